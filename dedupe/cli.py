@@ -1,0 +1,200 @@
+"""The command line: arguments → one operation → output → exit code. Errors are mapped here, once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dedupe import __version__
+from dedupe.errors import InterruptedRunError, PipmError, UsageError
+from dedupe.store.layout import store_path
+from dedupe.ui.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAILED, PARTLY, INTERRUPTED = 1, 3, 130
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_SETTINGS,
+)
+store_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS, help="The store itself."
+)
+app.add_typer(store_app, name="store")
+
+Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say less; twice: nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="DIR", help="Use the store in DIR.", show_default=False)
+]
+Color = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+_COMMON = {"quiet": Quiet, "verbose": Verbose, "json": Json, "store": StoreOption, "color": Color}
+_DEFAULTS: dict[str, Any] = {
+    "quiet": 0,
+    "verbose": False,
+    "json": False,
+    "store": "",
+    "color": "auto",
+}
+
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
+LinkModeOption = Annotated[
+    str,
+    typer.Option("--link-mode", metavar="MODE", help="auto, reflink, hardlink, symlink or copy."),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What the options that every command has amount to."""
+
+    output: Output
+    store: str
+
+
+def command(group: typer.Typer, name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register a function that takes a Session and returns an exit code.
+
+    The common options may stand before or after the command's name.
+    """
+
+    def register(function: Callable[..., int]) -> Callable[..., int]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        common = [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind
+            )
+            for key, kind in _COMMON.items()
+        ]
+        context = inspect.Parameter(
+            "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
+
+        @functools.wraps(function)
+        def run_command(*, context: typer.Context, **arguments: Any) -> None:  # noqa: ANN401
+            chosen = {key: arguments.pop(key) for key in _COMMON}
+            for key, value in context.obj.items():
+                if chosen[key] == _DEFAULTS[key]:
+                    chosen[key] = value
+            raise typer.Exit(_guarded(function, chosen, arguments))
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        signature = inspect.Signature([*parameters, *common, context])
+        run_command.__signature__ = signature  # type: ignore[attr-defined]
+        group.command(name)(run_command)
+        return function
+
+    return register
+
+
+def _guarded(function: Callable[..., int], chosen: dict[str, Any], arguments: dict[str, Any]) -> int:
+    output = Output(
+        quiet=chosen["quiet"], verbose=chosen["verbose"], json=chosen["json"], color=chosen["color"]
+    )
+    try:
+        if output.color not in ("auto", "always", "never"):
+            raise UsageError(f"--color {output.color!r}", hint="choose auto, always or never")
+        return function(Session(output=output, store=store_path(chosen["store"] or None)), **arguments)
+    except PipmError as error:
+        output.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        error = InterruptedRunError("Interrupted", hint="nothing was lost; run the same command again")
+        output.error(error)
+        return error.exit_code
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+    if value:
+        typer.echo(f"pipm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(  # noqa: PLR0913 - the options that every command has
+    context: typer.Context,
+    *,
+    quiet: Quiet = 0,
+    verbose: Verbose = False,
+    json: Json = False,
+    store: StoreOption = "",
+    color: Color = "auto",
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Python environments share one store of files, and stop wasting disk, inodes and time.
+
+    Every day:
+
+      pipm adopt .venv        share its files with the store, in place
+
+      pipm adopt --all ~/code
+
+      pipm release .venv      its own copies again
+
+      pipm list ~/code        environments and what deleting each would free
+
+      pipm df                 where the bytes are
+    """
+    context.obj = {
+        "quiet": quiet,
+        "verbose": verbose,
+        "json": json,
+        "store": store,
+        "color": color,
+    }
+
+
+def run() -> None:
+    """Run the command line and exit."""
+    app(prog_name="pipm")
+
+
+@command(app, "adopt")
+def adopt_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named.")
+    ] = None,
+    below: Annotated[
+        list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
+    ] = None,
+    link_mode: LinkModeOption = "auto",
+    compile_missing: Annotated[
+        bool, typer.Option("--compile", help="Add bytecode for sources that have none.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Share the files of existing environments with the store, in place.
+
+    Examples:
+
+      pipm adopt .venv
+
+      pipm adopt --all ~/code -n
+
+    Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
+    `pipm release` undoes it.
+    """
+    from dedupe.ui.commands import adopt_environments  # noqa: PLC0415 - each command loads its own
+
+    return adopt_environments(
+        session.output,
+        session.store,
+        environments or [],
+        below or [],
+        link_mode=link_mode,
+        compile_missing=compile_missing,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,1 @@
+"""What things are: values without any input or output."""

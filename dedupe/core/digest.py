@@ -1,0 +1,74 @@
+"""A sha256 in its three spellings, and the modification time that follows from it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_EPOCH = 315619200
+"""1980-01-02 UTC in seconds: no zip file, time zone or FAT volume has trouble with it."""
+
+
+class Digest(bytes):
+    """The 32 raw bytes of a sha256; RECORD, every lock format and the store speak it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Return the digest of *data*."""
+        return cls(hashlib.sha256(data).digest())
+
+    @classmethod
+    def from_hex(cls, text: str) -> Self:
+        """Read the 64 hexadecimal digits of manifests and lock files; ValueError if they are not."""
+        raw = bytes.fromhex(text)
+        if len(raw) != 32:
+            raise ValueError(f"not a sha256: {text!r}")
+        return cls(raw)
+
+    @classmethod
+    def from_record(cls, text: str) -> Self | None:
+        """Read RECORD's ``sha256=<urlsafe base64 without padding>``; None for anything else."""
+        if not text.startswith("sha256="):
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(text[7:] + "=")
+        except (ValueError, binascii.Error):
+            return None
+        return cls(raw) if len(raw) == 32 else None
+
+    @property
+    def record(self) -> str:
+        """The spelling of RECORD files."""
+        return "sha256=" + base64.urlsafe_b64encode(self).rstrip(b"=").decode("ascii")
+
+    @property
+    def mtime(self) -> int:
+        """Modification time in seconds that every stored file of this content has.
+
+        A function of the content: equal size and mtime mean equal content (one chance in 2**30), and
+        a timestamp ``.pyc`` can never be stale against another version's source.
+        """
+        return _EPOCH + (int.from_bytes(self[:4]) >> 2)
+
+    def object_name(self, *, executable: bool) -> str:
+        """Path below the store's ``objects/``; the executable bit is part of a file's identity."""
+        text = self.hex()
+        return f"{text[:2]}/{text[2:]}-x" if executable else f"{text[:2]}/{text[2:]}"
+
+
+EMPTY = Digest.of(b"")
+
+
+def digest_of(chunks: Iterable[bytes]) -> Digest:
+    """Return the digest of all *chunks* one after the other."""
+    state = hashlib.sha256()
+    for chunk in chunks:
+        state.update(chunk)
+    return Digest(state.digest())

@@ -1,0 +1,68 @@
+"""Why a file stays an environment's own; a skip is a value with a reason, not a log line."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """Why a file was left as it is.
+
+    ``expected`` reasons are the design: such files belong to one environment. The others are worth a
+    person's look; they are named, and the command ends with exit code 3.
+    """
+
+    INSTALLERS_OWN = "written by the installer for this environment"
+    SCRIPT = "script with this environment's path in it"
+    CONFIGURATION = "configuration"
+    PATH_FILE = ".pth file"
+    EMPTY = "empty"
+    EDITABLE = "editable install"
+    NO_RECORD = "its distribution has no RECORD, so nobody knows which files are its own"
+    EGG_INFO = "installed without RECORD (egg-info)"
+    CONDA = "installed by conda, which shares its files itself"
+    SYMLINK = "symbolic link"
+    OUTSIDE = "lies outside site-packages and the environment's data folders"
+    BEHIND_SYMLINK = "lies behind a symbolic link"
+    CONTESTED = "claimed by two distributions"
+    MISSING = "named in RECORD but not there"
+    OTHER_BYTECODE = "bytecode of another interpreter or kind"
+    STALE_BYTECODE = "bytecode that does not fit its source"
+    MODIFIED = "differs from what was installed"
+    CHANGED_SHARED = "changed in place after it was shared; every environment that shares it sees the change"
+    OPEN = "open for writing by another process"
+    CHANGING = "changed while it was looked at"
+    NOT_REGULAR = "not a regular file"
+    SPECIAL_MODE = "setuid, setgid or sticky"
+    OTHER_OWNER = "owned by another user"
+    ATTRIBUTES = "has extended attributes or an ACL"
+    PROTECTED = "protected from changes (immutable, or not permitted)"
+    UNREADABLE = "cannot be read"
+    NO_LINK = "the file system refused the link"
+
+    @property
+    def expected(self) -> bool:
+        """Whether this is the normal state of such a file."""
+        return self in _EXPECTED
+
+
+_EXPECTED = frozenset(
+    {
+        Reason.INSTALLERS_OWN,
+        Reason.SCRIPT,
+        Reason.CONFIGURATION,
+        Reason.PATH_FILE,
+        Reason.EMPTY,
+        Reason.EDITABLE,
+        Reason.NO_RECORD,
+        Reason.EGG_INFO,
+        Reason.CONDA,
+        Reason.SYMLINK,
+        Reason.OUTSIDE,
+        Reason.BEHIND_SYMLINK,
+        Reason.CONTESTED,
+        Reason.MISSING,
+        Reason.OTHER_BYTECODE,
+        Reason.STALE_BYTECODE,
+    }
+)

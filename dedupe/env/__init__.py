@@ -1,0 +1,1 @@
+"""Python environments as any tool made them."""

@@ -1,0 +1,44 @@
+"""Asking an environment's interpreter for the bytecode that it reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+_QUESTION = (
+    "import sys, importlib.util as u, json;"
+    "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex()]))"
+)
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interpreter:
+    """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with."""
+
+    path: str
+    cache_tag: str
+    magic: bytes
+
+    def pool(self, suffix: str) -> str:
+        """Name of its bytecode pool; *suffix* is empty or ``.opt-1`` (PEP 488)."""
+        return f"{self.cache_tag}{suffix}-{int.from_bytes(self.magic[:2], 'little')}"
+
+
+def ask_interpreter(path: str | None) -> Interpreter | None:
+    """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode."""
+    if path is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [path, "-I", "-S", "-c", _QUESTION],
+            capture_output=True,
+            check=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+        tag, magic = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return Interpreter(path=path, cache_tag=tag, magic=bytes.fromhex(magic)) if tag else None

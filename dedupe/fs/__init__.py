@@ -1,0 +1,1 @@
+"""Files and syscalls: knows nothing of Python packages."""

@@ -1,0 +1,101 @@
+"""Opening paths that come from data: beneath their root, through no symlink.
+
+openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; elsewhere one O_NOFOLLOW step a component.
+Paths from RECORD, manifests and roots are never joined and prefix-tested (pip's CVE-2026-1703).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@cache
+def _openat2_call() -> Any | None:  # noqa: ANN401 - ctypes gives no better type
+    # The number is the same on all architectures but alpha (it was added after they were unified).
+    if sys.platform != "linux" or platform.machine() == "alpha":
+        return None
+    return ctypes.CDLL(None, use_errno=True).syscall
+
+
+NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES})
+"""Errors of a path that is missing, leads through a symlink, leaves its root or is not ours to enter."""
+
+_missing = False
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Open the relative *path* below the directory *root* without following any symlink.
+
+    Raises OSError: ELOOP or ENOTDIR for a symlink on the way, EXDEV for a path that leaves the root.
+    """
+    global _missing  # noqa: PLW0603 - an old kernel is asked once
+    call = _openat2_call()
+    if call is None or _missing:
+        return _open_by_steps(root, path, flags)
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    file = int(call(_SYS_OPENAT2, root, os.fsencode(path), how, len(how)))
+    if file >= 0:
+        return file
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EPERM):  # before 5.6, or a seccomp filter that does not know it
+        _missing = True
+        return _open_by_steps(root, path, flags)
+    raise OSError(number, os.strerror(number), path)
+
+
+def open_directory_beneath(root: int, path: str) -> int:
+    """Open the directory *path* (may be empty or ``.``) below *root*."""
+    return open_beneath(root, path or ".", _DIRECTORY)
+
+
+@contextlib.contextmanager
+def directory_beneath(root: int, path: str) -> Iterator[int | None]:
+    """Yield the directory *path* below *root*, open; None where there is none that may be entered."""
+    try:
+        folder = open_directory_beneath(root, path)
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _open_by_steps(root: int, path: str, flags: int) -> int:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or ".." in parts:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    if not parts:
+        return os.open(".", flags | os.O_CLOEXEC, dir_fd=root)
+    step = root
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, _DIRECTORY, dir_fd=step)
+            if step != root:
+                os.close(step)
+            step = below
+        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=step)
+    finally:
+        if step != root:
+            os.close(step)

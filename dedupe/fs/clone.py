@@ -1,0 +1,140 @@
+"""Reflinks: FICLONE, FIDEDUPERANGE and FIEMAP on Linux, clonefile on macOS.
+
+ioctl_ficlone(2), ioctl_fideduperange(2), Documentation/filesystems/fiemap.rst; clonefile(2). The macOS
+part is written from its manual and was not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import sys
+from typing import NamedTuple
+
+_FICLONE = 0x40049409
+_FIDEDUPERANGE = 0xC0189436
+_FIEMAP = 0xC020660B
+
+_RANGE_SAME = 0
+_RANGE_DIFFERS = 1
+_DEDUPE_STEP = 1 << 30
+_DEDUPE = struct.Struct("=QQHHIqQQiI")
+
+_FIEMAP_SYNC = 1
+_FIEMAP_HEADER = struct.Struct("=QQLLLL")
+_FIEMAP_EXTENT = struct.Struct("=QQQQQLLLL")
+_EXTENTS_A_CALL = 32
+_EXTENT_LAST = 0x1
+_EXTENT_UNKNOWN = 0x2
+_EXTENT_DELAYED = 0x4
+_EXTENT_INLINE = 0x200
+_EXTENT_SHARED = 0x2000
+
+
+def clone_into(source: int, directory: int, name: str, mode: int) -> None:
+    """Make *name* in *directory* a new file that shares the blocks of the open file *source*.
+
+    The new file has *mode* (whatever the umask) and the time of now. Raises OSError; then no file is
+    left (FICLONE leaves an empty one, coreutils #56).
+    """
+    if sys.platform == "darwin":
+        _clonefile(source, directory, name)
+        os.chmod(name, mode, dir_fd=directory)
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    target = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+        os.fchmod(target, mode)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise
+    finally:
+        os.close(target)
+
+
+def _clonefile(source: int, directory: int, name: str) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.fclonefileat(source, directory, os.fsencode(name), 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
+def dedupe(source: int, target: int, size: int) -> bool:
+    """Let the file *target* share the blocks of *source* where the first *size* bytes are equal.
+
+    The kernel compares and shares under the inodes' locks; *target* may be open for reading only, keeps
+    its inode and all its metadata. Returns False when they differ (nothing was changed past the
+    equal part). True is no proof that blocks are shared: see `extents`. Raises OSError.
+    """
+    offset = 0
+    while offset < size:
+        length = min(size - offset, _DEDUPE_STEP)
+        request = bytearray(_DEDUPE.pack(offset, length, 1, 0, 0, target, offset, 0, 0, 0))
+        fcntl.ioctl(source, _FIDEDUPERANGE, request)
+        *_, done, status, _reserved = _DEDUPE.unpack(request)
+        if status == _RANGE_DIFFERS:
+            return False
+        if status != _RANGE_SAME:
+            raise OSError(-status, os.strerror(-status))
+        if not done:  # no progress and no error: refuse to loop for ever
+            raise OSError(errno.EINVAL, "the kernel shared nothing")
+        offset += done
+    return True
+
+
+class Extent(NamedTuple):
+    """A run of a file's blocks on the device, in bytes."""
+
+    logical: int
+    physical: int
+    length: int
+    shared: bool
+    inline: bool
+    settled: bool
+    """Whether the place is known: not delayed, not unknown."""
+
+
+def extents(file: int, *, sync: bool = False) -> list[Extent]:
+    """List where the blocks of the open *file* lie; [] where the file system cannot tell.
+
+    Raises OSError for errors other than "not supported".
+    """
+    found: list[Extent] = []
+    start = 0
+    while True:
+        flags = _FIEMAP_SYNC if sync else 0
+        buffer = bytearray(_FIEMAP_HEADER.size + _EXTENTS_A_CALL * _FIEMAP_EXTENT.size)
+        _FIEMAP_HEADER.pack_into(buffer, 0, start, (1 << 64) - 1 - start, flags, 0, _EXTENTS_A_CALL, 0)
+        try:
+            fcntl.ioctl(file, _FIEMAP, buffer)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EBADR):
+                return []
+            raise
+        count = _FIEMAP_HEADER.unpack_from(buffer)[3]
+        if not count:
+            return found
+        for position in range(count):
+            logical, physical, length, _, _, bits, *_rest = _FIEMAP_EXTENT.unpack_from(
+                buffer, _FIEMAP_HEADER.size + position * _FIEMAP_EXTENT.size
+            )
+            inline = bool(bits & _EXTENT_INLINE)
+            settled = not bits & (_EXTENT_DELAYED | _EXTENT_UNKNOWN)
+            found.append(Extent(logical, physical, length, bool(bits & _EXTENT_SHARED), inline, settled))
+            start = logical + length
+            if bits & _EXTENT_LAST:
+                return found
+
+
+def unshared_bytes(file: int, *, sync: bool = False) -> int | None:
+    """Bytes of blocks that only this file uses; None where the file system cannot tell."""
+    found = extents(file, sync=sync)
+    if not found:
+        return None
+    return sum(extent.length for extent in found if not extent.shared and not extent.inline)

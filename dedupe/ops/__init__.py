@@ -1,0 +1,1 @@
+"""Use cases, one file a command: gather facts, plan, apply, report."""

@@ -1,0 +1,316 @@
+"""`pipm adopt`: let an existing environment share its files with the store, in place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.env.environment import Environment, load_environment
+from dedupe.env.installed import contested_paths, installed
+from dedupe.env.interpreter import ask_interpreter
+from dedupe.errors import (
+    FileSystemError,
+    LinkingImpossibleError,
+    NotAnEnvironmentError,
+    UsageError,
+)
+from dedupe.fs.faults import explained
+from dedupe.fs.lease import forbid_lease_signals
+from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
+from dedupe.fs.lock import locked
+from dedupe.fs.replace import Staging, staging
+from dedupe.fs.space import file_system_type, free_space, metadata_bytes
+from dedupe.fs.sync import sync_file_system
+from dedupe.ops.adopt_worker import AdoptWorker, Answer
+from dedupe.ops.crew import Crew, Pulse, divided, interruptible
+from dedupe.ops.scene import Scene
+from dedupe.ops.tally import Left, Tally, summed
+from dedupe.store.layout import Store, lock_timeout, open_store
+from dedupe.store.roots import ADOPTED, ADOPTING, Root, find_root, write_root
+from dedupe.store.wheels import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dedupe.env.installed import InstalledDistribution
+    from dedupe.ops.progress import Progress
+
+_WORTH_FORKING = 2000
+"""Files from which a second process pays for itself."""
+_PER_FILE = 30.0e-6
+_PER_BYTE = 1.0e-9
+"""Seconds that a file and a byte take: only to divide work."""
+_SPACE_A_FILE = 512
+_SPACE_AT_LEAST = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdoptOptions:
+    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there."""
+
+    link_mode: LinkMode | None = None
+    compile_missing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adoption:
+    """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
+
+    ``bytes_freed`` is the balance for the file system: blocks that came free less what the store took.
+    """
+
+    path: str
+    python: str
+    link_mode: str
+    distributions: int
+    files: int
+    files_shared: int
+    files_already_shared: int
+    left: tuple[Left, ...]
+    bytes_shared: int
+    bytes_freed: int
+    seconds: float
+
+    @property
+    def surprises(self) -> tuple[Left, ...]:
+        """The files that a person should hear of."""
+        return tuple(left for left in self.left if not left.reason.expected)
+
+
+def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
+    """Adopt the environment at *path* into the store at *store_path*.
+
+    Raises PipmError; whenever it does, every file of the environment is as it was or shared, never less.
+    """
+    started = time.monotonic()
+    environment = checked_environment(store_path, path)
+    if options.link_mode is LinkMode.COPY:
+        raise UsageError("Copies share nothing", hint="choose reflink, hardlink or symlink")
+    _refuse_overlay(environment, options)
+    store = open_store(store_path)
+    assert store is not None
+    forbid_lease_signals()
+    try:
+        with held(store, environment, progress) as root:
+            scene_of = _Preparation(store, environment, root, options, progress)
+            with scene_of.scene() as (scene, staging_folder, distributions):
+                tally, count = _run(scene, staging_folder, distributions, progress)
+    except OSError as error:
+        raise explained(error, f"adopt {path}") from error
+    finally:
+        progress.done()
+    return Adoption(
+        path=environment.path,
+        python=environment.python,
+        link_mode=scene.mode.value,
+        distributions=count,
+        files=tally.files,
+        files_shared=tally.shared,
+        files_already_shared=tally.already,
+        left=tuple(sorted(tally.left)),
+        bytes_shared=tally.bytes_shared,
+        bytes_freed=tally.freed - tally.taken,
+        seconds=time.monotonic() - started,
+    )
+
+
+def checked_environment(store_path: str, path: str) -> Environment:
+    """Load the environment at *path*, and refuse one that is not ours or entangled with the store."""
+    environment = load_environment(path)
+    if environment.owner != os.geteuid():
+        raise NotAnEnvironmentError(
+            f"{path} belongs to another user",
+            hint="run pipm as the user who owns it; root's links would take its files from them",
+        )
+    if f"{store_path}/".startswith(f"{environment.path}/"):
+        raise UsageError(
+            f"The store {store_path} lies inside the environment {path}",
+            hint="choose another place with --store or PIPM_STORE",
+        )
+    if f"{environment.path}/".startswith(f"{store_path}/"):
+        raise UsageError(f"{path} lies inside the store", hint="name an environment outside of it")
+    return environment
+
+
+@contextlib.contextmanager
+def held(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
+    """Hold the store's lock shared and the environment's alone; yields the environment's open folder."""
+
+    def waiting(what: str) -> None:
+        progress.note(f"waiting for another process that works on {what}")
+
+    lock = f"{environment.path}/pyvenv.cfg"
+    with (
+        store.writing(waiting),
+        locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
+    ):
+        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+
+def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
+    """The root of *environment*, seen now."""
+    return Root(
+        path=environment.path,
+        device=environment.device,
+        inode=environment.inode,
+        python=environment.python,
+        link_mode=mode,
+        state=state,
+        entries=entries,
+        seen=time.time(),
+    )
+
+
+def _refuse_overlay(environment: Environment, options: AdoptOptions) -> None:
+    if options.link_mode is None and file_system_type(environment.path) == "overlay":
+        raise LinkingImpossibleError(
+            f"{environment.path} lies on an overlay file system, where sharing a file of a lower layer"
+            " copies it up and takes more space",
+            hint="in the layer that made the environment, ask for it: --link-mode hardlink",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Preparation:
+    """From an environment under lock to the scene of its adoption."""
+
+    store: Store
+    environment: Environment
+    root: int
+    options: AdoptOptions
+    progress: Progress
+
+    @contextlib.contextmanager
+    def scene(self) -> Iterator[tuple[Scene, int, list[InstalledDistribution]]]:
+        """Yield the scene, the folder of temporary names, and the distributions."""
+        distributions = installed(self.environment, self.root)
+        self._need_space(sum(len(distribution.rows) for distribution in distributions))
+        previous = find_root(self.store, self.environment.path)
+        with self._staging() as folder, self.store.run() as (run, run_path):
+            mode = self._mode(run, run_path, folder)
+            trusted = previous is not None and (
+                (previous.device, previous.inode, previous.state, previous.link_mode)
+                == (self.environment.device, self.environment.inode, ADOPTED, mode.value)
+            )
+            entries = previous.entries if previous is not None else ()
+            scene = Scene(
+                environment=self.environment,
+                store=self.store,
+                root=self.root,
+                run=run,
+                run_path=run_path,
+                mode=mode,
+                user=os.geteuid(),
+                pulse=Pulse(),
+                interpreter=ask_interpreter(self.environment.interpreter),
+                contested=contested_paths(distributions),
+                entries=entries,
+                trusted=trusted,
+                hardlinks=mode is LinkMode.HARDLINK or can_hardlink(run, run_path, folder),
+                rewrites_whole=file_system_type(self.environment.path) == "btrfs",
+                compile_missing=self.options.compile_missing,
+            )
+            # The root stands before the first file is touched, then whatever is dirty is written:
+            # a file that shared unwritten blocks could come back from a power cut as zeros.
+            write_root(self.store, root_of(self.environment, mode.value, ADOPTING, entries))
+            sync_file_system(self.root)
+            yield scene, folder, distributions
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[int]:
+        try:
+            context = staging(self.root)
+            folder = context.__enter__()
+        except OSError as error:
+            raise explained(error, f"write to {self.environment.path}") from error
+        with contextlib.ExitStack() as stack:
+            stack.push(context)
+            yield folder
+
+    def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
+        try:
+            return choose_link_mode(self.options.link_mode, run, run_path, folder)
+        except LinkingImpossibleError as error:
+            place = os.path.dirname(self.environment.path)
+            kinds = [file_system_type(path) or "?" for path in (self.store.path, place)]
+            raise LinkingImpossibleError(
+                f"Cannot share files between {self.store.path} ({kinds[0]}) and"
+                f" {self.environment.path} ({kinds[1]}): {error.message}",
+                hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
+                f" {self.environment.path}",
+            ) from error
+
+    def _need_space(self, files: int) -> None:
+        need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
+        free = free_space(self.store.path)
+        if free.size < need or (free.inodes is not None and free.inodes < files // 4):
+            raise FileSystemError(
+                f"The file system of the store {self.store.path} is full: the store's own folders need"
+                f" about {need >> 20} MiB there",
+                hint="free some space (or inodes) there, then run the same command again",
+            )
+
+
+def _run(
+    scene: Scene, folder: int, distributions: list[InstalledDistribution], progress: Progress
+) -> tuple[Tally, int]:
+    """Take all distributions through the stages; returns the balance and how many there are."""
+    total = sum(len(distribution.rows) for distribution in distributions)
+    costs = [len(d.rows) * _PER_FILE + d.size * _PER_BYTE for d in distributions]
+    parts = divided(distributions, costs, _processes(total)) or [[]]
+    workers = [
+        AdoptWorker(scene, Staging(folder, str(number)), part) for number, part in enumerate(parts)
+    ]
+    before = _objects_blocks(scene.store)
+    with interruptible(scene.pulse):
+        crew = Crew(workers, scene.pulse, lambda: progress.advance(*scene.pulse.done()))
+        try:
+            progress.phase("Sharing files", total)
+            answers = _stages(scene, crew.run)
+        finally:
+            crew.close()
+    tally = summed(answer.tally for answer in answers)
+    tally.taken += _objects_blocks(scene.store) - before
+    tally.taken += metadata_bytes(file_system_type(scene.environment.path), tally.inodes)
+    return tally, len(distributions)
+
+
+def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
+    answers = run("ingest")
+    scene.pulse.check()
+    sync_file_system(scene.run)
+    for answer in answers:
+        for prepared in answer.prepared:
+            publish(scene.store, scene.run, prepared.tree, prepared.manifest)
+    entries = tuple(sorted({entry for answer in answers for entry in answer.entries}))
+    mode = scene.mode.value
+    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries))
+    answers = run("share")
+    scene.pulse.check()
+    if any(answer.unsettled for answer in answers):
+        sync_file_system(scene.run)
+        answers = run("settle")
+        scene.pulse.check()
+    sync_file_system(scene.root)
+    write_root(scene.store, root_of(scene.environment, mode, ADOPTED, entries))
+    return answers
+
+
+def _processes(files: int) -> int:
+    if files < _WORTH_FORKING or sys.platform != "linux":
+        return 1
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+def _objects_blocks(store: Store) -> int:
+    """Bytes that the folders of ``objects/`` take themselves: they grow with the names in them."""
+    names = os.listdir(store.objects)
+    return sum(os.stat(name, dir_fd=store.objects).st_blocks * 512 for name in names)

@@ -1,0 +1,232 @@
+"""One worker of an adoption: takes its distributions through the stages ingest, share, settle.
+
+Theory of operation. The environment's root is durable and its file system synced before the first stage.
+
+- ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
+  built in the run's folder. Bytecode of those sources follows at once, as their mtime changed.
+- (the parent syncs, publishes the trees, and makes the root with its entries durable)
+- share: content that the store has is proven equal and shared; bytecode follows at once.
+- (the parent syncs)
+- settle: bytecode that had to be compiled anew is linked.
+
+Killed between any two files, the environment has each file old or new, and the next run goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
+
+from dedupe.core.digest import EMPTY
+from dedupe.core.manifest import FileEntry
+from dedupe.core.reasons import Reason
+from dedupe.core.record import Place, is_installers_own
+from dedupe.fs.beneath import directory_beneath
+from dedupe.fs.links import LinkMode
+from dedupe.fs.share import LeaveAloneError, same_folder_time
+from dedupe.ops.apply import FileSharer
+from dedupe.ops.bytecode import BytecodeSharer, Source
+from dedupe.ops.entries import Contents, Prepared, prepare_entry, promised_rows
+from dedupe.ops.facts import Observer
+from dedupe.ops.tally import Tally
+from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dedupe.core.digest import Digest
+    from dedupe.env.installed import InstalledDistribution
+    from dedupe.fs.replace import Staging
+    from dedupe.ops.scene import Scene
+    from dedupe.plan.adopt import Action, FileFact
+
+Stage = Literal["ingest", "share", "settle"]
+
+
+class Answer(NamedTuple):
+    """What a worker tells after a stage: its tally so far, new trees, entries used, files unsettled."""
+
+    tally: Tally
+    prepared: list[Prepared]
+    entries: list[str]
+    unsettled: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """A distribution between the stages; ``known`` is (digest, executable) by path in site-packages."""
+
+    distribution: InstalledDistribution
+    entry: str | None = None
+    to_share: dict[str, list[Share]] = field(default_factory=dict)
+    files: list[FileEntry] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    known: dict[str, tuple[Digest, bool]] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+
+    def has(self, fact: FileFact, digest: Digest) -> None:
+        """Note that the store has, or gets, the content of a file."""
+        assert fact.status is not None
+        self.files.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
+        self._know(fact, digest)
+
+    def lacks(self, fact: FileFact) -> None:
+        """Note that the environment cannot give a file of the wheel."""
+        self.missing.append(fact.entry_path)
+        if fact.digest is not None and fact.promised:
+            self._know(fact, fact.digest)
+
+    def prove(self, fact: FileFact, digest: Digest) -> None:
+        """Note that a source's content is proven, so that its bytecode may be shared."""
+        if fact.place is Place.SITE and fact.name.endswith(".py"):
+            assert fact.status is not None
+            mtime = fact.status.st_mtime_ns // 1_000_000_000
+            self.sources.append(
+                Source(fact.directory, fact.name, digest, mtime, fact.status.st_size)
+            )
+
+    def _know(self, fact: FileFact, digest: Digest) -> None:
+        if fact.place is Place.SITE:
+            self.known[fact.path] = (digest, fact.executable)
+
+
+class AdoptWorker:
+    """Adopts *distributions* of the scene's environment."""
+
+    def __init__(
+        self, scene: Scene, staging: Staging, distributions: Sequence[InstalledDistribution]
+    ) -> None:
+        self._scene = scene
+        self._distributions = distributions
+        self._work: list[_Work] = []
+        self._tally = Tally()
+        self._files = FileSharer(scene, staging, self._tally)
+        self._bytecode = BytecodeSharer(scene, staging, self._tally)
+        self._observer = Observer(
+            root=scene.root,
+            store=scene.store,
+            trusted=scene.trusted,
+            by_inode=scene.by_inode,
+            contested=scene.contested,
+        )
+
+    def run(self, stage: Stage) -> Answer:
+        """Run one stage; InterruptedRunError between two files when the run is to stop."""
+        prepared: list[Prepared] = []
+        match stage:
+            case "ingest":
+                for distribution in self._distributions:
+                    prepared += self._ingest(distribution)
+            case "share":
+                self._files.publish_copies()
+                for work in self._work:
+                    self._share(work)
+            case "settle":
+                self._bytecode.settle()
+            case _:
+                assert_never(stage)
+        entries = [work.entry for work in self._work if work.entry is not None]
+        return Answer(self._tally, prepared, entries, self._bytecode.unsettled)
+
+    def close(self) -> None:
+        """End the interpreter."""
+        self._bytecode.close()
+
+    def _ingest(self, distribution: InstalledDistribution) -> list[Prepared]:
+        if distribution.refusal is not None:
+            self._tally.files += 1
+            self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
+            return []
+        work = _Work(distribution)
+        for directory, facts in self._observer.folders(distribution):
+            actions = [self._decide(fact) for fact in facts]
+            with directory_beneath(self._scene.root, directory) as folder:
+                for action in actions:
+                    self._first(work, folder, action)
+        self._bytecode.share(work.sources)
+        work.sources = []
+        self._work.append(work)
+        promised = promised_rows(distribution, work.known)
+        contents = Contents(work.files, promised, work.missing)
+        work.entry, prepared = prepare_entry(
+            self._scene, distribution, contents, self._files.pending, self._tally
+        )
+        return [] if prepared is None else [prepared]
+
+    def _decide(self, fact: FileFact) -> Action:
+        scene = self._scene
+        return decide(fact, user=scene.user, by_inode=scene.by_inode, trusted=scene.trusted)
+
+    def _first(self, work: _Work, folder: int | None, action: Action) -> None:
+        """Do what the first stage does for one file."""
+        fact = action.fact
+        self._scene.pulse.check()
+        self._tally.files += 1
+        try:
+            match action:
+                case Leave():
+                    self._leave(work, action)
+                case AlreadyShared():
+                    self._count_already(fact)
+                    work.has(fact, action.digest)
+                    work.prove(fact, action.digest)
+                case Share():
+                    work.to_share.setdefault(fact.directory, []).append(action)
+                    work.has(fact, action.digest)
+                    return  # counted when it is shared
+                case Ingest():
+                    digest = self._files.ingest(_present(folder), action)
+                    work.has(fact, digest)
+                    if self._scene.mode is LinkMode.SYMLINK:
+                        work.to_share.setdefault(fact.directory, []).append(Share(fact, digest))
+                        return
+                    work.prove(fact, digest)
+                case IngestCopy():
+                    work.has(fact, self._files.ingest_copy(_present(folder), action))
+                    self._tally.leave(fact.shown, action.reason)
+                case _:
+                    assert_never(action)
+        except LeaveAloneError as refusal:
+            self._tally.leave(fact.shown, refusal.reason)
+            work.lacks(fact)
+        self._scene.pulse.advance(1, fact.status.st_size if fact.status else 0)
+
+    def _leave(self, work: _Work, action: Leave) -> None:
+        fact, reason = action
+        self._tally.leave(fact.shown, reason)
+        if reason is Reason.EMPTY:
+            work.has(fact, EMPTY)
+            work.prove(fact, EMPTY)
+        elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
+            work.lacks(fact)
+
+    def _share(self, work: _Work) -> None:
+        for directory, actions in work.to_share.items():
+            with directory_beneath(self._scene.root, directory) as folder:
+                if folder is not None:
+                    with same_folder_time(folder):
+                        for action in actions:
+                            self._share_one(work, folder, action)
+        self._bytecode.share(work.sources)
+        work.sources = []
+
+    def _share_one(self, work: _Work, folder: int, action: Share) -> None:
+        fact = action.fact
+        self._scene.pulse.check()
+        try:
+            self._files.share(folder, action, work.entry)
+            work.prove(fact, action.digest)
+        except LeaveAloneError as refusal:
+            self._tally.leave(fact.shown, refusal.reason)
+        self._scene.pulse.advance(1, fact.status.st_size if fact.status else 0)
+
+    def _count_already(self, fact: FileFact) -> None:
+        assert fact.status is not None
+        self._tally.already += 1
+        self._tally.bytes_shared += fact.status.st_size
+
+
+def _present(folder: int | None) -> int:
+    if folder is None:  # it was there when the facts were gathered
+        raise LeaveAloneError(Reason.CHANGING)
+    return folder

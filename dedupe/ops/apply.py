@@ -1,0 +1,163 @@
+"""Sharing files one by one: the only place that carries out what `plan.adopt` decided."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dedupe.core.reasons import Reason
+from dedupe.fs.content import digest_file, same_bytes
+from dedupe.fs.links import LinkMode
+from dedupe.fs.share import (
+    Guarded,
+    LeaveAloneError,
+    NewFile,
+    forget,
+    give_clone,
+    give_copy,
+    give_inode,
+    give_name,
+    guarded,
+    share_blocks,
+)
+from dedupe.store.objects import find_object, is_sound, object_mode
+
+if TYPE_CHECKING:
+    from dedupe.core.digest import Digest
+    from dedupe.fs.replace import Staging
+    from dedupe.ops.scene import Scene
+    from dedupe.ops.tally import Tally
+    from dedupe.plan.adopt import FileFact, Ingest, IngestCopy, Share
+
+_NANOSECONDS = 1_000_000_000
+
+
+class FileSharer:
+    """Makes files of one environment shared, counting in *tally*; LeaveAloneError leaves one alone."""
+
+    def __init__(self, scene: Scene, staging: Staging, tally: Tally) -> None:
+        self.scene = scene
+        self.staging = staging
+        self.tally = tally
+        self.objects = scene.store.objects
+        self.pending: dict[str, NewFile] = {}
+        self._count = 0
+
+    def ingest(self, folder: int, action: Ingest) -> Digest:
+        """Prove a file's content and let the store share it; returns its digest."""
+        fact = action.fact
+        assert fact.status is not None
+        with guarded(folder, fact.name, fact.status.st_ino) as file:
+            digest = digest_file(file.file, file.status.st_size)
+            if fact.promised and digest != fact.digest:
+                raise LeaveAloneError(Reason.MODIFIED)
+            if not file.unchanged():
+                raise LeaveAloneError(Reason.CHANGING)
+            self._give_or_share(file, fact, digest, entry=None)
+        return digest
+
+    def ingest_copy(self, folder: int, action: IngestCopy) -> Digest:
+        """Prove a file's content and copy it into the store; the environment's stays as it is."""
+        fact = action.fact
+        assert fact.status is not None
+        with guarded(folder, fact.name, fact.status.st_ino) as file:
+            digest = digest_file(file.file, file.status.st_size)
+            if fact.promised and digest != fact.digest:
+                raise LeaveAloneError(Reason.MODIFIED)
+            name = digest.object_name(executable=fact.executable)
+            if find_object(self.objects, name) is None:
+                self._copy(file, name, digest, executable=fact.executable)
+        return digest
+
+    def publish_copies(self) -> None:
+        """Give the copied files their names in the store; all of them are on disk by now."""
+        for name, new in self.pending.items():
+            give_name(new, self.objects, name)
+
+    def share(self, folder: int, action: Share, entry: str | None) -> None:
+        """Prove a file equal to its object and share it; *entry* is where symlinks point."""
+        fact, digest = action.fact, action.digest
+        assert fact.status is not None
+        with guarded(folder, fact.name, fact.status.st_ino) as file:
+            self._share(file, fact, digest, entry, proven=False)
+
+    def _give_or_share(self, file: Guarded, fact: FileFact, digest: Digest, entry: str | None) -> None:
+        name = digest.object_name(executable=fact.executable)
+        stored = find_object(self.objects, name)
+        if stored is not None and not is_sound(stored, digest):
+            if stored.st_ino == file.status.st_ino and self.scene.by_inode:
+                raise LeaveAloneError(Reason.CHANGED_SHARED)
+            forget(self.objects, name)  # it was changed in place; this file is what it should be
+            stored = None
+        if stored is None and self._give(file, name, digest, fact):
+            self._count_shared(file.status.st_size)
+        elif self.scene.mode is not LinkMode.SYMLINK:  # symlinks follow when the entry is published
+            self._share(file, fact, digest, entry, proven=True)
+
+    def _give(self, file: Guarded, name: str, digest: Digest, fact: FileFact) -> bool:
+        mode = object_mode(executable=fact.executable)
+        mtime = digest.mtime * _NANOSECONDS
+        if self.scene.mode is LinkMode.REFLINK:
+            created = give_clone(file, self._new_file(), self.objects, name, mode, mtime)
+            self.tally.inodes += created
+            return created
+        if self.scene.hardlinks:
+            return give_inode(file, self.objects, name, mode, mtime) and self.scene.by_inode
+        self._copy(file, name, digest, executable=fact.executable)
+        return False
+
+    def _copy(self, file: Guarded, name: str, digest: Digest, *, executable: bool) -> None:
+        if name not in self.pending:
+            new = self._new_file()
+            give_copy(file.file, new, object_mode(executable=executable), digest.mtime * _NANOSECONDS)
+            self.pending[name] = new
+            self.tally.created(os.stat(new.name, dir_fd=new.directory))
+
+    def _share(
+        self, file: Guarded, fact: FileFact, digest: Digest, entry: str | None, *, proven: bool
+    ) -> None:
+        name = digest.object_name(executable=fact.executable)
+        try:
+            stored = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.objects)
+        except FileNotFoundError:  # collected since the plan was made: give it again
+            self._heal(file, fact, digest)
+            return
+        try:
+            if self.scene.mode is LinkMode.REFLINK:
+                self.tally.freed += share_blocks(stored, file, digest.mtime * _NANOSECONDS)
+            elif not proven and not same_bytes(file.file, stored, file.status.st_size):
+                raise LeaveAloneError(Reason.MODIFIED)
+            elif self.scene.mode is LinkMode.HARDLINK:
+                self.staging.put(LinkMode.HARDLINK, self.objects, name, file.directory, file.name)
+                self.tally.replaced(file.status)
+            else:
+                target = f"wheels/{entry}/{fact.entry_path}" if entry else f"objects/{name}"
+                path = f"{self.scene.store.path}/v1/{target}"
+                self.staging.put(LinkMode.SYMLINK, self.objects, path, file.directory, file.name)
+                self.tally.replaced(file.status)
+        except LeaveAloneError:
+            self._heal(file, fact, digest)
+            return
+        finally:
+            os.close(stored)
+        self._count_shared(file.status.st_size)
+
+    def _heal(self, file: Guarded, fact: FileFact, digest: Digest) -> None:
+        """Two files differ: when it is the object that is wrong, this one takes its place."""
+        os.lseek(file.file, 0, os.SEEK_SET)
+        actual = digest_file(file.file, file.status.st_size)
+        if actual != digest and fact.promised:
+            raise LeaveAloneError(Reason.MODIFIED)
+        if actual == digest:
+            forget(self.objects, digest.object_name(executable=fact.executable))
+        if self.scene.mode is LinkMode.SYMLINK:
+            raise LeaveAloneError(Reason.CHANGING)  # the next run ingests it
+        self._give_or_share(file, fact, actual, entry=None)
+
+    def _new_file(self) -> NewFile:
+        self._count += 1
+        return NewFile(self.scene.run, f"new-{os.getpid()}-{self._count}")
+
+    def _count_shared(self, size: int) -> None:
+        self.tally.shared += 1
+        self.tally.bytes_shared += size

@@ -1,0 +1,45 @@
+"""What all stages of an adoption work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.fs.links import LinkMode
+
+if TYPE_CHECKING:
+    from dedupe.env.environment import Environment
+    from dedupe.env.interpreter import Interpreter
+    from dedupe.ops.crew import Pulse
+    from dedupe.store.layout import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One environment, one store, and how they are going to share.
+
+    ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
+    store. ``entries`` are what an earlier run used, ``trusted`` says that it finished. ``hardlinks``: link(2)
+    works between the two; ``rewrites_whole``: see `fs.bytecode.patch_time`.
+    """
+
+    environment: Environment
+    store: Store
+    root: int
+    run: int
+    run_path: str
+    mode: LinkMode
+    user: int
+    pulse: Pulse
+    interpreter: Interpreter | None
+    contested: frozenset[tuple[str, str]]
+    entries: tuple[str, ...]
+    trusted: bool
+    hardlinks: bool
+    rewrites_whole: bool
+    compile_missing: bool
+
+    @property
+    def by_inode(self) -> bool:
+        """Whether sharing a file means sharing its inode."""
+        return self.mode is LinkMode.HARDLINK

@@ -1,0 +1,1 @@
+"""What to do: facts in, decisions out; nothing here touches the disk."""

@@ -1,0 +1,49 @@
+"""The pool of compiled sources: ``bytecode/<tag>-<magic>/ab/cdef…``, named by the source's sha256.
+
+A source of one content has one mtime in the store, so its timestamp ``.pyc`` is the same for every
+distribution, version and environment; ``co_filename`` is corrected by the import system
+(``_imp._fix_co_filename``). Keyed by content, a patch release shares the bytecode of unchanged modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dedupe.core.digest import Digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """The bytecode of one interpreter and optimisation level, below the store's ``bytecode/`` folder."""
+
+    folder: int
+    interpreter: str
+    _made: set[str] = field(default_factory=set)
+
+    def name(self, source: Digest) -> str:
+        """Path of the bytecode of *source*, below the ``bytecode/`` folder."""
+        text = source.hex()
+        return f"{self.interpreter}/{text[:2]}/{text[2:]}"
+
+    def find(self, source: Digest) -> os.stat_result | None:
+        """Look the bytecode of *source* up; a changed one (other mtime) is as good as none."""
+        try:
+            status = os.stat(self.name(source), dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        trusted = status.st_uid in (os.geteuid(), 0)
+        return status if trusted and status.st_mtime_ns == source.mtime * 1_000_000_000 else None
+
+    def make_room(self, source: Digest) -> None:
+        """Make the folder that the bytecode of *source* lies in."""
+        folder = f"{self.interpreter}/{source.hex()[:2]}"
+        if folder in self._made:
+            return
+        for path in (self.interpreter, folder):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700, dir_fd=self.folder)
+        self._made.add(folder)

@@ -1,0 +1,178 @@
+"""Where the store is, what lies where in it, and who may use it.
+
+Everything is a plain file and can be rebuilt from the trees. All changes of state are "write temporary,
+sync, rename". See `_README` for the layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.errors import StoreError
+from dedupe.fs.faults import explained
+from dedupe.fs.lock import locked, try_lock
+from dedupe.fs.replace import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSION = "v1"
+_FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
+_RUN = "run-"
+_README = """\
+This folder is a store of pipm (venv-dedupe). Environments share the files in it.
+
+  v1/objects/   every file's content once, named by its sha256; -x: executable
+  v1/wheels/    <name>/<version>/<tag>-<id>/: the files of one wheel, hard links to objects
+  v1/by-wheel/  <sha256 of a wheel archive>: which entry it is
+  v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
+  v1/roots/     one file an environment that uses the store
+  v1/tmp/       work in progress
+
+Do not change files here: environments share them. `pipm df` says what is used,
+`pipm release ENV` gives an environment its own copies back.
+"""
+_CACHEDIR_TAG = """\
+Signature: 8a477f597d28d172789f06886806bc55
+# This file is a cache directory tag (https://bford.info/cachedir/) made by pipm.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """An open store: its path, and descriptors of its folders (closed with the process)."""
+
+    path: str
+    v1: int
+    objects: int
+    bytecode: int
+    roots: int
+    tmp: int
+
+    @contextlib.contextmanager
+    def writing(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the store's lock shared, as every writer does; a collector takes it exclusively."""
+        lock = f"{self.path}/lock"
+        with locked(lock, what="the store", shared=True, timeout=lock_timeout(), waiting=waiting):
+            yield
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[tuple[int, str]]:
+        """Make a private folder in ``tmp/`` for this run and yield its descriptor and its path.
+
+        A run holds a lock on its folder, so folders of killed runs are known for dead and removed.
+        """
+        self._sweep()
+        name = _RUN + secrets.token_hex(8)
+        os.mkdir(name, 0o700, dir_fd=self.tmp)
+        folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
+        try:
+            try_lock(folder)
+            yield folder, f"{self.path}/{VERSION}/tmp/{name}"
+        finally:
+            remove_tree(self.tmp, name)
+            os.close(folder)
+
+    def _sweep(self) -> None:
+        for name in os.listdir(self.tmp):
+            if not name.startswith(_RUN):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
+                try:
+                    if try_lock(folder):
+                        remove_tree(self.tmp, name)
+                finally:
+                    os.close(folder)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def lock_timeout() -> float:
+    """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
+    text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
+    try:
+        return float(text) if text else 300.0
+    except ValueError:
+        raise StoreError(
+            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds", hint="unset PIPM_LOCK_TIMEOUT"
+        ) from None
+
+
+def store_path(option: str | None) -> str:
+    """Return the absolute path of the store: *option*, ``PIPM_STORE``, else the user's data folder."""
+    chosen = option or os.environ.get("PIPM_STORE")
+    if chosen:
+        return os.path.realpath(os.path.expanduser(chosen))
+    if sys.platform == "darwin":
+        data = os.path.expanduser("~/Library/Application Support")
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.path.realpath(os.path.join(data, "pipm"))
+
+
+def open_store(path: str, *, create: bool = True) -> Store | None:
+    """Open the store at *path*, and make it when it is missing and *create*; else return None.
+
+    Raises StoreError when the place holds something else, or belongs to somebody we do not trust.
+    """
+    try:
+        if not os.path.isdir(f"{path}/{VERSION}"):
+            if not create:
+                return None
+            _create(path)
+        _check_owner(path)
+        v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
+        folders = {
+            name: os.open(name, _DIRECTORY, dir_fd=v1) for name in ("objects", "bytecode", "roots", "tmp")
+        }
+    except OSError as error:
+        raise explained(error, f"use the store {path}") from error
+    return Store(path=path, v1=v1, **folders)
+
+
+def _create(path: str) -> None:
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
+    # The lock, a v1 of a killed first run, and a lost+found are no strangers.
+    if os.path.isdir(path):
+        strangers = set(os.listdir(path)) - {"lock", "lost+found", "README.txt", "CACHEDIR.TAG"}
+        if strangers:
+            raise StoreError(
+                f"{path} holds other things than a pipm store ({sorted(strangers)[0]})",
+                hint="choose an empty or new folder with --store or PIPM_STORE",
+            )
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    with locked(f"{path}/lock", what="the store", timeout=lock_timeout()):
+        if os.path.isdir(f"{path}/{VERSION}"):
+            return
+        for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), ("README.txt", _README)):
+            with open(f"{path}/{name}", "w", encoding="ascii") as stream:
+                stream.write(text)
+        # Built aside and renamed: a store that was killed in the making is no store.
+        new = f"{path}/.{VERSION}-{secrets.token_hex(4)}"
+        for name in _FOLDERS:
+            os.makedirs(f"{new}/{name}", mode=0o700)
+        for first in range(256):
+            os.mkdir(f"{new}/objects/{first:02x}", 0o700)
+        os.rename(new, f"{path}/{VERSION}")
+
+
+def _check_owner(path: str) -> None:
+    status = os.stat(f"{path}/{VERSION}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise StoreError(
+            f"The store {path} belongs to another user",
+            hint="use your own: pipm --store DIR, or unset PIPM_STORE",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(
+            f"Other users can write to the store {path}", hint=f"chmod -R go-w {path}"
+        )

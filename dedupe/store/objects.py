@@ -1,0 +1,39 @@
+"""Objects: every file's content once, named by its sha256."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dedupe.core.digest import Digest
+
+READ_ONLY = 0o444
+READ_ONLY_EXECUTABLE = 0o555
+
+
+def object_mode(*, executable: bool) -> int:
+    """The mode of a stored file: nobody writes to it in place."""
+    return READ_ONLY_EXECUTABLE if executable else READ_ONLY
+
+
+def find_object(objects: int, name: str) -> os.stat_result | None:
+    """Look an object up by its name below the folder *objects*."""
+    try:
+        return os.stat(name, dir_fd=objects, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def is_sound(status: os.stat_result, digest: Digest) -> bool:
+    """Whether an object's metadata speaks for it: a changed file has another mtime.
+
+    No proof of its bytes; those are compared when a file is shared. Files of other users than us and
+    root are not trusted.
+    """
+    return (
+        status.st_mtime_ns == digest.mtime * 1_000_000_000
+        and stat.S_ISREG(status.st_mode)
+        and status.st_uid in (os.geteuid(), 0)
+    )

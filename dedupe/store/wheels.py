@@ -1,0 +1,143 @@
+"""Wheel entries: ``wheels/<name>/<version>/<tag>-<first 8 digits of the identity>/``."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from dedupe.core.digest import Digest
+from dedupe.core.manifest import Manifest
+from dedupe.errors import StoreError
+from dedupe.fs.beneath import open_beneath, open_directory_beneath
+from dedupe.fs.replace import remove_tree
+from dedupe.fs.sync import write_durably
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dedupe.store.layout import Store
+
+MANIFEST = "manifest.json"
+PARTIAL = "partial"
+"""An empty file of this name marks an entry that lacks something of its wheel."""
+_RENAME_EXCHANGE = 2
+
+
+def entry_names(store: Store, name: str, version: str) -> list[str]:
+    """List the entries of a release, as paths below ``wheels/``; names and versions are normalised."""
+    return [f"{name}/{version}/{entry}" for entry in _listed(store, f"wheels/{name}/{version}")]
+
+
+def find_entry(store: Store, name: str, version: str, identity: Digest) -> str | None:
+    """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
+    ending = f"-{identity.hex()[:8]}"
+    for entry in entry_names(store, name, version):
+        if entry.endswith(ending):
+            return entry
+    return None
+
+
+def is_partial(store: Store, entry: str) -> bool:
+    """Whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
+    try:
+        os.stat(f"wheels/{entry}/{PARTIAL}", dir_fd=store.v1, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def load_manifest(store: Store, entry: str) -> Manifest:
+    """Read the manifest of *entry* (a path below ``wheels/``); StoreError when it is damaged."""
+    try:
+        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
+        with open(file, "rb") as stream:
+            return Manifest.from_json(stream.read())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"The store's entry {entry} has no readable manifest: {error}",
+            hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
+        ) from error
+
+
+def all_entries(store: Store) -> Iterator[str]:
+    """Yield every entry's path below ``wheels/``, sorted."""
+    for name in sorted(_listed(store, "wheels")):
+        for version in sorted(_listed(store, f"wheels/{name}")):
+            yield from sorted(entry_names(store, name, version))
+
+
+def _listed(store: Store, path: str) -> list[str]:
+    try:
+        folder = open_directory_beneath(store.v1, path)
+    except FileNotFoundError:
+        return []
+    try:
+        return os.listdir(folder)
+    finally:
+        os.close(folder)
+
+
+def publish(store: Store, run: int, tree: str, manifest: Manifest) -> str:
+    """Rename the finished and synced *tree* (in the run's folder) to the entry of *manifest*.
+
+    The loser of a race uses the winner's; a partial entry is exchanged for a completer one in one step.
+    Returns the entry's path below ``wheels/``.
+    """
+    existing = find_entry(store, manifest.name, manifest.version, manifest.identity)
+    if existing is None:
+        entry = manifest.directory
+        os.makedirs(f"{store.path}/v1/wheels/{manifest.name}/{manifest.version}", 0o700, exist_ok=True)
+        try:
+            os.rename(tree, f"wheels/{entry}", src_dir_fd=run, dst_dir_fd=store.v1)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return entry
+        existing = entry
+    if _completes(manifest, load_manifest(store, existing)):
+        _exchange(run, tree, store.v1, f"wheels/{existing}")
+    remove_tree(run, tree)
+    return existing
+
+
+def _completes(new: Manifest, old: Manifest) -> bool:
+    return len(new.missing) < len(old.missing) or len(new.files) > len(old.files)
+
+
+def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None, use_errno=True)
+        if not library.renameat2(run, os.fsencode(tree), v1, os.fsencode(entry), _RENAME_EXCHANGE):
+            return
+    # No RENAME_EXCHANGE here: the entry is away for a moment; who misses it ingests again.
+    os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
+    os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
+    os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
+
+
+def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
+    """Return the entry that the wheel archive with this sha256 unpacks to, when it is known and here."""
+    try:
+        file = open_beneath(store.v1, f"by-wheel/{wheel.hex()}", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with open(file, encoding="ascii") as stream:
+        entry = stream.read().strip()
+    with contextlib.suppress(OSError):
+        os.close(open_directory_beneath(store.v1, f"wheels/{entry}"))
+        return entry
+    return None
+
+
+def index_wheel(store: Store, wheel: Digest, entry: str) -> None:
+    """Remember that the wheel archive with this sha256 unpacks to *entry*."""
+    folder = open_directory_beneath(store.v1, "by-wheel")
+    try:
+        write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"))
+    finally:
+        os.close(folder)

@@ -1,0 +1,88 @@
+"""stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from dedupe.ui.words import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dedupe.errors import PipmError
+
+_CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """How to talk: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
+
+    quiet: int = 0
+    verbose: bool = False
+    json: bool = False
+    color: str = "auto"
+
+    def result(self, text: str) -> None:
+        """Print a result line."""
+        if self.quiet < 2 and not self.json:
+            print(text)
+
+    def data(self, text: str) -> None:
+        """Print what was asked for, whatever the quietness."""
+        print(text)
+
+    def document(self, command: str, content: dict[str, object]) -> None:
+        """Print the command's one JSON object."""
+        print(json.dumps({"version": 1, "command": command, **content}))
+
+    def note(self, kind: str, text: str) -> None:
+        """Say something beside the result: ``note``, ``warning``, ``hint``."""
+        if self.quiet == 0 and not self.json:
+            colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
+            print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}", file=sys.stderr)
+
+    def named(self, lines: Iterable[str]) -> None:
+        """List what a warning is about; past a screenful only how many more there are."""
+        if self.quiet or self.json:
+            return
+        every = list(lines)
+        shown = every if self.verbose else every[:_MOST_NAMED]
+        for line in shown:
+            print(f"  {printable(line)}", file=sys.stderr)
+        if len(every) > len(shown):
+            print(f"  … {len(every) - len(shown)} more (`--verbose`)", file=sys.stderr)
+
+    def error(self, error: PipmError) -> None:
+        """Say what went wrong and what helps."""
+        if self.json:
+            content = {
+                "kind": error.kind,
+                "message": error.message,
+                "hint": error.hint,
+                "code": error.exit_code,
+            }
+            print(json.dumps({"error": content}), file=sys.stderr)
+            return
+        print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}", file=sys.stderr)
+        if error.hint is not None:
+            print(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}", file=sys.stderr)
+
+    def paint(self, text: str, colour: str, stream: IO[str]) -> str:
+        """*text* in *colour* where *stream* shows colours."""
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colourful(stream) else text
+
+    def colourful(self, stream: IO[str]) -> bool:
+        """Whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,63 @@
+"""What `adopt` and `release` say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dedupe.ui.words import counted, path_text, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from dedupe.ops.adopt import Adoption
+    from dedupe.ui.output import Output
+
+
+def adoption_document(adoption: Adoption) -> dict[str, object]:
+    """The JSON of one environment."""
+    return {
+        "path": adoption.path,
+        "python": adoption.python,
+        "link_mode": adoption.link_mode,
+        "distributions": adoption.distributions,
+        "files": adoption.files,
+        "files_shared": adoption.files_shared,
+        "files_already_shared": adoption.files_already_shared,
+        "files_left": [{"path": left.path, "reason": left.reason.value} for left in adoption.left],
+        "bytes_shared": adoption.bytes_shared,
+        "bytes_freed": adoption.bytes_freed,
+        "seconds": round(adoption.seconds, 3),
+    }
+
+
+def say_adoption(output: Output, adoption: Adoption) -> None:
+    """Tell a person what an adoption did."""
+    output.result(
+        f"Adopted {path_text(adoption.path)} by {adoption.link_mode} {seconds_text(adoption.seconds)}"
+    )
+    already = adoption.files_already_shared
+    if already and not adoption.files_shared:
+        output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
+    else:
+        rest = f" ({counted(already, 'more')[:-1] if already != 1 else '1 more'} already were)" if already else ""
+        output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
+    _say_left(output, adoption)
+
+
+def _balance(adoption: Adoption) -> str:
+    if adoption.bytes_freed > 0:
+        return f"freed {size_text(adoption.bytes_freed)}"
+    return (
+        f"{size_text(adoption.bytes_shared)} are in the store now for the next environment"
+        f" (its own folders took {size_text(-adoption.bytes_freed)})"
+    )
+
+
+def _say_left(output: Output, adoption: Adoption) -> None:
+    if adoption.surprises:
+        output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
+        output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
+        output.note("hint", "they work as before; reinstall their distributions to share them too")
+    if output.verbose:
+        kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
+        for reason, number in kinds.most_common():
+            output.note("note", f"{counted(number, 'file')} stay private: {reason.value}")

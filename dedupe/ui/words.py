@@ -1,0 +1,58 @@
+"""Numbers, sizes, times and paths as a person reads them."""
+
+from __future__ import annotations
+
+import os
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def size_text(size: int) -> str:
+    """``12.4 GiB``; binary, one decimal."""
+    if abs(size) < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in _UNITS:
+        value /= 1024
+        if abs(value) < 1023.95 or unit == _UNITS[-1]:
+            return f"{value:.1f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def count_text(number: int) -> str:
+    """``29 869``."""
+    return f"{number:,}".replace(",", " ")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count_text(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """``[12ms]``, ``[3.2s]``."""
+    return f"[{seconds * 1000:.0f}ms]" if seconds < 1 else f"[{seconds:.1f}s]"
+
+
+def path_text(path: str) -> str:
+    """The path with ``~`` for the home folder, and without bytes that a terminal cannot show."""
+    home = os.path.expanduser("~")
+    if path == home or path.startswith(f"{home}/"):
+        path = "~" + path[len(home) :]
+    return printable(path)
+
+
+def printable(text: str) -> str:
+    """*text* with undecodable bytes and control characters escaped."""
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+
+
+def age_text(seconds: float) -> str:
+    """``2 hours ago``."""
+    for unit, length in (("year", 31536000), ("month", 2592000), ("day", 86400), ("hour", 3600)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), unit)} ago"
+    if seconds >= 60:
+        return f"{counted(int(seconds // 60), 'minute')} ago"
+    return "just now"

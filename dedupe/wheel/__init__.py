@@ -1,0 +1,1 @@
+"""Wheels: letting archives into the store, and the bytecode of their sources."""

@@ -1,0 +1,74 @@
+"""The part of pipm that an environment's own interpreter runs: it checks and compiles bytecode.
+
+Standard library only, CPython 3.6 and later, PyPy: this file is run as a script (`-I -S -B`), never
+imported by what runs in an environment. Requests and answers are marshal data behind a length of four
+bytes, on standard input and output:
+
+    [("check", path of a .pyc, source mtime, source size), …]                          -> [bool, …]
+    [("compile", source, co_filename, target, source mtime, source size, level), …]    -> [bool, …]
+"""
+
+import gc
+import importlib.util
+import marshal
+import os
+import sys
+import types
+
+MAGIC = importlib.util.MAGIC_NUMBER
+
+
+def header(mtime, size):
+    """The 16 bytes before the code: magic, flags (0: checked by time), time and size (PEP 552)."""
+    return b"".join(number.to_bytes(4, "little") for number in (0, mtime, size))
+
+
+def check(path, mtime, size):
+    """Whether *path* is this interpreter's timestamp bytecode of such a source, and loads."""
+    with open(path, "rb") as stream:
+        data = stream.read()
+    if data[:4] != MAGIC or data[4:16] != header(mtime & 0xFFFFFFFF, size & 0xFFFFFFFF):
+        return False
+    return isinstance(marshal.loads(memoryview(data)[16:]), types.CodeType)
+
+
+def compile_source(source, filename, target, mtime, size, level):
+    """Compile *source* into the new file *target*."""
+    with open(source, "rb") as stream:
+        text = stream.read()
+    if len(text) != size:
+        return False
+    code = compile(text, filename, "exec", dont_inherit=True, optimize=level)
+    with open(target, "xb") as stream:
+        stream.write(MAGIC + header(mtime, size) + marshal.dumps(code))
+    return True
+
+
+TASKS = {"check": check, "compile": compile_source}
+
+
+def answer(request):
+    """Do one task; a source that does not compile or a torn .pyc is an answer, not a failure."""
+    try:
+        return TASKS[request[0]](*request[1:])
+    except Exception:
+        return False
+
+
+def main():
+    """Answer requests until standard input ends."""
+    gc.disable()
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that a codec or warning prints may get between the answers
+    while True:
+        length = requests.read(4)
+        if len(length) < 4:
+            return
+        tasks = marshal.loads(requests.read(int.from_bytes(length, "little")))
+        data = marshal.dumps([answer(task) for task in tasks], 2)
+        answers.write(len(data).to_bytes(4, "little") + data)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
