@@ -198,3 +198,89 @@ def adopt_command(
         compile_missing=compile_missing,
         dry_run=dry_run,
     )
+
+
+@command(app, "release")
+def release_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--dist", metavar="NAME", help="This distribution alone, to patch it."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Give an environment its own copies of its files again; the undo of adopt.
+
+    Examples:
+
+      pipm release .venv
+
+      pipm release --dist numpy .venv
+    """
+    from dedupe.ui.commands import release_environments  # noqa: PLC0415
+
+    return release_environments(
+        session.output, session.store, environments or [], names or [], dry_run=dry_run
+    )
+
+
+@command(app, "list")
+def list_command(
+    session: Session,
+    folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="Look below DIR as well.")] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", help="path, exclusive, size or used.")
+    ] = "path",
+) -> int:
+    """List environments, and what deleting each would free (EXCLUSIVE).
+
+    Without DIR those that the store knows. Examples:
+
+      pipm list ~/code --sort exclusive
+    """
+    from dedupe.ui.usage import show_list  # noqa: PLC0415
+
+    return show_list(session.output, session.store, folder, sort)
+
+
+@command(app, "df")
+def df_command(session: Session) -> int:
+    """Say where the bytes are: environments, store, and what sharing saves."""
+    from dedupe.ui.usage import show_df  # noqa: PLC0415
+
+    return show_df(session.output, session.store)
+
+
+@command(store_app, "path")
+def store_path_command(session: Session) -> int:
+    """Print where the store is."""
+    if session.output.json:
+        session.output.document("store path", {"path": session.store})
+    else:
+        session.output.data(session.store)
+    return 0
+
+
+@command(store_app, "add")
+def store_add_command(
+    session: Session,
+    wheels: Annotated[list[str], typer.Argument(metavar="WHEEL...", help="Wheel files.")],
+) -> int:
+    """Let wheel files into the store."""
+    from dedupe.ui.commands import add_wheels  # noqa: PLC0415
+
+    return add_wheels(session.output, session.store, wheels)
+
+
+@command(store_app, "ls")
+def store_ls_command(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One distribution.")] = None,
+) -> int:
+    """List the wheels that the store has."""
+    from dedupe.ui.usage import show_entries  # noqa: PLC0415
+
+    return show_entries(session.output, session.store, name)

@@ -78,7 +78,9 @@ def is_environment(path: str) -> bool:
 
 def _read_configuration(path: str, real: str) -> dict[str, str]:
     try:
-        with open(f"{real}/pyvenv.cfg", encoding="utf-8", errors="surrogateescape") as stream:
+        with open(
+            f"{real}/pyvenv.cfg", encoding="utf-8", errors="surrogateescape", opener=_open_unseen
+        ) as stream:
             lines = stream.readlines()
     except FileNotFoundError:
         if os.path.isdir(f"{real}/conda-meta"):
@@ -91,6 +93,14 @@ def _read_configuration(path: str, real: str) -> dict[str, str]:
         ) from None
     pairs = (line.partition("=") for line in lines)
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _open_unseen(path: str, flags: int) -> int:
+    """Open without setting the access time, by which `pipm list` tells when it was last used."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # O_NOATIME is the owner's (open(2))
+        return os.open(path, flags)
 
 
 def _sites(real: str) -> list[str]:

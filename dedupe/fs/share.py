@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from dedupe.core.digest import Digest
 from dedupe.core.reasons import Reason
 from dedupe.fs.clone import Extent, clone_into, dedupe, extents
 from dedupe.fs.faults import stops_everything
@@ -29,7 +31,7 @@ from dedupe.fs.links import copy_into
 from dedupe.fs.xattrs import has_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -141,6 +143,23 @@ def give_copy(source: int, new: NewFile, mode: int, mtime_ns: int) -> None:
     """Copy the open file *source* to *new*; it must be synced before `give_name` publishes it."""
     copy_into(source, new.directory, new.name, mode)
     os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+
+
+def write_new_file(new: NewFile, chunks: Iterable[bytes], mode: int) -> tuple[Digest, int]:
+    """Write *new* with *mode* and the mtime of its content; returns digest and size. Nothing is synced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    state = hashlib.sha256()
+    size = 0
+    with open(os.open(new.name, flags, 0o600, dir_fd=new.directory), "wb") as stream:
+        for chunk in chunks:
+            state.update(chunk)
+            size += len(chunk)
+            stream.write(chunk)
+        stream.flush()
+        digest = Digest(state.digest())
+        os.fchmod(stream.fileno(), mode)
+        os.utime(stream.fileno(), (digest.mtime, digest.mtime))
+    return digest, size
 
 
 def give_name(new: NewFile, store: int, name: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 ADOPTING = "adopting"
 ADOPTED = "adopted"
+PARTLY = "partly"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,7 @@ class Root:
 
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
-    got killed) at work, then ``adopted``.
+    got killed) at work, then ``adopted``; ``partly`` after some distributions were released.
     """
 
     path: str

@@ -7,9 +7,9 @@ import ctypes
 import errno
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dedupe.core.digest import Digest
 from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
@@ -19,6 +19,7 @@ from dedupe.fs.sync import write_durably
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dedupe.core.digest import Digest
     from dedupe.store.layout import Store
 
 MANIFEST = "manifest.json"
@@ -118,6 +119,18 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
     os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
     os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
+
+
+def add_wheel(store: Store, entry: str, wheel: Digest) -> None:
+    """Note in the manifest of *entry* that one more archive unpacks to it."""
+    manifest = load_manifest(store, entry)
+    if wheel not in manifest.wheels:
+        folder = open_directory_beneath(store.v1, f"wheels/{entry}")
+        try:
+            manifest = replace(manifest, wheels=(*manifest.wheels, wheel))
+            write_durably(folder, MANIFEST, manifest.to_json())
+        finally:
+            os.close(folder)
 
 
 def entry_of_wheel(store: Store, wheel: Digest) -> str | None:

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 from dedupe.env.discover import find_environments
 from dedupe.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
 from dedupe.fs.links import parse_link_mode
+from dedupe.ops.add import add_wheel_file
 from dedupe.ops.adopt import AdoptOptions, adopt
+from dedupe.ops.preview import Preview
+from dedupe.ops.release import release
 from dedupe.ui.progress import progress_for
-from dedupe.ui.sharing import adoption_document, say_adoption
-from dedupe.ui.words import path_text
+from dedupe.ui.sharing import (
+    adoption_document,
+    release_document,
+    say_adoption,
+    say_preview,
+    say_release,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,17 +44,47 @@ def adopt_environments(  # noqa: PLR0913 - the command's options
     documents: list[dict[str, object]] = []
     surprised = False
 
+    preview = Preview(store, options) if dry_run else None
+
     def one(path: str) -> None:
         nonlocal surprised
-        adoption = adopt(store, path, options, progress_for(output))
+        if preview is not None:
+            adoption = preview.adoption(path)
+            say_preview(output, adoption)
+        else:
+            adoption = adopt(store, path, options, progress_for(output))
+            say_adoption(output, adoption)
         documents.append(adoption_document(adoption))
         surprised = surprised or bool(adoption.surprises)
-        say_adoption(output, adoption)
 
     code = _each(output, _named(environments, below, store), one)
     if output.json and (documents or code == DONE):
         output.document("adopt", {"environments": documents})
+    if preview is not None:
+        output.note("warning", "no files changed due to --dry-run")
     return PARTLY if code == DONE and surprised else code
+
+
+def release_environments(
+    output: Output, store: str, environments: list[str], names: list[str], *, dry_run: bool
+) -> int:
+    """Release each environment that is named, or its distributions *names*."""
+    documents: list[dict[str, object]] = []
+    incomplete = False
+
+    def one(path: str) -> None:
+        nonlocal incomplete
+        released = release(store, path, names, progress_for(output), dry_run=dry_run)
+        documents.append(release_document(released))
+        incomplete = incomplete or bool(released.left)
+        say_release(output, released, dry_run=dry_run)
+
+    code = _each(output, _named(environments, [], store), one)
+    if output.json and (documents or code == DONE):
+        output.document("release", {"environments": documents})
+    if dry_run:
+        output.note("warning", "no files changed due to --dry-run")
+    return PARTLY if code == DONE and incomplete else code
 
 
 def _named(environments: list[str], below: list[str], store: str) -> list[str]:
@@ -81,6 +119,16 @@ def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> i
     return DONE
 
 
-def shown(path: str) -> str:
-    """How a path is told."""
-    return path_text(path)
+def add_wheels(output: Output, store: str, wheels: list[str]) -> int:
+    """Let each wheel into the store; a bad one does not stop the others."""
+    documents: list[dict[str, object]] = []
+
+    def one(path: str) -> None:
+        added = add_wheel_file(store, path)
+        documents.append({"wheel": added.wheel, "entry": added.entry, "known": added.known})
+        output.result(f"{'Had' if added.known else 'Added'} {added.entry}")
+
+    code = _each(output, wheels, one)
+    if output.json and documents:
+        output.document("store add", {"wheels": documents})
+    return code

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dedupe.ui.words import counted, path_text, seconds_text, size_text
+from dedupe.ui.words import count_text, counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
     from dedupe.ops.adopt import Adoption
+    from dedupe.ops.release import Released
     from dedupe.ui.output import Output
 
 
@@ -38,9 +39,60 @@ def say_adoption(output: Output, adoption: Adoption) -> None:
     if already and not adoption.files_shared:
         output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
     else:
-        rest = f" ({counted(already, 'more')[:-1] if already != 1 else '1 more'} already were)" if already else ""
+        rest = f" ({count_text(already)} more already were)" if already else ""
         output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
     _say_left(output, adoption)
+
+
+def say_preview(output: Output, adoption: Adoption) -> None:
+    """Tell a person what adopting would do."""
+    output.result(
+        f"Would adopt {path_text(adoption.path)} (Python {adoption.python},"
+        f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
+    )
+    private = len(adoption.left)
+    for verb, number, rest in (
+        ("share", adoption.files_shared, f"frees up to {size_text(adoption.bytes_freed)} now"),
+        ("keep", adoption.files_already_shared, "shared already"),
+        ("leave", private, "this environment's own (`--verbose` says why)"),
+    ):
+        if number:
+            output.result(f"  {verb:<6}{count_text(number):>9} files   {rest}")
+    _say_left(output, adoption)
+
+
+def release_document(released: Released) -> dict[str, object]:
+    """The JSON of one environment."""
+    return {
+        "path": released.path,
+        "python": released.python,
+        "link_mode": released.link_mode,
+        "distributions": released.distributions,
+        "files": released.files,
+        "files_released": released.files_released,
+        "files_left": [{"path": left.path, "reason": left.reason.value} for left in released.left],
+        "bytes_used": released.bytes_used,
+        "seconds": round(released.seconds, 3),
+    }
+
+
+def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
+    """Tell a person what a release did or would do."""
+    path = path_text(released.path)
+    if not released.files_released and not released.left:
+        output.result(f"Nothing to release: {path} shares no file with the store")
+        return
+    copies = f"{counted(released.files_released, 'private copy')}".replace("copys", "copies")
+    if dry_run:
+        output.result(f"Would give {path} {copies} ({size_text(released.bytes_used)})")
+        return
+    output.result(
+        f"Released {path}: {copies}, {size_text(released.bytes_used)} {seconds_text(released.seconds)}"
+    )
+    if released.left:
+        output.note("warning", f"{counted(len(released.left), 'file')} left shared")
+        output.named(f"{left.path}: {left.reason.value}" for left in released.left)
+        output.note("hint", "run the same command again")
 
 
 def _balance(adoption: Adoption) -> str:

@@ -1,0 +1,86 @@
+"""`pipm store add`: let wheel archives into the store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from dedupe.core.manifest import Manifest
+from dedupe.errors import WheelError
+from dedupe.fs.faults import explained
+from dedupe.fs.share import forget, give_name
+from dedupe.fs.sync import sync_file_system
+from dedupe.ops.entries import build_tree
+from dedupe.ops.tally import Tally
+from dedupe.store.layout import open_store
+from dedupe.store.objects import find_object, is_sound
+from dedupe.store.wheels import (
+    add_wheel,
+    find_entry,
+    index_wheel,
+    is_partial,
+    load_manifest,
+    publish,
+)
+from dedupe.wheel.unpack import unpack_wheel
+
+if TYPE_CHECKING:
+    from dedupe.store.layout import Store
+    from dedupe.wheel.unpack import Unpacked
+
+
+class Added(NamedTuple):
+    """A wheel's entry (path below ``wheels/``), and whether the store had all of it."""
+
+    wheel: str
+    entry: str
+    known: bool
+
+
+def add_wheel_file(store_path: str, path: str) -> Added:
+    """Let the wheel at *path* into the store; WheelError names archive and member of a bad one."""
+    if not os.path.isfile(path):
+        raise WheelError(f"There is no wheel {path}", hint="name a .whl file")
+    store = open_store(store_path)
+    assert store is not None
+    try:
+        with store.writing(), store.run() as (run, _):
+            unpacked = unpack_wheel(path, run)
+            entry, known = _keep(store, run, unpacked)
+    except OSError as error:
+        raise explained(error, f"add {path} to the store {store_path}") from error
+    return Added(path, entry, known)
+
+
+def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
+    manifest = unpacked.manifest
+    (archive,) = manifest.wheels
+    entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
+    known = entry is not None and not is_partial(store, entry)
+    if entry is None or not known:
+        sync_file_system(run)  # no object gets its name before its bytes are on disk
+        _name_objects(store, unpacked)
+        if entry is not None:
+            manifest = load_manifest(store, entry).merged(manifest)
+        manifest = _built(store, run, manifest)
+        sync_file_system(run)
+        entry = publish(store, run, "tree", manifest)
+    add_wheel(store, entry, archive)
+    index_wheel(store, archive, entry)
+    return entry, known
+
+
+def _built(store: Store, run: int, manifest: Manifest) -> Manifest:
+    return build_tree(run, "tree", store, manifest, {}, Tally())
+
+
+def _name_objects(store: Store, unpacked: Unpacked) -> None:
+    for file in unpacked.manifest.files:
+        name = file.digest.object_name(executable=file.executable)
+        new = unpacked.new[name]
+        if not file.size or give_name(new, store.objects, name):
+            continue
+        stored = find_object(store.objects, name)
+        if stored is not None and not is_sound(stored, file.digest):
+            forget(store.objects, name)  # it was changed in place; the wheel has what it should be
+            give_name(new, store.objects, name)
