@@ -57,6 +57,11 @@ class Digest(bytes):
         """
         return _EPOCH + (int.from_bytes(self[:4]) >> 2)
 
+    @property
+    def mtime_ns(self) -> int:
+        """`mtime` in nanoseconds."""
+        return (_EPOCH + (int.from_bytes(self[:4]) >> 2)) * 1_000_000_000
+
     def object_name(self, *, executable: bool) -> str:
         """Path below the store's ``objects/``; the executable bit is part of a file's identity."""
         text = self.hex()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import posixpath
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,8 +65,10 @@ def is_bytecode(path: str) -> bool:
 
 def is_installers_own(path: str) -> bool:
     """Whether *path* (in site-packages) is written by the installer, not brought by the wheel."""
-    folder, slash, name = path.partition("/")
-    return bool(slash) and folder.endswith(".dist-info") and name in _INSTALLERS_OWN
+    if ".dist-info/" not in path:
+        return False
+    folder, _, name = path.partition("/")
+    return folder.endswith(".dist-info") and name in _INSTALLERS_OWN
 
 
 class Place(Enum):
@@ -86,15 +89,19 @@ class Location(NamedTuple):
     path: str
 
 
+_ODD = re.compile(r"^[./]|/[./]|\\|\0")
+"""What no ordinary path has: dots or slashes where a component begins, backslashes, NUL."""
+
+
 def locate(path: str, site: str) -> Location:
     """Say where the RECORD path *path* lies; *site* is site-packages' path in the environment.
 
     Nothing is resolved on disk: the caller opens the path beneath its root without following links.
     """
-    if "\0" in path or path.startswith("/") or "\\" in path:
-        return Location(Place.OUTSIDE, path)
-    if not path.startswith(("../", "./")) and not any(odd in path for odd in ("/../", "//", "/./")):
+    if _ODD.search(path) is None:
         return Location(Place.SITE, path)
+    if "\0" in path or "\\" in path or path.startswith("/"):
+        return Location(Place.OUTSIDE, path)
     resolved = posixpath.normpath(f"{site}/{path}")
     if resolved.startswith(("../", "/")) or resolved in ("..", "."):
         return Location(Place.OUTSIDE, path)

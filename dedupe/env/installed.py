@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from dedupe.env.environment import Environment
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class InstalledDistribution:
     """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
 
@@ -33,6 +34,7 @@ class InstalledDistribution:
     rows: tuple[RecordRow, ...]
     refusal: Reason | None = None
 
+    @cached_property
     def located(self) -> list[tuple[RecordRow, Location]]:
         """Each row with the place it lies in."""
         return [(row, locate(row.path, self.site)) for row in self.rows]

@@ -23,6 +23,7 @@ _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
+_HOW = struct.Struct("=QQQ")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -31,13 +32,23 @@ def _openat2_call() -> Any | None:  # noqa: ANN401 - ctypes gives no better type
     # The number is the same on all architectures but alpha (it was added after they were unified).
     if sys.platform != "linux" or platform.machine() == "alpha":
         return None
-    return ctypes.CDLL(None, use_errno=True).syscall
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+    call.restype = ctypes.c_long
+    return call
 
 
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES})
 """Errors of a path that is missing, leads through a symlink, leaves its root or is not ours to enter."""
 
 _missing = False
+
+
+@cache
+def _how(flags: int) -> bytes:
+    """The kernel's ``struct open_how``: flags, mode, how to resolve the path."""
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    return _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
 
 
 def open_beneath(root: int, path: str, flags: int) -> int:
@@ -49,9 +60,7 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     call = _openat2_call()
     if call is None or _missing:
         return _open_by_steps(root, path, flags)
-    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
-    file = int(call(_SYS_OPENAT2, root, os.fsencode(path), how, len(how)))
+    file: int = call(_SYS_OPENAT2, root, os.fsencode(path), _how(flags), _HOW.size)
     if file >= 0:
         return file
     number = ctypes.get_errno()

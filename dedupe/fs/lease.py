@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import signal
+from enum import Enum
 
 
 def forbid_lease_signals() -> None:
@@ -13,16 +14,28 @@ def forbid_lease_signals() -> None:
         signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
-def is_open_for_writing(file: int) -> bool:
-    """Take a read lease on *file* (open for reading); True when some process has it open for writing.
+class Lease(Enum):
+    """The answer to a request for a read lease."""
 
-    The lease lasts until *file* is closed; a writer that comes meanwhile waits. Where leases do not
-    exist (network file systems, macOS) the answer is False, and the byte comparison is what protects.
+    GRANTED = "granted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+_LEASES = hasattr(fcntl, "F_SETLEASE")
+
+
+def take_read_lease(file: int) -> Lease:
+    """Ask for a read lease on *file* (open for reading), which lasts until *file* is closed.
+
+    REFUSED: some process has it open for writing. GRANTED: none has, and one that comes waits. UNKNOWN:
+    there are no leases here (network file systems, macOS); the byte comparison is what protects.
     """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
+    if not _LEASES:
+        return Lease.UNKNOWN
     try:
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return error.errno in (errno.EAGAIN, errno.EBUSY)
-    return False
+        busy = error.errno in (errno.EAGAIN, errno.EBUSY)
+        return Lease.REFUSED if busy else Lease.UNKNOWN
+    return Lease.GRANTED

@@ -36,12 +36,21 @@ class Staging:
     def name(self) -> str:
         """A name that nothing in the folder has."""
         self._count += 1
-        return f"{os.getpid()}-{self._count}"
+        return str(self._count)
 
     def put(self, mode: LinkMode, store: int, source: str, target: int, name: str) -> None:
         """Replace *name* in directory *target* by *source* of directory *store*, atomically."""
         temporary = self.name()
         place(mode, store, source, self.directory, temporary)
+        self.move(temporary, target, name)
+
+    def link_over(self, store: int, source: str, target: int, name: str) -> None:
+        """Replace *name* in directory *target* by a hard link to *source* of directory *store*."""
+        self._count += 1
+        temporary = str(self._count)
+        os.link(
+            source, temporary, src_dir_fd=store, dst_dir_fd=self.directory, follow_symlinks=False
+        )
         self.move(temporary, target, name)
 
     def copy(self, source: int, mode: int, mtime_ns: int | None = None) -> str:

@@ -19,14 +19,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import Digest
 from dedupe.core.reasons import Reason
 from dedupe.fs.clone import Extent, clone_into, dedupe, extents
 from dedupe.fs.faults import stops_everything
-from dedupe.fs.lease import is_open_for_writing
+from dedupe.fs.lease import Lease, take_read_lease
 from dedupe.fs.links import copy_into
 from dedupe.fs.xattrs import has_attributes
 
@@ -45,15 +44,18 @@ class LeaveAloneError(Exception):
 
 
 class Guarded(NamedTuple):
-    """A file of an environment, open for reading under a lease."""
+    """A file of an environment, open for reading under a lease; the caller closes ``file``."""
 
     directory: int
     name: str
     file: int
     status: os.stat_result
+    lease: Lease
 
     def unchanged(self) -> bool:
-        """Whether nothing was written since it was opened (where leases do not exist)."""
+        """Whether nothing was written since it was opened; under a lease that is so."""
+        if self.lease is Lease.GRANTED:
+            return True
         now = os.fstat(self.file)
         return (now.st_size, now.st_mtime_ns) == (self.status.st_size, self.status.st_mtime_ns)
 
@@ -67,35 +69,31 @@ _REASONS = {
 }
 
 
-@contextlib.contextmanager
-def guarded(directory: int, name: str, inode: int) -> Iterator[Guarded]:
+def open_guarded(directory: int, name: str, inode: int) -> Guarded:
     """Open *name* in *directory* for sharing; LeaveAloneError when that file must be left alone.
 
-    *inode* is the one that the plan was made for. An error of this file alone becomes LeaveAloneError;
-    a full, read-only or broken disk stays the OSError it is.
+    *inode* is the one that the plan was made for. No context manager: it runs once a file.
     """
-    try:
-        file = os.open(name, _READ, dir_fd=directory)
-    except OSError as error:
-        raise _left(error) from error
+    file = os.open(name, _READ, dir_fd=directory)
     try:
         status = os.fstat(file)
-        if status.st_ino != inode or not stat.S_ISREG(status.st_mode):
+        if status.st_ino != inode:
             raise LeaveAloneError(Reason.CHANGING)
-        if is_open_for_writing(file):
+        lease = take_read_lease(file)
+        if lease is Lease.REFUSED:
             raise LeaveAloneError(Reason.OPEN)
         if has_attributes(file):
             raise LeaveAloneError(Reason.ATTRIBUTES)
-        yield Guarded(directory, name, file, status)
-    except OSError as error:
-        raise _left(error) from error
-    finally:
+    except BaseException:
         os.close(file)
+        raise
+    return Guarded(directory, name, file, status, lease)
 
 
-def _left(error: OSError) -> Exception:
+def left_alone(error: OSError) -> LeaveAloneError:
+    """What an error of one file means; raises *error* itself when it is no single file's matter."""
     if stops_everything(error):
-        return error
+        raise error
     return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
 
 
@@ -193,17 +191,17 @@ def same_folder_time(directory: int) -> Iterator[None]:
             os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int:
-    """Let *target* share the blocks of the open file *stored*; returns the bytes of blocks this frees.
+def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
+    """Let *target* share the blocks of the open file *stored*; None when the two differ.
 
-    LeaveAloneError(MODIFIED) when they differ.
+    Returns the bytes of blocks that this frees.
     """
     size = target.status.st_size
     mine = extents(target.file)
     if not _same_blocks(mine, extents(stored)) and (
         os.fstat(stored).st_size != size or not dedupe(stored, target.file, size)
     ):
-        raise LeaveAloneError(Reason.MODIFIED)
+        return None
     os.utime(target.file, ns=(mtime_ns, mtime_ns))
     before = sum(extent.length for extent in mine if not extent.shared and not extent.inline)
     if not before:

@@ -26,7 +26,7 @@ from dedupe.fs.links import LinkMode
 from dedupe.fs.share import LeaveAloneError, same_folder_time
 from dedupe.ops.apply import FileSharer
 from dedupe.ops.bytecode import BytecodeSharer, Source
-from dedupe.ops.entries import Contents, Prepared, prepare_entry, promised_rows
+from dedupe.ops.entries import Contents, Prepared, prepare_entry
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
@@ -54,14 +54,19 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class _Work:
-    """A distribution between the stages; ``known`` is (digest, executable) by path in site-packages."""
+    """A distribution between the stages.
+
+    ``known`` are the rows of its identity: path in site-packages, digest, executable; ``identified`` is
+    false when the content of one is known to nobody.
+    """
 
     distribution: InstalledDistribution
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
     files: list[FileEntry] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    known: dict[str, tuple[Digest, bool]] = field(default_factory=dict)
+    known: list[tuple[str, Digest, bool]] = field(default_factory=list)
+    identified: bool = True
     sources: list[Source] = field(default_factory=list)
 
     def has(self, fact: FileFact, digest: Digest) -> None:
@@ -75,6 +80,8 @@ class _Work:
         self.missing.append(fact.entry_path)
         if fact.digest is not None and fact.promised:
             self._know(fact, fact.digest)
+        elif fact.place is Place.SITE:
+            self.identified = False
 
     def prove(self, fact: FileFact, digest: Digest) -> None:
         """Note that a source's content is proven, so that its bytecode may be shared."""
@@ -87,7 +94,7 @@ class _Work:
 
     def _know(self, fact: FileFact, digest: Digest) -> None:
         if fact.place is Place.SITE:
-            self.known[fact.path] = (digest, fact.executable)
+            self.known.append((fact.path, digest, fact.executable))
 
 
 class AdoptWorker:
@@ -138,24 +145,17 @@ class AdoptWorker:
             self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return []
         work = _Work(distribution)
-        for directory, facts in self._observer.folders(distribution):
-            actions = [self._decide(fact) for fact in facts]
-            with directory_beneath(self._scene.root, directory) as folder:
-                for action in actions:
-                    self._first(work, folder, action)
+        for folder, _, facts in self._observer.folders(distribution):
+            for fact in facts:
+                self._first(work, folder, decide(fact, user=self._scene.user, by_inode=self._scene.by_inode))
         self._bytecode.share(work.sources)
         work.sources = []
         self._work.append(work)
-        promised = promised_rows(distribution, work.known)
-        contents = Contents(work.files, promised, work.missing)
+        contents = Contents(work.files, work.known if work.identified else None, work.missing)
         work.entry, prepared = prepare_entry(
             self._scene, distribution, contents, self._files.pending, self._tally
         )
         return [] if prepared is None else [prepared]
-
-    def _decide(self, fact: FileFact) -> Action:
-        scene = self._scene
-        return decide(fact, user=scene.user, by_inode=scene.by_inode, trusted=scene.trusted)
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Do what the first stage does for one file."""
@@ -189,7 +189,7 @@ class AdoptWorker:
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
             work.lacks(fact)
-        self._scene.pulse.advance(1, fact.status.st_size if fact.status else 0)
+        self._scene.pulse.advance(fact.status.st_size if fact.status else 0)
 
     def _leave(self, work: _Work, action: Leave) -> None:
         fact, reason = action
@@ -218,7 +218,7 @@ class AdoptWorker:
             work.prove(fact, action.digest)
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
-        self._scene.pulse.advance(1, fact.status.st_size if fact.status else 0)
+        self._scene.pulse.advance(fact.status.st_size if fact.status else 0)
 
     def _count_already(self, fact: FileFact) -> None:
         assert fact.status is not None

@@ -17,7 +17,8 @@ from dedupe.fs.share import (
     give_copy,
     give_inode,
     give_name,
-    guarded,
+    left_alone,
+    open_guarded,
     share_blocks,
 )
 from dedupe.store.objects import find_object, is_sound, object_mode
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dedupe.ops.tally import Tally
     from dedupe.plan.adopt import FileFact, Ingest, IngestCopy, Share
 
-_NANOSECONDS = 1_000_000_000
+_STORED = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FileSharer:
@@ -47,69 +48,98 @@ class FileSharer:
         """Prove a file's content and let the store share it; returns its digest."""
         fact = action.fact
         assert fact.status is not None
-        with guarded(folder, fact.name, fact.status.st_ino) as file:
-            digest = digest_file(file.file, file.status.st_size)
-            if fact.promised and digest != fact.digest:
-                raise LeaveAloneError(Reason.MODIFIED)
-            if not file.unchanged():
-                raise LeaveAloneError(Reason.CHANGING)
-            self._give_or_share(file, fact, digest, entry=None)
+        file = None
+        try:
+            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            digest = self._proven(file, fact)
+            self._give_or_share(file, fact, digest)
+        except OSError as error:
+            raise left_alone(error) from error
+        finally:
+            if file is not None:
+                os.close(file.file)
         return digest
 
     def ingest_copy(self, folder: int, action: IngestCopy) -> Digest:
         """Prove a file's content and copy it into the store; the environment's stays as it is."""
         fact = action.fact
         assert fact.status is not None
-        with guarded(folder, fact.name, fact.status.st_ino) as file:
-            digest = digest_file(file.file, file.status.st_size)
-            if fact.promised and digest != fact.digest:
-                raise LeaveAloneError(Reason.MODIFIED)
+        file = None
+        try:
+            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            digest = self._proven(file, fact)
             name = digest.object_name(executable=fact.executable)
             if find_object(self.objects, name) is None:
                 self._copy(file, name, digest, executable=fact.executable)
+        except OSError as error:
+            raise left_alone(error) from error
+        finally:
+            if file is not None:
+                os.close(file.file)
         return digest
+
+    def share(self, folder: int, action: Share, entry: str | None) -> None:
+        """Prove a file equal to its object and share it; *entry* is where symlinks point."""
+        fact = action.fact
+        assert fact.status is not None
+        file = None
+        try:
+            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            self._share(file, fact, action.digest, entry, proven=False)
+        except OSError as error:
+            raise left_alone(error) from error
+        finally:
+            if file is not None:
+                os.close(file.file)
 
     def publish_copies(self) -> None:
         """Give the copied files their names in the store; all of them are on disk by now."""
         for name, new in self.pending.items():
             give_name(new, self.objects, name)
 
-    def share(self, folder: int, action: Share, entry: str | None) -> None:
-        """Prove a file equal to its object and share it; *entry* is where symlinks point."""
-        fact, digest = action.fact, action.digest
-        assert fact.status is not None
-        with guarded(folder, fact.name, fact.status.st_ino) as file:
-            self._share(file, fact, digest, entry, proven=False)
+    def _proven(self, file: Guarded, fact: FileFact) -> Digest:
+        digest = digest_file(file.file, file.status.st_size)
+        if fact.promised and digest != fact.digest:
+            raise LeaveAloneError(Reason.MODIFIED)
+        if not file.unchanged():
+            raise LeaveAloneError(Reason.CHANGING)
+        return digest
 
-    def _give_or_share(self, file: Guarded, fact: FileFact, digest: Digest, entry: str | None) -> None:
+    def _give_or_share(self, file: Guarded, fact: FileFact, digest: Digest) -> None:
+        """Let the store have the content, or share the store's if it has it by now."""
         name = digest.object_name(executable=fact.executable)
+        if self._give(file, name, digest, fact):
+            self._count_shared(file.status.st_size)
+            return
         stored = find_object(self.objects, name)
         if stored is not None and not is_sound(stored, digest):
             if stored.st_ino == file.status.st_ino and self.scene.by_inode:
                 raise LeaveAloneError(Reason.CHANGED_SHARED)
             forget(self.objects, name)  # it was changed in place; this file is what it should be
-            stored = None
-        if stored is None and self._give(file, name, digest, fact):
-            self._count_shared(file.status.st_size)
-        elif self.scene.mode is not LinkMode.SYMLINK:  # symlinks follow when the entry is published
-            self._share(file, fact, digest, entry, proven=True)
+            if self._give(file, name, digest, fact):
+                self._count_shared(file.status.st_size)
+                return
+        if self.scene.mode is not LinkMode.SYMLINK:  # symlinks follow when the entry is published
+            self._share(file, fact, digest, None, proven=True)
 
     def _give(self, file: Guarded, name: str, digest: Digest, fact: FileFact) -> bool:
+        """Let the store have the file, if its name is free; False where something else remains to do."""
         mode = object_mode(executable=fact.executable)
-        mtime = digest.mtime * _NANOSECONDS
         if self.scene.mode is LinkMode.REFLINK:
-            created = give_clone(file, self._new_file(), self.objects, name, mode, mtime)
+            created = give_clone(file, self._new_file(), self.objects, name, mode, digest.mtime_ns)
             self.tally.inodes += created
             return created
         if self.scene.hardlinks:
-            return give_inode(file, self.objects, name, mode, mtime) and self.scene.by_inode
-        self._copy(file, name, digest, executable=fact.executable)
+            given = give_inode(file, self.objects, name, mode, digest.mtime_ns)
+            return given and self.scene.by_inode
+        if find_object(self.objects, name) is None:
+            self._copy(file, name, digest, executable=fact.executable)
         return False
 
     def _copy(self, file: Guarded, name: str, digest: Digest, *, executable: bool) -> None:
         if name not in self.pending:
             new = self._new_file()
-            give_copy(file.file, new, object_mode(executable=executable), digest.mtime * _NANOSECONDS)
+            give_copy(file.file, new, object_mode(executable=executable), digest.mtime_ns)
             self.pending[name] = new
             self.tally.created(os.stat(new.name, dir_fd=new.directory))
 
@@ -118,29 +148,46 @@ class FileSharer:
     ) -> None:
         name = digest.object_name(executable=fact.executable)
         try:
-            stored = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.objects)
+            stored = os.open(name, _STORED, dir_fd=self.objects)
         except FileNotFoundError:  # collected since the plan was made: give it again
             self._heal(file, fact, digest)
             return
         try:
-            if self.scene.mode is LinkMode.REFLINK:
-                self.tally.freed += share_blocks(stored, file, digest.mtime * _NANOSECONDS)
-            elif not proven and not same_bytes(file.file, stored, file.status.st_size):
-                raise LeaveAloneError(Reason.MODIFIED)
-            elif self.scene.mode is LinkMode.HARDLINK:
-                self.staging.put(LinkMode.HARDLINK, self.objects, name, file.directory, file.name)
-                self.tally.replaced(file.status)
-            else:
-                target = f"wheels/{entry}/{fact.entry_path}" if entry else f"objects/{name}"
-                path = f"{self.scene.store.path}/v1/{target}"
-                self.staging.put(LinkMode.SYMLINK, self.objects, path, file.directory, file.name)
-                self.tally.replaced(file.status)
-        except LeaveAloneError:
-            self._heal(file, fact, digest)
-            return
+            same = self._share_with(file, fact, name, digest, entry, stored, proven=proven)
         finally:
             os.close(stored)
-        self._count_shared(file.status.st_size)
+        if same:
+            self._count_shared(file.status.st_size)
+        else:
+            self._heal(file, fact, digest)
+
+    def _share_with(  # noqa: PLR0913 - two files and what is known of them
+        self,
+        file: Guarded,
+        fact: FileFact,
+        name: str,
+        digest: Digest,
+        entry: str | None,
+        stored: int,
+        *,
+        proven: bool,
+    ) -> bool:
+        """Share *file* with the open object *stored*; False when they differ."""
+        if self.scene.mode is LinkMode.REFLINK:
+            freed = share_blocks(stored, file, digest.mtime_ns)
+            if freed is not None:
+                self.tally.freed += freed
+            return freed is not None
+        if not proven and not same_bytes(file.file, stored, file.status.st_size):
+            return False
+        if self.scene.mode is LinkMode.HARDLINK:
+            self.staging.link_over(self.objects, name, file.directory, file.name)
+        else:
+            target = f"wheels/{entry}/{fact.entry_path}" if entry else f"objects/{name}"
+            path = f"{self.scene.store.path}/v1/{target}"
+            self.staging.put(LinkMode.SYMLINK, self.objects, path, file.directory, file.name)
+        self.tally.replaced(file.status)
+        return True
 
     def _heal(self, file: Guarded, fact: FileFact, digest: Digest) -> None:
         """Two files differ: when it is the object that is wrong, this one takes its place."""
@@ -148,11 +195,11 @@ class FileSharer:
         actual = digest_file(file.file, file.status.st_size)
         if actual != digest and fact.promised:
             raise LeaveAloneError(Reason.MODIFIED)
-        if actual == digest:
-            forget(self.objects, digest.object_name(executable=fact.executable))
         if self.scene.mode is LinkMode.SYMLINK:
             raise LeaveAloneError(Reason.CHANGING)  # the next run ingests it
-        self._give_or_share(file, fact, actual, entry=None)
+        if actual == digest:
+            forget(self.objects, digest.object_name(executable=fact.executable))
+        self._give_or_share(file, fact, actual)
 
     def _new_file(self) -> NewFile:
         self._count += 1

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _CACHE = "__pycache__"
 _LEVELS = ("", ".opt-1", ".opt-2")
 _MODE = 0o444
-_NANOSECONDS = 1_000_000_000
 
 
 class Source(NamedTuple):
@@ -196,7 +195,7 @@ class BytecodeSharer:
     def _says_shared(self, status: os.stat_result, source: Source) -> bool:
         return (
             self.scene.trusted
-            and status.st_mtime_ns == source.digest.mtime * _NANOSECONDS
+            and status.st_mtime_ns == source.digest.mtime_ns
             and (status.st_nlink > 1 or not self.scene.hardlinks)
         )
 
@@ -281,7 +280,7 @@ class BytecodeSharer:
         if not source.size and source.mtime != source.digest.mtime:
             with directory_beneath(self.scene.root, source.directory) as folder:
                 if folder is not None:
-                    set_time(folder, source.name, source.digest.mtime * _NANOSECONDS)
+                    set_time(folder, source.name, source.digest.mtime_ns)
 
     def _place(
         self, cache: int, name: str, old: os.stat_result | None, digest: Digest, pool: Pool

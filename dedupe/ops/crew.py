@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _TICK = 0.1
+_TOLD_EVERY = 64
 _COUNTERS = struct.Struct("=QQ")
 
 Item = TypeVar("Item")
@@ -57,10 +58,15 @@ class Pulse:
         self._slot = number
         self._files = self._bytes = 0
 
-    def advance(self, files: int, size: int) -> None:
-        """Count *files* done, of *size* bytes."""
-        self._files += files
+    def advance(self, size: int) -> None:
+        """Count one more file of *size* bytes done."""
+        self._files += 1
         self._bytes += size
+        if not self._files % _TOLD_EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        """Let the other processes see what this one did."""
         _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)
 
     def done(self) -> tuple[int, int]:

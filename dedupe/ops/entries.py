@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import EMPTY
 from dedupe.core.manifest import FileEntry, Manifest, identity_of
-from dedupe.core.record import Place, is_bytecode, is_installers_own
+from dedupe.core.record import Place
 from dedupe.env.installed import read_metadata_file
 from dedupe.fs.tree import TreeBuilder
 from dedupe.store.objects import object_mode
@@ -146,25 +146,10 @@ def _missing_scripts(scene: Scene, distribution: InstalledDistribution) -> list[
         if equals:
             generated.add(name.strip())
     missing = []
-    for _, location in distribution.located():
+    for _, location in distribution.located:
         if location.place is Place.SCRIPT:
             name = location.path.rpartition("/")[2]
             # pip gives its own script, and setuptools its easy_install, versioned names as well.
             if name not in generated and re.sub(r"-?[0-9.]+$", "", name) not in generated:
                 missing.append(f"scripts/{name}")
     return missing
-
-
-def promised_rows(
-    distribution: InstalledDistribution, known: Mapping[str, tuple[Digest, bool]]
-) -> list[tuple[str, Digest, bool]] | None:
-    """The rows that make the identity; *known* gives (digest, executable) by path in site-packages."""
-    rows = []
-    for _, location in distribution.located():
-        path = location.path
-        if location.place is not Place.SITE or is_bytecode(path) or is_installers_own(path):
-            continue
-        if path not in known:
-            return None
-        rows.append((path, *known[path]))
-    return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,13 +23,16 @@ if TYPE_CHECKING:
 
     Hints = dict[str, tuple[Digest, int]]
 
+_EXECUTABLE = 0o100
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observer:
     """Looks at the files of one environment.
 
     ``root`` is the open folder of the environment; ``trusted`` says that a finished run of this store
-    stands behind it, so that a time that says "shared" needs no look at the store.
+    stands behind it, so that a time that says "shared" needs no look at the store. ``by_inode``: shared
+    means one inode.
     """
 
     root: int
@@ -39,11 +41,13 @@ class Observer:
     by_inode: bool
     contested: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
-    def folders(self, distribution: InstalledDistribution) -> Iterator[tuple[str, list[FileFact]]]:
-        """Yield the distribution's files folder by folder, each once."""
+    def folders(
+        self, distribution: InstalledDistribution
+    ) -> Iterator[tuple[int | None, str, list[FileFact]]]:
+        """Yield the distribution's files folder by folder, with the open folder (None: not there)."""
         folders: dict[str, dict[str, tuple[RecordRow, Location]]] = {}
         hashless = False
-        for row, location in distribution.located():
+        for row, location in distribution.located:
             if not wanted_row(row, location):
                 continue
             if location.place is Place.OUTSIDE:
@@ -55,64 +59,59 @@ class Observer:
             folders.setdefault(directory, {})[name] = (row, location)
         hints = self._hints(distribution) if hashless else {}
         for directory, files in folders.items():
-            yield directory, self._facts(distribution, directory, files, hints)
+            with directory_beneath(self.root, directory) as folder:
+                facts = [
+                    self._fact(distribution.site, directory, name, row, location, folder, hints)
+                    for name, (row, location) in files.items()
+                ]
+                yield folder, directory, facts
 
-    def _facts(
+    def _fact(  # noqa: PLR0913, PLR0917 - one row and what is around it; positions are faster
         self,
-        distribution: InstalledDistribution,
-        directory: str,
-        files: dict[str, tuple[RecordRow, Location]],
-        hints: Hints,
-    ) -> list[FileFact]:
-        with directory_beneath(self.root, directory) as folder:
-            return [
-                self._fact(
-                    directory,
-                    name,
-                    row,
-                    location,
-                    None if folder is None else _status(folder, name),
-                    hints,
-                    contested=bool(self.contested) and (distribution.site, row.path) in self.contested,
-                )
-                for name, (row, location) in files.items()
-            ]
-
-    def _fact(  # noqa: PLR0913 - one row and what is around it
-        self,
+        site: str,
         directory: str,
         name: str,
         row: RecordRow,
         location: Location,
-        status: os.stat_result | None,
+        folder: int | None,
         hints: Hints,
-        *,
-        contested: bool,
     ) -> FileFact:
+        place, path = location
+        status = None
+        if folder is not None and place is not Place.OUTSIDE:
+            status = _status(folder, name)
         digest, size, promised = row.digest, row.size, True
         if digest is None:
             promised = False
-            digest, size = hints.get(f"{location.place.value}/{location.path}", (None, None))
-        stored, sound = None, False
-        if status is not None and digest is not None and self.store is not None:
-            seconds = digest.mtime * 1_000_000_000
-            trusted = self.trusted and status.st_mtime_ns == seconds and status.st_size == size
-            if not trusted or (self.by_inode and status.st_nlink == 1):
-                executable = bool(status.st_mode & stat.S_IXUSR)
-                stored = find_object(self.store.objects, digest.object_name(executable=executable))
+            digest, size = hints.get(f"{place.value}/{path}", (None, None))
+        executable = status is not None and status.st_mode & _EXECUTABLE != 0
+        object_name, stored, sound, says_shared = "", None, False, False
+        if status is not None and digest is not None:
+            object_name = digest.object_name(executable=executable)
+            says_shared = (
+                self.trusted
+                and status.st_mtime_ns == digest.mtime_ns
+                and status.st_size == size
+                and (status.st_nlink > 1 or not self.by_inode)
+            )
+            if self.store is not None and not says_shared:
+                stored = find_object(self.store.objects, object_name)
                 sound = stored is not None and is_sound(stored, digest)
-        # By position: keywords would cost a third of the whole look at an environment.
+        contested = bool(self.contested) and (site, row.path) in self.contested
         return FileFact(
             directory,
             name,
-            location.place,
-            location.path,
+            place,
+            path,
             status,
+            executable,
             digest,
             size,
             promised,
+            object_name,
             stored,
             sound,
+            says_shared,
             contested,
         )
 

@@ -97,12 +97,10 @@ class Preview:
             tally.files += 1
             tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return
-        for directory, facts in observer.folders(distribution):
+        for _, directory, facts in observer.folders(distribution):
             planned: dict[str, FileFact] = {}
             for fact in facts:
-                action = decide(
-                    fact, user=os.geteuid(), by_inode=observer.by_inode, trusted=observer.trusted
-                )
+                action = decide(fact, user=os.geteuid(), by_inode=observer.by_inode)
                 tally.files += 1
                 self._count(action, tally)
                 private = isinstance(action, Leave) and action.reason is not Reason.EMPTY

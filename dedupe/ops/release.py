@@ -120,7 +120,7 @@ def _chosen(
     paths = {
         _bytecode_key(place_in_environment(distribution, location))
         for distribution in found
-        for _, location in distribution.located()
+        for _, location in distribution.located
         if location.place is not Place.OUTSIDE
     }
     return frozenset(paths), len(found)
@@ -198,7 +198,7 @@ def _apply(
                 copies.append((release_, _copy(root, area, release_)))
             except LeaveAloneError as refusal:
                 left.append(Left(release_.file.shown, refusal.reason))
-            pulse.advance(1, release_.file.status.st_size)
+            pulse.advance(release_.file.status.st_size)
             progress.advance(*pulse.done())
         sync_file_system(root)
         for release_, temporary in copies:

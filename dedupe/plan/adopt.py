@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.core.reasons import Reason
-from dedupe.core.record import Location, Place, is_bytecode, is_installers_own
+from dedupe.core.record import Place, is_bytecode, is_installers_own
 
 if TYPE_CHECKING:
-    from dedupe.core.record import RecordRow
+    import os
+
+    from dedupe.core.record import Location, RecordRow
 
 _NANOSECONDS = 1_000_000_000
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 class FileFact(NamedTuple):
-    """What is known of one RECORD row before anything is read.
+    """What is known of one RECORD row before anything is read; a tuple, as there are so many.
 
     ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
     and ``size`` are what RECORD promises, or (not ``promised``) what the store knows of this release.
-    ``stored`` is the object of that content, ``sound`` whether its metadata speak for it.
+    ``object`` names the store's object of that content, ``stored`` is its stat, ``sound`` says whether
+    that speaks for it; ``says_shared`` that the file's own time and size say "shared", and may be believed.
     """
 
     directory: str
@@ -29,17 +32,15 @@ class FileFact(NamedTuple):
     place: Place
     path: str
     status: os.stat_result | None
+    executable: bool
     digest: Digest | None
     size: int | None
     promised: bool
+    object: str
     stored: os.stat_result | None
     sound: bool
+    says_shared: bool
     contested: bool
-
-    @property
-    def executable(self) -> bool:
-        """Whether its owner may execute it."""
-        return self.status is not None and bool(self.status.st_mode & stat.S_IXUSR)
 
     @property
     def shown(self) -> str:
@@ -89,69 +90,59 @@ class Share(NamedTuple):
 Action = Leave | AlreadyShared | Ingest | IngestCopy | Share
 
 
-def private_reason(location: Location) -> Reason | None:
-    """Why a file of this place and name is an environment's own; None when it may be shared."""
-    if location.place is Place.SCRIPT:
-        return Reason.SCRIPT
-    if location.place is Place.CONFIGURATION:
-        return Reason.CONFIGURATION
-    if location.place is Place.OUTSIDE:
-        return Reason.OUTSIDE
-    if location.place is Place.SITE:
-        path = location.path
-        if is_installers_own(path):
-            return Reason.INSTALLERS_OWN
-        if "/" not in path and (path.endswith(".pth") or path.startswith("_virtualenv")):
-            return Reason.PATH_FILE
-    return None
-
-
 def wanted_row(row: RecordRow, location: Location) -> bool:
     """Whether a row is planned as a file; bytecode is planned with its source."""
     return not (location.place is Place.SITE and is_bytecode(row.path))
 
 
-def decide(fact: FileFact, *, user: int, by_inode: bool, trusted: bool) -> Action:  # noqa: PLR0911
+def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911
     """Decide what becomes of one file.
 
     *user* owns what may be shared. *by_inode*: sharing means one inode (hard links), else one set of
-    blocks. *trusted*: a finished run of this store stands behind times that say "shared".
+    blocks.
     """
-    reason = private_reason(Location(fact.place, fact.path))
     status = fact.status
-    if reason is Reason.OUTSIDE:
-        return Leave(fact, reason)
     if status is None:
-        return Leave(fact, Reason.MISSING)
+        outside = fact.place is Place.OUTSIDE
+        return Leave(fact, Reason.OUTSIDE if outside else Reason.MISSING)
     if not stat.S_ISREG(status.st_mode):
         symlink = stat.S_ISLNK(status.st_mode)
         return Leave(fact, Reason.SYMLINK if symlink else Reason.NOT_REGULAR)
-    if reason is Reason.PATH_FILE and not fact.contested and status.st_size:
-        return IngestCopy(fact, reason)
-    if reason is not None:
-        return Leave(fact, reason)
+    private = _private_reason(fact)
+    if private is not None:
+        if private is Reason.PATH_FILE and not fact.contested and status.st_size:
+            return IngestCopy(fact, private)
+        return Leave(fact, private)
+    digest = fact.digest
+    if fact.says_shared and digest is not None and status.st_uid == user:
+        return AlreadyShared(fact, digest)
     own = _own_reason(fact, status, user)
     if own is not None:
         return Leave(fact, own)
-    if fact.stored is not None and by_inode and fact.stored.st_ino == status.st_ino:
-        return _same_inode(fact, status)
+    if digest is None:
+        return Ingest(fact)
+    if by_inode and fact.stored is not None and fact.stored.st_ino == status.st_ino:
+        # One inode is shared, whatever it holds; its time tells whether it still holds what it should.
+        return AlreadyShared(fact, digest) if fact.sound else Leave(fact, Reason.CHANGED_SHARED)
     if fact.size is not None and fact.size != status.st_size:
         return Leave(fact, Reason.MODIFIED) if fact.promised else Ingest(fact)
-    if fact.digest is None:
-        return Ingest(fact)
-    if trusted and says_shared(fact, status, by_inode=by_inode):
-        return AlreadyShared(fact, fact.digest)
-    return Share(fact, fact.digest) if fact.sound else Ingest(fact)
+    return Share(fact, digest) if fact.sound else Ingest(fact)
 
 
-def says_shared(fact: FileFact, status: os.stat_result, *, by_inode: bool) -> bool:
-    """Whether a stat alone says that a file is shared: the mtime of its promised content and its size."""
-    return (
-        fact.digest is not None
-        and status.st_mtime_ns == fact.digest.mtime * _NANOSECONDS
-        and status.st_size == fact.size
-        and (not by_inode or status.st_nlink > 1)
-    )
+def _private_reason(fact: FileFact) -> Reason | None:
+    """Why a file of this place and name is an environment's own; None when it may be shared."""
+    place, path = fact.place, fact.path
+    if place is Place.SITE:
+        if is_installers_own(path):
+            return Reason.INSTALLERS_OWN
+        if "/" not in path and (path.endswith(".pth") or path.startswith("_virtualenv")):
+            return Reason.PATH_FILE
+        return None
+    if place is Place.SCRIPT:
+        return Reason.SCRIPT
+    if place is Place.CONFIGURATION:
+        return Reason.CONFIGURATION
+    return Reason.OUTSIDE if place is Place.OUTSIDE else None
 
 
 def _own_reason(fact: FileFact, status: os.stat_result, user: int) -> Reason | None:
@@ -159,18 +150,8 @@ def _own_reason(fact: FileFact, status: os.stat_result, user: int) -> Reason | N
         return Reason.CONTESTED
     if status.st_uid != user:
         return Reason.OTHER_OWNER
-    if status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
+    if status.st_mode & _SPECIAL:
         return Reason.SPECIAL_MODE
     if not status.st_size:
         return Reason.EMPTY if fact.digest in (None, EMPTY) else Reason.MODIFIED
     return None
-
-
-def _same_inode(fact: FileFact, status: os.stat_result) -> Action:
-    # One inode is shared, whatever it holds; its mtime tells whether it still holds what it should.
-    digest = fact.digest
-    if digest is None:
-        return Ingest(fact)
-    if status.st_mtime_ns == digest.mtime * _NANOSECONDS:
-        return AlreadyShared(fact, digest)
-    return Leave(fact, Reason.CHANGED_SHARED)

@@ -33,7 +33,7 @@ def is_sound(status: os.stat_result, digest: Digest) -> bool:
     root are not trusted.
     """
     return (
-        status.st_mtime_ns == digest.mtime * 1_000_000_000
+        status.st_mtime_ns == digest.mtime_ns
         and stat.S_ISREG(status.st_mode)
-        and status.st_uid in (os.geteuid(), 0)
+        and status.st_uid in (0, os.geteuid())
     )
