@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +18,6 @@ from dedupe.ui.output import Output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAILED, PARTLY, INTERRUPTED = 1, 3, 130
-
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +26,10 @@ app = typer.Typer(
     context_settings=_SETTINGS,
 )
 store_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS, help="The store itself."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="The store itself.",
 )
 app.add_typer(store_app, name="store")
 
@@ -71,14 +73,10 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., int]], Cal
     def register(function: Callable[..., int]) -> Callable[..., int]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         common = [
-            inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind
-            )
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind)
             for key, kind in _COMMON.items()
         ]
-        context = inspect.Parameter(
-            "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
-        )
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
         @functools.wraps(function)
         def run_command(*, context: typer.Context, **arguments: Any) -> None:  # noqa: ANN401
@@ -104,14 +102,15 @@ def _guarded(function: Callable[..., int], chosen: dict[str, Any], arguments: di
     try:
         if output.color not in ("auto", "always", "never"):
             raise UsageError(f"--color {output.color!r}", hint="choose auto, always or never")
-        return function(Session(output=output, store=store_path(chosen["store"] or None)), **arguments)
+        session = Session(output=output, store=store_path(chosen["store"] or None))
+        return function(session, **arguments)
     except PipmError as error:
         output.error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        error = InterruptedRunError("Interrupted", hint="nothing was lost; run the same command again")
-        output.error(error)
-        return error.exit_code
+        interruption = InterruptedRunError("Interrupted", hint="nothing was lost; run it again to finish")
+        output.error(interruption)
+        return interruption.exit_code
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -121,7 +120,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
 
 
 @app.callback()
-def _main(  # noqa: PLR0913 - the options that every command has
+def _main(
     context: typer.Context,
     *,
     quiet: Quiet = 0,
@@ -130,7 +129,8 @@ def _main(  # noqa: PLR0913 - the options that every command has
     store: StoreOption = "",
     color: Color = "auto",
     version: Annotated[  # noqa: ARG001 - its callback answers
-        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Python environments share one store of files, and stop wasting disk, inodes and time.
@@ -158,6 +158,7 @@ def _main(  # noqa: PLR0913 - the options that every command has
 
 def run() -> None:
     """Run the command line and exit."""
+    gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
     app(prog_name="pipm")
 
 
@@ -165,7 +166,8 @@ def run() -> None:
 def adopt_command(
     session: Session,
     environments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named.")
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
     ] = None,
     below: Annotated[
         list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
@@ -187,7 +189,7 @@ def adopt_command(
     Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
     `pipm release` undoes it.
     """
-    from dedupe.ui.commands import adopt_environments  # noqa: PLC0415 - each command loads its own
+    from dedupe.ui.commands import adopt_environments
 
     return adopt_environments(
         session.output,
@@ -204,7 +206,8 @@ def adopt_command(
 def release_command(
     session: Session,
     environments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named.")
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
     ] = None,
     names: Annotated[
         list[str] | None,
@@ -220,7 +223,7 @@ def release_command(
 
       pipm release --dist numpy .venv
     """
-    from dedupe.ui.commands import release_environments  # noqa: PLC0415
+    from dedupe.ui.commands import release_environments
 
     return release_environments(
         session.output, session.store, environments or [], names or [], dry_run=dry_run
@@ -241,7 +244,7 @@ def list_command(
 
       pipm list ~/code --sort exclusive
     """
-    from dedupe.ui.usage import show_list  # noqa: PLC0415
+    from dedupe.ui.usage import show_list
 
     return show_list(session.output, session.store, folder, sort)
 
@@ -249,7 +252,7 @@ def list_command(
 @command(app, "df")
 def df_command(session: Session) -> int:
     """Say where the bytes are: environments, store, and what sharing saves."""
-    from dedupe.ui.usage import show_df  # noqa: PLC0415
+    from dedupe.ui.usage import show_df
 
     return show_df(session.output, session.store)
 
@@ -270,7 +273,7 @@ def store_add_command(
     wheels: Annotated[list[str], typer.Argument(metavar="WHEEL...", help="Wheel files.")],
 ) -> int:
     """Let wheel files into the store."""
-    from dedupe.ui.commands import add_wheels  # noqa: PLC0415
+    from dedupe.ui.commands import add_wheels
 
     return add_wheels(session.output, session.store, wheels)
 
@@ -281,6 +284,6 @@ def store_ls_command(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One distribution.")] = None,
 ) -> int:
     """List the wheels that the store has."""
-    from dedupe.ui.usage import show_entries  # noqa: PLC0415
+    from dedupe.ui.usage import show_entries
 
     return show_entries(session.output, session.store, name)

@@ -113,10 +113,8 @@ def _sites(real: str) -> list[str]:
             site = f"{library}/{name}/site-packages"
             if _LIBRARY.fullmatch(name) and _is_real_folder(real, site):
                 found.append(site)
-    for site in ("site-packages", "Lib/site-packages"):  # PyPy before 3.8; Windows
-        if _is_real_folder(real, site):
-            found.append(site)
-    return found
+    others = ("site-packages", "Lib/site-packages")  # PyPy before 3.8; Windows
+    return found + [site for site in others if _is_real_folder(real, site)]
 
 
 def _is_real_folder(real: str, relative: str) -> bool:

@@ -64,7 +64,10 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     if file >= 0:
         return file
     number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EPERM):  # before 5.6, or a seccomp filter that does not know it
+    if number in (
+        errno.ENOSYS,
+        errno.EPERM,
+    ):  # before 5.6, or a seccomp filter that does not know it
         _missing = True
         return _open_by_steps(root, path, flags)
     raise OSError(number, os.strerror(number), path)

@@ -37,9 +37,7 @@ def is_timestamp_bytecode(directory: int, name: str) -> bool:
     return head[4:8] == b"\0\0\0\0"
 
 
-def patch_time(  # noqa: PLR0913 - a file, what it is, what it becomes
-    directory: int, name: str, inode: int, header: Header, *, mode: int, whole: bool
-) -> None:
+def patch_time(directory: int, name: str, inode: int, header: Header, *, mode: int, whole: bool) -> None:
     """Set the source time in the header of *name*, in place, and its own mtime and *mode*.
 
     *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old

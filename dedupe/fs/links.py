@@ -106,7 +106,10 @@ def place(mode: LinkMode, store: int, source: str, target: int, name: str) -> No
                 else:
                     copy_into(file, target, name, status.st_mode & 0o777)
                 os.utime(
-                    name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False
+                    name,
+                    ns=(status.st_atime_ns, status.st_mtime_ns),
+                    dir_fd=target,
+                    follow_symlinks=False,
                 )
             finally:
                 os.close(file)

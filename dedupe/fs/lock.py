@@ -41,6 +41,16 @@ def locked(
         os.close(file)
 
 
+@contextlib.contextmanager
+def locked_folder(folder: int) -> Iterator[None]:
+    """Hold the lock on the open *folder* alone, for a moment; waits as long as it takes."""
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)
+
+
 def try_lock(file: int) -> bool:
     """Take the exclusive lock on the open *file* (or directory) without waiting."""
     try:

@@ -48,9 +48,7 @@ class Staging:
         """Replace *name* in directory *target* by a hard link to *source* of directory *store*."""
         self._count += 1
         temporary = str(self._count)
-        os.link(
-            source, temporary, src_dir_fd=store, dst_dir_fd=self.directory, follow_symlinks=False
-        )
+        os.link(source, temporary, src_dir_fd=store, dst_dir_fd=self.directory, follow_symlinks=False)
         self.move(temporary, target, name)
 
     def copy(self, source: int, mode: int, mtime_ns: int | None = None) -> str:
@@ -102,9 +100,7 @@ def sweep(environment: int) -> None:
 
 def remove_tree(parent: int, name: str) -> None:
     """Remove the folder *name* of directory *parent* with all below it, following no symlink."""
-    directory = os.open(
-        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
-    )
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         with os.scandir(directory) as entries:
             below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]

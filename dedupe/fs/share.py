@@ -77,16 +77,20 @@ def open_guarded(directory: int, name: str, inode: int) -> Guarded:
     file = os.open(name, _READ, dir_fd=directory)
     try:
         status = os.fstat(file)
-        if status.st_ino != inode:
-            raise LeaveAloneError(Reason.CHANGING)
         lease = take_read_lease(file)
-        if lease is Lease.REFUSED:
-            raise LeaveAloneError(Reason.OPEN)
-        if has_attributes(file):
-            raise LeaveAloneError(Reason.ATTRIBUTES)
+        reason = None
+        if status.st_ino != inode:
+            reason = Reason.CHANGING
+        elif lease is Lease.REFUSED:
+            reason = Reason.OPEN
+        elif has_attributes(file):
+            reason = Reason.ATTRIBUTES
     except BaseException:
         os.close(file)
         raise
+    if reason is not None:
+        os.close(file)
+        raise LeaveAloneError(reason)
     return Guarded(directory, name, file, status, lease)
 
 
@@ -106,9 +110,7 @@ def give_inode(source: Guarded, store: int, name: str, mode: int, mtime_ns: int)
     os.fchmod(source.file, mode)
     os.utime(source.file, ns=(mtime_ns, mtime_ns))
     try:
-        os.link(
-            source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False
-        )
+        os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
     except FileExistsError:
         return False
     if os.stat(name, dir_fd=store, follow_symlinks=False).st_ino != source.status.st_ino:

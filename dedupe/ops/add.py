@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.core.manifest import Manifest
 from dedupe.errors import WheelError
 from dedupe.fs.faults import explained
 from dedupe.fs.share import forget, give_name
@@ -25,6 +24,7 @@ from dedupe.store.wheels import (
 from dedupe.wheel.unpack import unpack_wheel
 
 if TYPE_CHECKING:
+    from dedupe.core.manifest import Manifest
     from dedupe.store.layout import Store
     from dedupe.wheel.unpack import Unpacked
 

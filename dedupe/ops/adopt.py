@@ -266,9 +266,7 @@ def _run(
     total = sum(len(distribution.rows) for distribution in distributions)
     costs = [len(d.rows) * _PER_FILE + d.size * _PER_BYTE for d in distributions]
     parts = divided(distributions, costs, _processes(total)) or [[]]
-    workers = [
-        AdoptWorker(scene, Staging(folder, str(number)), part) for number, part in enumerate(parts)
-    ]
+    workers = [AdoptWorker(scene, Staging(folder, str(number)), part) for number, part in enumerate(parts)]
     before = _objects_blocks(scene.store)
     with interruptible(scene.pulse):
         crew = Crew(workers, scene.pulse, lambda: progress.advance(*scene.pulse.done()))

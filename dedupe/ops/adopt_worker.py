@@ -88,9 +88,7 @@ class _Work:
         if fact.place is Place.SITE and fact.name.endswith(".py"):
             assert fact.status is not None
             mtime = fact.status.st_mtime_ns // 1_000_000_000
-            self.sources.append(
-                Source(fact.directory, fact.name, digest, mtime, fact.status.st_size)
-            )
+            self.sources.append(Source(fact.directory, fact.name, digest, mtime, fact.status.st_size))
 
     def _know(self, fact: FileFact, digest: Digest) -> None:
         if fact.place is Place.SITE:

@@ -161,7 +161,7 @@ class FileSharer:
         else:
             self._heal(file, fact, digest)
 
-    def _share_with(  # noqa: PLR0913 - two files and what is known of them
+    def _share_with(
         self,
         file: Guarded,
         fact: FileFact,

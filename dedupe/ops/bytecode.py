@@ -260,7 +260,12 @@ class BytecodeSharer:
             path = f"{source.directory}/{source.name}"
             tasks.append(
                 Compilation(
-                    f"{base}/{path}", path, f"{run}/{new.name}", source.digest.mtime, source.size, level
+                    f"{base}/{path}",
+                    path,
+                    f"{run}/{new.name}",
+                    source.digest.mtime,
+                    source.size,
+                    level,
                 )
             )
             fresh.append(_Fresh(source, name, level, new))
@@ -282,9 +287,7 @@ class BytecodeSharer:
                 if folder is not None:
                     set_time(folder, source.name, source.digest.mtime_ns)
 
-    def _place(
-        self, cache: int, name: str, old: os.stat_result | None, digest: Digest, pool: Pool
-    ) -> None:
+    def _place(self, cache: int, name: str, old: os.stat_result | None, digest: Digest, pool: Pool) -> None:
         mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
         stored = pool.name(digest)
         path = f"{self.scene.store.path}/v1/bytecode/{stored}"

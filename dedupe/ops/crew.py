@@ -96,7 +96,7 @@ def interruptible(pulse: Pulse) -> Iterator[None]:
 class Worker(Protocol):
     """Something with stages that are run by name."""
 
-    def run(self, stage: str) -> Any:  # noqa: ANN401 - each stage has its own answer
+    def run(self, stage: Any) -> Any:  # noqa: ANN401 - each kind of worker has its own stages and answers
         """Run one stage and return its picklable answer."""
 
     def close(self) -> None:
@@ -121,7 +121,9 @@ class Crew:
         mine, yours = context.Pipe()
         inherited = [*self._pipes, mine]
         process = context.Process(
-            target=_work, args=(worker, yours, inherited, self._pulse, number, os.getpid()), daemon=True
+            target=_work,
+            args=(worker, yours, inherited, self._pulse, number, os.getpid()),
+            daemon=True,
         )
         process.start()
         yours.close()
@@ -171,7 +173,7 @@ class Crew:
             process.join()
 
 
-def _work(  # noqa: PLR0913 - what a process needs to begin
+def _work(
     worker: Worker,
     pipe: Connection,
     inherited: Sequence[Connection],

@@ -87,7 +87,7 @@ def prepare_entry(
     return existing or manifest.directory, Prepared(tree, manifest)
 
 
-def build_tree(  # noqa: PLR0913 - where, what and out of what
+def build_tree(
     run: int,
     tree: str,
     store: Store,

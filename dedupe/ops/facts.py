@@ -66,7 +66,7 @@ class Observer:
                 ]
                 yield folder, directory, facts
 
-    def _fact(  # noqa: PLR0913, PLR0917 - one row and what is around it; positions are faster
+    def _fact(
         self,
         site: str,
         directory: str,

@@ -17,7 +17,7 @@ from dedupe.fs.links import LinkMode
 from dedupe.ops.adopt import Adoption, AdoptOptions, checked_environment
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
-from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
 from dedupe.store.bytecode import Pool
 from dedupe.store.layout import open_store
 from dedupe.store.roots import ADOPTED, find_root
@@ -74,8 +74,7 @@ class Preview:
             root=root,
             store=self._store,
             trusted=known is not None
-            and (known.device, known.inode, known.state)
-            == (environment.device, environment.inode, ADOPTED),
+            and (known.device, known.inode, known.state) == (environment.device, environment.inode, ADOPTED),
             by_inode=by_inode,
             contested=contested_paths(distributions),
         )
@@ -122,7 +121,7 @@ class Preview:
         name = "" if fact.digest is None else fact.digest.object_name(executable=fact.executable)
         if isinstance(action, Share) or name in self._promised:
             tally.replaced(fact.status)
-        elif isinstance(action, Ingest) and name:
+        elif name:
             self._promised.add(name)
 
 
@@ -144,9 +143,7 @@ class _Bytecode:
             pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
         return cls(root, interpreter.cache_tag, pool)
 
-    def count(
-        self, directory: str, sources: dict[str, FileFact], promised: set[str], tally: Tally
-    ) -> None:
+    def count(self, directory: str, sources: dict[str, FileFact], promised: set[str], tally: Tally) -> None:
         """Count the bytecode of *sources*, by module name, in one folder."""
         if not sources or not self._tag:
             return
@@ -158,9 +155,7 @@ class _Bytecode:
                 if fact is not None and fact.digest is not None:
                     self._count_one(os.stat(name, dir_fd=cache), fact, promised, tally)
 
-    def _count_one(
-        self, status: os.stat_result, fact: FileFact, promised: set[str], tally: Tally
-    ) -> None:
+    def _count_one(self, status: os.stat_result, fact: FileFact, promised: set[str], tally: Tally) -> None:
         assert fact.digest is not None
         tally.files += 1
         tally.bytes_shared += status.st_size

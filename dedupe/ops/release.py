@@ -50,9 +50,7 @@ class Released:
     seconds: float
 
 
-def release(
-    store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
-) -> Released:
+def release(store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool) -> Released:
     """Give the environment at *path* (or its distributions *names* alone) private copies.
 
     Until all copies are on disk nothing of the environment is touched. Raises PipmError.
@@ -102,9 +100,7 @@ def _nothing(environment: Environment, started: float) -> Released:
     )
 
 
-def _chosen(
-    environment: Environment, root: int, names: list[str]
-) -> tuple[frozenset[str] | None, int]:
+def _chosen(environment: Environment, root: int, names: list[str]) -> tuple[frozenset[str] | None, int]:
     """The paths (sources without suffix, for their bytecode) of the distributions *names*; None: all."""
     distributions = installed(environment, root)
     if not names:
@@ -114,7 +110,7 @@ def _chosen(
     unknown = wanted - {distribution.name for distribution in found}
     if unknown:
         raise UsageError(
-            f"{environment.path} has no distribution {sorted(unknown)[0]}",
+            f"{environment.path} has no distribution {min(unknown)}",
             hint="`pip list` there names them",
         )
     paths = {
@@ -175,9 +171,7 @@ def _umask() -> int:
     return mask
 
 
-def _apply(
-    environment: Environment, root: int, releases: list[Release], progress: Progress
-) -> list[Left]:
+def _apply(environment: Environment, root: int, releases: list[Release], progress: Progress) -> list[Left]:
     """Copy all, sync, then rename all: a power cut finds each file shared or private, and whole."""
     free = free_space(environment.path)
     need = needed_bytes(releases)

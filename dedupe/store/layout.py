@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.errors import StoreError
 from dedupe.fs.faults import explained
-from dedupe.fs.lock import locked, try_lock
+from dedupe.fs.lock import locked, locked_folder, try_lock
 from dedupe.fs.replace import remove_tree
 
 if TYPE_CHECKING:
@@ -68,13 +68,15 @@ class Store:
 
         A run holds a lock on its folder, so folders of killed runs are known for dead and removed.
         """
-        self._sweep()
         name = _RUN + secrets.token_hex(8)
-        os.mkdir(name, 0o700, dir_fd=self.tmp)
-        folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
-        try:
+        # Under the lock of tmp/ itself, so that nobody takes a new folder for a dead one.
+        with locked_folder(self.tmp):
+            self._sweep()
+            os.mkdir(name, 0o700, dir_fd=self.tmp)
+            folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
             try_lock(folder)
-            yield folder, f"{self.path}/{VERSION}/tmp/{name}"
+        try:
+            yield folder, f"{self.path}/{VERSION}/tmp/{name}"  # noqa: S108 - the store's own tmp
         finally:
             remove_tree(self.tmp, name)
             os.close(folder)
@@ -102,7 +104,8 @@ def lock_timeout() -> float:
         return float(text) if text else 300.0
     except ValueError:
         raise StoreError(
-            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds", hint="unset PIPM_LOCK_TIMEOUT"
+            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
+            hint="unset PIPM_LOCK_TIMEOUT",
         ) from None
 
 
@@ -146,7 +149,7 @@ def _create(path: str) -> None:
         strangers = set(os.listdir(path)) - {"lock", "lost+found", "README.txt", "CACHEDIR.TAG"}
         if strangers:
             raise StoreError(
-                f"{path} holds other things than a pipm store ({sorted(strangers)[0]})",
+                f"{path} holds other things than a pipm store ({min(strangers)})",
                 hint="choose an empty or new folder with --store or PIPM_STORE",
             )
     os.makedirs(path, mode=0o700, exist_ok=True)
@@ -173,6 +176,4 @@ def _check_owner(path: str) -> None:
             hint="use your own: pipm --store DIR, or unset PIPM_STORE",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StoreError(
-            f"Other users can write to the store {path}", hint=f"chmod -R go-w {path}"
-        )
+        raise StoreError(f"Other users can write to the store {path}", hint=f"chmod -R go-w {path}")

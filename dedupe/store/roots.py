@@ -96,7 +96,7 @@ def _read(store: Store, name: str) -> Root:
     try:
         document = json.loads(data)
         if document.pop("version") != FORMAT:
-            raise ValueError("of another format")
+            raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
         document["entries"] = tuple(document["entries"])
         return Root(**document)
     except (KeyError, TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DONE, FAILED, PARTLY = 0, 1, 3
 
 
-def adopt_environments(  # noqa: PLR0913 - the command's options
+def adopt_environments(
     output: Output,
     store: str,
     environments: list[str],

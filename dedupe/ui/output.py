@@ -71,7 +71,10 @@ class Output:
             return
         print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}", file=sys.stderr)
         if error.hint is not None:
-            print(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}", file=sys.stderr)
+            print(
+                f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}",
+                file=sys.stderr,
+            )
 
     def paint(self, text: str, colour: str, stream: IO[str]) -> str:
         """*text* in *colour* where *stream* shows colours."""

@@ -37,7 +37,9 @@ class TerminalProgress(Progress):
             return
         share = min(files / self._total, 1.0)
         bar = "━" * int(share * _BAR)
-        text = f"{self._label} {bar:─<{_BAR}} {count_text(files)}/{count_text(self._total)}  {size_text(size)}"
+        text = (
+            f"{self._label} {bar:─<{_BAR}} {count_text(files)}/{count_text(self._total)}  {size_text(size)}"
+        )
         width = _terminal_width()
         sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}")
         sys.stderr.flush()

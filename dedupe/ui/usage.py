@@ -11,7 +11,7 @@ from dedupe.ops.usage import EnvironmentUsage, disk_report, list_environments, s
 from dedupe.ui.words import age_text, count_text, counted, path_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dedupe.ops.usage import Report
     from dedupe.ui.output import Output
@@ -143,7 +143,7 @@ def _report_document(report: Report, store: str) -> dict[str, object]:
     }
 
 
-def _table(output: Output, rows: list[tuple[str, ...]], alignment: str) -> None:
+def _table(output: Output, rows: Sequence[tuple[str, ...]], alignment: str) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(alignment))]
     for row in rows:
         cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True))

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from typing import IO
 
 _CHUNK = 1 << 20
-_SCHEMES = {"purelib": "site", "platlib": "site", "headers": "headers", "scripts": "scripts", "data": "data"}
+_SCHEMES = {
+    "purelib": "site",
+    "platlib": "site",
+    "headers": "headers",
+    "scripts": "scripts",
+    "data": "data",
+}
 _MAJOR = 1
 _MOST_MEMBERS = 500_000
 
@@ -188,9 +194,7 @@ class _Unpacking:
         except KeyError:
             raise self._refuse(name, "is missing") from None
 
-    def _placed(
-        self, members: list[zipfile.ZipInfo], metadata: str
-    ) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+    def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
         """Each member that gets installed, with its path in the entry."""
         data = f"{metadata.removesuffix('.dist-info')}.data/"
         taken: set[str] = set()
