@@ -7,6 +7,7 @@ import ctypes
 import os
 import secrets
 import sys
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -29,11 +30,16 @@ def sync_file_system(file: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def write_durably(directory: int, name: str, data: bytes, *, sync: bool = True) -> None:
-    """Replace *name* in *directory* by *data*: temporary file, fsync, rename, fsync of the directory.
+class Durability(Enum):
+    """What a written file has been through when the call returns."""
 
-    Without *sync* nothing is durable yet: the caller syncs the file system before anybody needs it.
-    """
+    LATER = "nothing: the caller syncs the file system before anybody needs it"
+    WHOLE = "its bytes are on disk before its name: after a power cut it is the old or the new, whole"
+    NOW = "it is there after a power cut"
+
+
+def write_durably(directory: int, name: str, data: bytes, durability: Durability = Durability.NOW) -> None:
+    """Replace *name* in *directory* by *data*: temporary file, fsync, rename, fsync of the directory."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(temporary, flags, 0o600, dir_fd=directory)
@@ -41,7 +47,7 @@ def write_durably(directory: int, name: str, data: bytes, *, sync: bool = True) 
         try:
             with open(file, "wb", closefd=False) as stream:
                 stream.write(data)
-            if sync:
+            if durability is not Durability.LATER:
                 os.fsync(file)
         finally:
             os.close(file)
@@ -50,5 +56,5 @@ def write_durably(directory: int, name: str, data: bytes, *, sync: bool = True) 
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=directory)
         raise
-    if sync:
+    if durability is Durability.NOW:
         os.fsync(directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dedupe.core.digest import EMPTY
-from dedupe.fs.sync import write_durably
+from dedupe.fs.sync import Durability, write_durably
 
 _BLOCK = 4096
 
@@ -50,7 +50,7 @@ class TreeBuilder:
         """Write a small file at the top of the tree."""
         folder = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent)
         try:
-            write_durably(folder, name, data, sync=False)
+            write_durably(folder, name, data, Durability.LATER)
         finally:
             os.close(folder)
         self.inodes += 1

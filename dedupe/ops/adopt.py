@@ -24,7 +24,7 @@ from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
 from dedupe.fs.lock import locked
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.space import file_system_type, free_space, metadata_bytes
-from dedupe.fs.sync import sync_file_system
+from dedupe.fs.sync import Durability, sync_file_system
 from dedupe.ops.adopt_worker import AdoptWorker, Answer
 from dedupe.ops.crew import Crew, Pulse, divided, interruptible
 from dedupe.ops.scene import Scene
@@ -290,7 +290,9 @@ def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
             publish(scene.store, scene.run, prepared.tree, prepared.manifest)
     entries = tuple(sorted({entry for answer in answers for entry in answer.entries}))
     mode = scene.mode.value
-    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries))
+    # What the environment will need is on disk before it needs it: only symlinks lead into the store.
+    needed = Durability.NOW if scene.mode is LinkMode.SYMLINK else Durability.WHOLE
+    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries), needed)
     answers = run("share")
     scene.pulse.check()
     if any(answer.unsettled for answer in answers):
@@ -298,7 +300,7 @@ def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
         answers = run("settle")
         scene.pulse.check()
     sync_file_system(scene.root)
-    write_root(scene.store, root_of(scene.environment, mode, ADOPTED, entries))
+    write_root(scene.store, root_of(scene.environment, mode, ADOPTED, entries), Durability.WHOLE)
     return answers
 
 

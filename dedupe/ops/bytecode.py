@@ -208,35 +208,42 @@ class BytecodeSharer:
             for source, name, _ in candidates
         ]
         sound = self._worker.check(checks)
-        rest = []
-        for candidate, good in zip(candidates, sound, strict=True):
-            self.scene.pulse.check()
-            if not good or not self._give(candidate):
+        rest: list[_Candidate] = []
+        good: dict[str, list[_Candidate]] = {}
+        for candidate, is_sound in zip(candidates, sound, strict=True):
+            if is_sound and self.scene.hardlinks:
+                good.setdefault(candidate.source.directory, []).append(candidate)
+            else:
                 rest.append(candidate)
+        for directory, several in good.items():
+            with self._open(directory) as cache:
+                for candidate in several:
+                    self.scene.pulse.check()
+                    if cache is None or not self._give(cache, candidate):
+                        rest.append(candidate)
         self._compile([candidate for candidate in rest if self._may_replace(candidate)])
 
-    def _give(self, candidate: _Candidate) -> bool:
+    def _give(self, cache: int, candidate: _Candidate) -> bool:
         """Let the pool have the environment's file; False where it must be made anew."""
         source, name, level = candidate
         pool = self._pools[level]
-        with self._open(source.directory) as cache:
-            status = None if cache is None else _status(cache, name)
-            if cache is None or status is None or status.st_nlink > 1 or not self.scene.hardlinks:
-                return False
-            header = Header(source.digest.mtime, source.mtime, source.size)
-            whole = self.scene.rewrites_whole
-            try:
-                patch_time(cache, name, status.st_ino, header, mode=_MODE, whole=whole)
-            except (OSError, LeaveAloneError) as error:
-                if isinstance(error, OSError) and stops_everything(error):
-                    raise
-                return False
-            pool.make_room(source.digest)
-            if not give_name(NewFile(cache, name), pool.folder, pool.name(source.digest)):
-                with same_folder_time(cache):
-                    self._place(cache, name, status, source.digest, pool)
-                return True
-        self._count_shared(status)
+        status = _status(cache, name)
+        if status is None or status.st_nlink > 1:
+            return False
+        header = Header(source.digest.mtime, source.mtime, source.size)
+        whole = self.scene.rewrites_whole
+        try:
+            patch_time(cache, name, status.st_ino, header, mode=_MODE, whole=whole)
+        except (OSError, LeaveAloneError) as error:
+            if isinstance(error, OSError) and stops_everything(error):
+                raise
+            return False
+        pool.make_room(source.digest)
+        if give_name(NewFile(cache, name), pool.folder, pool.name(source.digest)):
+            self._count_shared(status)
+        else:
+            with same_folder_time(cache):
+                self._place(cache, name, status, source.digest, pool)
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.errors import StoreError
-from dedupe.fs.sync import write_durably
+from dedupe.fs.sync import Durability, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,8 @@ def root_name(path: str) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
 
 
-def write_root(store: Store, root: Root) -> None:
-    """Make *root* durable."""
+def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:
+    """Write *root*, durably unless a lesser *durability* will do."""
     document = {
         "version": FORMAT,
         "path": root.path,
@@ -65,7 +65,7 @@ def write_root(store: Store, root: Root) -> None:
         "seen": root.seen,
         "entries": root.entries,
     }
-    write_durably(store.roots, root.name, json.dumps(document, indent=1).encode("ascii"))
+    write_durably(store.roots, root.name, json.dumps(document, indent=1).encode("ascii"), durability)
 
 
 def remove_root(store: Store, path: str) -> None:
