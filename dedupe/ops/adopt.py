@@ -290,9 +290,9 @@ def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
             publish(scene.store, scene.run, prepared.tree, prepared.manifest)
     entries = tuple(sorted({entry for answer in answers for entry in answer.entries}))
     mode = scene.mode.value
-    # What the environment will need is on disk before it needs it: only symlinks lead into the store.
-    needed = Durability.NOW if scene.mode is LinkMode.SYMLINK else Durability.WHOLE
-    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries), needed)
+    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries), Durability.WHOLE)
+    if scene.mode is LinkMode.SYMLINK:
+        sync_file_system(scene.run)  # only symlinks need the entries: they are on disk first
     answers = run("share")
     scene.pulse.check()
     if any(answer.unsettled for answer in answers):

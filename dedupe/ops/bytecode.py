@@ -79,6 +79,7 @@ class BytecodeSharer:
         self.scene = scene
         self.staging = staging
         self.tally = tally
+        self._base = f"{scene.store.path}/v1/"
         self._fresh: list[_Fresh] = []
         self._worker: BytecodeWorker | None = None
         self._pools: list[Pool] = []
@@ -173,6 +174,9 @@ class BytecodeSharer:
         if status is None:
             return True
         shown = f"{source.directory}/{_CACHE}/{name}"
+        if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
+            self._count_already(status)
+            return True
         if not stat.S_ISREG(status.st_mode) or status.st_uid != self.scene.user:
             symlinked = stat.S_ISLNK(status.st_mode)
             self.tally.leave(shown, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)

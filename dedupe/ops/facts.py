@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,11 @@ class Observer:
     ) -> FileFact:
         place, path = location
         status = None
+        linked = False
         if folder is not None and place is not Place.OUTSIDE:
             status = _status(folder, name)
+            if status is not None and stat.S_ISLNK(status.st_mode) and self._leads_to_store(folder, name):
+                status, linked = _status(folder, name, follow=True), True
         digest, size, promised = row.digest, row.size, True
         if digest is None:
             promised = False
@@ -88,7 +92,7 @@ class Observer:
         object_name, stored, sound, says_shared = "", None, False, False
         if status is not None and digest is not None:
             object_name = digest.object_name(executable=executable)
-            says_shared = (
+            says_shared = linked or (
                 self.trusted
                 and status.st_mtime_ns == digest.mtime_ns
                 and status.st_size == size
@@ -115,6 +119,12 @@ class Observer:
             contested,
         )
 
+    def _leads_to_store(self, folder: int, name: str) -> bool:
+        """Whether the symlink *name* is one of ours."""
+        return self.store is not None and os.readlink(name, dir_fd=folder).startswith(
+            f"{self.store.path}/v1/"
+        )
+
     def _hints(self, distribution: InstalledDistribution) -> Hints:
         """What the store knows of this release, for rows without hash (PDM writes such)."""
         hints: Hints = {}
@@ -125,8 +135,8 @@ class Observer:
         return hints
 
 
-def _status(folder: int, name: str) -> os.stat_result | None:
+def _status(folder: int, name: str, *, follow: bool = False) -> os.stat_result | None:
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=folder, follow_symlinks=follow)
     except OSError:
         return None

@@ -114,7 +114,7 @@ def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR
             return IngestCopy(fact, private)
         return Leave(fact, private)
     digest = fact.digest
-    if fact.says_shared and digest is not None and status.st_uid == user:
+    if fact.says_shared and digest is not None and status.st_uid == user and status.st_size:
         return AlreadyShared(fact, digest)
     own = _own_reason(fact, status, user)
     if own is not None:

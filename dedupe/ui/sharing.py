@@ -112,4 +112,4 @@ def _say_left(output: Output, adoption: Adoption) -> None:
     if output.verbose:
         kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
         for reason, number in kinds.most_common():
-            output.note("note", f"{counted(number, 'file')} stay private: {reason.value}")
+            output.note("note", f"private: {counted(number, 'file')}, {reason.value}")
