@@ -27,6 +27,8 @@ class Digest(bytes):
     @classmethod
     def from_hex(cls, text: str) -> Self:
         """Read the 64 hexadecimal digits of manifests and lock files; ValueError if they are not."""
+        if len(text) != 64:  # fromhex passes over blanks
+            raise ValueError(f"not a sha256: {text!r}")
         raw = bytes.fromhex(text)
         if len(raw) != 32:
             raise ValueError(f"not a sha256: {text!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORMAT = 1
+_ODD = re.compile(r"(^|/)\.{0,2}(/|\Z)|\0")
+"""What no path of an entry has: empty components, ``.``, ``..``, NUL; it stays below the entry."""
 
 
 class FileEntry(NamedTuple):
@@ -106,6 +109,9 @@ class Manifest:
             document = json.loads(data)
             if document["version"] != FORMAT:
                 raise ValueError(f"manifest of format {document['version']!r}, not {FORMAT}")
+            odd = next((row[0] for row in document["files"] if _ODD.search(row[0])), None)
+            if odd is not None:
+                raise ValueError(f"the path {odd!r} leaves the entry")
             return cls(
                 name=document["name"],
                 version=document["release"],
@@ -119,5 +125,5 @@ class Manifest:
                     for path, digest, size, executable in document["files"]
                 ),
             )
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error

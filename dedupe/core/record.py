@@ -35,6 +35,10 @@ _INSTALLERS_OWN = frozenset(
 )
 
 
+_MOST_DIGITS = 19
+"""Of a size in bytes that a file can have; Python refuses to read numbers of thousands of digits."""
+
+
 class RecordRow(NamedTuple):
     """One row: path as written, RECORD's spelling of the hash (may be empty), size or None."""
 
@@ -52,15 +56,17 @@ def parse_record(data: bytes) -> Iterator[RecordRow]:
     """Yield the rows of a RECORD file; empty lines and empty paths are passed over."""
     # surrogateescape is how Python names files whose names are no UTF-8: the path still opens.
     text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), len(data)))  # else a long name is an error
     for row in csv.reader(text):
         if row and row[0]:
-            size = int(row[2]) if len(row) > 2 and row[2].isdecimal() else None
+            known = len(row) > 2 and row[2].isdecimal() and len(row[2]) <= _MOST_DIGITS
+            size = int(row[2]) if known else None
             yield RecordRow(row[0], row[1] if len(row) > 1 else "", size)
 
 
 def is_bytecode(path: str) -> bool:
     """Whether *path* is a cached ``.pyc`` (PEP 3147), which no wheel brings."""
-    return path.endswith(".pyc") and "__pycache__/" in path
+    return path.endswith(".pyc") and (path.startswith("__pycache__/") or "/__pycache__/" in path)
 
 
 def is_installers_own(path: str) -> bool:

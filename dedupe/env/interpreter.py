@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 
 _QUESTION = (
     "import sys, importlib.util as u, json;"
@@ -30,6 +32,13 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
     """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode."""
     if path is None:
         return None
+    answer = _asked(os.path.realpath(path))
+    return None if answer is None else Interpreter(path=path, cache_tag=answer[0], magic=answer[1])
+
+
+@cache
+def _asked(path: str) -> tuple[str, bytes] | None:
+    """The answer of one real interpreter, which many environments link to."""
     try:
         answer = subprocess.run(
             [path, "-I", "-S", "-c", _QUESTION],
@@ -41,4 +50,4 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
         tag, magic = json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return Interpreter(path=path, cache_tag=tag, magic=bytes.fromhex(magic)) if tag else None
+    return (tag, bytes.fromhex(magic)) if tag else None

@@ -54,9 +54,14 @@ def _how(flags: int) -> bytes:
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open the relative *path* below the directory *root* without following any symlink.
 
-    Raises OSError: ELOOP or ENOTDIR for a symlink on the way, EXDEV for a path that leaves the root.
+    Raises OSError: ELOOP or ENOTDIR for a symlink on the way, EXDEV for an absolute path or one with
+    ``..`` in it, ENOENT for an empty one or one that no file can have (NUL).
     """
     global _missing  # noqa: PLW0603 - an old kernel is asked once
+    if "\0" in path:  # the kernel would open what stands before it
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if ".." in path and ".." in path.split("/"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     call = _openat2_call()
     if call is None or _missing:
         return _open_by_steps(root, path, flags)
@@ -96,10 +101,14 @@ def directory_beneath(root: int, path: str) -> Iterator[int | None]:
 
 def _open_by_steps(root: int, path: str, flags: int) -> int:
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if path.startswith("/") or ".." in parts:
+    if path.startswith("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    if not path:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if not parts:
         return os.open(".", flags | os.O_CLOEXEC, dir_fd=root)
+    if path.endswith(("/", "/.")):
+        flags |= os.O_DIRECTORY
     step = root
     try:
         for part in parts[:-1]:

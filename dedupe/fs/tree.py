@@ -41,6 +41,7 @@ class TreeBuilder:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(f"{self.name}/{path}", flags, mode, dir_fd=self.parent)
         try:
+            os.fchmod(file, mode)  # whatever the umask
             os.utime(file, (EMPTY.mtime, EMPTY.mtime))
         finally:
             os.close(file)

@@ -23,10 +23,11 @@ from dedupe.fs.lease import forbid_lease_signals
 from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
 from dedupe.fs.lock import locked
 from dedupe.fs.replace import Staging, staging
+from dedupe.fs.share import give_name
 from dedupe.fs.space import file_system_type, free_space, metadata_bytes
 from dedupe.fs.sync import Durability, sync_file_system
 from dedupe.ops.adopt_worker import AdoptWorker, Answer
-from dedupe.ops.crew import Crew, Pulse, divided, interruptible
+from dedupe.ops.crew import Crew, Pulse, Tickets, interruptible
 from dedupe.ops.scene import Scene
 from dedupe.ops.tally import Left, Tally, summed
 from dedupe.store.layout import Store, lock_timeout, open_store
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 _WORTH_FORKING = 2000
 """Files from which a second process pays for itself."""
-_PER_FILE = 30.0e-6
-_PER_BYTE = 1.0e-9
-"""Seconds that a file and a byte take: only to divide work."""
 _SPACE_A_FILE = 512
 _SPACE_AT_LEAST = 4 << 20
 
@@ -264,17 +262,22 @@ def _run(
 ) -> tuple[Tally, int]:
     """Take all distributions through the stages; returns the balance and how many there are."""
     total = sum(len(distribution.rows) for distribution in distributions)
-    costs = [len(d.rows) * _PER_FILE + d.size * _PER_BYTE for d in distributions]
-    parts = divided(distributions, costs, _processes(total)) or [[]]
-    workers = [AdoptWorker(scene, Staging(folder, str(number)), part) for number, part in enumerate(parts)]
+    # The largest first: a small one at the end keeps nobody waiting.
+    distributions = sorted(distributions, key=lambda distribution: -distribution.cost)
+    tickets = Tickets(len(distributions))
     before = _objects_blocks(scene.store)
     with interruptible(scene.pulse):
+        workers = [
+            AdoptWorker(scene, Staging(folder, str(number)), distributions, tickets)
+            for number in range(_processes(total))
+        ]
         crew = Crew(workers, scene.pulse, lambda: progress.advance(*scene.pulse.done()))
         try:
             progress.phase("Sharing files", total)
             answers = _stages(scene, crew.run)
         finally:
             crew.close()
+            tickets.close()
     tally = summed(answer.tally for answer in answers)
     tally.taken += _objects_blocks(scene.store) - before
     tally.taken += metadata_bytes(file_system_type(scene.environment.path), tally.inodes)
@@ -282,26 +285,36 @@ def _run(
 
 
 def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
-    answers = run("ingest")
+    answers = run("adopt")
     scene.pulse.check()
-    sync_file_system(scene.run)
-    for answer in answers:
-        for prepared in answer.prepared:
-            publish(scene.store, scene.run, prepared.tree, prepared.manifest)
+    sync_file_system(scene.root)
+    if scene.hardlinks is False or scene.mode is LinkMode.SYMLINK:
+        sync_file_system(scene.run)
+    _publish(scene, answers)
     entries = tuple(sorted({entry for answer in answers for entry in answer.entries}))
     mode = scene.mode.value
-    write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries), Durability.WHOLE)
-    if scene.mode is LinkMode.SYMLINK:
-        sync_file_system(scene.run)  # only symlinks need the entries: they are on disk first
-    answers = run("share")
-    scene.pulse.check()
+    if scene.mode is LinkMode.SYMLINK:  # the root and the entries are on disk before links lead there
+        write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries))
+        sync_file_system(scene.run)
+        answers = run("share")
+        scene.pulse.check()
     if any(answer.unsettled for answer in answers):
         sync_file_system(scene.run)
         answers = run("settle")
         scene.pulse.check()
-    sync_file_system(scene.root)
+    if scene.mode is LinkMode.SYMLINK or any(answer.unsettled for answer in answers):
+        sync_file_system(scene.root)
     write_root(scene.store, root_of(scene.environment, mode, ADOPTED, entries), Durability.WHOLE)
     return answers
+
+
+def _publish(scene: Scene, answers: list[Answer]) -> None:
+    """Give entries and copied objects their names; all of it is on disk by now."""
+    for answer in answers:
+        for name, new in answer.pending.items():
+            give_name(new, scene.store.objects, name)
+        for prepared in answer.prepared:
+            publish(scene.store, scene.run, prepared.tree, prepared.manifest)
 
 
 def _processes(files: int) -> int:

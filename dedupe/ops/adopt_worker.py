@@ -1,11 +1,12 @@
-"""One worker of an adoption: takes its distributions through the stages ingest, share, settle.
+"""One worker of an adoption: draws distributions and takes them through their stages.
 
 Theory of operation. The environment's root is durable and its file system synced before the first stage.
 
 - ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
   built in the run's folder. Bytecode of those sources follows at once, as their mtime changed.
-- (the parent syncs, publishes the trees, and makes the root with its entries durable)
-- share: content that the store has is proven equal and shared; bytecode follows at once.
+- share: content that the store has is proven equal and shared; bytecode follows at once. It comes right
+  after ingest, distribution by distribution; only symlinks lead to the entries themselves, so there the
+  parent syncs and publishes them first.
 - (the parent syncs)
 - settle: bytecode that had to be compiled anew is linked.
 
@@ -32,29 +33,35 @@ from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dedupe.core.digest import Digest
     from dedupe.env.installed import InstalledDistribution
     from dedupe.fs.replace import Staging
+    from dedupe.fs.share import NewFile
     from dedupe.ops.scene import Scene
     from dedupe.plan.adopt import Action, FileFact
 
-Stage = Literal["ingest", "share", "settle"]
+Stage = Literal["adopt", "share", "settle"]
 
 
 class Answer(NamedTuple):
-    """What a worker tells after a stage: its tally so far, new trees, entries used, files unsettled."""
+    """What a worker tells after a stage: all that it did so far.
+
+    ``pending`` are copies that get their names in the store after a sync, ``unsettled`` counts bytecode
+    that waits for "settle".
+    """
 
     tally: Tally
     prepared: list[Prepared]
     entries: list[str]
+    pending: dict[str, NewFile]
     unsettled: int
 
 
 @dataclass(slots=True)
 class _Work:
-    """A distribution between the stages.
+    """A distribution at work.
 
     ``known`` are the rows of its identity: path in site-packages, digest, executable; ``identified`` is
     false when the content of one is known to nobody.
@@ -99,10 +106,17 @@ class AdoptWorker:
     """Adopts *distributions* of the scene's environment."""
 
     def __init__(
-        self, scene: Scene, staging: Staging, distributions: Sequence[InstalledDistribution]
+        self,
+        scene: Scene,
+        staging: Staging,
+        distributions: Sequence[InstalledDistribution],
+        tickets: Iterable[int],
     ) -> None:
         self._scene = scene
         self._distributions = distributions
+        self._tickets = tickets
+        self._prepared: list[Prepared] = []
+        self._entries: list[str] = []
         self._work: list[_Work] = []
         self._tally = Tally()
         self._files = FileSharer(scene, staging, self._tally)
@@ -117,43 +131,49 @@ class AdoptWorker:
 
     def run(self, stage: Stage) -> Answer:
         """Run one stage; InterruptedRunError between two files when the run is to stop."""
-        prepared: list[Prepared] = []
         match stage:
-            case "ingest":
-                for distribution in self._distributions:
-                    prepared += self._ingest(distribution)
+            case "adopt":
+                for ticket in self._tickets:
+                    self._adopt(self._distributions[ticket])
             case "share":
-                self._files.publish_copies()
                 for work in self._work:
                     self._share(work)
             case "settle":
                 self._bytecode.settle()
             case _:
                 assert_never(stage)
-        entries = [work.entry for work in self._work if work.entry is not None]
-        return Answer(self._tally, prepared, entries, self._bytecode.unsettled)
+        self._scene.pulse.tell()
+        return Answer(
+            self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unsettled
+        )
 
     def close(self) -> None:
         """End the interpreter."""
         self._bytecode.close()
 
-    def _ingest(self, distribution: InstalledDistribution) -> list[Prepared]:
+    def _adopt(self, distribution: InstalledDistribution) -> None:
         if distribution.refusal is not None:
             self._tally.files += 1
             self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
-            return []
+            return
         work = _Work(distribution)
         for folder, _, facts in self._observer.folders(distribution):
             for fact in facts:
                 self._first(work, folder, decide(fact, user=self._scene.user, by_inode=self._scene.by_inode))
         self._bytecode.share(work.sources)
         work.sources = []
-        self._work.append(work)
         contents = Contents(work.files, work.known if work.identified else None, work.missing)
         work.entry, prepared = prepare_entry(
             self._scene, distribution, contents, self._files.pending, self._tally
         )
-        return [] if prepared is None else [prepared]
+        if prepared is not None:
+            self._prepared.append(prepared)
+        if work.entry is not None:
+            self._entries.append(work.entry)
+        if self._scene.mode is LinkMode.SYMLINK:
+            self._work.append(work)
+        else:
+            self._share(work)
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Do what the first stage does for one file."""

@@ -16,7 +16,6 @@ from dedupe.fs.share import (
     give_clone,
     give_copy,
     give_inode,
-    give_name,
     left_alone,
     open_guarded,
     share_blocks,
@@ -91,11 +90,6 @@ class FileSharer:
         finally:
             if file is not None:
                 os.close(file.file)
-
-    def publish_copies(self) -> None:
-        """Give the copied files their names in the store; all of them are on disk by now."""
-        for name, new in self.pending.items():
-            give_name(new, self.objects, name)
 
     def _proven(self, file: Guarded, fact: FileFact) -> Digest:
         digest = digest_file(file.file, file.status.st_size)

@@ -15,7 +15,7 @@ import signal
 import struct
 import sys
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dedupe.errors import InterruptedRunError, PipmError
 
@@ -26,8 +26,6 @@ _PR_SET_PDEATHSIG = 1
 _TICK = 0.1
 _TOLD_EVERY = 64
 _COUNTERS = struct.Struct("=QQ")
-
-Item = TypeVar("Item")
 
 
 class Pulse:
@@ -206,12 +204,27 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def divided(items: Sequence[Item], costs: Sequence[float], parts: int) -> list[list[Item]]:
-    """Divide *items* into at most *parts* lists of about the same cost, the costliest first."""
-    lists: list[list[Item]] = [[] for _ in range(parts)]
-    loads = [0.0] * parts
-    for position in sorted(range(len(items)), key=lambda p: -costs[p]):
-        lightest = loads.index(min(loads))
-        lists[lightest].append(items[position])
-        loads[lightest] += costs[position]
-    return [part for part in lists if part]
+class Tickets:
+    """Numbers from 0 that several processes draw, each number once; whoever is free takes the next.
+
+    A pipe holds the tickets: a read of one ticket's bytes is served whole to one reader. One page always
+    fits, so of more numbers than that each ticket stands for several.
+    """
+
+    _FORMAT = struct.Struct("=I")
+    _MOST = 4096 // _FORMAT.size
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._reader, writer = os.pipe()
+        os.write(writer, b"".join(map(self._FORMAT.pack, range(min(count, self._MOST)))))
+        os.close(writer)
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw until none is left."""
+        while ticket := os.read(self._reader, self._FORMAT.size):
+            yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._reader)

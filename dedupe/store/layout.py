@@ -7,7 +7,9 @@ sync, rename". See `_README` for the layout.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import secrets
 import stat
 import sys
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
 _RUN = "run-"
+_UNFINISHED = f".{VERSION}-"
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
 
@@ -101,12 +104,15 @@ def lock_timeout() -> float:
     """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
     text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
     try:
-        return float(text) if text else 300.0
+        seconds = float(text) if text else 300.0
+        if math.isnan(seconds):
+            raise ValueError  # noqa: TRY301 - no number of seconds either
     except ValueError:
         raise StoreError(
             f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
             hint="unset PIPM_LOCK_TIMEOUT",
         ) from None
+    return seconds
 
 
 def store_path(option: str | None) -> str:
@@ -131,22 +137,42 @@ def open_store(path: str, *, create: bool = True) -> Store | None:
             if not create:
                 return None
             _create(path)
-        _check_owner(path)
-        v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
+        return _opened(path)
+    except OSError as error:
+        raise explained(error, f"use the store {path}") from error
+
+
+_open_stores: dict[tuple[str, int, int], Store] = {}
+"""By path and v1's device and inode: a run over hundreds of environments opens its store once."""
+
+
+def _opened(path: str) -> Store:
+    v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
+    try:
+        status = os.fstat(v1)
+        _check_owner(path, status)
+        key = (path, status.st_dev, status.st_ino)
+        known = _open_stores.get(key)
+        if known is not None:
+            os.close(v1)
+            return known
         folders = {
             name: os.open(name, _DIRECTORY, dir_fd=v1) for name in ("objects", "bytecode", "roots", "tmp")
         }
-    except OSError as error:
-        raise explained(error, f"use the store {path}") from error
-    return Store(path=path, v1=v1, **folders)
+    except BaseException:
+        os.close(v1)
+        raise
+    _open_stores[key] = Store(path=path, v1=v1, **folders)
+    return _open_stores[key]
 
 
 def _create(path: str) -> None:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
-    # The lock, a v1 of a killed first run, and a lost+found are no strangers.
+    # The lock, a v1 that another first run makes or was killed over, and a lost+found are no strangers.
     if os.path.isdir(path):
-        strangers = set(os.listdir(path)) - {"lock", "lost+found", "README.txt", "CACHEDIR.TAG"}
+        known = (VERSION, "lock", "lost+found", "README.txt", "CACHEDIR.TAG")
+        strangers = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
         if strangers:
             raise StoreError(
                 f"{path} holds other things than a pipm store ({min(strangers)})",
@@ -159,8 +185,14 @@ def _create(path: str) -> None:
         for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), ("README.txt", _README)):
             with open(f"{path}/{name}", "w", encoding="ascii") as stream:
                 stream.write(text)
+        parent = os.open(path, _DIRECTORY)
+        try:
+            for name in filter(_is_unfinished, os.listdir(parent)):
+                remove_tree(parent, name)
+        finally:
+            os.close(parent)
         # Built aside and renamed: a store that was killed in the making is no store.
-        new = f"{path}/.{VERSION}-{secrets.token_hex(4)}"
+        new = f"{path}/{_UNFINISHED}{secrets.token_hex(4)}"
         for name in _FOLDERS:
             os.makedirs(f"{new}/{name}", mode=0o700)
         for first in range(256):
@@ -168,8 +200,11 @@ def _create(path: str) -> None:
         os.rename(new, f"{path}/{VERSION}")
 
 
-def _check_owner(path: str) -> None:
-    status = os.stat(f"{path}/{VERSION}")
+def _is_unfinished(name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(_UNFINISHED)}[0-9a-f]{{8}}", name) is not None
+
+
+def _check_owner(path: str, status: os.stat_result) -> None:
     if status.st_uid not in (os.geteuid(), 0):
         raise StoreError(
             f"The store {path} belongs to another user",

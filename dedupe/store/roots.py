@@ -95,7 +95,7 @@ def _read(store: Store, name: str) -> Root:
         data = stream.read()
     try:
         document = json.loads(data)
-        if document.pop("version") != FORMAT:
+        if not isinstance(document, dict) or document.pop("version") != FORMAT:
             raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
         document["entries"] = tuple(document["entries"])
         return Root(**document)

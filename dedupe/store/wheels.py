@@ -6,10 +6,12 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.digest import Digest
 from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
@@ -19,12 +21,16 @@ from dedupe.fs.sync import write_durably
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dedupe.core.digest import Digest
     from dedupe.store.layout import Store
 
 MANIFEST = "manifest.json"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks something of its wheel."""
+_HEAD = re.compile(
+    rb'\{"version":1,"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
+)
+"""How a manifest begins; its rows need not be read to know its identity."""
+_HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
 
 
@@ -37,9 +43,20 @@ def find_entry(store: Store, name: str, version: str, identity: Digest) -> str |
     """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
     ending = f"-{identity.hex()[:8]}"
     for entry in entry_names(store, name, version):
-        if entry.endswith(ending):
+        # Eight digits only find it: who wants two wheels that agree in them can make them.
+        if entry.endswith(ending) and _identity(store, entry) == identity:
             return entry
     return None
+
+
+def _identity(store: Store, entry: str) -> Digest:
+    try:
+        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
+        with open(file, "rb") as stream:
+            head = _HEAD.match(stream.read(_HEAD_SIZE))
+    except OSError:
+        head = None  # told by load_manifest
+    return Digest.from_hex(head[1].decode("ascii")) if head else load_manifest(store, entry).identity
 
 
 def is_partial(store: Store, entry: str) -> bool:
@@ -100,7 +117,14 @@ def publish(store: Store, run: int, tree: str, manifest: Manifest) -> str:
         else:
             return entry
         existing = entry
-    if _completes(manifest, load_manifest(store, existing)):
+    known = load_manifest(store, existing)
+    if known.identity != manifest.identity:
+        raise StoreError(
+            f"The store's entry {existing} has the same short name as another wheel of that release",
+            hint=f"one of the two was made to look like the other; remove {store.path}/v1/wheels/{existing}"
+            " if you do not trust it",
+        )
+    if _completes(manifest, known):
         _exchange(run, tree, store.v1, f"wheels/{existing}")
     remove_tree(run, tree)
     return existing

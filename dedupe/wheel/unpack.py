@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
+import struct
+import unicodedata
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,14 +21,13 @@ from packaging.version import InvalidVersion, Version
 
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import FileEntry, Manifest, identity_of
-from dedupe.core.record import is_installers_own, parse_record
+from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.errors import WheelError
 from dedupe.fs.share import NewFile, write_new_file
 from dedupe.store.objects import object_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
 _CHUNK = 1 << 20
 _SCHEMES = {
@@ -37,6 +39,20 @@ _SCHEMES = {
 }
 _MAJOR = 1
 _MOST_MEMBERS = 500_000
+_LARGEST_METADATA = 64 << 20
+"""Bytes of a RECORD of all those members; it is read into memory."""
+_LONGEST_SHOWN = 300
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others need modules that not every interpreter has, and no build tool writes them."""
+_TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
+_UNSOUND = (
+    zipfile.BadZipFile,
+    NotImplementedError,  # of zipfile: a feature of the format that it does not have
+    EOFError,
+    ValueError,  # names that are no UTF-8, offsets before the file's beginning
+    struct.error,
+    zlib.error,
+)
 
 
 class Unpacked(NamedTuple):
@@ -52,13 +68,14 @@ def unpack_wheel(path: str, run: int) -> Unpacked:
     Raises WheelError naming archive and member; then the caller drops the folder.
     """
     file_name = os.path.basename(path)
+    name, version, tag = _parse_name(file_name)
     try:
-        name, version, tag = _parse_name(file_name)
+        # One descriptor for both: the digest is that of the archive which is unpacked.
         with open(path, "rb") as stream:
             archive = Digest(hashlib.file_digest(stream, "sha256").digest())
-        with zipfile.ZipFile(path) as wheel:
-            return _Unpacking(wheel, file_name, run).unpacked(name, version, tag, archive)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+            with zipfile.ZipFile(stream) as wheel:
+                return _Unpacking(wheel, file_name, run).unpacked(name, version, tag, archive)
+    except _UNSOUND as error:
         raise WheelError(f"{file_name} is not a sound wheel: {error}", hint=_HINT) from error
 
 
@@ -69,7 +86,7 @@ def _parse_name(file_name: str) -> tuple[str, str, str]:
     """Name, version and the rest of a wheel's file name as it is (build tag, tags, variant label)."""
     stem, extension = os.path.splitext(file_name)
     parts = stem.split("-", 2)
-    if extension != ".whl" or len(parts) < 3 or parts[2].count("-") < 2:
+    if extension != ".whl" or len(parts) < 3 or not _TAG.fullmatch(parts[2]):
         raise WheelError(
             f"{file_name} is not named like a wheel", hint="name-version-python-abi-platform.whl"
         )
@@ -115,7 +132,8 @@ class _Unpacking:
         return Unpacked(manifest, self.new)
 
     def _refuse(self, member: str, why: str) -> WheelError:
-        return WheelError(f"{self.file_name}: {member!r} {why}", hint=_HINT)
+        shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
+        return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
 
     def _members(self) -> list[zipfile.ZipInfo]:
         seen: set[str] = set()
@@ -124,7 +142,7 @@ class _Unpacking:
             raise WheelError(f"{self.file_name} has more than {_MOST_MEMBERS} members", hint=_HINT)
         for member in self.wheel.infolist():
             self._check_member(member)
-            folded = member.filename.rstrip("/").casefold()
+            folded = _folded(member.filename.rstrip("/"))
             if folded in seen:
                 raise self._refuse(member.filename, "is there twice (or differs in case alone)")
             seen.add(folded)
@@ -146,6 +164,8 @@ class _Unpacking:
             raise self._refuse(name, "is setuid or setgid")
         if member.flag_bits & 0x1:
             raise self._refuse(name, "is encrypted")
+        if member.compress_type not in _METHODS:
+            raise self._refuse(name, "is neither stored nor deflated")
 
     def _metadata_folder(self, members: list[zipfile.ZipInfo], name: str, version: str) -> str:
         tops = {member.filename.partition("/")[0] for member in members if "/" in member.filename}
@@ -190,49 +210,85 @@ class _Unpacking:
 
     def _read(self, name: str) -> bytes:
         try:
-            return self.wheel.read(name)
+            member = self.wheel.getinfo(name)
         except KeyError:
             raise self._refuse(name, "is missing") from None
+        if member.file_size > _LARGEST_METADATA:
+            raise self._refuse(name, f"is larger than {_LARGEST_METADATA >> 20} MiB")
+        return b"".join(self._content(member))
 
     def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
-        """Each member that gets installed, with its path in the entry."""
-        data = f"{metadata.removesuffix('.dist-info')}.data/"
+        """Each member that gets installed, with its path in the entry.
+
+        Bytecode is not: the store has its own, and nobody could tell what a wheel's would do.
+        """
         taken: set[str] = set()
+        folders: set[str] = set()
         for member in members:
-            path = f"site/{member.filename}"
-            if member.filename.startswith(data):
-                key, _, rest = member.filename[len(data) :].partition("/")
-                if key not in _SCHEMES or not rest:
-                    raise self._refuse(member.filename, "belongs to no scheme of the format")
-                path = f"{_SCHEMES[key]}/{rest}"
-            elif is_installers_own(member.filename):
+            path = self._path(member.filename, metadata)
+            if path is None:
                 continue
-            if path in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
+            if _folded(path) in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
                 raise self._refuse(member.filename, "would overwrite an environment's pyvenv.cfg")
-            if path.casefold() in taken:
+            above = _folders(_folded(path))
+            if _folded(path) in taken or _folded(path) in folders or not taken.isdisjoint(above):
                 raise self._refuse(member.filename, "lands where another member lands")
-            taken.add(path.casefold())
+            taken.add(_folded(path))
+            folders.update(above)
             yield member, path
+
+    def _path(self, name: str, metadata: str) -> str | None:
+        """The path in the entry of the member *name*; None for what no installer takes from a wheel."""
+        data = f"{metadata.removesuffix('.dist-info')}.data"
+        top, _, rest = name.partition("/")
+        path = f"site/{name}"
+        if rest and top.endswith(".data"):
+            key, _, rest = rest.partition("/")
+            if top != data or key not in _SCHEMES or not rest:
+                raise self._refuse(name, "belongs to no scheme of the format")
+            path = f"{_SCHEMES[key]}/{rest}"
+            folder = rest.partition("/")[0]
+            if _SCHEMES[key] == "site" and folder.endswith(".dist-info"):
+                raise self._refuse(name, "brings metadata where none may be")
+        elif is_installers_own(name):
+            return None
+        return None if path.startswith("site/") and is_bytecode(path) else path
 
     def _write(
         self, member: zipfile.ZipInfo, entry_path: str, promise: tuple[Digest, int | None] | None
     ) -> FileEntry:
-        executable = bool(member.external_attr >> 16 & 0o111)
+        mode = member.external_attr >> 16
+        executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
         self.written += 1
         new = NewFile(self.run, f"member-{self.written}")
-        mode = object_mode(executable=executable)
-        with self.wheel.open(member) as stream:
-            digest, size = write_new_file(new, self._limited(member, stream), mode)
+        digest, size = write_new_file(new, self._content(member), object_mode(executable=executable))
         if promise is not None and (digest != promise[0] or promise[1] not in (None, size)):
             raise self._refuse(member.filename, "is not what RECORD says")
         self.new.setdefault(digest.object_name(executable=executable), new)
         return FileEntry(entry_path, digest, size, executable)
 
-    def _limited(self, member: zipfile.ZipInfo, stream: IO[bytes]) -> Iterator[bytes]:
-        """Read at most what the archive's directory declares: a bomb ends here."""
+    def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Read exactly what the archive's directory declares: a bomb ends here."""
         left = member.file_size
-        while chunk := stream.read(_CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                raise self._refuse(member.filename, "is larger than it says")
-            yield chunk
+        try:
+            with self.wheel.open(member) as stream:
+                while chunk := stream.read(_CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise self._refuse(member.filename, "is larger than it says")
+                    yield chunk
+        except _UNSOUND as error:
+            raise self._refuse(member.filename, f"is not sound: {error}") from error
+        if left:
+            raise self._refuse(member.filename, "is smaller than it says")
+
+
+def _folded(path: str) -> str:
+    """*path* as a file system sees it that tells neither case nor composed characters apart."""
+    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+
+
+def _folders(path: str) -> list[str]:
+    """All folders that *path* lies in."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: number + 1]) for number in range(len(parts))]
