@@ -40,8 +40,8 @@ class Digest(bytes):
         if not text.startswith("sha256="):
             return None
         try:
-            raw = base64.urlsafe_b64decode(text[7:] + "=")
-        except (ValueError, binascii.Error):
+            raw = binascii.a2b_base64(text[7:].replace("-", "+").replace("_", "/") + "=")
+        except ValueError:  # binascii.Error is one
             return None
         return cls(raw) if len(raw) == 32 else None
 

@@ -37,11 +37,12 @@ def is_timestamp_bytecode(directory: int, name: str) -> bool:
     return head[4:8] == b"\0\0\0\0"
 
 
-def patch_time(directory: int, name: str, inode: int, header: Header, *, mode: int, whole: bool) -> None:
+def patch_time(directory: int, name: str, header: Header, *, mode: int, whole: bool) -> os.stat_result:
     """Set the source time in the header of *name*, in place, and its own mtime and *mode*.
 
     *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old
-    extent allocated as a whole. Raises LeaveAloneError when the file is not what was checked, OSError.
+    extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
+    has other names or is not what was checked.
     """
     file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -50,7 +51,7 @@ def patch_time(directory: int, name: str, inode: int, header: Header, *, mode: i
         expected = b"".join(
             (number & _MASK).to_bytes(4, "little") for number in (0, header.old_mtime, header.source_size)
         )
-        if status.st_ino != inode or status.st_nlink != 1 or head[4:_SIZE] != expected:
+        if status.st_nlink != 1 or head[4:_SIZE] != expected:
             raise LeaveAloneError(Reason.CHANGING)
         time = (header.mtime & _MASK).to_bytes(4, "little")
         if whole:
@@ -60,6 +61,7 @@ def patch_time(directory: int, name: str, inode: int, header: Header, *, mode: i
         _finish(file, mode, header.mtime)
     finally:
         os.close(file)
+    return status
 
 
 def finish(directory: int, name: str, mode: int, mtime: int) -> None:

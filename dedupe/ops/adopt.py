@@ -210,7 +210,9 @@ class _Preparation:
                 pulse=Pulse(),
                 interpreter=ask_interpreter(self.environment.interpreter),
                 contested=contested_paths(distributions),
-                entries=entries,
+                entries={
+                    (name, version): entry for entry in entries for name, version in [entry.split("/")[:2]]
+                },
                 trusted=trusted,
                 hardlinks=mode is LinkMode.HARDLINK or can_hardlink(run, run_path, folder),
                 rewrites_whole=file_system_type(self.environment.path) == "btrfs",

@@ -31,6 +31,7 @@ from dedupe.ops.entries import Contents, Prepared, prepare_entry
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+from dedupe.store.wheels import has_complete_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,45 +62,43 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class _Work:
-    """A distribution at work.
+    """A distribution at work: what its wheel brought and the environment has, or lacks.
 
-    ``known`` are the rows of its identity: path in site-packages, digest, executable; ``identified`` is
-    false when the content of one is known to nobody.
+    ``changed`` is false while everything is as an earlier run left it.
     """
 
     distribution: InstalledDistribution
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
-    files: list[FileEntry] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    known: list[tuple[str, Digest, bool]] = field(default_factory=list)
-    identified: bool = True
+    have: list[tuple[FileFact, Digest]] = field(default_factory=list)
+    lacking: list[FileFact] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
-
-    def has(self, fact: FileFact, digest: Digest) -> None:
-        """Note that the store has, or gets, the content of a file."""
-        assert fact.status is not None
-        self.files.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
-        self._know(fact, digest)
-
-    def lacks(self, fact: FileFact) -> None:
-        """Note that the environment cannot give a file of the wheel."""
-        self.missing.append(fact.entry_path)
-        if fact.digest is not None and fact.promised:
-            self._know(fact, fact.digest)
-        elif fact.place is Place.SITE:
-            self.identified = False
+    changed: bool = False
 
     def prove(self, fact: FileFact, digest: Digest) -> None:
         """Note that a source's content is proven, so that its bytecode may be shared."""
-        if fact.place is Place.SITE and fact.name.endswith(".py"):
-            assert fact.status is not None
-            mtime = fact.status.st_mtime_ns // 1_000_000_000
-            self.sources.append(Source(fact.directory, fact.name, digest, mtime, fact.status.st_size))
+        if fact.name.endswith(".py") and fact.place is Place.SITE:
+            status = fact.status
+            assert status is not None
+            mtime = status.st_mtime_ns // 1_000_000_000
+            self.sources.append(Source(fact.directory, fact.name, digest, mtime, status.st_size))
 
-    def _know(self, fact: FileFact, digest: Digest) -> None:
-        if fact.place is Place.SITE:
-            self.known.append((fact.path, digest, fact.executable))
+    def contents(self) -> Contents:
+        """What the environment has of the distribution, and the rows of its identity."""
+        files, rows, identified = [], [], True
+        for fact, digest in self.have:
+            assert fact.status is not None
+            files.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
+            if fact.place is Place.SITE:
+                rows.append((fact.path, digest, fact.executable))
+        for fact in self.lacking:
+            if fact.place is Place.SITE:
+                if fact.digest is None or not fact.promised:
+                    identified = False  # nobody knows what the wheel had there
+                else:
+                    rows.append((fact.path, fact.digest, fact.executable))
+        missing = [fact.entry_path for fact in self.lacking]
+        return Contents(files, rows if identified else None, missing)
 
 
 class AdoptWorker:
@@ -162,18 +161,26 @@ class AdoptWorker:
                 self._first(work, folder, decide(fact, user=self._scene.user, by_inode=self._scene.by_inode))
         self._bytecode.share(work.sources)
         work.sources = []
-        contents = Contents(work.files, work.known if work.identified else None, work.missing)
-        work.entry, prepared = prepare_entry(
-            self._scene, distribution, contents, self._files.pending, self._tally
-        )
-        if prepared is not None:
-            self._prepared.append(prepared)
+        work.entry = None if work.changed else self._known_entry(distribution)
+        if work.entry is None:
+            work.entry, prepared = prepare_entry(
+                self._scene, distribution, work.contents(), self._files.pending, self._tally
+            )
+            if prepared is not None:
+                self._prepared.append(prepared)
         if work.entry is not None:
             self._entries.append(work.entry)
         if self._scene.mode is LinkMode.SYMLINK:
             self._work.append(work)
         else:
             self._share(work)
+
+    def _known_entry(self, distribution: InstalledDistribution) -> str | None:
+        """The complete entry that an earlier run used for this distribution, if it is still there."""
+        entry = self._scene.entries.get((distribution.name, distribution.version))
+        if entry is None or not has_complete_entry(self._scene.store, entry):
+            return None
+        return entry
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Do what the first stage does for one file."""
@@ -186,37 +193,40 @@ class AdoptWorker:
                     self._leave(work, action)
                 case AlreadyShared():
                     self._count_already(fact)
-                    work.has(fact, action.digest)
+                    work.have.append((fact, action.digest))
                     work.prove(fact, action.digest)
                 case Share():
+                    work.changed = True
                     work.to_share.setdefault(fact.directory, []).append(action)
-                    work.has(fact, action.digest)
+                    work.have.append((fact, action.digest))
                     return  # counted when it is shared
                 case Ingest():
+                    work.changed = True
                     digest = self._files.ingest(_present(folder), action)
-                    work.has(fact, digest)
+                    work.have.append((fact, digest))
                     if self._scene.mode is LinkMode.SYMLINK:
                         work.to_share.setdefault(fact.directory, []).append(Share(fact, digest))
                         return
                     work.prove(fact, digest)
                 case IngestCopy():
-                    work.has(fact, self._files.ingest_copy(_present(folder), action))
+                    digest = self._files.ingest_copy(_present(folder), action)
+                    work.have.append((fact, digest))
                     self._tally.leave(fact.shown, action.reason)
                 case _:
                     assert_never(action)
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
-            work.lacks(fact)
+            work.lacking.append(fact)
         self._scene.pulse.advance(fact.status.st_size if fact.status else 0)
 
     def _leave(self, work: _Work, action: Leave) -> None:
         fact, reason = action
         self._tally.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
-            work.has(fact, EMPTY)
+            work.have.append((fact, EMPTY))
             work.prove(fact, EMPTY)
         elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
-            work.lacks(fact)
+            work.lacking.append(fact)
 
     def _share(self, work: _Work) -> None:
         for directory, actions in work.to_share.items():

@@ -231,13 +231,10 @@ class BytecodeSharer:
         """Let the pool have the environment's file; False where it must be made anew."""
         source, name, level = candidate
         pool = self._pools[level]
-        status = _status(cache, name)
-        if status is None or status.st_nlink > 1:
-            return False
         header = Header(source.digest.mtime, source.mtime, source.size)
         whole = self.scene.rewrites_whole
         try:
-            patch_time(cache, name, status.st_ino, header, mode=_MODE, whole=whole)
+            status = patch_time(cache, name, header, mode=_MODE, whole=whole)
         except (OSError, LeaveAloneError) as error:
             if isinstance(error, OSError) and stops_everything(error):
                 raise

@@ -7,10 +7,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dedupe.core.record import Place, is_installers_own
-from dedupe.env.installed import place_in_environment
+from dedupe.core.record import Place, is_bytecode, is_installers_own
 from dedupe.fs.beneath import directory_beneath
-from dedupe.plan.adopt import FileFact, wanted_row
+from dedupe.plan.adopt import FileFact
 from dedupe.store.objects import find_object, is_sound
 from dedupe.store.wheels import entry_names, load_manifest
 
@@ -48,16 +47,24 @@ class Observer:
         """Yield the distribution's files folder by folder, with the open folder (None: not there)."""
         folders: dict[str, dict[str, tuple[RecordRow, Location]]] = {}
         hashless = False
+        site = distribution.site
         for row, location in distribution.located:
-            if not wanted_row(row, location):
-                continue
-            if location.place is Place.OUTSIDE:
+            place, path = location
+            if place is Place.SITE:
+                if is_bytecode(path):  # planned with its source
+                    continue
+                folder, _, name = path.rpartition("/")
+                directory = f"{site}/{folder}" if folder else site
+            elif place is Place.OUTSIDE:
                 directory, name = "", row.path
             else:
-                path = place_in_environment(distribution, location)
                 directory, _, name = path.rpartition("/")
-                hashless = hashless or not (row.hash or is_installers_own(row.path))
-            folders.setdefault(directory, {})[name] = (row, location)
+            if not row.hash and not hashless:
+                hashless = not is_installers_own(path)
+            files = folders.get(directory)
+            if files is None:
+                files = folders[directory] = {}
+            files[name] = (row, location)
         hints = self._hints(distribution) if hashless else {}
         for directory, files in folders.items():
             with directory_beneath(self.root, directory) as folder:

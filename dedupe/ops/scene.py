@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dedupe.fs.links import LinkMode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
     from dedupe.ops.crew import Pulse
@@ -19,8 +21,8 @@ class Scene:
     """One environment, one store, and how they are going to share.
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
-    store. ``entries`` are what an earlier run used, ``trusted`` says that it finished. ``hardlinks``: link(2)
-    works between the two; ``rewrites_whole``: see `fs.bytecode.patch_time`.
+    store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished.
+    ``hardlinks``: link(2) works between the two; ``rewrites_whole``: see `fs.bytecode.patch_time`.
     """
 
     environment: Environment
@@ -33,7 +35,7 @@ class Scene:
     pulse: Pulse
     interpreter: Interpreter | None
     contested: frozenset[tuple[str, str]]
-    entries: tuple[str, ...]
+    entries: Mapping[tuple[str, str], str]
     trusted: bool
     hardlinks: bool
     rewrites_whole: bool

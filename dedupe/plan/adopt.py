@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.core.reasons import Reason
-from dedupe.core.record import Place, is_bytecode, is_installers_own
+from dedupe.core.record import Place, is_installers_own
 
 if TYPE_CHECKING:
     import os
-
-    from dedupe.core.record import Location, RecordRow
 
 _NANOSECONDS = 1_000_000_000
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
@@ -88,11 +86,6 @@ class Share(NamedTuple):
 
 
 Action = Leave | AlreadyShared | Ingest | IngestCopy | Share
-
-
-def wanted_row(row: RecordRow, location: Location) -> bool:
-    """Whether a row is planned as a file; bytecode is planned with its source."""
-    return not (location.place is Place.SITE and is_bytecode(row.path))
 
 
 def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911

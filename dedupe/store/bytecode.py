@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dedupe.store.objects import trusted_owners
+
 if TYPE_CHECKING:
     from dedupe.core.digest import Digest
 
@@ -35,7 +37,7 @@ class Pool:
             status = os.stat(self.name(source), dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        trusted = status.st_uid in (os.geteuid(), 0)
+        trusted = status.st_uid in trusted_owners()
         return status if trusted and status.st_mtime_ns == source.mtime_ns else None
 
     def make_room(self, source: Digest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
 
 READ_ONLY = 0o444
 READ_ONLY_EXECUTABLE = 0o555
+
+
+@cache
+def trusted_owners() -> frozenset[int]:
+    """The users whose files in a store are believed: we ourselves and root."""
+    return frozenset({0, os.geteuid()})
 
 
 def object_mode(*, executable: bool) -> int:
@@ -35,5 +42,5 @@ def is_sound(status: os.stat_result, digest: Digest) -> bool:
     return (
         status.st_mtime_ns == digest.mtime_ns
         and stat.S_ISREG(status.st_mode)
-        and status.st_uid in (0, os.geteuid())
+        and status.st_uid in trusted_owners()
     )

@@ -68,6 +68,15 @@ def is_partial(store: Store, entry: str) -> bool:
     return True
 
 
+def has_complete_entry(store: Store, entry: str) -> bool:
+    """Whether *entry* is there and lacks nothing."""
+    try:
+        os.stat(f"wheels/{entry}/{MANIFEST}", dir_fd=store.v1, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return not is_partial(store, entry)
+
+
 def load_manifest(store: Store, entry: str) -> Manifest:
     """Read the manifest of *entry* (a path below ``wheels/``); StoreError when it is damaged."""
     try:
