@@ -53,8 +53,8 @@ class Observer:
             if place is Place.SITE:
                 if is_bytecode(path):  # planned with its source
                     continue
-                folder, _, name = path.rpartition("/")
-                directory = f"{site}/{folder}" if folder else site
+                directory, slash, name = path.rpartition("/")
+                directory = f"{site}/{directory}" if slash else site
             elif place is Place.OUTSIDE:
                 directory, name = "", row.path
             else:
