@@ -13,13 +13,13 @@ _BLOCK = 4096
 class TreeBuilder:
     """A tree in the making at *name* in the open folder *parent*; paths are relative to the tree.
 
-    ``inodes`` counts what was created.
+    ``inodes`` and ``names`` count what was created.
     """
 
     def __init__(self, parent: int, name: str) -> None:
         self.parent = parent
         self.name = name
-        self.inodes = 1
+        self.inodes = self.names = 1
         self._folders: set[str] = set()
         self._written = 0
         os.mkdir(name, 0o700, dir_fd=parent)
@@ -34,6 +34,7 @@ class TreeBuilder:
             dst_dir_fd=self.parent,
             follow_symlinks=False,
         )
+        self.names += 1
 
     def empty(self, path: str, mode: int) -> None:
         """Make an empty file; an inode of its own, for thousands of links to one would be too many."""
@@ -46,6 +47,7 @@ class TreeBuilder:
         finally:
             os.close(file)
         self.inodes += 1
+        self.names += 1
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file at the top of the tree."""
@@ -55,6 +57,7 @@ class TreeBuilder:
         finally:
             os.close(folder)
         self.inodes += 1
+        self.names += 1
         self._written += -(-len(data) // _BLOCK) * _BLOCK
 
     def blocks(self) -> int:
@@ -70,3 +73,4 @@ class TreeBuilder:
             os.mkdir(f"{self.name}/{folder}", 0o700, dir_fd=self.parent)
             self._folders.add(folder)
             self.inodes += 1
+            self.names += 1

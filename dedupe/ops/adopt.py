@@ -24,13 +24,13 @@ from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
 from dedupe.fs.lock import locked
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.share import give_name
-from dedupe.fs.space import file_system_type, free_space, metadata_bytes
+from dedupe.fs.space import accounting, file_system_type, free_space
 from dedupe.fs.sync import Durability, sync_file_system
 from dedupe.ops.adopt_worker import AdoptWorker, Answer
 from dedupe.ops.crew import Crew, Pulse, Tickets, interruptible
 from dedupe.ops.scene import Scene
 from dedupe.ops.tally import Left, Tally, summed
-from dedupe.store.layout import Store, lock_timeout, open_store
+from dedupe.store.layout import Store, folder_blocks, lock_timeout, open_store
 from dedupe.store.roots import ADOPTED, ADOPTING, Root, find_root, write_root
 from dedupe.store.wheels import publish
 
@@ -58,7 +58,7 @@ class AdoptOptions:
 class Adoption:
     """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
 
-    ``bytes_freed`` is the balance for the file system: blocks that came free less what the store took.
+    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file system: blocks that came free less what the store took.
     """
 
     path: str
@@ -68,6 +68,7 @@ class Adoption:
     files: int
     files_shared: int
     files_already_shared: int
+    files_new: int
     left: tuple[Left, ...]
     bytes_shared: int
     bytes_freed: int
@@ -109,9 +110,10 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
         files=tally.files,
         files_shared=tally.shared,
         files_already_shared=tally.already,
+        files_new=tally.ingested,
         left=tuple(sorted(tally.left)),
         bytes_shared=tally.bytes_shared,
-        bytes_freed=tally.freed - tally.taken,
+        bytes_freed=tally.balance,
         seconds=time.monotonic() - started,
     )
 
@@ -215,7 +217,7 @@ class _Preparation:
                 },
                 trusted=trusted,
                 hardlinks=mode is LinkMode.HARDLINK or can_hardlink(run, run_path, folder),
-                rewrites_whole=file_system_type(self.environment.path) == "btrfs",
+                file_system=file_system_type(self.environment.path),
                 compile_missing=self.options.compile_missing,
             )
             # The root stands before the first file is touched, then whatever is dirty is written:
@@ -267,7 +269,7 @@ def _run(
     # The largest first: a small one at the end keeps nobody waiting.
     distributions = sorted(distributions, key=lambda distribution: -distribution.cost)
     tickets = Tickets(len(distributions))
-    before = _objects_blocks(scene.store)
+    before = folder_blocks(scene.store)
     with interruptible(scene.pulse):
         workers = [
             AdoptWorker(scene, Staging(folder, str(number)), distributions, tickets)
@@ -280,9 +282,8 @@ def _run(
         finally:
             crew.close()
             tickets.close()
-    tally = summed(answer.tally for answer in answers)
-    tally.taken += _objects_blocks(scene.store) - before
-    tally.taken += metadata_bytes(file_system_type(scene.environment.path), tally.inodes)
+    tally = summed((answer.tally for answer in answers), accounting(scene.file_system))
+    tally.taken += folder_blocks(scene.store) - before
     return tally, len(distributions)
 
 
@@ -323,9 +324,3 @@ def _processes(files: int) -> int:
     if files < _WORTH_FORKING or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), 8)
-
-
-def _objects_blocks(store: Store) -> int:
-    """Bytes that the folders of ``objects/`` take themselves: they grow with the names in them."""
-    names = os.listdir(store.objects)
-    return sum(os.stat(name, dir_fd=store.objects).st_blocks * 512 for name in names)

@@ -25,6 +25,7 @@ from dedupe.core.record import Place, is_installers_own
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.links import LinkMode
 from dedupe.fs.share import LeaveAloneError, same_folder_time
+from dedupe.fs.space import accounting
 from dedupe.ops.apply import FileSharer
 from dedupe.ops.bytecode import BytecodeSharer, Source
 from dedupe.ops.entries import Contents, Prepared, prepare_entry
@@ -117,7 +118,7 @@ class AdoptWorker:
         self._prepared: list[Prepared] = []
         self._entries: list[str] = []
         self._work: list[_Work] = []
-        self._tally = Tally()
+        self._tally = Tally(accounting(scene.file_system))
         self._files = FileSharer(scene, staging, self._tally)
         self._bytecode = BytecodeSharer(scene, staging, self._tally)
         self._observer = Observer(

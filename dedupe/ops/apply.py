@@ -103,7 +103,7 @@ class FileSharer:
         """Let the store have the content, or share the store's if it has it by now."""
         name = digest.object_name(executable=fact.executable)
         if self._give(file, name, digest, fact):
-            self._count_shared(file.status.st_size)
+            self._count_ingested(file.status.st_size)
             return
         stored = find_object(self.objects, name)
         if stored is not None and not is_sound(stored, digest):
@@ -111,7 +111,7 @@ class FileSharer:
                 raise LeaveAloneError(Reason.CHANGED_SHARED)
             forget(self.objects, name)  # it was changed in place; this file is what it should be
             if self._give(file, name, digest, fact):
-                self._count_shared(file.status.st_size)
+                self._count_ingested(file.status.st_size)
                 return
         if self.scene.mode is not LinkMode.SYMLINK:  # symlinks follow when the entry is published
             self._share(file, fact, digest, None, proven=True)
@@ -120,11 +120,13 @@ class FileSharer:
         """Let the store have the file, if its name is free; False where something else remains to do."""
         mode = object_mode(executable=fact.executable)
         if self.scene.mode is LinkMode.REFLINK:
-            created = give_clone(file, self._new_file(), self.objects, name, mode, digest.mtime_ns)
-            self.tally.inodes += created
-            return created
+            if not give_clone(file, self._new_file(), self.objects, name, mode, digest.mtime_ns):
+                return False
+            self.tally.cloned(file.status)
+            return True
         if self.scene.hardlinks:
             given = give_inode(file, self.objects, name, mode, digest.mtime_ns)
+            self.tally.names += given
             return given and self.scene.by_inode
         if find_object(self.objects, name) is None:
             self._copy(file, name, digest, executable=fact.executable)
@@ -198,6 +200,10 @@ class FileSharer:
     def _new_file(self) -> NewFile:
         self._count += 1
         return NewFile(self.scene.run, f"new-{os.getpid()}-{self._count}")
+
+    def _count_ingested(self, size: int) -> None:
+        self.tally.ingested += 1
+        self._count_shared(size)
 
     def _count_shared(self, size: int) -> None:
         self.tally.shared += 1

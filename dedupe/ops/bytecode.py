@@ -114,7 +114,8 @@ class BytecodeSharer:
             self.scene.pulse.check()
             pool = self._pools[fresh.level]
             pool.make_room(fresh.source.digest)
-            give_name(fresh.new, pool.folder, pool.name(fresh.source.digest))
+            if give_name(fresh.new, pool.folder, pool.name(fresh.source.digest)):
+                self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
             with self._open(fresh.source.directory) as cache:
                 if cache is not None:
                     old = _status(cache, fresh.name)
@@ -232,7 +233,7 @@ class BytecodeSharer:
         source, name, level = candidate
         pool = self._pools[level]
         header = Header(source.digest.mtime, source.mtime, source.size)
-        whole = self.scene.rewrites_whole
+        whole = self.scene.copies_on_write
         try:
             status = patch_time(cache, name, header, mode=_MODE, whole=whole)
         except (OSError, LeaveAloneError) as error:
@@ -241,6 +242,7 @@ class BytecodeSharer:
             return False
         pool.make_room(source.digest)
         if give_name(NewFile(cache, name), pool.folder, pool.name(source.digest)):
+            self.tally.names += 1
             self._count_shared(status)
         else:
             with same_folder_time(cache):

@@ -121,7 +121,8 @@ def build_tree(
     if manifest.partial:
         builder.write(PARTIAL, b"")
     tally.taken += builder.blocks()
-    tally.inodes += builder.inodes
+    tally.made += builder.inodes
+    tally.names += builder.names
     return manifest
 
 

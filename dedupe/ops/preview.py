@@ -60,6 +60,7 @@ class Preview:
             files=tally.files,
             files_shared=tally.shared,
             files_already_shared=tally.already,
+            files_new=tally.ingested,
             left=tuple(sorted(tally.left)),
             bytes_shared=tally.bytes_shared,
             bytes_freed=tally.freed,
@@ -121,8 +122,10 @@ class Preview:
         name = "" if fact.digest is None else fact.digest.object_name(executable=fact.executable)
         if isinstance(action, Share) or name in self._promised:
             tally.replaced(fact.status)
-        elif name:
-            self._promised.add(name)
+        else:
+            tally.ingested += 1
+            if name:
+                self._promised.add(name)
 
 
 class _Bytecode:

@@ -22,7 +22,7 @@ class Scene:
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
     store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished.
-    ``hardlinks``: link(2) works between the two; ``rewrites_whole``: see `fs.bytecode.patch_time`.
+    ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's.
     """
 
     environment: Environment
@@ -38,10 +38,15 @@ class Scene:
     entries: Mapping[tuple[str, str], str]
     trusted: bool
     hardlinks: bool
-    rewrites_whole: bool
+    file_system: str
     compile_missing: bool
 
     @property
     def by_inode(self) -> bool:
         """Whether sharing a file means sharing its inode."""
         return self.mode is LinkMode.HARDLINK
+
+    @property
+    def copies_on_write(self) -> bool:
+        """Whether a changed block gets a new place, and the old extent stays as long as any of it is used."""
+        return self.file_system == "btrfs"

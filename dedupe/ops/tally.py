@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from dedupe.fs.space import Accounting
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
@@ -21,21 +23,33 @@ class Left(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What became of files, and the balance of blocks.
+    """What became of files, and the balance of bytes on disk.
 
-    All bytes are blocks on disk but ``bytes_shared``, which sums sizes. ``linked`` counts replaced
-    names of inodes that have more: their blocks come free with the last name only.
+    ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
+    and ``names`` count inodes and names of files. ``linked`` counts replaced names of inodes that have
+    more: they come free with the last name only.
     """
 
+    accounting: Accounting = field(default_factory=Accounting)
     files: int = 0
     shared: int = 0
     already: int = 0
+    ingested: int = 0
     bytes_shared: int = 0
     freed: int = 0
     taken: int = 0
-    inodes: int = 0
+    made: int = 0
+    gone: int = 0
+    names: int = 0
     left: list[Left] = field(default_factory=list)
     linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def balance(self) -> int:
+        """Bytes that the file system has more than before; negative when it has less."""
+        account = self.accounting
+        metadata = self.made * account.made + self.names * account.name - self.gone * account.gone
+        return self.freed - self.taken - metadata
 
     def leave(self, path: str, reason: Reason) -> None:
         """Count a file that stays as it was."""
@@ -43,43 +57,51 @@ class Tally:
 
     def replaced(self, old: os.stat_result) -> None:
         """Count that one name of the inode *old* went to another inode."""
-        blocks = old.st_blocks * 512
+        data = self.accounting.data(old)
         if old.st_nlink == 1:
-            self.freed += blocks
-            self.inodes -= 1
+            self.freed += data
+            self.gone += 1
             return
         key = (old.st_dev, old.st_ino)
-        names, gone, _ = self.linked.get(key, (old.st_nlink, 0, blocks))
-        self.linked[key] = (max(names, old.st_nlink), gone + 1, blocks)
+        names, replaced, _ = self.linked.get(key, (old.st_nlink, 0, data))
+        self.linked[key] = (max(names, old.st_nlink), replaced + 1, data)
 
     def created(self, status: os.stat_result) -> None:
-        """Count a new inode with its blocks."""
-        self.taken += status.st_blocks * 512
-        self.inodes += 1
+        """Count a new file with its content and its name."""
+        self.taken += self.accounting.data(status)
+        self.made += 1
+        self.names += 1
+
+    def cloned(self, status: os.stat_result) -> None:
+        """Count a reflinked copy of a file: of its content only what lies inline is there twice."""
+        if status.st_size <= self.accounting.inline:
+            self.taken += self.accounting.data(status)
+        self.made += 1
+        self.names += 1
 
     def settle(self) -> None:
-        """Turn the inodes of which every name was replaced into freed blocks."""
-        for names, gone, blocks in self.linked.values():
-            if gone >= names:
-                self.freed += blocks
-                self.inodes -= 1
+        """Turn the inodes of which every name was replaced into freed bytes."""
+        for names, replaced, data in self.linked.values():
+            if replaced >= names:
+                self.freed += data
+                self.gone += 1
         self.linked = {}
 
 
-def summed(tallies: Iterable[Tally]) -> Tally:
+def summed(tallies: Iterable[Tally], accounting: Accounting) -> Tally:
     """Add the tallies of several workers up."""
-    total = Tally()
+    total = Tally(accounting)
     for tally in tallies:
-        total.files += tally.files
-        total.shared += tally.shared
-        total.already += tally.already
-        total.bytes_shared += tally.bytes_shared
-        total.freed += tally.freed
-        total.taken += tally.taken
-        total.inodes += tally.inodes
-        total.left += tally.left
-        for key, (names, gone, blocks) in tally.linked.items():
-            known, before, _ = total.linked.get(key, (names, 0, blocks))
-            total.linked[key] = (max(known, names), before + gone, blocks)
+        for name in _SUMMED:
+            setattr(total, name, getattr(total, name) + getattr(tally, name))
+        for key, (names, replaced, data) in tally.linked.items():
+            known, before, _ = total.linked.get(key, (names, 0, data))
+            total.linked[key] = (max(known, names), before + replaced, data)
     total.settle()
     return total
+
+
+_SUMMED = (
+    *("files", "shared", "already", "ingested", "bytes_shared", "freed", "taken"),
+    *("made", "gone", "names", "left"),
+)

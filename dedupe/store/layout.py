@@ -166,6 +166,23 @@ def _opened(path: str) -> Store:
     return _open_stores[key]
 
 
+def folder_blocks(store: Store) -> int:
+    """Bytes that the store's own folders take, those of single entries not counted: they grow with names."""
+    total = 0
+    for top, depth in (("objects", 1), ("bytecode", 2), ("wheels", 2)):
+        total += sum(_blocks_below(f"{store.path}/{VERSION}/{top}", depth))
+    return total
+
+
+def _blocks_below(path: str, depth: int) -> Iterator[int]:
+    yield os.stat(path).st_blocks * 512
+    if depth:
+        with os.scandir(path) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in below:
+            yield from _blocks_below(folder, depth - 1)
+
+
 def _create(path: str) -> None:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
@@ -193,8 +210,9 @@ def _create(path: str) -> None:
             os.close(parent)
         # Built aside and renamed: a store that was killed in the making is no store.
         new = f"{path}/{_UNFINISHED}{secrets.token_hex(4)}"
+        os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
-            os.makedirs(f"{new}/{name}", mode=0o700)
+            os.mkdir(f"{new}/{name}", 0o700)
         for first in range(256):
             os.mkdir(f"{new}/objects/{first:02x}", 0o700)
         os.rename(new, f"{path}/{VERSION}")

@@ -96,12 +96,11 @@ def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
 
 
 def _balance(adoption: Adoption) -> str:
-    if adoption.bytes_freed > 0:
-        return f"freed {size_text(adoption.bytes_freed)}"
-    return (
-        f"{size_text(adoption.bytes_shared)} are in the store now for the next environment"
-        f" (its own folders took {size_text(-adoption.bytes_freed)})"
-    )
+    balance = "freed" if adoption.bytes_freed >= 0 else "used"
+    text = f"{balance} {size_text(abs(adoption.bytes_freed))}"
+    if adoption.files_new:
+        return f"{text}; {count_text(adoption.files_new)} were new to the store, for the next environment"
+    return text
 
 
 def _say_left(output: Output, adoption: Adoption) -> None:
