@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ import typer
 from dedupe import __version__
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
 from dedupe.store.layout import store_path
-from dedupe.ui.output import Output
+from dedupe.ui.output import Output, drop_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +161,35 @@ def _main(
 def run() -> None:
     """Run the command line and exit."""
     gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
-    app(prog_name="pipm")
+    output = Output(json="--json" in sys.argv)
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="pipm", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = InterruptedRunError.exit_code
+    except BrokenPipeError:
+        drop_output()  # whoever read it has seen enough (`pipm list | head`)
+        code = 1
+    except Exception as error:  # noqa: BLE001 - the one place: what else could come out of here?
+        code = _explained(output, error)
+    sys.exit(code or 0)
+
+
+def _explained(output: Output, error: Exception) -> int:
+    """Tell an error that no command told: wrong usage (of typer's classes), or a defect of ours."""
+    show = getattr(error, "show", None)
+    code: int = getattr(error, "exit_code", 1)
+    if show is None:
+        text = f"{type(error).__name__}: {error}"
+        output.error(
+            PipmError(f"Internal error: {text}", hint="please report it, with this command's -v output")
+        )
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            traceback.print_exception(error)
+    elif output.json:
+        output.error(UsageError(getattr(error, "message", "") or "no command", hint="pipm -h"))
+    else:
+        show()
+    return code
 
 
 @command(app, "adopt")

@@ -116,13 +116,22 @@ def locate(path: str, site: str) -> Location:
     return Location(_place_in_prefix(resolved), resolved)
 
 
+_HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
+"""Where installers put a wheel's headers: below the Python version and the distribution's name."""
+
+
+def entry_path(place: Place, path: str) -> str:
+    """The path in a wheel entry, scheme first, of what lies at *path* of *place*."""
+    return f"{place.value}/{_HEADERS.sub('', path) if place is Place.HEADERS else path}"
+
+
 def _place_in_prefix(path: str) -> Place:
     top, _, rest = path.partition("/")
     if top in ("bin", "Scripts"):
         return Place.SCRIPT
     if top == "etc":
         return Place.CONFIGURATION
-    if top == "include":
+    if _HEADERS.match(path):
         return Place.HEADERS
     if not rest or top in ("lib", "lib64", "Lib"):
         return Place.OUTSIDE

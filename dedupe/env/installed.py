@@ -62,12 +62,14 @@ def installed(environment: Environment, root: int) -> list[InstalledDistribution
 
 
 def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
-    """Find the files that more than one distribution claims, as (site, RECORD path)."""
+    """Find the files that more than one distribution claims, as (site or "", path there)."""
     claimed: set[tuple[str, str]] = set()
     twice: set[tuple[str, str]] = set()
     for distribution in distributions:
-        for path in {row.path for row in distribution.rows}:
-            key = (distribution.site, path)
+        for key in {
+            (distribution.site, location.path) if location.place is Place.SITE else ("", location.path)
+            for _, location in distribution.located
+        }:
             if key in claimed:
                 twice.add(key)
             claimed.add(key)
@@ -134,6 +136,9 @@ def _read(folder: int, path: str) -> bytes | None:
     try:
         file = open_beneath(folder, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
         return None
     with open(file, "rb") as stream:
         return stream.read()

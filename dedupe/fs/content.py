@@ -16,6 +16,8 @@ _CHUNK = 1 << 18
 _READAHEAD = 128 * 1024
 """One WILLNEED is capped at the device's readahead window, so it is asked for in steps of it."""
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def digest_file(file: int, size: int) -> Digest:
     """Return the digest of the open *file* of *size* bytes, read from where it stands."""
@@ -44,11 +46,40 @@ def same_bytes(one: int, other: int, size: int) -> bool:
             return True
 
 
-def prefetch(file: int, size: int) -> None:
-    """Ask the kernel to read the open *file* in the background."""
-    if hasattr(os, "posix_fadvise"):
-        for offset in range(0, size, _READAHEAD):
-            os.posix_fadvise(file, offset, _READAHEAD, os.POSIX_FADV_WILLNEED)
+def prefetch(directory: int, names: list[str]) -> None:
+    """Ask the kernel to read the files *names* of *directory* in the background, unless the first is cached.
+
+    Reading, and the kernel's own comparison for FIDEDUPERANGE even more, otherwise waits for one block
+    after the other.
+    """
+    if not names or not hasattr(os, "posix_fadvise") or _is_cached(directory, names[0]):
+        return
+    for name in names:
+        try:
+            file = os.open(name, _READ, dir_fd=directory)
+        except OSError:
+            continue
+        try:
+            for offset in range(0, os.fstat(file).st_size, _READAHEAD):
+                os.posix_fadvise(file, offset, _READAHEAD, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
+
+
+def _is_cached(directory: int, name: str) -> bool:
+    """Whether the beginning of a file can be read without waiting for the disk (preadv2(2), RWF_NOWAIT)."""
+    try:
+        file = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return True
+    try:
+        return os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT) >= 0
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system cannot tell
+        return True
+    finally:
+        os.close(file)
 
 
 def _chunks(file: int) -> Iterator[bytes]:

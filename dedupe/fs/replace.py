@@ -33,6 +33,10 @@ class Staging:
         self.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         self._count = 0
 
+    def close(self) -> None:
+        """Close the folder; `staging` removes it."""
+        os.close(self.directory)
+
     def name(self) -> str:
         """A name that nothing in the folder has."""
         self._count += 1

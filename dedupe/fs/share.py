@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.core.digest import Digest
 from dedupe.core.reasons import Reason
 from dedupe.fs.clone import Extent, clone_into, dedupe, extents
+from dedupe.fs.content import same_bytes
 from dedupe.fs.faults import stops_everything
 from dedupe.fs.lease import Lease, take_read_lease
 from dedupe.fs.links import copy_into
@@ -169,6 +170,19 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def same_files(new: NewFile, store: int, name: str) -> bool:
+    """Whether *new* and the stored file *name* have the same bytes."""
+    one = os.open(new.name, _READ, dir_fd=new.directory)
+    try:
+        other = os.open(name, _READ, dir_fd=store)
+        try:
+            return same_bytes(one, other, os.fstat(one).st_size)
+        finally:
+            os.close(other)
+    finally:
+        os.close(one)
 
 
 def forget(store: int, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import WheelError
 from dedupe.fs.faults import explained
-from dedupe.fs.share import forget, give_name
+from dedupe.fs.share import forget, give_name, same_files
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.entries import build_tree
 from dedupe.ops.tally import Tally
@@ -17,14 +18,12 @@ from dedupe.store.wheels import (
     add_wheel,
     find_entry,
     index_wheel,
-    is_partial,
     load_manifest,
     publish,
 )
 from dedupe.wheel.unpack import unpack_wheel
 
 if TYPE_CHECKING:
-    from dedupe.core.manifest import Manifest
     from dedupe.store.layout import Store
     from dedupe.wheel.unpack import Unpacked
 
@@ -53,25 +52,33 @@ def add_wheel_file(store_path: str, path: str) -> Added:
 
 
 def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
+    """Publish what was unpacked, unless the store has just that; returns the entry, and whether it had it.
+
+    The identity does not cover data files, headers and scripts: an entry that came out of an environment
+    may have others, and the archive is what counts.
+    """
     manifest = unpacked.manifest
     (archive,) = manifest.wheels
     entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
-    known = entry is not None and not is_partial(store, entry)
-    if entry is None or not known:
+    known = None if entry is None else load_manifest(store, entry)
+    had = known is not None and not known.missing and set(known.files) == set(manifest.files)
+    if entry is None or not had:
+        if known is not None:
+            if known.wheels:
+                raise WheelError(
+                    f"{manifest.origin} has other data files, headers or scripts than {known.origin},"
+                    " which has the same modules",
+                    hint="one of the two is not what the project published; compare their hashes",
+                )
+            manifest = replace(manifest, tag=known.tag)
         sync_file_system(run)  # no object gets its name before its bytes are on disk
         _name_objects(store, unpacked)
-        if entry is not None:
-            manifest = load_manifest(store, entry).merged(manifest)
-        manifest = _built(store, run, manifest)
+        manifest = build_tree(run, "tree", store, manifest, {}, Tally())
         sync_file_system(run)
         entry = publish(store, run, "tree", manifest)
     add_wheel(store, entry, archive)
     index_wheel(store, archive, entry)
-    return entry, known
-
-
-def _built(store: Store, run: int, manifest: Manifest) -> Manifest:
-    return build_tree(run, "tree", store, manifest, {}, Tally())
+    return entry, had
 
 
 def _name_objects(store: Store, unpacked: Unpacked) -> None:
@@ -81,6 +88,6 @@ def _name_objects(store: Store, unpacked: Unpacked) -> None:
         if not file.size or give_name(new, store.objects, name):
             continue
         stored = find_object(store.objects, name)
-        if stored is not None and not is_sound(stored, file.digest):
+        if stored is None or not is_sound(stored, file.digest) or not same_files(new, store.objects, name):
             forget(store.objects, name)  # it was changed in place; the wheel has what it should be
             give_name(new, store.objects, name)

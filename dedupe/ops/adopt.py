@@ -58,7 +58,8 @@ class AdoptOptions:
 class Adoption:
     """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
 
-    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file system: blocks that came free less what the store took.
+    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file
+    system: what came free less what the store took.
     """
 
     path: str
@@ -150,6 +151,10 @@ def held(store: Store, environment: Environment, progress: Progress) -> Iterator
     ):
         root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
+                raise NotAnEnvironmentError(
+                    f"{environment.path} was made anew meanwhile", hint="run the same command again"
+                )
             yield root
         finally:
             os.close(root)
@@ -270,11 +275,9 @@ def _run(
     distributions = sorted(distributions, key=lambda distribution: -distribution.cost)
     tickets = Tickets(len(distributions))
     before = folder_blocks(scene.store)
+    areas = [Staging(folder, str(number)) for number in range(_processes(total))]
     with interruptible(scene.pulse):
-        workers = [
-            AdoptWorker(scene, Staging(folder, str(number)), distributions, tickets)
-            for number in range(_processes(total))
-        ]
+        workers = [AdoptWorker(scene, area, distributions, tickets) for area in areas]
         crew = Crew(workers, scene.pulse, lambda: progress.advance(*scene.pulse.done()))
         try:
             progress.phase("Sharing files", total)
@@ -282,6 +285,8 @@ def _run(
         finally:
             crew.close()
             tickets.close()
+            for area in areas:
+                area.close()
     tally = summed((answer.tally for answer in answers), accounting(scene.file_system))
     tally.taken += folder_blocks(scene.store) - before
     return tally, len(distributions)

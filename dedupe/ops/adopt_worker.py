@@ -23,6 +23,7 @@ from dedupe.core.manifest import FileEntry
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Place, is_installers_own
 from dedupe.fs.beneath import directory_beneath
+from dedupe.fs.content import prefetch
 from dedupe.fs.links import LinkMode
 from dedupe.fs.share import LeaveAloneError, same_folder_time
 from dedupe.fs.space import accounting
@@ -158,6 +159,8 @@ class AdoptWorker:
             return
         work = _Work(distribution)
         for folder, _, facts in self._observer.folders(distribution):
+            if folder is not None and not self._scene.trusted:
+                prefetch(folder, [fact.name for fact in facts if fact.status is not None])
             for fact in facts:
                 self._first(work, folder, decide(fact, user=self._scene.user, by_inode=self._scene.by_inode))
         self._bytecode.share(work.sources)
@@ -230,6 +233,8 @@ class AdoptWorker:
             work.lacking.append(fact)
 
     def _share(self, work: _Work) -> None:
+        stored = [action.fact.object for actions in work.to_share.values() for action in actions]
+        prefetch(self._scene.store.objects, [name for name in stored if name])
         for directory, actions in work.to_share.items():
             with directory_beneath(self._scene.root, directory) as folder:
                 if folder is not None:

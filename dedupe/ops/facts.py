@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dedupe.core.record import Place, is_bytecode, is_installers_own
+from dedupe.core.record import Place, entry_path, is_bytecode, is_installers_own
 from dedupe.fs.beneath import directory_beneath
 from dedupe.plan.adopt import FileFact
 from dedupe.store.objects import find_object, is_sound
@@ -94,7 +94,7 @@ class Observer:
         digest, size, promised = row.digest, row.size, True
         if digest is None:
             promised = False
-            digest, size = hints.get(f"{place.value}/{path}", (None, None))
+            digest, size = hints.get(entry_path(place, path), (None, None))
         executable = status is not None and status.st_mode & _EXECUTABLE != 0
         object_name, stored, sound, says_shared = "", None, False, False
         if status is not None and digest is not None:
@@ -108,7 +108,7 @@ class Observer:
             if self.store is not None and not says_shared:
                 stored = find_object(self.store.objects, object_name)
                 sound = stored is not None and is_sound(stored, digest)
-        contested = bool(self.contested) and (site, row.path) in self.contested
+        contested = bool(self.contested) and (site if place is Place.SITE else "", path) in self.contested
         return FileFact(
             directory,
             name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -183,8 +184,9 @@ def _apply(environment: Environment, root: int, releases: list[Release], progres
     left: list[Left] = []
     copies: list[tuple[Release, str]] = []
     pulse = Pulse()
-    with interruptible(pulse), staging(root) as folder:
+    with interruptible(pulse), staging(root) as folder, ExitStack() as stack:
         area = Staging(folder, "0")
+        stack.callback(area.close)
         progress.phase("Copying files", len(releases))
         for release_ in releases:
             pulse.check()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.core.reasons import Reason
-from dedupe.core.record import Place, is_installers_own
+from dedupe.core.record import Place, entry_path, is_installers_own
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +48,7 @@ class FileFact(NamedTuple):
     @property
     def entry_path(self) -> str:
         """Its path in a wheel entry of the store, scheme first."""
-        return f"{self.place.value}/{self.path}"
+        return entry_path(self.place, self.path)
 
 
 class Leave(NamedTuple):

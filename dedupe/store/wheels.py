@@ -140,7 +140,8 @@ def publish(store: Store, run: int, tree: str, manifest: Manifest) -> str:
 
 
 def _completes(new: Manifest, old: Manifest) -> bool:
-    return len(new.missing) < len(old.missing) or len(new.files) > len(old.files)
+    of_archive = bool(new.wheels) and not old.wheels  # an archive knows its data files and scripts
+    return of_archive or len(new.missing) < len(old.missing) or len(new.files) > len(old.files)
 
 
 def _exchange(run: int, tree: str, v1: int, entry: str) -> None:

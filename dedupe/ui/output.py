@@ -89,3 +89,8 @@ class Output:
         if os.environ.get("FORCE_COLOR"):
             return True
         return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def drop_output() -> None:
+    """Let what is still to be printed go nowhere: the reader of our pipe has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

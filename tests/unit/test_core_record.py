@@ -126,7 +126,7 @@ def test_bytecode_by_its_place(path: str, answer: bool) -> None:  # noqa: FBT001
         ("../../../bin/tool", Location(Place.SCRIPT, "bin/tool")),
         ("../../../Scripts/tool.exe", Location(Place.SCRIPT, "Scripts/tool.exe")),
         ("../../../share/man/tool.1", Location(Place.DATA, "share/man/tool.1")),
-        ("../../../include/a.h", Location(Place.HEADERS, "include/a.h")),
+        ("../../../include/a.h", Location(Place.DATA, "include/a.h")),
         ("../../../etc/a.conf", Location(Place.CONFIGURATION, "etc/a.conf")),
     ],
 )

@@ -120,8 +120,11 @@ def test_a_size_that_is_no_longer_true(tmp_path: Path, real: int, said: int) -> 
 def test_prefetching_moves_nothing(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"x" * (2 * CHUNK))
     with open(tmp_path / "one", "rb") as one:
-        prefetch(one.fileno(), 2 * CHUNK)
-        assert os.lseek(one.fileno(), 0, os.SEEK_CUR) == 0
+        before = os.fstat(one.fileno())
+        folder = os.open(tmp_path, os.O_RDONLY)
+        prefetch(folder, ["one", "gone"])
+        os.close(folder)
+        assert os.fstat(one.fileno()) == before
 
 
 def test_faults_of_one_file_and_of_all() -> None:

@@ -188,7 +188,8 @@ def test_only_few_open_files_for_writing(module: str) -> None:
     writing = {mode for mode in modes if set(mode) & set("wax+")}
     assert bool(writing) == (module in WRITERS)
     flags = {node.attr for node in ast.walk(TREES[module]) if isinstance(node, ast.Attribute)}
-    assert {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"}.isdisjoint(flags)
+    # ui.output opens /dev/null, when the reader of our pipe has left.
+    assert {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"}.isdisjoint(flags) or module == "ui.output"
 
 
 @pytest.mark.parametrize("module", MODULES)
