@@ -38,6 +38,7 @@ class Reason(Enum):
     ATTRIBUTES = "has extended attributes or an ACL"
     PROTECTED = "protected from changes (immutable, or not permitted)"
     UNREADABLE = "cannot be read"
+    NO_ROOM = "new to the store, whose file system is full"
     NO_LINK = "the file system refused the link"
 
     @property

@@ -30,3 +30,21 @@ class DiskUsage:
             exclusive=self.exclusive + other.exclusive,
             files=self.files + other.files,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accounting:
+    """What a file takes on a file system beside the blocks that stat(2) tells of. All in bytes.
+
+    ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file; ``inline``: the
+    size up to which a file's bytes lie in the metadata, which are kept twice.
+    """
+
+    made: int = 0
+    gone: int = 0
+    name: int = 0
+    inline: int = 0
+
+    def data(self, size: int, blocks: int) -> int:
+        """Bytes that the content of a file takes, which has *size* bytes in *blocks* of 512 bytes."""
+        return 2 * size if size <= self.inline else blocks * 512

@@ -172,6 +172,12 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     return True
 
 
+def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
+    """Make the folder *name* in the open folder *parent* with *mode* less the umask, unless it is there."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=parent)
+
+
 def same_files(new: NewFile, store: int, name: str) -> bool:
     """Whether *new* and the stored file *name* have the same bytes."""
     one = os.open(new.name, _READ, dir_fd=new.directory)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from dedupe.core.usage import Accounting
 
 
 class Free(NamedTuple):
@@ -31,26 +32,6 @@ def file_system_type(path: str) -> str:
         if (real == mount or real.startswith(f"{mount}/")) and len(mount) >= len(best):
             best, kind = mount, partition.fstype
     return kind
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accounting:
-    """What a file takes on a file system beside the blocks that stat(2) tells of. All in bytes.
-
-    ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file; ``inline``: the
-    size up to which a file's bytes lie in the metadata, which are kept twice.
-    """
-
-    made: int = 0
-    gone: int = 0
-    name: int = 0
-    inline: int = 0
-
-    def data(self, status: os.stat_result) -> int:
-        """Bytes that the content of a file takes."""
-        if status.st_size <= self.inline:
-            return 2 * status.st_size
-        return status.st_blocks * 512
 
 
 def accounting(kind: str) -> Accounting:

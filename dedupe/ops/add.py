@@ -13,7 +13,7 @@ from dedupe.fs.sync import sync_file_system
 from dedupe.ops.entries import build_tree
 from dedupe.ops.tally import Tally
 from dedupe.store.layout import open_store
-from dedupe.store.objects import find_object, is_sound
+from dedupe.store.objects import Rooms, find_object, is_sound
 from dedupe.store.wheels import (
     add_wheel,
     find_entry,
@@ -82,10 +82,14 @@ def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
 
 
 def _name_objects(store: Store, unpacked: Unpacked) -> None:
+    rooms = Rooms(store.objects)
     for file in unpacked.manifest.files:
         name = file.digest.object_name(executable=file.executable)
         new = unpacked.new[name]
-        if not file.size or give_name(new, store.objects, name):
+        if not file.size:
+            continue
+        rooms.make(name)
+        if give_name(new, store.objects, name):
             continue
         stored = find_object(store.objects, name)
         if stored is None or not is_sound(stored, file.digest) or not same_files(new, store.objects, name):

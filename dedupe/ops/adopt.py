@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dedupe.core.reasons import Reason
 from dedupe.env.environment import Environment, load_environment
 from dedupe.env.installed import contested_paths, installed
 from dedupe.env.interpreter import ask_interpreter
@@ -30,7 +31,17 @@ from dedupe.ops.adopt_worker import AdoptWorker, Answer
 from dedupe.ops.crew import Crew, Pulse, Tickets, interruptible
 from dedupe.ops.scene import Scene
 from dedupe.ops.tally import Left, Tally, summed
-from dedupe.store.layout import Store, folder_blocks, lock_timeout, open_store
+from dedupe.store.layout import (
+    RESERVE_SIZE,
+    VERSION,
+    Store,
+    folder_blocks,
+    keep_reserve,
+    lock_timeout,
+    open_store,
+    spend_reserve,
+)
+from dedupe.store.objects import Rooms
 from dedupe.store.roots import ADOPTED, ADOPTING, Root, find_root, write_root
 from dedupe.store.wheels import publish
 
@@ -91,6 +102,7 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
     if options.link_mode is LinkMode.COPY:
         raise UsageError("Copies share nothing", hint="choose reflink, hardlink or symlink")
     _refuse_overlay(environment, options)
+    is_new = not os.path.isdir(f"{store_path}/{VERSION}")
     store = open_store(store_path)
     assert store is not None
     forbid_lease_signals()
@@ -98,7 +110,10 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
         with held(store, environment, progress) as root:
             scene_of = _Preparation(store, environment, root, options, progress)
             with scene_of.scene() as (scene, staging_folder, distributions):
-                tally, count = _run(scene, staging_folder, distributions, progress)
+                tally, count = _run(scene, staging_folder, distributions, progress, is_new=is_new)
+            if scene.tight:
+                _explain_full_disk(store, tally)
+            keep_reserve(store)
     except OSError as error:
         raise explained(error, f"adopt {path}") from error
     finally:
@@ -197,7 +212,9 @@ class _Preparation:
     def scene(self) -> Iterator[tuple[Scene, int, list[InstalledDistribution]]]:
         """Yield the scene, the folder of temporary names, and the distributions."""
         distributions = installed(self.environment, self.root)
-        self._need_space(sum(len(distribution.rows) for distribution in distributions))
+        tight = self._is_tight(sum(len(distribution.rows) for distribution in distributions))
+        if tight:
+            spend_reserve(self.store)
         previous = find_root(self.store, self.environment.path)
         with self._staging() as folder, self.store.run() as (run, run_path):
             mode = self._mode(run, run_path, folder)
@@ -224,6 +241,7 @@ class _Preparation:
                 hardlinks=mode is LinkMode.HARDLINK or can_hardlink(run, run_path, folder),
                 file_system=file_system_type(self.environment.path),
                 compile_missing=self.options.compile_missing,
+                tight=tight,
             )
             # The root stands before the first file is touched, then whatever is dirty is written:
             # a file that shared unwritten blocks could come back from a power cut as zeros.
@@ -252,29 +270,40 @@ class _Preparation:
                 f"Cannot share files between {self.store.path} ({kinds[0]}) and"
                 f" {self.environment.path} ({kinds[1]}): {error.message}",
                 hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
-                f" {self.environment.path}",
+                f" {self.environment.path}; or another mode: --link-mode hardlink, or symlink",
             ) from error
 
-    def _need_space(self, files: int) -> None:
+    def _is_tight(self, files: int) -> bool:
+        """Whether the store's file system may not have the room that so many new files would need."""
         need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
         free = free_space(self.store.path)
-        if free.size < need or (free.inodes is not None and free.inodes < files // 4):
-            raise FileSystemError(
-                f"The file system of the store {self.store.path} is full: the store's own folders need"
-                f" about {need >> 20} MiB there",
-                hint="free some space (or inodes) there, then run the same command again",
-            )
+        return free.size < need or (free.inodes is not None and free.inodes < files // 4)
+
+
+def _explain_full_disk(store: Store, tally: Tally) -> None:
+    """Raise when a full disk kept everything from being shared."""
+    if not tally.shared and any(left.reason is Reason.NO_ROOM for left in tally.left):
+        raise FileSystemError(
+            f"The file system of the store {store.path} is full, and the store has nothing of this"
+            " environment yet: no space left",
+            hint="free some space (or inodes) there, then run the same command again",
+        )
 
 
 def _run(
-    scene: Scene, folder: int, distributions: list[InstalledDistribution], progress: Progress
+    scene: Scene,
+    folder: int,
+    distributions: list[InstalledDistribution],
+    progress: Progress,
+    *,
+    is_new: bool,
 ) -> tuple[Tally, int]:
     """Take all distributions through the stages; returns the balance and how many there are."""
     total = sum(len(distribution.rows) for distribution in distributions)
     # The largest first: a small one at the end keeps nobody waiting.
     distributions = sorted(distributions, key=lambda distribution: -distribution.cost)
     tickets = Tickets(len(distributions))
-    before = folder_blocks(scene.store)
+    before = -RESERVE_SIZE if is_new else folder_blocks(scene.store)
     areas = [Staging(folder, str(number)) for number in range(_processes(total))]
     with interruptible(scene.pulse):
         workers = [AdoptWorker(scene, area, distributions, tickets) for area in areas]
@@ -318,8 +347,10 @@ def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
 
 def _publish(scene: Scene, answers: list[Answer]) -> None:
     """Give entries and copied objects their names; all of it is on disk by now."""
+    rooms = Rooms(scene.store.objects)
     for answer in answers:
         for name, new in answer.pending.items():
+            rooms.make(name)
             give_name(new, scene.store.objects, name)
         for prepared in answer.prepared:
             publish(scene.store, scene.run, prepared.tree, prepared.manifest)

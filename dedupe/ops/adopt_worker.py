@@ -166,7 +166,7 @@ class AdoptWorker:
         self._bytecode.share(work.sources)
         work.sources = []
         work.entry = None if work.changed else self._known_entry(distribution)
-        if work.entry is None:
+        if work.entry is None and not self._scene.tight:
             work.entry, prepared = prepare_entry(
                 self._scene, distribution, work.contents(), self._files.pending, self._tally
             )
@@ -204,6 +204,8 @@ class AdoptWorker:
                     work.to_share.setdefault(fact.directory, []).append(action)
                     work.have.append((fact, action.digest))
                     return  # counted when it is shared
+                case Ingest() | IngestCopy() if self._scene.tight:
+                    raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
                 case Ingest():
                     work.changed = True
                     digest = self._files.ingest(_present(folder), action)

@@ -20,7 +20,7 @@ from dedupe.fs.share import (
     open_guarded,
     share_blocks,
 )
-from dedupe.store.objects import find_object, is_sound, object_mode
+from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
 
 if TYPE_CHECKING:
     from dedupe.core.digest import Digest
@@ -40,6 +40,7 @@ class FileSharer:
         self.staging = staging
         self.tally = tally
         self.objects = scene.store.objects
+        self.rooms = Rooms(scene.store.objects)
         self.pending: dict[str, NewFile] = {}
         self._count = 0
 
@@ -118,6 +119,7 @@ class FileSharer:
 
     def _give(self, file: Guarded, name: str, digest: Digest, fact: FileFact) -> bool:
         """Let the store have the file, if its name is free; False where something else remains to do."""
+        self.rooms.make(name)
         mode = object_mode(executable=fact.executable)
         if self.scene.mode is LinkMode.REFLINK:
             if not give_clone(file, self._new_file(), self.objects, name, mode, digest.mtime_ns):

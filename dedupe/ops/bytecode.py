@@ -27,7 +27,7 @@ from dedupe.fs.bytecode import (
 )
 from dedupe.fs.faults import stops_everything
 from dedupe.fs.links import LinkMode
-from dedupe.fs.share import LeaveAloneError, NewFile, give_name, same_folder_time, set_time
+from dedupe.fs.share import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
 from dedupe.store.bytecode import Pool
 from dedupe.wheel.bytecode import BytecodeWorker, Check, Compilation
 
@@ -105,7 +105,10 @@ class BytecodeSharer:
             for directory, modules in folders.items()
             for candidate in self._share_known(directory, modules)
         ]
-        if candidates:
+        if self.scene.tight:
+            for source, name, _ in candidates:
+                self.tally.leave(f"{source.directory}/{_CACHE}/{name}", Reason.NO_ROOM)
+        elif candidates:
             self._take_over(candidates)
 
     def settle(self) -> None:
@@ -116,6 +119,10 @@ class BytecodeSharer:
             pool.make_room(fresh.source.digest)
             if give_name(fresh.new, pool.folder, pool.name(fresh.source.digest)):
                 self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
+            if self.scene.compile_missing:
+                with directory_beneath(self.scene.root, fresh.source.directory) as folder:
+                    if folder is not None:
+                        ensure_folder(folder, _CACHE)
             with self._open(fresh.source.directory) as cache:
                 if cache is not None:
                     old = _status(cache, fresh.name)
@@ -157,6 +164,8 @@ class BytecodeSharer:
         tag = self.scene.interpreter.cache_tag
         missing = [source for source in sources if (source.name, 0) not in present]
         self.tally.files += len(missing)
+        for source in missing:
+            self._touch_empty(source)
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
     def _match(self, name: str, modules: dict[str, Source]) -> tuple[Source, int] | None:
@@ -312,6 +321,8 @@ class BytecodeSharer:
         if old is not None:
             self.tally.replaced(old)
             self._count_shared(old)
+        else:
+            self.tally.shared += 1
 
     def _count_shared(self, status: os.stat_result) -> None:
         self.tally.shared += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dedupe.core.record import Place, entry_path, is_bytecode, is_installers_own
-from dedupe.fs.beneath import directory_beneath
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath
 from dedupe.plan.adopt import FileFact
 from dedupe.store.objects import find_object, is_sound
 from dedupe.store.wheels import entry_names, load_manifest
@@ -67,14 +68,18 @@ class Observer:
             files[name] = (row, location)
         hints = self._hints(distribution) if hashless else {}
         for directory, files in folders.items():
+            readable = True
             with directory_beneath(self.root, directory) as folder:
+                if folder is None:
+                    readable = not self._is_closed(directory)
                 facts = [
-                    self._fact(distribution.site, directory, name, row, location, folder, hints)
+                    self._fact(distribution.site, directory, name, row, location, folder, hints, readable)
                     for name, (row, location) in files.items()
                 ]
-                yield folder, directory, facts
+                # Some tools (virtualenv) name folders in RECORD; those are nobody's files.
+                yield folder, directory, [fact for fact in facts if not _is_folder(fact)]
 
-    def _fact(
+    def _fact(  # noqa: PLR0913, PLR0917 - one row and what is around it; positions are faster
         self,
         site: str,
         directory: str,
@@ -83,6 +88,7 @@ class Observer:
         location: Location,
         folder: int | None,
         hints: Hints,
+        readable: bool,  # noqa: FBT001
     ) -> FileFact:
         place, path = location
         status = None
@@ -124,7 +130,16 @@ class Observer:
             sound,
             says_shared,
             contested,
+            readable,
         )
+
+    def _is_closed(self, directory: str) -> bool:
+        """Whether a folder is there, but not for us."""
+        try:
+            os.close(open_directory_beneath(self.root, directory))
+        except OSError as error:
+            return error.errno == errno.EACCES
+        return False
 
     def _leads_to_store(self, folder: int, name: str) -> bool:
         """Whether the symlink *name* is one of ours."""
@@ -140,6 +155,10 @@ class Observer:
                 for path, digest, size, _ in load_manifest(self.store, entry).files:
                     hints.setdefault(path, (digest, size))
         return hints
+
+
+def _is_folder(fact: FileFact) -> bool:
+    return fact.status is not None and stat.S_ISDIR(fact.status.st_mode)
 
 
 def _status(folder: int, name: str, *, follow: bool = False) -> os.stat_result | None:

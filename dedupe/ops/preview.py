@@ -14,6 +14,7 @@ from dedupe.errors import UsageError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode
+from dedupe.fs.space import accounting, file_system_type
 from dedupe.ops.adopt import Adoption, AdoptOptions, checked_environment
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
@@ -63,7 +64,7 @@ class Preview:
             files_new=tally.ingested,
             left=tuple(sorted(tally.left)),
             bytes_shared=tally.bytes_shared,
-            bytes_freed=tally.freed,
+            bytes_freed=tally.balance,
             seconds=time.monotonic() - started,
         )
 
@@ -80,7 +81,7 @@ class Preview:
             contested=contested_paths(distributions),
         )
         bytecode = _Bytecode.of(environment, root, self._store)
-        tally = Tally()
+        tally = Tally(accounting(file_system_type(environment.path)))
         for distribution in distributions:
             self._plan(distribution, observer, bytecode, tally)
         tally.settle()

@@ -20,7 +20,7 @@ from dedupe.fs.clone import extents
 from dedupe.fs.faults import explained, stops_everything
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.share import LeaveAloneError, same_folder_time
-from dedupe.fs.space import free_space
+from dedupe.fs.space import accounting, file_system_type, free_space
 from dedupe.fs.sync import sync_file_system
 from dedupe.fs.walk import inode_counts, walk_entries
 from dedupe.ops.adopt import checked_environment, held
@@ -82,7 +82,7 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
         files=total,
         files_released=len(releases) - len(left),
         left=tuple(left),
-        bytes_used=needed_bytes(releases),
+        bytes_used=needed_bytes(releases, accounting(file_system_type(environment.path))),
         seconds=time.monotonic() - started,
     )
 
@@ -175,7 +175,7 @@ def _umask() -> int:
 def _apply(environment: Environment, root: int, releases: list[Release], progress: Progress) -> list[Left]:
     """Copy all, sync, then rename all: a power cut finds each file shared or private, and whole."""
     free = free_space(environment.path)
-    need = needed_bytes(releases)
+    need = needed_bytes(releases, accounting(file_system_type(environment.path)))
     if free.size < need:
         raise FileSystemError(
             f"{environment.path} needs {need >> 20} MiB for its own copies, {free.size >> 20} MiB are free",

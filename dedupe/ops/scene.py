@@ -22,7 +22,8 @@ class Scene:
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
     store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished.
-    ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's.
+    ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's,
+    ``tight`` says that it is full: nothing new goes to the store, what it has is shared.
     """
 
     environment: Environment
@@ -40,6 +41,7 @@ class Scene:
     hardlinks: bool
     file_system: str
     compile_missing: bool
+    tight: bool
 
     @property
     def by_inode(self) -> bool:

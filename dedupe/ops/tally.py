@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.fs.space import Accounting
+from dedupe.core.usage import Accounting
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +57,7 @@ class Tally:
 
     def replaced(self, old: os.stat_result) -> None:
         """Count that one name of the inode *old* went to another inode."""
-        data = self.accounting.data(old)
+        data = self.accounting.data(old.st_size, old.st_blocks)
         if old.st_nlink == 1:
             self.freed += data
             self.gone += 1
@@ -68,14 +68,14 @@ class Tally:
 
     def created(self, status: os.stat_result) -> None:
         """Count a new file with its content and its name."""
-        self.taken += self.accounting.data(status)
+        self.taken += self.accounting.data(status.st_size, status.st_blocks)
         self.made += 1
         self.names += 1
 
     def cloned(self, status: os.stat_result) -> None:
         """Count a reflinked copy of a file: of its content only what lies inline is there twice."""
         if status.st_size <= self.accounting.inline:
-            self.taken += self.accounting.data(status)
+            self.taken += self.accounting.data(status.st_size, status.st_blocks)
         self.made += 1
         self.names += 1
 

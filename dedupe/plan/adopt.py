@@ -22,7 +22,8 @@ class FileFact(NamedTuple):
     ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
     and ``size`` are what RECORD promises, or (not ``promised``) what the store knows of this release.
     ``object`` names the store's object of that content, ``stored`` is its stat, ``sound`` says whether
-    that speaks for it; ``says_shared`` that the file's own time and size say "shared", and may be believed.
+    that speaks for it; ``says_shared`` that the file's own time and size say "shared", and may be believed;
+    ``readable`` that its folder may be entered.
     """
 
     directory: str
@@ -39,6 +40,7 @@ class FileFact(NamedTuple):
     sound: bool
     says_shared: bool
     contested: bool
+    readable: bool = True
 
     @property
     def shown(self) -> str:
@@ -97,7 +99,7 @@ def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR
     status = fact.status
     if status is None:
         outside = fact.place is Place.OUTSIDE
-        return Leave(fact, Reason.OUTSIDE if outside else Reason.MISSING)
+        return Leave(fact, Reason.OUTSIDE if outside else _absence(fact))
     if not stat.S_ISREG(status.st_mode):
         symlink = stat.S_ISLNK(status.st_mode)
         return Leave(fact, Reason.SYMLINK if symlink else Reason.NOT_REGULAR)
@@ -120,6 +122,10 @@ def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR
     if fact.size is not None and fact.size != status.st_size:
         return Leave(fact, Reason.MODIFIED) if fact.promised else Ingest(fact)
     return Share(fact, digest) if fact.sound else Ingest(fact)
+
+
+def _absence(fact: FileFact) -> Reason:
+    return Reason.MISSING if fact.readable else Reason.UNREADABLE
 
 
 def _private_reason(fact: FileFact) -> Reason | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import os
 
+    from dedupe.core.usage import Accounting
+
 _READ_ONLY = 0o222
 
 
@@ -36,9 +38,15 @@ def plan_release(files: list[SharedFile], umask: int) -> list[Release]:
     return [Release(file, _mode(file.status.st_mode, umask)) for file in files]
 
 
-def needed_bytes(releases: list[Release]) -> int:
-    """Bytes of disk that the copies will take, in blocks of 4 KiB."""
-    return sum(-(-release.file.status.st_size // 4096) * 4096 for release in releases)
+def needed_bytes(releases: list[Release], accounting: Accounting) -> int:
+    """Bytes of disk that the copies will take."""
+    total = 0
+    for release in releases:
+        size = release.file.status.st_size
+        new_inode = not release.file.status.st_mode & _READ_ONLY  # a reflinked file's goes, its copy's comes
+        total += accounting.data(size, -(-size // 4096) * 8)
+        total += accounting.made if new_inode else 0
+    return total
 
 
 def _mode(mode: int, umask: int) -> int:

@@ -7,11 +7,11 @@ distribution, version and environment; ``co_filename`` is corrected by the impor
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dedupe.fs.share import ensure_folder
 from dedupe.store.objects import trusted_owners
 
 if TYPE_CHECKING:
@@ -46,6 +46,5 @@ class Pool:
         if folder in self._made:
             return
         for path in (self.interpreter, folder):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700, dir_fd=self.folder)
+            ensure_folder(self.folder, path, 0o700)
         self._made.add(folder)

@@ -20,6 +20,8 @@ from dedupe.errors import StoreError
 from dedupe.fs.faults import explained
 from dedupe.fs.lock import locked, locked_folder, try_lock
 from dedupe.fs.replace import remove_tree
+from dedupe.fs.share import forget
+from dedupe.fs.sync import Durability, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
 _RUN = "run-"
+RESERVE = "reserve"
+RESERVE_SIZE = 64 << 10
+"""Bytes kept for the day the disk is full: then sharing frees space, but needs a few blocks first."""
 _UNFINISHED = f".{VERSION}-"
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
@@ -37,6 +42,7 @@ This folder is a store of pipm (venv-dedupe). Environments share the files in it
   v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
   v1/roots/     one file an environment that uses the store
   v1/tmp/       work in progress
+  v1/reserve    given back when the disk is full
 
 Do not change files here: environments share them. `pipm df` says what is used,
 `pipm release ENV` gives an environment its own copies back.
@@ -166,6 +172,19 @@ def _opened(path: str) -> Store:
     return _open_stores[key]
 
 
+def spend_reserve(store: Store) -> None:
+    """Give the reserve's blocks back to a full file system, for the few that an adoption needs."""
+    with contextlib.suppress(OSError):
+        forget(store.v1, RESERVE)
+
+
+def keep_reserve(store: Store) -> None:
+    """Make the reserve where it is missing, and where there is room for it."""
+    if not os.path.exists(f"{store.path}/{VERSION}/{RESERVE}"):
+        with contextlib.suppress(OSError):
+            write_durably(store.v1, RESERVE, bytes(RESERVE_SIZE), Durability.LATER)
+
+
 def folder_blocks(store: Store) -> int:
     """Bytes that the store's own folders take, those of single entries not counted: they grow with names."""
     total = 0
@@ -213,8 +232,6 @@ def _create(path: str) -> None:
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
-        for first in range(256):
-            os.mkdir(f"{new}/objects/{first:02x}", 0o700)
         os.rename(new, f"{path}/{VERSION}")
 
 

@@ -7,6 +7,8 @@ import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
+from dedupe.fs.share import ensure_folder
+
 if TYPE_CHECKING:
     from dedupe.core.digest import Digest
 
@@ -44,3 +46,18 @@ def is_sound(status: os.stat_result, digest: Digest) -> bool:
         and stat.S_ISREG(status.st_mode)
         and status.st_uid in trusted_owners()
     )
+
+
+class Rooms:
+    """The folders ``objects/00`` to ``ff``, made when the first object of theirs comes."""
+
+    def __init__(self, objects: int) -> None:
+        self._objects = objects
+        self._made: set[str] = set()
+
+    def make(self, name: str) -> None:
+        """Make the folder of the object *name*."""
+        room = name[:2]
+        if room not in self._made:
+            ensure_folder(self._objects, room, 0o700)
+            self._made.add(room)

@@ -42,7 +42,6 @@ CHANGES = frozenset(_CHANGES.split())
 
 ALLOWED_CHANGES: dict[str, set[str]] = {
     # The store makes folders of its own, and moves what is finished to where it is looked for.
-    "store.bytecode": {"mkdir"},
     "store.layout": {"mkdir", "makedirs", "rename"},
     "store.roots": {"unlink"},
     "store.wheels": {"makedirs", "rename"},

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Place
+from dedupe.core.usage import Accounting
 from dedupe.plan.adopt import (
     Action,
     AlreadyShared,
@@ -243,8 +244,9 @@ def test_modes_of_private_copies(mode: int, umask: int, private: int) -> None:
 def test_what_private_copies_take() -> None:
     sizes = (0, 1, 4096, 4097)
     releases = plan_release([shared(0o444, size=size) for size in sizes], 0o022)
-    assert [needed_bytes([release]) for release in releases] == [0, 4096, 4096, 8192]
-    assert needed_bytes(releases) == 16384
+    assert [needed_bytes([release], Accounting()) for release in releases] == [0, 4096, 4096, 8192]
+    assert needed_bytes(releases, Accounting()) == 16384
+    assert needed_bytes(releases, Accounting(made=500, inline=2048)) == 16384 - 4096 + 2 + 4 * 500
 
 
 def test_paths_as_a_person_reads_them() -> None:

@@ -1,0 +1,1 @@
+"""What the acceptance tests and the campaigns in scripts/ share."""

@@ -1,0 +1,122 @@
+"""The store as anybody can read it from design D2, and what of an environment lies in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from support.extents import extents, has_shared_extent, same_place
+from support.snapshot import file_digest, is_bytecode, snapshot, walk
+
+if TYPE_CHECKING:
+    from support.snapshot import Snapshot
+
+_PRIVATE = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
+
+
+def object_path(store: str, digest: str, *, executable: bool = False) -> str:
+    """Return where the store has a content."""
+    name = digest[2:] + ("-x" if executable else "")
+    return os.path.join(store, "v1", "objects", digest[:2], name)
+
+
+def object_names(store: str) -> set[str]:
+    """Return the objects' names relative to their folder."""
+    folder = os.path.join(store, "v1", "objects")
+    return {os.path.relpath(row.path, folder) for row in walk(folder) if row.is_file()}
+
+
+def entry_names(store: str) -> set[str]:
+    """Return the entries: `<name>/<version>/<tag>-<id8>`."""
+    folder = os.path.join(store, "v1", "wheels")
+    found = set()
+    for row in walk(folder):
+        if row.name == "manifest.json":
+            found.add(os.path.relpath(os.path.dirname(row.path), folder))
+    return found
+
+
+def root_count(store: str) -> int:
+    """Return how many environments are registered."""
+    folder = os.path.join(store, "v1", "roots")
+    return len(os.listdir(folder)) if os.path.isdir(folder) else 0
+
+
+def damage(store: str) -> list[str]:
+    """Return what is wrong in a store: false content, writable files, torn entries, leftovers."""
+    found = []
+    for name in sorted(object_names(store)):
+        path = os.path.join(store, "v1", "objects", name)
+        if file_digest(path) != name.replace(os.sep, "").removesuffix("-x"):
+            found.append(f"{name}: content is not its name")
+        if os.stat(path).st_mode & 0o777 != (0o555 if name.endswith("-x") else 0o444):
+            found.append(f"{name}: mode {os.stat(path).st_mode & 0o777:o}")
+    for name in sorted(entry_names(store)):
+        with open(os.path.join(store, "v1", "wheels", name, "manifest.json"), "rb") as file:
+            try:
+                json.load(file)
+            except ValueError as error:
+                found.append(f"{name}: manifest is torn: {error}")
+    return found + [f"tmp: {row.path}" for row in leftovers(store)]
+
+
+def leftovers(store: str) -> list[os.DirEntry[str]]:
+    """Return what lies in the store's tmp folder."""
+    folder = os.path.join(store, "v1", "tmp")
+    return list(walk(folder)) if os.path.isdir(folder) else []
+
+
+def contents(store: str) -> Snapshot:
+    """Return the whole store's files for a comparison of before and after."""
+    return snapshot(store)
+
+
+def is_shareable(path: str) -> bool:
+    """Tell whether design D6 lets a file of site-packages be shared at all."""
+    name = os.path.basename(path)
+    private = name in _PRIVATE and os.path.dirname(path).endswith(".dist-info")
+    private = private or name.startswith("_virtualenv")  # virtualenv's own, with its .pth
+    status = os.lstat(path)
+    if private or name.endswith(".pth") or not os.path.isfile(path) or os.path.islink(path):
+        return False
+    return status.st_size > 0
+
+
+def unshared(site: str, store: str) -> list[str]:
+    """Return the files of site-packages that should lie in the store's place and do not.
+
+    A file whose bytes the file system keeps inside its inode (btrfs below 2 KiB) can't be
+    shared by a reflink; there it is enough that the store has its content.
+    """
+    missing = []
+    for row in walk(site):
+        if is_bytecode(row.path) or not row.is_file(follow_symlinks=False):
+            continue
+        if is_shareable(row.path) and not in_store(row.path, store):
+            missing.append(os.path.relpath(row.path, site))
+    return sorted(missing)
+
+
+def in_store(path: str, store: str) -> bool:
+    """Tell whether a file's bytes lie where the store's object of the same content lies."""
+    executable = bool(os.stat(path).st_mode & 0o100)
+    stored = object_path(store, file_digest(path), executable=executable)
+    if not os.path.exists(stored):
+        return False
+    return same_place(path, stored) or is_inline(path)
+
+
+def is_inline(path: str) -> bool:
+    """Tell whether the file system keeps a file's bytes inside its inode."""
+    return os.stat(path).st_nlink == 1 and any(extent.inline for extent in extents(path))
+
+
+def still_shared(tree: str) -> list[str]:
+    """Return the files of a tree which share an inode or an extent with another."""
+    return sorted(
+        os.path.relpath(row.path, tree)
+        for row in walk(tree)
+        if row.is_file(follow_symlinks=False)
+        and (row.stat(follow_symlinks=False).st_nlink > 1 or has_shared_extent(row.path))
+    )

@@ -1,0 +1,102 @@
+"""Any number of pipm processes at once: the same result as one after the other (D16)."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from support.pipm import Pipm
+from support.snapshot import assert_bytecode_names_kept, assert_kept, snapshot
+from support.store import damage, entry_names, object_names, root_count, unshared
+from support.synthetic import (
+    Environment,
+    import_all,
+    install,
+    make_environment,
+    make_wheel,
+    package,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from support.disks import Disk
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait for processes that all must succeed."""
+    told = [process.communicate(timeout=300) for process in processes]
+    codes = [process.returncode for process in processes]
+    assert set(codes) == {0}, (codes, told)
+
+
+def eight(disk: Disk) -> list[Environment]:
+    """Eight overlapping environments, made once and copied."""
+    made = []
+    for number in range(8):
+        environment = make_environment(disk / f"env{number}")
+        for name in ("alpha", "beta", "gamma", f"own{number // 2}"):
+            modules = 30 if name == "alpha" else 6
+            install(environment, f"{name}==1.0", package(name, modules=modules))
+        environment.compile()
+        made.append(environment)
+    return made
+
+
+def test_two_adopts_of_one_environment(filesystem: Disk) -> None:
+    environment = make_environment(filesystem / "env")
+    install(environment, "alpha==1.0", package("alpha", modules=120))
+    environment.compile()
+    pipm = Pipm(store=filesystem / "store")
+    before = snapshot(environment.path)
+    finish([pipm.start("adopt", environment.path) for _ in range(2)])
+    assert_kept(before, environment.path)
+    assert_bytecode_names_kept(before, environment.path)
+    assert unshared(environment.site, pipm.store) == []
+    assert damage(pipm.store) == []
+    assert root_count(pipm.store) == 1
+    assert len(entry_names(pipm.store)) == 1
+    import_all(environment)
+
+
+def test_eight_environments_at_once(filesystem: Disk) -> None:
+    environments = eight(filesystem)
+    before = [snapshot(environment.path) for environment in environments]
+    alone, together = Pipm(store=filesystem / "alone"), Pipm(store=filesystem / "together")
+    for environment in environments:
+        alone.adopt(environment.path)
+    expected = object_names(alone.store), entry_names(alone.store)
+    for environment in environments:
+        shutil.rmtree(environment.path)
+    environments = eight(filesystem)
+    finish([together.start("adopt", environment.path) for environment in environments])
+    for environment, taken in zip(environments, before, strict=True):
+        assert_kept(taken, environment.path)
+        assert unshared(environment.site, together.store) == []
+    assert (object_names(together.store), entry_names(together.store)) == expected
+    assert damage(together.store) == []
+    assert root_count(together.store) == 8
+
+
+def test_adopt_and_release_at_once(filesystem: Disk) -> None:
+    environments = eight(filesystem)
+    before = [snapshot(environment.path) for environment in environments]
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(*(environment.path for environment in environments[:4]))
+    finish(
+        [pipm.start("release", environment.path) for environment in environments[:4]]
+        + [pipm.start("adopt", environment.path) for environment in environments[4:]]
+    )
+    for environment, taken in zip(environments, before, strict=True):
+        assert_kept(taken, environment.path)
+        import_all(environment)
+    assert damage(pipm.store) == []
+    assert root_count(pipm.store) == 4
+
+
+def test_store_add_of_one_wheel_by_many(filesystem: Disk) -> None:
+    wheel = make_wheel(filesystem / "wheels", "alpha==1.0", package("alpha", modules=60))
+    pipm = Pipm(store=filesystem / "store")
+    finish([pipm.start("store", "add", wheel) for _ in range(4)])
+    assert len(entry_names(pipm.store)) == 1
+    assert damage(pipm.store) == []

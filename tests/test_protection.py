@@ -1,0 +1,120 @@
+"""Writing into an adopted file: private with reflinks, refused or seen with hardlinks (D5, D12)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pipm import Pipm
+from support.process import NORMAL_USER, check, interpreter_for, needs_root, run
+from support.snapshot import file_digest, snapshot
+from support.store import damage, object_path
+from support.synthetic import Environment, install, make_environment, package
+
+if TYPE_CHECKING:
+    from support.disks import Disk
+
+TARGET = "alpha/data/table.bin"
+EDIT = "with open({path!r}, 'r+b') as file: file.seek(5000); file.write(b'edited')"
+
+
+def pair(disk: Disk) -> tuple[Environment, Environment]:
+    """Two environments with the same distribution."""
+    first, second = make_environment(disk / "a"), make_environment(disk / "b")
+    for environment in (first, second):
+        install(environment, "alpha==1.0", package("alpha"))
+    return first, second
+
+
+@pytest.mark.parametrize("target", [TARGET, "alpha/module_1.py"])
+def test_a_write_through_a_reflink_stays_private(filesystem: Disk, target: str) -> None:
+    if not filesystem.reflinks:
+        pytest.skip("no reflinks on ext4")
+    first, second = pair(filesystem)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path, second.path)
+    before, store = snapshot(second.path), snapshot(pipm.store)
+    old = file_digest(first.file(target))
+    check(first.python, "-c", f"open({first.file(target)!r}, 'r+b').write(b'# edited')")
+    assert file_digest(first.file(target)) != old
+    assert snapshot(second.path) == before
+    assert snapshot(pipm.store) == store
+    assert damage(pipm.store) == []
+
+
+def test_a_normal_users_write_through_a_hardlink_is_refused(filesystem: Disk) -> None:
+    needs_root()
+    first, second = pair(filesystem)
+    check("chown", "-Rh", f"{NORMAL_USER}:{NORMAL_USER}", filesystem.path)
+    pipm = Pipm(store=filesystem / "store", user=NORMAL_USER)
+    pipm.adopt(first.path, second.path, mode="hardlink")
+    assert os.path.samefile(first.file(TARGET), second.file(TARGET))
+    assert os.stat(first.file(TARGET)).st_uid == NORMAL_USER
+    old = file_digest(first.file(TARGET))
+    python, _ = interpreter_for(NORMAL_USER)
+    code = EDIT.format(path=first.file(TARGET))
+    done = run(python, "-I", "-c", code, user=NORMAL_USER)
+    assert done.returncode != 0
+    assert "PermissionError" in done.stderr
+    assert file_digest(first.file(TARGET)) == old
+
+
+def test_a_normal_user_adopts_and_releases(filesystem: Disk) -> None:
+    needs_root()
+    first, second = pair(filesystem)
+    check("chown", "-Rh", f"{NORMAL_USER}:{NORMAL_USER}", filesystem.path)
+    before = snapshot(first.path)
+    pipm = Pipm(store=filesystem / "store", user=NORMAL_USER)
+    result = pipm.adopt(first.path, second.path)
+    assert result.json["environments"][0]["link_mode"] == filesystem.link_mode
+    assert os.stat(pipm.store).st_mode & 0o077 == 0  # one store a user
+    pipm.release(first.path)
+    assert snapshot(first.path) == before
+    assert {os.lstat(f"{first.path}/{name}").st_uid for name in before} == {NORMAL_USER}
+
+
+def test_roots_write_through_a_hardlink_is_seen_by_stat(filesystem: Disk) -> None:
+    """Root ignores modes; the content's mtime must then give the change away (D2)."""
+    first, second = pair(filesystem)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path, second.path, mode="hardlink")
+    digest = file_digest(first.file(TARGET))
+    stored = object_path(pipm.store, digest)
+    expected = 315_619_200 + (int(digest[:8], 16) >> 2)
+    assert os.stat(stored).st_mtime_ns == expected * 10**9
+    os.chmod(stored, 0o644)
+    check(first.python, "-c", EDIT.format(path=first.file(TARGET)))
+    os.chmod(stored, 0o444)
+    assert os.stat(stored).st_mtime_ns != expected * 10**9
+
+
+def test_a_damaged_object_never_enters_another_environment(filesystem: Disk) -> None:
+    first, second = pair(filesystem)
+    third = make_environment(filesystem / "third")
+    install(third, "alpha==1.0", package("alpha"))
+    before = snapshot(third.path)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path, second.path, mode="hardlink")
+    stored = object_path(pipm.store, file_digest(first.file(TARGET)))
+    os.chmod(stored, 0o644)
+    check(first.python, "-c", EDIT.format(path=stored))
+    os.chmod(stored, 0o444)
+    pipm.adopt(third.path, mode="hardlink", codes=(0, 3))
+    assert snapshot(third.path) == before
+
+
+def test_a_damage_that_stat_cannot_see_never_enters_either(filesystem: Disk) -> None:
+    """The content is proven at the moment of sharing: size and mtime may lie."""
+    first, second = pair(filesystem)
+    before = snapshot(second.path)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path, mode="hardlink")
+    stored = object_path(pipm.store, file_digest(first.file(TARGET)))
+    status = os.stat(stored)
+    os.chmod(stored, 0o644)
+    check(first.python, "-c", EDIT.format(path=stored))
+    os.chmod(stored, 0o444)
+    os.utime(stored, ns=(status.st_atime_ns, status.st_mtime_ns))
+    pipm.adopt(second.path, mode="hardlink", codes=(0, 3))
+    assert snapshot(second.path) == before
