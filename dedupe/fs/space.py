@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from dedupe.core.usage import Accounting
 
+_REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
+
 
 class Free(NamedTuple):
     """What a file system has left for us: bytes, and inodes (None where it makes them as needed)."""
@@ -44,5 +46,10 @@ def accounting(kind: str) -> Accounting:
         case "xfs":
             return Accounting(made=512)
         case "btrfs":
-            return Accounting(made=500, gone=760, name=700, inline=2048)
+            return Accounting(made=750, gone=760, name=850, extent=150, inline=2048)
     return Accounting()
+
+
+def has_reflinks(kind: str) -> bool:
+    """Whether a file system of this type usually has reflinks; only a trial knows."""
+    return kind in _REFLINKS

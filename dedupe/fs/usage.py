@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 from dedupe.core.usage import DiskUsage
 from dedupe.fs.clone import extents
-from dedupe.fs.space import file_system_type
+from dedupe.fs.space import file_system_type, has_reflinks
 from dedupe.fs.walk import walk_entries
-
-_REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class _Names:
 
 def measure(path: str) -> Measured:
     """Measure the tree at *path*, its folders included; reads no content."""
-    reflinks = file_system_type(path) in _REFLINKS
+    reflinks = has_reflinks(file_system_type(path))
     blocks = Blocks()
     names: dict[tuple[int, int], _Names] = {}
     folders = {path}

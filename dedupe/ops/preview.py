@@ -14,13 +14,13 @@ from dedupe.errors import UsageError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode
-from dedupe.fs.space import accounting, file_system_type
+from dedupe.fs.space import accounting, file_system_type, has_reflinks
 from dedupe.ops.adopt import Adoption, AdoptOptions, checked_environment
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
 from dedupe.store.bytecode import Pool
-from dedupe.store.layout import open_store
+from dedupe.store.layout import RESERVE_SIZE, open_store
 from dedupe.store.roots import ADOPTED, find_root
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Preview:
         self._store = open_store(store_path, create=False)
         self._mode = options.link_mode
         self._promised: set[str] = set()
+        self._by_blocks = False
 
     def adoption(self, path: str) -> Adoption:
         """What adopting the environment at *path* would do; bytes freed are "up to"."""
@@ -81,7 +82,11 @@ class Preview:
             contested=contested_paths(distributions),
         )
         bytecode = _Bytecode.of(environment, root, self._store)
-        tally = Tally(accounting(file_system_type(environment.path)))
+        kind = file_system_type(environment.path)
+        tally = Tally(accounting(kind))
+        if self._store is None and not self._promised:
+            tally.taken += RESERVE_SIZE
+        self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
         for distribution in distributions:
             self._plan(distribution, observer, bytecode, tally)
         tally.settle()
@@ -122,7 +127,10 @@ class Preview:
         tally.shared += 1
         name = "" if fact.digest is None else fact.digest.object_name(executable=fact.executable)
         if isinstance(action, Share) or name in self._promised:
-            tally.replaced(fact.status)
+            if not self._by_blocks:
+                tally.replaced(fact.status)
+            elif fact.status.st_size > tally.accounting.inline:
+                tally.freed += fact.status.st_blocks * 512
         else:
             tally.ingested += 1
             if name:

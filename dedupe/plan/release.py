@@ -46,6 +46,7 @@ def needed_bytes(releases: list[Release], accounting: Accounting) -> int:
         new_inode = not release.file.status.st_mode & _READ_ONLY  # a reflinked file's goes, its copy's comes
         total += accounting.data(size, -(-size // 4096) * 8)
         total += accounting.made if new_inode else 0
+        total += accounting.extent if size > accounting.inline else 0
     return total
 
 

@@ -21,7 +21,7 @@ from dedupe.fs.faults import explained
 from dedupe.fs.lock import locked, locked_folder, try_lock
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import forget
-from dedupe.fs.sync import Durability, write_durably
+from dedupe.fs.sync import Durability, sync_file_system, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
 _RUN = "run-"
 RESERVE = "reserve"
-RESERVE_SIZE = 64 << 10
+RESERVE_SIZE = 512 << 10
 """Bytes kept for the day the disk is full: then sharing frees space, but needs a few blocks first."""
 _UNFINISHED = f".{VERSION}-"
 _README = """\
@@ -176,6 +176,7 @@ def spend_reserve(store: Store) -> None:
     """Give the reserve's blocks back to a full file system, for the few that an adoption needs."""
     with contextlib.suppress(OSError):
         forget(store.v1, RESERVE)
+        sync_file_system(store.v1)  # XFS hands freed blocks out again after its log is written
 
 
 def keep_reserve(store: Store) -> None:
