@@ -149,7 +149,7 @@ def test_dry_run_changes_nothing(filesystem: Disk) -> None:
     promised = result.environment
     done = pipm.adopt(second.path).environment
     assert promised["files_shared"] == done["files_shared"] > 0
-    assert abs(promised["bytes_freed"] - done["bytes_freed"]) <= 100_000  # folders and inodes
+    assert promised["bytes_freed"] >= done["bytes_freed"] > 0
 
 
 def test_dry_run_before_there_is_a_store(filesystem: Disk) -> None:

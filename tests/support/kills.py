@@ -26,10 +26,11 @@ TEMPORARY = ".pipm-tmp"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kill:
-    """One kill: when it came, whether adopt still ran, and what was wrong afterwards."""
+    """One kill: when it came, whether adopt still ran, how it ended, what was wrong then."""
 
     moment: float
     hit: bool
+    code: int
     faults: list[str]
 
 
@@ -99,7 +100,7 @@ class KillGround:
         process.communicate(timeout=60)
         faults = [] if end_of_group(process.pid) else ["a child still runs 20 s after the kill"]
         faults += self._torn() + self._unfinished()
-        return Kill(moment=moment, hit=hit, faults=faults)
+        return Kill(moment=moment, hit=hit, code=process.returncode, faults=faults)
 
     def _torn(self) -> list[str]:
         """What the kill damaged."""

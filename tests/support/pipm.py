@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ class Result:
     def expect(self, *codes: int) -> Result:
         """Return itself if the exit code is one of these (default: done)."""
         wanted = codes or (DONE,)
-        text = f"{self.command}\nexit code {self.code}, not in {wanted}\n{self.out}\n{self.err}"
+        text = f"{self.command}\nexit code {self.code}, not in {wanted}\n{self.out[:1500]}\n{self.err[:3000]}"
         assert self.code in wanted, text
         return self
 
@@ -105,6 +106,8 @@ class Pipm:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command in a session of its own, so that it can be killed with its children."""
         command, variables = self._command(arguments)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in a shell's background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(
             command,
             cwd=self.cwd,

@@ -121,7 +121,7 @@ class PowerCut:
     def _check(self, most: int) -> Outcome:
         states = sorted(glob.glob(os.path.join(self._folder, "state-*.img")))
         outcome = Outcome(states=len(states))
-        step = max(1, len(states) // most)
+        step = -(-len(states) // most)
         for number, state in enumerate([*states[-2::-step], states[-1]]):
             again = self._adopted and number % 4 == 0
             with mounted(self.kind, state, self.point, options=_OPTIONS[self.kind]):
@@ -148,9 +148,10 @@ class PowerCut:
     def _again(self) -> list[str]:
         """What is wrong after the same command ran again upon what the power cut left."""
         result = self.pipm("adopt", self.durable.path)
-        faults = [] if result.code == 0 else [f"adopt again: {result.code} {result.err}"]
+        if result.code:
+            return [f"adopt again: {result.code} {result.err.strip()}"]
         now = snapshot(self.durable.path)
-        faults += difference(sources(self._before), sources(now))
+        faults = difference(sources(self._before), sources(now))
         faults += [f"left {path}" for path in sorted(now.keys() - self._before.keys())]
         return faults + [f"not shared: {p}" for p in unshared(self.durable.site, self.pipm.store)]
 
