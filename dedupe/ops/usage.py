@@ -12,7 +12,7 @@ from dedupe.env.environment import load_environment
 from dedupe.errors import NotAnEnvironmentError
 from dedupe.fs.usage import Blocks, measure
 from dedupe.fs.walk import inode_counts
-from dedupe.store.layout import Store, open_store
+from dedupe.store.layout import Store, open_store, reserved_bytes
 from dedupe.store.roots import all_roots
 from dedupe.store.wheels import all_entries, load_manifest
 
@@ -83,7 +83,7 @@ def disk_report(store_path: str) -> Report:
     return Report(
         store=of_store,
         environments=tuple(usage for usage, _ in measured),
-        saved=max(alone - together.total, 0),
+        saved=max(alone - (together.total - reserved_bytes(store)), 0),  # the reserve shares nothing
     )
 
 

@@ -186,6 +186,14 @@ def keep_reserve(store: Store) -> None:
             write_durably(store.v1, RESERVE, bytes(RESERVE_SIZE), Durability.LATER)
 
 
+def reserved_bytes(store: Store) -> int:
+    """Bytes of disk that the reserve takes now."""
+    try:
+        return os.stat(RESERVE, dir_fd=store.v1).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 def folder_blocks(store: Store) -> int:
     """Bytes that the store's own folders take, those of single entries not counted: they grow with names."""
     total = 0
