@@ -118,16 +118,23 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
         raise explained(error, f"adopt {path}") from error
     finally:
         progress.done()
+    return adoption_of(environment, scene.mode.value, count, tally, started)
+
+
+def adoption_of(
+    environment: Environment, link_mode: str, distributions: int, tally: Tally, started: float
+) -> Adoption:
+    """Sum up what a *tally* says; *started* is in seconds of the monotonic clock."""
     return Adoption(
         path=environment.path,
         python=environment.python,
-        link_mode=scene.mode.value,
-        distributions=count,
+        link_mode=link_mode,
+        distributions=distributions,
         files=tally.files,
         files_shared=tally.shared,
         files_already_shared=tally.already,
         files_new=tally.ingested,
-        left=tuple(sorted(tally.left)),
+        left=tuple(sorted(tally.left, key=lambda left: left.path)),
         bytes_shared=tally.bytes_shared,
         bytes_freed=tally.balance,
         seconds=time.monotonic() - started,

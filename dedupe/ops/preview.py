@@ -15,7 +15,7 @@ from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode
 from dedupe.fs.space import accounting, file_system_type, has_reflinks
-from dedupe.ops.adopt import Adoption, AdoptOptions, checked_environment
+from dedupe.ops.adopt import Adoption, AdoptOptions, adoption_of, checked_environment
 from dedupe.ops.facts import Observer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
@@ -54,20 +54,8 @@ class Preview:
                 os.close(root)
         except OSError as error:
             raise explained(error, f"look at {path}") from error
-        return Adoption(
-            path=environment.path,
-            python=environment.python,
-            link_mode="auto" if self._mode is None else self._mode.value,
-            distributions=count,
-            files=tally.files,
-            files_shared=tally.shared,
-            files_already_shared=tally.already,
-            files_new=tally.ingested,
-            left=tuple(sorted(tally.left)),
-            bytes_shared=tally.bytes_shared,
-            bytes_freed=tally.balance,
-            seconds=time.monotonic() - started,
-        )
+        link_mode = "auto" if self._mode is None else self._mode.value
+        return adoption_of(environment, link_mode, count, tally, started)
 
     def _tally(self, environment: Environment, root: int) -> tuple[Tally, int]:
         distributions = installed(environment, root)

@@ -51,8 +51,10 @@ def say_preview(output: Output, adoption: Adoption) -> None:
         f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
     )
     private = len(adoption.left)
+    freed = adoption.bytes_freed
+    balance = f"frees up to {size_text(freed)} now" if freed > 0 else "new to the store, frees nothing yet"
     for verb, number, rest in (
-        ("share", adoption.files_shared, f"frees up to {size_text(adoption.bytes_freed)} now"),
+        ("share", adoption.files_shared, balance),
         ("keep", adoption.files_already_shared, "shared already"),
         ("leave", private, "this environment's own (`--verbose` says why)"),
     ):
