@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line."""
-    from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
+    try:
+        from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while the command line itself was still being imported
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":
