@@ -30,9 +30,12 @@ KILLS = 6  # scripts/campaign-kill does 200
 def test_kill_at_random_moments(filesystem: Disk) -> None:
     seed = random.randrange(10**6)
     done = campaign(filesystem, kills=KILLS, seed=seed)
+    for again in range(1, 5):  # a fast machine is done before the first few come
+        if not any(kill.hit for kill in done):
+            done += campaign(filesystem, kills=KILLS, seed=seed + again)
     faults = [(kill.moment, fault) for kill in done for fault in kill.faults]
     assert faults == [], f"seed {seed}"
-    assert any(kill.hit for kill in done)  # how many depends on the machine
+    assert any(kill.hit for kill in done)
 
 
 def interrupt(pipm: Pipm, environment: Environment, *, times: int) -> tuple[int, str]:
