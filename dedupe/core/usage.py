@@ -36,14 +36,17 @@ class DiskUsage:
 class Accounting:
     """What a file takes on a file system beside the blocks that stat(2) tells of. All in bytes.
 
-    ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file; ``extent``: what
-    keeps the place and checksums of blocks that are no longer shared; ``inline``: the size up to which a
-    file's bytes lie in the metadata, which are kept twice.
+    ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file, where hashes are
+    names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
+    file that shares blocks; ``extent``: what keeps the place and checksums of blocks of one's own;
+    ``inline``: the size up to which a file's bytes lie in the metadata, which are kept twice.
     """
 
     made: int = 0
     gone: int = 0
     name: int = 0
+    entry: int = 0
+    reference: int = 0
     extent: int = 0
     inline: int = 0
 

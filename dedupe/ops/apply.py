@@ -175,6 +175,7 @@ class FileSharer:
             freed = share_blocks(stored, file, digest.mtime_ns)
             if freed is not None:
                 self.tally.freed += freed
+                self.tally.references += freed > 0
             return freed is not None
         if not proven and not same_bytes(file.file, stored, file.status.st_size):
             return False

@@ -122,7 +122,7 @@ def build_tree(
         builder.write(PARTIAL, b"")
     tally.taken += builder.blocks()
     tally.made += builder.inodes
-    tally.names += builder.names
+    tally.entries += builder.names
     return manifest
 
 

@@ -26,7 +26,8 @@ class Tally:
     """What became of files, and the balance of bytes on disk.
 
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
-    and ``names`` count inodes and names of files. ``linked`` counts replaced names of inodes that have
+    count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
+    files that share blocks. ``linked`` counts replaced names of inodes that have
     more: they come free with the last name only.
     """
 
@@ -41,6 +42,8 @@ class Tally:
     made: int = 0
     gone: int = 0
     names: int = 0
+    entries: int = 0
+    references: int = 0
     left: list[Left] = field(default_factory=list)
     linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
 
@@ -48,8 +51,9 @@ class Tally:
     def balance(self) -> int:
         """Bytes that the file system has more than before; negative when it has less."""
         account = self.accounting
-        metadata = self.made * account.made + self.names * account.name - self.gone * account.gone
-        return self.freed - self.taken - metadata
+        inodes = self.made * account.made - self.gone * account.gone
+        names = self.names * account.name + self.entries * account.entry
+        return self.freed - self.taken - inodes - names - self.references * account.reference
 
     def leave(self, path: str, reason: Reason) -> None:
         """Count a file that stays as it was."""
@@ -103,5 +107,5 @@ def summed(tallies: Iterable[Tally], accounting: Accounting) -> Tally:
 
 _SUMMED = (
     *("files", "shared", "already", "ingested", "bytes_shared", "freed", "taken"),
-    *("made", "gone", "names", "left"),
+    *("made", "gone", "names", "entries", "references", "left"),
 )

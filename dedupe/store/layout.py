@@ -241,6 +241,12 @@ def _create(path: str) -> None:
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
+        # On disk before it has its name: btrfs may otherwise bring back the name with half of what is below.
+        folder = os.open(new, _DIRECTORY)
+        try:
+            sync_file_system(folder)
+        finally:
+            os.close(folder)
         os.rename(new, f"{path}/{VERSION}")
 
 
