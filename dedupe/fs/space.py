@@ -46,7 +46,7 @@ def accounting(kind: str) -> Accounting:
         case "xfs":
             return Accounting(made=512)
         case "btrfs":
-            return Accounting(made=700, gone=760, name=650, entry=500, reference=200, extent=330, inline=2048)
+            return Accounting(made=700, gone=650, name=650, entry=500, reference=280, extent=330, inline=2048)
     return Accounting()
 
 
