@@ -65,7 +65,7 @@ def test_ctrl_c(filesystem: Disk, times: int) -> None:
     pipm = Pipm(store=filesystem / "store")
     code, err = interrupt(pipm, environment, times=times)
     assert code == INTERRUPTED or (times == 2 and code == -signal.SIGINT), err
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     assert "interrupted" in err.lower() or code == -signal.SIGINT
     assert sources(without_temporaries(snapshot(environment.path))) == sources(before)
     pipm.adopt(environment.path)
