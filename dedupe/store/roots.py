@@ -21,6 +21,8 @@ FORMAT = 1
 ADOPTING = "adopting"
 ADOPTED = "adopted"
 PARTLY = "partly"
+SYNCING = "syncing"
+SYNCED = "synced"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +31,8 @@ class Root:
 
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
-    got killed) at work, then ``adopted``; ``partly`` after some distributions were released.
+    got killed) at work, then ``adopted``; ``partly`` after some distributions were released. ``syncing``
+    and ``synced`` are the same of an environment that follows the lock file at ``lock``.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Root:
     state: str
     entries: tuple[str, ...]
     seen: float
+    lock: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +68,7 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
         "state": root.state,
         "seen": root.seen,
         "entries": root.entries,
+        "lock": root.lock,
     }
     write_durably(store.roots, root.name, json.dumps(document, indent=1).encode("ascii"), durability)
 

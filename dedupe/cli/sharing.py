@@ -1,0 +1,77 @@
+"""Commands that share files of environments, and undo it: adopt, release."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dedupe.cli.frame import DryRun, LinkModeOption, Session, app, command
+
+
+@command(app, "adopt")
+def adopt_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+    ] = None,
+    below: Annotated[
+        list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
+    ] = None,
+    link_mode: LinkModeOption = "auto",
+    compile_missing: Annotated[
+        bool, typer.Option("--compile", help="Add bytecode for sources that have none.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Share the files of existing environments with the store, in place.
+
+    Examples:
+
+      pipm adopt .venv
+
+      pipm adopt --all ~/code -n
+
+    Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
+    `pipm release` undoes it.
+    """
+    from dedupe.ui.commands import adopt_environments
+
+    return adopt_environments(
+        session.output,
+        session.store,
+        environments or [],
+        below or [],
+        link_mode=link_mode,
+        compile_missing=compile_missing,
+        dry_run=dry_run,
+    )
+
+
+@command(app, "release")
+def release_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--dist", metavar="NAME", help="This distribution alone, to patch it."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Give an environment its own copies of its files again; the undo of adopt.
+
+    Examples:
+
+      pipm release .venv
+
+      pipm release --dist numpy .venv
+    """
+    from dedupe.ui.commands import release_environments
+
+    return release_environments(
+        session.output, session.store, environments or [], names or [], dry_run=dry_run
+    )

@@ -1,0 +1,22 @@
+"""The interpreter that an environment is for, as markers and tags see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """``markers`` are the environment of PEP 508; ``tags`` those of PEP 425 as text, the best first."""
+
+    markers: Mapping[str, str]
+    tags: tuple[str, ...]
+
+    @property
+    def python(self) -> str:
+        """The full version of Python."""
+        return self.markers["python_full_version"]
