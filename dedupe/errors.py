@@ -32,6 +32,12 @@ class NotAnEnvironmentError(PipmError):
     kind = "not-an-environment"
 
 
+class InterpreterError(PipmError):
+    """There is no such Python interpreter, or it cannot do what is asked of it."""
+
+    kind = "interpreter"
+
+
 class StoreError(PipmError):
     """The store cannot be used as it is."""
 

@@ -1,0 +1,95 @@
+"""Making environments as ``python -m venv`` does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from dedupe.env.environment import Environment, load_environment
+from dedupe.errors import InterpreterError, UsageError
+from dedupe.fs.replace import remove_tree
+
+if TYPE_CHECKING:
+    from dedupe.env.base import BaseInterpreter
+
+
+def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
+    """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
+
+    Raises UsageError where something else is there, InterpreterError when venv fails; what was begun is
+    removed then.
+    """
+    real = os.path.realpath(path)
+    _check_place(path, real)
+    if not interpreter.has_venv:
+        raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
+    was_there = os.path.isdir(real)
+    try:
+        _run([interpreter.path, "-I", "-m", "venv", "--without-pip", real], f"make {path}")
+        return load_environment(real)
+    except BaseException:
+        if not was_there and os.path.isdir(real):
+            _remove(real)
+        raise
+
+
+def seed_pip(environment: Environment, interpreter: BaseInterpreter) -> None:
+    """Install the interpreter's own pip into *environment*, by ensurepip; InterpreterError if that fails."""
+    if not interpreter.has_ensurepip:
+        raise InterpreterError(f"{interpreter.path} has no module ensurepip", hint=_venv_package(interpreter))
+    python = environment.interpreter
+    assert python is not None
+    command = [python, "-I", "-m", "ensurepip", "--upgrade", "--default-pip"]
+    _run(command, f"install pip into {environment.path}")
+
+
+def _check_place(path: str, real: str) -> None:
+    if not os.path.lexists(real):
+        return
+    if not os.path.isdir(real):
+        raise UsageError(f"{path} is not a folder", hint="name a new one")
+    if os.path.isfile(f"{real}/pyvenv.cfg"):
+        raise UsageError(
+            f"{path} is an environment already",
+            hint=f"`pipm adopt --wrap-pip {path}` makes it share its files; or name a new folder",
+        )
+    if os.listdir(real):
+        raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
+
+
+def _remove(real: str) -> None:
+    parent = os.open(os.path.dirname(real), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(parent, os.path.basename(real))
+    finally:
+        os.close(parent)
+
+
+def _run(command: list[str], what: str) -> None:
+    """Run one step; its last line of output says why it failed."""
+    # ensurepip's pip must see neither another interpreter's settings nor a user's pip configuration.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise InterpreterError(
+            f"Cannot run {command[0]}: {error.strerror}", hint="name another with --python"
+        ) from error
+    if done.returncode:
+        lines = done.stdout.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise InterpreterError(f"Cannot {what}: {lines[-1]}", hint=f"try it yourself: {' '.join(command)}")
+
+
+def _venv_package(interpreter: BaseInterpreter) -> str:
+    major, minor, _ = interpreter.version
+    return f"Debian and Ubuntu have it apart: apt install python{major}.{minor}-venv"
