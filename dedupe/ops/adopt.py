@@ -10,44 +10,43 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.core.reasons import Reason
-from dedupe.env.environment import Environment, load_environment
 from dedupe.env.installed import contested_paths, installed
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import (
     FileSystemError,
     LinkingImpossibleError,
-    NotAnEnvironmentError,
     UsageError,
 )
 from dedupe.fs.faults import explained
 from dedupe.fs.lease import forbid_lease_signals
 from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
-from dedupe.fs.lock import locked
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.share import give_name
 from dedupe.fs.space import accounting, file_system_type, free_space
 from dedupe.fs.sync import Durability, sync_file_system
 from dedupe.ops.adopt_worker import AdoptWorker, Answer
+from dedupe.ops.adoption import Adoption, AdoptOptions, adoption_of
 from dedupe.ops.crew import Crew, Pulse, Tickets, interruptible
+from dedupe.ops.holding import checked_environment, held, root_of
 from dedupe.ops.scene import Scene
-from dedupe.ops.tally import Left, Tally, summed
+from dedupe.ops.tally import Tally, summed
 from dedupe.store.layout import (
     RESERVE_SIZE,
     VERSION,
     Store,
     folder_blocks,
     keep_reserve,
-    lock_timeout,
     open_store,
     spend_reserve,
 )
 from dedupe.store.objects import Rooms
-from dedupe.store.roots import ADOPTED, ADOPTING, Root, find_root, write_root
+from dedupe.store.roots import ADOPTED, ADOPTING, find_root, write_root
 from dedupe.store.wheels import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dedupe.env.environment import Environment
     from dedupe.env.installed import InstalledDistribution
     from dedupe.ops.progress import Progress
 
@@ -55,41 +54,6 @@ _WORTH_FORKING = 2000
 """Files from which a second process pays for itself."""
 _SPACE_A_FILE = 512
 _SPACE_AT_LEAST = 4 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdoptOptions:
-    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there."""
-
-    link_mode: LinkMode | None = None
-    compile_missing: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adoption:
-    """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
-
-    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file
-    system: what came free less what the store took.
-    """
-
-    path: str
-    python: str
-    link_mode: str
-    distributions: int
-    files: int
-    files_shared: int
-    files_already_shared: int
-    files_new: int
-    left: tuple[Left, ...]
-    bytes_shared: int
-    bytes_freed: int
-    seconds: float
-
-    @property
-    def surprises(self) -> tuple[Left, ...]:
-        """The files that a person should hear of."""
-        return tuple(left for left in self.left if not left.reason.expected)
 
 
 def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
@@ -119,81 +83,6 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
     finally:
         progress.done()
     return adoption_of(environment, scene.mode.value, count, tally, started)
-
-
-def adoption_of(
-    environment: Environment, link_mode: str, distributions: int, tally: Tally, started: float
-) -> Adoption:
-    """Sum up what a *tally* says; *started* is in seconds of the monotonic clock."""
-    return Adoption(
-        path=environment.path,
-        python=environment.python,
-        link_mode=link_mode,
-        distributions=distributions,
-        files=tally.files,
-        files_shared=tally.shared,
-        files_already_shared=tally.already,
-        files_new=tally.ingested,
-        left=tuple(sorted(tally.left, key=lambda left: left.path)),
-        bytes_shared=tally.bytes_shared,
-        bytes_freed=tally.balance,
-        seconds=time.monotonic() - started,
-    )
-
-
-def checked_environment(store_path: str, path: str) -> Environment:
-    """Load the environment at *path*, and refuse one that is not ours or entangled with the store."""
-    environment = load_environment(path)
-    if environment.owner != os.geteuid():
-        raise NotAnEnvironmentError(
-            f"{path} belongs to another user",
-            hint="run pipm as the user who owns it; root's links would take its files from them",
-        )
-    if f"{store_path}/".startswith(f"{environment.path}/"):
-        raise UsageError(
-            f"The store {store_path} lies inside the environment {path}",
-            hint="choose another place with --store or PIPM_STORE",
-        )
-    if f"{environment.path}/".startswith(f"{store_path}/"):
-        raise UsageError(f"{path} lies inside the store", hint="name an environment outside of it")
-    return environment
-
-
-@contextlib.contextmanager
-def held(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
-    """Hold the store's lock shared and the environment's alone; yields the environment's open folder."""
-
-    def waiting(what: str) -> None:
-        progress.note(f"waiting for another process that works on {what}")
-
-    lock = f"{environment.path}/pyvenv.cfg"
-    with (
-        store.writing(waiting),
-        locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
-    ):
-        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
-                raise NotAnEnvironmentError(
-                    f"{environment.path} was made anew meanwhile", hint="run the same command again"
-                )
-            yield root
-        finally:
-            os.close(root)
-
-
-def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
-    """The root of *environment*, seen now."""
-    return Root(
-        path=environment.path,
-        device=environment.device,
-        inode=environment.inode,
-        python=environment.python,
-        link_mode=mode,
-        state=state,
-        entries=entries,
-        seen=time.time(),
-    )
 
 
 def _refuse_overlay(environment: Environment, options: AdoptOptions) -> None:

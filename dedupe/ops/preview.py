@@ -15,8 +15,9 @@ from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode
 from dedupe.fs.space import accounting, file_system_type, has_reflinks
-from dedupe.ops.adopt import Adoption, AdoptOptions, adoption_of, checked_environment
+from dedupe.ops.adoption import Adoption, AdoptOptions, adoption_of
 from dedupe.ops.facts import Observer
+from dedupe.ops.holding import checked_environment
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
 from dedupe.store.bytecode import Pool

@@ -23,8 +23,8 @@ from dedupe.fs.share import LeaveAloneError, same_folder_time
 from dedupe.fs.space import accounting, file_system_type, free_space
 from dedupe.fs.sync import sync_file_system
 from dedupe.fs.walk import inode_counts, walk_entries
-from dedupe.ops.adopt import checked_environment, held
 from dedupe.ops.crew import Pulse, interruptible
+from dedupe.ops.holding import checked_environment, held
 from dedupe.ops.tally import Left
 from dedupe.plan.release import Release, SharedFile, needed_bytes, plan_release
 from dedupe.store.layout import open_store

@@ -9,7 +9,8 @@ from dedupe.env.discover import find_environments
 from dedupe.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
 from dedupe.fs.links import parse_link_mode
 from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adopt import AdoptOptions, adopt
+from dedupe.ops.adopt import adopt
+from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.preview import Preview
 from dedupe.ops.release import release
 from dedupe.ui.progress import progress_for

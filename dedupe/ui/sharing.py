@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dedupe.ui.words import count_text, counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.adopt import Adoption
+    from dedupe.ops.adoption import Adoption
     from dedupe.ops.release import Released
     from dedupe.ui.output import Output
 

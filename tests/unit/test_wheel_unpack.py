@@ -27,7 +27,8 @@ from dedupe.core.manifest import FileEntry
 from dedupe.errors import FileSystemError, WheelError
 from dedupe.fs.links import LinkMode
 from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adopt import AdoptOptions, adopt
+from dedupe.ops.adopt import adopt
+from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.progress import Progress
 from dedupe.store.layout import Store, open_store
 from dedupe.store.wheels import all_entries, entry_of_wheel, load_manifest
