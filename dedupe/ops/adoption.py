@@ -1,0 +1,67 @@
+"""What an adoption is asked to do, and what it did."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dedupe.env.environment import Environment
+    from dedupe.fs.links import LinkMode
+    from dedupe.ops.tally import Left, Tally
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdoptOptions:
+    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there."""
+
+    link_mode: LinkMode | None = None
+    compile_missing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adoption:
+    """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
+
+    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file
+    system: what came free less what the store took.
+    """
+
+    path: str
+    python: str
+    link_mode: str
+    distributions: int
+    files: int
+    files_shared: int
+    files_already_shared: int
+    files_new: int
+    left: tuple[Left, ...]
+    bytes_shared: int
+    bytes_freed: int
+    seconds: float
+
+    @property
+    def surprises(self) -> tuple[Left, ...]:
+        """The files that a person should hear of."""
+        return tuple(left for left in self.left if not left.reason.expected)
+
+
+def adoption_of(
+    environment: Environment, link_mode: str, distributions: int, tally: Tally, started: float
+) -> Adoption:
+    """Sum up what a *tally* says; *started* is in seconds of the monotonic clock."""
+    return Adoption(
+        path=environment.path,
+        python=environment.python,
+        link_mode=link_mode,
+        distributions=distributions,
+        files=tally.files,
+        files_shared=tally.shared,
+        files_already_shared=tally.already,
+        files_new=tally.ingested,
+        left=tuple(sorted(tally.left, key=lambda left: left.path)),
+        bytes_shared=tally.bytes_shared,
+        bytes_freed=tally.balance,
+        seconds=time.monotonic() - started,
+    )
