@@ -44,6 +44,12 @@ class StoreError(PipmError):
     kind = "store"
 
 
+class LockError(PipmError):
+    """A lock that cannot be read or does not fit; names the file, the place in it and the package."""
+
+    kind = "bad-lock"
+
+
 class WheelError(PipmError):
     """A wheel that is not let into the store; names the archive and the member."""
 

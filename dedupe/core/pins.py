@@ -12,7 +12,8 @@ class Archive:
     """A wheel or source archive that a lock names.
 
     Without ``url`` and ``path`` (absolute) an index has it. ``size`` is in bytes; ``hashes`` are
-    ``(algorithm, hexadecimal digest)``, none where the lock promises nothing.
+    ``(algorithm, hexadecimal digest)``, none where the lock promises nothing. ``subdirectory`` is where
+    the project lies in a source archive, when not at its top.
     """
 
     file_name: str
@@ -20,6 +21,7 @@ class Archive:
     path: str | None = None
     size: int | None = None
     hashes: tuple[tuple[str, str], ...] = ()
+    subdirectory: str | None = None
 
     @property
     def sha256(self) -> Digest | None:
@@ -53,8 +55,10 @@ class Pin:
 
     ``name`` and ``version`` are normalised (PEP 503, PEP 440); ``version`` is None where only building
     tells it. ``wheels`` fit the interpreter, the best first. ``origin`` is where it comes from when that
-    is no index; ``hashes`` are sha256 that any archive of it may have, in formats which name no files.
-    ``where`` is the place in the lock file, for messages.
+    is no index. ``hashes`` are ``(algorithm, hexadecimal digest)`` that any archive of it may have, in
+    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index`` is the index that has
+    it and ``options`` are further arguments for pip, where the lock says so. ``where`` is the place in the
+    lock file, for messages.
     """
 
     name: str
@@ -62,6 +66,22 @@ class Pin:
     wheels: tuple[Archive, ...] = ()
     sdist: Archive | None = None
     origin: Archive | Repository | Folder | None = None
-    hashes: tuple[Digest, ...] = ()
+    hashes: tuple[tuple[str, str], ...] = ()
     index: str | None = None
+    options: tuple[str, ...] = ()
     where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What a person asks for out of a lock.
+
+    ``extras`` are optional dependencies of the project, ``groups`` dependency groups (PEP 735) besides
+    those that are installed by default. ``project`` says whether the project itself is installed, where
+    the lock belongs to one that can be.
+    """
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    default_groups: bool = True
+    project: bool = True

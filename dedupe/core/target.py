@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """``markers`` are the environment of PEP 508; ``tags`` those of PEP 425 as text, the best first."""
+    """``markers`` are the variables of PEP 508; ``tags`` those of PEP 425 as text, the best first."""
 
     markers: Mapping[str, str]
     tags: tuple[str, ...]
