@@ -39,7 +39,8 @@ class Accounting:
     ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file, where hashes are
     names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
     file that shares blocks; ``extent``: what keeps the place and checksums of blocks of one's own;
-    ``inline``: the size up to which a file's bytes lie in the metadata, which are kept twice.
+    ``inline``: the size up to which a file's bytes lie in the metadata, which are kept twice; ``chunk``: how
+    many inodes of consecutive numbers come, and go, together.
     """
 
     made: int = 0
@@ -49,6 +50,12 @@ class Accounting:
     reference: int = 0
     extent: int = 0
     inline: int = 0
+    chunk: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether blocks are all there is; else what a tree of metadata gives back is an estimate."""
+        return not self.made
 
     def data(self, size: int, blocks: int) -> int:
         """Bytes that the content of a file takes, which has *size* bytes in *blocks* of 512 bytes."""

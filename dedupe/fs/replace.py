@@ -116,3 +116,17 @@ def remove_tree(parent: int, name: str) -> None:
     finally:
         os.close(directory)
     os.rmdir(name, dir_fd=parent)
+
+
+def remove_empty_folders(path: str, depth: int) -> int:
+    """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
+    with os.scandir(path) as entries:
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    removed = 0
+    for folder in below:
+        if depth > 1:
+            removed += remove_empty_folders(folder, depth - 1)
+        with contextlib.suppress(OSError):  # it holds something
+            os.rmdir(folder)
+            removed += 1
+    return removed

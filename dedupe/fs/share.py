@@ -202,6 +202,11 @@ def set_time(directory: int, name: str, mtime_ns: int) -> None:
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
 
 
+def touch(file: int) -> None:
+    """Set the modification time of the open *file* or folder to now."""
+    os.utime(file)
+
+
 @contextlib.contextmanager
 def same_folder_time(directory: int) -> Iterator[None]:
     """Keep the time of the open *directory*, whose names stay: import caches go by it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from dedupe.core.usage import Accounting
+from dedupe.fs.sync import sync_file_system
 
 _REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
 
@@ -21,6 +23,23 @@ def free_space(path: str) -> Free:
     """Ask the file system of *path* (statvfs(3))."""
     answer = os.statvfs(path)
     return Free(answer.f_bavail * answer.f_frsize, answer.f_favail if answer.f_files else None)
+
+
+_READINGS = 20
+_PAUSE = 0.05
+
+
+def settled_space(file: int) -> int:
+    """Free bytes of the file system of *file*, once they stand still: much goes in the background."""
+    previous = -1
+    for _ in range(_READINGS):
+        sync_file_system(file)
+        answer = os.fstatvfs(file)
+        if answer.f_bfree == previous:
+            break
+        previous = answer.f_bfree
+        time.sleep(_PAUSE)
+    return previous * os.fstatvfs(file).f_frsize
 
 
 def file_system_type(path: str) -> str:
@@ -40,11 +59,12 @@ def accounting(kind: str) -> Accounting:
     """How a file system of this type accounts; measured as statvfs(3) changed over 20 000 files each.
 
     ext4 has its inodes since mkfs. XFS makes them in chunks of 64 and gives back only empty chunks, so
-    none come back here. btrfs keeps inodes, names and small files in trees, both copies counted.
+    none come back of files here and there. btrfs keeps inodes, names and small files in trees, both copies
+    counted.
     """
     match kind:
         case "xfs":
-            return Accounting(made=512)
+            return Accounting(made=512, chunk=64)
         case "btrfs":
             return Accounting(made=700, gone=650, name=650, entry=500, reference=280, extent=330, inline=2048)
     return Accounting()

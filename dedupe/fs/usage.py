@@ -82,6 +82,20 @@ def measure(path: str) -> Measured:
     return Measured(usage, blocks)
 
 
+def block_sizes(path: str) -> dict[int, int]:
+    """Bytes of blocks by inode of all below *path*, its folders and itself included."""
+    sizes = {os.lstat(path).st_ino: os.lstat(path).st_blocks * 512}
+    waiting = [path]
+    while waiting:
+        with os.scandir(waiting.pop()) as scan:
+            for entry in scan:
+                status = entry.stat(follow_symlinks=False)
+                sizes[status.st_ino] = status.st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return sizes
+
+
 def _add_with_parents(folders: set[str], path: str, folder: str) -> None:
     while folder and f"{path}/{folder}" not in folders:
         folders.add(f"{path}/{folder}")

@@ -33,3 +33,34 @@ def inode_counts(path: str) -> dict[int, int]:
         number = entry.inode()
         counts[number] = counts.get(number, 0) + 1
     return counts
+
+
+def inodes_below(path: str) -> list[int]:
+    """List the inode of each name below *path* that is no folder; one readdir a folder, no stat."""
+    found: list[int] = []
+    waiting = [path]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as scan:
+                for entry in scan:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        found.append(entry.inode())
+        except OSError:
+            continue
+    return found
+
+
+def named_inodes(path: str, depth: int, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield ``(name relative to the start, inode)`` of the files that lie *depth* folders below *path*."""
+    try:
+        with os.scandir(path) as scan:
+            entries = [(entry.name, entry.inode()) for entry in scan]
+    except OSError:
+        return
+    for name, inode in entries:
+        if depth:
+            yield from named_inodes(f"{path}/{name}", depth - 1, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", inode

@@ -42,6 +42,7 @@ This folder is a store of pipm (venv-dedupe). Environments share the files in it
   v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
   v1/roots/     one file an environment that uses the store
   v1/tmp/       work in progress
+  v1/trash/     what `pipm gc` removes, for a while
   v1/reserve    given back when the disk is full
 
 Do not change files here: environments share them. `pipm df` says what is used,
@@ -69,6 +70,16 @@ class Store:
         """Hold the store's lock shared, as every writer does; a collector takes it exclusively."""
         lock = f"{self.path}/lock"
         with locked(lock, what="the store", shared=True, timeout=lock_timeout(), waiting=waiting):
+            yield
+
+    @contextlib.contextmanager
+    def alone(
+        self, waiting: Callable[[str], None] | None = None, timeout: float | None = None
+    ) -> Iterator[None]:
+        """Hold the store's lock alone, as a collector does; waits *timeout* seconds, else as writers do."""
+        lock = f"{self.path}/lock"
+        seconds = lock_timeout() if timeout is None else timeout
+        with locked(lock, what="the store", timeout=seconds, waiting=waiting):
             yield
 
     @contextlib.contextmanager

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.errors import StoreError
+from dedupe.fs.beneath import directory_beneath
+from dedupe.fs.share import touch
 from dedupe.fs.sync import Durability, write_durably
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dedupe.store.layout import Store
 
@@ -23,6 +25,7 @@ ADOPTED = "adopted"
 PARTLY = "partly"
 SYNCING = "syncing"
 SYNCED = "synced"
+_BORROWING = ("finder", "symlink")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +35,8 @@ class Root:
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released. ``syncing``
-    and ``synced`` are the same of an environment that follows the lock file at ``lock``.
+    and ``synced`` are the same of an environment that follows the lock file at ``lock``. ``missing`` is since
+    when (in seconds) a collector has not found it; 0 while it is there.
     """
 
     path: str
@@ -44,6 +48,12 @@ class Root:
     entries: tuple[str, ...]
     seen: float
     lock: str = ""
+    missing: float = 0.0
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it reads files below the store's path: it alone can lose something to a collector."""
+        return self.link_mode in _BORROWING
 
     @property
     def name(self) -> str:
@@ -57,7 +67,11 @@ def root_name(path: str) -> str:
 
 
 def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:
-    """Write *root*, durably unless a lesser *durability* will do."""
+    """Write *root*, durably unless a lesser *durability* will do.
+
+    Entries that it named before and no longer does were used until now: a collector goes by that.
+    """
+    _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
     document = {
         "version": FORMAT,
         "path": root.path,
@@ -69,15 +83,36 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
         "seen": root.seen,
         "entries": root.entries,
         "lock": root.lock,
+        "missing": root.missing,
     }
     write_durably(store.roots, root.name, json.dumps(document, indent=1).encode("ascii"), durability)
 
 
 def remove_root(store: Store, path: str) -> None:
     """Forget the environment at *path*, durably."""
+    _touch(store, _entries_before(store, root_name(path)))
+    drop_root(store, path)
+
+
+def drop_root(store: Store, path: str) -> None:
+    """Forget the environment at *path*, which used its entries no longer than its root says."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(root_name(path), dir_fd=store.roots)
         os.fsync(store.roots)
+
+
+def _entries_before(store: Store, name: str) -> tuple[str, ...]:
+    try:
+        return _read(store, name).entries
+    except (FileNotFoundError, StoreError):
+        return ()
+
+
+def _touch(store: Store, entries: Iterable[str]) -> None:
+    for entry in entries:
+        with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+            if folder is not None:
+                touch(folder)
 
 
 def find_root(store: Store, path: str) -> Root | None:
@@ -107,5 +142,5 @@ def _read(store: Store, name: str) -> Root:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"The root {store.path}/v1/roots/{name} is damaged: {error}",
-            hint="remove it and adopt its environment again",
+            hint="`pipm verify --rebuild` makes roots anew from what is there",
         ) from error

@@ -45,6 +45,7 @@ ALLOWED_CHANGES: dict[str, set[str]] = {
     "store.layout": {"mkdir", "makedirs", "rename"},
     "store.roots": {"unlink"},
     "store.wheels": {"makedirs", "rename"},
+    "store.trash": {"makedirs", "rename"},
     # A pipe between processes, no file.
     "ops.crew": {"write"},
 }

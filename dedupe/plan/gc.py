@@ -1,0 +1,185 @@
+"""Deciding what a collection removes from the store (design D11).
+
+Theory of operation. Environments keep entries, entries keep objects (one inode under several names),
+objects keep the bytecode of their content. A link count of one is never evidence of garbage: reflinks and
+the finder leave none. More links than the store has itself are evidence of use: removing such a name
+frees nothing, so it stays as long as there is an environment at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+DAY = 86400.0
+
+
+class Fate(Enum):
+    """What became of an environment that the store knows."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    """Its folder is gone, the one above is there."""
+    REPLACED = "replaced"
+    """Another environment has its path."""
+    UNREACHABLE = "unreachable"
+    """Nobody can tell: its disk is not mounted, perhaps."""
+
+
+class RootFact(NamedTuple):
+    """What is known of an environment; ``seen`` is when it was there at the latest, in seconds.
+
+    ``marker`` are device and inode of its ``pyvenv.cfg``. ``borrows``: it reads files below the store's own
+    path (finder, symlinks), and so it is the only kind that can lose any. ``noted``: an earlier collection
+    did not find it.
+    """
+
+    path: str
+    marker: tuple[int, int]
+    entries: tuple[str, ...]
+    fate: Fate
+    seen: float
+    borrows: bool
+    noted: bool = False
+
+
+class EntryFact(NamedTuple):
+    """An entry and when it was last used, in seconds; ``mapped``: a process has files of it in its memory."""
+
+    name: str
+    used: float
+    mapped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What to keep although nothing needs it: ``keep`` in seconds since it was last used.
+
+    With ``max_size`` (bytes) the store shall not be larger than that, as far as unneeded entries make it so.
+    ``forget`` are paths of environments that will not come back.
+    """
+
+    keep: float = 14 * DAY
+    max_size: int | None = None
+    forget: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What becomes of environments' roots and of entries.
+
+    ``missing`` are roots that stay though their environment is not there, ``returned`` such whose environment
+    is there again, ``needed`` the entries that staying
+    roots name (here or not). Of the ``kept`` entries the ``needless`` stay for their age alone, the least
+    recently used first, and the ``busy`` because a process has them in its memory. ``alive``: some root
+    stays; ``borrowed``: some root is of an environment that can lose what goes.
+    """
+
+    dropped: tuple[RootFact, ...]
+    missing: tuple[RootFact, ...]
+    returned: tuple[RootFact, ...]
+    needed: frozenset[str]
+    kept: tuple[str, ...]
+    needless: tuple[EntryFact, ...]
+    busy: tuple[str, ...]
+    condemned: tuple[str, ...]
+    alive: bool
+    borrowed: bool
+
+
+def judge(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Limits, now: float) -> Verdict:
+    """Decide which roots and entries stay."""
+    living = {root.marker for root in roots if root.fate is Fate.ALIVE}
+    dropped = [root for root in roots if _is_dropped(root, living, limits, now)]
+    paths = {root.path for root in dropped}
+    staying = [root for root in roots if root.path not in paths]
+    needed = {entry for root in staying for entry in root.entries}
+    seen: dict[str, float] = {}
+    for root in dropped:
+        if not _is_forgotten(root, limits):
+            for name in root.entries:
+                seen[name] = max(root.seen, seen.get(name, 0.0))
+    kept, needless, busy, condemned = [], [], [], []
+    for entry in entries:
+        used = max(entry.used, seen.get(entry.name, 0.0))
+        if entry.name not in needed:
+            if entry.mapped:
+                busy.append(entry.name)
+            elif limits.keep and used > now - limits.keep:
+                needless.append(EntryFact(entry.name, used))
+            else:
+                condemned.append(entry.name)
+                continue
+        kept.append(entry.name)
+    return Verdict(
+        dropped=tuple(dropped),
+        missing=tuple(root for root in staying if root.fate is not Fate.ALIVE),
+        returned=tuple(root for root in staying if root.fate is Fate.ALIVE and root.noted),
+        needed=frozenset(needed),
+        kept=tuple(kept),
+        needless=tuple(sorted(needless, key=lambda entry: (entry.used, entry.name))),
+        busy=tuple(busy),
+        condemned=tuple(condemned),
+        alive=bool(staying),
+        borrowed=any(root.borrows for root in roots),
+    )
+
+
+def _is_dropped(root: RootFact, living: set[tuple[int, int]], limits: Limits, now: float) -> bool:
+    if root.fate is Fate.ALIVE:
+        return False
+    if _is_forgotten(root, limits):
+        return True
+    if root.fate is Fate.UNREACHABLE:
+        return False
+    moved = root.marker in living  # it is known at its new place
+    return moved or not limits.keep or root.seen <= now - limits.keep
+
+
+def _is_forgotten(root: RootFact, limits: Limits) -> bool:
+    return any(root.path == path or root.path.startswith(f"{path}/") for path in limits.forget)
+
+
+def evict(
+    verdict: Verdict, inodes: Mapping[str, Iterable[int]], sizes: Mapping[int, int], most: int
+) -> tuple[str, ...]:
+    """Choose needless entries to remove until the store has at most *most* bytes, or none is left.
+
+    *inodes* are those of each kept entry, *sizes* the bytes on disk of everything that would stay.
+    """
+    users = Counter(inode for name in verdict.kept for inode in set(inodes[name]))
+    total = sum(sizes.values())
+    chosen = []
+    for entry in verdict.needless:
+        if total <= most:
+            break
+        chosen.append(entry.name)
+        for inode in set(inodes[entry.name]):
+            users[inode] -= 1
+            if not users[inode]:
+                total -= sizes.get(inode, 0)
+    return tuple(chosen)
+
+
+class StoredFile(NamedTuple):
+    """An object or bytecode that no kept entry has: link count and time of its stat, our own names of it."""
+
+    name: str
+    links: int
+    names: int
+    used: float
+
+
+def is_garbage(file: StoredFile, *, condemned: bool, alive: bool, limits: Limits, now: float) -> bool:
+    """Whether a stored file that no kept entry has is to go.
+
+    *condemned*: an entry that goes has it; *alive*: there are environments.
+    """
+    if alive and file.links > file.names:
+        return False
+    return condemned or not limits.keep or file.used <= now - limits.keep

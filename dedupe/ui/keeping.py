@@ -1,0 +1,84 @@
+"""What `gc` says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dedupe.core.quantities import parse_age, parse_size
+from dedupe.ops.gc import collect
+from dedupe.plan.gc import Fate, Limits
+from dedupe.ui.progress import progress_for
+from dedupe.ui.words import counted, path_text, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from dedupe.ops.gc import Collection
+    from dedupe.ui.output import Output
+
+
+def collect_garbage(
+    output: Output,
+    store: str,
+    *,
+    keep: str,
+    max_size: str | None,
+    forget: list[str],
+    timeout: float | None,
+    dry_run: bool,
+) -> int:
+    """`pipm gc`."""
+    limits = Limits(
+        keep=parse_age(keep),
+        max_size=None if max_size is None else parse_size(max_size),
+        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
+    )
+    found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
+    if output.json:
+        output.document("gc", _document(found))
+        return 0
+    _say(output, found, dry_run=dry_run)
+    return 0
+
+
+def _document(found: Collection) -> dict[str, object]:
+    return {
+        "entries_removed": len(found.entries_removed),
+        "objects_removed": found.objects_removed,
+        "bytes_freed": found.bytes_freed,
+        "roots_dropped": list(found.roots_dropped),
+        "entries": list(found.entries_removed),
+        "busy": list(found.busy),
+        "missing": [{"path": root.path, "state": root.fate.value} for root in found.missing],
+        "seconds": round(found.seconds, 3),
+    }
+
+
+def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
+    for path in found.roots_dropped:
+        output.result(f"{'Would forget' if dry_run else 'Forgot'} {path_text(path)}")
+    entries, objects = len(found.entries_removed), found.objects_removed
+    if not entries and not objects and not found.bytes_freed:
+        output.result("Nothing to remove")
+    else:
+        verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
+        output.result(
+            f"{verb} {counted(objects, 'object')} and {counted(entries, 'distribution')},"
+            f" {freed} {size_text(found.bytes_freed)} {seconds_text(found.seconds)}"
+        )
+    if output.verbose:
+        for entry in found.entries_removed:
+            output.result(f"  {entry}")
+    if found.later:
+        output.note(
+            "note", "what is removed now stays in the store's trash for a day: `--keep 0` frees it at once"
+        )
+    if found.busy:
+        output.note("note", f"{counted(len(found.busy), 'distribution')} stay, processes use them")
+        output.named(found.busy)
+    unreachable = [root for root in found.missing if root.fate is Fate.UNREACHABLE]
+    if unreachable:
+        output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
+        output.named(path_text(root.path) for root in unreachable)
+        output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
+    if dry_run:
+        output.note("warning", "nothing was removed due to --dry-run")
