@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,20 +20,34 @@ from dedupe.fs.beneath import open_beneath, open_directory_beneath
 if TYPE_CHECKING:
     from dedupe.env.environment import Environment
 
+_SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
+_ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"/./", b"\n./", b"\n/", b"../lib", b"../Lib", b"../site-packages")
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstalledDistribution:
     """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
 
-    ``refusal`` says why nothing of it may be shared; then ``rows`` may be empty.
+    ``record`` is its RECORD as it lies there, parsed where it is needed; ``refusal`` says why nothing of
+    it may be shared, then ``record`` may be empty.
     """
 
     name: str
     version: str
     site: str
     metadata: str
-    rows: tuple[RecordRow, ...]
+    record: bytes
     refusal: Reason | None = None
+
+    @cached_property
+    def rows(self) -> tuple[RecordRow, ...]:
+        """The rows of RECORD."""
+        return tuple(parse_record(self.record))
+
+    @property
+    def lines(self) -> int:
+        """About how many rows there are."""
+        return self.record.count(b"\n")
 
     @cached_property
     def located(self) -> list[tuple[RecordRow, Location]]:
@@ -41,8 +56,8 @@ class InstalledDistribution:
 
     @property
     def cost(self) -> int:
-        """An estimate of the work: RECORD's bytes, and 30 000 for each file."""
-        return sum((row.size or 4096) + 30_000 for row in self.rows)
+        """An estimate of the work: the bytes that RECORD counts, and 30 000 for each file."""
+        return sum(map(int, _SIZES.findall(self.record))) + 30_000 * self.lines
 
 
 def installed(environment: Environment, root: int) -> list[InstalledDistribution]:
@@ -63,6 +78,39 @@ def installed(environment: Environment, root: int) -> list[InstalledDistribution
 
 def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
     """Find the files that more than one distribution claims, as (site or "", path there)."""
+    suspects = _claiming_one_path(distributions)
+    return _contested(suspects) if suspects else frozenset()
+
+
+def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[InstalledDistribution]:
+    """Those that may claim a path of another's, by RECORD's raw lines: to parse them all takes long."""
+    if len({distribution.site for distribution in distributions}) > 1:
+        return distributions
+    owners: dict[bytes, InstalledDistribution] = {}
+    suspects = {}
+    for distribution in distributions:
+        if has_odd_paths(distribution.record):
+            suspects[distribution.metadata] = distribution
+        for line in distribution.record.splitlines():
+            other = owners.setdefault(line.partition(b",")[0], distribution)
+            if other is not distribution:
+                suspects[other.metadata] = other
+                suspects[distribution.metadata] = distribution
+    # An odd path may lie anywhere: then all are compared by what their paths mean.
+    odd = any(has_odd_paths(distribution.record) for distribution in suspects.values())
+    return distributions if odd else list(suspects.values())
+
+
+def has_odd_paths(record: bytes) -> bool:
+    """Whether a row may name a file otherwise than its only plain spelling."""
+    text = b"\n" + record
+    if any(mark in text for mark in _ODD_MARKS):
+        return True
+    # What leads out of site-packages to scripts and data does so by these steps and no others.
+    return b"/../" in text.replace(b"\n../../../", b"\n")
+
+
+def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
     claimed: set[tuple[str, str]] = set()
     twice: set[tuple[str, str]] = set()
     for distribution in distributions:
@@ -94,7 +142,7 @@ def _distribution(folder: int, site: str, metadata: str) -> InstalledDistributio
         version=version,
         site=site,
         metadata=metadata,
-        rows=tuple(parse_record(record)),
+        record=record,
         refusal=_refusal(folder, metadata),
     )
 
@@ -116,7 +164,7 @@ def _refusal(folder: int, metadata: str) -> Reason | None:
 def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
     name, version = _name_and_version(metadata)
     return InstalledDistribution(
-        name=name, version=version, site=site, metadata=metadata, rows=(), refusal=reason
+        name=name, version=version, site=site, metadata=metadata, record=b"", refusal=reason
     )
 
 

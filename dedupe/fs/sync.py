@@ -9,7 +9,10 @@ import secrets
 import sys
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @cache
@@ -28,6 +31,12 @@ def sync_file_system(file: int) -> None:
     if _libc().syncfs(file):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_file_systems(files: Iterable[int]) -> None:
+    """Sync the file system of each open file, each once."""
+    for file in {os.fstat(file).st_dev: file for file in files}.values():
+        sync_file_system(file)
 
 
 class Durability(Enum):

@@ -1,59 +1,51 @@
-"""`pipm adopt`: let an existing environment share its files with the store, in place."""
+"""`pipm adopt`: let existing environments share their files with the store, in place.
+
+Several environments are adopted in one run: they wait for the disk together, and no worker idles at the
+end of each.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dedupe.core.reasons import Reason
-from dedupe.env.installed import contested_paths, installed
-from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import (
     FileSystemError,
+    InterruptedRunError,
     LinkingImpossibleError,
+    PipmError,
     UsageError,
 )
 from dedupe.fs.faults import explained
 from dedupe.fs.lease import forbid_lease_signals
-from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
-from dedupe.fs.replace import Staging, staging
-from dedupe.fs.share import give_name
-from dedupe.fs.space import accounting, file_system_type, free_space
-from dedupe.fs.sync import Durability, sync_file_system
-from dedupe.ops.adopt_worker import AdoptWorker, Answer
+from dedupe.fs.links import LinkMode
+from dedupe.fs.space import accounting, file_system_type
+from dedupe.fs.sync import Durability
 from dedupe.ops.adoption import Adoption, AdoptOptions, adoption_of
-from dedupe.ops.crew import Crew, Pulse, Tickets, interruptible
-from dedupe.ops.holding import checked_environment, held, root_of
-from dedupe.ops.scene import Scene
-from dedupe.ops.tally import Tally, summed
-from dedupe.store.layout import (
-    RESERVE_SIZE,
-    VERSION,
-    Store,
-    folder_blocks,
-    keep_reserve,
-    open_store,
-    spend_reserve,
-)
-from dedupe.store.objects import Rooms
-from dedupe.store.roots import ADOPTED, ADOPTING, find_root, write_root
-from dedupe.store.wheels import publish
+from dedupe.ops.crew import Pulse, interruptible
+from dedupe.ops.holding import checked_environment, root_of
+from dedupe.ops.job import Job, lines
+from dedupe.ops.look import settle_unchanged
+from dedupe.ops.prepare import Preparation, candidate, is_tight
+from dedupe.ops.stages import AtWork, run_stages
+from dedupe.ops.tally import Tally, settle
+from dedupe.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, spend_reserve
+from dedupe.store.roots import ADOPTED, write_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Sequence
 
     from dedupe.env.environment import Environment
-    from dedupe.env.installed import InstalledDistribution
     from dedupe.ops.progress import Progress
+    from dedupe.store.layout import Store
 
-_WORTH_FORKING = 2000
-"""Files from which a second process pays for itself."""
-_SPACE_A_FILE = 512
-_SPACE_AT_LEAST = 4 << 20
+    Outcome = Adoption | PipmError
+
+_SEEN_EVERY = 3600.0
+"""Seconds after which an environment that needs nothing is noted as seen again."""
 
 
 def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
@@ -61,119 +53,174 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
 
     Raises PipmError; whenever it does, every file of the environment is as it was or shared, never less.
     """
-    started = time.monotonic()
+    outcome = adopt_together(store_path, [path], options, progress)[path]
+    if isinstance(outcome, PipmError):
+        raise outcome
+    return outcome
+
+
+def adopt_together(
+    store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
+) -> dict[str, Outcome]:
+    """Adopt several environments in one run; returns by path what was done, or why it was not.
+
+    Raises InterruptedRunError, and StoreError when there is no store to use.
+    """
+    outcomes: dict[str, Outcome] = {}
+    environments: dict[str, Environment] = {}
+    for path in paths:
+        try:
+            environments[path] = _checked(store_path, path, options)
+        except PipmError as error:
+            outcomes[path] = error
+    if environments:
+        try:
+            is_new = not os.path.isdir(f"{store_path}/{VERSION}")
+            store = open_store(store_path)
+            assert store is not None
+            outcomes |= _Run(store, environments, options, progress).outcomes(is_new=is_new)
+        except InterruptedRunError:
+            raise
+        except PipmError as error:
+            if len(environments) == 1:
+                outcomes |= dict.fromkeys(environments, error)
+            else:  # what stops one must not stop the others
+                for path in environments:
+                    outcomes |= adopt_together(store_path, [path], options, progress)
+    return outcomes
+
+
+def _checked(store_path: str, path: str, options: AdoptOptions) -> Environment:
     environment = checked_environment(store_path, path)
     if options.link_mode is LinkMode.COPY:
         raise UsageError("Copies share nothing", hint="choose reflink, hardlink or symlink")
-    _refuse_overlay(environment, options)
-    is_new = not os.path.isdir(f"{store_path}/{VERSION}")
-    store = open_store(store_path)
-    assert store is not None
-    forbid_lease_signals()
-    try:
-        with held(store, environment, progress) as root:
-            scene_of = _Preparation(store, environment, root, options, progress)
-            with scene_of.scene() as (scene, staging_folder, distributions):
-                tally, count = _run(scene, staging_folder, distributions, progress, is_new=is_new)
-            if scene.tight:
-                _explain_full_disk(store, tally)
-            keep_reserve(store)
-    except OSError as error:
-        raise explained(error, f"adopt {path}") from error
-    finally:
-        progress.done()
-    return adoption_of(environment, scene.mode.value, count, tally, started)
-
-
-def _refuse_overlay(environment: Environment, options: AdoptOptions) -> None:
     if options.link_mode is None and file_system_type(environment.path) == "overlay":
         raise LinkingImpossibleError(
             f"{environment.path} lies on an overlay file system, where sharing a file of a lower layer"
             " copies it up and takes more space",
             hint="in the layer that made the environment, ask for it: --link-mode hardlink",
         )
+    return environment
 
 
-@dataclass(frozen=True, slots=True)
-class _Preparation:
-    """From an environment under lock to the scene of its adoption."""
+class _Run:
+    """One run over *environments*, by the path that a person named."""
 
-    store: Store
-    environment: Environment
-    root: int
-    options: AdoptOptions
-    progress: Progress
+    def __init__(
+        self, store: Store, environments: dict[str, Environment], options: AdoptOptions, progress: Progress
+    ) -> None:
+        self._store = store
+        self._environments = environments
+        self._options = options
+        self._progress = progress
+        self._pulse = Pulse()
+        self._jobs: list[Job] = []
+        self._outcomes: dict[str, Outcome] = {}
 
-    @contextlib.contextmanager
-    def scene(self) -> Iterator[tuple[Scene, int, list[InstalledDistribution]]]:
-        """Yield the scene, the folder of temporary names, and the distributions."""
-        distributions = installed(self.environment, self.root)
-        tight = self._is_tight(sum(len(distribution.rows) for distribution in distributions))
-        if tight:
-            spend_reserve(self.store)
-        previous = find_root(self.store, self.environment.path)
-        with self._staging() as folder, self.store.run() as (run, run_path):
-            mode = self._mode(run, run_path, folder)
-            trusted = previous is not None and (
-                (previous.device, previous.inode, previous.state, previous.link_mode)
-                == (self.environment.device, self.environment.inode, ADOPTED, mode.value)
+    def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
+        """Adopt all of them; *is_new*: the store was made for it, and its reserve counts as taken."""
+        started = time.monotonic()
+        forbid_lease_signals()
+        try:
+            with ExitStack() as stack:
+                self._lock(stack)
+                with interruptible(self._pulse):
+                    settle_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
+                    self._note_seen()
+                    self._adopt(is_new=is_new)
+                keep_reserve(self._store)
+        except OSError as error:
+            raise explained(error, f"adopt {', '.join(self._environments)}") from error
+        finally:
+            self._progress.done()
+        self._report(time.monotonic() - started)
+        return self._outcomes
+
+    def _lock(self, stack: ExitStack) -> None:
+        # In one order, so that two runs over the same environments never wait for each other.
+        for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
+            try:
+                held = stack.enter_context(candidate(self._store, environment, self._progress))
+            except PipmError as error:
+                self._outcomes[path] = error
+                continue
+            tally = Tally(accounting(file_system_type(environment.path)))
+            count = len(held.distributions)
+            self._jobs.append(
+                Job(path=path, candidate=held, tally=tally, count=count, left=held.distributions)
             )
-            entries = previous.entries if previous is not None else ()
-            scene = Scene(
-                environment=self.environment,
-                store=self.store,
-                root=self.root,
+
+    def _note_seen(self) -> None:
+        """Say in the roots of environments that need nothing that they are in use."""
+        for job in self._jobs:
+            previous = job.candidate.previous
+            if not job.left and previous is not None and job.mode is not None:
+                known = set(previous.entries) == job.entries
+                if not known or time.time() - previous.seen > _SEEN_EVERY:
+                    entries = tuple(sorted(job.entries))
+                    root = root_of(job.candidate.environment, job.mode.value, ADOPTED, entries)
+                    write_root(self._store, root, Durability.WHOLE)
+
+    def _adopt(self, *, is_new: bool) -> None:
+        """Adopt what is left."""
+        jobs = [job for job in self._jobs if job.left or job.mode is None]
+        files = lines(jobs)
+        tight = is_tight(self._store, files)
+        if tight and len(jobs) > 1:
+            raise FileSystemError("There is no room for all of these environments at once")
+        if tight:
+            spend_reserve(self._store)
+        before = 0 if is_new else folder_blocks(self._store)
+        with ExitStack() as stack:
+            run, run_path = stack.enter_context(self._store.run())
+            preparation = Preparation(
+                store=self._store,
+                options=self._options,
+                pulse=self._pulse,
                 run=run,
                 run_path=run_path,
-                mode=mode,
-                user=os.geteuid(),
-                pulse=Pulse(),
-                interpreter=ask_interpreter(self.environment.interpreter),
-                contested=contested_paths(distributions),
-                entries={
-                    (name, version): entry for entry in entries for name, version in [entry.split("/")[:2]]
-                },
-                trusted=trusted,
-                hardlinks=mode is LinkMode.HARDLINK or can_hardlink(run, run_path, folder),
-                file_system=file_system_type(self.environment.path),
-                compile_missing=self.options.compile_missing,
                 tight=tight,
             )
-            # The root stands before the first file is touched, then whatever is dirty is written:
-            # a file that shared unwritten blocks could come back from a power cut as zeros.
-            write_root(self.store, root_of(self.environment, mode.value, ADOPTING, entries))
-            sync_file_system(self.root)
-            yield scene, folder, distributions
+            at_work = []
+            for job in jobs:
+                try:
+                    scene, folder = stack.enter_context(preparation.scene(job.candidate))
+                except PipmError as error:
+                    self._outcomes[job.path] = error
+                    self._jobs.remove(job)
+                else:
+                    job.mode = scene.mode
+                    at_work.append(AtWork(job, scene, folder))
+            if at_work:
+                run_stages(at_work, self._pulse, self._progress)
+        grown = folder_blocks(self._store) - before
+        self._count_folders([one.job for one in at_work], grown, RESERVE_SIZE if is_new else 0)
+        if tight:
+            for one in at_work:
+                _explain_full_disk(self._store, one.job.tally)
 
-    @contextlib.contextmanager
-    def _staging(self) -> Iterator[int]:
-        try:
-            context = staging(self.root)
-            folder = context.__enter__()
-        except OSError as error:
-            raise explained(error, f"write to {self.environment.path}") from error
-        with contextlib.ExitStack() as stack:
-            stack.push(context)
-            yield folder
+    @staticmethod
+    def _count_folders(jobs: list[Job], grown: int, reserve: int) -> None:
+        """Count what the store's own folders grew by, by how much each environment brought."""
+        brought = sum(job.tally.ingested for job in jobs)
+        rest = grown
+        for job in jobs:
+            share = grown * job.tally.ingested // brought if brought else 0
+            job.tally.taken += share
+            rest -= share
+        if jobs:
+            jobs[0].tally.taken += rest + reserve
 
-    def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
-        try:
-            return choose_link_mode(self.options.link_mode, run, run_path, folder)
-        except LinkingImpossibleError as error:
-            place = os.path.dirname(self.environment.path)
-            kinds = [file_system_type(path) or "?" for path in (self.store.path, place)]
-            raise LinkingImpossibleError(
-                f"Cannot share files between {self.store.path} ({kinds[0]}) and"
-                f" {self.environment.path} ({kinds[1]}): {error.message}",
-                hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
-                f" {self.environment.path}; or another mode: --link-mode hardlink, or symlink",
-            ) from error
-
-    def _is_tight(self, files: int) -> bool:
-        """Whether the store's file system may not have the room that so many new files would need."""
-        need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
-        free = free_space(self.store.path)
-        return free.size < need or (free.inodes is not None and free.inodes < files // 4)
+    def _report(self, seconds: float) -> None:
+        settle([job.tally for job in self._jobs])
+        work = sum(job.tally.seconds for job in self._jobs)
+        for job in self._jobs:
+            assert job.mode is not None
+            share = job.tally.seconds / work if work else 1 / len(self._jobs)
+            environment = job.candidate.environment
+            self._outcomes[job.path] = adoption_of(
+                environment, job.mode.value, job.count, job.tally, seconds * share
+            )
 
 
 def _explain_full_disk(store: Store, tally: Tally) -> None:
@@ -184,75 +231,3 @@ def _explain_full_disk(store: Store, tally: Tally) -> None:
             " environment yet: no space left",
             hint="free some space (or inodes) there, then run the same command again",
         )
-
-
-def _run(
-    scene: Scene,
-    folder: int,
-    distributions: list[InstalledDistribution],
-    progress: Progress,
-    *,
-    is_new: bool,
-) -> tuple[Tally, int]:
-    """Take all distributions through the stages; returns the balance and how many there are."""
-    total = sum(len(distribution.rows) for distribution in distributions)
-    # The largest first: a small one at the end keeps nobody waiting.
-    distributions = sorted(distributions, key=lambda distribution: -distribution.cost)
-    tickets = Tickets(len(distributions))
-    before = -RESERVE_SIZE if is_new else folder_blocks(scene.store)
-    areas = [Staging(folder, str(number)) for number in range(_processes(total))]
-    with interruptible(scene.pulse):
-        workers = [AdoptWorker(scene, area, distributions, tickets) for area in areas]
-        crew = Crew(workers, scene.pulse, lambda: progress.advance(*scene.pulse.done()))
-        try:
-            progress.phase("Sharing files", total)
-            answers = _stages(scene, crew.run)
-        finally:
-            crew.close()
-            tickets.close()
-            for area in areas:
-                area.close()
-    tally = summed((answer.tally for answer in answers), accounting(scene.file_system))
-    tally.taken += folder_blocks(scene.store) - before
-    return tally, len(distributions)
-
-
-def _stages(scene: Scene, run: Callable[[str], list[Answer]]) -> list[Answer]:
-    answers = run("adopt")
-    scene.pulse.check()
-    sync_file_system(scene.root)
-    if scene.hardlinks is False or scene.mode is LinkMode.SYMLINK:
-        sync_file_system(scene.run)
-    _publish(scene, answers)
-    entries = tuple(sorted({entry for answer in answers for entry in answer.entries}))
-    mode = scene.mode.value
-    if scene.mode is LinkMode.SYMLINK:  # the root and the entries are on disk before links lead there
-        write_root(scene.store, root_of(scene.environment, mode, ADOPTING, entries))
-        sync_file_system(scene.run)
-        answers = run("share")
-        scene.pulse.check()
-    if any(answer.unsettled for answer in answers):
-        sync_file_system(scene.run)
-        answers = run("settle")
-        scene.pulse.check()
-    if scene.mode is LinkMode.SYMLINK or any(answer.unsettled for answer in answers):
-        sync_file_system(scene.root)
-    write_root(scene.store, root_of(scene.environment, mode, ADOPTED, entries), Durability.WHOLE)
-    return answers
-
-
-def _publish(scene: Scene, answers: list[Answer]) -> None:
-    """Give entries and copied objects their names; all of it is on disk by now."""
-    rooms = Rooms(scene.store.objects)
-    for answer in answers:
-        for name, new in answer.pending.items():
-            rooms.make(name)
-            give_name(new, scene.store.objects, name)
-        for prepared in answer.prepared:
-            publish(scene.store, scene.run, prepared.tree, prepared.manifest)
-
-
-def _processes(files: int) -> int:
-    if files < _WORTH_FORKING or sys.platform != "linux":
-        return 1
-    return min(len(os.sched_getaffinity(0)), 8)

@@ -1,6 +1,7 @@
 """One worker of an adoption: draws distributions and takes them through their stages.
 
-Theory of operation. The environment's root is durable and its file system synced before the first stage.
+Theory of operation. The environments' roots are durable and their file systems synced before the first
+stage.
 
 - ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
   built in the run's folder. Bytecode of those sources follows at once, as their mtime changed.
@@ -15,6 +16,7 @@ Killed between any two files, the environment has each file old or new, and the 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from dedupe.fs.share import NewFile
     from dedupe.ops.scene import Scene
     from dedupe.plan.adopt import Action, FileFact
+    from dedupe.wheel.bytecode import BytecodeWorker
 
 Stage = Literal["adopt", "share", "settle"]
 
@@ -104,24 +107,59 @@ class _Work:
 
 
 class AdoptWorker:
-    """Adopts *distributions* of the scene's environment."""
+    """Adopts distributions of several environments; *turns* are (environment, number there) by ticket."""
+
+    def __init__(
+        self,
+        environments: Sequence[EnvironmentWorker],
+        turns: Sequence[tuple[int, int]],
+        tickets: Iterable[int],
+    ) -> None:
+        self._environments = environments
+        self._turns = turns
+        self._tickets = tickets
+
+    def run(self, stage: Stage) -> list[Answer]:
+        """Run one stage; InterruptedRunError between two files when the run is to stop."""
+        match stage:
+            case "adopt":
+                for ticket in self._tickets:
+                    environment, number = self._turns[ticket]
+                    self._environments[environment].adopt(number)
+            case "share":
+                for one in self._environments:
+                    one.share()
+            case "settle":
+                for one in self._environments:
+                    one.settle()
+            case _:
+                assert_never(stage)
+        return [one.answer() for one in self._environments]
+
+    def close(self) -> None:
+        """End the interpreters."""
+        for one in self._environments:
+            one.close()
+
+
+class EnvironmentWorker:
+    """What one worker does with *distributions* of the scene's environment."""
 
     def __init__(
         self,
         scene: Scene,
         staging: Staging,
         distributions: Sequence[InstalledDistribution],
-        tickets: Iterable[int],
+        bytecode: BytecodeWorker | None,
     ) -> None:
         self._scene = scene
         self._distributions = distributions
-        self._tickets = tickets
         self._prepared: list[Prepared] = []
         self._entries: list[str] = []
         self._work: list[_Work] = []
         self._tally = Tally(accounting(scene.file_system))
         self._files = FileSharer(scene, staging, self._tally)
-        self._bytecode = BytecodeSharer(scene, staging, self._tally)
+        self._bytecode = BytecodeSharer(scene, staging, self._tally, bytecode)
         self._observer = Observer(
             root=scene.root,
             store=scene.store,
@@ -130,19 +168,8 @@ class AdoptWorker:
             contested=scene.contested,
         )
 
-    def run(self, stage: Stage) -> Answer:
-        """Run one stage; InterruptedRunError between two files when the run is to stop."""
-        match stage:
-            case "adopt":
-                for ticket in self._tickets:
-                    self._adopt(self._distributions[ticket])
-            case "share":
-                for work in self._work:
-                    self._share(work)
-            case "settle":
-                self._bytecode.settle()
-            case _:
-                assert_never(stage)
+    def answer(self) -> Answer:
+        """Tell all that was done so far."""
         self._scene.pulse.tell()
         return Answer(
             self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unsettled
@@ -151,6 +178,21 @@ class AdoptWorker:
     def close(self) -> None:
         """End the interpreter."""
         self._bytecode.close()
+
+    def adopt(self, number: int) -> None:
+        """Take one distribution through the first stage."""
+        started = time.monotonic()
+        self._adopt(self._distributions[number])
+        self._tally.seconds += time.monotonic() - started
+
+    def share(self) -> None:
+        """Let symlinks take the place of files, now that what they lead to is published."""
+        for work in self._work:
+            self._share(work)
+
+    def settle(self) -> None:
+        """Link the bytecode that was made anew."""
+        self._bytecode.settle()
 
     def _adopt(self, distribution: InstalledDistribution) -> None:
         if distribution.refusal is not None:

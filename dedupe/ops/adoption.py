@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,9 +47,9 @@ class Adoption:
 
 
 def adoption_of(
-    environment: Environment, link_mode: str, distributions: int, tally: Tally, started: float
+    environment: Environment, link_mode: str, distributions: int, tally: Tally, seconds: float
 ) -> Adoption:
-    """Sum up what a *tally* says; *started* is in seconds of the monotonic clock."""
+    """Sum up what a *tally* says."""
     return Adoption(
         path=environment.path,
         python=environment.python,
@@ -63,5 +62,5 @@ def adoption_of(
         left=tuple(sorted(tally.left, key=lambda left: left.path)),
         bytes_shared=tally.bytes_shared,
         bytes_freed=tally.balance,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )

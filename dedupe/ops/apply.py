@@ -42,7 +42,6 @@ class FileSharer:
         self.objects = scene.store.objects
         self.rooms = Rooms(scene.store.objects)
         self.pending: dict[str, NewFile] = {}
-        self._count = 0
 
     def ingest(self, folder: int, action: Ingest) -> Digest:
         """Prove a file's content and let the store share it; returns its digest."""
@@ -201,8 +200,7 @@ class FileSharer:
         self._give_or_share(file, fact, actual)
 
     def _new_file(self) -> NewFile:
-        self._count += 1
-        return NewFile(self.scene.run, f"new-{os.getpid()}-{self._count}")
+        return self.scene.new_file()
 
     def _count_ingested(self, size: int) -> None:
         self.tally.ingested += 1

@@ -29,19 +29,22 @@ from dedupe.fs.faults import stops_everything
 from dedupe.fs.links import LinkMode
 from dedupe.fs.share import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
 from dedupe.store.bytecode import Pool
-from dedupe.wheel.bytecode import BytecodeWorker, Check, Compilation
+from dedupe.wheel.bytecode import Check, Compilation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from dedupe.core.digest import Digest
+    from dedupe.env.interpreter import Interpreter
     from dedupe.fs.replace import Staging
     from dedupe.ops.scene import Scene
     from dedupe.ops.tally import Tally
+    from dedupe.wheel.bytecode import BytecodeWorker
 
-_CACHE = "__pycache__"
+CACHE = "__pycache__"
 _LEVELS = ("", ".opt-1", ".opt-2")
+"""Optimisation levels as PEP 488 spells them."""
 _MODE = 0o444
 
 
@@ -72,19 +75,28 @@ class _Fresh(NamedTuple):
     new: NewFile
 
 
+def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
+    """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
+    if interpreter is not None and name.endswith(".pyc"):
+        for level, suffix in enumerate(_LEVELS):
+            ending = f".{interpreter.cache_tag}{suffix}.pyc"
+            if name.endswith(ending):
+                return name[: -len(ending)], level
+    return None
+
+
 class BytecodeSharer:
     """Shares bytecode of one environment, counting in *tally*."""
 
-    def __init__(self, scene: Scene, staging: Staging, tally: Tally) -> None:
+    def __init__(self, scene: Scene, staging: Staging, tally: Tally, worker: BytecodeWorker | None) -> None:
         self.scene = scene
         self.staging = staging
         self.tally = tally
         self._base = f"{scene.store.path}/v1/"
         self._fresh: list[_Fresh] = []
-        self._worker: BytecodeWorker | None = None
+        self._worker = worker
         self._pools: list[Pool] = []
         if scene.interpreter is not None:
-            self._worker = BytecodeWorker(scene.interpreter)
             self._pools = [
                 Pool(folder=scene.store.bytecode, interpreter=scene.interpreter.pool(suffix))
                 for suffix in _LEVELS
@@ -107,7 +119,7 @@ class BytecodeSharer:
         ]
         if self.scene.tight:
             for source, name, _ in candidates:
-                self.tally.leave(f"{source.directory}/{_CACHE}/{name}", Reason.NO_ROOM)
+                self.tally.leave(f"{source.directory}/{CACHE}/{name}", Reason.NO_ROOM)
         elif candidates:
             self._take_over(candidates)
 
@@ -122,7 +134,7 @@ class BytecodeSharer:
             if self.scene.compile_missing:
                 with directory_beneath(self.scene.root, fresh.source.directory) as folder:
                     if folder is not None:
-                        ensure_folder(folder, _CACHE)
+                        ensure_folder(folder, CACHE)
             with self._open(fresh.source.directory) as cache:
                 if cache is not None:
                     old = _status(cache, fresh.name)
@@ -144,13 +156,13 @@ class BytecodeSharer:
             present = set()
             with same_folder_time(cache):
                 for name in os.listdir(cache):
-                    found = self._match(name, modules)
-                    if found is None:
-                        if name.endswith(".pyc") and name.partition(".")[0] in modules:
+                    found = match_bytecode(name, self.scene.interpreter)
+                    if found is None or found[0] not in modules:
+                        if found is None and name.endswith(".pyc") and name.partition(".")[0] in modules:
                             self.tally.files += 1
-                            self.tally.leave(f"{directory}/{_CACHE}/{name}", Reason.OTHER_BYTECODE)
+                            self.tally.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
                         continue
-                    source, level = found
+                    source, level = modules[found[0]], found[1]
                     present.add((source.name, level))
                     self.tally.files += 1
                     self._touch_empty(source)
@@ -168,22 +180,12 @@ class BytecodeSharer:
             self._touch_empty(source)
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
-    def _match(self, name: str, modules: dict[str, Source]) -> tuple[Source, int] | None:
-        if self.scene.interpreter is None:
-            return None
-        for level, suffix in enumerate(_LEVELS):
-            ending = f".{self.scene.interpreter.cache_tag}{suffix}.pyc"
-            if name.endswith(ending):
-                source = modules.get(name[: -len(ending)])
-                return None if source is None else (source, level)
-        return None
-
     def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
         """Share one file out of the pool, or see that it must be left; False: the pool has none."""
         status = _status(cache, name)
         if status is None:
             return True
-        shown = f"{source.directory}/{_CACHE}/{name}"
+        shown = f"{source.directory}/{CACHE}/{name}"
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
@@ -218,7 +220,7 @@ class BytecodeSharer:
         assert self._worker is not None
         base = self.scene.environment.path
         checks = [
-            Check(f"{base}/{source.directory}/{_CACHE}/{name}", source.mtime, source.size)
+            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.mtime, source.size)
             for source, name, _ in candidates
         ]
         sound = self._worker.check(checks)
@@ -266,7 +268,7 @@ class BytecodeSharer:
                 return self.scene.compile_missing
             if is_timestamp_bytecode(cache, name):
                 return True
-        self.tally.leave(f"{source.directory}/{_CACHE}/{name}", Reason.OTHER_BYTECODE)
+        self.tally.leave(f"{source.directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
         return False
 
     def _compile(self, candidates: list[_Candidate]) -> None:
@@ -275,7 +277,7 @@ class BytecodeSharer:
         run = self.scene.run_path
         tasks, fresh = [], []
         for source, name, level in candidates:
-            new = NewFile(self.scene.run, f"pyc-{os.getpid()}-{self.staging.name()}")
+            new = self.scene.new_file()
             path = f"{source.directory}/{source.name}"
             tasks.append(
                 Compilation(
@@ -293,11 +295,11 @@ class BytecodeSharer:
                 finish(item.new.directory, item.new.name, _MODE, item.source.digest.mtime)
                 self._fresh.append(item)
             else:
-                shown = f"{item.source.directory}/{_CACHE}/{item.name}"
+                shown = f"{item.source.directory}/{CACHE}/{item.name}"
                 self.tally.leave(shown, Reason.STALE_BYTECODE)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
-        return directory_beneath(self.scene.root, f"{directory}/{_CACHE}")
+        return directory_beneath(self.scene.root, f"{directory}/{CACHE}")
 
     def _touch_empty(self, source: Source) -> None:
         """Give an empty source, which is never shared, the time that its shared bytecode expects."""
@@ -316,7 +318,7 @@ class BytecodeSharer:
         except OSError as error:
             if stops_everything(error):
                 raise
-            self.tally.leave(f"{_CACHE}/{name}", Reason.NO_LINK)
+            self.tally.leave(f"{CACHE}/{name}", Reason.NO_LINK)
             return
         if old is not None:
             self.tally.replaced(old)

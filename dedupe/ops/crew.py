@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _TICK = 0.1
 _TOLD_EVERY = 64
+_WORTH_FORKING = 2000
+"""Files from which a second process pays for itself."""
 _COUNTERS = struct.Struct("=QQ")
 
 
@@ -228,3 +230,24 @@ class Tickets:
     def close(self) -> None:
         """Give the pipe back."""
         os.close(self._reader)
+
+
+@contextlib.contextmanager
+def crew_at_work(
+    work: Callable[[int, Tickets], Worker], count: int, files: int, pulse: Pulse, tick: Callable[[], None]
+) -> Iterator[Crew]:
+    """Yield a crew for *files* files and *count* tickets; *work* makes the worker of a number."""
+    tickets = Tickets(count)
+    crew = Crew([work(number, tickets) for number in range(processes(files))], pulse, tick)
+    try:
+        yield crew
+    finally:
+        crew.close()
+        tickets.close()
+
+
+def processes(files: int) -> int:
+    """How many processes so many files are worth."""
+    if files < _WORTH_FORKING or sys.platform != "linux":
+        return 1
+    return min(len(os.sched_getaffinity(0)), 8)

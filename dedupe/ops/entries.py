@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +11,10 @@ from dedupe.core.digest import EMPTY
 from dedupe.core.manifest import FileEntry, Manifest, identity_of
 from dedupe.core.record import Place
 from dedupe.env.installed import read_metadata_file
+from dedupe.fs.sync import sync_file_system
 from dedupe.fs.tree import TreeBuilder
 from dedupe.store.objects import object_mode
-from dedupe.store.wheels import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest
+from dedupe.store.wheels import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,10 @@ class Contents(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A tree in the run's folder, ready to be published once it is synced."""
+    """A tree in the run's folder, ready to be published once it is synced.
+
+    No ``tree``: another environment of the run builds it, and has no more of it than ``manifest`` says.
+    """
 
     tree: str
     manifest: Manifest
@@ -82,9 +86,27 @@ def prepare_entry(
             return existing, None
     if not manifest.files:
         return None, None
-    tree = f"tree-{os.getpid()}-{identity.hex()[:16]}"
-    manifest = build_tree(scene.run, tree, scene.store, manifest, pending, tally)
+    # One name for all environments of the run: what several have is built once.
+    tree = f"tree-{manifest.name}-{identity.hex()[:16]}"
+    try:
+        manifest = build_tree(scene.run, tree, scene.store, manifest, pending, tally)
+    except FileExistsError:
+        tree = ""
     return existing or manifest.directory, Prepared(tree, manifest)
+
+
+def complete_entry(scene: Scene, manifest: Manifest, tally: Tally) -> None:
+    """Complete the published entry of *manifest*, where another environment of the run built less of it."""
+    entry = find_entry(scene.store, manifest.name, manifest.version, manifest.identity)
+    if entry is None or not is_partial(scene.store, entry):
+        return
+    known = load_manifest(scene.store, entry)
+    merged = known.merged(manifest)
+    if len(merged.files) > len(known.files) or len(merged.missing) < len(known.missing):
+        tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{secrets.token_hex(4)}"
+        merged = build_tree(scene.run, tree, scene.store, merged, {}, tally)
+        sync_file_system(scene.run)
+        publish(scene.store, scene.run, tree, merged)
 
 
 def build_tree(

@@ -18,7 +18,7 @@ from dedupe.fs.space import accounting, file_system_type, has_reflinks
 from dedupe.ops.adoption import Adoption, AdoptOptions, adoption_of
 from dedupe.ops.facts import Observer
 from dedupe.ops.holding import checked_environment
-from dedupe.ops.tally import Tally
+from dedupe.ops.tally import Tally, settle
 from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
 from dedupe.store.bytecode import Pool
 from dedupe.store.layout import RESERVE_SIZE, open_store
@@ -56,7 +56,7 @@ class Preview:
         except OSError as error:
             raise explained(error, f"look at {path}") from error
         link_mode = "auto" if self._mode is None else self._mode.value
-        return adoption_of(environment, link_mode, count, tally, started)
+        return adoption_of(environment, link_mode, count, tally, time.monotonic() - started)
 
     def _tally(self, environment: Environment, root: int) -> tuple[Tally, int]:
         distributions = installed(environment, root)
@@ -78,7 +78,7 @@ class Preview:
         self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
         for distribution in distributions:
             self._plan(distribution, observer, bytecode, tally)
-        tally.settle()
+        settle([tally])
         return tally, len(distributions)
 
     def _plan(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.fs.links import LinkMode
+from dedupe.fs.share import NewFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from dedupe.env.interpreter import Interpreter
     from dedupe.ops.crew import Pulse
     from dedupe.store.layout import Store
+
+_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,10 @@ class Scene:
     file_system: str
     compile_missing: bool
     tight: bool
+
+    def new_file(self) -> NewFile:
+        """A name in the run's folder that no worker and no environment of the run uses."""
+        return NewFile(self.run, f"new-{os.getpid()}-{next(_NUMBERS)}")
 
     @property
     def by_inode(self) -> bool:

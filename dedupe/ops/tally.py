@@ -9,7 +9,7 @@ from dedupe.core.usage import Accounting
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dedupe.core.reasons import Reason
 
@@ -28,7 +28,7 @@ class Tally:
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
     count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
     files that share blocks. ``linked`` counts replaced names of inodes that have
-    more: they come free with the last name only.
+    more: they come free with the last name only. ``seconds`` of work went into it.
     """
 
     accounting: Accounting = field(default_factory=Accounting)
@@ -44,6 +44,7 @@ class Tally:
     names: int = 0
     entries: int = 0
     references: int = 0
+    seconds: float = 0.0
     left: list[Left] = field(default_factory=list)
     linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
 
@@ -83,29 +84,38 @@ class Tally:
         self.made += 1
         self.names += 1
 
-    def settle(self) -> None:
-        """Turn the inodes of which every name was replaced into freed bytes."""
-        for names, replaced, data in self.linked.values():
-            if replaced >= names:
-                self.freed += data
-                self.gone += 1
-        self.linked = {}
+    def add(self, other: Tally) -> None:
+        """Count what *other* counted, too."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for key, (names, replaced, data) in other.linked.items():
+            known, before, _ = self.linked.get(key, (names, 0, data))
+            self.linked[key] = (max(known, names), before + replaced, data)
 
 
 def summed(tallies: Iterable[Tally], accounting: Accounting) -> Tally:
     """Add the tallies of several workers up."""
     total = Tally(accounting)
     for tally in tallies:
-        for name in _SUMMED:
-            setattr(total, name, getattr(total, name) + getattr(tally, name))
-        for key, (names, replaced, data) in tally.linked.items():
-            known, before, _ = total.linked.get(key, (names, 0, data))
-            total.linked[key] = (max(known, names), before + replaced, data)
-    total.settle()
+        total.add(tally)
     return total
+
+
+def settle(tallies: Sequence[Tally]) -> None:
+    """Count inodes as freed of which all names were replaced, with the last environment that had one."""
+    linked: dict[tuple[int, int], list[tuple[Tally, int, int, int]]] = {}
+    for tally in tallies:
+        for key, (names, replaced, data) in tally.linked.items():
+            linked.setdefault(key, []).append((tally, names, replaced, data))
+        tally.linked = {}
+    for several in linked.values():
+        if sum(replaced for _, _, replaced, _ in several) >= max(names for _, names, _, _ in several):
+            last, _, _, data = several[-1]
+            last.freed += data
+            last.gone += 1
 
 
 _SUMMED = (
     *("files", "shared", "already", "ingested", "bytes_shared", "freed", "taken"),
-    *("made", "gone", "names", "entries", "references", "left"),
+    *("made", "gone", "names", "entries", "references", "left", "seconds"),
 )

@@ -68,13 +68,18 @@ def is_partial(store: Store, entry: str) -> bool:
     return True
 
 
-def has_complete_entry(store: Store, entry: str) -> bool:
-    """Whether *entry* is there and lacks nothing."""
+def has_entry(store: Store, entry: str) -> bool:
+    """Whether *entry* is there, partial or complete."""
     try:
         os.stat(f"wheels/{entry}/{MANIFEST}", dir_fd=store.v1, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return not is_partial(store, entry)
+    return True
+
+
+def has_complete_entry(store: Store, entry: str) -> bool:
+    """Whether *entry* is there and lacks nothing."""
+    return has_entry(store, entry) and not is_partial(store, entry)
 
 
 def load_manifest(store: Store, entry: str) -> Manifest:

@@ -9,7 +9,7 @@ from dedupe.env.discover import find_environments
 from dedupe.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
 from dedupe.fs.links import parse_link_mode
 from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adopt import adopt
+from dedupe.ops.adopt import adopt_together
 from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.preview import Preview
 from dedupe.ops.release import release
@@ -25,9 +25,12 @@ from dedupe.ui.sharing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dedupe.ops.adoption import Adoption
     from dedupe.ui.output import Output
 
 DONE, FAILED, PARTLY = 0, 1, 3
+_TOGETHER = 12
+"""Environments that are adopted in one run; all of them are locked that long."""
 
 
 def adopt_environments(
@@ -53,17 +56,41 @@ def adopt_environments(
             adoption = preview.adoption(path)
             say_preview(output, adoption)
         else:
-            adoption = adopt(store, path, options, progress_for(output))
+            adoption = adoptions.of(path)
             say_adoption(output, adoption)
         documents.append(adoption_document(adoption))
         surprised = surprised or bool(adoption.surprises)
 
-    code = _each(output, _named(environments, below, store), one)
+    paths = _named(environments, below, store)
+    adoptions = _Adoptions(store, paths, options, output)
+    code = _each(output, paths, one)
     if output.json and (documents or code == DONE):
         output.document("adopt", {"environments": documents})
     if preview is not None:
         output.note("warning", "no files changed due to --dry-run")
     return PARTLY if code == DONE and surprised else code
+
+
+class _Adoptions:
+    """Adopts *paths*, so many at once, when the first of them is asked for."""
+
+    def __init__(self, store: str, paths: list[str], options: AdoptOptions, output: Output) -> None:
+        self._store = store
+        self._paths = paths
+        self._options = options
+        self._output = output
+        self._outcomes: dict[str, Adoption | PipmError] = {}
+
+    def of(self, path: str) -> Adoption:
+        """What became of one of them; raises what kept it from being adopted."""
+        if path not in self._outcomes:
+            start = self._paths.index(path)
+            together = self._paths[start : start + _TOGETHER]
+            self._outcomes = adopt_together(self._store, together, self._options, progress_for(self._output))
+        outcome = self._outcomes[path]
+        if isinstance(outcome, PipmError):
+            raise outcome
+        return outcome
 
 
 def release_environments(

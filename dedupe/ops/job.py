@@ -1,0 +1,60 @@
+"""One environment of a run that adopts several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dedupe.fs.links import LinkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dedupe.env.installed import InstalledDistribution
+    from dedupe.ops.prepare import Candidate
+    from dedupe.ops.tally import Tally
+
+
+@dataclass(kw_only=True, slots=True)
+class Job:
+    """An environment by the *path* that a person named, and what became of it so far.
+
+    ``left`` are the distributions that still have to be adopted, of ``count`` in all; ``mode`` is known
+    once something was tried, or believed of an earlier run.
+    """
+
+    path: str
+    candidate: Candidate
+    tally: Tally
+    count: int
+    left: list[InstalledDistribution]
+    mode: LinkMode | None = None
+    entries: set[str] = field(default_factory=set)
+
+    @property
+    def earlier_mode(self) -> LinkMode | None:
+        """The link mode of an earlier run, if there was one."""
+        previous = self.candidate.previous
+        known = previous is not None and previous.link_mode in {mode.value for mode in LinkMode}
+        return LinkMode(previous.link_mode) if previous is not None and known else None
+
+
+def lines(jobs: Iterable[Job]) -> int:
+    """About how many files are left to be adopted."""
+    return sum(distribution.lines for job in jobs for distribution in job.left)
+
+
+def turns(jobs: Sequence[Job]) -> list[tuple[int, int]]:
+    """In which order distributions are worked on, as (number of the job, number in ``left``).
+
+    The largest first: a small one at the end keeps nobody waiting. What several environments have comes
+    again only after everything came once: two workers at the same content would be in each other's way.
+    """
+    seen: dict[tuple[str, str], int] = {}
+    order = []
+    for number, job in enumerate(jobs):
+        for place, distribution in enumerate(job.left):
+            release = (distribution.name, distribution.version)
+            seen[release] = seen.get(release, 0) + 1
+            order.append((seen[release], -distribution.cost, number, place))
+    return [(number, place) for _, _, number, place in sorted(order)]
