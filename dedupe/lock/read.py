@@ -1,0 +1,83 @@
+"""Reading a lock of any format, and finding the one that belongs to a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from dedupe.core.pins import Pin, Selection
+from dedupe.errors import LockError
+from dedupe.lock.fit import once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dedupe.core.target import Target
+    from dedupe.lock.table import Table
+
+    Reader = Callable[[str, Target, Selection], list[tuple[Pin, Table]]]
+
+_PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
+_ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
+_ALL = Selection()
+
+
+def find_lock(folder: str) -> str | None:
+    """Find the lock nearest to *folder*, there or above it; None when there is none up to the root.
+
+    Of several in one folder the standard's wins, then those that pin every platform, requirements.txt
+    last. ``pylock.NAME.toml`` is for a purpose that only its user knows, and has to be named.
+    """
+    here = os.path.realpath(folder)
+    while True:
+        for name in _ORDER:
+            if os.path.isfile(f"{here}/{name}"):
+                return os.path.join(here, name)
+        above = os.path.dirname(here)
+        if above == here:
+            return None
+        here = above
+
+
+def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[Pin, ...]:
+    """Read what the lock at *path* asks for on *target*, sorted by name.
+
+    Raises LockError, naming the place in the file, where it is broken, of an unknown format or version, or
+    does not fit the target: wrong Python, no file for its platform, an extra or group that it doesn't
+    have, two versions of one distribution.
+    """
+    return once(_reader(path)(path, target, selection))
+
+
+def _reader(path: str) -> Reader:
+    """Choose the reader by the file's name; each is imported when it is needed (packaging.pylock: 15 ms)."""
+    name = os.path.basename(path)
+    if _PYLOCK.fullmatch(name):
+        from dedupe.lock.pylock import read_pylock  # noqa: PLC0415
+
+        return read_pylock
+    if name == "poetry.lock":
+        from dedupe.lock.poetry import read_poetry  # noqa: PLC0415
+
+        return read_poetry
+    if name == "uv.lock" or name.endswith(".py.lock"):
+        from dedupe.lock.uv import read_uv  # noqa: PLC0415
+
+        return read_uv
+    if re.fullmatch(r"pdm(\..+)?\.lock", name):
+        from dedupe.lock.pdm import read_pdm  # noqa: PLC0415
+
+        return read_pdm
+    if name == "Pipfile.lock":
+        from dedupe.lock.pipfile import read_pipfile  # noqa: PLC0415
+
+        return read_pipfile
+    if name.endswith((".txt", ".in")):
+        from dedupe.lock.requirements import read_requirements  # noqa: PLC0415
+
+        return read_requirements
+    raise LockError(
+        f"{path} is no lock file that pipm knows",
+        hint=f"it reads {', '.join(_ORDER)}, pylock.NAME.toml and *.txt",
+    )
