@@ -8,32 +8,47 @@ import typer
 
 from dedupe.cli.frame import Session, app, command, store_app
 
+Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust no earlier figure.")]
+
 
 @command(app, "list")
 def list_command(
     session: Session,
-    folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="Look below DIR as well.")] = None,
+    folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="All environments below DIR.")] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="path, exclusive, size or used.")
+        str, typer.Option("--sort", metavar="KEY", help="path, exclusive, size, used or frees.")
     ] = "path",
+    unused: Annotated[
+        str | None, typer.Option("--unused", metavar="AGE", help="Only those not used for AGE: 12h, 90d, 4w.")
+    ] = None,
+    exact: Exact = False,
 ) -> int:
     """List environments, and what deleting each would free (EXCLUSIVE).
 
     Without DIR those that the store knows. Examples:
 
       pipm list ~/code --sort exclusive
+
+      pipm list --unused 90d
+
+    With DIR it says of environments that are not adopted up to about how much adopting them would free,
+    one after the other, from what their RECORDs promise.
     """
     from dedupe.ui.usage import show_list
 
-    return show_list(session.output, session.store, folder, sort)
+    return show_list(session.output, session.store, folder, sort=sort, unused=unused, exact=exact)
 
 
 @command(app, "df")
-def df_command(session: Session) -> int:
-    """Say where the bytes are: environments, store, and what sharing saves."""
+def df_command(session: Session, exact: Exact = False) -> int:
+    """Say where the bytes are: environments, store, and what sharing saves.
+
+    With -v by distribution. What an installer or pipm changed is always measured anew, the rest as far as
+    that is quick; --exact measures everything.
+    """
     from dedupe.ui.usage import show_df
 
-    return show_df(session.output, session.store)
+    return show_df(session.output, session.store, exact=exact)
 
 
 @command(store_app, "path")

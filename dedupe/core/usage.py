@@ -40,7 +40,8 @@ class Accounting:
     names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
     file that shares blocks; ``extent``: what keeps the place and checksums of blocks of one's own;
     ``inline``: the size up to which a file's bytes lie in the metadata, which are kept twice; ``chunk``: how
-    many inodes of consecutive numbers come, and go, together.
+    many inodes of consecutive numbers come, and go, together; ``whole``: an inode of a tree that comes or goes
+    as a whole; ``letter``: each letter of a name past 16.
     """
 
     made: int = 0
@@ -51,11 +52,17 @@ class Accounting:
     extent: int = 0
     inline: int = 0
     chunk: int = 0
+    whole: int = 0
+    letter: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether blocks are all there is; else what a tree of metadata gives back is an estimate."""
         return not self.made
+
+    def entry_of(self, letters: int) -> int:
+        """Bytes of a name of so many *letters* in a tree."""
+        return self.entry + max(letters - 16, 0) * self.letter
 
     def data(self, size: int, blocks: int) -> int:
         """Bytes that the content of a file takes, which has *size* bytes in *blocks* of 512 bytes."""

@@ -64,9 +64,19 @@ def accounting(kind: str) -> Accounting:
     """
     match kind:
         case "xfs":
-            return Accounting(made=512, chunk=64)
+            return Accounting(made=512, chunk=64, whole=512)
         case "btrfs":
-            return Accounting(made=700, gone=650, name=650, entry=500, reference=280, extent=330, inline=2048)
+            return Accounting(
+                made=700,
+                gone=650,
+                name=650,
+                entry=500,
+                reference=280,
+                extent=330,
+                inline=2048,
+                whole=650,
+                letter=6,
+            )
     return Accounting()
 
 

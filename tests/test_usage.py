@@ -1,0 +1,219 @@
+"""df and list against the file system's own free space, before and after; within 1 % (D13)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.extents import clone, free_bytes
+from support.installers import copy_environment, pip_install, uv_environment
+from support.pipm import Pipm
+from support.synthetic import LONG_AGO, install, make_environment, package
+
+if TYPE_CHECKING:
+    from support.disks import Disk
+    from support.synthetic import Environment
+
+MIB = 2**20
+
+
+def near(said: int, seen: int, whole: int = 0) -> bool:
+    """Tell whether two figures agree within 1 % (of the *whole*, where they are a part of something)."""
+    return abs(said - seen) <= max(said, seen, whole) / 100
+
+
+def rows(pipm: Pipm, *arguments: str) -> dict[str, dict[str, Any]]:
+    return {row["path"]: row for row in pipm("list", "--json", *arguments).expect().json["environments"]}
+
+
+def modes(disk: Disk) -> tuple[str, ...]:
+    return ("reflink", "hardlink") if disk.reflinks else ("hardlink", "symlink")
+
+
+def everything(report: dict[str, Any]) -> int:
+    """Return what df says that store and environments take together."""
+    exclusive = sum(row["exclusive"] for row in report["environments"])
+    return int(report["store"]["on_disk"] + exclusive + report["outside"])
+
+
+@pytest.mark.parametrize("choice", [0, 1])
+def test_df_is_what_the_disk_has_less(filesystem: Disk, choice: int) -> None:
+    """Large and small files in three environments, adopted in each mode: nothing else is on the disk."""
+    free = free_bytes(filesystem.path)
+    environments = [make_environment(filesystem / name) for name in ("one", "two", "three")]
+    shared = {f"alpha/part{n}.bin": os.urandom(4 * MIB + 5) for n in range(4)} | package("alpha", modules=60)
+    for number, environment in enumerate(environments):
+        install(environment, "alpha==1.0", shared)
+        install(environment, f"own{number}==1.0", {f"own{number}/data.bin": os.urandom(3 * MIB)})
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(*(one.path for one in environments), mode=modes(filesystem)[choice])
+    for environment in environments:
+        with open(environment.file("notes.bin"), "wb") as file:  # nobody's but its own
+            file.write(os.urandom(2 * MIB))
+    taken = free - free_bytes(filesystem.path)
+    report = pipm("df", "--json").expect().json
+    assert near(everything(report), taken), (everything(report), taken)
+    alone = 3 * sum(map(len, shared.values()))
+    assert near(report["saved"], 2 * alone // 3, alone)
+    for environment in environments:
+        free = free_bytes(filesystem.path)
+        said = rows(pipm)[environment.path]["exclusive"]
+        shutil.rmtree(environment.path)
+        gained = free_bytes(filesystem.path) - free
+        assert near(said, gained), (said, gained)
+
+
+def test_tiny_files(filesystem: Disk) -> None:
+    """Files below 2 KiB: btrfs keeps them in its trees, ext4 and XFS in a block each."""
+    environments = [make_environment(filesystem / name) for name in ("one", "two")]
+    files = {f"alpha/{n % 40}/t{n}.bin": os.urandom(300 + n % 1700) for n in range(12_000)}
+    for environment in environments:
+        install(environment, "alpha==1.0", files)
+    pipm = Pipm(store=filesystem / "store")
+    free = free_bytes(filesystem.path)
+    said = rows(pipm, filesystem.path)[environments[1].path]["exclusive"]
+    shutil.rmtree(environments[1].path)
+    gained = free_bytes(filesystem.path) - free
+    assert near(said, gained), (said, gained)
+    pipm.adopt(environments[0].path)
+    free = free_bytes(filesystem.path)
+    report = pipm("df", "--json").expect().json
+    shutil.rmtree(environments[0].path)
+    shutil.rmtree(pipm.store)
+    gained = free_bytes(filesystem.path) - free
+    assert near(everything(report), gained), (everything(report), gained)
+
+
+def test_figures_follow_what_happens(filesystem: Disk) -> None:
+    """Install, edit in place, replace, bytecode, release: the next df has seen it."""
+    one, two = make_environment(filesystem / "one"), make_environment(filesystem / "two")
+    content = {f"alpha/part{n}.bin": os.urandom(5 * MIB) for n in range(2)}
+    for environment in (one, two):
+        install(environment, "alpha==1.0", content)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(one.path, two.path)
+    before = rows(pipm)[two.path]["exclusive"]
+    install(two, "beta==1.0", {"beta/data.bin": os.urandom(7 * MIB)})
+    installed = rows(pipm)[two.path]["exclusive"]
+    assert near(installed - before, 7 * MIB)
+    os.unlink(two.file("alpha/part1.bin"))  # an editor that replaces
+    with open(two.file("alpha/part1.bin"), "wb") as file:
+        file.write(os.urandom(5 * MIB))
+    free_bytes(filesystem.path)  # the extents have their place
+    edited = rows(pipm)[two.path]["exclusive"]
+    assert near(edited - installed, 5 * MIB)
+    if filesystem.reflinks:
+        with open(two.file("alpha/part0.bin"), "r+b") as file:  # one that writes in place: private here
+            file.write(os.urandom(2 * MIB))
+        free_bytes(filesystem.path)
+        assert near(rows(pipm)[two.path]["exclusive"] - edited, 2 * MIB)
+    pipm.release(two.path)
+    assert rows(pipm, filesystem.path)[two.path]["exclusive"] >= 17 * MIB
+    assert rows(pipm, filesystem.path)[two.path]["state"] == "own copy"
+
+
+def test_clones_and_links_of_others_are_not_exclusive(filesystem: Disk) -> None:
+    """What a cache or a copy elsewhere shares with an environment does not come free with it."""
+    environment = make_environment(filesystem / "env")
+    install(environment, "alpha==1.0", {"alpha/linked.bin": os.urandom(6 * MIB)})
+    install(environment, "beta==1.0", {"beta/cloned.bin": os.urandom(6 * MIB)})
+    install(environment, "gamma==1.0", {"gamma/own.bin": os.urandom(3 * MIB)})
+    os.link(environment.file("alpha/linked.bin"), filesystem / "linked.bin")
+    if filesystem.reflinks:
+        clone(environment.file("beta/cloned.bin"), filesystem / "cloned.bin")
+    else:
+        os.link(environment.file("beta/cloned.bin"), filesystem / "cloned.bin")
+    pipm = Pipm(store=filesystem / "store")
+    free = free_bytes(filesystem.path)
+    row = rows(pipm, filesystem.path)[environment.path]
+    assert row["shared"] == row["on_disk"] - row["exclusive"]
+    assert near(row["shared"], 12 * MIB)
+    shutil.rmtree(environment.path)
+    gained = free_bytes(filesystem.path) - free
+    assert near(row["exclusive"], gained), (row, gained)
+
+
+@pytest.mark.network
+def test_environments_that_share_with_uv(filesystem: Disk, uv_wheels: tuple[str, ...]) -> None:
+    """Made by uv with hard links (ext4) or clones out of its cache, on the same disk; then adopted."""
+    mode = "clone" if filesystem.reflinks else "hardlink"
+    cache = filesystem / "uv-cache"
+    paths = [filesystem / name for name in ("one", "two")]
+    for path in paths:
+        uv_environment(path, *uv_wheels, cache=cache, link_mode=mode)
+    pipm = Pipm(store=filesystem / "store")
+    free_bytes(filesystem.path)
+    for row in rows(pipm, filesystem.path).values():
+        assert row["state"] == "own copy"
+        assert row["exclusive"] < row["on_disk"] / 2
+        assert row["adopting_frees"] <= row["exclusive"]
+    pipm.adopt(*paths)
+    found = rows(pipm)
+    free = free_bytes(filesystem.path)
+    shutil.rmtree(paths[0])
+    gained = free_bytes(filesystem.path) - free
+    assert near(found[paths[0]]["exclusive"], gained, found[paths[0]]["on_disk"])
+    report = pipm("df", "--json").expect().json
+    assert [row["state"] for row in report["environments"]] == ["missing", "adopted"]
+
+
+@pytest.mark.network
+def test_the_estimate_is_what_adopting_frees(filesystem: Disk, pip_template: Environment) -> None:
+    """`list DIR` promises about what adopt then gives; it is told as an upper bound."""
+    names = ("one", "two", "three")
+    environments = [copy_environment(pip_template, filesystem / name) for name in names]
+    pipm = Pipm(store=filesystem / "store")
+    promised = sum(row["adopting_frees"] for row in rows(pipm, filesystem.path).values())
+    done = pipm.adopt(*(one.path for one in environments)).json["environments"]
+    freed = sum(row["bytes_freed"] for row in done)
+    assert freed <= promised * 1.01
+    assert freed >= promised * 0.75  # the store's own folders and names are not in it
+    told = pipm("list", filesystem.path)
+    assert "ADOPTING FREES" not in told.out  # nothing is left to adopt
+
+
+def test_unused_and_sort(pipm: Pipm, tmp_path: Any) -> None:
+    old, new = make_environment(str(tmp_path / "old")), make_environment(str(tmp_path / "new"))
+    for environment, size in ((old, 900_000), (new, 100_000)):
+        install(environment, "alpha==1.0", {"alpha/data.bin": os.urandom(size)})
+    os.utime(f"{old.path}/pyvenv.cfg", (LONG_AGO, LONG_AGO))
+    os.utime(f"{new.path}/pyvenv.cfg")
+    assert list(rows(pipm, str(tmp_path), "--unused", "90d")) == [old.path]
+    assert list(rows(pipm, str(tmp_path), "--sort", "exclusive")) == [old.path, new.path]
+    assert list(rows(pipm, str(tmp_path), "--sort", "used")) == [new.path, old.path]
+    pipm("list", str(tmp_path), "--unused", "soon", "--json").expect(2)
+    assert pipm("list", str(tmp_path), "--unused", "90d", "-q").out == f"{old.path}\n"
+
+
+def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Any) -> None:
+    environments = [make_environment(str(tmp_path / name)) for name in ("moved", "copied", "anew")]
+    for environment in environments:
+        install(environment, "alpha==1.0", package("alpha"))
+    pipm.adopt(*(one.path for one in environments))
+    moved, copied, anew = (one.path for one in environments)
+    os.rename(moved, f"{moved}-away")
+    shutil.copytree(copied, f"{copied}-too", symlinks=True)
+    shutil.copytree(anew, f"{anew}-new", symlinks=True)
+    shutil.rmtree(anew)
+    os.rename(f"{anew}-new", anew)
+    found = rows(pipm, str(tmp_path))
+    assert found[f"{moved}-away"]["state"] == "adopted"
+    assert found[f"{moved}-away"]["note"].startswith(f"moved from {moved}")
+    assert (found[f"{copied}-too"]["state"], found[copied]["state"]) == ("own copy", "adopted")
+    assert found[anew]["state"] == "own copy"
+    assert "made anew" in found[anew]["note"]
+    assert rows(pipm)[moved]["state"] == "missing"
+    told = pipm("list", str(tmp_path))
+    assert f"moved from {moved}" in told.err
+
+
+@pytest.fixture(scope="session")
+def uv_wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What uv installs: names and versions that it fetches itself."""
+    del tmp_path_factory
+    return ("click==8.1.8", "rich==14.1.0", "attrs==25.3.0")
+
+
+assert pip_install
