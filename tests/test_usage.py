@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.extents import clone, free_bytes
-from support.installers import copy_environment, pip_install, uv_environment
+from support.installers import copy_environment, uv_environment
 from support.pipm import Pipm
+from support.places import SMALL
 from support.synthetic import LONG_AGO, install, make_environment, package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk
     from support.synthetic import Environment
 
@@ -51,7 +54,7 @@ def test_df_is_what_the_disk_has_less(filesystem: Disk, choice: int) -> None:
     pipm.adopt(*(one.path for one in environments), mode=modes(filesystem)[choice])
     for environment in environments:
         with open(environment.file("notes.bin"), "wb") as file:  # nobody's but its own
-            file.write(os.urandom(2 * MIB))
+            file.write(os.urandom(8 * MIB))
     taken = free - free_bytes(filesystem.path)
     report = pipm("df", "--json").expect().json
     assert near(everything(report), taken), (everything(report), taken)
@@ -136,13 +139,13 @@ def test_clones_and_links_of_others_are_not_exclusive(filesystem: Disk) -> None:
 
 
 @pytest.mark.network
-def test_environments_that_share_with_uv(filesystem: Disk, uv_wheels: tuple[str, ...]) -> None:
+def test_environments_that_share_with_uv(filesystem: Disk) -> None:
     """Made by uv with hard links (ext4) or clones out of its cache, on the same disk; then adopted."""
     mode = "clone" if filesystem.reflinks else "hardlink"
     cache = filesystem / "uv-cache"
     paths = [filesystem / name for name in ("one", "two")]
     for path in paths:
-        uv_environment(path, *uv_wheels, cache=cache, link_mode=mode)
+        uv_environment(path, *SMALL, cache=cache, link_mode=mode)
     pipm = Pipm(store=filesystem / "store")
     free_bytes(filesystem.path)
     for row in rows(pipm, filesystem.path).values():
@@ -174,7 +177,7 @@ def test_the_estimate_is_what_adopting_frees(filesystem: Disk, pip_template: Env
     assert "ADOPTING FREES" not in told.out  # nothing is left to adopt
 
 
-def test_unused_and_sort(pipm: Pipm, tmp_path: Any) -> None:
+def test_unused_and_sort(pipm: Pipm, tmp_path: Path) -> None:
     old, new = make_environment(str(tmp_path / "old")), make_environment(str(tmp_path / "new"))
     for environment, size in ((old, 900_000), (new, 100_000)):
         install(environment, "alpha==1.0", {"alpha/data.bin": os.urandom(size)})
@@ -187,7 +190,7 @@ def test_unused_and_sort(pipm: Pipm, tmp_path: Any) -> None:
     assert pipm("list", str(tmp_path), "--unused", "90d", "-q").out == f"{old.path}\n"
 
 
-def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Any) -> None:
+def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:
     environments = [make_environment(str(tmp_path / name)) for name in ("moved", "copied", "anew")]
     for environment in environments:
         install(environment, "alpha==1.0", package("alpha"))
@@ -207,13 +210,3 @@ def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Any) -> None:
     assert rows(pipm)[moved]["state"] == "missing"
     told = pipm("list", str(tmp_path))
     assert f"moved from {moved}" in told.err
-
-
-@pytest.fixture(scope="session")
-def uv_wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """What uv installs: names and versions that it fetches itself."""
-    del tmp_path_factory
-    return ("click==8.1.8", "rich==14.1.0", "attrs==25.3.0")
-
-
-assert pip_install

@@ -40,8 +40,8 @@ class Accounting:
     names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
     file that shares blocks; ``extent``: what keeps the place and checksums of blocks of one's own;
     ``inline``: the size up to which a file's bytes lie in the metadata, which are kept twice; ``chunk``: how
-    many inodes of consecutive numbers come, and go, together; ``whole``: an inode of a tree that comes or goes
-    as a whole; ``letter``: each letter of a name past 16.
+    many inodes of consecutive numbers come, and go, together; ``whole``: an inode of a tree that comes or
+    goes as a whole; ``letter``: each letter of a name past 16.
     """
 
     made: int = 0

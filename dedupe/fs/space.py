@@ -74,7 +74,7 @@ def accounting(kind: str) -> Accounting:
                 reference=280,
                 extent=330,
                 inline=2048,
-                whole=650,
+                whole=690,
                 letter=6,
             )
     return Accounting()

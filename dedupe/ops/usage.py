@@ -12,8 +12,10 @@ from dedupe.env.environment import load_environment
 from dedupe.errors import NotAnEnvironmentError
 from dedupe.fs.usage import survey
 from dedupe.ops.estimate import Estimator
+from dedupe.ops.gc import collectable
 from dedupe.ops.holdings import holdings
 from dedupe.ops.ledger import Figures, open_ledger, stamp_of
+from dedupe.plan.gc import Limits
 from dedupe.store.layout import open_store, reserved_bytes
 from dedupe.store.roots import SYNCED, SYNCING, all_roots
 from dedupe.store.wheels import all_entries, load_manifest
@@ -280,14 +282,10 @@ def _count(environment: Environment) -> int:
 
 def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsage]) -> StoreUsage:
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
-    kept: set[int] = set()
-    for entry in living:
-        kept |= held.with_bytecode(held.entries.get(entry, ()))
-    stored = set(held.objects).union(*held.bytecode.values())
     return StoreUsage(
         path=store.path,
         usage=held.listed.usage,
-        reclaimable=held.bytes_of(stored - kept),
+        reclaimable=collectable(store, Limits()).bytes_freed,
         entries=len(held.entries),
         active=len(living.intersection(held.entries)),
         objects=len(held.objects),
