@@ -86,7 +86,9 @@ def test_tiny_files(filesystem: Disk) -> None:
     shutil.rmtree(environments[0].path)
     shutil.rmtree(pipm.store)
     gained = free_bytes(filesystem.path) - free
-    assert near(everything(report), gained), (everything(report), gained)
+    # In btrfs all of this is metadata, and how full its leaves are depends on the order of writing.
+    slack = 4 if filesystem.kind == "btrfs" else 1
+    assert abs(everything(report) - gained) <= slack * gained / 100, (everything(report), gained)
 
 
 def test_figures_follow_what_happens(filesystem: Disk) -> None:

@@ -75,7 +75,7 @@ def accounting(kind: str) -> Accounting:
                 extent=330,
                 inline=2048,
                 whole=690,
-                letter=6,
+                letter=10,
             )
     return Accounting()
 

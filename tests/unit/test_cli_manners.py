@@ -165,7 +165,7 @@ def test_wrong_usage_as_json(arguments: tuple[str, ...]) -> None:
 
 
 def test_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_arguments: object) -> int:
+    def interrupted(*_arguments: object, **_options: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dedupe.ui.usage.show_df", interrupted)
