@@ -1,4 +1,4 @@
-"""Commands that keep the store small and sound: gc."""
+"""Commands that keep the store small and sound: gc, verify."""
 
 from __future__ import annotations
 
@@ -47,4 +47,34 @@ def gc_command(
         forget=forget or [],
         timeout=timeout,
         dry_run=dry_run,
+    )
+
+
+@command(app, "verify")
+def verify_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="What these use; the whole store when none is named."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make lost indexes and roots anew from what is there.")
+    ] = False,
+) -> int:
+    """Check that shared files are what they should be, and name who shares what is not.
+
+    Examples:
+
+      pipm verify
+
+      pipm verify --full --repair
+
+    Exit code 1 when damage remains. What you edited in an environment of your own is no damage.
+    """
+    from dedupe.ui.verify import verify_store
+
+    return verify_store(
+        session.output, session.store, environments or [], full=full, repair=repair, anew=rebuild
     )

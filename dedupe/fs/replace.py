@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from dedupe.errors import FileSystemError
+from dedupe.fs.clone import clone_into
 from dedupe.fs.links import LinkMode, copy_into, place
 
 if TYPE_CHECKING:
@@ -61,6 +62,16 @@ class Staging:
         copy_into(source, self.directory, temporary, mode)
         if mtime_ns is not None:
             os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
+        return temporary
+
+    def twin(self, source: int, mode: int, mtime_ns: int) -> str:
+        """Reflink the open file *source* to a temporary name, or copy it where that does not work."""
+        temporary = self.name()
+        try:
+            clone_into(source, self.directory, temporary, mode)
+        except OSError:
+            copy_into(source, self.directory, temporary, mode)
+        os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
         return temporary
 
     def move(self, temporary: str, target: int, name: str) -> None:

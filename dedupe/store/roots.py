@@ -129,6 +129,18 @@ def all_roots(store: Store) -> Iterator[Root]:
     yield from sorted((_read(store, name) for name in names), key=lambda root: root.path)
 
 
+def damaged_roots(store: Store) -> list[str]:
+    """Name the files in ``roots/`` that cannot be read."""
+    found = []
+    for name in sorted(os.listdir(store.roots)):
+        if not name.startswith("."):
+            try:
+                _read(store, name)
+            except StoreError:
+                found.append(name)
+    return found
+
+
 def _read(store: Store, name: str) -> Root:
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.roots)
     with open(file, "rb") as stream:

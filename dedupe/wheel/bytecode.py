@@ -35,6 +35,16 @@ class Compilation(NamedTuple):
     level: int
 
 
+class Comparison(NamedTuple):
+    """Is the file *path* what *source*, with this mtime (s) and size (bytes), compiles to?"""
+
+    path: str
+    source: str
+    mtime: int
+    size: int
+    level: int
+
+
 @dataclass
 class BytecodeWorker:
     """A process of the interpreter that answers until it is closed; started at the first question."""
@@ -49,6 +59,10 @@ class BytecodeWorker:
     def compile(self, tasks: Sequence[Compilation]) -> list[bool]:
         """Compile each; False for a source that does not compile."""
         return self._ask([("compile", *task) for task in tasks])
+
+    def compare(self, tasks: Sequence[Comparison]) -> list[bool]:
+        """Answer each comparison; all False when the interpreter does not run."""
+        return self._ask([("compare", *task) for task in tasks])
 
     def close(self) -> None:
         """End the process."""

@@ -5,6 +5,7 @@ imported by what runs in an environment. Requests and answers are marshal data b
 bytes, on standard input and output:
 
     [("check", path of a .pyc, source mtime, source size), …]                          -> [bool, …]
+    [("compare", path of a .pyc, source, source mtime, source size, level), …]         -> [bool, …]
     [("compile", source, co_filename, target, source mtime, source size, level), …]    -> [bool, …]
 """
 
@@ -47,7 +48,20 @@ def compile_source(source, filename, target, mtime, size, level):
     return True
 
 
-TASKS = {"check": check, "compile": compile_source}
+def compare(path, source, mtime, size, level):
+    """Whether *path* is what *source* compiles to today (code objects compare all but the file's name)."""
+    with open(path, "rb") as stream:
+        data = stream.read()
+    with open(source, "rb") as stream:
+        text = stream.read()
+    if data[:16] != MAGIC + header(mtime & 0xFFFFFFFF, size & 0xFFFFFFFF) or len(text) != size:
+        return False
+    return marshal.loads(memoryview(data)[16:]) == compile(
+        text, "", "exec", dont_inherit=True, optimize=level
+    )
+
+
+TASKS = {"check": check, "compile": compile_source, "compare": compare}
 
 
 def answer(request):

@@ -1,0 +1,292 @@
+"""Damage is found, its sharers are named, and it is put right where any clean copy is left (D12)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pipm import FAILED, Pipm
+from support.snapshot import file_digest, snapshot, sources
+from support.store import damage, entry_names, object_names, object_path, unshared
+from support.synthetic import (
+    Environment,
+    import_all,
+    install,
+    make_environment,
+    make_wheel,
+    package,
+)
+
+if TYPE_CHECKING:
+    from support.disks import Disk
+
+TARGET = "alpha/data/table.bin"
+NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_CACHE_DIR": "/nonexistent"}
+
+
+def environments(disk: Disk, *names: str) -> list[Environment]:
+    """Environments with the same distribution and bytecode."""
+    made = []
+    for name in names:
+        environment = make_environment(disk / name)
+        install(environment, "alpha==1.0", package("alpha"))
+        environment.compile()
+        made.append(environment)
+    return made
+
+
+def adopted(disk: Disk, *names: str) -> tuple[Pipm, list[Environment]]:
+    """The same, adopted; the index is nowhere."""
+    made = environments(disk, *names)
+    pipm = Pipm(store=disk / "store", environ=NO_INDEX)
+    pipm.adopt(*(environment.path for environment in made))
+    return pipm, made
+
+
+def spoil(path: str, *, keep_time: bool) -> None:
+    """Flip a bit in place, as root, a broken program or a broken disk would."""
+    status = os.stat(path)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.seek(300)
+        byte = file.read(1)
+        file.seek(300)
+        file.write(bytes([byte[0] ^ 1]))
+    os.chmod(path, status.st_mode & 0o777)
+    if keep_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_sound_store_is_sound(either_mode: Disk) -> None:
+    pipm, (first, second) = adopted(either_mode, "a", "b")
+    for options in ((), ("--full",), (first.path,), ("--full", second.path)):
+        found = pipm("verify", *options, "--json").expect().json
+        assert found["checked"] > 20
+        assert (found["damaged"], found["repaired"], found["modified"]) == ([], 0, [])
+    assert "are sound" in pipm("verify").expect().out
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_a_flipped_bit_is_found_and_mended(filesystem: Disk, *, keep_time: bool) -> None:
+    third = environments(filesystem, "clean")[0]  # never adopted: a copy of nobody's
+    pipm, (first, second) = adopted(filesystem, "a", "b")
+    before = snapshot(first.path), snapshot(second.path)
+    stored = object_path(pipm.store, file_digest(first.file(TARGET)))
+    shared = os.path.samefile(stored, first.file(TARGET))
+    spoil(stored, keep_time=keep_time)
+    quick = pipm("verify", "--json").expect(0 if keep_time else FAILED).json
+    assert len(quick["damaged"]) == (0 if keep_time else 1)
+    (row,) = pipm("verify", "--full", "--json").expect(FAILED).json["damaged"]
+    assert row["path"].endswith(TARGET)
+    assert row["entry"] in entry_names(pipm.store)
+    assert row["environments"] == ([first.path, second.path] if shared else [])
+    told = pipm("verify", "--full").expect(FAILED)
+    assert TARGET in told.out
+    assert "pipm verify --repair" in told.err
+    assert "pipm release --dist" in told.err
+    names = [first.path, second.path, third.path]
+    mended = pipm("verify", "--full", "--repair", *names, "--json").expect().json
+    assert mended["repaired"] == 1
+    assert (snapshot(first.path), snapshot(second.path)) == before
+    assert damage(pipm.store) == []
+    assert unshared(first.site, pipm.store) == unshared(second.site, pipm.store) == []
+    saved = mended["damaged"][0]["saved"]
+    # What might be an edit is kept; a bit that flipped without moving the time is none.
+    assert (saved is None) is keep_time
+    assert saved is None or os.path.getsize(saved) == os.path.getsize(first.file(TARGET))
+    pipm("verify", "--full").expect()
+
+
+def test_two_of_three_copies_are_damaged(either_mode: Disk) -> None:
+    """On a reflink disk one environment has the store's wrong bytes, the other the right ones."""
+    clean = environments(either_mode, "clean")[0]
+    pipm, (first, second) = adopted(either_mode, "a", "b")
+    before = snapshot(first.path), snapshot(second.path)
+    spoil(object_path(pipm.store, file_digest(first.file(TARGET))), keep_time=True)
+    if either_mode.reflinks:
+        spoil(first.file(TARGET), keep_time=True)
+        paths = [first.path, second.path]
+    else:
+        paths = [first.path, second.path, clean.path]
+    (row,) = pipm("verify", "--full", "--json", *paths).expect(FAILED).json["damaged"]
+    assert row["environments"] == ([first.path] if either_mode.reflinks else [first.path, second.path])
+    pipm("verify", "--full", "--repair", *paths).expect()
+    assert (snapshot(first.path), snapshot(second.path)) == before
+    assert damage(pipm.store) == []
+    pipm("verify", "--full").expect()
+
+
+def test_nothing_to_repair_from(either_mode: Disk) -> None:
+    pipm, (first,) = adopted(either_mode, "a")
+    spoil(object_path(pipm.store, file_digest(first.file(TARGET))), keep_time=True)
+    if either_mode.reflinks:
+        spoil(first.file(TARGET), keep_time=True)
+    before = snapshot(first.path)
+    left = pipm("verify", "--full", "--repair", "--json").expect(FAILED).json
+    assert (left["repaired"], [row["repaired"] for row in left["damaged"]]) == (0, [False])
+    assert snapshot(first.path) == before
+    assert "no clean copy" in pipm("verify", "--full", "--repair").expect(FAILED).err
+
+
+def test_repair_from_the_index(either_mode: Disk) -> None:
+    pipm, (first,) = adopted(either_mode, "a")
+    before = snapshot(first.path)
+    spoil(object_path(pipm.store, file_digest(first.file(TARGET))), keep_time=True)
+    if either_mode.reflinks:
+        spoil(first.file(TARGET), keep_time=True)
+    make_wheel(either_mode / "index", "alpha==1.0", package("alpha"))
+    pipm = Pipm(store=pipm.store, environ={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": either_mode / "index"})
+    mended = pipm("verify", "--full", "--repair", "--json").expect().json
+    assert mended["repaired"] == 1
+    assert snapshot(first.path) == before
+    assert damage(pipm.store) == []
+
+
+def test_repair_from_pips_cache(either_mode: Disk) -> None:
+    pipm, (first,) = adopted(either_mode, "a")
+    before = snapshot(first.path)
+    spoil(object_path(pipm.store, file_digest(first.file(TARGET))), keep_time=True)
+    if either_mode.reflinks:
+        spoil(first.file(TARGET), keep_time=True)
+    wheel = make_wheel(either_mode / "wheels", "alpha==1.0", package("alpha"))
+    cached = either_mode / "cache/http-v2/a/b/abcdef.body"
+    os.makedirs(os.path.dirname(cached))
+    shutil.copy(wheel, cached)
+    pipm = Pipm(store=pipm.store, environ={"PIP_NO_INDEX": "1", "PIP_CACHE_DIR": either_mode / "cache"})
+    assert pipm("verify", "--full", "--repair", "--json").expect().json["repaired"] == 1
+    assert snapshot(first.path) == before
+
+
+def test_one_environments_edit_stays_with_it(either_mode: Disk) -> None:
+    """A hard-linked file is edited by root in the only environment that shares it."""
+    clean = environments(either_mode, "clean")[0]
+    (first,) = environments(either_mode, "a")
+    pipm = Pipm(store=either_mode / "store", environ=NO_INDEX)
+    pipm.adopt(first.path, mode="hardlink")
+    spoil(first.file(TARGET), keep_time=False)
+    edited = snapshot(first.path)
+    (row,) = pipm("verify", "--json").expect(FAILED).json["damaged"]
+    assert row["environments"] == [first.path]
+    (row,) = pipm("verify", "--repair", "--json", first.path, clean.path).expect().json["damaged"]
+    assert row["kept_in"] == first.path
+    assert sources(snapshot(first.path)) == sources(edited)
+    assert os.stat(first.file(TARGET)).st_nlink == 1
+    assert os.stat(first.file(TARGET)).st_mode & 0o200
+    assert damage(pipm.store) == []
+    found = pipm("verify", "--json").expect().json
+    assert found["modified"] == [first.file(TARGET)]
+    told = pipm("adopt", first.path).expect(3)
+    assert TARGET in told.err
+
+
+def test_a_private_edit_is_no_damage(either_mode: Disk) -> None:
+    pipm, (first, _) = adopted(either_mode, "a", "b")
+    target = first.file("alpha/module_1.py")
+    os.unlink(target)
+    with open(target, "wb") as file:
+        file.write(b"PATCHED = True\n")
+    found = pipm("verify", "--full", "--json").expect().json
+    assert (found["damaged"], found["modified"]) == ([], [target])
+
+
+def test_permissions_and_times_come_back(either_mode: Disk) -> None:
+    pipm, (first,) = adopted(either_mode, "a")
+    one, other = (
+        object_path(pipm.store, file_digest(first.file(f"alpha/{name}")))
+        for name in ("data/table.bin", "__init__.py")
+    )
+    os.chmod(one, 0o666)
+    os.utime(other, (1, 1))
+    rows = pipm("verify", "--json").expect(FAILED).json["damaged"]
+    assert sorted(row["flaw"].split()[-1] for row in rows) == ["it", "permissions"]
+    assert pipm("verify", "--repair", "--json").expect().json["repaired"] == 2
+    assert damage(pipm.store) == []
+    pipm("verify", "--full").expect()
+
+
+def test_false_bytecode_is_found_and_compiled_anew(either_mode: Disk) -> None:
+    pipm, (first, second) = adopted(either_mode, "a", "b")
+    path = first.bytecode("alpha/module_1.py")
+    with open(path, "rb") as file:
+        good = file.read()
+    other = second.bytecode("alpha/module_2.py")
+    with open(other, "rb") as file:
+        false = good[:16] + file.read()[16:]  # sound bytecode, of another source
+    status = os.stat(path)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.truncate()
+        file.write(false)
+    os.chmod(path, 0o444)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    pipm("verify").expect()
+    (row,) = pipm("verify", "--full", "--json").expect(FAILED).json["damaged"]
+    assert row["path"].startswith("bytecode/")
+    pipm("verify", "--full", "--repair").expect()
+    pipm("verify", "--full").expect()
+    import_all(first)
+    for environment in (first, second):
+        with open(environment.bytecode("alpha/module_1.py"), "rb") as file:
+            assert file.read() != false
+
+
+def test_everything_lost_is_rebuilt(filesystem: Disk) -> None:
+    made = environments(filesystem, "a", "b")
+    install(made[1], "beta==2.0", package("beta"))
+    wheel = make_wheel(filesystem / "wheels", "alpha==1.0", package("alpha"))
+    pipm = Pipm(store=filesystem / "store", environ=NO_INDEX)
+    pipm("store", "add", wheel).expect()
+    pipm.adopt(*(environment.path for environment in made))
+    before = [snapshot(environment.path) for environment in made]
+    v1 = os.path.join(pipm.store, "v1")
+    names, entries = object_names(pipm.store), entry_names(pipm.store)
+    roots = set(os.listdir(os.path.join(v1, "roots")))
+    shutil.rmtree(os.path.join(v1, "objects"))
+    os.mkdir(os.path.join(v1, "objects"), 0o700)
+    for folder in ("roots", "by-wheel"):
+        for name in os.listdir(os.path.join(v1, folder)):
+            os.unlink(os.path.join(v1, folder, name))
+    (beta,) = (name for name in entries if name.startswith("beta/"))
+    with open(os.path.join(v1, "wheels", beta, "manifest.json"), "wb") as file:
+        file.write(b"torn")
+    assert pipm("verify", "--json").expect(FAILED).json["unreadable"] == [beta]
+    rebuilt = pipm("verify", "--rebuild", "--json", *(environment.path for environment in made)).expect()
+    assert rebuilt.json["rebuilt"] == {
+        "manifests": 1,
+        "objects": len(names),
+        "wheels": 1,
+        "roots": [environment.path for environment in made],
+    }
+    assert (object_names(pipm.store), entry_names(pipm.store)) == (names, entries)
+    assert set(os.listdir(os.path.join(v1, "roots"))) == roots
+    done = pipm("gc", "--keep", "0", "--json").expect().json
+    assert (done["entries_removed"], done["objects_removed"]) == (0, 0)
+    pipm("verify", "--full").expect()
+    pipm.adopt(*(environment.path for environment in made))
+    for environment, taken in zip(made, before, strict=True):
+        assert sources(snapshot(environment.path)) == sources(taken)
+        assert unshared(environment.site, pipm.store) == []
+
+
+def test_a_root_that_is_damaged_stops_gc_and_is_rebuilt(either_mode: Disk) -> None:
+    pipm, (first,) = adopted(either_mode, "a")
+    folder = os.path.join(pipm.store, "v1", "roots")
+    (name,) = os.listdir(folder)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(b"{")
+    assert "--rebuild" in pipm("gc", "--keep", "0").expect(FAILED).err
+    pipm("verify", "--rebuild").expect()  # the entry says which environment it came from
+    assert os.listdir(folder) == [name]
+    assert pipm("gc", "--keep", "0", "--json").expect().json["entries_removed"] == 0
+    import_all(first)
+
+
+def test_symlinked_environments_are_named(either_mode: Disk) -> None:
+    (first,) = environments(either_mode, "a")
+    pipm = Pipm(store=either_mode / "store", environ=NO_INDEX)
+    pipm.adopt(first.path, mode="symlink")
+    spoil(os.path.realpath(first.file(TARGET)), keep_time=False)
+    (row,) = pipm("verify", "--json").expect(FAILED).json["damaged"]
+    assert row["environments"] == [first.path]
