@@ -8,8 +8,12 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, or hand over to pip at once."""
     try:
+        if sys.argv[1:2] in (["pip"], ["install"]):
+            from dedupe.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
+
+            sys.exit(hand_over(sys.argv[1:]))
         from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
 
         run()

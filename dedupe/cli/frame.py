@@ -66,8 +66,12 @@ class Session:
     store: str
 
 
-def command(group: typer.Typer, name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Register a function that takes a Session and returns an exit code.
+def command(
+    group: typer.Typer,
+    name: str,
+    **settings: Any,  # noqa: ANN401 - typer's own
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register a function that takes a Session and returns an exit code; *settings* go to typer.
 
     The common options may stand before or after the command's name.
     """
@@ -91,7 +95,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., int]], Cal
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         signature = inspect.Signature([*parameters, *common, context])
         run_command.__signature__ = signature  # type: ignore[attr-defined]
-        group.command(name)(run_command)
+        group.command(name, **settings)(run_command)
         return function
 
     return register

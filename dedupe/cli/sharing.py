@@ -23,6 +23,10 @@ def adopt_command(
     compile_missing: Annotated[
         bool, typer.Option("--compile", help="Add bytecode for sources that have none.")
     ] = False,
+    wrap: Annotated[
+        bool | None,
+        typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files out of the store, or no more."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> int:
     """Share the files of existing environments with the store, in place.
@@ -33,18 +37,20 @@ def adopt_command(
 
       pipm adopt --all ~/code -n
 
+      pipm adopt --wrap-pip .venv   and what pip installs there is shared by itself
+
     Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
     `pipm release` undoes it.
     """
-    from dedupe.ui.commands import adopt_environments
+    from dedupe.ui.commands import adopt_environments, adopt_options
 
     return adopt_environments(
         session.output,
         session.store,
         environments or [],
         below or [],
-        link_mode=link_mode,
-        compile_missing=compile_missing,
+        options=adopt_options(link_mode, compile_missing=compile_missing),
+        wrap=wrap,
         dry_run=dry_run,
     )
 

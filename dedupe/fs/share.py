@@ -178,6 +178,12 @@ def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
         os.mkdir(name, mode, dir_fd=parent)
 
 
+def forget_folder(parent: int, name: str) -> None:
+    """Remove the folder *name* from the open folder *parent*, unless something is in it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=parent)
+
+
 def same_files(new: NewFile, store: int, name: str) -> bool:
     """Whether *new* and the stored file *name* have the same bytes."""
     one = os.open(new.name, _READ, dir_fd=new.directory)

@@ -9,10 +9,10 @@ import secrets
 import sys
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @cache
@@ -47,11 +47,52 @@ class Durability(Enum):
     NOW = "it is there after a power cut"
 
 
-def write_durably(directory: int, name: str, data: bytes, durability: Durability = Durability.NOW) -> None:
-    """Replace *name* in *directory* by *data*: temporary file, fsync, rename, fsync of the directory."""
+class SmallFile(NamedTuple):
+    """A small file to be written: its open folder, its name there, its bytes."""
+
+    directory: int
+    name: str
+    data: bytes
+
+
+def write_together(files: Sequence[SmallFile]) -> None:
+    """Replace several small files of one file system: all their bytes are on disk before any has its name."""
+    written: list[tuple[SmallFile, str]] = []
+    try:
+        for file in files:
+            temporary = f".{file.name}.{secrets.token_hex(8)}"
+            written.append((file, temporary))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o600, dir_fd=file.directory)
+            with open(descriptor, "wb") as stream:
+                stream.write(file.data)
+        if files:
+            sync_file_system(files[0].directory)
+        while written:
+            file, temporary = written[-1]
+            os.rename(temporary, file.name, src_dir_fd=file.directory, dst_dir_fd=file.directory)
+            written.pop()
+    except BaseException:
+        for file, temporary in written:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=file.directory)
+        raise
+
+
+def write_durably(
+    directory: int,
+    name: str,
+    data: bytes,
+    durability: Durability = Durability.NOW,
+    mode: int = 0o600,
+) -> None:
+    """Replace *name* in *directory* by *data*: temporary file, fsync, rename, fsync of the directory.
+
+    The umask is taken from *mode*.
+    """
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(temporary, flags, 0o600, dir_fd=directory)
+    file = os.open(temporary, flags, mode, dir_fd=directory)
     try:
         try:
             with open(file, "wb", closefd=False) as stream:

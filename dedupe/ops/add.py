@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,12 +19,17 @@ from dedupe.store.wheels import (
     add_wheel,
     find_entry,
     index_wheel,
+    join_archives,
     load_manifest,
     publish,
 )
 from dedupe.wheel.unpack import unpack_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dedupe.core.digest import Digest
+    from dedupe.core.manifest import Manifest
     from dedupe.store.layout import Store
     from dedupe.wheel.unpack import Unpacked
 
@@ -36,19 +42,54 @@ class Added(NamedTuple):
     known: bool
 
 
-def add_wheel_file(store_path: str, path: str) -> Added:
-    """Let the wheel at *path* into the store; WheelError names archive and member of a bad one."""
+def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
+    """Let the wheel at *path* into the store; WheelError names archive and member of a bad one.
+
+    *file_name* is the archive's own, where *path* is another way to it.
+    """
     if not os.path.isfile(path):
         raise WheelError(f"There is no wheel {path}", hint="name a .whl file")
     store = open_store(store_path)
     assert store is not None
     try:
         with store.writing(), store.run() as (run, _):
-            unpacked = unpack_wheel(path, run)
+            unpacked = unpack_wheel(path, run, file_name)
             entry, known = _keep(store, run, unpacked)
     except OSError as error:
         raise explained(error, f"add {path} to the store {store_path}") from error
     return Added(path, entry, known)
+
+
+def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]]) -> None:
+    """Let the store know *wheels*, (path, file name) of each, whose files it mostly has already.
+
+    Those are read, not unpacked; the others are let in like any. A bad one is passed over: pip took it,
+    the store need not.
+    """
+    store = open_store(store_path)
+    assert store is not None
+    known: dict[str, Digest] = {}
+    others = []
+    for path, name in wheels:
+        try:
+            manifest = unpack_wheel(path, None, name).manifest
+        except WheelError:
+            continue
+        (archive,) = manifest.wheels
+        entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
+        if entry is not None and _has_all(load_manifest(store, entry), manifest):
+            known[entry] = archive
+        else:
+            others.append((path, name))
+    with store.writing():
+        join_archives(store, known.items())
+    for path, name in others:
+        with contextlib.suppress(WheelError):
+            add_wheel_file(store_path, path, name)
+
+
+def _has_all(known: Manifest, archive: Manifest) -> bool:
+    return not known.missing and set(known.files) == set(archive.files)
 
 
 def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
@@ -61,7 +102,7 @@ def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
     (archive,) = manifest.wheels
     entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
     known = None if entry is None else load_manifest(store, entry)
-    had = known is not None and not known.missing and set(known.files) == set(manifest.files)
+    had = known is not None and _has_all(known, manifest)
     if entry is None or not had:
         if known is not None:
             if known.wheels:

@@ -26,6 +26,7 @@ from dedupe.fs.walk import inode_counts, walk_entries
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import checked_environment, held
 from dedupe.ops.tally import Left
+from dedupe.pip.inject import withdraw
 from dedupe.plan.release import Release, SharedFile, needed_bytes, plan_release
 from dedupe.store.layout import open_store
 from dedupe.store.roots import PARTLY, find_root, remove_root, write_root
@@ -67,6 +68,8 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
             total, shared = _shared_files(store, environment, chosen)
             releases = plan_release(shared, _umask())
             left = [] if dry_run else _apply(environment, root, releases, progress)
+            if not dry_run and not names:
+                withdraw(environment)
             if not dry_run:
                 _forget(store, environment, names, complete=not left)
     except OSError as error:

@@ -16,10 +16,10 @@ from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
 from dedupe.fs.replace import remove_tree
-from dedupe.fs.sync import write_durably
+from dedupe.fs.sync import SmallFile, write_durably, write_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dedupe.store.layout import Store
 
@@ -158,6 +158,26 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
     os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
     os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
+
+
+def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
+    """Do `add_wheel` and `index_wheel` for many (entry, archive) at the cost of one sync."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(path: str) -> int:
+            folder = open_directory_beneath(store.v1, path)
+            stack.callback(os.close, folder)
+            return folder
+
+        files = []
+        index = opened("by-wheel")
+        for entry, archive in archives:
+            manifest = load_manifest(store, entry)
+            if archive not in manifest.wheels:
+                manifest = replace(manifest, wheels=(*manifest.wheels, archive))
+                files.append(SmallFile(opened(f"wheels/{entry}"), MANIFEST, manifest.to_json()))
+            files.append(SmallFile(index, archive.hex(), f"{entry}\n".encode("ascii")))
+        write_together(files)
 
 
 def add_wheel(store: Store, entry: str, wheel: Digest) -> None:

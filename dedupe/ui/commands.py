@@ -13,6 +13,7 @@ from dedupe.ops.adopt import adopt_together
 from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.preview import Preview
 from dedupe.ops.release import release
+from dedupe.ops.wrapping import wrap_pip
 from dedupe.ui.progress import progress_for
 from dedupe.ui.sharing import (
     adoption_document,
@@ -33,18 +34,25 @@ _TOGETHER = 12
 """Environments that are adopted in one run; all of them are locked that long."""
 
 
+def adopt_options(link_mode: str, *, compile_missing: bool) -> AdoptOptions:
+    """What the options of the command line ask for."""
+    return AdoptOptions(link_mode=parse_link_mode(link_mode), compile_missing=compile_missing)
+
+
 def adopt_environments(
     output: Output,
     store: str,
     environments: list[str],
     below: list[str],
     *,
-    link_mode: str,
-    compile_missing: bool,
+    options: AdoptOptions,
+    wrap: bool | None,
     dry_run: bool,
 ) -> int:
-    """Adopt each environment that is named or lies below a named folder."""
-    options = AdoptOptions(link_mode=parse_link_mode(link_mode), compile_missing=compile_missing)
+    """Adopt each environment that is named or lies below a named folder.
+
+    *wrap* says whether its pip shall go through the store; None leaves that as it is.
+    """
     documents: list[dict[str, object]] = []
     surprised = False
 
@@ -58,6 +66,8 @@ def adopt_environments(
         else:
             adoption = adoptions.of(path)
             say_adoption(output, adoption)
+            if wrap_pip(store, path, adoption.link_mode, wanted=wrap) and wrap:
+                output.result("Its pip takes files out of the store from now on")
         documents.append(adoption_document(adoption))
         surprised = surprised or bool(adoption.surprises)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from dedupe.core.digest import Digest
+from dedupe.core.digest import Digest, digest_of
 from dedupe.core.manifest import FileEntry, Manifest, identity_of
 from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.errors import WheelError
@@ -62,12 +62,13 @@ class Unpacked(NamedTuple):
     new: dict[str, NewFile]
 
 
-def unpack_wheel(path: str, run: int) -> Unpacked:
-    """Check the wheel at *path* and write its files to the folder *run*.
+def unpack_wheel(path: str, run: int | None, file_name: str = "") -> Unpacked:
+    """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
 
-    Raises WheelError naming archive and member; then the caller drops the folder.
+    Without one it is read and hashed alone. Raises WheelError naming archive and member; then the caller
+    drops the folder.
     """
-    file_name = os.path.basename(path)
+    file_name = file_name or os.path.basename(path)
     name, version, tag = _parse_name(file_name)
     try:
         # One descriptor for both: the digest is that of the archive which is unpacked.
@@ -99,7 +100,7 @@ def _parse_name(file_name: str) -> tuple[str, str, str]:
 class _Unpacking:
     """One archive on its way into a run's folder."""
 
-    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int) -> None:
+    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None) -> None:
         self.wheel = wheel
         self.file_name = file_name
         self.run = run
@@ -259,12 +260,15 @@ class _Unpacking:
     ) -> FileEntry:
         mode = member.external_attr >> 16
         executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
-        self.written += 1
-        new = NewFile(self.run, f"member-{self.written}")
-        digest, size = write_new_file(new, self._content(member), object_mode(executable=executable))
+        if self.run is None:
+            digest, size = digest_of(self._content(member)), member.file_size
+        else:
+            self.written += 1
+            new = NewFile(self.run, f"member-{self.written}")
+            digest, size = write_new_file(new, self._content(member), object_mode(executable=executable))
+            self.new.setdefault(digest.object_name(executable=executable), new)
         if promise is not None and (digest != promise[0] or promise[1] not in (None, size)):
             raise self._refuse(member.filename, "is not what RECORD says")
-        self.new.setdefault(digest.object_name(executable=executable), new)
         return FileEntry(entry_path, digest, size, executable)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -1,0 +1,1 @@
+"""pip in an environment goes through the store."""

@@ -1,0 +1,151 @@
+"""Leaving the wrapper in an environment, and taking it away without trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from dedupe.errors import InterpreterError, NotAnEnvironmentError
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.share import ensure_folder, forget, forget_folder
+from dedupe.fs.sync import Durability, write_durably
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dedupe.env.environment import Environment
+
+FORMAT = 1
+FOLDER = ".pipm"
+SETTINGS = "pip.json"
+PATH_FILE = "000_pipm_pip.pth"
+"""Before any other's: what those import may be a package that pip is just replacing."""
+_LINE = 'import sys; exec("try:\\n import _pipm_pip\\nexcept ImportError: pass")\n'
+"""Guarded: whoever removes the module by hand is not told of it at every start."""
+_MODULES = {"_pipm_pip_shelf": "shelf.py", "_pipm_pip_hook": "hook.py", "_pipm_pip": "watch.py"}
+"""By their names in the environment, in the order in which they need each other."""
+_CACHE = "__pycache__"
+_SECONDS = 60.0
+
+
+def is_wrapped(environment: Environment) -> bool:
+    """Whether the environment's pip goes through a store."""
+    return os.path.isfile(f"{environment.path}/{FOLDER}/{SETTINGS}")
+
+
+def inject(environment: Environment, store_path: str, link_mode: str) -> None:
+    """Let the environment's pip go through the store at *store_path*; brings an older wrapper up to date.
+
+    Whatever interpreter starts meanwhile sees all of it or nothing. Raises InterpreterError where the
+    environment's interpreter cannot load it; then nothing is left behind.
+    """
+    settings = {
+        "version": FORMAT,
+        "store": store_path,
+        "link_mode": link_mode,
+        "command": [sys.executable, "-I", "-m", "dedupe"],
+    }
+    try:
+        with _opened(environment) as root:
+            ensure_folder(root, FOLDER)
+            _write(root, FOLDER, SETTINGS, json.dumps(settings, indent=1).encode("ascii"))
+            new = [
+                _write(root, site, f"{module}.py", _source(source))
+                for site in environment.sites
+                for module, source in _MODULES.items()
+            ]
+            if any(new):
+                _try_it(environment)
+            for site in environment.sites:
+                _write(root, site, PATH_FILE, _LINE.encode("ascii"))
+    except BaseException:
+        withdraw(environment)
+        raise
+
+
+def withdraw(environment: Environment) -> None:
+    """Remove what `inject` left; nothing happens where there is nothing."""
+    with _opened(environment) as root:
+        for site in environment.sites:
+            _forget_in(root, site, PATH_FILE)
+        _forget_in(root, FOLDER, SETTINGS)
+        forget_folder(root, FOLDER)
+        for site in environment.sites:
+            for module in _MODULES:
+                _forget_in(root, site, f"{module}.py")
+            _forget_bytecode(root, f"{site}/{_CACHE}")
+            with directory_beneath(root, site) as folder:
+                if folder is not None:
+                    forget_folder(folder, _CACHE)
+
+
+@contextmanager
+def _opened(environment: Environment) -> Iterator[int]:
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+def _source(name: str) -> bytes:
+    with open(f"{os.path.dirname(__file__)}/{name}", "rb") as stream:
+        return stream.read()
+
+
+def _write(root: int, folder: str, name: str, data: bytes) -> bool:
+    """Write the file unless it is just that already; returns whether it was not."""
+    directory = open_directory_beneath(root, folder)
+    try:
+        with suppress(FileNotFoundError):
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            with open(file, "rb") as stream:
+                if stream.read() == data:
+                    return False
+        write_durably(directory, name, data, Durability.WHOLE, mode=0o666)
+    finally:
+        os.close(directory)
+    return True
+
+
+def _forget_in(root: int, folder: str, name: str) -> None:
+    with directory_beneath(root, folder) as directory:
+        if directory is not None:
+            forget(directory, name)
+
+
+def _forget_bytecode(root: int, path: str) -> None:
+    with directory_beneath(root, path) as cache:
+        if cache is not None:
+            for name in os.listdir(cache):
+                if name.partition(".")[0] in _MODULES and name.endswith(".pyc"):
+                    forget(cache, name)
+
+
+def _try_it(environment: Environment) -> None:
+    """Load the modules with the environment's interpreter: it says whether they work, and compiles them."""
+    python = environment.interpreter
+    if python is None:
+        raise NotAnEnvironmentError(
+            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+        )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, "-I", "-c", "import _pipm_pip_hook, _pipm_pip"],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it does not start"]
+        raise InterpreterError(
+            f"The wrapper of pip does not work in {environment.path}: {lines[-1]}",
+            hint="environments have Python 3.9 or newer; adopt it with --no-wrap-pip",
+        )

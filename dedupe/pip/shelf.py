@@ -1,0 +1,207 @@
+"""The part of pipm inside an environment's pip that reads the store, and keeps the environment's root true.
+
+Lies beside the hook as ``_pipm_pip_shelf``. Nothing of the store is ever written here but the root: which
+entries the environment uses. Standard library only, CPython 3.9 and later, PyPy.
+"""
+
+import base64
+import csv
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import stat
+import sys
+import time
+
+FORMAT = 1
+EPOCH = 315619200
+"""The store's: a stored file's time is this and the first 30 bits of its sha256, in seconds."""
+EMPTY = hashlib.sha256(b"").hexdigest()
+LOCK_SECONDS = 10.0
+ENTRY = re.compile(r"[^./\0][^/\0]*/[^./\0][^/\0]*/[^./\0][^/\0]*")
+
+
+def mtime_of(digest):
+    """The time in seconds that a stored file of this content (hexadecimal sha256) has."""
+    return EPOCH + (int(digest[:8], 16) >> 2)
+
+
+def digest_of(read):
+    """The hexadecimal sha256 of all that *read* gives."""
+    state = hashlib.sha256()
+    for chunk in iter(lambda: read(1 << 20), b""):
+        state.update(chunk)
+    return state.hexdigest()
+
+
+def is_private(member):
+    """Whether a wheel's member is never shared: what one environment changes or must own."""
+    top, _, rest = member.partition("/")
+    if not rest:
+        return _is_path_file(member)
+    if not top.endswith(".data"):
+        return False
+    scheme, _, rest = rest.partition("/")
+    if scheme in ("purelib", "platlib"):
+        return "/" not in rest and _is_path_file(rest)
+    if scheme == "data":
+        return "/" not in rest or rest.partition("/")[0] in ("bin", "Scripts", "etc", "lib", "lib64", "Lib")
+    return scheme != "headers"  # scripts: pip writes their first line anew, in place
+
+
+def _is_path_file(name):
+    return name.endswith(".pth") or name.startswith("_virtualenv")
+
+
+def entry_path(member):
+    """Where a wheel's member lies in an entry of the store: scheme first."""
+    top, _, rest = member.partition("/")
+    if not top.endswith(".data"):
+        return f"site/{member}"
+    scheme, _, rest = rest.partition("/")
+    return f"{'site' if scheme in ('purelib', 'platlib') else scheme}/{rest}"
+
+
+def recorded(archive):
+    """What the archive's RECORD promises: member → hexadecimal sha256."""
+    names = [n for n in archive.namelist() if n.endswith(".dist-info/RECORD") and n.count("/") == 1]
+    if len(names) != 1:
+        return {}
+    promised = {}
+    for row in csv.reader(archive.read(names[0]).decode("utf-8", "surrogateescape").splitlines()):
+        if len(row) > 1 and row[1].startswith("sha256="):
+            promised[row[0]] = base64.urlsafe_b64decode(row[1][7:] + "=").hex()
+    return promised
+
+
+def locked(path, operation, what):
+    """Take the lock on the file *path* and return its descriptor; OSError when others hold it for long."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except PermissionError:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    deadline = time.monotonic() + float(os.environ.get("PIPM_LOCK_TIMEOUT") or LOCK_SECONDS)
+    while True:
+        try:
+            fcntl.flock(file, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(file)
+                raise TimeoutError(f"another process holds the lock of {what}") from None
+            time.sleep(0.02)
+        else:
+            return file
+
+
+class Shelf:
+    """The store at *path*, for reading."""
+
+    def __init__(self, path):
+        self.path = path
+        self.v1 = f"{path}/v1"
+        self.owners = (0, os.geteuid())
+        self.pool = self._pool()
+
+    def find_object(self, digest, size, *, executable):
+        """The path of the object with this content; None where the store has none that is as it should be."""
+        name = f"{digest[:2]}/{digest[2:]}{'-x' if executable else ''}"
+        return self._sound(f"{self.v1}/objects/{name}", digest, size)
+
+    def find_bytecode(self, digest):
+        """The path of the bytecode of the source with this content, or None."""
+        if self.pool is None:
+            return None
+        return self._sound(f"{self.pool}/{digest[:2]}/{digest[2:]}", digest, None)
+
+    def find_entry(self, digest):
+        """The entry of the archive with this sha256; None where the store has none."""
+        try:
+            with open(f"{self.v1}/by-wheel/{digest}", encoding="ascii") as stream:
+                entry = stream.read().strip()
+        except FileNotFoundError:
+            return None
+        present = ENTRY.fullmatch(entry) and os.path.isfile(f"{self.v1}/wheels/{entry}/manifest.json")
+        return entry if present else None
+
+    def files_of(self, entry):
+        """What the entry's manifest says: path in the entry → hexadecimal sha256. ValueError if damaged."""
+        path = f"{self.v1}/wheels/{entry}/manifest.json"
+        try:
+            with open(path, encoding="ascii") as stream:
+                document = json.load(stream)
+            if document["version"] != FORMAT:
+                raise ValueError(f"of format {document['version']!r}")
+            return {path: digest for path, digest, _, _ in document["files"]}
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from None
+
+    def _pool(self):
+        """The folder of this interpreter's bytecode; None where pip makes another kind."""
+        tag = sys.implementation.cache_tag
+        if tag is None or sys.pycache_prefix is not None or "SOURCE_DATE_EPOCH" in os.environ:
+            return None
+        suffix = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
+        magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
+        return f"{self.v1}/bytecode/{tag}{suffix}-{magic}"
+
+    def _sound(self, path, digest, size):
+        """Return *path* if it is there and its metadata speaks for it: a changed file has another time."""
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        sound = (
+            stat.S_ISREG(status.st_mode)
+            and status.st_uid in self.owners
+            and status.st_mtime_ns == mtime_of(digest) * 1_000_000_000
+            and size in (None, status.st_size)
+        )
+        return path if sound else None
+
+
+def note_entries(shelf, environment, added, present, *, durable):
+    """Keep the environment's root true; False where it has none (it is new, or was moved).
+
+    *added* are entries by name that it uses now; of the others those stay whose name is in *present*
+    (all, where that is None).
+    """
+    folder = f"{shelf.v1}/roots"
+    name = hashlib.sha256(os.fsencode(environment)).hexdigest()[:32]
+    lock = locked(f"{environment}/pyvenv.cfg", fcntl.LOCK_EX, environment)
+    try:
+        try:
+            with open(f"{folder}/{name}", encoding="ascii") as stream:
+                root = json.load(stream)
+        except FileNotFoundError:
+            return False
+        marker = os.fstat(lock)
+        if (root["device"], root["inode"]) != (marker.st_dev, marker.st_ino) or root["version"] != FORMAT:
+            return False
+        old = {entry for entry in root["entries"] if entry.partition("/")[0] not in added}
+        if present is not None:
+            old = {entry for entry in old if entry.partition("/")[0] in present}
+        root["entries"] = sorted(old | set(added.values()))
+        root["seen"] = time.time()
+        _write(folder, name, json.dumps(root, indent=1).encode("ascii"), durable=durable)
+    finally:
+        os.close(lock)
+    return True
+
+
+def _write(folder, name, data, *, durable):
+    temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            os.write(file, data)
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(temporary, f"{folder}/{name}")
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,88 @@
+"""`pipm pip`, `pipm install`: an environment's own pip from outside. Light: pip's start is long enough."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from dedupe.env.environment import Environment, load_environment
+from dedupe.errors import InterruptedRunError, PipmError, UsageError
+from dedupe.pip.inject import is_wrapped
+from dedupe.store.layout import store_path
+from dedupe.ui.output import Output
+
+_CHANGING = frozenset({"install", "uninstall"})
+
+
+def hand_over(arguments: list[str]) -> int:
+    """Do what `pipm pip ARGS…` and `pipm install ARGS…` ask for; returns the exit code."""
+    output = Output()
+    command = arguments[1:] if arguments[0] == "pip" else arguments
+    try:
+        return run_pip(output, store_path(None), command)
+    except PipmError as error:
+        output.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return InterruptedRunError.exit_code
+
+
+def run_pip(output: Output, store: str, arguments: list[str]) -> int:
+    """Run pip in the environment that is meant, and return pip's exit code.
+
+    Where pip is wrapped this process becomes pip; else what it changed is adopted afterwards.
+    """
+    path, rest = _environment(arguments)
+    environment = load_environment(path)
+    python = environment.interpreter
+    if python is None:
+        raise UsageError(f"{path} has no interpreter that runs", hint="make the environment anew")
+    _require_pip(environment, path, python)
+    command = [python, "-m", "pip", *rest]
+    if is_wrapped(environment) or not _CHANGING.intersection(rest):
+        os.execv(python, command)  # noqa: S606 - no shell between: that is what we want
+    code = subprocess.run(command, check=False).returncode
+    if code == 0:
+        _share(output, store, path)
+    return code
+
+
+def share_rest(store: str, environment: str | None, wheels: list[str]) -> None:
+    """Share what a wrapped pip wrote into *environment*, and learn *wheels*: ``PATH=NAME`` of each."""
+    from dedupe.ops.wrapping import share_after_pip  # noqa: PLC0415 - likewise
+
+    archives = [(path, name) for path, _, name in (wheel.partition("=") for wheel in wheels)]
+    share_after_pip(store, environment, archives)
+
+
+def _environment(arguments: list[str]) -> tuple[str, list[str]]:
+    """Take ``--env DIR`` out of the arguments; else it is the active environment, else .venv."""
+    rest: list[str] = []
+    path = ""
+    words = iter(arguments)
+    for word in words:
+        if word == "--env":
+            path = next(words, "")
+            if not path:
+                raise UsageError("--env needs a folder", hint="pipm pip install --env DIR SPEC")
+        elif word.startswith("--env="):
+            path = word.removeprefix("--env=")
+        else:
+            rest.append(word)
+    return path or os.environ.get("VIRTUAL_ENV") or ".venv", rest
+
+
+def _require_pip(environment: Environment, path: str, python: str) -> None:
+    if not any(os.path.isdir(f"{environment.path}/{site}/pip") for site in environment.sites):
+        raise UsageError(f"{path} has no pip", hint=f"{python} -m ensurepip")
+
+
+def _share(output: Output, store: str, path: str) -> None:
+    from dedupe.ops.wrapping import share_after_pip  # noqa: PLC0415 - not needed where pip is wrapped
+
+    try:
+        share_after_pip(store, path, ())
+    except PipmError as error:
+        output.note("warning", f"what pip installed is not shared: {error.message}")
+    else:
+        output.note("hint", f"`pipm adopt --wrap-pip {path}` lets its pip take files out of the store itself")

@@ -1,0 +1,40 @@
+"""What `pipm venv` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dedupe.env.base import find_interpreter
+from dedupe.fs.links import parse_link_mode
+from dedupe.ops.adoption import AdoptOptions
+from dedupe.ops.venv import make_venv
+from dedupe.ui.words import path_text, seconds_text
+
+if TYPE_CHECKING:
+    from dedupe.ui.output import Output
+
+
+def make_environment(
+    output: Output, store: str, path: str, *, python: str | None, link_mode: str, wrap: bool
+) -> int:
+    """Make an environment and tell of it."""
+    options = AdoptOptions(link_mode=parse_link_mode(link_mode))
+    interpreter = find_interpreter(python)
+    made = make_venv(store, path, interpreter, options, wrap=wrap)
+    if output.json:
+        document: dict[str, object] = {
+            "environment": made.path,
+            "python": made.python,
+            "interpreter": interpreter.path,
+            "link_mode": made.link_mode,
+            "pip_wrapped": made.wrapped,
+            "seconds": round(made.seconds, 3),
+        }
+        output.document("venv", document)
+    shown = path_text(made.path)
+    output.result(f"Made {shown} with {interpreter.shown} {seconds_text(made.seconds)}")
+    if made.obstacle is not None:
+        output.note("warning", f"it shares nothing: {made.obstacle.message}")
+        output.note("hint", made.obstacle.hint or "use a store on that file system (--store DIR)")
+    output.note("hint", f"activate it with: source {shown}/bin/activate")
+    return 0
