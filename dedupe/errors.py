@@ -38,6 +38,12 @@ class InterpreterError(PipmError):
     kind = "interpreter"
 
 
+class NotFoundError(PipmError):
+    """What was asked about is neither in the store nor in an environment."""
+
+    kind = "not-found"
+
+
 class StoreError(PipmError):
     """The store cannot be used as it is."""
 

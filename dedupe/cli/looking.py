@@ -51,6 +51,35 @@ def df_command(session: Session, exact: Exact = False) -> int:
     return show_df(session.output, session.store, exact=exact)
 
 
+@command(app, "why")
+def why_command(
+    session: Session,
+    subject: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A distribution, a file or a folder.")],
+) -> int:
+    """Say what keeps a distribution in the store, or what a file is and with whom it is shared.
+
+    Examples:
+
+      pipm why numpy
+
+      pipm why .venv/lib/python3.12/site-packages/numpy/__init__.py
+    """
+    from dedupe.ui.why import show_why
+
+    return show_why(session.output, session.store, subject)
+
+
+@command(app, "doctor")
+def doctor_command(session: Session) -> int:
+    """Check that all works that pipm builds on: links, locks, space, hooks; say what mends it.
+
+    Real links are tried on each file system. Exit code 1 when something does not work.
+    """
+    from dedupe.ui.doctor import show_doctor
+
+    return show_doctor(session.output, session.store)
+
+
 @command(store_app, "path")
 def store_path_command(session: Session) -> int:
     """Print where the store is."""

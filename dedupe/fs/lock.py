@@ -51,6 +51,20 @@ def locked_folder(folder: int) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_UN)
 
 
+def lock_refusal(path: str) -> str:
+    """Try the lock on the existing file *path* for a moment; returns why it cannot be locked, or nothing."""
+    try:
+        file = _open(path, 0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        finally:
+            os.close(file)
+    except OSError as error:
+        held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # somebody's work: so locks do work
+        return "" if held else error.strerror or str(error)
+    return ""
+
+
 def try_lock(file: int) -> bool:
     """Take the exclusive lock on the open *file* (or directory) without waiting."""
     try:
@@ -67,7 +81,9 @@ def _open(path: str, create: int) -> int:
     try:
         # NFS wants a writable descriptor for an exclusive lock (uv #18061).
         return os.open(path, os.O_RDWR | create | flags, 0o600)
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         return os.open(path, os.O_RDONLY | flags)
 
 

@@ -44,6 +44,15 @@ def settled_space(file: int) -> int:
 
 def file_system_type(path: str) -> str:
     """Name the type of the file system that *path* lies on: ``ext4``, ``xfs``, ``overlay`` …; or ``""``."""
+    return _mount(path)[1]
+
+
+def mount_point(path: str) -> str:
+    """Where the file system that *path* lies on is mounted."""
+    return _mount(path)[0] or "/"
+
+
+def _mount(path: str) -> tuple[str, str]:
     import psutil  # noqa: PLC0415 - 10 ms that most commands need not pay
 
     real = os.path.realpath(path)
@@ -52,7 +61,7 @@ def file_system_type(path: str) -> str:
         mount = partition.mountpoint.rstrip("/")
         if (real == mount or real.startswith(f"{mount}/")) and len(mount) >= len(best):
             best, kind = mount, partition.fstype
-    return kind
+    return best, kind
 
 
 def accounting(kind: str) -> Accounting:

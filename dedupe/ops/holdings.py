@@ -55,6 +55,19 @@ class Holdings:
             found.update(self.bytecode.get(self.objects.get(inode, ""), ()))
         return found
 
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {
+            inode: f"{folder}/{name}"
+            for folder, names in self.listed.folders.items()
+            if folder.startswith("objects/")
+            for name, inode in names
+        }
+
+    def object_path(self, inode: int) -> str:
+        """Path of the object with this *inode*."""
+        return f"{self.path}/{VERSION}/{self._names[inode]}"
+
     def _places(self) -> set[int]:
         return places_of(
             f"{self.path}/{VERSION}/{folder}/{name}"

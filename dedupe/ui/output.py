@@ -76,9 +76,10 @@ class Output:
                 file=sys.stderr,
             )
 
-    def paint(self, text: str, colour: str, stream: IO[str]) -> str:
-        """*text* in *colour* where *stream* shows colours."""
-        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colourful(stream) else text
+    def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
+        """*text* in *colour* where *stream* (standard output) shows colours."""
+        shows = self.colourful(stream or sys.stdout)
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if shows else text
 
     def colourful(self, stream: IO[str]) -> bool:
         """Whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""

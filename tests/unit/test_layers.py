@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lock": {"errors", "core"},
     "wheel": {"errors", "core", "fs", "store", "env"},
     "pip": {"errors", "core", "fs", "store", "env"},
-    "ops": {"errors", "core", "plan", "fs", "store", "env", "lock", "wheel", "pip"},
+    "ops": {"__init__", "errors", "core", "plan", "fs", "store", "env", "lock", "wheel", "pip"},  # doctor tells the version
     "ui": {"errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
     "cli": {"__init__", "errors", "store", "ui"},
     "__main__": {"cli", "ui"},  # pip gets its arguments without the cost of typer
