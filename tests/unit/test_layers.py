@@ -27,7 +27,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lock": {"errors", "core"},
     "wheel": {"errors", "core", "fs", "store", "env"},
     "pip": {"errors", "core", "fs", "store", "env"},
-    "ops": {"__init__", "errors", "core", "plan", "fs", "store", "env", "lock", "wheel", "pip"},  # doctor tells the version
+    "ops": {
+        "__init__",
+        "errors",
+        "core",
+        "plan",
+        "fs",
+        "store",
+        "env",
+        "lock",
+        "wheel",
+        "pip",
+    },  # doctor tells the version
     "ui": {"errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
     "cli": {"__init__", "errors", "store", "ui"},
     "__main__": {"cli", "ui"},  # pip gets its arguments without the cost of typer

@@ -1,0 +1,39 @@
+"""doctor knows the hooks by the files that they leave: those of the wrapper must be the wrapper's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import dedupe
+from dedupe.ops import hooks
+from dedupe.pip import inject
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGE = os.path.dirname(os.path.abspath(dedupe.__file__))
+
+
+def test_the_wrapper_is_known_by_its_files() -> None:
+    (wrapper,) = (hook for hook in hooks._HOOKS if hook.what == "pip wrapper")
+    assert wrapper.marker == f"{inject.FOLDER}/{inject.SETTINGS}"
+    assert wrapper.path_file == inject.PATH_FILE
+    assert wrapper.modules == {f"*/{name}.py": f"pip/{source}" for name, source in inject._MODULES.items()}
+
+
+def test_a_torn_wrapper_is_told(tmp_path: Path) -> None:
+    site = tmp_path / "lib/python3.11/site-packages"
+    site.mkdir(parents=True)
+    (tmp_path / "pyvenv.cfg").write_text("version = 3.11.7\n")
+    path = os.path.realpath(tmp_path)
+    assert list(hooks.hook_faults(path, "/store")) == []
+    (tmp_path / ".pipm").mkdir()
+    (tmp_path / ".pipm/pip.json").write_text('{"store": "/other", "command": ["/gone/python"]}')
+    (site / "_pipm_pip.py").write_text("changed\n")
+    found = " ".join(fault.detail for fault in hooks.hook_faults(path, "/store"))
+    for word in ("never starts", "hook.py is missing", "another version", "/other", "/gone/python is gone"):
+        assert word in found
+    assert {fault.hint for fault in hooks.hook_faults(path, "/store")} == {f"pipm adopt --wrap-pip {path}"}
+    (tmp_path / ".pipm/pip.json").write_text("{")
+    assert "damaged" in " ".join(fault.detail for fault in hooks.hook_faults(path, "/store"))
