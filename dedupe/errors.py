@@ -62,6 +62,18 @@ class WheelError(PipmError):
     kind = "bad-wheel"
 
 
+class FetchError(PipmError):
+    """A distribution cannot be fetched, is not what the lock promises, or cannot be built."""
+
+    kind = "fetch"
+
+
+class CollisionError(PipmError):
+    """Two distributions bring different files of one path."""
+
+    kind = "collision"
+
+
 class LinkingImpossibleError(PipmError):
     """No link mode that was asked for works between the store and the environment."""
 

@@ -136,7 +136,7 @@ def _distribution(folder: int, site: str, metadata: str) -> InstalledDistributio
     record = _read(folder, f"{metadata}/RECORD")
     if record is None:
         return _refused(site, metadata, Reason.NO_RECORD)
-    name, version = _name_and_version(metadata)
+    name, version = name_and_version(metadata)
     return InstalledDistribution(
         name=name,
         version=version,
@@ -162,13 +162,13 @@ def _refusal(folder: int, metadata: str) -> Reason | None:
 
 
 def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
-    name, version = _name_and_version(metadata)
+    name, version = name_and_version(metadata)
     return InstalledDistribution(
         name=name, version=version, site=site, metadata=metadata, record=b"", refusal=reason
     )
 
 
-def _name_and_version(metadata: str) -> tuple[str, str]:
+def name_and_version(metadata: str) -> tuple[str, str]:
     """Split ``Name-1.0.dist-info``; both normalised (PEP 503, PEP 440), safe as folder names."""
     stem = metadata.rpartition(".")[0]
     name, _, version = stem.partition("-")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 
 _QUESTION = (
     "import sys, importlib.util as u, json;"
@@ -39,6 +41,9 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
 @cache
 def _asked(path: str) -> tuple[str, bytes] | None:
     """The answer of one real interpreter, which many environments link to."""
+    if path == os.path.realpath(sys.executable):
+        own = sys.implementation.cache_tag
+        return (own, MAGIC_NUMBER) if own else None
     try:
         answer = subprocess.run(
             [path, "-I", "-S", "-c", _QUESTION],

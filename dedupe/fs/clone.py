@@ -58,6 +58,11 @@ def clone_into(source: int, directory: int, name: str, mode: int) -> None:
         os.close(target)
 
 
+def clone_contents(source: int, target: int) -> None:
+    """Let the new and empty file *target*, open for writing, share all blocks of *source*; raises OSError."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
 def _clonefile(source: int, directory: int, name: str) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.fclonefileat(source, directory, os.fsencode(name), 0):

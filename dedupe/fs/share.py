@@ -184,6 +184,13 @@ def forget_folder(parent: int, name: str) -> None:
         os.rmdir(name, dir_fd=parent)
 
 
+def write_text(parent: int, name: str, text: str) -> None:
+    """Write the new file *name* in the open folder *parent*, for another program to read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=parent), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
 def same_files(new: NewFile, store: int, name: str) -> bool:
     """Whether *new* and the stored file *name* have the same bytes."""
     one = os.open(new.name, _READ, dir_fd=new.directory)

@@ -90,6 +90,35 @@ def write_durably(
 
     The umask is taken from *mode*.
     """
+    new = write_aside(directory, name, data, synced=durability is not Durability.LATER, mode=mode)
+    new.publish()
+    if durability is Durability.NOW:
+        os.fsync(directory)
+
+
+class Aside(NamedTuple):
+    """A finished file that waits under a temporary name."""
+
+    directory: int
+    temporary: str
+    name: str
+
+    def publish(self) -> None:
+        """Give it its name: whoever looks sees the old file or this one."""
+        try:
+            os.rename(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """It is not wanted any more."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.temporary, dir_fd=self.directory)
+
+
+def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, mode: int = 0o600) -> Aside:
+    """Write what shall become *name* in *directory*; its bytes are on disk unless not *synced*."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(temporary, flags, mode, dir_fd=directory)
@@ -97,14 +126,12 @@ def write_durably(
         try:
             with open(file, "wb", closefd=False) as stream:
                 stream.write(data)
-            if durability is not Durability.LATER:
+            if synced:
                 os.fsync(file)
         finally:
             os.close(file)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=directory)
         raise
-    if durability is Durability.NOW:
-        os.fsync(directory)
+    return Aside(directory, temporary, name)

@@ -8,17 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import WheelError
+from dedupe.fs.beneath import open_directory_beneath
 from dedupe.fs.faults import explained
-from dedupe.fs.share import forget, give_name, same_files
+from dedupe.fs.share import ensure_folder, forget, give_name, same_files
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.entries import build_tree
 from dedupe.ops.tally import Tally
 from dedupe.store.layout import open_store
 from dedupe.store.objects import Rooms, find_object, is_sound
 from dedupe.store.wheels import (
-    add_wheel,
     find_entry,
-    index_wheel,
     join_archives,
     load_manifest,
     publish,
@@ -26,7 +25,7 @@ from dedupe.store.wheels import (
 from dedupe.wheel.unpack import unpack_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dedupe.core.digest import Digest
     from dedupe.core.manifest import Manifest
@@ -42,6 +41,15 @@ class Added(NamedTuple):
     known: bool
 
 
+class Kept(NamedTuple):
+    """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known."""
+
+    path: str
+    archive: Digest
+    entry: str
+    known: bool
+
+
 def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
     """Let the wheel at *path* into the store; WheelError names archive and member of a bad one.
 
@@ -53,11 +61,10 @@ def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
     assert store is not None
     try:
         with store.writing(), store.run() as (run, _):
-            unpacked = unpack_wheel(path, run, file_name)
-            entry, known = _keep(store, run, unpacked)
+            (kept,) = keep_wheels(store, run, [(path, file_name)])
     except OSError as error:
         raise explained(error, f"add {path} to the store {store_path}") from error
-    return Added(path, entry, known)
+    return Added(path, kept.entry, kept.known)
 
 
 def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]]) -> None:
@@ -92,19 +99,45 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
     return not known.missing and set(known.files) == set(archive.files)
 
 
-def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
-    """Publish what was unpacked, unless the store has just that; returns the entry, and whether it had it.
+def keep_wheels(store: Store, run: int, wheels: Sequence[tuple[str, str]]) -> list[Kept]:
+    """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
+
+    Raises WheelError for a bad one; then none of them is published.
+    """
+    arrivals = []
+    for number, (path, file_name) in enumerate(wheels):
+        name = f"wheel-{number}"
+        ensure_folder(run, name, 0o700)
+        folder = open_directory_beneath(run, name)
+        arrivals.append(_Arrival(store, run, path, unpack_wheel(path, folder, file_name), f"tree-{number}"))
+    if any(arrival.is_new for arrival in arrivals):
+        sync_file_system(run)  # no object gets its name before its bytes are on disk
+        for arrival in arrivals:
+            arrival.build()
+        sync_file_system(run)
+    kept = [arrival.publish() for arrival in arrivals]
+    join_archives(store, [(one.entry, one.archive) for one in kept])
+    for arrival in arrivals:
+        arrival.close()
+    return kept
+
+
+class _Arrival:
+    """An unpacked wheel on its way in, unless the store has just that.
 
     The identity does not cover data files, headers and scripts: an entry that came out of an environment
     may have others, and the archive is what counts.
     """
-    manifest = unpacked.manifest
-    (archive,) = manifest.wheels
-    entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
-    known = None if entry is None else load_manifest(store, entry)
-    had = known is not None and _has_all(known, manifest)
-    if entry is None or not had:
-        if known is not None:
+
+    def __init__(self, store: Store, run: int, path: str, unpacked: Unpacked, tree: str) -> None:
+        self._store, self._run, self._path, self._tree = store, run, path, tree
+        self._unpacked = unpacked
+        manifest = unpacked.manifest
+        entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
+        known = None if entry is None else load_manifest(store, entry)
+        self._entry = entry
+        self.is_new = known is None or not _has_all(known, manifest)
+        if known is not None and self.is_new:
             if known.wheels:
                 raise WheelError(
                     f"{manifest.origin} has other data files, headers or scripts than {known.origin},"
@@ -112,14 +145,28 @@ def _keep(store: Store, run: int, unpacked: Unpacked) -> tuple[str, bool]:
                     hint="one of the two is not what the project published; compare their hashes",
                 )
             manifest = replace(manifest, tag=known.tag)
-        sync_file_system(run)  # no object gets its name before its bytes are on disk
-        _name_objects(store, unpacked)
-        manifest = build_tree(run, "tree", store, manifest, {}, Tally())
-        sync_file_system(run)
-        entry = publish(store, run, "tree", manifest)
-    add_wheel(store, entry, archive)
-    index_wheel(store, archive, entry)
-    return entry, had
+        self._manifest = manifest
+
+    def build(self) -> None:
+        """Name its objects and link its tree together."""
+        if self.is_new:
+            _name_objects(self._store, self._unpacked)
+            self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Tally())
+
+    def publish(self) -> Kept:
+        """Give the tree its name; all of it is on disk by now."""
+        (archive,) = self._unpacked.manifest.wheels
+        entry = self._entry
+        if self.is_new:
+            entry = publish(self._store, self._run, self._tree, self._manifest)
+        assert entry is not None
+        return Kept(self._path, archive, entry, not self.is_new)
+
+    def close(self) -> None:
+        """Close the folder of its files."""
+        for new in self._unpacked.new.values():
+            os.close(new.directory)
+            return
 
 
 def _name_objects(store: Store, unpacked: Unpacked) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import touch
-from dedupe.fs.sync import Durability, write_durably
+from dedupe.fs.sync import Aside, Durability, write_aside, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,8 +35,9 @@ class Root:
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released. ``syncing``
-    and ``synced`` are the same of an environment that follows the lock file at ``lock``. ``missing`` is since
-    when (in seconds) a collector has not found it; 0 while it is there.
+    and ``synced`` are the same of an environment that follows the lock file at ``lock``; ``promise`` is
+    the digest of what decided then: the lock's bytes and the options. ``missing`` is since when (in seconds)
+    a collector has not found it; 0 while it is there.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Root:
     seen: float
     lock: str = ""
     missing: float = 0.0
+    promise: str = ""
 
     @property
     def borrows(self) -> bool:
@@ -72,6 +74,16 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
     Entries that it named before and no longer does were used until now: a collector goes by that.
     """
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+    write_durably(store.roots, root.name, _document(root), durability)
+
+
+def prepare_root(store: Store, root: Root) -> Aside:
+    """Write *root* aside; publishing it later waits for no disk, and a power cut does not tear it."""
+    _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+    return write_aside(store.roots, root.name, _document(root))
+
+
+def _document(root: Root) -> bytes:
     document = {
         "version": FORMAT,
         "path": root.path,
@@ -84,8 +96,9 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
         "entries": root.entries,
         "lock": root.lock,
         "missing": root.missing,
+        "promise": root.promise,
     }
-    write_durably(store.roots, root.name, json.dumps(document, indent=1).encode("ascii"), durability)
+    return json.dumps(document, indent=1).encode("ascii")
 
 
 def remove_root(store: Store, path: str) -> None:

@@ -16,7 +16,7 @@ from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
 from dedupe.fs.replace import remove_tree
-from dedupe.fs.sync import SmallFile, write_durably, write_together
+from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -206,10 +206,10 @@ def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
     return None
 
 
-def index_wheel(store: Store, wheel: Digest, entry: str) -> None:
+def index_wheel(store: Store, wheel: Digest, entry: str, durability: Durability = Durability.NOW) -> None:
     """Remember that the wheel archive with this sha256 unpacks to *entry*."""
     folder = open_directory_beneath(store.v1, "by-wheel")
     try:
-        write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"))
+        write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"), durability)
     finally:
         os.close(folder)

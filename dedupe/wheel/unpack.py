@@ -69,7 +69,7 @@ def unpack_wheel(path: str, run: int | None, file_name: str = "") -> Unpacked:
     drops the folder.
     """
     file_name = file_name or os.path.basename(path)
-    name, version, tag = _parse_name(file_name)
+    name, version, tag = parse_wheel_name(file_name)
     try:
         # One descriptor for both: the digest is that of the archive which is unpacked.
         with open(path, "rb") as stream:
@@ -83,7 +83,7 @@ def unpack_wheel(path: str, run: int | None, file_name: str = "") -> Unpacked:
 _HINT = "fetch it again; if it stays so, tell the project that publishes it"
 
 
-def _parse_name(file_name: str) -> tuple[str, str, str]:
+def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
     """Name, version and the rest of a wheel's file name as it is (build tag, tags, variant label)."""
     stem, extension = os.path.splitext(file_name)
     parts = stem.split("-", 2)

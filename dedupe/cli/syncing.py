@@ -1,0 +1,87 @@
+"""Commands that make environments follow a lock: sync."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dedupe.cli.frame import DryRun, LinkModeOption, Session, app, command
+
+LockArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[LOCK]", help="The lock file; the nearest one upward when none is named."),
+]
+Environment = Annotated[str, typer.Option("--env", metavar="DIR", help="The environment.")]
+Python = Annotated[
+    str | None,
+    typer.Option("--python", metavar="PYTHON", help="For a new environment: 3.12, or a path."),
+]
+Extras = Annotated[
+    list[str] | None, typer.Option("--extra", metavar="NAME", help="Also this extra of the project.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", metavar="NAME", help="Also this dependency group.")
+]
+NoDefaultGroups = Annotated[bool, typer.Option("--no-default-groups", help="No group but those named.")]
+PreferStored = Annotated[
+    bool, typer.Option("--prefer-stored", help="A wheel that the store has, though not the best.")
+]
+TrustAdopted = Annotated[
+    bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
+]
+NoCompile = Annotated[
+    bool, typer.Option("--no-compile", help="No bytecode; Python makes it at the first import.")
+]
+Clobber = Annotated[
+    bool, typer.Option("--clobber", help="Two distributions with one path: the later one wins.")
+]
+
+
+@command(app, "sync")
+def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
+    session: Session,
+    lock: LockArgument = None,
+    environment: Environment = ".venv",
+    python: Python = None,
+    link_mode: LinkModeOption = "auto",
+    extras: Extras = None,
+    groups: Groups = None,
+    no_default_groups: NoDefaultGroups = False,
+    prefer_stored: PreferStored = False,
+    trust_adopted: TrustAdopted = False,
+    no_compile: NoCompile = False,
+    clobber: Clobber = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Make an environment exactly what a lock file says, out of the store.
+
+    Examples:
+
+      pipm sync
+
+      pipm sync uv.lock --env .venv --group dev
+
+    Adds, replaces and removes; makes the environment if it is missing. What the store has needs no network;
+    pip fetches or builds the rest. pip itself stays where it is.
+    """
+    from dedupe.ui.syncing import SyncArguments, sync_environment
+
+    return sync_environment(
+        session.output,
+        session.store,
+        SyncArguments(
+            lock=lock,
+            environment=environment,
+            python=python,
+            link_mode=link_mode,
+            extras=tuple(extras or ()),
+            groups=tuple(groups or ()),
+            default_groups=not no_default_groups,
+            prefer_stored=prefer_stored,
+            trust_adopted=trust_adopted,
+            compiled=not no_compile,
+            clobber=clobber,
+            dry_run=dry_run,
+        ),
+    )

@@ -1,0 +1,40 @@
+"""Where the parts of a wheel go in one environment."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scheme:
+    """The folders of one environment, relative to it, and what its interpreter reads.
+
+    ``python`` is the interpreter that scripts name, an absolute path. ``cache_tag`` (PEP 3147) is empty
+    where no bytecode is wanted.
+    """
+
+    site: str
+    python: str
+    cache_tag: str = ""
+
+    @property
+    def headers(self) -> str:
+        """Where the headers of all distributions lie; pip says ``python`` for PyPy as well."""
+        version = posixpath.basename(posixpath.dirname(self.site)).lstrip("abcdefghijklmnopqrstuvwxyz")
+        return f"include/site/python{version}"
+
+    def folder(self, scheme: str, name: str) -> str:
+        """The folder of one *scheme* of a wheel of the distribution *name*; empty is the environment."""
+        match scheme:
+            case "headers":
+                return f"{self.headers}/{name}"
+            case "scripts":
+                return "bin"
+            case "data":
+                return ""
+        return self.site
+
+    def recorded(self, path: str) -> str:
+        """How RECORD names *path*, which is relative to the environment: seen from site-packages."""
+        return posixpath.relpath(path, self.site)

@@ -1,0 +1,131 @@
+"""What `sync` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.core.pins import Selection
+from dedupe.fs.links import parse_link_mode
+from dedupe.ops.lockfile import open_lock
+from dedupe.ops.sync import SyncOptions, sync
+from dedupe.ui.progress import progress_for
+from dedupe.ui.words import counted, path_text, seconds_text
+
+if TYPE_CHECKING:
+    from dedupe.ops.sync import Synced
+    from dedupe.ui.output import Output
+
+DONE, PARTLY = 0, 3
+_MOST_SHOWN = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncArguments:
+    """The command line of `pipm sync`."""
+
+    lock: str | None
+    environment: str
+    python: str | None
+    link_mode: str
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+    default_groups: bool
+    prefer_stored: bool
+    trust_adopted: bool
+    compiled: bool
+    clobber: bool
+    dry_run: bool
+
+
+def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
+    """Sync one environment and tell what was done."""
+    selection = Selection(
+        extras=arguments.extras, groups=arguments.groups, default_groups=arguments.default_groups
+    )
+    options = SyncOptions(
+        link_mode=parse_link_mode(arguments.link_mode),
+        python=arguments.python,
+        compiled=arguments.compiled,
+        clobber=arguments.clobber,
+        prefer_stored=arguments.prefer_stored,
+        trust_adopted=arguments.trust_adopted,
+        dry_run=arguments.dry_run,
+    )
+    decisive = f"{arguments.link_mode} {arguments.compiled} {arguments.clobber} {arguments.trust_adopted}"
+    lock = open_lock(arguments.lock, selection, decisive)
+    done = sync(store, arguments.environment, lock, options, progress_for(output))
+    if output.json:
+        output.document("sync", _document(done))
+    else:
+        _say(output, done, dry_run=arguments.dry_run)
+    return PARTLY if done.stuck else DONE
+
+
+def _document(done: Synced) -> dict[str, object]:
+    return {
+        "environment": done.path,
+        "link_mode": done.link_mode,
+        "created": done.created,
+        "added": [{"name": name, "version": version} for name, version in done.added],
+        "replaced": [{"name": name, "version": new, "old_version": old} for name, old, new in done.replaced],
+        "mended": [{"name": name, "version": version} for name, version in done.mended],
+        "removed": [{"name": name, "version": version} for name, version in done.removed],
+        "left": [{"name": name, "version": version} for name, version in done.stuck],
+        "unchanged": done.unchanged,
+        "fetched": done.fetched,
+        "files": done.files,
+        "seconds": round(done.seconds, 3),
+    }
+
+
+def _say(output: Output, done: Synced, *, dry_run: bool) -> None:
+    path = path_text(done.path)
+    changes = _changes(done)
+    if dry_run:
+        output.result(f"Would sync {path} ({counted(len(changes), 'change')})")
+    elif not changes:
+        output.result(
+            f"Nothing to do: {path} has all {counted(done.unchanged, 'distribution')}"
+            f" {seconds_text(done.seconds)}"
+        )
+    else:
+        made = "Made" if done.created else "Synced"
+        output.result(
+            f"{made} {path} by {done.link_mode}, {counted(done.files, 'file')} {seconds_text(done.seconds)}"
+        )
+    shown = changes if output.verbose else changes[:_MOST_SHOWN]
+    for line in shown:
+        output.result(f" {line}")
+    if len(changes) > len(shown):
+        output.result(f" … {len(changes) - len(shown)} more (`--verbose`)")
+    if done.fetched:
+        verb = "Would fetch" if dry_run else "Fetched"
+        output.result(f"{verb} {counted(done.fetched, 'distribution')}; the store had the rest")
+    _warn(output, done)
+    if dry_run:
+        output.note("warning", "no files changed due to --dry-run")
+
+
+def _changes(done: Synced) -> list[str]:
+    """One line a distribution, by name."""
+    rows = [(name, f"+ {name} {version}".rstrip()) for name, version in done.added]
+    rows += [(name, f"- {name} {version}") for name, version in done.removed]
+    rows += [(name, f"~ {name} {version} mended") for name, version in done.mended]
+    for name, old, new in done.replaced:
+        rows.append((name, f"~ {name} {old} → {new}" if old != new else f"~ {name} {new} another build"))
+    return [line for _, line in sorted(rows)]
+
+
+def _warn(output: Output, done: Synced) -> None:
+    if done.clashes:
+        output.note("warning", f"{counted(len(done.clashes), 'file')} of two distributions: the later won")
+        output.named(done.clashes)
+    if done.fallen:
+        output.note("warning", f"{counted(done.fallen, 'file')} copied, the file system refused the link")
+    if done.stuck:
+        output.note(
+            "warning", f"{counted(len(done.stuck), 'distribution')} left: no RECORD tells their files"
+        )
+        output.named(f"{name} {version}" for name, version in done.stuck)
+        output.note("hint", "remove them with the tool that installed them, or make the environment anew")
