@@ -284,9 +284,9 @@ def test_killed_anywhere_the_next_sync_finishes(pipm: Pipm, tmp_path: object) ->
     started = time.monotonic()
     sync(pipm, before, env.path)
     whole = time.monotonic() - started
-    for round_number in range(8):
+    for round_number in range(4):
         process = pipm.start("sync", lock, "--env", env.path)
-        time.sleep(whole * (0.3 + round_number / 10))
+        time.sleep(whole * (0.3 + round_number / 5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         wanted, wheels = (lock, [other, awkward]) if round_number % 2 else (before, [first])
