@@ -232,6 +232,24 @@ def test_gc_waits_says_so_and_gives_up(either_mode: Disk) -> None:
         assert_refused(pipm("gc", "--timeout", "0.2", "--json"), "working on the store")
 
 
+def test_gc_sees_what_came_while_it_waited(filesystem: Disk) -> None:
+    """btrfs shows through an open folder only what was there when it was opened."""
+    first, second = environment(filesystem, "a", "alpha"), environment(filesystem, "b", "beta")
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path)
+    with open(os.path.join(pipm.store, "lock"), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        waiting = pipm.start("gc", "--keep", "0")
+        assert waiting.stderr is not None
+        assert "waiting" in waiting.stderr.readline()
+        pipm.adopt(second.path)
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, (out, err)
+    assert root_count(pipm.store) == 2
+    assert {name.split("/")[0] for name in entry_names(pipm.store)} == {"alpha", "beta"}
+    assert unshared(second.site, pipm.store) == []
+
+
 def test_gc_while_others_adopt(filesystem: Disk) -> None:
     environments = [environment(filesystem, f"env{n}", "alpha", f"own{n}") for n in range(6)]
     before = [snapshot(one.path) for one in environments]

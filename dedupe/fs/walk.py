@@ -64,3 +64,16 @@ def named_inodes(path: str, depth: int, prefix: str = "") -> Iterator[tuple[str,
             yield from named_inodes(f"{path}/{name}", depth - 1, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", inode
+
+
+def names_in(directory: int) -> list[str]:
+    """List the names in the open *directory* as it is now.
+
+    btrfs shows through a descriptor only what was there when it was opened (or last rewound): names that
+    other processes made since would be missing.
+    """
+    fresh = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.listdir(fresh)
+    finally:
+        os.close(fresh)

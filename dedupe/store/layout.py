@@ -22,6 +22,7 @@ from dedupe.fs.lock import locked, locked_folder, try_lock
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import forget
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
+from dedupe.fs.walk import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ class Store:
             os.close(folder)
 
     def _sweep(self) -> None:
-        for name in os.listdir(self.tmp):
+        for name in names_in(self.tmp):
             if not name.startswith(_RUN):
                 continue
             with contextlib.suppress(FileNotFoundError):

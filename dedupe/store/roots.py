@@ -13,6 +13,7 @@ from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import touch
 from dedupe.fs.sync import Aside, Durability, write_aside, write_durably
+from dedupe.fs.walk import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -138,14 +139,14 @@ def find_root(store: Store, path: str) -> Root | None:
 
 def all_roots(store: Store) -> Iterator[Root]:
     """Yield every root, sorted by path; StoreError for one that is damaged."""
-    names = [name for name in os.listdir(store.roots) if not name.startswith(".")]
+    names = [name for name in names_in(store.roots) if not name.startswith(".")]
     yield from sorted((_read(store, name) for name in names), key=lambda root: root.path)
 
 
 def damaged_roots(store: Store) -> list[str]:
     """Name the files in ``roots/`` that cannot be read."""
     found = []
-    for name in sorted(os.listdir(store.roots)):
+    for name in sorted(names_in(store.roots)):
         if not name.startswith("."):
             try:
                 _read(store, name)
