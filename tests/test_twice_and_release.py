@@ -81,6 +81,33 @@ def test_the_second_adopt_says_already_shared(filesystem: Disk) -> None:
     assert result.left == {}
 
 
+def test_the_second_adopt_writes_nothing_but_what_a_killed_one_left(filesystem: Disk) -> None:
+    environment = compiled(filesystem / "env")
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(environment.path)
+    before = snapshot(filesystem.path)
+    os.mkdir(f"{environment.path}/.pipm-tmp")  # killed between its last word and its last step
+    row = pipm.adopt(environment.path).environment
+    assert row["files_shared"] == 0
+    assert row["files_already_shared"] > 0
+    assert snapshot(filesystem.path) == before
+
+
+def test_an_edit_is_seen_among_what_is_shared_already(filesystem: Disk) -> None:
+    environment = compiled(filesystem / "env")
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(environment.path)
+    path = environment.file("beta/__init__.py")
+    with open(path, "rb") as stream:
+        content = stream.read()
+    write(f"{path}.new", content[:-1] + b"#")  # the same size, as an editor saves: a new inode
+    os.replace(f"{path}.new", path)
+    result = pipm.adopt(environment.path, codes=(3,))
+    assert [name for name in result.environment["files_left"] if name["path"].endswith("beta/__init__.py")]
+    with open(path, "rb") as stream:
+        assert stream.read() == content[:-1] + b"#"
+
+
 def test_a_new_distribution_is_all_that_a_later_adopt_shares(filesystem: Disk) -> None:
     environment = compiled(filesystem / "env")
     pipm = Pipm(store=filesystem / "store")

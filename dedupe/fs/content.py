@@ -46,14 +46,14 @@ def same_bytes(one: int, other: int, size: int) -> bool:
             return True
 
 
-def prefetch(directory: int, names: list[str]) -> None:
+def prefetch(directory: int, names: list[str]) -> bool:
     """Ask the kernel to read the files *names* of *directory* in the background, unless the first is cached.
 
     Reading, and the kernel's own comparison for FIDEDUPERANGE even more, otherwise waits for one block
-    after the other.
+    after the other. Returns whether it asked.
     """
     if not names or not hasattr(os, "posix_fadvise") or _is_cached(directory, names[0]):
-        return
+        return False
     for name in names:
         try:
             file = os.open(name, _READ, dir_fd=directory)
@@ -64,6 +64,7 @@ def prefetch(directory: int, names: list[str]) -> None:
                 os.posix_fadvise(file, offset, _READAHEAD, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(file)
+    return True
 
 
 def _is_cached(directory: int, name: str) -> bool:

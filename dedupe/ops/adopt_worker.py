@@ -17,7 +17,7 @@ Killed between any two files, the environment has each file old or new, and the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 from dedupe.core.digest import EMPTY
@@ -33,6 +33,7 @@ from dedupe.ops.apply import FileSharer
 from dedupe.ops.bytecode import BytecodeSharer, Source
 from dedupe.ops.entries import Contents, Prepared, prepare_entry
 from dedupe.ops.facts import Observer
+from dedupe.ops.plain import PlainSharer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
 from dedupe.store.wheels import has_complete_entry
@@ -75,7 +76,7 @@ class _Work:
     distribution: InstalledDistribution
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
-    have: list[tuple[FileFact, Digest]] = field(default_factory=list)
+    have: list[FileEntry] = field(default_factory=list)
     lacking: list[FileFact] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     changed: bool = False
@@ -88,14 +89,20 @@ class _Work:
             mtime = status.st_mtime_ns // 1_000_000_000
             self.sources.append(Source(fact.directory, fact.name, digest, mtime, status.st_size))
 
+    def keep(self, fact: FileFact, digest: Digest) -> None:
+        """Note that the environment has a file as the wheel brought it."""
+        assert fact.status is not None
+        self.have.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
+
     def contents(self) -> Contents:
         """What the environment has of the distribution, and the rows of its identity."""
-        files, rows, identified = [], [], True
-        for fact, digest in self.have:
-            assert fact.status is not None
-            files.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
-            if fact.place is Place.SITE:
-                rows.append((fact.path, digest, fact.executable))
+        files = list({entry.path: entry for entry in self.have}.values())  # a path may have two rows
+        rows = [
+            (path.removeprefix("site/"), digest, executable)
+            for path, digest, _, executable in files
+            if path.startswith("site/")
+        ]
+        identified = True
         for fact in self.lacking:
             if fact.place is Place.SITE:
                 if fact.digest is None or not fact.promised:
@@ -160,6 +167,8 @@ class EnvironmentWorker:
         self._tally = Tally(accounting(scene.file_system))
         self._files = FileSharer(scene, staging, self._tally)
         self._bytecode = BytecodeSharer(scene, staging, self._tally, bytecode)
+        plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
+        self._plain = PlainSharer(scene, staging, self._tally) if plain else None
         self._observer = Observer(
             root=scene.root,
             store=scene.store,
@@ -200,6 +209,10 @@ class EnvironmentWorker:
             self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return
         work = _Work(distribution)
+        if self._plain is not None:
+            distribution = replace(distribution, record=self._plain.share(distribution))
+            work.have, work.sources = self._plain.files, self._plain.sources
+            work.changed = bool(work.have)
         for folder, _, facts in self._observer.folders(distribution):
             if folder is not None and not self._scene.trusted:
                 prefetch(folder, [fact.name for fact in facts if fact.status is not None])
@@ -239,26 +252,26 @@ class EnvironmentWorker:
                     self._leave(work, action)
                 case AlreadyShared():
                     self._count_already(fact)
-                    work.have.append((fact, action.digest))
+                    work.keep(fact, action.digest)
                     work.prove(fact, action.digest)
                 case Share():
                     work.changed = True
                     work.to_share.setdefault(fact.directory, []).append(action)
-                    work.have.append((fact, action.digest))
+                    work.keep(fact, action.digest)
                     return  # counted when it is shared
                 case Ingest() | IngestCopy() if self._scene.tight:
                     raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
                 case Ingest():
                     work.changed = True
                     digest = self._files.ingest(_present(folder), action)
-                    work.have.append((fact, digest))
+                    work.keep(fact, digest)
                     if self._scene.mode is LinkMode.SYMLINK:
                         work.to_share.setdefault(fact.directory, []).append(Share(fact, digest))
                         return
                     work.prove(fact, digest)
                 case IngestCopy():
                     digest = self._files.ingest_copy(_present(folder), action)
-                    work.have.append((fact, digest))
+                    work.keep(fact, digest)
                     self._tally.leave(fact.shown, action.reason)
                 case _:
                     assert_never(action)
@@ -271,7 +284,7 @@ class EnvironmentWorker:
         fact, reason = action
         self._tally.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
-            work.have.append((fact, EMPTY))
+            work.keep(fact, EMPTY)
             work.prove(fact, EMPTY)
         elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
             work.lacking.append(fact)

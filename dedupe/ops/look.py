@@ -6,17 +6,14 @@ no content is read. What is not certain is left to the adoption proper.
 
 from __future__ import annotations
 
-import binascii
 import os
-import re
 import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.core.digest import EMPTY, Digest
+from dedupe.core.digest import EMPTY
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Place
-from dedupe.env.installed import has_odd_paths
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.links import LinkMode
@@ -24,6 +21,7 @@ from dedupe.ops.bytecode import CACHE, match_bytecode
 from dedupe.ops.crew import crew_at_work
 from dedupe.ops.facts import Observer
 from dedupe.ops.job import lines, turns
+from dedupe.ops.plain import NOT_PLAIN, plain_rows
 from dedupe.ops.prepare import entries_by_release
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, IngestCopy, Leave, decide
@@ -32,10 +30,12 @@ from dedupe.store.wheels import has_entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dedupe.core.digest import Digest
     from dedupe.env.installed import InstalledDistribution
     from dedupe.ops.adoption import AdoptOptions
     from dedupe.ops.crew import Pulse, Tickets
     from dedupe.ops.job import Job
+    from dedupe.ops.plain import PlainRow
     from dedupe.ops.progress import Progress
     from dedupe.plan.adopt import Action, FileFact
     from dedupe.store.layout import Store
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
 
 Sources = dict[str, int]
 """Modules of a folder, and the modification time (ns) that their source and bytecode have."""
-_PLAIN_ROW = re.compile(
-    rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{8})[A-Za-z0-9_-]{35},(\d{1,18})"
-)
-"""A file in a package, with its hash: folder, name, the digest's beginning, size in bytes."""
-_URLSAFE = bytes.maketrans(b"-_", b"+/")
-_NOT_PLAIN = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 class Seen(NamedTuple):
@@ -188,23 +182,16 @@ class _Look:
 
         The same as `decide` on the facts says of nearly all files, in a third of the time.
         """
-        if self._contested or has_odd_paths(distribution.record):
+        if self._contested:
             return distribution.record
-        rest: list[bytes] = []
-        rows: dict[bytes, list[re.Match[bytes]]] = {}
-        for line in distribution.record.splitlines():
-            row = _PLAIN_ROW.fullmatch(line)
-            if row is not None:
-                rows.setdefault(row[1], []).append(row)
-            elif not line.endswith(b".pyc,,"):  # bytecode is looked at with its source
-                rest.append(line)
-        for directory, several in rows.items():
-            path = f"{distribution.site}/{os.fsdecode(directory)}"
-            rest += self._unshared(path, several, sources.setdefault(path, {}), tally)
+        folders, other = plain_rows(distribution)
+        rest = [other]
+        for directory, rows in folders.items():
+            rest += self._unshared(directory, rows, sources.setdefault(directory, {}), tally)
         return b"\n".join(rest)
 
     def _unshared(
-        self, directory: str, rows: list[re.Match[bytes]], modules: Sources, tally: Tally
+        self, directory: str, rows: list[PlainRow], modules: Sources, tally: Tally
     ) -> Iterator[bytes]:
         """Count the files of one folder that are shared, and yield the rows of the others."""
         with directory_beneath(self._root, directory) as folder:
@@ -212,18 +199,18 @@ class _Look:
                 raise _UnsettledError
             for row in rows:
                 try:
-                    status = os.stat(row[2], dir_fd=folder, follow_symlinks=False)
+                    status = os.stat(row.name, dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
                     raise _UnsettledError from error
-                mtime_ns = Digest(binascii.a2b_base64(row[3].translate(_URLSAFE))).mtime_ns
-                if not self._is_shared(status, mtime_ns, int(row[4])):
-                    yield row[0]
+                mtime_ns = row.digest.mtime_ns
+                if not self._is_shared(status, mtime_ns, row.size):
+                    yield row.row
                     continue
                 tally.files += 1
                 tally.already += 1
-                tally.bytes_shared += status.st_size
-                if row[2].endswith(b".py"):
-                    modules[os.fsdecode(row[2][:-3])] = mtime_ns
+                tally.bytes_shared += row.size
+                if row.name.endswith(".py"):
+                    modules[row.name[:-3]] = mtime_ns
 
     def _is_shared(self, status: os.stat_result, mtime_ns: int, size: int) -> bool:
         return (
@@ -231,7 +218,7 @@ class _Look:
             and status.st_size == size > 0
             and (status.st_nlink > 1 or not self._by_inode)
             and status.st_uid == self._user
-            and status.st_mode & _NOT_PLAIN == stat.S_IFREG
+            and status.st_mode & NOT_PLAIN == stat.S_IFREG
         )
 
     def _settled(self, action: Action, tally: Tally) -> Digest | None:

@@ -12,7 +12,7 @@ from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import LinkingImpossibleError
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
-from dedupe.fs.replace import staging
+from dedupe.fs.replace import staging, sweep
 from dedupe.fs.space import file_system_type, free_space
 from dedupe.ops.holding import held
 from dedupe.ops.scene import Scene
@@ -64,6 +64,7 @@ class Candidate:
 def candidate(store: Store, environment: Environment, progress: Progress) -> Iterator[Candidate]:
     """Lock the environment and list what is installed in it."""
     with held(store, environment, progress) as root:
+        sweep(root)  # of a run that was killed, even right at its end
         distributions = installed(environment, root)
         yield Candidate(
             environment=environment,

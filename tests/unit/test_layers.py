@@ -260,7 +260,7 @@ def test_what_lies_in_environments_runs_without_dedupe(module: str) -> None:
 def test_a_plan_is_carried_out_at_one_place() -> None:
     changing = {"dedupe.fs.share.give_inode", "dedupe.fs.share.give_clone", "dedupe.fs.share.share_blocks"}
     users = {module for module in MODULES if changing & imported(TREES[module])}
-    assert users == {"ops.apply"}
+    assert users == {"ops.plain", "ops.apply"}
 
 
 @pytest.mark.parametrize("path", sorted(source_files()), ids=module_name)
