@@ -24,8 +24,23 @@ FOLDER = ".pipm"
 SETTINGS = "pip.json"
 PATH_FILE = "000_pipm_pip.pth"
 """Before any other's: what those import may be a package that pip is just replacing."""
-_LINE = 'import sys; exec("try:\\n import _pipm_pip\\nexcept ImportError: pass")\n'
-"""Guarded: whoever removes the module by hand is not told of it at every start."""
+_WATCH = """\
+class _pipm_pip:
+ @staticmethod
+ def find_spec(name, path=None, target=None):
+  if name[:5] == "pip._":
+   try:
+    from _pipm_pip import find
+   except ImportError:
+    return None
+   return find(name, path, target)
+sys._pipm_pip = _pipm_pip
+sys.meta_path.insert(0, _pipm_pip)
+"""
+_LINE = f'import sys; hasattr(sys, "_pipm_pip") or exec({_WATCH!r})\n'
+"""What every start of an interpreter there pays for: it waits for pip. To import a module instead would
+cost three times as much, since it is mostly the first one that is looked for on sys.path. Until Python 3.14
+an environment's lines are run twice. Whoever removes the module by hand has plain pip again."""
 _MODULES = {"_pipm_pip_shelf": "shelf.py", "_pipm_pip_hook": "hook.py", "_pipm_pip": "watch.py"}
 """By their names in the environment, in the order in which they need each other."""
 _CACHE = "__pycache__"
