@@ -54,7 +54,7 @@ _DEFAULTS: dict[str, Any] = {
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
 LinkModeOption = Annotated[
     str,
-    typer.Option("--link-mode", metavar="MODE", help="auto, reflink, hardlink, symlink or copy."),
+    typer.Option("--link-mode", metavar="MODE", help="auto, reflink, hardlink, finder, symlink or copy."),
 ]
 
 

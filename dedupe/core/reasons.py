@@ -38,6 +38,7 @@ class Reason(Enum):
     ATTRIBUTES = "has extended attributes or an ACL"
     PROTECTED = "protected from changes (immutable, or not permitted)"
     UNREADABLE = "cannot be read"
+    IMPORTED = "imported from the store by the finder"
     NO_ROOM = "new to the store, whose file system is full"
     NO_LINK = "the file system refused the link"
 
@@ -65,5 +66,6 @@ _EXPECTED = frozenset(
         Reason.MISSING,
         Reason.OTHER_BYTECODE,
         Reason.STALE_BYTECODE,
+        Reason.IMPORTED,
     }
 )

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,12 @@ from packaging.version import InvalidVersion, Version
 
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
+from dedupe.env.folded import read_receipt, record_digest
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
 
 if TYPE_CHECKING:
     from dedupe.env.environment import Environment
+    from dedupe.env.folded import Folded
 
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
 _ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"/./", b"\n./", b"\n/", b"../lib", b"../Lib", b"../site-packages")
@@ -63,17 +65,36 @@ class InstalledDistribution:
 def installed(environment: Environment, root: int) -> list[InstalledDistribution]:
     """List the distributions of *environment*, whose folder is open as *root*, by metadata folder name."""
     found = []
+    receipt = read_receipt(root)
     for site in environment.sites:
+        folded = receipt.folded if receipt is not None and receipt.site == site else {}
         folder = open_directory_beneath(root, site)
         try:
             for name in sorted(os.listdir(folder)):
                 if name.endswith(".dist-info"):
-                    found.append(_distribution(folder, site, name))
+                    distribution = _distribution(folder, site, name)
+                    if name in folded and _is_folded(folder, distribution, folded[name]):
+                        distribution = replace(distribution, refusal=Reason.IMPORTED)
+                    found.append(distribution)
                 elif name.endswith((".egg-info", ".egg-link")):
                     found.append(_refused(site, name, Reason.EGG_INFO))
         finally:
             os.close(folder)
     return found
+
+
+def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:
+    """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
+    if record_digest(distribution.record) != folded.record:
+        return False
+    for row in distribution.rows:
+        if row.path.endswith(".py") and row.size and not row.path.startswith(("../", "/")):
+            try:
+                status = os.stat(row.path, dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                return True
+            return not stat.S_ISREG(status.st_mode)
+    return True
 
 
 def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:

@@ -11,19 +11,23 @@ from functools import cache
 from importlib.util import MAGIC_NUMBER
 
 _QUESTION = (
-    "import sys, importlib.util as u, json;"
-    "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex()]))"
+    "import sys, importlib.util as u, importlib.machinery as m, json;"
+    "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex(), m.EXTENSION_SUFFIXES]))"
 )
 _SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interpreter:
-    """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with."""
+    """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with.
+
+    ``extensions`` are the suffixes of its extension modules, in the order in which it tries them.
+    """
 
     path: str
     cache_tag: str
     magic: bytes
+    extensions: tuple[str, ...] = ()
 
     def pool(self, suffix: str) -> str:
         """Name of its bytecode pool; *suffix* is empty or ``.opt-1`` (PEP 488)."""
@@ -35,11 +39,14 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
     if path is None:
         return None
     answer = _asked(os.path.realpath(path))
-    return None if answer is None else Interpreter(path=path, cache_tag=answer[0], magic=answer[1])
+    if answer is None:
+        return None
+    tag, magic, extensions = answer
+    return Interpreter(path=path, cache_tag=tag, magic=magic, extensions=extensions)
 
 
 @cache
-def _asked(path: str) -> tuple[str, bytes] | None:
+def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
     """The answer of one real interpreter, which many environments link to."""
     if path == os.path.realpath(sys.executable):
         own = sys.implementation.cache_tag
@@ -52,7 +59,7 @@ def _asked(path: str) -> tuple[str, bytes] | None:
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        tag, magic = json.loads(answer.stdout)
+        tag, magic, extensions = json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return (tag, bytes.fromhex(magic)) if tag else None
+    return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None

@@ -31,6 +31,8 @@ class LinkMode(Enum):
     HARDLINK = "hardlink"
     SYMLINK = "symlink"
     COPY = "copy"
+    FINDER = "finder"
+    """No file at all: modules are imported from the store. No single file is placed so."""
 
 
 AUTO = (LinkMode.REFLINK, LinkMode.HARDLINK)
@@ -113,6 +115,8 @@ def place(mode: LinkMode, store: int, source: str, target: int, name: str) -> No
                 )
             finally:
                 os.close(file)
+        case LinkMode.FINDER:
+            raise OSError(errno.EOPNOTSUPP, "the finder places no files")
 
 
 def copy_into(source: int, directory: int, name: str, mode: int) -> None:

@@ -207,6 +207,9 @@ class EnvironmentWorker:
         if distribution.refusal is not None:
             self._tally.files += 1
             self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
+            entry = self._scene.entries.get((distribution.name, distribution.version))
+            if distribution.refusal is Reason.IMPORTED and entry is not None:
+                self._entries.append(entry)
             return
         work = _Work(distribution)
         if self._plain is not None:

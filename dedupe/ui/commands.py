@@ -9,10 +9,10 @@ from dedupe.env.discover import find_environments
 from dedupe.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
 from dedupe.fs.links import parse_link_mode
 from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adopt import adopt_together
 from dedupe.ops.adoption import AdoptOptions
+from dedupe.ops.ladder import adopt_by_ladder
 from dedupe.ops.preview import Preview
-from dedupe.ops.release import release
+from dedupe.ops.unfold import release_environment
 from dedupe.ops.wrapping import wrap_pip
 from dedupe.ui.progress import progress_for
 from dedupe.ui.sharing import (
@@ -96,7 +96,7 @@ class _Adoptions:
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
-            self._outcomes = adopt_together(self._store, together, self._options, progress_for(self._output))
+            self._outcomes = adopt_by_ladder(self._store, together, self._options, progress_for(self._output))
         outcome = self._outcomes[path]
         if isinstance(outcome, PipmError):
             raise outcome
@@ -112,7 +112,7 @@ def release_environments(
 
     def one(path: str) -> None:
         nonlocal incomplete
-        released = release(store, path, names, progress_for(output), dry_run=dry_run)
+        released = release_environment(store, path, names, progress_for(output), dry_run=dry_run)
         documents.append(release_document(released))
         incomplete = incomplete or bool(released.left)
         say_release(output, released, dry_run=dry_run)

@@ -1,0 +1,210 @@
+"""What each import name is, computed from the files of distributions that lie in folders of their own.
+
+Theory of operation. In site-packages all distributions are laid over each other, and FileFinder looks
+there for a name: a package, then a module, then a folder for a namespace package. The same answers follow
+from the files' paths alone, as long as no folder with ``__init__`` belongs to two distributions: then the
+folder of one of them is the whole package. Folders without ``__init__`` may have many owners, Python puts
+their parts together. Distributions for which that does not hold must lie together (`entangled`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PATH_FILE = "000_pipm.pth"
+"""The file of site-packages that starts the finder; it sorts before others that import distributions."""
+_MODULE_ENDINGS = (".py", ".pyc", ".so", ".pyd")
+_BINARY_ENDINGS = (".so", ".pyd")
+
+
+class Kind(Enum):
+    """How a name is imported; the values are those of the table that the hook reads."""
+
+    NAMESPACE = 0
+    SOURCE = 1
+    EXTENSION = 2
+    BYTECODE = 3
+
+
+class Module(NamedTuple):
+    """Where a name of the top level is: in which distributions, in which file.
+
+    Only a namespace has several; ``file`` is relative to site-packages, empty for a namespace.
+    """
+
+    kind: Kind
+    distributions: tuple[int, ...]
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outline:
+    """The shape of a distribution as far as others can have to do with it.
+
+    ``packages`` are the outermost folders with an ``__init__``, ``open`` the folders outside of them with
+    the names of their files (the empty path is site-packages). ``binaries`` are the files that may name
+    others which they need; ``folders`` are all folders.
+    """
+
+    packages: Mapping[str, frozenset[str]]
+    open: Mapping[str, frozenset[str]]
+    binaries: tuple[str, ...]
+    folders: frozenset[str]
+
+    @property
+    def path_files(self) -> frozenset[str]:
+        """Files that act when an interpreter starts."""
+        return frozenset(name for name in self.open.get("", ()) if name.endswith((".pth", ".start")))
+
+
+def outline(paths: Iterable[str]) -> Outline:
+    """Draw the outline of a distribution from its *paths* in site-packages, without metadata and bytecode."""
+    folders: dict[str, set[str]] = {"": set()}
+    binaries = []
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if path.partition("/")[0].endswith(".dist-info") or posixpath.basename(folder) == "__pycache__":
+            continue
+        folders.setdefault(folder, set()).add(name)
+        if name.endswith(_BINARY_ENDINGS) or ".so." in name:
+            binaries.append(path)
+    for folder in list(folders):
+        above = folder
+        while above:
+            above = above.rpartition("/")[0]
+            folders.setdefault(above, set())
+    packages: dict[str, frozenset[str]] = {}
+    open_: dict[str, frozenset[str]] = {}
+    for folder in sorted(folders, key=lambda path: path.count("/")):
+        above = folder.rpartition("/")[0]
+        if folder and above not in open_:
+            continue  # within a package
+        inits = frozenset(name for name in folders[folder] if _is_init(name))
+        if folder and inits:
+            packages[folder] = inits
+        else:
+            open_[folder] = frozenset(folders[folder])
+    return Outline(packages=packages, open=open_, binaries=tuple(binaries), folders=frozenset(folders))
+
+
+def _is_init(name: str) -> bool:
+    return name.startswith("__init__.") and name.endswith(_MODULE_ENDINGS)
+
+
+def entangled(outlines: Sequence[Outline]) -> frozenset[int]:
+    """Find the distributions that must lie together in one folder, by their numbers in *outlines*.
+
+    Two that bring one file, that have a folder with ``__init__`` in common, or different things of one
+    import name in a common folder.
+    """
+    claimed: defaultdict[str, set[int]] = defaultdict(set)
+    folders: defaultdict[str, set[int]] = defaultdict(set)
+    for number, one in enumerate(outlines):
+        for package in one.packages:
+            claimed[package].add(number)
+        for folder, names in one.open.items():
+            folders[folder].add(number)
+            for name in names:
+                claimed[posixpath.join(folder, name)].add(number)
+                if name.endswith(_MODULE_ENDINGS):
+                    claimed[posixpath.join(folder, name.partition(".")[0])].add(number)
+    found: set[int] = set()
+    for path, owners in claimed.items():
+        together = owners | folders.get(path, set())
+        if len(together) > 1:
+            found |= together
+    return frozenset(found)
+
+
+def library_ties(
+    outlines: Sequence[Outline], run_paths: Mapping[int, Mapping[str, Sequence[str]]]
+) -> frozenset[int]:
+    """Find the distributions whose binaries look for libraries in others, and those others.
+
+    *run_paths* are, by number and binary, the entries of RPATH and RUNPATH relative to ``$ORIGIN``.
+    """
+    found: set[int] = set()
+    for number, binaries in run_paths.items():
+        for path, entries in binaries.items():
+            for entry in entries:
+                target = posixpath.normpath(posixpath.join(posixpath.dirname(path), entry))
+                if target == "." or target in outlines[number].folders:
+                    continue
+                others = {other for other, one in enumerate(outlines) if target in one.folders}
+                if others or target.startswith(".."):
+                    found |= {number, *others}
+    return frozenset(found)
+
+
+def acts_on_its_folder(lines: str) -> bool:
+    """Whether a ``.pth`` file names folders relative to where it lies: then it must lie beside them."""
+    return any(
+        line.strip() and not line.startswith(("#", "import ", "import\t")) for line in lines.splitlines()
+    )
+
+
+@dataclass(slots=True)
+class _Name:
+    """What is known of one name: the best file, and the folders without ``__init__``."""
+
+    rank: tuple[int, int] | None = None
+    module: Module | None = None
+    portions: list[int] = field(default_factory=list)
+
+    def settled(self) -> Module:
+        """What an import of the name gives."""
+        return self.module or Module(Kind.NAMESPACE, tuple(self.portions), "")
+
+
+def module_table(
+    outlines: Sequence[Outline], present: Iterable[int], extensions: Sequence[str]
+) -> dict[str, Module]:
+    """Say what each name of the top level is among the distributions *present*, as FileFinder would.
+
+    *extensions* are the interpreter's suffixes of extension modules, in its order.
+    """
+    suffixes = [(suffix, Kind.EXTENSION) for suffix in extensions]
+    suffixes += [(".py", Kind.SOURCE), (".pyc", Kind.BYTECODE)]
+    names: defaultdict[str, _Name] = defaultdict(_Name)
+    for number in present:
+        one = outlines[number]
+        for folder, inits in one.packages.items():
+            if "/" not in folder:
+                _offer(names[folder], number, inits, "__init__", f"{folder}/", 0, suffixes)
+        for folder in one.open:
+            if folder and "/" not in folder:
+                names[folder].portions.append(number)
+        for file in one.open[""]:
+            stem = file.partition(".")[0]
+            if file.endswith(_MODULE_ENDINGS):
+                _offer(names[stem], number, {file}, stem, "", 1, suffixes)
+    return {
+        name: known.settled()
+        for name, known in names.items()
+        if name and "." not in name and (known.module is not None or known.portions)
+    }
+
+
+def _offer(
+    known: _Name,
+    number: int,
+    files: Iterable[str],
+    stem: str,
+    folder: str,
+    order: int,
+    suffixes: Sequence[tuple[str, Kind]],
+) -> None:
+    """Note the first of *files* that FileFinder would take, unless something before it is known."""
+    for place, (suffix, kind) in enumerate(suffixes):
+        rank = (order, place)
+        if f"{stem}{suffix}" in files and (known.rank is None or rank < known.rank):
+            known.rank = rank
+            known.module = Module(kind, (number,), f"{folder}{stem}{suffix}")
+            return

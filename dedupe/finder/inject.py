@@ -1,0 +1,109 @@
+"""Putting the finder into an environment, and taking it away without trace."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dedupe.core.digest import Digest
+from dedupe.core.modules import PATH_FILE
+from dedupe.env.folded import FOLDER, RECEIPT
+from dedupe.finder.table import HOOK
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.replace import remove_tree
+from dedupe.fs.share import ensure_folder, forget, forget_folder, set_time
+from dedupe.fs.sync import Durability, write_durably
+
+if TYPE_CHECKING:
+    from dedupe.finder.table import Table
+
+_SOURCE = os.path.join(os.path.dirname(__file__), "hook.py")
+_TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
+_MODE = 0o666
+"""As any file of an environment; the umask is taken from it."""
+
+
+def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
+    """Put hook, table, receipt and path files into the environment open as *root*.
+
+    Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
+    """
+    ensure_folder(root, _TOP)
+    for name in ("finder", _INDEX):
+        ensure_folder(root, f"{_TOP}/{name}")
+    with open(_SOURCE, "rb") as stream:
+        source = stream.read()
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, RECEIPT, receipt)
+        _write(folder, f"{cache_tag}.table", table.to_bytes())
+        if _read(folder, f"{HOOK}.py") != source:
+            _write(folder, f"{HOOK}.py", source)
+            # One content has one time here as well: its bytecode may come out of the store.
+            set_time(folder, f"{HOOK}.py", Digest.of(source).mtime_ns)
+    finally:
+        os.close(folder)
+    site = open_directory_beneath(root, table.site)
+    try:
+        files = dict(table.path_files(FOLDER))
+        for name in _path_files(site) - set(files):
+            forget(site, name)
+        for name, data in files.items():
+            if _read(site, name) != data:
+                _write(site, name, data)
+    finally:
+        os.close(site)
+
+
+def settle(root: int, table: Table, cache_tag: str) -> None:
+    """Write the table alone: what it says of site-packages' time is true now."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, f"{cache_tag}.table", table.to_bytes())
+    finally:
+        os.close(folder)
+
+
+def withdraw(root: int, site: str) -> None:
+    """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
+    with directory_beneath(root, site) as folder:
+        if folder is not None:
+            for name in sorted(_path_files(folder), key=len):
+                forget(folder, name)
+    with directory_beneath(root, _TOP) as top:
+        if top is None:
+            return
+        for name in ("finder", _INDEX, _BYTECODE):
+            with directory_beneath(top, name) as folder:
+                is_there = folder is not None
+            if is_there:
+                remove_tree(top, name)
+    forget_folder(root, _TOP)
+
+
+def _path_files(site: int) -> set[str]:
+    """Our path files: ``000_pipm.pth``, ``000_pipm-1.pth`` and so on."""
+    stem, ending = PATH_FILE.split(".")
+    return {
+        name
+        for name in os.listdir(site)
+        if name == PATH_FILE
+        or (
+            name.startswith(f"{stem}-")
+            and name.endswith(f".{ending}")
+            and name[len(stem) + 1 : -4].isdecimal()
+        )
+    }
+
+
+def _read(folder: int, name: str) -> bytes | None:
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    with open(file, "rb") as stream:
+        return stream.read()
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    write_durably(folder, name, data, Durability.LATER, mode=_MODE)

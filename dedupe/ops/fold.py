@@ -1,0 +1,210 @@
+"""`pipm adopt --link-mode finder`: modules are imported from the store and leave the environment.
+
+Theory of operation. An adoption by symlinks comes first: it proves each file equal, lets the store have it
+durably, and writes the root. Then the table and the hook are put into the environment and synced, and
+last the symlinks are removed. Between any two of these steps every import finds its module: while a
+symlink is there, it comes before the table.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dedupe.core.modules import module_table
+from dedupe.env.folded import FOLDER, Folded, read_receipt, receipt_bytes, record_digest
+from dedupe.env.interpreter import ask_interpreter
+from dedupe.errors import InterpreterError
+from dedupe.finder.inject import inject, settle
+from dedupe.finder.table import HOOK, Table
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.replace import Staging, staging
+from dedupe.fs.share import ensure_folder, forget
+from dedupe.fs.sync import sync_file_system
+from dedupe.ops.crew import Pulse, interruptible
+from dedupe.ops.entry_bytecode import compile_entries
+from dedupe.ops.folding import plan_removal, remove
+from dedupe.ops.holding import root_of
+from dedupe.ops.members import apart, members
+from dedupe.ops.prepare import entries_by_release
+from dedupe.ops.restoring import restore
+from dedupe.store.roots import ADOPTED, find_root, write_root
+from dedupe.wheel.bytecode import BytecodeWorker, Compilation
+
+if TYPE_CHECKING:
+    from dedupe.env.environment import Environment
+    from dedupe.env.interpreter import Interpreter
+    from dedupe.ops.folding import Removal
+    from dedupe.ops.members import Member
+    from dedupe.store.layout import Store
+
+MEND = "pip install --force-reinstall --no-deps {name}=={version}"
+
+
+def site_of(environment: Environment) -> str:
+    """The site-packages that the environment's interpreter uses, relative to the environment."""
+    release = ".".join(environment.python.split(".")[:2])
+    for site in environment.sites:
+        if f"/python{release}/" in site or f"/pypy{release}/" in site:
+            return site
+    return environment.sites[0]
+
+
+def interpreter_of(environment: Environment) -> Interpreter:
+    """The environment's interpreter, which the table is made for."""
+    found = ask_interpreter(environment.interpreter)
+    if found is None:
+        raise InterpreterError(
+            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """What the finder is to serve in one environment: its members, with what goes of each from the disk."""
+
+    several: list[tuple[Member, Folded]]
+    removals: list[tuple[Member, Removal]]
+
+
+def fold(store: Store, environment: Environment, root: int) -> int:
+    """Let the finder serve what it can; the environment is open as *root* and locked.
+
+    Returns how many names were removed.
+    """
+    pulse = Pulse()
+    interpreter = interpreter_of(environment)
+    site = site_of(environment)
+    with interruptible(pulse):
+        served = _served(store, environment, root, site)
+        manifests = [(one.entry, one.manifest) for one, _ in served.several if one.manifest is not None]
+        compile_entries(store, manifests, interpreter, pulse)
+        pulse.check()
+        _register(store, environment, [entry for entry, _ in manifests])
+        table = put(store, environment, root, interpreter, served.several)
+        _compile_hook(environment, root, interpreter)
+        _make_metadata_real(root, site, served)
+        sync_file_system(store.v1)
+        sync_file_system(root)
+        count = sum(remove(root, site, one, removal) for one, removal in served.removals)
+        settle_time(environment, root, table, interpreter)
+        sync_file_system(root)
+    return count
+
+
+def _served(store: Store, environment: Environment, root: int, site: str) -> Served:
+    known = find_root(store, environment.path)
+    entries = entries_by_release(() if known is None else known.entries)
+    receipt = read_receipt(root)
+    several = members(store, environment, root, site, receipt, entries)
+    together = apart(store, root, site, several)
+    chosen, removals = [], []
+    for number, one in enumerate(several):
+        if one.manifest is None:
+            continue
+        if number in together:
+            if one.folded is not None:  # something that came since must lie together with it
+                restore(store, root, site, one, one.folded, ask_interpreter(environment.interpreter))
+            continue
+        removal = plan_removal(store, root, site, one)
+        if removal is None:
+            continue
+        folded = one.folded or Folded(
+            metadata=one.distribution.metadata,
+            entry=one.entry,
+            record=record_digest(one.distribution.record),
+            bytecode=tuple(removal.bytecode),
+            dropped=tuple(removal.dropped),
+        )
+        chosen.append((one, folded))
+        removals.append((one, removal))
+    return Served(several=chosen, removals=removals)
+
+
+def _register(store: Store, environment: Environment, entries: list[str]) -> None:
+    """The root is durable before the first file goes."""
+    known = find_root(store, environment.path)
+    used = set(entries) | set(() if known is None else known.entries)
+    root = root_of(environment, "finder", ADOPTED, tuple(sorted(used)))
+    write_root(store, root if known is None else replace(root, lock=known.lock))
+
+
+def put(
+    store: Store,
+    environment: Environment,
+    root: int,
+    interpreter: Interpreter,
+    several: list[tuple[Member, Folded]],
+) -> Table:
+    """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table."""
+    site = site_of(environment)
+    outlines = [one.outline for one, _ in several]
+    table = Table(
+        environment=environment.path,
+        store=store.path,
+        site=site,
+        site_time=0,
+        entries=[one.entry for one, _ in several],
+        modules=module_table(outlines, range(len(outlines)), interpreter.extensions),
+        infos={one.distribution.metadata: number for number, (one, _) in enumerate(several)},
+        mend=MEND,
+    )
+    receipt = receipt_bytes(store.path, site, (folded for _, folded in several))
+    inject(root, table, receipt, interpreter.cache_tag)
+    return table
+
+
+def settle_time(environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
+    """Note the time that site-packages has now that nothing more changes in it."""
+    time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
+    settle(root, replace(table, site_time=time), interpreter.cache_tag)
+
+
+def _compile_hook(environment: Environment, root: int, interpreter: Interpreter) -> None:
+    """Compile the hook: not every start may write bytecode, and compiling it costs milliseconds."""
+    name = f"{HOOK}.{interpreter.cache_tag}.pyc"
+    source = f"{environment.path}/{FOLDER}/{HOOK}.py"
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        ensure_folder(folder, "__pycache__")
+        cache = open_directory_beneath(folder, "__pycache__")
+        try:
+            forget(cache, name)
+        finally:
+            os.close(cache)
+    finally:
+        os.close(folder)
+    status = os.stat(source)
+    target = f"{environment.path}/{FOLDER}/__pycache__/{name}"
+    worker = BytecodeWorker(interpreter)
+    try:
+        mtime = status.st_mtime_ns // 1_000_000_000
+        worker.compile([Compilation(source, source, target, mtime, status.st_size, 0)])
+    finally:
+        worker.close()
+
+
+def _make_metadata_real(root: int, site: str, served: Served) -> None:
+    """Let files that tools read from the disk be files: scanners pass over symlinks."""
+    with staging(root) as temporary:
+        area = Staging(temporary, "0")
+        try:
+            for one, removal in served.removals:
+                with directory_beneath(root, f"{site}/{one.distribution.metadata}") as folder:
+                    if folder is not None:
+                        for name in removal.metadata:
+                            _make_real(area, folder, name)
+        finally:
+            area.close()
+
+
+def _make_real(area: Staging, folder: int, name: str) -> None:
+    source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        mask = os.umask(0)
+        os.umask(mask)
+        area.move(area.copy(source, 0o666 & ~mask), folder, name)
+    finally:
+        os.close(source)

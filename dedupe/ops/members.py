@@ -1,0 +1,139 @@
+"""The distributions of an environment as the finder sees them: which of them it may serve."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.core.modules import PATH_FILE, Outline, acts_on_its_folder, entangled, library_ties, outline
+from dedupe.core.reasons import Reason
+from dedupe.core.record import Place
+from dedupe.env.installed import installed
+from dedupe.errors import StoreError
+from dedupe.fs.beneath import open_beneath
+from dedupe.store.wheels import load_manifest
+from dedupe.wheel.elf import run_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dedupe.core.manifest import Manifest
+    from dedupe.env.environment import Environment
+    from dedupe.env.folded import Folded, Receipt
+    from dedupe.env.installed import InstalledDistribution
+    from dedupe.store.layout import Store
+
+SITE = "site/"
+"""Where the paths of a manifest begin that lie in site-packages."""
+OUTDATED = "-nspkg.pth"
+"""Path files of old setuptools: without the modules beside them they print an error at every start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A distribution in site-packages.
+
+    ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``folded`` says that
+    it does already.
+    """
+
+    distribution: InstalledDistribution
+    outline: Outline
+    entry: str = ""
+    manifest: Manifest | None = None
+    folded: Folded | None = None
+
+
+def members(
+    store: Store,
+    environment: Environment,
+    root: int,
+    site: str,
+    receipt: Receipt | None,
+    entries: Mapping[tuple[str, str], str],
+) -> list[Member]:
+    """List the distributions in *site*; *entries* are what the environment uses, by name and version."""
+    found = []
+    for distribution in installed(environment, root):
+        if distribution.site != site:
+            continue
+        folded = None
+        entry = None
+        if distribution.refusal is Reason.IMPORTED and receipt is not None:
+            folded = receipt.folded[distribution.metadata]
+            entry = folded.entry
+        elif distribution.refusal is None:
+            entry = entries.get((distribution.name, distribution.version))
+        manifest = None if entry is None else _whole_manifest(store, entry)
+        if manifest is None:
+            paths = [location.path for _, location in distribution.located if location.place is Place.SITE]
+            found.append(Member(distribution=distribution, outline=outline(paths)))
+        else:
+            paths = [file.path[len(SITE) :] for file in manifest.files if file.path.startswith(SITE)]
+            found.append(
+                Member(
+                    distribution=distribution,
+                    outline=outline(paths),
+                    entry=entry or "",
+                    manifest=manifest,
+                    folded=folded,
+                )
+            )
+    return found
+
+
+def _whole_manifest(store: Store, entry: str) -> Manifest | None:
+    """The manifest of an entry that has all that belongs into site-packages; scripts stay in environments."""
+    try:
+        manifest = load_manifest(store, entry)
+    except StoreError:
+        return None
+    return None if any(path.startswith(SITE) for path in manifest.missing) else manifest
+
+
+def apart(store: Store, root: int, site: str, several: list[Member]) -> frozenset[int]:
+    """Find the members that must have real files in site-packages, by their numbers."""
+    outlines = [one.outline for one in several]
+    ties: dict[int, dict[str, list[str]]] = {}
+    for number, one in enumerate(several):
+        found = {
+            path: run for path in one.outline.binaries if (run := _run_paths(store, root, site, one, path))
+        }
+        if found:
+            ties[number] = found
+    special = {number for number, one in enumerate(several) if _acts_beside_its_files(store, one)}
+    return entangled(outlines) | library_ties(outlines, ties) | special
+
+
+def _run_paths(store: Store, root: int, site: str, one: Member, path: str) -> list[str]:
+    try:
+        if one.manifest is None:
+            file = open_beneath(root, f"{site}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+        else:
+            file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
+    except OSError:
+        return []
+    with open(file, "rb") as stream:
+        return run_paths(stream)
+
+
+def _acts_beside_its_files(store: Store, one: Member) -> bool:
+    """Whether a path file of it needs its modules beside it, or runs before the finder does."""
+    if one.manifest is None:
+        return False
+    for name in one.outline.path_files:
+        if name.endswith(OUTDATED):
+            continue
+        if name < PATH_FILE or (
+            name.endswith(".pth") and acts_on_its_folder(path_file_text(store, one, name))
+        ):
+            return True
+    return False
+
+
+def path_file_text(store: Store, one: Member, name: str) -> str:
+    """What a path file of the entry says."""
+    file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{name}", os.O_RDONLY)
+    with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.read()
