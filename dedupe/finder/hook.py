@@ -348,12 +348,13 @@ def boot(folder):
     found.store = moved_store(found.store)
     found.root = f"{found.store}/v1/wheels/"
     found.refresh()
+    # The path file names what was uninstalled meanwhile, too: that must not be found in any way.
+    folders = {found.folder(number) for number in range(len(found.entries))}
     ordered = found.folders()
-    folders = set(ordered)
     null = NullFinder()
     index = found
     sys.path_hooks.insert(0, path_hook(found, folders, null))
-    for entry in ordered:
+    for entry in folders:
         sys.path_importer_cache[entry] = null
     sys.path_importer_cache[found.path] = found
     others = [entry for entry in sys.path if entry not in folders and entry not in (folder, found.path)]

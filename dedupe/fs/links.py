@@ -29,10 +29,10 @@ class LinkMode(Enum):
 
     REFLINK = "reflink"
     HARDLINK = "hardlink"
-    SYMLINK = "symlink"
-    COPY = "copy"
     FINDER = "finder"
     """No file at all: modules are imported from the store. No single file is placed so."""
+    SYMLINK = "symlink"
+    COPY = "copy"
 
 
 AUTO = (LinkMode.REFLINK, LinkMode.HARDLINK)

@@ -11,6 +11,7 @@ from dedupe.ops.add import join_wheel_files
 from dedupe.ops.adopt import adopt
 from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.holding import checked_environment
+from dedupe.ops.ladder import adopt_by_finder
 from dedupe.ops.progress import Progress
 from dedupe.pip.inject import inject, is_wrapped, withdraw
 from dedupe.store.layout import open_store
@@ -28,7 +29,9 @@ def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None)
     environment = load_environment(path)
     try:
         if wanted or (wanted is None and is_wrapped(environment)):
-            inject(environment, store_path, link_mode)
+            # pip places files one by one; what it brought is folded away when it is done.
+            by_file = LinkMode.SYMLINK.value if link_mode == LinkMode.FINDER.value else link_mode
+            inject(environment, store_path, by_file)
             return True
         if wanted is False:
             withdraw(environment)
@@ -49,5 +52,8 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
         assert store is not None
         root = find_root(store, environment.path)
         options = AdoptOptions(link_mode=None if root is None else LinkMode(root.link_mode))
-        adopt(store_path, path, options, Progress())
+        if options.link_mode is LinkMode.FINDER:
+            adopt_by_finder(store_path, path, options, Progress())
+        else:
+            adopt(store_path, path, options, Progress())
     join_wheel_files(store_path, wheels)

@@ -64,7 +64,7 @@ def test_words_of_link_modes() -> None:
     with pytest.raises(UsageError) as caught:
         parse_link_mode("magic")
     assert "'magic'" in caught.value.message
-    assert caught.value.hint == "choose one of auto, reflink, hardlink, symlink, copy"
+    assert caught.value.hint == "choose one of auto, reflink, hardlink, finder, symlink, copy"
 
 
 @pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.SYMLINK, LinkMode.COPY])

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lock": {"errors", "core"},
     "wheel": {"errors", "core", "fs", "store", "env"},
     "pip": {"errors", "core", "fs", "store", "env"},
+    "finder": {"errors", "core", "fs", "store", "env"},
     "ops": {
         "__init__",
         "errors",
@@ -38,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "lock",
         "wheel",
         "pip",
+        "finder",
     },  # doctor tells the version
     "ui": {"errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
     "cli": {"__init__", "errors", "store", "ui"},
@@ -67,7 +69,12 @@ ALLOWED_CHANGES: dict[str, set[str]] = {
 WRITERS = {"store.layout", "wheel.compiler"}
 """Outside fs/, who opens files for writing: the store's README, and new bytecode in a run's folder."""
 
-IN_ENVIRONMENTS = {"pip.watch": "_pipm_pip", "pip.hook": "_pipm_pip_hook", "pip.shelf": "_pipm_pip_shelf"}
+IN_ENVIRONMENTS = {
+    "pip.watch": "_pipm_pip",
+    "pip.hook": "_pipm_pip_hook",
+    "pip.shelf": "_pipm_pip_shelf",
+    "finder.hook": "_pipm_finder",
+}
 """Files that are copied into environments, by their names there: they have nothing of dedupe, so these
 laws of the house end at their door; they import the standard library and each other."""
 
