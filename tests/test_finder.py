@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEGACY = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
-WHO = b"from {0}.other import VALUE\n"
 
 DISTRIBUTIONS: dict[str, Files] = {
     "alpha==1.0": package("alpha"),
@@ -57,7 +56,7 @@ DISTRIBUTIONS: dict[str, Files] = {
     "broken==1": {"broken/__init__.py": b"import not_installed_anywhere\n", "broken/syntax.py": b"def (:\n"},
     "tool==3": {
         "tool/__init__.py": b"def main(): print('tool runs')\n",
-        "tool-3.dist-info/entry_points.txt": b"[console_scripts]\ntool = tool:main\n\n[plug.ins]\na = tool:main\n",
+        "tool-3.dist-info/entry_points.txt": b"[console_scripts]\ntool = tool:main\n[plugs]\na = tool:main\n",
         "tool-3.dist-info/LICENSE": b"free\n",
         "tool-3.dist-info/top_level.txt": b"tool\n",
         "tool/classes.py": b"class Thing:\n    value = 7\n\ndef double(x):\n    return 2 * x\n",
@@ -65,12 +64,13 @@ DISTRIBUTIONS: dict[str, Files] = {
 }
 REAL = {"legacy", "mono", "more_folders", "folders.pth", "starter.pth"}
 """What has to stay in site-packages: shared folders with __init__, and path files."""
-NAMES = """
+_NAMES = """
 alpha alpha.sub alpha.module_1 alpha.sub.module_0 alpha.nothing single space space.one space.two space.deep
 space.deep.left space.deep.right space.plain space.nothing legacy legacy.one legacy.two mono mono.core
-mono.plugins mono.plugins.extra starter_boot inner more_folders oldspace oldspace.thing runs runs.__main__ both
-datadir broken broken.syntax tool tool.classes nothing_at_all
-""".split()
+mono.plugins mono.plugins.extra starter_boot inner more_folders oldspace oldspace.thing runs runs.__main__
+both datadir broken broken.syntax tool tool.classes nothing_at_all
+"""
+NAMES = _NAMES.split()
 
 
 def fill(environment: Environment) -> None:
@@ -144,6 +144,29 @@ def test_pypy(tmp_path: Path) -> None:
     assert differences(one, other) == {}
 
 
+CHILD = """\
+import subprocess, sys, os
+environ = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+code = "import tool, space.two; tool.main()"
+print(subprocess.check_output([sys.executable, *sys.argv[1:], "-c", code], env=environ))
+"""
+RESOLVED = """\
+import os, sys
+sys.path[:] = map(os.path.realpath, sys.path)
+sys.path_importer_cache.clear()
+import tool; tool.main()
+"""
+FOUND = """\
+import modulefinder
+finder = modulefinder.ModuleFinder()
+finder.run_script("{work}/uses/main.py")
+print(sorted(name for name in finder.modules if name.split(".")[0] in ("tool", "alpha", "single")))
+"""
+GROWN = """\
+import space.one, sys
+sys.path.append("{work}/local")
+import space.mine, space.two; print(space.mine.X)
+"""
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "script's folder first": ("{work}/shadow/main.py",),
     "run a module": ("-m", "single", "x"),
@@ -151,67 +174,25 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "runpy": ("-c", "import runpy; print(runpy.run_module('single')['VALUE'])"),
     "data folder does not hide a package": ("{work}/data/main.py",),
     "namespace with a folder of one's own": ("{work}/local/main.py",),
-    "namespace grows": (
-        "-c",
-        "import space.one, sys; sys.path.append('{work}/local'); import space.mine, space.two; print(space.mine.X)",
-    ),
+    "namespace grows": ("-c", GROWN),
     "multiprocessing": ("{work}/pool/main.py",),
-    "reload": (
-        "-c",
-        "import importlib, single; importlib.invalidate_caches(); print(importlib.reload(single).VALUE)",
-    ),
+    "reload": ("-c", "import importlib as i, single; i.invalidate_caches(); print(i.reload(single).VALUE)"),
     "caches gone": ("-c", "import sys; sys.path_importer_cache.clear(); import tool, space.two; tool.main()"),
-    "resolved path": (
-        "-c",
-        "import sys, os; sys.path[:] = map(os.path.realpath, sys.path); sys.path_importer_cache.clear();"
-        "import tool; tool.main()",
-    ),
-    "existing folders only": (
-        "-c",
-        "import sys, os; sys.path[:] = filter(os.path.isdir, sys.path); import tool; tool.main()",
-    ),
+    "resolved path": ("-c", RESOLVED),
+    "existing folders only": ("-c", RESOLVED.replace("map(os.path.realpath", "filter(os.path.isdir")),
     "source": ("-c", "import inspect, single; print(inspect.getsource(single))"),
     "traceback": ("-c", "import broken"),
     "missing": ("-c", "import nothing_at_all"),
     "data": ("-c", "import pkgutil; print(len(pkgutil.get_data('alpha', 'data/table.bin')))"),
-    "resource": (
-        "-c",
-        "from importlib.resources import files; print(files('alpha').joinpath('data/small.bin').is_file())",
-    ),
-    "pickle": (
-        "-c",
-        "import pickle, tool.classes as c; print(pickle.loads(pickle.dumps(c.Thing())).value)",
-    ),
-    "child": (
-        "-c",
-        "import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', 'import tool; tool.main()']))",
-    ),
-    "child without site": (
-        "-c",
-        "import subprocess, sys, os; env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)));"
-        "print(subprocess.check_output([sys.executable, '-S', '-c', 'import tool, space.two; tool.main()'], env=env))",
-    ),
-    "child with the parent's path": (
-        "-c",
-        "import subprocess, sys, os; env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)));"
-        "print(subprocess.check_output([sys.executable, '-c', 'import tool, space.two; tool.main()'], env=env))",
-    ),
+    "pickle": ("-c", "import pickle, tool.classes as c; print(pickle.loads(pickle.dumps(c.Thing())).value)"),
+    "child": ("-c", CHILD),
+    "child without site": ("-c", CHILD, "-S"),
+    "child in isolation": ("-c", CHILD, "-I"),
     "without site": ("-S", "-c", "import tool"),
     "started": ("-c", "import sys; print(sys.started)"),
-    "legacy resources": (
-        "-c",
-        "import zipfile, sys; print(__import__('legacy').one if 0 else len(sys.meta_path) > 2)",
-    ),
     "stdlib wins": ("-c", "import json; print(json.__name__)"),
-    "modulefinder": (
-        "-c",
-        "import modulefinder as m; f = m.ModuleFinder(); f.run_script('{work}/uses/main.py');"
-        "print(sorted(n for n in f.modules if n.split('.')[0] in ('tool', 'alpha', 'single')))",
-    ),
-    "compileall": (
-        "-c",
-        "import compileall, single; print(bool(compileall.compile_file(single.__file__, quiet=2)))",
-    ),
+    "modulefinder": ("-c", FOUND),
+    "compileall": ("-c", "import compileall, single; print(compileall.compile_file(single.__file__) != 0)"),
     "zipapp": ("{work}/app.pyz",),
 }
 
@@ -295,10 +276,6 @@ def test_starting_reads_little(pair: Pair) -> None:
     plain = set(check(pair.flat.python, "-I", "-c", code).split())
     hooked = set(check(pair.finder.python, "-I", "-c", code).split())
     assert hooked - plain <= {"_pipm_finder"}
-
-
-def release_all(pair: Pair, *names: str) -> None:
-    pair.pipm.release(*(part for name in names for part in ("--dist", name)), pair.finder.path)
 
 
 def test_adopt_then_release_is_as_before(tmp_path: Path) -> None:
@@ -411,7 +388,9 @@ def test_a_moved_store_is_found_by_the_variable(tmp_path: Path) -> None:
     # What has to lie in site-packages is there by symlinks, which lead to where the store was.
     names = [name for name in NAMES if name.partition(".")[0] in ("alpha", "single", "space", "tool")]
     found = answers_of(pair.finder, names, environ={"PIPM_STORE": other})
-    assert {name: found[f"import {name}"] for name in names} == {name: one[f"import {name}"] for name in names}
+    assert {name: found[f"import {name}"] for name in names} == {
+        name: one[f"import {name}"] for name in names
+    }
 
 
 def test_a_missing_entry_is_explained(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 
 _QUESTION = (
@@ -50,7 +51,7 @@ def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
     """The answer of one real interpreter, which many environments link to."""
     if path == os.path.realpath(sys.executable):
         own = sys.implementation.cache_tag
-        return (own, MAGIC_NUMBER) if own else None
+        return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None
     try:
         answer = subprocess.run(
             [path, "-I", "-S", "-c", _QUESTION],

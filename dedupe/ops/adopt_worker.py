@@ -205,11 +205,7 @@ class EnvironmentWorker:
 
     def _adopt(self, distribution: InstalledDistribution) -> None:
         if distribution.refusal is not None:
-            self._tally.files += 1
-            self._tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
-            entry = self._scene.entries.get((distribution.name, distribution.version))
-            if distribution.refusal is Reason.IMPORTED and entry is not None:
-                self._entries.append(entry)
+            self._refuse(distribution, distribution.refusal)
             return
         work = _Work(distribution)
         if self._plain is not None:
@@ -236,6 +232,14 @@ class EnvironmentWorker:
             self._work.append(work)
         else:
             self._share(work)
+
+    def _refuse(self, distribution: InstalledDistribution, reason: Reason) -> None:
+        """Leave a distribution alone; one that is imported from the store keeps its entry."""
+        self._tally.files += 1
+        self._tally.leave(f"{distribution.site}/{distribution.metadata}", reason)
+        entry = self._scene.entries.get((distribution.name, distribution.version))
+        if reason is Reason.IMPORTED and entry is not None:
+            self._entries.append(entry)
 
     def _known_entry(self, distribution: InstalledDistribution) -> str | None:
         """The complete entry that an earlier run used for this distribution, if it is still there."""

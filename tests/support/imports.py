@@ -53,8 +53,8 @@ for name in names:
         spec = importlib.util.find_spec(name)
         if spec is None:
             return None
-        return [spec.name, spec.parent, spec.has_location, tail(spec.origin), tail(spec.cached), kinds(spec.loader),
-                tails(spec.submodule_search_locations or [])]
+        return [spec.name, spec.parent, spec.has_location, tail(spec.origin), tail(spec.cached),
+                kinds(spec.loader), tails(spec.submodule_search_locations or [])]
 
     @question(f"import {name}")
     def _():
@@ -94,7 +94,8 @@ def _():
 @question("texts")
 def _():
     wanted = ("METADATA", "WHEEL", "RECORD", "INSTALLER", "entry_points.txt", "top_level.txt", "LICENSE")
-    return {d.metadata["Name"].lower(): [d.read_text(name) for name in wanted] for d in metadata.distributions()}
+    return {d.metadata["Name"].lower(): [d.read_text(name) for name in wanted]
+            for d in metadata.distributions()}
 
 @question("contents")
 def _():
