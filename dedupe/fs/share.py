@@ -172,6 +172,30 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     return True
 
 
+def bring(source: int, name: str, new: NewFile, mtime_ns: int, *, link: bool, copy: bool) -> bool:
+    """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
+
+    False where none of what is allowed works.
+    """
+    if link:
+        with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do
+            os.link(name, new.name, src_dir_fd=source, dst_dir_fd=new.directory, follow_symlinks=False)
+            return True
+    file = os.open(name, _READ, dir_fd=source)
+    try:
+        mode = os.fstat(file).st_mode & 0o777
+        try:
+            clone_into(file, new.directory, new.name, mode)
+        except OSError:
+            if not copy:
+                return False
+            copy_into(file, new.directory, new.name, mode)
+    finally:
+        os.close(file)
+    os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+    return True
+
+
 def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
     """Make the folder *name* in the open folder *parent* with *mode* less the umask, unless it is there."""
     with contextlib.suppress(FileExistsError):

@@ -20,6 +20,8 @@ from dedupe.fs.share import (
     open_guarded,
     share_blocks,
 )
+from dedupe.ops.layers import borrow_object
+from dedupe.store.layers import open_layers
 from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class FileSharer:
         self.objects = scene.store.objects
         self.rooms = Rooms(scene.store.objects)
         self.pending: dict[str, NewFile] = {}
+        self._layers = open_layers(scene.store.path)
 
     def ingest(self, folder: int, action: Ingest) -> Digest:
         """Prove a file's content and let the store share it; returns its digest."""
@@ -51,7 +54,11 @@ class FileSharer:
         try:
             file = open_guarded(folder, fact.name, fact.status.st_ino)
             digest = self._proven(file, fact)
-            self._give_or_share(file, fact, digest)
+            if self._borrow(digest, executable=fact.executable):
+                os.lseek(file.file, 0, os.SEEK_SET)
+                self._share(file, fact, digest, None, proven=False)
+            else:
+                self._give_or_share(file, fact, digest)
         except OSError as error:
             raise left_alone(error) from error
         finally:
@@ -98,6 +105,14 @@ class FileSharer:
         if not file.unchanged():
             raise LeaveAloneError(Reason.CHANGING)
         return digest
+
+    def _borrow(self, digest: Digest, *, executable: bool) -> bool:
+        """Let the store have the content from a layer, where one has it and no copy is needed."""
+        if not self._layers or self.scene.mode is LinkMode.SYMLINK:
+            return False
+        name = digest.object_name(executable=executable)
+        self.rooms.make(name)
+        return borrow_object(self.scene.store, self._layers, self._new_file(), name, digest)
 
     def _give_or_share(self, file: Guarded, fact: FileFact, digest: Digest) -> None:
         """Let the store have the content, or share the store's if it has it by now."""

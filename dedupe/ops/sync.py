@@ -15,11 +15,13 @@ from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.editable import install_editables, is_editable, missing_editables
 from dedupe.ops.fetch import Fetching, fetch
 from dedupe.ops.holding import held
+from dedupe.ops.layers import pull_entry
 from dedupe.ops.place import find_place, made, running, scheme_of
 from dedupe.ops.settle import Settler, shown
 from dedupe.ops.standing import Survey
 from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import plan_sync
+from dedupe.store.layers import open_layers
 from dedupe.store.layout import keep_reserve, open_store
 from dedupe.store.roots import SYNCED, find_root
 from dedupe.wheel.blueprints import load_blueprint
@@ -146,10 +148,12 @@ class _Run:
         trust = Trust(stored=self.options.prefer_stored, adopted=self.options.trust_adopted)
         shelf = Shelf(self.store, target, trust)
         ordinary = [pin for pin in pins if not is_editable(pin)]
-        entries = {pin.name: shelf.find(pin) for pin in ordinary}
-        missing = [pin for pin in ordinary if entries[pin.name] is None]
         with ExitStack() as stack:
-            stack.enter_context(self.store.writing())
+            stack.enter_context(self.store.writing())  # what is found below must not be collected
+            entries = {pin.name: shelf.find(pin) for pin in ordinary}
+            if not self.options.dry_run:
+                entries |= self._pulled([pin for pin in ordinary if entries[pin.name] is None], target, trust)
+            missing = [pin for pin in ordinary if entries[pin.name] is None]
             if self.options.dry_run:
                 return self._preview(pins, entries)
             if missing:
@@ -163,6 +167,18 @@ class _Run:
             done = self._settle(environment, wanted, [pin for pin in pins if is_editable(pin)], target)
             keep_reserve(self.store)
         return replace(done, created=created, fetched=len(missing))
+
+    def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
+        """Entries that a read-only layer has, by name, in the own store now."""
+        found: dict[str, str | None] = {}
+        for layer in open_layers(self.store.path) if pins else ():
+            shelf = Shelf(layer, target, trust)
+            with self.store.run() as (run, _):
+                for pin in pins:
+                    entry = None if pin.name in found else shelf.find(pin)
+                    if entry is not None:
+                        found[pin.name] = pull_entry(self.store, run, layer, entry)
+        return found
 
     def _wanted(self, pin: Pin, entry: str) -> Wanted:
         return Wanted(entry=entry, blueprint=load_blueprint(self.store, entry), direct_url=direct_url(pin))
