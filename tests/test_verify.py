@@ -290,3 +290,25 @@ def test_symlinked_environments_are_named(either_mode: Disk) -> None:
     spoil(os.path.realpath(first.file(TARGET)), keep_time=False)
     (row,) = pipm("verify", "--json").expect(FAILED).json["damaged"]
     assert row["environments"] == [first.path]
+
+
+def test_a_tree_that_lost_its_objects_inode(either_mode: Disk) -> None:
+    """An adoption that meets a rotten object gives a sound one; the entry has the rotten inode still."""
+    pipm, (first,) = adopted(either_mode, "a")
+    digest = file_digest(first.file(TARGET))
+    stored = object_path(pipm.store, digest)
+    if not either_mode.reflinks:
+        pipm.release(first.path)
+    spoil(stored, keep_time=True)
+    (second,) = environments(either_mode, "b")
+    pipm.adopt(second.path)
+    assert file_digest(stored) == digest
+    pipm.release(second.path)
+    pipm.adopt(first.path)
+    pipm("gc", "--keep", "0").expect()
+    assert file_digest(stored) == digest
+    pipm("verify").expect()
+    (row,) = pipm("verify", "--full", "--repair", "--json").expect().json["damaged"]
+    assert row["repaired"]
+    tree = os.path.join(pipm.store, "v1", "wheels", row["entry"], row["path"])
+    assert os.path.samefile(tree, stored)

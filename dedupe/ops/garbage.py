@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from dedupe.plan.gc import DAY, EntryFact, StoredFile, evict, is_garbage, judge
 from dedupe.store.layout import VERSION
 from dedupe.store.roots import root_name
 from dedupe.store.trash import trashed
-from dedupe.store.wheels import all_entries
+from dedupe.store.wheels import MANIFEST, all_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
     from dedupe.store.trash import Trashed
 
+_DIGEST = re.compile(r'"([0-9a-f]{64})"')
 _BELOW_WHEELS = f"/{VERSION}/wheels/"
 
 
@@ -71,7 +73,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         freeing.tree(path)
     marked = {inode for path in staying for inode in inodes_below(f"{v1}/{path}")}
     known = {*kept, *(one.entry for one in (*restored, *held)), *(condemned if wait else ())}
-    sweep = _Sweep(v1, marked, freeing, limits, now, verdict.alive)
+    sweep = _Sweep(v1, marked, staying, freeing, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
     files = (*objects, *bytecode, *_leftovers(store, known))
@@ -143,10 +145,11 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _Sweep:
-    """Chooses among stored files that no staying tree has (*marked*) those that go."""
+    """Chooses among stored files those that go: no staying tree has their inode (*marked*) or names them."""
 
     v1: str
     marked: set[int]
+    trees: list[str]
     freeing: Freeing
     limits: Limits
     now: float
@@ -157,13 +160,31 @@ class _Sweep:
     def objects(self, stored: Iterable[tuple[str, int]]) -> tuple[str, ...]:
         """The objects that go; those that stay keep their bytecode."""
         gone = []
+        named: frozenset[str] | None = None
         for path, inode in stored:
-            if inode in self.marked or not self._is_garbage(path, inode):
+            stays = inode in self.marked or not self._is_garbage(path, inode)
+            if not stays:
+                # A tree whose file is another inode (a damaged one, or the last of too many links) has the
+                # object by its manifest alone.
+                named = self._named() if named is None else named
+                stays = _digest_of(path) in named
+            if stays:
                 self.sources.add(_digest_of(path))
                 self.staying.add(inode)
             else:
                 gone.append(path)
         return tuple(gone)
+
+    def _named(self) -> frozenset[str]:
+        """Every digest that a staying tree's manifest names."""
+        found: set[str] = set()
+        for path in self.trees:
+            try:
+                with open(f"{self.v1}/{path}/{MANIFEST}", encoding="ascii", errors="replace") as stream:
+                    found.update(_DIGEST.findall(stream.read()))
+            except OSError:  # unreadable ones are `verify`'s matter
+                continue
+        return frozenset(found)
 
     def bytecode(self, stored: Iterable[tuple[str, int]], *, anything: bool) -> tuple[str, ...]:
         """The bytecode that goes; that of empty sources (no objects) stays while there is *anything*."""

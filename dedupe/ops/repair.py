@@ -18,7 +18,7 @@ from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.faults import stops_everything
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.restore import copy_if, rename_over, set_back, set_mode
-from dedupe.fs.share import NewFile, ensure_folder, forget, same_folder_time, write_new_file
+from dedupe.fs.share import NewFile, bring, ensure_folder, forget, same_folder_time, write_new_file
 from dedupe.fs.sync import sync_file_system
 from dedupe.fs.walk import walk_entries
 from dedupe.plan.verify import Flaw, keeps_edit
@@ -88,6 +88,8 @@ class Repair:
             write_new_file(self._new(file), [], file.promise.mode)
             self._made[self._key(file)] = self._new(file)
             return
+        if self._from_object(file):
+            return
         paths = [f"{self._store.path}/{VERSION}/{name}" for name in self._names_with(file.promise.digest)]
         for path in [*paths, *(holding.path for holding in damage.clean)]:
             try:
@@ -104,6 +106,17 @@ class Repair:
                     raise
             finally:
                 os.close(source)
+
+    def _from_object(self, file: StoredFile) -> bool:
+        """Use the object's own inode, where only a tree lost it: what is one content shall be one inode."""
+        name = f"objects/{self._key(file)}"
+        if name in file.names or not self._check.is_good(name):
+            return False
+        new, digest = self._new(file), file.promise.digest
+        bring(self._store.v1, name, new, digest.mtime_ns, link=True, copy=True)
+        set_back(new.directory, new.name, file.promise.mode, digest.mtime_ns)
+        self._made[self._key(file)] = new
+        return True
 
     def _names_with(self, digest: Digest) -> Iterator[str]:
         """Names of stored files that shall have *digest*: of both kinds of object, and of other trees."""
