@@ -180,7 +180,9 @@ _NETWORK = re.compile(
 def _explained(batch: Batch, output: str) -> FetchError:
     """Say in one line what pip said in many; what it names is what failed, else the whole batch is."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")] or lines[-1:]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
+        errors = lines[-1:]
     names = _named(batch, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     tail = "; ".join(errors[:_SHOWN_LINES])

@@ -1,0 +1,79 @@
+"""`pipm sync` on a full disk, interrupted, and beside others of its kind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from support.locks import assert_holds, pylock
+from support.pipm import FAILED, INTERRUPTED, Pipm
+from support.store import damage
+from support.synthetic import Environment, make_wheel, package
+
+if TYPE_CHECKING:
+    from support.disks import Disks
+
+
+def wheels_in(folder: str, count: int = 4) -> list[str]:
+    return [
+        make_wheel(folder, f"large{number}==1.0", package(f"large{number}", modules=40))
+        for number in range(count)
+    ]
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("left", [60_000, 1_500_000])
+def test_a_full_disk(disks: Disks, tmp_path: object, left: int) -> None:
+    """With next to nothing left, and with enough to begin."""
+    wheels = wheels_in(f"{tmp_path}/wheels")
+    lock = pylock(str(tmp_path), wheels)
+    with disks.small("ext4", size="60M", name=f"sync-full-{left}") as disk:
+        pipm, env = Pipm(store=disk / "store"), Environment(path=disk / "env")
+        pipm("sync", pylock(f"{tmp_path}/one", wheels[:1]), "--env", env.path).expect()
+        free = os.statvfs(disk.path)
+        with open(disk / "ballast", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
+        failed = pipm("sync", lock, "--env", env.path, "--json").expect(FAILED)
+        assert "space" in failed.error["message"].lower(), failed.error
+        assert_holds(env, wheels[:1])
+        os.unlink(disk / "ballast")
+        assert pipm("sync", lock, "--env", env.path, "--json").expect().json["unchanged"] >= 1
+        assert_holds(env, wheels)
+        assert damage(pipm.store) == []
+
+
+def test_ctrl_c(pipm: Pipm, tmp_path: object) -> None:
+    wheels = wheels_in(f"{tmp_path}/wheels")
+    lock, env = pylock(str(tmp_path), wheels), Environment(path=f"{tmp_path}/env")
+    interrupted = 0
+    for wait in (0.4, 0.9, 1.4, 2.0):
+        process = pipm.start("sync", lock, "--env", env.path)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        # Before there is a handler, the interpreter itself ends by the signal.
+        assert process.returncode in (0, INTERRUPTED, -signal.SIGINT), err
+        interrupted += process.returncode == INTERRUPTED
+        assert "Traceback" not in err
+        assert not os.path.isdir(f"{pipm.store}/v1") or damage(pipm.store) == []
+    assert interrupted
+    pipm("sync", lock, "--env", env.path).expect()
+    assert_holds(env, wheels)
+
+
+def test_many_at_once(pipm: Pipm, tmp_path: object) -> None:
+    """Two syncs of one environment, two of another, one store: what comes second finds it done."""
+    wheels = wheels_in(f"{tmp_path}/wheels")
+    lock = pylock(str(tmp_path), wheels)
+    places = [f"{tmp_path}/a", f"{tmp_path}/a", f"{tmp_path}/b", f"{tmp_path}/b"]
+    with ThreadPoolExecutor(len(places)) as pool:
+        results = list(pool.map(lambda place: pipm("sync", lock, "--env", place, "--json"), places))
+    for result in results:
+        result.expect()
+    for place in ("a", "b"):
+        assert_holds(Environment(path=f"{tmp_path}/{place}"), wheels)
+    assert damage(pipm.store) == []

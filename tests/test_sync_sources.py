@@ -1,0 +1,109 @@
+"""`pipm sync` of what has to be built: source archives, repositories, folders, editable projects."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from support.pipm import FAILED
+from support.projects import make_project, make_repository, make_sdist
+from support.snapshot import file_digest
+from support.store import damage
+from support.synthetic import Environment
+
+if TYPE_CHECKING:
+    from support.pipm import Pipm
+
+
+def lock_of(folder: str, *packages: str) -> str:
+    lock = os.path.join(folder, "pylock.toml")
+    os.makedirs(folder, exist_ok=True)
+    with open(lock, "w", encoding="utf-8") as file:
+        file.write('lock-version = "1.0"\ncreated-by = "test"\n')
+        if not packages:
+            file.write("packages = []\n")
+        file.write("".join(f"[[packages]]\n{package}\n" for package in packages))
+    return lock
+
+
+def direct_url(env: Environment, info: str) -> dict[str, object]:
+    with open(env.file(f"{info}/direct_url.json"), encoding="utf-8") as file:
+        document: dict[str, object] = json.load(file)
+        return document
+
+
+def test_builds_what_has_no_wheel_and_builds_it_once(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    sdist = make_sdist(f"{base}/dist", "sourced")
+    commit = make_repository(f"{base}/repo", "versioned")
+    folder = make_project(f"{base}/folder", "local")
+    digest = file_digest(sdist)
+    lock = lock_of(
+        base,
+        'name = "sourced"\nversion = "1.0"\n'
+        f'sdist = {{ path = "{sdist}", hashes = {{ sha256 = "{digest}" }} }}',
+        f'name = "versioned"\nvcs = {{ type = "git", url = "file://{base}/repo", commit-id = "{commit}" }}',
+        f'name = "local"\nversion = "1.0"\ndirectory = {{ path = "{folder}" }}',
+    )
+    env = Environment(path=f"{base}/env")
+    done = pipm("sync", lock, "--env", env.path, "--json").expect().json
+    assert (len(done["added"]), done["fetched"]) == (3, 3)
+    assert env.run("import sourced, versioned, local; print(local.VALUE)").strip() == "1"
+    vcs = direct_url(env, "versioned-1.0.dist-info")
+    assert vcs["vcs_info"] == {"vcs": "git", "commit_id": commit}
+    assert direct_url(env, "local-1.0.dist-info") == {"dir_info": {}, "url": f"file://{folder}"}
+    assert not os.path.exists(env.file("sourced-1.0.dist-info/direct_url.json"))
+    second = pipm("sync", lock, "--env", f"{base}/second", "--json").expect().json
+    assert (len(second["added"]), second["fetched"]) == (3, 1)  # a folder may have changed meanwhile
+    assert pipm("sync", lock, "--env", env.path, "--json").expect().json["unchanged"] == 3
+    make_project(folder, "local", text="VALUE = 2\n")
+    third = pipm("sync", lock, "--env", env.path, "--json").expect().json
+    assert [row["name"] for row in third["replaced"]] == ["local"]
+    assert env.run("import local; print(local.VALUE)").strip() == "2"
+    assert damage(pipm.store) == []
+
+
+def test_an_editable_project_stays_editable(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    folder = make_project(f"{base}/folder", "editable")
+    text = f'name = "editable"\ndirectory = {{ path = "{folder}", editable = true }}'
+    lock = lock_of(base, text)
+    env = Environment(path=f"{base}/env")
+    done = pipm("sync", lock, "--env", env.path, "--json").expect().json
+    assert [row["name"] for row in done["added"]] == ["editable"]
+    make_project(folder, "editable", text="VALUE = 3\n")
+    assert env.run("import editable; print(editable.VALUE)").strip() == "3"
+    again = pipm("sync", lock, "--env", env.path, "--json").expect().json
+    assert (again["added"], again["unchanged"]) == ([], 1)
+    gone = pipm("sync", lock_of(f"{base}/empty"), "--env", env.path, "--json").expect().json
+    assert [row["name"] for row in gone["removed"]] == ["editable"]
+    assert os.path.isfile(f"{folder}/editable.py")
+
+
+def test_what_cannot_be_built_changes_nothing(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    folder = make_project(f"{base}/folder", "broken")
+    with open(f"{folder}/backend.py", "a", encoding="utf-8") as file:
+        file.write("def build_wheel(*arguments, **options):\n    raise SystemExit('no compiler here')\n")
+    lock = lock_of(base, f'name = "broken"\nversion = "1.0"\ndirectory = {{ path = "{folder}" }}')
+    failed = pipm("sync", lock, "--env", f"{base}/env", "--json").expect(FAILED)
+    assert "broken 1.0" in failed.error["message"]
+    assert failed.error["hint"]
+    assert not os.path.exists(f"{base}/env")
+    assert damage(pipm.store) == []
+
+
+def test_an_index_that_is_down(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    url = "http://127.0.0.1:9/away-1.0-py3-none-any.whl"
+    text = (
+        f'name = "away"\nversion = "1.0"\nwheels = [{{ name = "away-1.0-py3-none-any.whl", url = "{url}",'
+        f' hashes = {{ sha256 = "{"0" * 64}" }} }}]'
+    )
+    down = {"PIP_RETRIES": "0", "PIP_TIMEOUT": "2", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    offline = type(pipm)(store=pipm.store, environ=down)
+    failed = offline("sync", lock_of(base, text), "--env", f"{base}/env", "--json").expect(FAILED)
+    assert "away 1.0" in failed.error["message"]
+    assert not os.path.exists(f"{base}/env")
+    assert damage(pipm.store) == []
