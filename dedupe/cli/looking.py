@@ -80,6 +80,28 @@ def doctor_command(session: Session) -> int:
     return show_doctor(session.output, session.store)
 
 
+@command(app, "report")
+def report_command(
+    session: Session,
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="Environments below DIR as well, adopted or not.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - prints it.")
+    ] = "report.html",
+    exact: Exact = False,
+) -> int:
+    """Draw where the bytes are: one HTML page with a map and a list, which loads nothing from anywhere.
+
+    Examples:
+
+      pipm report ~/code -o report.html
+    """
+    from dedupe.ui.report import make_report
+
+    return make_report(session.output, session.store, folder, target, exact=exact)
+
+
 @command(store_app, "path")
 def store_path_command(session: Session) -> int:
     """Print where the store is."""

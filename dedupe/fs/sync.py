@@ -135,3 +135,12 @@ def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, 
             os.unlink(temporary, dir_fd=directory)
         raise
     return Aside(directory, temporary, name)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write *data* to the file at *path*, replacing it whole; nobody else may read a new one."""
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        write_durably(folder, os.path.basename(path), data, Durability.WHOLE)
+    finally:
+        os.close(folder)

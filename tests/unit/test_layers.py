@@ -40,8 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wheel",
         "pip",
         "finder",
-    },  # doctor tells the version
-    "ui": {"errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
+    },  # doctor and report tell the version
+    "ui": {"__init__", "errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
     "cli": {"__init__", "errors", "store", "ui"},
     "__main__": {"cli", "ui"},  # pip gets its arguments without the cost of typer
 }
