@@ -290,3 +290,35 @@ def test_what_is_freed_is_what_the_disk_has_more(filesystem: Disk) -> None:
         # Before it is done nobody knows how loosely trees of metadata are packed.
         tolerance = 0.01 if filesystem.kind == "ext4" else 0.1
         assert abs(promised - gained) <= max(gained, promised) * tolerance, (promised, gained)
+
+
+def test_finder_environments_lose_nothing(either_mode: Disk) -> None:
+    first = environment(either_mode, "a", "alpha", "beta")
+    pipm = Pipm(store=either_mode / "store")
+    pipm.adopt(first.path, mode="finder")
+    kept = entry_names(pipm.store)
+    code = "import alpha.module_1, beta.sub.module_0; print(alpha.__file__)"
+    assert first.run(code).startswith(pipm.store)
+    assert pipm("gc", "--keep", "0", "--json").expect().json["entries_removed"] == 0
+    assert first.run(code).startswith(pipm.store)
+    pipm("verify", "--full").expect()
+    # Moved, and nobody has used it since: it stays known for as long as `--keep` says.
+    moved = Environment(path=either_mode / "moved")
+    os.rename(first.path, moved.path)
+    assert pipm("gc", "--json").expect().json["entries_removed"] == 0
+    # At its first use it says itself where it is now.
+    assert moved.run(code).startswith(pipm.store)
+    done = pipm("gc", "--keep", "0", "--json").expect().json
+    assert (done["roots_dropped"], done["entries_removed"]) == ([first.path], 0)
+    assert entry_names(pipm.store) == kept
+    assert moved.run(code).startswith(pipm.store)
+    # A copy is another environment, with a root of its own from its first use on.
+    check("cp", "-a", moved.path, either_mode / "copy")
+    copy = Environment(path=either_mode / "copy")
+    assert copy.run(code).startswith(pipm.store)
+    shutil.rmtree(moved.path)
+    assert pipm("gc", "--keep", "0", "--json").expect().json["entries_removed"] == 0
+    assert copy.run(code).startswith(pipm.store)
+    shutil.rmtree(copy.path)
+    pipm("gc", "--keep", "0").expect()
+    assert stored_files(pipm.store) == []

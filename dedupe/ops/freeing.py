@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.fs.clone import extents
 from dedupe.fs.space import accounting, file_system_type, has_reflinks
+from dedupe.fs.sync import sync_file_system
 from dedupe.ops.tally import Tally
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Freeing:
 
     def total(self, staying: set[int]) -> int:
         """Bytes that the file system will have more, while the store's inodes *staying* stay."""
+        if self._reflinks and self._files:
+            self._settle()
         for inode, (path, status) in self._files.items():
             if status.st_nlink <= self._names[inode]:
                 self._tally.gone += 1
@@ -72,6 +75,14 @@ class Freeing:
         self._files = {}
         self._empty_rooms()
         return self._tally.balance + self._whole_chunks(staying)
+
+    def _settle(self) -> None:
+        """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
+        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_file_system(folder)
+        finally:
+            os.close(folder)
 
     def _whole_chunks(self, staying: set[int]) -> int:
         """What comes free where inodes go that were made together.

@@ -82,7 +82,6 @@ def collect(
         return Collection()
     try:
         if dry_run:
-            sync_file_system(store.v1)
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
             return _collection(garbage, started)
@@ -91,7 +90,6 @@ def collect(
             progress.note(f"waiting for other processes that work on {what}")
 
         with store.alone(waiting, timeout), store.run() as (run, _):
-            sync_file_system(store.v1)  # which blocks are shared, btrfs knows after a commit alone
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
             before = 0 if garbage.exact else settled_space(store.v1)

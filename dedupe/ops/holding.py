@@ -8,10 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from dedupe.env.environment import Environment, load_environment
+from dedupe.env.installed import installed
 from dedupe.errors import NotAnEnvironmentError, UsageError
 from dedupe.fs.lock import locked
 from dedupe.store.layout import Store, lock_timeout
 from dedupe.store.roots import Root
+from dedupe.store.trash import restore, trashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +57,21 @@ def held(store: Store, environment: Environment, progress: Progress) -> Iterator
                 raise NotAnEnvironmentError(
                     f"{environment.path} was made anew meanwhile", hint="run the same command again"
                 )
+            _bring_back(store, environment, root)
             yield root
         finally:
             os.close(root)
+
+
+def _bring_back(store: Store, environment: Environment, root: int) -> None:
+    """Take out of the trash what a collector moved there while it had lost sight of this environment."""
+    away = trashed(store)
+    if away:
+        here = {(distribution.name, distribution.version) for distribution in installed(environment, root)}
+        for one in away:
+            name, version, _ = one.entry.split("/")
+            if (name, version) in here:
+                restore(store, one)
 
 
 def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
