@@ -96,8 +96,8 @@ def _is_for(fit: Fit, table: Table) -> bool:
 def _groups(root: Table, metadata: Table, project: Project, selection: Selection) -> frozenset[str]:
     """The groups to install; extras are groups to PDM, too.
 
-    Without a selection that is all that the lock has, as `pdm sync` does; with one the default group, those
-    for development, and what is selected.
+    Without a selection that is all that the lock has, as `pdm sync` does; with one the default group, all
+    for development (`pdm sync` takes only those that are named, once one is), and what is selected.
     """
     locked = {root.normalised(name) for name in metadata.texts("groups") or ["default"]}
     asked = {root.normalised(name) for name in selection.extras}

@@ -1,0 +1,434 @@
+"""Real tools that lock a project, and install what they locked into a fresh environment."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import sys
+import threading
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from dedupe.core.pins import Selection
+from dedupe.env.target import ask_target
+from dedupe.lock.read import read_lock
+from support.installers import poetry_variables, uv_variables
+from support.process import check, run
+from support.tools import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SEEDS = {"pip", "setuptools", "wheel", "pkg-resources", "distribute"}
+"""What a fresh environment has before anything is installed into it."""
+
+DEFAULT = Selection()
+MORE = Selection(extras=("fast",), groups=("docs",))
+
+_INSTALLED = (
+    "import json, re, sys; from importlib.metadata import distributions as d;"
+    "name = lambda text: re.sub(r'[-_.]+', '-', text).lower();"
+    "own = [path for path in sys.path if path.startswith(sys.prefix)];"  # PyPy brings some of its own
+    "print(json.dumps({name(one.metadata['Name']): one.version for one in d(path=own)}))"
+)
+_BACKEND = '[build-system]\nrequires = ["flit_core>=3.9,<4"]\nbuild-backend = "flit_core.buildapi"\n'
+
+
+@functools.cache
+def index_url() -> str:
+    """The index that pip uses: Poetry gets it as a simple one, for some mirrors have no JSON for it."""
+    code = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    return os.environ.get("PIP_INDEX_URL") or check(sys.executable, "-c", code).strip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """A project on this disk, a repository and a wheel behind an URL, to depend on."""
+
+    helper: str
+    repository: str
+    wheel: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """A folder with a project; ``cache`` is for the tools' downloads."""
+
+    folder: str
+    cache: str
+
+    def file(self, name: str) -> str:
+        """The path of a file of the project."""
+        return os.path.join(self.folder, name)
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file of the project."""
+        path = self.file(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def environment(self) -> str:
+        """The path of the environment, of which nothing is there."""
+        path = self.file(".venv")
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+
+class Tool(Protocol):
+    """One way to lock, and to install what was locked."""
+
+    name: str
+
+    def prepare(self, text: str) -> str:
+        """Return pyproject.toml as this tool needs it."""
+
+    def lock(self, project: Project, python: str) -> str:
+        """Lock with the interpreter *python* where the tool needs one; the lock's path."""
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        """Install into a fresh environment; its path."""
+
+
+def make_sources(folder: str) -> Sources:
+    """Make the project and the repository that depend on something themselves."""
+    for name, needs in (("helper", "idna"), ("gitted", "zipp")):
+        place = Project(folder=os.path.join(folder, name), cache="")
+        place.write(f"{name}.py", f'"""A module."""\n__version__ = "1.5"\nNAME = "{name}"\n')
+        text = f'[project]\nname = "{name}"\nversion = "1.5"\ndescription = "x"\ndependencies = ["{needs}"]\n'
+        place.write("pyproject.toml", _BACKEND + text)
+    repository = os.path.join(folder, "gitted")
+    who = ("-c", "user.name=t", "-c", "user.email=t@t")
+    for words in (("init", "-q", "."), ("add", "."), (*who, "commit", "-q", "-m", "one"), ("tag", "v1.5")):
+        check("git", *words, cwd=repository)
+    wheels = os.path.join(folder, "wheels")
+    check(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, "iniconfig==2.1.0")
+    (wheel,) = os.listdir(wheels)
+    return Sources(
+        helper=os.path.join(folder, "helper"), repository=repository, wheel=os.path.join(wheels, wheel)
+    )
+
+
+def serve(folder: str) -> Iterator[str]:
+    """Serve a folder on this machine; yields its URL."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def project_text(direct: Iterable[str], *, more: Iterable[str] = ()) -> str:
+    """Return a pyproject.toml with extras, groups, markers and direct references."""
+    needs = [
+        "requests[socks]>=2.28",
+        "markupsafe",
+        "cffi<3",
+        "colorama; sys_platform == 'win32'",
+        "tomli; python_version < '3.11'",
+        "importlib-metadata>=6; python_version < '3.12'",
+        *more,
+        *direct,
+    ]
+    return (
+        f"{_BACKEND}"
+        '[project]\nname = "sample"\nversion = "1.0"\ndescription = "x"\nrequires-python = ">=3.9,<4"\n'
+        f"dependencies = {json.dumps(needs)}\n"
+        "[project.optional-dependencies]\n"
+        'fast = ["ujson; platform_python_implementation == \'CPython\'", "pyyaml"]\n'
+        'yaml = ["pyyaml"]\n'
+        '[dependency-groups]\ndev = ["sortedcontainers"]\ndocs = ["jinja2"]\n'
+    )
+
+
+def pipfile_text(sources: Sources, wheel_url: str) -> str:
+    """Return a Pipfile with categories, markers and direct references."""
+    return (
+        f'[[source]]\nurl = "{index_url()}"\nverify_ssl = true\nname = "pypi"\n[packages]\n'
+        'cffi = "*"\ncolorama = {version = "*", markers = "sys_platform == \'win32\'"}\n'
+        'requests = {version = ">=2.28", extras = ["socks"]}\n'
+        f'helper = {{path = "{sources.helper}", editable = true}}\n'
+        f'gitted = {{git = "file://{sources.repository}", ref = "v1.5"}}\n'
+        f'iniconfig = {{file = "{wheel_url}"}}\n'
+        '[dev-packages]\nsortedcontainers = "*"\n[docs]\njinja2 = "*"\n'
+    )
+
+
+def poetry_text(sources: Sources, wheel_url: str) -> str:
+    """Return a pyproject.toml as Poetry 1 wants it."""
+    return (
+        '[build-system]\nrequires = ["poetry-core"]\nbuild-backend = "poetry.core.masonry.api"\n'
+        '[tool.poetry]\nname = "sample"\nversion = "1.0"\ndescription = "x"\nauthors = []\n'
+        '[tool.poetry.dependencies]\npython = "^3.9"\n'
+        'requests = {version = "^2.28", extras = ["socks"]}\nmarkupsafe = "*"\n'
+        'colorama = {version = "*", platform = "win32"}\ntomli = {version = "*", python = "<3.11"}\n'
+        'numpy = [{version = "<2", python = "<3.12"}, {version = ">=2", python = ">=3.12"}]\n'
+        'ujson = {version = "*", optional = true, markers = "implementation_name == \'cpython\'"}\n'
+        'pyyaml = {version = "*", optional = true}\n'
+        f'helper = {{path = "{sources.helper}", develop = true}}\n'
+        f'gitted = {{git = "file://{sources.repository}", tag = "v1.5"}}\n'
+        f'iniconfig = {{url = "{wheel_url}"}}\n'
+        '[tool.poetry.extras]\nfast = ["ujson", "pyyaml"]\n'
+        '[tool.poetry.group.dev.dependencies]\nsortedcontainers = "*"\n'
+        "[tool.poetry.group.docs]\noptional = true\n"
+        '[tool.poetry.group.docs.dependencies]\njinja2 = "*"\n'
+    )
+
+
+def installed(environment: str) -> dict[str, str]:
+    """The distributions of an environment by name, as its own interpreter sees them."""
+    answer = check(os.path.join(environment, "bin", "python"), "-I", "-c", _INSTALLED)
+    found: dict[str, str] = json.loads(answer)
+    return {name: version for name, version in found.items() if name not in SEEDS}
+
+
+def differences(
+    lock: str, environment: str, python: str, selection: Selection
+) -> dict[str, tuple[str | None, str | None]]:
+    """What the reader's pins for *python* and an environment do not share: name to version here, there."""
+    there = installed(environment)
+    pins = {pin.name: pin.version for pin in read_lock(lock, ask_target(python), selection)}
+    # A version that only building tells is None in the lock, too.
+    told = {name: version or there.get(name) for name, version in pins.items()}
+    names = sorted(told.keys() | there.keys())
+    return {name: (told.get(name), there.get(name)) for name in names if told.get(name) != there.get(name)}
+
+
+def _words(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+class Uv:
+    """`uv lock` and `uv sync`."""
+
+    name = "uv"
+
+    def prepare(self, text: str) -> str:
+        return text
+
+    def lock(self, project: Project, python: str) -> str:
+        variables = uv_variables(project.cache)
+        check(find_tool("uv"), "lock", "-q", "--python", python, cwd=project.folder, environ=variables)
+        return project.file("uv.lock")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        chosen = _words("--extra", selection.extras) + _words("--group", selection.groups)
+        path = project.environment()
+        variables = uv_variables(project.cache)
+        command = ("sync", "-q", "--frozen", "--python", python, *chosen)
+        check(find_tool("uv"), *command, cwd=project.folder, environ=variables)
+        return path
+
+
+class UvPylock(Uv):
+    """`uv export --format pylock.toml` of one selection, and `uv pip sync`."""
+
+    name = "uv export"
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+
+    def lock(self, project: Project, python: str) -> str:
+        Uv.lock(self, project, python)
+        self.export(project, "pylock.toml", "--format", "pylock.toml")
+        return project.file("pylock.toml")
+
+    def export(self, project: Project, name: str, *options: str) -> None:
+        """Write another format of the selection."""
+        chosen = _words("--extra", self.selection.extras) + _words("--group", self.selection.groups)
+        command = ("export", "-q", "--frozen", *options, *chosen, "-o", name)
+        check(find_tool("uv"), *command, cwd=project.folder, environ=uv_variables(project.cache))
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        assert selection == DEFAULT, "the file has one selection"
+        return uv_pip_sync(project, python, "pylock.toml")
+
+
+class UvExport(UvPylock):
+    """`uv export --format requirements.txt` of one selection."""
+
+    name = "uv export requirements"
+
+    def lock(self, project: Project, python: str) -> str:
+        Uv.lock(self, project, python)
+        # Folders and repositories have no hashes, which pip refuses among others that have.
+        self.export(project, "requirements.txt", "--format", "requirements.txt")
+        return project.file("requirements.txt")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        assert selection == DEFAULT, "the file has one selection"
+        return uv_pip_sync(project, python, "requirements.txt")
+
+
+class UvCompile(UvExport):
+    """`uv pip compile --universal --generate-hashes`."""
+
+    name = "uv pip compile"
+
+    def lock(self, project: Project, python: str) -> str:
+        del python  # it locks for the oldest one
+        path = project.file("requirements.txt")
+        command = ("pip", "compile", "-q", "--universal", "--generate-hashes", "--python-version", "3.9")
+        chosen = _words("--extra", self.selection.extras)
+        arguments = (*command, *chosen, "pyproject.toml", "-o", path)
+        check(find_tool("uv"), *arguments, cwd=project.folder, environ=uv_variables(project.cache))
+        return path
+
+
+def uv_pip_sync(project: Project, python: str, lock: str) -> str:
+    """Make an environment and install a lock into it by `uv pip sync`."""
+    path, variables = project.environment(), uv_variables(project.cache)
+    check(find_tool("uv"), "venv", "-q", "--python", python, path, environ=variables)
+    command = ("pip", "sync", "-q", "--python", path, lock)
+    check(find_tool("uv"), *command, cwd=project.folder, environ=variables)
+    return path
+
+
+class Poetry:
+    """`poetry lock` and `poetry install`; another program of Poetry is named by its path."""
+
+    name = "poetry"
+
+    def __init__(self, program: str = "poetry") -> None:
+        self.program = program
+
+    def prepare(self, text: str) -> str:
+        source = f'[[tool.poetry.source]]\nname = "simple"\nurl = "{index_url()}"\npriority = "primary"\n'
+        return text + source
+
+    def call(self, project: Project, *words: str) -> None:
+        """Run Poetry in the project."""
+        check(find_tool(self.program), *words, cwd=project.folder, environ=poetry_variables(project.cache))
+
+    def lock(self, project: Project, python: str) -> str:
+        project.environment()
+        self.call(project, "env", "use", "-q", python)
+        self.call(project, "lock", "-q")
+        return project.file("poetry.lock")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        path = project.environment()
+        self.call(project, "env", "use", "-q", python)
+        chosen = _words("--extras", selection.extras) + _words("--with", selection.groups)
+        self.call(project, "install", "-q", *chosen)
+        return path
+
+
+class Pdm:
+    """`pdm lock` and `pdm sync`, with some strategies."""
+
+    name = "pdm"
+
+    def __init__(self, *strategies: str, groups: tuple[str, ...] = (":all",)) -> None:
+        self.strategies = strategies
+        self.groups = groups
+        self.name = " ".join(("pdm", *strategies))
+
+    def prepare(self, text: str) -> str:
+        return text
+
+    def call(self, project: Project, *words: str) -> None:
+        """Run PDM in the project."""
+        variables = {
+            "PDM_CACHE_DIR": project.cache,
+            "PDM_CHECK_UPDATE": "0",
+            "PDM_VENV_IN_PROJECT": "1",
+            "PDM_IGNORE_SAVED_PYTHON": "0",
+        }
+        check(find_tool("pdm"), *words, cwd=project.folder, environ=variables)
+
+    def lock(self, project: Project, python: str) -> str:
+        project.environment()
+        self.call(project, "use", "-q", "-f", python)
+        self.call(project, "lock", "-q", *_words("-S", self.strategies), *_words("-G", self.groups))
+        return project.file("pdm.lock")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        path = project.environment()
+        self.call(project, "use", "-q", "-f", python)
+        # Whoever names a group for development gets no other one from it; for us it is one more.
+        groups = ("dev", *selection.groups) if selection.groups else ()
+        chosen = _words("-G", (*selection.extras, *groups))
+        self.call(project, "sync", "-q", *chosen)
+        return path
+
+
+class Pipenv:
+    """`pipenv lock` of a Pipfile, and `pipenv sync`."""
+
+    name = "pipenv"
+
+    def prepare(self, text: str) -> str:
+        return text
+
+    def call(self, project: Project, *words: str) -> None:
+        """Run pipenv in the project."""
+        variables = {
+            "PIPENV_VENV_IN_PROJECT": "1",
+            "PIPENV_CACHE_DIR": project.cache,
+            "PIPENV_YES": "1",
+            "PIPENV_NOSPIN": "1",
+            "PIPENV_IGNORE_VIRTUALENVS": "1",
+            "PIP_FIND_LINKS": "",
+        }
+        check(find_tool("pipenv"), *words, cwd=project.folder, environ=variables)
+
+    def lock(self, project: Project, python: str) -> str:
+        project.environment()
+        self.call(project, "--python", python, "lock", "-q")
+        return project.file("Pipfile.lock")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        path = project.environment()
+        categories = ["--categories", " ".join(("packages", *selection.groups))] if selection.groups else []
+        self.call(project, "--python", python, "sync", "-q", *categories)
+        return path
+
+
+class PipLock:
+    """`pip lock` of one interpreter, and `pip install -r pylock.toml`."""
+
+    name = "pip lock"
+
+    def prepare(self, text: str) -> str:
+        return text
+
+    def pip(self, project: Project, *words: str) -> None:
+        """Run the tests' own pip for the project's environment."""
+        command = ("-m", "pip", "--python", project.file(".venv"), *words)
+        check(sys.executable, *command, cwd=project.folder)
+
+    def lock(self, project: Project, python: str) -> str:
+        path = project.environment()
+        check(python, "-m", "venv", "--without-pip", path)
+        # Not the project itself: pip installs no folder from a lock with hashes.
+        with open(project.file("pyproject.toml"), "rb") as file:
+            needs = tomllib.load(file)["project"]["dependencies"]
+        self.pip(project, "lock", "-q", "-o", project.file("pylock.toml"), *needs)
+        return project.file("pylock.toml")
+
+    def install(self, project: Project, python: str, selection: Selection) -> str:
+        assert selection == DEFAULT, "pip locks neither extras nor groups"
+        path = project.environment()
+        check(python, "-m", "venv", "--without-pip", path)
+        self.pip(project, "install", "-q", "-r", "pylock.toml")
+        return path
+
+
+def has_pylock_install() -> bool:
+    """Whether the tests' pip installs from pylock.toml (26.1)."""
+    done = run(sys.executable, "-m", "pip", "--version")
+    major, minor = done.stdout.split()[1].split(".")[:2]
+    return (int(major), int(minor)) >= (26, 1)
