@@ -139,7 +139,8 @@ class Fit:
 def archive_name(table: Table, text: str) -> str:
     """The file name at the end of an URL or path; raises LockError where there is none."""
     try:
-        name = unquote(urlsplit(text).path).rpartition("/")[2] if "://" in text else text.rpartition("/")[2]
+        last = (urlsplit(text).path if "://" in text else text).rpartition("/")[2]
+        name = unquote(last) if "://" in text else last
     except ValueError:  # urlsplit on odd brackets
         name = ""
     return checked_name(table, name, text)
@@ -148,7 +149,7 @@ def archive_name(table: Table, text: str) -> str:
 def checked_name(table: Table, name: str, text: str = "") -> str:
     """Let through what is a file's name and nothing more."""
     if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
-        raise table.error(f"{text or name!r} names no file")
+        raise table.error(f"{text or name} names no file")
     return name
 
 

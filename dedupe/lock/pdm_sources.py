@@ -70,7 +70,7 @@ def _origin(package: Table) -> Archive | Repository | Folder | None:
             return _repository(package, vcs, url, subdirectory)
     path, url = package.text("path"), package.text("url")
     if url and url.startswith("file://"):
-        path, url = unquote(urlsplit(url).path).replace("${PROJECT_ROOT}", package.folder), None
+        path, url = unquote(urlsplit(url).path).replace("/${PROJECT_ROOT}", package.folder), None
     hashes = [table.hashed(text) for table in package.tables("files") if (text := table.text("hash"))]
     if path:
         where = package.absolute(path.replace("${PROJECT_ROOT}", package.folder))

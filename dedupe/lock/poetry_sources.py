@@ -54,11 +54,11 @@ def _files(package: Table, metadata: Table, version: str | None) -> Iterator[Tab
         yield from package.tables("files")
         return
     for table in metadata.table("files").tables(package.required("name")):
-        if _version_of(package, table.required("file")) == version:
+        if version is not None and _version_of(package, table.required("file")) == Version(version):
             yield table
 
 
-def _version_of(package: Table, file_name: str) -> str | None:
+def _version_of(package: Table, file_name: str) -> Version | None:
     """The version in the name of a file of *package*."""
     if file_name.endswith(".whl"):
         text = file_name.split("-")[1] if "-" in file_name else ""
@@ -67,7 +67,7 @@ def _version_of(package: Table, file_name: str) -> str | None:
         for ending in (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar"):
             text = text.removesuffix(ending)
     try:
-        return str(Version(text))
+        return Version(text)
     except InvalidVersion:
         return None
 

@@ -69,6 +69,8 @@ def read_lines(
                 if "://" in value:
                     raise table.error(f"{value} is not on this disk", hint="fetch it, and name the file")
                 included = os.path.join(os.path.dirname(path), value)
+                if not os.path.exists(included):
+                    raise table.error(f"there is no file {value}")
                 yield from read_lines(
                     included,
                     options,

@@ -108,7 +108,9 @@ def _version(requirement: Requirement, line: Line) -> str | None:
     """The one version that a requirement allows, None where it allows several."""
     for specifier in requirement.specifier:
         if specifier.operator in ("==", "===") and not specifier.version.endswith(".*"):
-            return replace(line.table, content={"version": specifier.version}).version()
+            version = replace(line.table, content={"version": specifier.version}).version()
+            if requirement.specifier.contains(version or "", prereleases=True):
+                return version
     return None
 
 
