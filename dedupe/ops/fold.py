@@ -9,36 +9,42 @@ symlink is there, it comes before the table.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.digest import Digest
 from dedupe.core.modules import module_table
 from dedupe.env.folded import FOLDER, Folded, read_receipt, receipt_bytes, record_digest
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import InterpreterError
 from dedupe.finder.inject import inject, settle
 from dedupe.finder.table import HOOK, Table
-from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.beneath import directory_beneath, open_beneath
+from dedupe.fs.bytecode import finish
 from dedupe.fs.replace import Staging, staging
-from dedupe.fs.share import ensure_folder, forget
-from dedupe.fs.sync import sync_file_system
+from dedupe.fs.share import NewFile, ensure_folder, give_name
+from dedupe.fs.sync import Durability, sync_file_system, write_durably
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.entry_bytecode import compile_entries
-from dedupe.ops.folding import plan_removal, remove
+from dedupe.ops.folding import KEPT_METADATA, plan_removal, remove
 from dedupe.ops.holding import root_of
 from dedupe.ops.members import apart, members
 from dedupe.ops.prepare import entries_by_release
 from dedupe.ops.restoring import restore
+from dedupe.store.bytecode import Pool
 from dedupe.store.roots import ADOPTED, find_root, write_root
 from dedupe.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
+    from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
     from dedupe.ops.folding import Removal
     from dedupe.ops.members import Member
     from dedupe.store.layout import Store
 
+_BYTECODE_MODE = 0o444
 MEND = "pip install --force-reinstall --no-deps {name}=={version}"
 
 
@@ -83,9 +89,11 @@ def fold(store: Store, environment: Environment, root: int) -> int:
         compile_entries(store, manifests, interpreter, pulse)
         pulse.check()
         _register(store, environment, [entry for entry, _ in manifests])
-        table = put(store, environment, root, interpreter, served.several)
-        _compile_hook(environment, root, interpreter)
-        _make_metadata_real(root, site, served)
+        table = put(
+            store, environment, root, interpreter, [(one.outline, row) for one, row in served.several]
+        )
+        compile_hook(store, environment, root, interpreter)
+        make_real(root, site, [one.distribution.metadata for one, _ in served.removals])
         sync_file_system(store.v1)
         sync_file_system(root)
         count = sum(remove(root, site, one, removal) for one, removal in served.removals)
@@ -99,7 +107,7 @@ def _served(store: Store, environment: Environment, root: int, site: str) -> Ser
     entries = entries_by_release(() if known is None else known.entries)
     receipt = read_receipt(root)
     several = members(store, environment, root, site, receipt, entries)
-    together = apart(store, root, site, several)
+    together = apart(store, root, site, [one.shape for one in several])
     chosen, removals = [], []
     for number, one in enumerate(several):
         if one.manifest is None:
@@ -136,19 +144,19 @@ def put(
     environment: Environment,
     root: int,
     interpreter: Interpreter,
-    several: list[tuple[Member, Folded]],
+    several: list[tuple[Outline, Folded]],
 ) -> Table:
     """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table."""
     site = site_of(environment)
-    outlines = [one.outline for one, _ in several]
+    outlines = [one for one, _ in several]
     table = Table(
         environment=environment.path,
         store=store.path,
         site=site,
         site_time=0,
-        entries=[one.entry for one, _ in several],
+        entries=[folded.entry for _, folded in several],
         modules=module_table(outlines, range(len(outlines)), interpreter.extensions),
-        infos={one.distribution.metadata: number for number, (one, _) in enumerate(several)},
+        infos={folded.metadata: number for number, (_, folded) in enumerate(several)},
         mend=MEND,
     )
     receipt = receipt_bytes(store.path, site, (folded for _, folded in several))
@@ -162,45 +170,59 @@ def settle_time(environment: Environment, root: int, table: Table, interpreter: 
     settle(root, replace(table, site_time=time), interpreter.cache_tag)
 
 
-def _compile_hook(environment: Environment, root: int, interpreter: Interpreter) -> None:
-    """Compile the hook: not every start may write bytecode, and compiling it costs milliseconds."""
-    name = f"{HOOK}.{interpreter.cache_tag}.pyc"
+def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
+    """Give the hook its bytecode: not every start may write it, and compiling it costs milliseconds.
+
+    The store's pool has it after the first time, as it has that of any source.
+    """
     source = f"{environment.path}/{FOLDER}/{HOOK}.py"
-    folder = open_directory_beneath(root, FOLDER)
-    try:
-        ensure_folder(folder, "__pycache__")
-        cache = open_directory_beneath(folder, "__pycache__")
-        try:
-            forget(cache, name)
-        finally:
-            os.close(cache)
-    finally:
-        os.close(folder)
-    status = os.stat(source)
-    target = f"{environment.path}/{FOLDER}/__pycache__/{name}"
-    worker = BytecodeWorker(interpreter)
-    try:
-        mtime = status.st_mtime_ns // 1_000_000_000
-        worker.compile([Compilation(source, source, target, mtime, status.st_size, 0)])
-    finally:
-        worker.close()
+    with open(source, "rb") as stream:
+        text = stream.read()
+    digest = Digest.of(text)
+    pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
+    if pool.find(digest) is None:
+        with store.run() as (run, run_path):
+            new = NewFile(run, f"pyc-{digest.hex()}")
+            worker = BytecodeWorker(interpreter)
+            try:
+                task = Compilation(source, source, f"{run_path}/{new.name}", digest.mtime, len(text), 0)
+                (good,) = worker.compile([task])
+            finally:
+                worker.close()
+            if not good:
+                return  # Python says at the next start what is wrong
+            finish(run, new.name, _BYTECODE_MODE, digest.mtime)
+            sync_file_system(run)
+            pool.make_room(digest)
+            give_name(new, pool.folder, pool.name(digest))
+    with open(open_beneath(pool.folder, pool.name(digest), os.O_RDONLY), "rb") as stream:
+        data = stream.read()
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is not None:
+            ensure_folder(folder, "__pycache__")
+            name = f"{HOOK}.{interpreter.cache_tag}.pyc"
+            with directory_beneath(folder, "__pycache__") as cache:
+                if cache is not None:
+                    write_durably(cache, name, data, Durability.LATER, mode=0o666)
 
 
-def _make_metadata_real(root: int, site: str, served: Served) -> None:
+def make_real(root: int, site: str, metadata: list[str]) -> None:
     """Let files that tools read from the disk be files: scanners pass over symlinks."""
     with staging(root) as temporary:
         area = Staging(temporary, "0")
         try:
-            for one, removal in served.removals:
-                with directory_beneath(root, f"{site}/{one.distribution.metadata}") as folder:
+            for name in metadata:
+                with directory_beneath(root, f"{site}/{name}") as folder:
                     if folder is not None:
-                        for name in removal.metadata:
-                            _make_real(area, folder, name)
+                        for file in KEPT_METADATA & set(os.listdir(folder)):
+                            _make_real(area, folder, file)
         finally:
             area.close()
 
 
 def _make_real(area: Staging, folder: int, name: str) -> None:
+    if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        return
     source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
         mask = os.umask(0)

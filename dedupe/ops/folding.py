@@ -30,13 +30,11 @@ KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt", "top_level.t
 class Removal:
     """The names that go, by folder relative to site-packages.
 
-    ``metadata`` are files of the metadata folder that become real ones, ``dropped`` path files with their
-    text.
+    ``dropped`` are path files with their text.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
     bytecode: list[str] = field(default_factory=list)
-    metadata: list[str] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -138,15 +136,13 @@ class _Planner:
             except FileNotFoundError:
                 return
             self.removal.names.setdefault("", []).append(name)
-            self.removal.dropped.append((name, path_file_text(self.store, self.one, name)))
+            self.removal.dropped.append((name, path_file_text(self.store, self.one.entry, name)))
 
     def _metadata(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
         for name in files:
-            if _leads_to(descriptor, name, self.links):
-                if folder == self.one.distribution.metadata and name in KEPT_METADATA:
-                    self.removal.metadata.append(name)
-                else:
-                    self.removal.names.setdefault(folder, []).append(name)
+            kept = folder == self.one.distribution.metadata and name in KEPT_METADATA
+            if not kept and _leads_to(descriptor, name, self.links):
+                self.removal.names.setdefault(folder, []).append(name)
 
 
 def _leads_to(folder: int, name: str, start: str) -> bool:

@@ -65,6 +65,8 @@ class Settler:
     promise: str
     link_mode: LinkMode | None
     clobber: bool
+    by_finder: bool = False
+    """Modules come from the store: the link mode is for the few other files."""
 
     def settle(self, survey: Survey, wanted: list[Wanted], stay: frozenset[str]) -> Settled:
         """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
@@ -82,11 +84,11 @@ class Settler:
         with ExitStack() as stack:
             if not plan.materialised and not plan.uninstalled and not unfinished:
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
-                mode = mode or self._ground(stack).filler.mode.value
+                mode = mode or self._word(self._ground(stack))
                 write_root(self.store, self._root(mode, SYNCED, entries))
                 return Settled(plan=plan, link_mode=mode)
             ground = self._ground(stack)
-            mode = ground.filler.mode.value
+            mode = self._word(ground)
             # Both are on disk before the first file is touched: what is used, and what will be.
             final = prepare_root(self.store, self._root(mode, SYNCED, entries))
             stack.callback(final.drop)
@@ -111,6 +113,10 @@ class Settler:
             fallen=ground.filler.fallen,
             clashes=everything.clashes,
         )
+
+    def _word(self, ground: Ground) -> str:
+        """The word for how the environment shares."""
+        return LinkMode.FINDER.value if self.by_finder else ground.filler.mode.value
 
     def _chosen(self, everything: Materialisation, wanted: list[Wanted], plan: SyncPlan) -> Materialisation:
         """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dedupe.core.pins import Folder
 from dedupe.env.target import ask_target
 from dedupe.fs.faults import explained
+from dedupe.fs.links import LinkMode
 from dedupe.ops.acquire import Shelf, Trust
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.editable import install_editables, is_editable, missing_editables
@@ -17,6 +18,7 @@ from dedupe.ops.fetch import Fetching, fetch
 from dedupe.ops.holding import held
 from dedupe.ops.layers import pull_entry
 from dedupe.ops.place import find_place, made, running, scheme_of
+from dedupe.ops.serve import choose_service, finish, prepare, served_entries, without_modules
 from dedupe.ops.settle import Settler, shown
 from dedupe.ops.standing import Survey
 from dedupe.plan.materialise import Wanted
@@ -31,10 +33,10 @@ from dedupe.wheel.private import direct_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dedupe.core.blueprint import Blueprint
     from dedupe.core.pins import Pin
     from dedupe.core.target import Target
     from dedupe.env.environment import Environment
-    from dedupe.fs.links import LinkMode
     from dedupe.ops.place import Place
     from dedupe.ops.progress import Progress
     from dedupe.store.layout import Store
@@ -137,7 +139,13 @@ class _Run:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         with held(self.store, environment, self.progress) as root:
             survey = Survey(self.store, root, environment, scheme, interpreter)
-            if not survey.is_exactly(previous.entries, lambda entry: load_blueprint(self.store, entry)):
+            served = served_entries(root)
+
+            def load(entry: str) -> Blueprint:
+                blueprint = load_blueprint(self.store, entry)
+                return without_modules(blueprint) if entry in served else blueprint
+
+            if not survey.is_exactly(previous.entries, load):
                 return None
         return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
@@ -191,6 +199,12 @@ class _Run:
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with held(self.store, environment, self.progress) as root:
             survey = Survey(self.store, root, environment, scheme, interpreter)
+            service = choose_service(
+                self.store, environment, root, survey, wanted, self.options.link_mode, self.progress
+            )
+            if service is not None:
+                wanted = service.wanted
+                prepare(self.store, environment, root, service, self.pulse)
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -201,12 +215,15 @@ class _Run:
                 progress=self.progress,
                 lock=self.lock.path,
                 promise="" if anew else self.lock.promise,
-                link_mode=self.options.link_mode,
+                link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
                 clobber=self.options.clobber,
+                by_finder=service is not None,
             )
             later = missing_editables(survey, editables)
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
+            if service is not None:
+                finish(environment, root, self.store, service)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
         added = tuple((pin.name, pin.version or "") for pin in later)

@@ -108,7 +108,8 @@ def _unfold(
         sync_file_system(root)
         if parts.rest:
             interpreter = interpreter_of(environment)
-            table = put(store, environment, root, interpreter, parts.rest)
+            rest = [(one.outline, folded) for one, folded in parts.rest]
+            table = put(store, environment, root, interpreter, rest)
             settle_time(environment, root, table, interpreter)
         else:
             withdraw(root, receipt.site)

@@ -1,0 +1,212 @@
+"""`pipm sync --link-mode finder`: distributions that get no modules in the environment (design D8).
+
+A distribution that the finder serves has a blueprint without modules: metadata, scripts and data are made
+like any other's. The table is put there first: the hook passes over what has no metadata folder (yet), so
+each distribution is importable from the moment it is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dedupe.core.modules import outline
+from dedupe.env.folded import Folded, read_receipt, record_digest
+from dedupe.env.installed import installed
+from dedupe.errors import LinkingImpossibleError, UsageError
+from dedupe.fs.links import LinkMode, choose_link_mode
+from dedupe.fs.replace import staging
+from dedupe.fs.space import file_system_type, free_space, has_reflinks
+from dedupe.fs.sync import sync_file_system
+from dedupe.ops.entry_bytecode import compile_entries
+from dedupe.ops.fold import compile_hook, interpreter_of, make_real, put, settle_time, site_of
+from dedupe.ops.folding import KEPT_METADATA
+from dedupe.ops.members import OUTDATED, Shape, apart, path_file_text
+from dedupe.plan.materialise import Wanted
+from dedupe.store.wheels import load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dedupe.core.blueprint import Blueprint
+    from dedupe.core.modules import Outline
+    from dedupe.env.environment import Environment
+    from dedupe.ops.crew import Pulse
+    from dedupe.ops.progress import Progress
+    from dedupe.ops.standing import Survey
+    from dedupe.store.layout import Store
+
+_OWN_FILES = 8
+"""Inodes that a distribution takes in any link mode: its metadata, scripts."""
+_MARGIN = 1.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """``wanted`` is what an environment gets files of; ``served`` are those of it without modules."""
+
+    wanted: list[Wanted]
+    served: list[tuple[Wanted, Outline]]
+
+
+def choose_service(
+    store: Store,
+    environment: Environment,
+    root: int,
+    survey: Survey,
+    wanted: list[Wanted],
+    link_mode: LinkMode | None,
+    progress: Progress,
+) -> Service | None:
+    """Say what the finder is to serve, where it is asked for, there already, or all that works; else None.
+
+    Raises UsageError where the environment is of another kind than what is asked for.
+    """
+    path, site, has_finder = environment.path, site_of(environment), read_receipt(root) is not None
+    if link_mode not in (None, LinkMode.FINDER):
+        if has_finder:
+            raise UsageError(
+                f"{path} imports its modules from the store by the finder",
+                hint=f"`pipm release {path}` gives it files again; then sync it by another link mode",
+            )
+        return None
+    reason = None
+    if link_mode is None and not has_finder:
+        reason = _need(store, environment, root, wanted)
+        if reason is None:
+            return None
+    if not has_finder and _has_files(survey, wanted):
+        if reason is not None:
+            return None
+        raise UsageError(
+            f"{path} has files of its distributions",
+            hint=f"pipm adopt --link-mode finder {path}; then sync it",
+        )
+    if reason is not None:
+        progress.note(f"{reason}: {path} gets the finder")
+    return divide(store, root, site, wanted)
+
+
+def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wanted]) -> str | None:
+    """Why nothing but the finder works; None where links do."""
+    if lacks_inodes(environment.path, wanted):
+        return "too few free inodes for links"
+    with staging(root) as folder, store.run() as (run, run_path):
+        try:
+            choose_link_mode(None, run, run_path, folder)
+        except LinkingImpossibleError:
+            return f"no file can be linked to the store {store.path}"
+    return None
+
+
+def _has_files(survey: Survey, wanted: Sequence[Wanted]) -> bool:
+    """Whether something of *wanted* has files that the finder would have to take away."""
+    names = {one.blueprint.name for one in wanted}
+    return any(standing.name in names for standing in survey.standing())
+
+
+def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
+    """Whether the file system of *path* has fewer free inodes than links to all files would take."""
+    free = free_space(path).inodes
+    if free is None:
+        return False
+    by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
+    need = 0
+    for one in wanted:
+        folders = (*one.blueprint.folders, *one.blueprint.described)
+        need += _OWN_FILES + 2 * len(folders)
+        if by_block:
+            need += sum(len(folder.names) + len(folder.empty) for folder in folders)
+    return free < need * _MARGIN
+
+
+def divide(store: Store, root: int, site: str, wanted: list[Wanted]) -> Service:
+    """Decide which distributions the finder serves; the others must lie together."""
+    outlines = [outline(_paths(one.blueprint)) for one in wanted]
+    shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
+    together = apart(store, root, site, shapes)
+    result, served = [], []
+    for number, one in enumerate(wanted):
+        if number in together:
+            result.append(one)
+        else:
+            result.append(reduced(one))
+            served.append((one, outlines[number]))
+    return Service(wanted=result, served=served)
+
+
+def reduced(one: Wanted) -> Wanted:
+    """The same distribution without its modules."""
+    return Wanted(entry=one.entry, blueprint=without_modules(one.blueprint), direct_url=one.direct_url)
+
+
+def without_modules(blueprint: Blueprint) -> Blueprint:
+    """A blueprint of metadata, scripts, path files and data alone."""
+    first = blueprint.described[0]
+    rows = [row for row in zip(first.names, first.sizes, strict=True) if row[0] in KEPT_METADATA]
+    metadata = first._replace(
+        names=tuple(name for name, _ in rows), sizes=tuple(size for _, size in rows), empty=()
+    )
+    copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
+    return blueprint._replace(folders=(), described=(metadata,), copies=copies)
+
+
+def served_entries(root: int) -> frozenset[str]:
+    """The entries that the finder serves in the environment open as *root*."""
+    receipt = read_receipt(root)
+    if receipt is None:
+        return frozenset()
+    return frozenset(folded.entry for folded in receipt.folded.values())
+
+
+def prepare(store: Store, environment: Environment, root: int, service: Service, pulse: Pulse) -> None:
+    """Put the finder into the environment before its distributions."""
+    interpreter = interpreter_of(environment)
+    entries = [(one.entry, load_manifest(store, one.entry)) for one, _ in service.served if not _done(one)]
+    compile_entries(store, entries, interpreter, pulse)
+    put(store, environment, root, interpreter, _rows(store, service, {}))
+    compile_hook(store, environment, root, interpreter)
+
+
+def _done(one: Wanted) -> bool:
+    """Whether there is nothing in it that could be compiled."""
+    return not any(folder.sources for folder in one.blueprint.folders)
+
+
+def finish(environment: Environment, root: int, store: Store, service: Service) -> None:
+    """Note what stands there now, and let metadata be real files."""
+    interpreter = interpreter_of(environment)
+    records = {one.metadata: record_digest(one.record) for one in installed(environment, root)}
+    make_real(root, site_of(environment), [one.blueprint.metadata for one, _ in service.served])
+    table = put(store, environment, root, interpreter, _rows(store, service, records))
+    sync_file_system(root)
+    settle_time(environment, root, table, interpreter)
+
+
+def _rows(store: Store, service: Service, records: dict[str, str]) -> list[tuple[Outline, Folded]]:
+    return [
+        (
+            shape,
+            Folded(
+                metadata=one.blueprint.metadata,
+                entry=one.entry,
+                record=records.get(one.blueprint.metadata, ""),
+                bytecode=(),
+                dropped=tuple(
+                    (name, path_file_text(store, one.entry, name))
+                    for name, _ in one.blueprint.copies
+                    if name.endswith(OUTDATED)
+                ),
+            ),
+        )
+        for one, shape in service.served
+    ]
+
+
+def _paths(blueprint: Blueprint) -> list[str]:
+    paths = [
+        f"{folder.path}/{name}" if folder.path else name
+        for folder in blueprint.folders
+        for name in (*folder.names, *(name for name, _ in folder.empty))
+    ]
+    return paths + [name for name, _ in blueprint.copies]

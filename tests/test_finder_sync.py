@@ -1,0 +1,153 @@
+"""Environments made by `pipm sync` with the finder, and where the ladder chooses it by itself (D5, D8)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.imports import answers_of, differences
+from support.locks import pylock
+from support.pipm import Pipm
+from support.process import check
+from support.store import damage
+from support.synthetic import Environment, install, make_environment, make_wheel, package
+from test_finder import DISTRIBUTIONS, NAMES, REAL, fill, modules_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SPECS = [spec for spec in DISTRIBUTIONS if not spec.startswith("legacy")]  # two wheels, one file: refused
+KNOWN = [name for name in NAMES if not name.startswith("legacy")]
+
+
+@contextmanager
+def mounted(path: str, *options: str) -> Iterator[str]:
+    """A small file system in memory; skips where nothing can be mounted."""
+    os.makedirs(path, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("no mounts")
+    try:
+        yield path
+    finally:
+        check("umount", "-l", path)
+
+
+def lock_of(folder: str, specs: list[str]) -> str:
+    wheels = [make_wheel(f"{folder}/wheels", spec, DISTRIBUTIONS[spec]) for spec in specs]
+    return pylock(folder, wheels)
+
+
+def sync(pipm: Pipm, lock: str, path: str, *options: str) -> dict[str, object]:
+    return pipm("sync", lock, "--env", path, "--json", *options).expect().json
+
+
+def test_the_same_lock_with_and_without_the_finder(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock = lock_of(str(tmp_path), SPECS)
+    flat, finder = Environment(path=str(tmp_path / "flat")), Environment(path=str(tmp_path / "finder"))
+    sync(pipm, lock, flat.path)
+    assert sync(pipm, lock, finder.path, "--link-mode", "finder")["link_mode"] == "finder"
+    assert modules_in(finder) == (REAL - {"legacy"}) | {"000_pipm.pth"}
+    one, other = (answers_of(e, KNOWN) for e in (flat, finder))
+    one.pop("texts"), other.pop("texts")  # RECORD has no bytecode where there is none
+    assert differences(one, other) == {}
+    assert "tool runs" in check(f"{finder.path}/bin/tool")
+    again = sync(pipm, lock, finder.path)
+    assert (again["link_mode"], again["added"], again["unchanged"]) == ("finder", [], len(SPECS))
+    assert not any(os.path.islink(finder.file("tool-3.dist-info/METADATA")) for _ in "1")
+    assert damage(pipm.store) == []
+
+
+def test_a_lock_that_changes(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    finder = Environment(path=str(tmp_path / "finder"))
+    sync(pipm, lock_of(str(tmp_path), SPECS), finder.path, "--link-mode", "finder")
+    fewer = [spec for spec in SPECS if spec.partition("==")[0] not in ("tool", "plug")]
+    done = sync(pipm, lock_of(str(tmp_path / "later"), fewer), finder.path)
+    removed = done["removed"]
+    assert isinstance(removed, list)
+    assert sorted(row["name"] for row in removed) == ["plug", "tool"]
+    answers = answers_of(finder, KNOWN)
+    assert answers["import tool"] == "ModuleNotFoundError: No module named 'tool'"
+    assert answers["import mono.core"][0] == "mono.core"
+    back = sync(pipm, lock_of(str(tmp_path / "again"), SPECS), finder.path)
+    assert back["link_mode"] == "finder"
+    answers = answers_of(finder, KNOWN)
+    assert answers["import tool"][0] == "tool"
+    assert answers["import mono.plugins.extra"][0] == "mono.plugins.extra"
+    pipm("gc", "--keep", "0s").expect()
+    assert answers_of(finder, KNOWN) == answers
+
+
+def test_released_it_is_an_ordinary_environment(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock = lock_of(str(tmp_path), SPECS)
+    finder = Environment(path=str(tmp_path / "finder"))
+    sync(pipm, lock, finder.path, "--link-mode", "finder")
+    before = answers_of(finder, KNOWN)
+    pipm.release(finder.path)
+    shutil.rmtree(pipm.store)
+    assert os.path.isfile(finder.file("tool/classes.py"))
+    assert differences(before, answers_of(finder, KNOWN)) == {}
+
+
+@pytest.mark.mounts
+def test_another_file_system_gets_the_finder(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    with mounted(str(tmp_path / "memory")) as memory:
+        flat, finder = make_environment(str(tmp_path / "flat")), make_environment(f"{memory}/adopted")
+        fill(flat)
+        fill(finder)
+        assert "using the finder" in pipm("adopt", finder.path).expect().err
+        assert pipm.adopt(finder.path).environment["link_mode"] == "finder"
+        assert differences(*(answers_of(e, NAMES) for e in (flat, finder))) == {}
+        pipm.release(finder.path)
+        assert differences(*(answers_of(e, NAMES) for e in (flat, finder))) == {}
+        made = Environment(path=f"{memory}/synced")
+        assert sync(pipm, lock_of(str(tmp_path), SPECS), made.path)["link_mode"] == "finder"
+        assert answers_of(made, KNOWN)["import space.two"][0] == "space.two"
+
+
+@pytest.mark.mounts
+def test_too_few_inodes_get_the_finder(tmp_path: Path) -> None:
+    with mounted(str(tmp_path / "small"), "-o", "nr_inodes=200") as small:
+        pipm = Pipm(store=str(tmp_path / "store"))
+        names = [f"many-{number}" for number in range(6)]
+        wheels = []
+        for name in names:
+            files = {f"{name.replace('-', '_')}/d{n}/x.py": b"X = 1\n" for n in range(12)}
+            wheels.append(make_wheel(str(tmp_path / "wheels"), f"{name}==1", files))
+        lock = pylock(str(tmp_path), wheels)
+        env = Environment(path=f"{small}/env")
+        assert "too few free inodes" in pipm("sync", lock, "--env", env.path).expect().err
+        assert sync(pipm, lock, env.path)["link_mode"] == "finder"
+        assert env.run("import many_3.d7.x as x; print(x.X)") == "1\n"
+
+
+def test_pip_of_the_environment(tmp_path: Path) -> None:
+    """pip lists, checks and uninstalls what the finder serves, and touches nothing in the store."""
+    environment = Environment(path=str(tmp_path / "env"))
+    check(os.path.realpath(sys.executable), "-m", "venv", environment.path)
+    fill(environment)
+    install(environment, "needed==1", package("needed"))
+    pipm = Pipm(store=str(tmp_path / "store"))
+    listed = check(environment.python, "-m", "pip", "list", "--format=freeze")
+    pipm.adopt(environment.path, mode="finder")
+    assert check(environment.python, "-m", "pip", "list", "--format=freeze") == listed
+    check(environment.python, "-m", "pip", "check")
+    stored = sorted(os.listdir(f"{pipm.store}/v1/objects"))
+    check(environment.python, "-m", "pip", "uninstall", "-q", "-y", "needed", "tool")
+    assert sorted(os.listdir(f"{pipm.store}/v1/objects")) == stored
+    assert damage(pipm.store) == []
+    assert answers_of(environment, ["tool", "needed"])["import tool"].startswith("ModuleNotFoundError")
+    wheel = make_wheel(str(tmp_path), "tool==3", DISTRIBUTIONS["tool==3"])
+    check(environment.python, "-m", "pip", "install", "-q", "--no-index", wheel)
+    assert os.path.isfile(environment.file("tool/__init__.py"))
+    assert "tool runs" in environment.run("import tool; tool.main()")
