@@ -81,7 +81,7 @@ class _Elf:
         return struct.unpack_from(self.order + form, data)
 
     def _read(self, offset: int, size: int) -> bytes:
-        if size > _MOST:
+        if size > _MOST or offset >> 48:
             raise ValueError("larger than any such part")
         self.file.seek(offset)
         return self.file.read(size)
