@@ -1,4 +1,4 @@
-"""Commands that make environments follow a lock: sync."""
+"""Commands that make environments follow a lock: sync; and the lock itself: lock."""
 
 from __future__ import annotations
 
@@ -84,4 +84,46 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
             clobber=clobber,
             dry_run=dry_run,
         ),
+    )
+
+
+@command(app, "lock")
+def lock_command(
+    session: Session,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE]", help="pyproject.toml or a file of requirements."),
+    ] = None,
+    to: Annotated[
+        str, typer.Option("-o", "--output", metavar="LOCK", help="pylock.toml or pylock.NAME.toml.")
+    ] = "pylock.toml",
+    environment: Environment = ".venv",
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="PYTHON", help="Lock for 3.12, or a path; else --env's."),
+    ] = None,
+    extras: Extras = None,
+    groups: Groups = None,
+) -> int:
+    """Write a lock (pylock.toml) of what a project or a file of requirements asks for.
+
+    Examples:
+
+      pipm lock
+
+      pipm lock requirements.in -o pylock.tools.toml
+
+    uv makes it where it is on PATH, for every platform; else pip, for this interpreter. Without FILE it is
+    pyproject.toml, requirements.in or requirements.txt of this folder.
+    """
+    from dedupe.ui.locking import lock_project
+
+    return lock_project(
+        session.output,
+        source,
+        to,
+        python=python,
+        environment=environment,
+        extras=extras or [],
+        groups=groups or [],
     )

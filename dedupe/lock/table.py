@@ -35,7 +35,7 @@ class Table:
     def error(self, message: str, *, key: str = "", hint: str | None = None) -> LockError:
         """Make an error that names this place."""
         place = ".".join(filter(None, (self.where, key)))
-        return LockError(printable(": ".join(filter(None, (self.file, place, message)))), hint=hint)
+        return LockError(": ".join(filter(None, (self.file, place, message))), hint=hint)
 
     @property
     def folder(self) -> str:
@@ -153,15 +153,6 @@ class Table:
     def _wrong(self, key: str, wanted: str) -> LockError:
         kind = type(self.content[key]).__name__
         return self.error(f"{key} should be {wanted}, it is {kind}")
-
-
-def printable(text: str) -> str:
-    """Spell what would do something to a terminal: a message may quote anything that a file holds."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
 
 
 def load_toml(path: str) -> Table:
