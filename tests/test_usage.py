@@ -212,3 +212,44 @@ def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:
     assert rows(pipm)[moved]["state"] == "missing"
     told = pipm("list", str(tmp_path))
     assert f"moved from {moved}" in told.err
+
+
+def test_what_the_finder_serves(filesystem: Disk) -> None:
+    """No files, but it has what an ordinary environment has; deleting it frees next to nothing."""
+    files = {"alpha/part.bin": os.urandom(6 * MIB)} | package("alpha")
+    plain, served = make_environment(filesystem / "plain"), make_environment(filesystem / "served")
+    for environment in (plain, served):
+        install(environment, "alpha==1.0", files)
+        environment.compile()
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(plain.path)
+    pipm.adopt(served.path, mode="finder")
+    assert not os.path.exists(served.file("alpha/part.bin"))
+    found = rows(pipm)
+    assert near(found[served.path]["apparent"], found[plain.path]["apparent"], 8 * MIB)
+    assert found[served.path]["link_mode"] == "finder"
+    assert found[served.path]["exclusive"] < MIB
+    assert found[served.path]["shared"] > 6 * MIB
+    shared, saved = found[served.path]["shared"], pipm("df", "--json").expect().json["saved"]
+    assert 0.9 * shared < saved < shared  # less what the store itself needs
+    free = free_bytes(filesystem.path)
+    shutil.rmtree(served.path)
+    gained = free_bytes(filesystem.path) - free
+    assert abs(gained - found[served.path]["exclusive"]) <= 8 * MIB / 100
+
+
+def test_why_what_the_finder_serves(pipm: Pipm, tmp_path: Path) -> None:
+    environment = make_environment(str(tmp_path / "env"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm.adopt(environment.path, mode="finder")
+    found = pipm("why", environment.file("alpha/module_1.py"), "--json").expect().json
+    assert found["path"]["shared_by"] == "finder"
+    assert found["path"]["distribution"] == "alpha 1.0"
+    assert [row["environments"] for row in found["entries"]] == [[environment.path]]
+    assert pipm("why", environment.path, "--json").expect().json["path"]["shared"] > 70_000
+    checks = pipm("doctor", "--json").expect().json["checks"]
+    assert {check["name"]: check["ok"] for check in checks}["hooks"]
+    os.unlink(environment.file("000_pipm.pth"))
+    broken = pipm("doctor", "--json").expect(1).json["checks"]
+    (hook,) = (check for check in broken if check["name"] == "hook")
+    assert "never starts" in hook["detail"]

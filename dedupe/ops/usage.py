@@ -15,6 +15,7 @@ from dedupe.ops.estimate import Estimator
 from dedupe.ops.gc import collectable
 from dedupe.ops.holdings import holdings
 from dedupe.ops.ledger import Figures, open_ledger, stamp_of
+from dedupe.ops.lent import lent_inodes
 from dedupe.plan.gc import Limits
 from dedupe.store.layout import open_store, reserved_bytes
 from dedupe.store.roots import SYNCED, SYNCING, all_roots
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from dedupe.store.roots import Root
 
 _METADATA = (".dist-info", ".egg-info")
-_FINDER = "finder"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,11 +210,8 @@ def _measure(
 def _figures(
     environment: Environment, root: Root | None, held: Holdings | None, stamp: str, now: float
 ) -> Figures:
-    lent: set[int] = set()
-    if held is not None and root is not None and root.link_mode == _FINDER:
-        for entry in root.entries:
-            lent |= held.with_bytecode(held.sites.get(entry, ()))
-    surveyed = survey(environment.path, None if held is None else held.stock, lent)
+    stock = None if held is None else held.stock
+    surveyed = survey(environment.path, stock, lent_inodes(environment.path, held))
     # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
     outside = {} if root is None else surveyed.outside
     return Figures(

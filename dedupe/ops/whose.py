@@ -14,6 +14,7 @@ from dedupe.env.installed import installed, place_in_environment
 from dedupe.errors import NotAnEnvironmentError, NotFoundError
 from dedupe.fs.content import digest_file
 from dedupe.fs.usage import file_extents, survey
+from dedupe.ops.lent import lent_inodes, receipt_of
 from dedupe.store.layout import VERSION
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class PathFacts:
 def look_at(path: str, held: Holdings, roots: list[Root]) -> PathFacts:
     """Look at the absolute *path*; NotFoundError for what lies in no environment and not in the store."""
     if not os.path.lexists(path):
+        served = _served(path, held)
+        if served is not None:
+            return served
         raise NotFoundError(
             f"There is nothing at {path}", hint="name a distribution, or a path that is there"
         )
@@ -68,6 +72,30 @@ def look_at(path: str, held: Holdings, roots: list[Root]) -> PathFacts:
     if os.path.isdir(path) and not os.path.islink(path):
         return _folder(path, environment, root, held)
     return _File(path, environment, held, roots).facts()
+
+
+def _served(path: str, held: Holdings) -> PathFacts | None:
+    """A path that is not there, but to imports: the finder of its environment has it from the store."""
+    environment = _environment_of(path)
+    receipt = None if environment is None else receipt_of(environment.path)
+    if environment is None or receipt is None:
+        return None
+    below = path.removeprefix(f"{environment.path}/{receipt.site}/")
+    for folded in receipt.folded.values():
+        stored = f"{held.path}/{VERSION}/wheels/{folded.entry}/site/{below}"
+        if below != path and os.path.lexists(stored):
+            size = _size(stored, held)
+            return PathFacts(
+                path=path,
+                kind="folder" if os.path.isdir(stored) else "file",
+                environment=environment.path,
+                distribution=" ".join(folded.entry.split("/")[:2]),
+                by="finder",
+                apparent=size,
+                shared=size,
+                entries=(folded.entry,),
+            )
+    return None
 
 
 def _environment_of(path: str) -> Environment | None:
@@ -111,8 +139,8 @@ def _size(path: str, held: Holdings) -> int:
 
 
 def _folder(path: str, environment: Environment, root: Root | None, held: Holdings) -> PathFacts:
-    found = survey(path, held.stock)
     whole = path == environment.path
+    found = survey(path, held.stock, lent_inodes(path, held) if whole else ())
     below = "" if whole else f"{path.removeprefix(environment.path)}/".lstrip("/")
     names = {
         f"{one.name} {one.version}"
