@@ -415,3 +415,47 @@ def test_another_link_mode_wants_a_release_first(pair: Pair) -> None:
     result = pair.pipm("adopt", pair.finder.path, "--link-mode", "hardlink", "--json")
     assert result.code == 2
     assert "pipm release" in result.error["hint"]
+
+
+def cpu_seconds(python: str) -> float:
+    """What an interpreter that does nothing takes of the processor."""
+    process = os.posix_spawn(python, [python, "-I", "-c", "pass"], {})
+    _, status, usage = os.wait4(process, 0)
+    assert status == 0
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_a_start_costs_little_with_160_distributions(tmp_path: Path) -> None:
+    """Budget: 2 ms over a plain start of about 10 ms; twice that here, for machines with other work to do."""
+    flat, finder = (make_environment(str(tmp_path / name)) for name in ("flat", "finder"))
+    for environment in (flat, finder):
+        for number in range(160):
+            install(environment, f"dist-{number}==1", {f"dist_{number}/__init__.py": b"X = 1\n"})
+    Pipm(store=str(tmp_path / "store")).adopt(finder.path, mode="finder")
+    pairs = [(cpu_seconds(flat.python), cpu_seconds(finder.python)) for _ in range(25)]
+    plain, hooked = (min(column) for column in zip(*pairs, strict=True))
+    assert hooked - plain <= 0.4 * plain, (plain, hooked)
+    assert finder.run("import dist_7, dist_150 as d; print(d.X)") == "1\n"
+
+
+def test_many_lines_are_split_over_files() -> None:
+    """pyright passes over path files of 64 KiB and more."""
+    from dedupe.finder.table import Table  # noqa: PLC0415 - black boxes elsewhere
+
+    entries = [f"{'long-' * 20}{number}/1/py3-none-any-00000000" for number in range(900)]
+    table = Table(
+        environment="/e",
+        store="/s",
+        site="lib/python3.12/site-packages",
+        site_time=0,
+        entries=entries,
+        modules={},
+        infos={},
+        mend="",
+    )
+    files = dict(table.path_files(".pipm/finder"))
+    assert len(files) > 1
+    assert min(files) == "000_pipm.pth"
+    assert all(len(data) < 64 << 10 for data in files.values())
+    lines = b"".join(files.values()).decode().splitlines()
+    assert [line for line in lines if line.startswith("/s/")] == [f"/s/v1/wheels/{e}/site" for e in entries]

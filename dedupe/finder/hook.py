@@ -338,6 +338,12 @@ def replace(path, data):
     os.replace(temporary, path)
 
 
+def spare(known_paths):
+    """Tell site that the store's folders are on `sys.path`: it need not look at each, twice in a venv."""
+    if index is not None:
+        known_paths.update([index.folder(number) for number in range(len(index.entries))])
+
+
 def boot(folder):
     """Put the finder whose files lie in *folder* in its place in this interpreter."""
     global index  # noqa: PLW0603 - one interpreter has one environment

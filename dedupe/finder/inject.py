@@ -82,14 +82,14 @@ def withdraw(root: int, site: str) -> None:
 
 
 def _path_files(site: int) -> set[str]:
-    """Our path files: ``000_pipm.pth``, ``000_pipm-1.pth`` and so on."""
+    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on."""
     stem, ending = PATH_FILE.split(".")
     return {
         name
         for name in os.listdir(site)
         if name == PATH_FILE
         or (
-            name.startswith(f"{stem}-")
+            name.startswith(f"{stem}_")
             and name.endswith(f".{ending}")
             and name[len(stem) + 1 : -4].isdecimal()
         )

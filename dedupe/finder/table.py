@@ -19,7 +19,10 @@ FORMAT = 1
 HOOK = "_pipm_finder"
 _MARSHAL = 4
 """Strings that occur twice are written once; CPython 3.4 and later and PyPy read it."""
-_LINE = f'import sys; exec("try:\\n import {HOOK}\\nexcept ImportError: pass")\n'
+_LINE = (
+    f'import sys; exec("try:\\n import {HOOK}\\n {HOOK}.spare(known_paths)'
+    '\\nexcept (ImportError, NameError): pass")\n'
+)
 """Guarded: whoever removes the hook by hand is not told of it at every start."""
 _MOST_BYTES = 60_000
 """Of one path file: pyright's own reader passes over files of 64 KiB and more."""
@@ -64,21 +67,20 @@ class Table:
         return marshal.dumps(document, _MARSHAL)
 
     def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the path files: the hook's *folder*, a line for each entry, and last the start of the hook.
+        """Yield the path files: the hook's *folder*, the start of the hook, and a line for each entry.
 
-        The lines are for tools that read path files themselves. The last one has the name by which the
-        others sort before it.
+        The lines are for tools that read path files themselves; where the hook runs, site passes over them.
+        Further files have names that sort behind the first one.
         """
         up = "/".join(".." for _ in self.site.split("/"))
-        part = f"{up}/{folder}\n".encode()
-        count = 0
+        part = f"{up}/{folder}\n{_LINE}".encode()
+        name, count = PATH_FILE, 0
         for entry in self.entries:
-            line = f"{posixpath.join(self.store, 'v1/wheels', entry, 'site')}\n".encode(
-                "utf-8", "surrogateescape"
-            )
+            path = posixpath.join(self.store, "v1/wheels", entry, "site")
+            line = f"{path}\n".encode("utf-8", "surrogateescape")
             if len(part) + len(line) > _MOST_BYTES:
+                yield name, part
                 count += 1
-                yield PATH_FILE.replace(".", f"-{count}."), part
-                part = b""
+                name, part = PATH_FILE.replace(".", f"_{count}."), b""
             part += line
-        yield PATH_FILE, part + _LINE.encode("ascii")
+        yield name, part
