@@ -110,10 +110,15 @@ def test_pip_as_vs_code_asks_it(pair: tuple[Environment, Environment], command: 
     ours, theirs = (run_pip(one, *command) for one in (wrapped, plain))
     assert (ours.returncode, ours.stderr) == (theirs.returncode, theirs.stderr)
     if command[0] == "inspect":
-        rows = [json.loads(done.stdout)["installed"] for done in (ours, theirs)]
-        assert [row["metadata"] for row in rows[0]] == [row["metadata"] for row in rows[1]]
+        assert inspected(ours.stdout) == inspected(theirs.stdout)
     else:
         assert ours.stdout == theirs.stdout
+
+
+def inspected(text: str) -> dict[str, object]:
+    """Name → metadata, since pip tells them in the folder's own order."""
+    metadata = [row["metadata"] for row in json.loads(text)["installed"]]
+    return {row["name"]: row for row in metadata}
 
 
 def test_the_folder_looks_like_a_venv(pair: tuple[Environment, Environment]) -> None:
