@@ -97,6 +97,7 @@ def contenders(ground: Ground, specs: list[str]) -> dict[str, float]:
         for name, options in (("uv", ()), ("uv --compile-bytecode", ("--compile-bytecode",))):
             other = ground.fresh("other", wrapped=False)
             seconds[name] = ground.uv_install(other, *specs, *options)
+    print(*(f"{name} {value:.2f} s;" for name, value in seconds.items()), file=sys.stderr, flush=True)
     return seconds
 
 
