@@ -51,7 +51,8 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
         store = open_store(store_path)
         assert store is not None
         root = find_root(store, environment.path)
-        options = AdoptOptions(link_mode=None if root is None else LinkMode(root.link_mode))
+        known = {mode.value: mode for mode in LinkMode}
+        options = AdoptOptions(link_mode=None if root is None else known.get(root.link_mode))
         if options.link_mode is LinkMode.FINDER:
             adopt_by_finder(store_path, path, options, Progress())
         else:

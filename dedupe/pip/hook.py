@@ -91,13 +91,17 @@ def let_in(module, session):
 
 
 class Wheel:
-    """What is known of an archive: member → sha256; *proven*: the archive's own sha256 vouches for it."""
+    """What is known of an archive: member → sha256; *proven*: the archive's own sha256 vouches for it.
 
-    def __init__(self, archive, digests, *, proven, shareable=True):
+    ``entry`` is the store's, until the environment's root has it.
+    """
+
+    def __init__(self, archive, digests, *, proven, shareable=True, entry=None):
         self.archive = archive
         self.digests = digests
         self.proven = proven
         self.shareable = shareable
+        self.entry = entry
 
 
 class Session:
@@ -223,6 +227,10 @@ class Session:
                 if digest_of(stream.read) != digest:
                     return False
             self.rest = self.rest or self._is_inside(file.dest_path)  # its entry is not in the root yet
+        if self.wheel.entry is not None and self._is_inside(file.dest_path):
+            self.entries[self.wheel.entry.partition("/")[0]] = self.wheel.entry
+            self.wheel.entry = None
+            self._note(present=None, durable=False)
         appear(self.make, stored, file.dest_path, executable=executable)
         if hasattr(file, "written"):  # pip 26.3
             file.written = True
@@ -246,10 +254,8 @@ class Session:
         if entry is not None:
             os.close(file)
             files = self.shelf.files_of(entry)
-            self.entries[entry.partition("/")[0]] = entry
-            self._note(present=None, durable=False)
             digests = {member: files.get(entry_path(member)) for member in archive.namelist()}
-            return Wheel(archive, digests, proven=True)
+            return Wheel(archive, digests, proven=True, entry=entry)
         if len(self.unknown) < MOST_OPEN:
             self.unknown.append((file, os.path.basename(path)))
         else:
