@@ -323,3 +323,15 @@ def test_no_lock_here(pipm: Pipm, tmp_path: object) -> None:
     result = Pipm(store=pipm.store, cwd=base)("sync", f"{base}/pylock.toml", "--json")
     assert_refused(result, "pylock.toml")
     assert os.path.isdir(ROOT)
+
+
+def test_a_new_environment_with_pip_and_a_lock(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    wheels = wheels_in(f"{base}/wheels")
+    env = synced(f"{base}/env")
+    done = pipm("venv", env.path, "--lock", pylock(base, wheels), "--json").expect().json
+    assert (done["command"], names(done["added"])) == ("sync", ["awkward", "first", "other"])
+    assert_holds(env, wheels)
+    assert check(env.python, "-m", "pip", "--version").startswith("pip ")
+    assert_refused(pipm("venv", f"{base}/none", "--lock", f"{base}/no.txt", "--json"), "no.txt")
+    assert not os.path.exists(f"{base}/none")

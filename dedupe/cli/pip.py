@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -23,6 +24,9 @@ def venv_command(
         str | None,
         typer.Option("--python", "-p", metavar="VERSION|PATH", help="3.12, pypy3.9, a path; else python3."),
     ] = None,
+    lock: Annotated[
+        str | None, typer.Option("--lock", metavar="LOCK", help="Sync it with this lock file, too.")
+    ] = None,
     link_mode: LinkModeOption = "auto",
     wrap: Annotated[
         bool, typer.Option("--wrap-pip/--no-wrap-pip", help="Its pip goes through the store.")
@@ -36,13 +40,14 @@ def venv_command(
 
       pipm venv --python 3.12 .venv
 
+      pipm venv .venv --lock uv.lock
+
     An ordinary environment of `python -m venv`, with pip. What pip installs there is shared by itself.
     """
-    from dedupe.ui.venv import make_environment
+    from dedupe.ui.venv import make_environment, make_synced
 
-    return make_environment(
-        session.output, session.store, folder, python=python, link_mode=link_mode, wrap=wrap
-    )
+    make = make_environment if lock is None else partial(make_synced, lock=lock)
+    return make(session.output, session.store, folder, python=python, link_mode=link_mode, wrap=wrap)
 
 
 @command(app, "pip", context_settings=_ALL_TO_PIP)

@@ -26,16 +26,16 @@ class SyncArguments:
 
     lock: str | None
     environment: str
-    python: str | None
-    link_mode: str
-    extras: tuple[str, ...]
-    groups: tuple[str, ...]
-    default_groups: bool
-    prefer_stored: bool
-    trust_adopted: bool
-    compiled: bool
-    clobber: bool
-    dry_run: bool
+    python: str | None = None
+    link_mode: str = "auto"
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    default_groups: bool = True
+    prefer_stored: bool = False
+    trust_adopted: bool = False
+    compiled: bool = True
+    clobber: bool = False
+    dry_run: bool = False
 
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:

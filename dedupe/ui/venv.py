@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.pins import Selection
 from dedupe.env.base import find_interpreter
 from dedupe.fs.links import parse_link_mode
 from dedupe.ops.adoption import AdoptOptions
+from dedupe.ops.lockfile import open_lock
 from dedupe.ops.venv import make_venv
+from dedupe.ui.syncing import SyncArguments, sync_environment
 from dedupe.ui.words import path_text, seconds_text
 
 if TYPE_CHECKING:
@@ -38,3 +42,20 @@ def make_environment(
         output.note("hint", made.obstacle.hint or "use a store on that file system (--store DIR)")
     output.note("hint", f"activate it with: source {shown}/bin/activate")
     return 0
+
+
+def make_synced(
+    output: Output,
+    store: str,
+    path: str,
+    *,
+    lock: str,
+    python: str | None,
+    link_mode: str,
+    wrap: bool,
+) -> int:
+    """Make an environment that follows *lock*; with --json the one object is that of sync."""
+    open_lock(lock, Selection(), "")  # nothing is made for a lock that is not there
+    alone = replace(output, json=False, quiet=2) if output.json else output
+    make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)
+    return sync_environment(output, store, SyncArguments(lock=lock, environment=path, link_mode=link_mode))
