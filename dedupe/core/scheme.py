@@ -19,10 +19,14 @@ class Scheme:
     cache_tag: str = ""
 
     @property
+    def version(self) -> str:
+        """Major and minor version of Python: ``3.12``."""
+        return posixpath.basename(posixpath.dirname(self.site)).lstrip("abcdefghijklmnopqrstuvwxyz")
+
+    @property
     def headers(self) -> str:
         """Where the headers of all distributions lie; pip says ``python`` for PyPy as well."""
-        version = posixpath.basename(posixpath.dirname(self.site)).lstrip("abcdefghijklmnopqrstuvwxyz")
-        return f"include/site/python{version}"
+        return f"include/site/python{self.version}"
 
     def folder(self, scheme: str, name: str) -> str:
         """The folder of one *scheme* of a wheel of the distribution *name*; empty is the environment."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Pin, Selection
 from dedupe.errors import LockError
-from dedupe.lock.fit import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +46,8 @@ def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[P
     does not fit the target: wrong Python, no file for its platform, an extra or group that it doesn't
     have, two versions of one distribution.
     """
+    from dedupe.lock.fit import once  # noqa: PLC0415 - markers and tags, 20 ms: finding a lock needs none
+
     return once(_reader(path)(path, target, selection))
 
 

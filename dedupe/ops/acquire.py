@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from dedupe.core.digest import Digest
 from dedupe.core.pins import Archive, Folder, Repository
 from dedupe.store.wheels import entry_names, entry_of_wheel, has_complete_entry, load_manifest
-from dedupe.wheel.unpack import parse_wheel_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +105,7 @@ class Shelf:
             return None
         if pin.origin is not None and not wheel.hashes:
             return None  # nothing tells that a place has today what it had yesterday
-        tags = _tags(parse_wheel_name(wheel.file_name)[2])
+        tags = _tags(wheel.file_name.removesuffix(".whl"))
         return next((entry for entry in self._of_release(pin) if _tags(_tag(entry)) == tags), None)
 
     def _adopted(self, pin: Pin) -> str | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Folder
-from dedupe.wheel.callpip import find_pip
-from dedupe.wheel.fetch import file_url, install_editable
+from dedupe.wheel.private import file_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +40,9 @@ def editable_url(pin: Pin) -> str:
 def install_editables(pins: list[Pin], python: str, target: Target, stopping: Callable[[], bool]) -> None:
     """Let pip install each of *pins* into the environment of the interpreter *python*."""
     if pins:
+        from dedupe.wheel.callpip import find_pip  # noqa: PLC0415 - 40 ms that few locks need
+        from dedupe.wheel.fetch import install_editable  # noqa: PLC0415
+
         pip = find_pip(python, target)
         for pin in pins:
             install_editable(pip, pin, python, stopping)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.errors import LockError
 from dedupe.lock.read import find_lock, read_lock
-from dedupe.ops.sync import Lock
+from dedupe.ops.synced import Lock
 
 if TYPE_CHECKING:
     from dedupe.core.pins import Selection

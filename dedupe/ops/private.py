@@ -30,6 +30,9 @@ def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[s
     """The scripts that *wanted* has in an environment of this *scheme*, by name."""
     for name, body in wanted.blueprint.scripts:
         yield name, entry_point(body, scheme.python)
+        if name == "pip" and wanted.blueprint.name == "pip":
+            # Nothing says so but custom: pip and uv give pip a script of this interpreter's version.
+            yield f"pip{scheme.version}", entry_point(body, scheme.python)
     for other in wanted.blueprint.others:
         if other.scheme == "scripts":
             path = f"wheels/{wanted.entry}/scripts/{other.path}"

@@ -2,93 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dedupe.core.pins import Folder
-from dedupe.env.target import ask_target
 from dedupe.fs.faults import explained
-from dedupe.fs.links import LinkMode
-from dedupe.ops.acquire import Shelf, Trust
 from dedupe.ops.crew import Pulse, interruptible
-from dedupe.ops.editable import install_editables, is_editable, missing_editables
-from dedupe.ops.fetch import Fetching, fetch
 from dedupe.ops.holding import held
-from dedupe.ops.layers import pull_entry
-from dedupe.ops.place import find_place, made, running, scheme_of
-from dedupe.ops.serve import choose_service, finish, prepare, served_entries, without_modules
-from dedupe.ops.settle import Settler, shown
+from dedupe.ops.place import find_place, scheme_of
 from dedupe.ops.standing import Survey
-from dedupe.plan.materialise import Wanted
-from dedupe.plan.sync import plan_sync
-from dedupe.store.layers import open_layers
-from dedupe.store.layout import keep_reserve, open_store
+from dedupe.ops.synced import Lock, Synced, SyncOptions
+from dedupe.ops.whereabouts import FINDER_FOLDER
+from dedupe.store.layout import open_store
 from dedupe.store.roots import SYNCED, find_root
 from dedupe.wheel.blueprints import load_blueprint
-from dedupe.wheel.callpip import find_pip
-from dedupe.wheel.private import direct_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from dedupe.core.blueprint import Blueprint
-    from dedupe.core.pins import Pin
-    from dedupe.core.target import Target
     from dedupe.env.environment import Environment
     from dedupe.ops.place import Place
     from dedupe.ops.progress import Progress
     from dedupe.store.layout import Store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyncOptions:
-    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made."""
-
-    link_mode: LinkMode | None = None
-    python: str | None = None
-    compiled: bool = True
-    clobber: bool = False
-    prefer_stored: bool = False
-    trust_adopted: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lock:
-    """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
-
-    ``pins`` reads it for an interpreter.
-    """
-
-    path: str
-    promise: str
-    pins: Callable[[Target], Sequence[Pin]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Synced:
-    """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
-
-    ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
-    ``fallen`` files were copied, as a link was refused; ``clashes`` are files that another took over.
-    """
-
-    path: str
-    link_mode: str
-    created: bool = False
-    added: tuple[tuple[str, str], ...] = ()
-    replaced: tuple[tuple[str, str, str], ...] = ()
-    mended: tuple[tuple[str, str], ...] = ()
-    removed: tuple[tuple[str, str], ...] = ()
-    stuck: tuple[tuple[str, str], ...] = ()
-    unchanged: int = 0
-    fetched: int = 0
-    files: int = 0
-    fallen: int = 0
-    clashes: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> Synced:
@@ -103,8 +40,12 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         assert store is not None
         pulse = Pulse()
         with interruptible(pulse):
-            run = _Run(store, place, lock, options, progress, pulse)
-            done = run.nothing_to_do() or run.all_of_it()
+            done = _nothing_to_do(store, place, lock, options, progress)
+            if done is None:
+                # Reading locks, fetching and linking take modules that the usual case does without.
+                from dedupe.ops.follow import Following  # noqa: PLC0415
+
+                done = Following(store, place, lock, options, progress, pulse).all_of_it()
     except OSError as error:
         raise explained(error, f"sync {path}") from error
     finally:
@@ -112,165 +53,35 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
     return replace(done, seconds=time.monotonic() - started)
 
 
-class _Run:
-    """One sync of one environment."""
-
-    def __init__(
-        self,
-        store: Store,
-        place: Place,
-        lock: Lock,
-        options: SyncOptions,
-        progress: Progress,
-        pulse: Pulse,
-    ) -> None:
-        self.store, self.place, self.lock = store, place, lock
-        self.options, self.progress, self.pulse = options, progress, pulse
-
-    def nothing_to_do(self) -> Synced | None:
-        """The answer where the last sync was for this very lock, and all that it made stands; else None."""
-        environment = self.place.environment
-        previous = None if environment is None else find_root(self.store, environment.path)
-        if environment is None or previous is None or previous.state != SYNCED:
+def _nothing_to_do(
+    store: Store, place: Place, lock: Lock, options: SyncOptions, progress: Progress
+) -> Synced | None:
+    """The answer where the last sync was for this very lock, and all that it made stands; else None."""
+    environment = place.environment
+    previous = None if environment is None else find_root(store, environment.path)
+    if environment is None or previous is None or previous.state != SYNCED:
+        return None
+    same = (previous.device, previous.inode) == (environment.device, environment.inode)
+    if not same or not lock.promise or previous.promise != lock.promise:
+        return None
+    scheme, interpreter = scheme_of(environment, compiled=options.compiled)
+    with held(store, environment, progress) as root:
+        survey = Survey(store, root, environment, scheme, interpreter)
+        if not survey.is_exactly(previous.entries, _loader(store, environment, root)):
             return None
-        same = (previous.device, previous.inode) == (environment.device, environment.inode)
-        if not same or not self.lock.promise or previous.promise != self.lock.promise:
-            return None
-        scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
-        with held(self.store, environment, self.progress) as root:
-            survey = Survey(self.store, root, environment, scheme, interpreter)
-            served = served_entries(root)
+    return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
-            def load(entry: str) -> Blueprint:
-                blueprint = load_blueprint(self.store, entry)
-                return without_modules(blueprint) if entry in served else blueprint
 
-            if not survey.is_exactly(previous.entries, load):
-                return None
-        return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
+def _loader(store: Store, environment: Environment, root: int) -> Callable[[str], Blueprint]:
+    """How the blueprints of *environment* are read: what the finder serves has no modules there."""
+    if not os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
+        return lambda entry: load_blueprint(store, entry)
+    from dedupe.ops.serve import served_entries, without_modules  # noqa: PLC0415 - of the finder alone
 
-    def all_of_it(self) -> Synced:
-        """Read the lock, fetch what is missing, then change the environment."""
-        target = ask_target(self.place.python)
-        pins = list(self.lock.pins(target))
-        trust = Trust(stored=self.options.prefer_stored, adopted=self.options.trust_adopted)
-        shelf = Shelf(self.store, target, trust)
-        ordinary = [pin for pin in pins if not is_editable(pin)]
-        with ExitStack() as stack:
-            stack.enter_context(self.store.writing())  # what is found below must not be collected
-            entries = {pin.name: shelf.find(pin) for pin in ordinary}
-            if not self.options.dry_run:
-                entries |= self._pulled([pin for pin in ordinary if entries[pin.name] is None], target, trust)
-            missing = [pin for pin in ordinary if entries[pin.name] is None]
-            if self.options.dry_run:
-                return self._preview(pins, entries)
-            if missing:
-                run, run_path = stack.enter_context(self.store.run())
-                pip = find_pip(self.place.python, target)
-                fetching = Fetching(shelf=shelf, pip=pip, run=run, run_path=run_path, pulse=self.pulse)
-                entries |= fetch(fetching, missing, self.progress)
-            self.pulse.check()
-            wanted = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
-            environment, created = made(self.place, self.store.path)
-            done = self._settle(environment, wanted, [pin for pin in pins if is_editable(pin)], target)
-            keep_reserve(self.store)
-        return replace(done, created=created, fetched=len(missing))
+    served = served_entries(root)
 
-    def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
-        """Entries that a read-only layer has, by name, in the own store now."""
-        found: dict[str, str | None] = {}
-        for layer in open_layers(self.store.path) if pins else ():
-            shelf = Shelf(layer, target, trust)
-            with self.store.run() as (run, _):
-                for pin in pins:
-                    entry = None if pin.name in found else shelf.find(pin)
-                    if entry is not None:
-                        found[pin.name] = pull_entry(self.store, run, layer, entry)
-        return found
+    def load(entry: str) -> Blueprint:
+        blueprint = load_blueprint(store, entry)
+        return without_modules(blueprint) if entry in served else blueprint
 
-    def _wanted(self, pin: Pin, entry: str) -> Wanted:
-        return Wanted(entry=entry, blueprint=load_blueprint(self.store, entry), direct_url=direct_url(pin))
-
-    def _settle(
-        self, environment: Environment, wanted: list[Wanted], editables: list[Pin], target: Target
-    ) -> Synced:
-        scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
-        # A folder may change without its lock: then only looking at all of it tells.
-        anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
-        with held(self.store, environment, self.progress) as root:
-            survey = Survey(self.store, root, environment, scheme, interpreter)
-            service = choose_service(
-                self.store, environment, root, survey, wanted, self.options.link_mode, self.progress
-            )
-            if service is not None:
-                wanted = service.wanted
-                prepare(self.store, environment, root, service, self.pulse)
-            settler = Settler(
-                store=self.store,
-                environment=environment,
-                root=root,
-                scheme=scheme,
-                interpreter=interpreter,
-                pulse=self.pulse,
-                progress=self.progress,
-                lock=self.lock.path,
-                promise="" if anew else self.lock.promise,
-                link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
-                clobber=self.options.clobber,
-                by_finder=service is not None,
-            )
-            later = missing_editables(survey, editables)
-            stay = {pin.name for pin in editables} - {pin.name for pin in later}
-            done = settler.settle(survey, wanted, frozenset(stay))
-            if service is not None:
-                finish(environment, root, self.store, service)
-        # pip locks nothing and writes pyvenv.cfg's environment by itself.
-        install_editables(later, running(environment), target, lambda: self.pulse.stopping)
-        added = tuple((pin.name, pin.version or "") for pin in later)
-        return Synced(
-            path=environment.path,
-            link_mode=done.link_mode,
-            added=shown(done.plan.added) + added,
-            replaced=tuple((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
-            mended=shown(done.plan.mended),
-            removed=tuple(
-                (one.name, one.version) for one in done.plan.removed if one.name not in dict(added)
-            ),
-            stuck=tuple((one.name, one.version) for one in done.plan.stuck),
-            unchanged=done.plan.unchanged + len(stay),
-            files=done.files,
-            fallen=done.fallen,
-            clashes=tuple(clash.path for clash in done.clashes),
-        )
-
-    def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
-        """What would be done; what must be fetched first is compared by its version alone."""
-        missing = {pin.name: pin.version or "?" for pin in pins if entries.get(pin.name) is None}
-        wanted = [self._wanted(pin, entry) for pin in pins if (entry := entries.get(pin.name))]
-        environment = self.place.environment
-        if environment is None:
-            added = shown(wanted) + tuple(missing.items())
-            return Synced(path=self.place.path, link_mode="", created=True, added=added, fetched=len(missing))
-        scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
-        with held(self.store, environment, self.progress) as root:
-            survey = Survey(self.store, root, environment, scheme, interpreter)
-            local = [pin for pin in pins if isinstance(pin.origin, Folder) and pin.origin.editable]
-            later = {pin.name for pin in missing_editables(survey, local)}
-            stay = {pin.name for pin in local} - later
-            missing = {name: version for name, version in missing.items() if name not in stay}
-            plan = plan_sync(wanted, survey.compared(wanted, frozenset()), survey.kept() | stay)
-        gone = {one.name: one.version for one in plan.removed}
-        return Synced(
-            path=environment.path,
-            link_mode="",
-            added=shown(plan.added) + tuple(row for row in missing.items() if row[0] not in gone),
-            replaced=(
-                *((old.name, old.version, new.blueprint.version) for old, new in plan.replaced),
-                *((name, gone[name], version) for name, version in missing.items() if name in gone),
-            ),
-            mended=shown(plan.mended),
-            removed=tuple(row for row in gone.items() if row[0] not in missing),
-            stuck=tuple((one.name, one.version) for one in plan.stuck),
-            unchanged=plan.unchanged + len(stay),
-            fetched=len(missing.keys() - later),
-        )
+    return load

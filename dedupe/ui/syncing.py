@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from dedupe.core.pins import Selection
 from dedupe.fs.links import parse_link_mode
 from dedupe.ops.lockfile import open_lock
-from dedupe.ops.sync import SyncOptions, sync
+from dedupe.ops.sync import sync
+from dedupe.ops.synced import SyncOptions
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import counted, path_text, seconds_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.sync import Synced
+    from dedupe.ops.synced import Synced
     from dedupe.ui.output import Output
 
 DONE, PARTLY = 0, 3

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.core.pins import Archive, Folder, Pin, Repository
 from dedupe.errors import FetchError, InterruptedRunError
 from dedupe.fs.share import ensure_folder, write_text
+from dedupe.wheel.private import file_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,13 +124,6 @@ def install_editable(pip: Pip, pin: Pin, python: str, stopping: Callable[[], boo
         raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
     if code:
         raise _explained(Batch((pin,)), output)
-
-
-def file_url(path: str) -> str:
-    """The URL of an absolute path."""
-    from urllib.parse import quote  # noqa: PLC0415 - few locks name files
-
-    return "file://" + quote(path)
 
 
 def _url(archive: Archive) -> str | None:

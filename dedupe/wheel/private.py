@@ -49,7 +49,7 @@ def direct_url(pin: Pin) -> bytes | None:
         case None:
             return None
         case Archive() as archive:
-            url = archive.url or _file_url(archive.path or "")
+            url = archive.url or file_url(archive.path or "")
             info: dict[str, object] = {}
             if archive.hashes:
                 name, value = archive.hashes[0]
@@ -62,7 +62,7 @@ def direct_url(pin: Pin) -> bytes | None:
             return _json({"url": repository.url, "vcs_info": vcs}, repository.subdirectory)
         case Folder() as folder:
             information = {"editable": True} if folder.editable else {}
-            return _json({"url": _file_url(folder.path), "dir_info": information}, folder.subdirectory)
+            return _json({"url": file_url(folder.path), "dir_info": information}, folder.subdirectory)
 
 
 def _json(document: dict[str, object], subdirectory: str | None = None) -> bytes:
@@ -71,7 +71,8 @@ def _json(document: dict[str, object], subdirectory: str | None = None) -> bytes
     return json.dumps(document, sort_keys=True, separators=(", ", ": ")).encode("ascii")
 
 
-def _file_url(path: str) -> str:
+def file_url(path: str) -> str:
+    """The URL of an absolute path."""
     from urllib.parse import quote  # noqa: PLC0415 - few locks name files
 
     return "file://" + quote(path)

@@ -1,0 +1,62 @@
+"""The values of a sync: what is asked for and what was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dedupe.core.pins import Pin
+    from dedupe.core.target import Target
+    from dedupe.fs.links import LinkMode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncOptions:
+    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made."""
+
+    link_mode: LinkMode | None = None
+    python: str | None = None
+    compiled: bool = True
+    clobber: bool = False
+    prefer_stored: bool = False
+    trust_adopted: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
+
+    ``pins`` reads it for an interpreter.
+    """
+
+    path: str
+    promise: str
+    pins: Callable[[Target], Sequence[Pin]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synced:
+    """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
+
+    ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
+    ``fallen`` files were copied, as a link was refused; ``clashes`` are files that another took over.
+    """
+
+    path: str
+    link_mode: str
+    created: bool = False
+    added: tuple[tuple[str, str], ...] = ()
+    replaced: tuple[tuple[str, str, str], ...] = ()
+    mended: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    stuck: tuple[tuple[str, str], ...] = ()
+    unchanged: int = 0
+    fetched: int = 0
+    files: int = 0
+    fallen: int = 0
+    clashes: tuple[str, ...] = ()
+    seconds: float = 0.0
