@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
+from support.installers import uv_environment, venv
+from support.locks import pylock
 from support.pipm import FAILED
+from support.process import check
 from support.projects import make_project, make_repository, make_sdist
 from support.snapshot import file_digest
 from support.store import damage
 from support.synthetic import Environment
+from support.trees import differences, record_differences
 
 if TYPE_CHECKING:
+    from support.installers import Wheelhouse
     from support.pipm import Pipm
 
 
@@ -107,3 +113,21 @@ def test_an_index_that_is_down(pipm: Pipm, tmp_path: object) -> None:
     assert "away 1.0" in failed.error["message"]
     assert not os.path.exists(f"{base}/env")
     assert damage(pipm.store) == []
+
+
+def test_the_same_tree_as_pip_and_uv_make(
+    pipm: Pipm, wheelhouse: Wheelhouse, tmp_path: object, uv_cache: str
+) -> None:
+    """Real distributions; scripts/campaign-sync does this with hundreds."""
+    base = str(tmp_path)
+    names = [os.path.join(wheelhouse.path, name) for name in sorted(os.listdir(wheelhouse.path))]
+    newest = {os.path.basename(path).split("-")[0].lower(): path for path in names}
+    lock = pylock(base, newest.values())
+    pipm("sync", lock, "--env", f"{base}/mine", "--json").expect()
+    by_pip = venv(f"{base}/pip", pip=False)
+    pip = (sys.executable, "-m", "pip", "--python", by_pip.python)
+    check(*pip, "install", "-q", "--no-deps", "--no-index", *newest.values())
+    by_uv = uv_environment(f"{base}/uv", "--no-deps", "--no-index", *newest.values(), cache=uv_cache)
+    for theirs in (by_pip.path, by_uv.path):
+        assert list(differences(f"{base}/mine", theirs)) == []
+    assert list(record_differences(f"{base}/mine", by_pip.path)) == []
