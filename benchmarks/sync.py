@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PINS = Path(__file__).parent / "requirements" / "sync.txt"
 FLOOR = Path(__file__).parent / "floor.c"
-SIZE = 8 << 30
+SIZE = 24 << 30  # sparse; uv keeps a cache, and its environments their own bytecode
 IMPORTS = "import pandas, sklearn, matplotlib.pyplot, django, boto3"
 MODES = {"ext4": ("hardlink", "hardlink"), "xfs": ("reflink", "clone"), "btrfs": ("reflink", "clone")}
 
