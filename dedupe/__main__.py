@@ -8,12 +8,16 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line, or hand over to pip at once."""
+    """Run the command line, or hand over to pip or a program at once."""
     try:
         if sys.argv[1:2] in (["pip"], ["install"]):
             from dedupe.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
 
             sys.exit(hand_over(sys.argv[1:]))
+        if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
+            from dedupe.ui.run import hand_over as become  # noqa: PLC0415 - likewise
+
+            sys.exit(become(sys.argv[1:]))
         from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
 
         run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dedupe.cli import keeping, looking, pip, sharing, syncing  # noqa: F401 - each registers its commands
+from dedupe.cli import keeping, looking, pip, running, sharing, syncing  # noqa: F401 - each registers its commands
 from dedupe.cli.frame import app, run
 
 __all__ = ["app", "run"]

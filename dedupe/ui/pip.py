@@ -73,7 +73,9 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _require_pip(environment: Environment, path: str, python: str) -> None:
-    if not any(os.path.isdir(f"{environment.path}/{site}/pip") for site in environment.sites):
+    # By its metadata: where the finder is, its modules lie in the store.
+    names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
+    if not any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
         raise UsageError(f"{path} has no pip", hint=f"{python} -m ensurepip")
 
 
