@@ -35,6 +35,8 @@ import sys
 FORMAT = 1
 NAMESPACE, SOURCE, EXTENSION, BYTECODE = range(4)
 INDEX = "/.pipm/index"
+KEPT = ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD", "INSTALLER", "direct_url.json")
+"""What a metadata folder in the environment has if the store has it; the rest is only there."""
 
 
 class NullFinder:
@@ -219,7 +221,7 @@ class Metadata:
         if kind is None:
             kind = self.kinds[library] = stored_distribution(library.PathDistribution)
         ours = kind(path)
-        ours._pipm_stored = type(path)(self.index.folder(number))
+        ours._pipm_stored = self.index.folder(number)
         return ours
 
 
@@ -229,15 +231,15 @@ def stored_distribution(base):
     class StoredDistribution(base):
         def read_text(self, filename):
             text = super().read_text(filename)
-            if text is None:
-                text = base(self._pipm_stored / self._path.name).read_text(filename)
+            if text is None and filename not in KEPT:
+                text = base(type(self._path)(self._pipm_stored, self._path.name)).read_text(filename)
             return text
 
         def locate_file(self, path):
             here = super().locate_file(path)
             if os.path.lexists(here):
                 return here
-            there = self._pipm_stored / path
+            there = type(self._path)(self._pipm_stored, path)
             return there if os.path.lexists(there) else here
 
         read_text.__doc__ = base.read_text.__doc__

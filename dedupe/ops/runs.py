@@ -63,7 +63,8 @@ def _make(store: str, path: str, lock: str, python: str | None, progress: Progre
     from dedupe.fs.folders import make_folders, write_marker  # noqa: PLC0415
     from dedupe.fs.links import LinkMode  # noqa: PLC0415
     from dedupe.ops.lockfile import open_lock  # noqa: PLC0415
-    from dedupe.ops.sync import SyncOptions, sync  # noqa: PLC0415
+    from dedupe.ops.sync import sync  # noqa: PLC0415
+    from dedupe.ops.synced import SyncOptions  # noqa: PLC0415
 
     make_folders(os.path.dirname(path))
     options = SyncOptions(link_mode=LinkMode.FINDER, python=python)
