@@ -147,6 +147,8 @@ def _main(
 
       pipm adopt --all ~/code
 
+      pipm sync               .venv becomes what the nearest lock file says
+
       pipm release .venv      its own copies again
 
       pipm list ~/code        environments and what deleting each would free
