@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from support.pipm import Pipm
 from support.process import NORMAL_USER, check, interpreter_for, needs_root, run
 from support.snapshot import file_digest, snapshot
 from support.store import damage, object_path
-from support.synthetic import Environment, install, make_environment, package
+from support.synthetic import Environment, install, make_environment, make_wheel, package
 
 if TYPE_CHECKING:
     from support.disks import Disk
@@ -118,3 +119,28 @@ def test_a_damage_that_stat_cannot_see_never_enters_either(filesystem: Disk) -> 
     os.utime(stored, ns=(status.st_atime_ns, status.st_mtime_ns))
     pipm.adopt(second.path, mode="hardlink", codes=(0, 3))
     assert snapshot(second.path) == before
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "reflink"])
+def test_sync_never_spreads_a_changed_file(filesystem: Disk, mode: str) -> None:
+    """A stored file that was written to shows it by its time; the wheel is asked for again instead."""
+    if mode == "reflink" and not filesystem.reflinks:
+        pytest.skip("no reflinks on ext4")
+    content = package("alpha")
+    wheel = make_wheel(filesystem / "wheels", "alpha==1.0", content)
+    pipm = Pipm(store=filesystem / "store", environ={"PIP_NO_INDEX": "1"})
+    pipm("store", "add", wheel).expect()
+    with open(filesystem / "requirements.txt", "w", encoding="ascii") as file:
+        file.write(f"alpha @ file://{wheel} --hash=sha256:{file_digest(wheel)}\n")
+    stored = object_path(pipm.store, hashlib.sha256(content[TARGET]).hexdigest())
+    check("python3", "-c", EDIT.format(path=stored))
+    synced = pipm("sync", filesystem / "requirements.txt", "--env", filesystem / "env", "--link-mode", mode)
+    environment = Environment(path=filesystem / "env")
+    if synced.code == 0:
+        with open(environment.file(TARGET), "rb") as file:
+            assert file.read() == content[TARGET]
+    else:
+        assert not os.path.exists(environment.file(TARGET)) or (
+            file_digest(environment.file(TARGET)) == hashlib.sha256(content[TARGET]).hexdigest()
+        )
+        assert "pipm verify --repair" in synced.err

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _EPOCH = 315619200
 """1980-01-02 UTC in seconds: no zip file, time zone or FAT volume has trouble with it."""
 
+LATEST = _EPOCH + (1 << 30)
+"""No content's modification time (in seconds) is so late; that of a file that was written to in place is."""
+
 
 class Digest(bytes):
     """The 32 raw bytes of a sha256; RECORD, every lock format and the store speak it."""

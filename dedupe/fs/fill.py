@@ -12,7 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from dedupe.core.digest import EMPTY
+from dedupe.core.digest import EMPTY, LATEST
 from dedupe.errors import FileSystemError
 from dedupe.fs.clone import clone_contents
 from dedupe.fs.faults import stops_everything
@@ -40,6 +40,14 @@ _FALLS = frozenset(
     }
 )
 """Errors by which a file system refuses to share one file, though it shares others."""
+
+
+def written_in_place(source: int, names: Iterable[str]) -> str | None:
+    """Name the first of the stored files *names* of folder *source* whose time is that of no content."""
+    for name in names:
+        if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime >= LATEST:
+            return name
+    return None
 
 
 class Filler:

@@ -10,9 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import record_rows
-from dedupe.fs.fill import FOLDER, FolderStack
+from dedupe.fs.fill import FOLDER, FolderStack, written_in_place
 from dedupe.ops.compilation import Compiler
-from dedupe.ops.private import compiled_rows, damaged, private_metadata, scripts_of
+from dedupe.ops.private import altered, compiled_rows, damaged, private_metadata, scripts_of
 from dedupe.plan.materialise import placed
 from dedupe.wheel.private import hashed
 
@@ -62,6 +62,9 @@ def _sources(ground: Ground, links: Iterable[Links]) -> Iterator[tuple[int, str,
         except FileNotFoundError as error:
             raise damaged(relative) from error
         try:
+            changed = written_in_place(source, names)
+            if changed is not None:
+                raise altered(f"{relative}/{changed}")
             yield source, f"{store.path}/v1/{relative}", names
         except FileNotFoundError as error:
             raise damaged(f"{relative}/{error.filename}") from error

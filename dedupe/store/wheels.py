@@ -15,6 +15,7 @@ from dedupe.core.digest import Digest
 from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import open_beneath, open_directory_beneath
+from dedupe.fs.lock import locked_folder
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
 
@@ -161,7 +162,10 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
 
 
 def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
-    """Do `add_wheel` and `index_wheel` for many (entry, archive) at the cost of one sync."""
+    """Note in manifests and index which archives unpack to which entries, (entry, archive) each; one sync.
+
+    Under the lock of the index, so that nobody else's archive is lost between reading and writing.
+    """
     with contextlib.ExitStack() as stack:
 
         def opened(path: str) -> int:
@@ -169,27 +173,20 @@ def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
             stack.callback(os.close, folder)
             return folder
 
-        files = []
         index = opened("by-wheel")
+        stack.enter_context(locked_folder(index))
+        several: dict[str, list[Digest]] = {}
         for entry, archive in archives:
+            several.setdefault(entry, []).append(archive)
+        files = []
+        for entry, added in several.items():
             manifest = load_manifest(store, entry)
-            if archive not in manifest.wheels:
-                manifest = replace(manifest, wheels=(*manifest.wheels, archive))
-                files.append(SmallFile(opened(f"wheels/{entry}"), MANIFEST, manifest.to_json()))
-            files.append(SmallFile(index, archive.hex(), f"{entry}\n".encode("ascii")))
+            wheels = tuple(dict.fromkeys((*manifest.wheels, *added)))
+            if wheels != manifest.wheels:
+                data = replace(manifest, wheels=wheels).to_json()
+                files.append(SmallFile(opened(f"wheels/{entry}"), MANIFEST, data))
+            files += [SmallFile(index, archive.hex(), f"{entry}\n".encode("ascii")) for archive in added]
         write_together(files)
-
-
-def add_wheel(store: Store, entry: str, wheel: Digest) -> None:
-    """Note in the manifest of *entry* that one more archive unpacks to it."""
-    manifest = load_manifest(store, entry)
-    if wheel not in manifest.wheels:
-        folder = open_directory_beneath(store.v1, f"wheels/{entry}")
-        try:
-            manifest = replace(manifest, wheels=(*manifest.wheels, wheel))
-            write_durably(folder, MANIFEST, manifest.to_json())
-        finally:
-            os.close(folder)
 
 
 def entry_of_wheel(store: Store, wheel: Digest) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from dedupe.core.reasons import Reason
 from dedupe.ui.words import count_text, counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
     from dedupe.ops.adoption import Adoption
     from dedupe.ops.release import Released
     from dedupe.ui.output import Output
+
+_EDITS = frozenset({Reason.MODIFIED, Reason.CHANGED_SHARED})
 
 
 def adoption_document(adoption: Adoption) -> dict[str, object]:
@@ -109,6 +112,12 @@ def _say_left(output: Output, adoption: Adoption) -> None:
     if adoption.surprises:
         output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
         output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
+        reasons = {left.reason for left in adoption.surprises}
+        if Reason.CHANGED_SHARED in reasons:
+            output.note("hint", "pipm verify says who shares the change, pipm verify --repair undoes it")
+        if not reasons.isdisjoint(_EDITS):
+            path = path_text(adoption.path)
+            output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")
         output.note("hint", "they work as before; reinstall their distributions to share them too")
     if output.verbose:
         kinds = Counter(left.reason for left in adoption.left if left.reason.expected)

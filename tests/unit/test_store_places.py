@@ -24,13 +24,13 @@ from dedupe.store.layout import Store, lock_timeout, open_store, store_path
 from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
 from dedupe.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root
 from dedupe.store.wheels import (
-    add_wheel,
     all_entries,
     entry_names,
     entry_of_wheel,
     find_entry,
     index_wheel,
     is_partial,
+    join_archives,
     load_manifest,
     publish,
 )
@@ -490,9 +490,9 @@ def test_a_manifest_of_any_spelling_is_read(opened: Store) -> None:
 def test_archives_of_an_entry(opened: Store) -> None:
     entry = published(opened, manifest("demo.py"))
     assert entry_of_wheel(opened, A) is None
-    add_wheel(opened, entry, A)
-    add_wheel(opened, entry, B)
-    add_wheel(opened, entry, A)
+    join_archives(opened, [(entry, A)])
+    join_archives(opened, [(entry, B)])
+    join_archives(opened, [(entry, A)])
     assert load_manifest(opened, entry).wheels == (A, B)
     index_wheel(opened, A, entry)
     assert entry_of_wheel(opened, A) == entry
