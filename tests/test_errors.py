@@ -108,7 +108,7 @@ def test_a_store_path_that_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.mounts
-@pytest.mark.parametrize("mode", ["auto", "hardlink", "reflink"])
+@pytest.mark.parametrize("mode", ["hardlink", "reflink"])
 def test_another_file_system(disks: Disks, tmp_path: Path, mode: str) -> None:
     environment = with_alpha(disks.get("xfs") / f"other-{tmp_path.name}")
     pipm = Pipm(store=disks.get("btrfs") / f"store-{tmp_path.name}")
@@ -116,6 +116,14 @@ def test_another_file_system(disks: Disks, tmp_path: Path, mode: str) -> None:
     result = pipm("adopt", environment.path, "--link-mode", mode, "--json")
     assert_refused(result, "store", "file system")
     assert changes(before, fingerprint(environment.path)) == []
+
+
+@pytest.mark.mounts
+def test_another_file_system_is_served_by_the_finder(disks: Disks, tmp_path: Path) -> None:
+    environment = with_alpha(disks.get("xfs") / f"served-{tmp_path.name}")
+    pipm = Pipm(store=disks.get("btrfs") / f"serving-{tmp_path.name}")
+    assert pipm.adopt(environment.path).environment["link_mode"] == "finder"
+    assert environment.run("import alpha; print(alpha.__file__)").startswith(pipm.store)
 
 
 @pytest.mark.mounts

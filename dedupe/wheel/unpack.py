@@ -6,6 +6,7 @@ entry, sizes and digests that lie, members that two platforms would see differen
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -29,6 +30,8 @@ from dedupe.store.objects import object_mode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dedupe.core.record import RecordRow
+
 _CHUNK = 1 << 20
 _SCHEMES = {
     "purelib": "site",
@@ -42,6 +45,8 @@ _MOST_MEMBERS = 500_000
 _LARGEST_METADATA = 64 << 20
 """Bytes of a RECORD of all those members; it is read into memory."""
 _LONGEST_SHOWN = 300
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+_INTERPRETER = re.compile(r"data/(bin|scripts)/pythonw?[0-9.]*(\.exe)?")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others need modules that not every interpreter has, and no build tool writes them."""
 _TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
@@ -97,6 +102,33 @@ def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
         raise WheelError(f"{file_name}: {error}", hint="name-version-python-abi-platform.whl") from error
 
 
+class _Promise(NamedTuple):
+    """What RECORD says of a member: the digest by its algorithm, and the size in bytes if it tells."""
+
+    algorithm: str
+    digest: bytes
+    size: int | None
+
+
+def _promise(row: RecordRow) -> _Promise | None:
+    """Read a row's hash: sha256 or better, as the wheel format wants."""
+    algorithm, _, text = row.hash.partition("=")
+    if algorithm not in _ALGORITHMS:
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    return _Promise(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
+
+
+def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if state is not None:
+            state.update(chunk)
+        yield chunk
+
+
 class _Unpacking:
     """One archive on its way into a run's folder."""
 
@@ -109,6 +141,7 @@ class _Unpacking:
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> Unpacked:
         members = self._members()
+        self._check_room(members)
         metadata = self._metadata_folder(members, name, version)
         self._check_format(metadata)
         promised = self._record(metadata, members)
@@ -151,6 +184,19 @@ class _Unpacking:
                 members.append(member)
         return members
 
+    def _check_room(self, members: list[zipfile.ZipInfo]) -> None:
+        """Refuse what would fill the disk, before the first byte is written."""
+        if self.run is None:
+            return
+        need = sum(member.file_size for member in members)
+        status = os.fstatvfs(self.run)
+        free = status.f_bavail * status.f_frsize
+        if need > free:
+            raise WheelError(
+                f"{self.file_name} unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",
+                hint="free some space there, if you trust it",
+            )
+
     def _check_member(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
         parts = name.rstrip("/").split("/")
@@ -192,15 +238,15 @@ class _Unpacking:
                 return
         raise self._refuse(f"{metadata}/WHEEL", "names no Wheel-Version")
 
-    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, tuple[Digest, int | None]]:
+    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, _Promise]:
         """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
         promised = {}
         for row in parse_record(self._read(f"{metadata}/RECORD")):
-            digest = row.digest
-            if digest is not None:
-                promised[row.path] = (digest, row.size)
+            promise = _promise(row)
+            if promise is not None:
+                promised[row.path] = promise
             elif not row.path.startswith(f"{metadata}/RECORD"):
-                raise self._refuse(row.path, "has no sha256 in RECORD")
+                raise self._refuse(row.path, "has no sha256, sha384 or sha512 in RECORD")
         names = {member.filename for member in members}
         for absent in sorted(promised.keys() - names):
             raise self._refuse(absent, "is in RECORD but not in the archive")
@@ -231,6 +277,8 @@ class _Unpacking:
                 continue
             if _folded(path) in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
                 raise self._refuse(member.filename, "would overwrite an environment's pyvenv.cfg")
+            if _INTERPRETER.fullmatch(_folded(path)):
+                raise self._refuse(member.filename, "would overwrite an environment's interpreter")
             above = _folders(_folded(path))
             if _folded(path) in taken or _folded(path) in folders or not taken.isdisjoint(above):
                 raise self._refuse(member.filename, "lands where another member lands")
@@ -255,20 +303,24 @@ class _Unpacking:
             return None
         return None if path.startswith("site/") and is_bytecode(path) else path
 
-    def _write(
-        self, member: zipfile.ZipInfo, entry_path: str, promise: tuple[Digest, int | None] | None
-    ) -> FileEntry:
+    def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: _Promise | None) -> FileEntry:
         mode = member.external_attr >> 16
         executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
+        # A sha256 is reckoned anyway.
+        other = promise is not None and promise.algorithm != "sha256"
+        check = hashlib.new(promise.algorithm) if promise is not None and other else None
+        content = _hashed(self._content(member), check)
         if self.run is None:
-            digest, size = digest_of(self._content(member)), member.file_size
+            digest, size = digest_of(content), member.file_size
         else:
             self.written += 1
             new = NewFile(self.run, f"member-{self.written}")
-            digest, size = write_new_file(new, self._content(member), object_mode(executable=executable))
+            digest, size = write_new_file(new, content, object_mode(executable=executable))
             self.new.setdefault(digest.object_name(executable=executable), new)
-        if promise is not None and (digest != promise[0] or promise[1] not in (None, size)):
-            raise self._refuse(member.filename, "is not what RECORD says")
+        if promise is not None:
+            actual = digest if check is None else check.digest()
+            if actual != promise.digest or promise.size not in (None, size):
+                raise self._refuse(member.filename, "is not what RECORD says")
         return FileEntry(entry_path, digest, size, executable)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:

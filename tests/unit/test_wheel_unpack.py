@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import random
 import zipfile
@@ -328,6 +330,13 @@ def bomb_record(archive: Archive, folder: str) -> str:
     return archive.write(folder)
 
 
+def better_row(algorithm: str, content: bytes) -> str:
+    """A row of RECORD for the archive's first module, by another algorithm."""
+    raw = hashlib.new(algorithm, content).digest()
+    digest = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return f"demo/__init__.py,{algorithm}={digest},{len(content)}\n"
+
+
 INIT = record_row("demo/__init__.py", GOOD["demo/__init__.py"])
 ODD = "is not a name that a wheel may have"
 TWICE = "is there twice"
@@ -426,6 +435,26 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     ),
     "pyvenv.cfg": (member(f"{DATA}/data/pyvenv.cfg"), f"'{DATA}/data/pyvenv.cfg'", "pyvenv.cfg"),
     "PYVENV.CFG": (member(f"{DATA}/data/PyVenv.cfg"), f"'{DATA}/data/PyVenv.cfg'", "pyvenv.cfg"),
+    "an interpreter": (
+        member(f"{DATA}/data/bin/python3.11"),
+        f"'{DATA}/data/bin/python3.11'",
+        "interpreter",
+    ),
+    "a script that is the interpreter": (
+        member(f"{DATA}/data/Scripts/Python.exe"),
+        f"'{DATA}/data/Scripts/Python.exe'",
+        "interpreter",
+    ),
+    "RECORD lies by a better hash": (
+        record(lambda rows: rows.replace(INIT, better_row("sha512", b"NAME = 'evil'\n"))),
+        "'demo/__init__.py'",
+        "is not what RECORD says",
+    ),
+    "a better hash that is cut": (
+        record(lambda rows: rows.replace(INIT, better_row("sha512", b"")[:60] + ",14\n")),
+        "'demo/__init__.py'",
+        "no sha256",
+    ),
     "unknown scheme": (member(f"{DATA}/magic/x"), f"'{DATA}/magic/x'", "no scheme"),
     "no scheme": (member(f"{DATA}/x"), f"'{DATA}/x'", "no scheme"),
     "another's schemes": (member("other-2.0.data/scripts/x"), "'other-2.0.data/scripts/x'", "no scheme"),
@@ -450,6 +479,32 @@ def test_hostile_wheels(tmp_path: Path, empty_store: Store, case: str) -> None:
     assert caught.value.hint
     assert_untouched(empty_store)
     assert os.listdir(tmp_path) == [FILE_NAME]
+
+
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_better_hashes_are_checked(tmp_path: Path, algorithm: str) -> None:
+    archive = good()
+    better = better_row(algorithm, GOOD["demo/__init__.py"])
+    archive.record = archive.rows().replace(INIT, better).encode()
+    store = str(tmp_path / "store")
+    entry = add_wheel_file(store, archive.write(str(tmp_path))).entry
+    manifest = load_manifest(opened(store), entry)
+    assert FileEntry("site/demo/__init__.py", Digest.of(GOOD["demo/__init__.py"]), 14, executable=False) in (
+        manifest.files
+    )
+
+
+def test_a_bomb_that_tells_its_size(
+    tmp_path: Path, empty_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fstatvfs
+    nothing = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
+    path = good().write(str(tmp_path))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: nothing)
+    with pytest.raises(WheelError, match="MiB are free"):
+        add_wheel_file(empty_store.path, path)
+    monkeypatch.setattr(os, "fstatvfs", real)
+    assert_untouched(empty_store)
 
 
 @pytest.fixture(scope="module")
