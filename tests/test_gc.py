@@ -151,6 +151,20 @@ def test_another_environment_at_the_same_path(either_mode: Disk) -> None:
     assert snapshot(second.path) == before
 
 
+def test_a_read_only_environment_is_alive(either_mode: Disk) -> None:
+    first = environment(either_mode, "a", "alpha")
+    pipm = Pipm(store=either_mode / "store")
+    pipm.adopt(first.path)
+    check("mount", "--bind", first.path, first.path)
+    try:
+        check("mount", "-o", "remount,bind,ro", first.path)
+        done = pipm("gc", "--keep", "0", "--json").expect().json
+        assert (done["entries_removed"], done["roots_dropped"]) == (0, [])
+        import_all(first)
+    finally:
+        check("umount", first.path)
+
+
 @pytest.mark.parametrize("options", [("-r",), ("-r", "--reflink=auto"), ("-a",)])
 def test_copies_live_on_without_the_store(either_mode: Disk, options: tuple[str, ...]) -> None:
     first = environment(either_mode, "a", "alpha")
@@ -251,7 +265,7 @@ def test_gc_sees_what_came_while_it_waited(filesystem: Disk) -> None:
 
 
 def test_gc_while_others_adopt(filesystem: Disk) -> None:
-    environments = [environment(filesystem, f"env{n}", "alpha", f"own{n}") for n in range(6)]
+    environments = [environment(filesystem, f"env{n}", "alpha", f"own{n}") for n in range(8)]
     before = [snapshot(one.path) for one in environments]
     pipm = Pipm(store=filesystem / "store")
     work = [pipm.start("adopt", one.path) for one in environments]
@@ -263,10 +277,10 @@ def test_gc_while_others_adopt(filesystem: Disk) -> None:
         assert unshared(one.site, pipm.store) == []
         import_all(one)
     assert damage(pipm.store) == []
-    assert root_count(pipm.store) == 6
+    assert root_count(pipm.store) == 8
     assert {name.split("/")[0] for name in entry_names(pipm.store)} == {
         "alpha",
-        *(f"own{n}" for n in range(6)),
+        *(f"own{n}" for n in range(8)),
     }
 
 
