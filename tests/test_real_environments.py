@@ -174,8 +174,8 @@ def test_df_adds_up(scene: Scene) -> None:
     each = [blocks(environment.path) for environment in scene.environments]
     saved = 4096 * (sum(map(len, each)) - len(set().union(*each)))
     assert saved > 150 * 2**20
-    # The store's own folders, 4 KiB each on ext4, are what sharing costs.
-    assert saved * 0.9 <= figures["saved"] <= saved * 1.02, (figures["saved"], saved)
+    # Sharing costs the store's own folders (4 KiB each on ext4) and inodes (700 bytes each on btrfs).
+    assert saved * 0.85 <= figures["saved"] <= saved * 1.02, (figures["saved"], saved)
     for row in figures["environments"]:
         assert row["exclusive"] <= row["on_disk"] <= row["apparent"] * 1.3
         assert row["state"] == "adopted"

@@ -159,7 +159,9 @@ def test_environments_that_share_with_uv(filesystem: Disk) -> None:
     free = free_bytes(filesystem.path)
     shutil.rmtree(paths[0])
     gained = free_bytes(filesystem.path) - free
-    assert near(found[paths[0]]["exclusive"], gained, found[paths[0]]["on_disk"])
+    # Small packages: what is exclusive is metadata, which XFS and btrfs give back in larger pieces.
+    part = 0.03 if filesystem.reflinks else 0.01
+    assert abs(found[paths[0]]["exclusive"] - gained) <= found[paths[0]]["on_disk"] * part
     report = pipm("df", "--json").expect().json
     assert [row["state"] for row in report["environments"]] == ["missing", "adopted"]
 
