@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_URLSAFE = bytes.maketrans(b"-_", b"+/")
 _EPOCH = 315619200
 """1980-01-02 UTC in seconds: no zip file, time zone or FAT volume has trouble with it."""
 
@@ -43,10 +44,17 @@ class Digest(bytes):
         if not text.startswith("sha256="):
             return None
         try:
-            raw = binascii.a2b_base64(text[7:].replace("-", "+").replace("_", "/") + "=")
-        except ValueError:  # binascii.Error is one
+            return cls.from_urlsafe(text[7:].encode("ascii"))
+        except ValueError:  # no ASCII is one, too
             return None
-        return cls(raw) if len(raw) == 32 else None
+
+    @classmethod
+    def from_urlsafe(cls, text: bytes) -> Self:
+        """Read the 43 characters of RECORD's base64; ValueError if they are not."""
+        raw = binascii.a2b_base64(text.translate(_URLSAFE) + b"=")  # binascii.Error is a ValueError
+        if len(raw) != 32:
+            raise ValueError(f"not a sha256: {text!r}")
+        return cls(raw)
 
     @property
     def record(self) -> str:

@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
 from dedupe.env.folded import read_receipt, record_digest
-from dedupe.fs.beneath import open_beneath, open_directory_beneath
+from dedupe.fs.beneath import open_directory_beneath, read_beneath
 
 if TYPE_CHECKING:
     from dedupe.env.environment import Environment
@@ -148,13 +148,13 @@ def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[st
 def read_metadata_file(root: int, distribution: InstalledDistribution, name: str) -> str:
     """Read a small text file of the metadata folder; empty when it is missing or unreadable."""
     path = f"{distribution.site}/{distribution.metadata}/{name}"
-    return (_read(root, path) or b"").decode("utf-8", "surrogateescape")
+    return (read_beneath(root, path) or b"").decode("utf-8", "surrogateescape")
 
 
 def _distribution(folder: int, site: str, metadata: str) -> InstalledDistribution:
     if stat.S_ISLNK(os.stat(metadata, dir_fd=folder, follow_symlinks=False).st_mode):
         return _refused(site, metadata, Reason.BEHIND_SYMLINK)
-    record = _read(folder, f"{metadata}/RECORD")
+    record = read_beneath(folder, f"{metadata}/RECORD")
     if record is None:
         return _refused(site, metadata, Reason.NO_RECORD)
     name, version = name_and_version(metadata)
@@ -169,9 +169,9 @@ def _distribution(folder: int, site: str, metadata: str) -> InstalledDistributio
 
 
 def _refusal(folder: int, metadata: str) -> Reason | None:
-    if (_read(folder, f"{metadata}/INSTALLER") or b"").strip() == b"conda":
+    if (read_beneath(folder, f"{metadata}/INSTALLER") or b"").strip() == b"conda":
         return Reason.CONDA
-    origin = _read(folder, f"{metadata}/direct_url.json")
+    origin = read_beneath(folder, f"{metadata}/direct_url.json")
     if origin is not None:
         try:
             document = json.loads(origin)
@@ -199,18 +199,6 @@ def name_and_version(metadata: str) -> tuple[str, str]:
         release = "".join(c if c.isalnum() or c in ".+!_" else "_" for c in version) or "0"
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     return canonicalize_name(safe) or "_", release
-
-
-def _read(folder: int, path: str) -> bytes | None:
-    try:
-        file = open_beneath(folder, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        return None
-    with open(file, "rb") as stream:
-        return stream.read()
 
 
 def place_in_environment(distribution: InstalledDistribution, location: Location) -> str:

@@ -9,7 +9,7 @@ from dedupe.core.digest import Digest
 from dedupe.core.modules import PATH_FILE
 from dedupe.env.folded import FOLDER, RECEIPT
 from dedupe.finder.table import HOOK
-from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import ensure_folder, forget, forget_folder, set_time
 from dedupe.fs.sync import Durability, write_durably
@@ -37,7 +37,7 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
     try:
         _write(folder, RECEIPT, receipt)
         _write(folder, f"{cache_tag}.table", table.to_bytes())
-        if _read(folder, f"{HOOK}.py") != source:
+        if read_beneath(folder, f"{HOOK}.py") != source:
             _write(folder, f"{HOOK}.py", source)
             # One content has one time here as well: its bytecode may come out of the store.
             set_time(folder, f"{HOOK}.py", Digest.of(source).mtime_ns)
@@ -49,7 +49,7 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
         for name in _path_files(site) - set(files):
             forget(site, name)
         for name, data in files.items():
-            if _read(site, name) != data:
+            if read_beneath(site, name) != data:
                 _write(site, name, data)
     finally:
         os.close(site)
@@ -94,15 +94,6 @@ def _path_files(site: int) -> set[str]:
             and name[len(stem) + 1 : -4].isdecimal()
         )
     }
-
-
-def _read(folder: int, name: str) -> bytes | None:
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
-    with open(file, "rb") as stream:
-        return stream.read()
 
 
 def _write(folder: int, name: str, data: bytes) -> None:

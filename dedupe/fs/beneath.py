@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import platform
+import stat
 import struct
 import sys
 from functools import cache
@@ -81,6 +82,25 @@ def open_beneath(root: int, path: str, flags: int) -> int:
 def open_directory_beneath(root: int, path: str) -> int:
     """Open the directory *path* (may be empty or ``.``) below *root*."""
     return open_beneath(root, path or ".", _DIRECTORY)
+
+
+def read_beneath(root: int, path: str) -> bytes | None:
+    """Read the regular file *path* below *root*; None where there is none that can be read."""
+    try:
+        file = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(file, "rb") as stream:
+        return stream.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
+
+
+def is_there(directory: int, path: str) -> bool:
+    """Whether *path* below the open *directory* has anything, be it a symlink that leads nowhere."""
+    try:
+        os.stat(path, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

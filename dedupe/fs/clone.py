@@ -135,11 +135,3 @@ def extents(file: int, *, sync: bool = False) -> list[Extent]:
             start = logical + length
             if bits & _EXTENT_LAST:
                 return found
-
-
-def unshared_bytes(file: int, *, sync: bool = False) -> int | None:
-    """Bytes of blocks that only this file uses; None where the file system cannot tell."""
-    found = extents(file, sync=sync)
-    if not found:
-        return None
-    return sum(extent.length for extent in found if not extent.shared and not extent.inline)

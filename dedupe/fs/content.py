@@ -26,6 +26,15 @@ def digest_file(file: int, size: int) -> Digest:
     return digest_of(_chunks(file))
 
 
+def digest_at(directory: int, name: str) -> Digest:
+    """Return the digest of the file *name* in *directory*; OSError where it cannot be read."""
+    file = os.open(name, _READ, dir_fd=directory)
+    try:
+        return digest_file(file, os.fstat(file).st_size)
+    finally:
+        os.close(file)
+
+
 def read_all(file: int, size: int) -> bytes:
     """Read the open *file*, expected to have *size* bytes, to its end."""
     data = os.read(file, size + 1)

@@ -284,6 +284,11 @@ def file_extents(path: str) -> list[Extent]:
         os.close(file)
 
 
+def shares_extents(path: str) -> bool:
+    """Whether the file at *path* shares blocks with another one, as far as it can be opened."""
+    return any(extent.shared for extent in file_extents(path))
+
+
 def block_sizes(path: str) -> dict[int, int]:
     """Bytes of blocks by inode of all below *path*, its folders and itself included."""
     sizes = {os.lstat(path).st_ino: os.lstat(path).st_blocks * 512}

@@ -67,7 +67,7 @@ def adopt_together(
 ) -> dict[str, Outcome]:
     """Adopt several environments in one run; returns by path what was done, or why it was not.
 
-    Raises InterruptedRunError, and StoreError when there is no store to use.
+    Raises InterruptedRunError.
     """
     outcomes: dict[str, Outcome] = {}
     environments: dict[str, Environment] = {}
@@ -170,6 +170,8 @@ class _Run:
     def _adopt(self, *, is_new: bool) -> None:
         """Adopt what is left."""
         jobs = [job for job in self._jobs if job.left or job.mode is None]
+        if not jobs:
+            return
         files = lines(jobs)
         tight = is_tight(self._store, files)
         if tight and len(jobs) > 1:

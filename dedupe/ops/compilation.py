@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import Digest
-from dedupe.fs.beneath import open_directory_beneath
+from dedupe.fs.beneath import is_there, open_directory_beneath
 from dedupe.fs.bytecode import finish
 from dedupe.fs.fill import FOLDER, make_folder
 from dedupe.fs.share import NewFile, ensure_folder, give_name
@@ -170,11 +170,7 @@ class Compiler:
 
 def is_hopeless(store: Store, pool: str, digest: str) -> bool:
     """Whether an earlier sync saw that the source of this sha256 does not compile."""
-    try:
-        os.stat(f"{pool}/{digest[:2]}/{digest[2:]}{NONE}", dir_fd=store.bytecode, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+    return is_there(store.bytecode, f"{pool}/{digest[:2]}/{digest[2:]}{NONE}")
 
 
 def _processors() -> int:

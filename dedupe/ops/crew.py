@@ -22,6 +22,8 @@ from dedupe.errors import InterruptedRunError, PipmError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dedupe.ops.progress import Progress
+
 _PR_SET_PDEATHSIG = 1
 _TICK = 0.1
 _TOLD_EVERY = 64
@@ -57,10 +59,11 @@ class Pulse:
         """Count in the slot of worker *number*."""
         self._slot = number
         self._files = self._bytes = 0
+        self.tell()
 
-    def advance(self, size: int) -> None:
-        """Count one more file of *size* bytes done."""
-        self._files += 1
+    def advance(self, size: int, files: int = 1) -> None:
+        """Count one more file of *size* bytes done, or so many *files*."""
+        self._files += files
         self._bytes += size
         if not self._files % _TOLD_EVERY:
             self.tell()
@@ -234,9 +237,13 @@ class Tickets:
 
 @contextlib.contextmanager
 def crew_at_work(
-    work: Callable[[int, Tickets], Worker], count: int, files: int, pulse: Pulse, tick: Callable[[], None]
+    work: Callable[[int, Tickets], Worker], count: int, files: int, pulse: Pulse, progress: Progress
 ) -> Iterator[Crew]:
     """Yield a crew for *files* files and *count* tickets; *work* makes the worker of a number."""
+
+    def tick() -> None:
+        progress.advance(*pulse.done())
+
     tickets = Tickets(count)
     crew = Crew([work(number, tickets) for number in range(processes(files))], pulse, tick)
     try:

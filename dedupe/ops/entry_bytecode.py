@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.beneath import directory_beneath, is_there, open_directory_beneath
 from dedupe.fs.bytecode import finish
 from dedupe.fs.share import NewFile, ensure_folder, give_name
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
@@ -69,11 +69,7 @@ def _marker(pool: Pool) -> str:
 
 
 def _is_compiled(store: Store, entry: str, pool: Pool) -> bool:
-    try:
-        os.stat(f"wheels/{entry}/{_marker(pool)}", dir_fd=store.v1, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+    return is_there(store.v1, f"wheels/{entry}/{_marker(pool)}")
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:

@@ -67,11 +67,8 @@ def settle_unchanged(
     def work(_: int, tickets: Tickets) -> _LookWorker:
         return _LookWorker(looks, order, tickets, pulse)
 
-    def tick() -> None:
-        progress.advance(*pulse.done())
-
     progress.phase("Looking at files", files)
-    with crew_at_work(work, len(order), files, pulse, tick) as crew:
+    with crew_at_work(work, len(order), files, pulse, progress) as crew:
         answers: list[list[Seen]] = crew.run("look")
     for job, several in zip(trusted, zip(*answers, strict=True), strict=True):
         settled: set[int] = set()
@@ -107,7 +104,9 @@ class _LookWorker:
         for ticket in self._tickets:
             self._pulse.check()
             environment, number = self._order[ticket]
-            self._looks[environment].look(number)
+            look = self._looks[environment]
+            look.look(number)
+            self._pulse.advance(0, look.distributions[number].lines)
             self._pulse.tell()
         return [look.seen for look in self._looks]
 
@@ -127,7 +126,7 @@ class _Look:
         self._links = f"{store.path}/v1/"
         self._store = store
         self._root = held.root
-        self._distributions = job.left
+        self.distributions = job.left
         self._entries = entries_by_release(held.entries)
         self._interpreter = ask_interpreter(held.environment.interpreter)
         self._compile_missing = compile_missing
@@ -141,7 +140,7 @@ class _Look:
 
     def look(self, number: int) -> None:
         """Look at one distribution, and count it unless it needs work or a closer look."""
-        distribution = self._distributions[number]
+        distribution = self.distributions[number]
         tally = Tally(self.seen.tally.accounting)
         sources: dict[str, Sources] = {}
         try:

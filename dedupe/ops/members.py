@@ -12,7 +12,7 @@ from dedupe.core.reasons import Reason
 from dedupe.core.record import Place
 from dedupe.env.installed import installed
 from dedupe.errors import StoreError
-from dedupe.fs.beneath import directory_beneath, open_beneath
+from dedupe.fs.beneath import directory_beneath, open_beneath, read_beneath
 from dedupe.fs.sync import Durability, write_durably
 from dedupe.store.wheels import load_manifest
 from dedupe.wheel.elf import run_paths
@@ -123,7 +123,7 @@ def apart(store: Store, root: int, site: str, shapes: list[Shape]) -> frozenset[
 
 def _all_run_paths(store: Store, root: int, site: str, one: Shape) -> dict[str, list[str]]:
     """The run paths of its binaries; the store remembers those of an entry."""
-    known = _read_small(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
+    known = read_beneath(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
     if known is not None:
         try:
             remembered: dict[str, list[str]] = json.loads(known)
@@ -149,15 +149,6 @@ def _run_paths(store: Store, root: int, site: str, one: Shape, path: str) -> lis
         return []
     with open(file, "rb") as stream:
         return run_paths(stream)
-
-
-def _read_small(folder: int, path: str) -> bytes | None:
-    try:
-        file = open_beneath(folder, path, os.O_RDONLY)
-    except OSError:
-        return None
-    with open(file, "rb") as stream:
-        return stream.read()
 
 
 def _acts_beside_its_files(store: Store, one: Shape) -> bool:

@@ -7,7 +7,6 @@ first. Whatever is unusual about a file leaves it untouched here, for the way th
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import os
 import re
@@ -39,7 +38,6 @@ _PLAIN_ROW = re.compile(
     rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
 )
 """A file in a package, with its hash: folder, name, digest, size in bytes."""
-_URLSAFE = bytes.maketrans(b"-_", b"+/")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 1 << 20
 _EXECUTABLE = 0o100
@@ -69,8 +67,7 @@ def plain_rows(distribution: InstalledDistribution) -> tuple[dict[str, list[Plai
         found = _PLAIN_ROW.fullmatch(line)
         if found is not None:
             folder, name, digest, size = found.groups()
-            raw = binascii.a2b_base64(digest.translate(_URLSAFE) + b"=")
-            row = PlainRow(os.fsdecode(name), Digest(raw), int(size), line)
+            row = PlainRow(os.fsdecode(name), Digest.from_urlsafe(digest), int(size), line)
             folders.setdefault(folder, {})[name] = row
         elif not line.endswith(b".pyc,,"):
             rest.append(line)

@@ -16,9 +16,9 @@ from dedupe.env.environment import load_environment
 from dedupe.env.installed import installed
 from dedupe.errors import NotAnEnvironmentError, StoreError
 from dedupe.fs.beneath import open_directory_beneath
-from dedupe.fs.clone import extents
 from dedupe.fs.share import NewFile, forget, give_name
 from dedupe.fs.sync import Durability, write_durably
+from dedupe.fs.usage import shares_extents
 from dedupe.fs.walk import walk_entries
 from dedupe.ops.holding import root_of
 from dedupe.ops.sharers import holdings
@@ -178,20 +178,9 @@ def _link_mode(store: Store, environment: Environment) -> str | None:
             modes["symlink"] += 1
         elif stored is not None and stored.st_ino == status.st_ino:
             modes["hardlink"] += 1
-        elif stored is not None and holding.fact.sound and _shares_blocks(holding.path):
+        elif stored is not None and holding.fact.sound and shares_extents(holding.path):
             modes["reflink"] += 1
     return modes.most_common(1)[0][0] if modes else None
-
-
-def _shares_blocks(path: str) -> bool:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return any(extent.shared for extent in extents(file))
-    finally:
-        os.close(file)
 
 
 def _entry_of(store: Store, distribution: InstalledDistribution) -> str | None:

@@ -16,12 +16,12 @@ from dedupe.core.record import Place
 from dedupe.env.installed import installed, place_in_environment
 from dedupe.errors import FileSystemError, UsageError
 from dedupe.fs.beneath import directory_beneath
-from dedupe.fs.clone import extents
 from dedupe.fs.faults import explained, stops_everything
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.share import LeaveAloneError, same_folder_time
 from dedupe.fs.space import accounting, file_system_type, free_space
 from dedupe.fs.sync import sync_file_system
+from dedupe.fs.usage import shares_extents
 from dedupe.fs.walk import inode_counts, walk_entries
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import checked_environment, held
@@ -153,20 +153,9 @@ def _shared_files(
                 found.append(SharedFile(directory, entry.name, os.stat(entry.path)))
         elif stat.S_ISREG(status.st_mode) and status.st_size:
             by_inode = status.st_dev == device and status.st_ino in stored
-            if by_inode or (status.st_nlink == 1 and _shares_extents(entry.path)):
+            if by_inode or (status.st_nlink == 1 and shares_extents(entry.path)):
                 found.append(SharedFile(directory, entry.name, status))
     return total, found
-
-
-def _shares_extents(path: str) -> bool:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return any(extent.shared for extent in extents(file))
-    finally:
-        os.close(file)
 
 
 def _umask() -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.core.record import Place, entry_path
-from dedupe.fs.beneath import open_directory_beneath
+from dedupe.fs.beneath import is_there, open_directory_beneath
 from dedupe.fs.links import LinkMode, place
 from dedupe.fs.share import NewFile, ensure_folder, write_new_file
 from dedupe.ops.members import SITE
@@ -44,7 +44,7 @@ def restore(
         for name, text in folded.dropped:
             data = text.encode("utf-8", "surrogateescape")
             folder = folders.open("")
-            if not _is_there(folder, name):
+            if not is_there(folder, name):
                 write_new_file(NewFile(folder, name), [data], _PLAIN)
     finally:
         folders.close()
@@ -56,7 +56,7 @@ def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry
     if not above and name.endswith(".pth"):
         return False  # it is the environment's own, and stayed
     folder = folders.open(above)
-    if _is_there(folder, name):
+    if is_there(folder, name):
         return False
     if entry.digest == EMPTY:
         write_new_file(NewFile(folder, name), [], _EXECUTABLE if entry.executable else _PLAIN)
@@ -79,7 +79,7 @@ def _restore_bytecode(
         pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix))
         if rest == f"{interpreter.cache_tag}{suffix}" and pool.find(source) is not None:
             folder = folders.open(cache)
-            if _is_there(folder, name):
+            if is_there(folder, name):
                 return False
             place(
                 LinkMode.SYMLINK,
@@ -90,14 +90,6 @@ def _restore_bytecode(
             )
             return True
     return False
-
-
-def _is_there(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 class _Folders:

@@ -11,7 +11,7 @@ from dedupe.env.environment import load_environment
 from dedupe.env.installed import installed
 from dedupe.errors import NotAnEnvironmentError
 from dedupe.fs.beneath import directory_beneath
-from dedupe.fs.content import digest_file
+from dedupe.fs.content import digest_at
 from dedupe.ops.facts import Observer
 from dedupe.ops.whereabouts import whereabouts
 from dedupe.plan.gc import Fate
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dedupe.env.environment import Environment
     from dedupe.plan.adopt import FileFact
     from dedupe.store.layout import Store
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Holding(NamedTuple):
@@ -85,13 +83,7 @@ def digest_of_holding(holding: Holding) -> Digest | None:
         return None
     try:
         with directory_beneath(root, holding.fact.directory) as folder:
-            if folder is None:
-                return None
-            file = os.open(holding.fact.name, _READ, dir_fd=folder)
-            try:
-                return digest_file(file, os.fstat(file).st_size)
-            finally:
-                os.close(file)
+            return None if folder is None else digest_at(folder, holding.fact.name)
     except OSError:
         return None
     finally:

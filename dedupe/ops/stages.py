@@ -62,11 +62,8 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
             ]
             return AdoptWorker(environments, order, tickets)
 
-        def tick() -> None:
-            progress.advance(*pulse.done())
-
         progress.phase("Sharing files", files)
-        crew = stack.enter_context(crew_at_work(work, len(order), files, pulse, tick))
+        crew = stack.enter_context(crew_at_work(work, len(order), files, pulse, progress))
         _Stages(at_work, crew, pulse).run()
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.env.installed import name_and_version
-from dedupe.fs.beneath import open_beneath, open_directory_beneath
+from dedupe.fs.beneath import open_directory_beneath, read_beneath
 from dedupe.fs.fill import FOLDER
 from dedupe.ops.compilation import is_hopeless
 from dedupe.ops.private import private_metadata, scripts_of
@@ -63,7 +62,7 @@ class Survey:
 
     def kept(self) -> frozenset[str]:
         """The names that stay though no lock names them."""
-        configuration = (read_file(self.root, "pyvenv.cfg") or b"").decode("utf-8", "replace")
+        configuration = (read_beneath(self.root, "pyvenv.cfg") or b"").decode("utf-8", "replace")
         pairs = [line.partition("=") for line in configuration.splitlines()]
         settings = {key.strip(): value.strip().lower() for key, _, value in pairs}
         version = tuple(int(part) for part in self._environment.python.split(".")[:2] if part.isdecimal())
@@ -82,7 +81,7 @@ class Survey:
             return False
         for entry, blueprint in blueprints.items():
             place = f"{self._scheme.site}/{blueprint.metadata}/direct_url.json"
-            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=read_file(self.root, place))
+            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=read_beneath(self.root, place))
             standing = Standing(
                 blueprint.name, blueprint.version, self._scheme.site, blueprint.metadata, removable=True
             )
@@ -92,7 +91,7 @@ class Survey:
 
     def is_editable(self, standing: Standing, url: str) -> bool:
         """Whether *standing* was installed so that edits at *url* take effect (PEP 610)."""
-        text = read_file(self.root, f"{standing.site}/{standing.metadata}/direct_url.json") or b""
+        text = read_beneath(self.root, f"{standing.site}/{standing.metadata}/direct_url.json") or b""
         return b'"editable": true' in text and f'"{url}"'.encode() in text
 
     def _fit(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
@@ -104,13 +103,13 @@ class Survey:
         blueprint, folder = wanted.blueprint, f"{standing.site}/{standing.metadata}"
         if standing.version != blueprint.version or standing.site != self._scheme.site:
             return Fit.OTHER
-        record = read_file(self.root, f"{folder}/RECORD")
+        record = read_beneath(self.root, f"{folder}/RECORD")
         if record is None:
             # Ours, cut short before the end, or another's: its files are laid over what is there.
             return Fit.BROKEN if standing.metadata == blueprint.metadata else Fit.OTHER
         if _is_there(self.root, f"{folder}/direct_url.json") != (wanted.direct_url is not None):
             return Fit.OTHER
-        ours = read_file(self.root, f"{folder}/INSTALLER") == b"pipm\n"
+        ours = read_beneath(self.root, f"{folder}/INSTALLER") == b"pipm\n"
         same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
         if not same:
             return Fit.OTHER
@@ -221,16 +220,6 @@ def _is_there(root: int, path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def read_file(root: int, path: str) -> bytes | None:
-    """The bytes of a small regular file below *root*; None where there is none."""
-    try:
-        file = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with open(file, "rb") as stream:
-        return stream.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
 
 
 def metadata_folders(root: int, site: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.digest import EMPTY, Digest
 from dedupe.errors import StoreError
-from dedupe.fs.content import digest_file
+from dedupe.fs.content import digest_at
 from dedupe.fs.walk import named_inodes
 from dedupe.plan.verify import Flaw, Promise, is_suspicious, judge_file
 from dedupe.store.layout import VERSION
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dedupe.core.manifest import Manifest
     from dedupe.store.layout import Store
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOBODYS = Digest(bytes(32))
 
 
@@ -129,11 +128,7 @@ def check_files(
 def digest_of_stored(store: Store, name: str) -> Digest:
     """The digest of a file below ``v1/``; no file's digest where it cannot be read."""
     try:
-        file = os.open(name, _READ, dir_fd=store.v1)
-        try:
-            return digest_file(file, os.fstat(file).st_size)
-        finally:
-            os.close(file)
+        return digest_at(store.v1, name)
     except OSError:
         return _NOBODYS
 

@@ -9,7 +9,7 @@ from dedupe.core.usage import Accounting
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dedupe.core.reasons import Reason
 
@@ -91,14 +91,6 @@ class Tally:
         for key, (names, replaced, data) in other.linked.items():
             known, before, _ = self.linked.get(key, (names, 0, data))
             self.linked[key] = (max(known, names), before + replaced, data)
-
-
-def summed(tallies: Iterable[Tally], accounting: Accounting) -> Tally:
-    """Add the tallies of several workers up."""
-    total = Tally(accounting)
-    for tally in tallies:
-        total.add(tally)
-    return total
 
 
 def settle(tallies: Sequence[Tally]) -> None:

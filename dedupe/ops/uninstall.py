@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dedupe.core.record import Place, locate, parse_record
+from dedupe.fs.beneath import read_beneath
 from dedupe.fs.uninstall import remove_empty_folders, remove_files
-from dedupe.ops.standing import read_file
 from dedupe.plan.materialise import placed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def uninstall(ground: Ground, standing: Standing, claimed: frozenset[str]) -> No
     *claimed* are paths, relative to the environment, that a distribution which stays has as well.
     """
     record = f"{standing.site}/{standing.metadata}/RECORD"
-    paths = recorded_paths(read_file(ground.root, record) or b"", standing.site)
+    paths = recorded_paths(read_beneath(ground.root, record) or b"", standing.site)
     _remove(ground, (path for path in paths if path not in claimed and path != record), standing.site)
     # pip and uv leave what others put into the metadata folder; a RECORD must not go before the rest.
     _remove(ground, [record], standing.site)
@@ -69,7 +69,7 @@ def claimed_paths(
     """All files of distributions that stay, relative to the environment: *blueprints* and *kept* ones."""
     claimed = {path for blueprint in blueprints for path in entry_paths(blueprint, ground.scheme)}
     for one in kept:
-        record = read_file(ground.root, f"{one.site}/{one.metadata}/RECORD") or b""
+        record = read_beneath(ground.root, f"{one.site}/{one.metadata}/RECORD") or b""
         claimed.update(recorded_paths(record, one.site))
     return frozenset(claimed)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
-from dedupe.fs.beneath import open_beneath, open_directory_beneath
+from dedupe.fs.beneath import is_there, open_beneath, open_directory_beneath
 from dedupe.fs.lock import locked_folder
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
@@ -62,20 +62,12 @@ def _identity(store: Store, entry: str) -> Digest:
 
 def is_partial(store: Store, entry: str) -> bool:
     """Whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
-    try:
-        os.stat(f"wheels/{entry}/{PARTIAL}", dir_fd=store.v1, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+    return is_there(store.v1, f"wheels/{entry}/{PARTIAL}")
 
 
 def has_entry(store: Store, entry: str) -> bool:
     """Whether *entry* is there, partial or complete."""
-    try:
-        os.stat(f"wheels/{entry}/{MANIFEST}", dir_fd=store.v1, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+    return is_there(store.v1, f"wheels/{entry}/{MANIFEST}")
 
 
 def has_complete_entry(store: Store, entry: str) -> bool:

@@ -306,9 +306,9 @@ class _Unpacking:
     def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: _Promise | None) -> FileEntry:
         mode = member.external_attr >> 16
         executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
-        # A sha256 is reckoned anyway.
-        other = promise is not None and promise.algorithm != "sha256"
-        check = hashlib.new(promise.algorithm) if promise is not None and other else None
+        check = None  # a sha256 is reckoned anyway
+        if promise is not None and promise.algorithm != "sha256":
+            check = hashlib.new(promise.algorithm)
         content = _hashed(self._content(member), check)
         if self.run is None:
             digest, size = digest_of(content), member.file_size
