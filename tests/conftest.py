@@ -21,8 +21,11 @@ from support.places import (
     fresh_folder,
 )
 
+from dedupe.store.layout import Store, open_store
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.synthetic import Environment
 
@@ -124,3 +127,11 @@ def large_poetry_template(
 def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A cache for uv where a test has no reason to put it on a mount."""
     return str(tmp_path_factory.mktemp("uv-cache"))
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Store:
+    """A new store."""
+    made = open_store(str(tmp_path / "store"))
+    assert made is not None
+    return made

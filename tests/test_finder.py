@@ -4,112 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from support.imports import answers_of, differences
-from support.installers import find_version
+from support.pairs import DISTRIBUTIONS, NAMES, REAL, Pair, make_pair, modules_in
 from support.pipm import Pipm
 from support.process import check, run
-from support.snapshot import assert_kept, snapshot
+from support.snapshot import snapshot
 from support.store import damage
-from support.synthetic import Environment, Files, install, make_environment, package, write
+from support.synthetic import install, make_environment, write
 from support.tools import VERSIONS, interpreter, pypy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-LEGACY = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
-
-DISTRIBUTIONS: dict[str, Files] = {
-    "alpha==1.0": package("alpha"),
-    "single==2.0": {
-        "single.py": b"import sys\nVALUE = 2\nif __name__ == '__main__': print('ran', len(sys.argv))\n"
-    },
-    "space-one==1": {
-        "space/one/__init__.py": b"NAME = 'one'\n",
-        "space/deep/left.py": b"",
-        "space/plain.py": b"",
-    },
-    "space-two==1": {
-        "space/two/__init__.py": b"from space.one import NAME\n",
-        "space/deep/right.py": b"X = 1\n",
-    },
-    "legacy-one==1": {"legacy/__init__.py": LEGACY, "legacy/one.py": b"X = 1\n"},
-    "legacy-two==1": {"legacy/__init__.py": LEGACY, "legacy/two.py": b"X = 2\n"},
-    "whole==1": {"mono/__init__.py": b"", "mono/core.py": b"X = 1\n"},
-    "plug==1": {"mono/plugins/extra.py": b"from mono.core import X\n"},
-    "starter==1": {
-        "starter.pth": b"import starter_boot\n",
-        "starter_boot.py": b"import sys\nsys.started = 1\n",
-    },
-    "folders==1": {"folders.pth": b"more_folders\n", "more_folders/inner.py": b"X = 1\n"},
-    "old-ns==1": {
-        "old_ns-1-py3.9-nspkg.pth": b"import sys\n",
-        "oldspace/thing.py": b"X = 1\n",
-    },
-    "main==1": {"runs/__init__.py": b"", "runs/__main__.py": b"import sys; print('ran', __package__)\n"},
-    "both==1": {"both.py": b"X = 'module'\n", "both/__init__.py": b"X = 'package'\n"},
-    "data-only==1": {"datadir/table.csv": b"1,2\n", "py-data/x.txt": b"x\n"},
-    "broken==1": {"broken/__init__.py": b"import not_installed_anywhere\n", "broken/syntax.py": b"def (:\n"},
-    "tool==3": {
-        "tool/__init__.py": b"def main(): print('tool runs')\n",
-        "tool-3.dist-info/entry_points.txt": b"[console_scripts]\ntool = tool:main\n[plugs]\na = tool:main\n",
-        "tool-3.dist-info/LICENSE": b"free\n",
-        "tool-3.dist-info/top_level.txt": b"tool\n",
-        "tool/classes.py": b"class Thing:\n    value = 7\n\ndef double(x):\n    return 2 * x\n",
-    },
-}
-REAL = {"legacy", "mono", "more_folders", "folders.pth", "starter.pth"}
-"""What has to stay in site-packages: shared folders with __init__, and path files."""
-_NAMES = """
-alpha alpha.sub alpha.module_1 alpha.sub.module_0 alpha.nothing single space space.one space.two space.deep
-space.deep.left space.deep.right space.plain space.nothing legacy legacy.one legacy.two mono mono.core
-mono.plugins mono.plugins.extra starter_boot inner more_folders oldspace oldspace.thing runs runs.__main__
-both datadir broken broken.syntax tool tool.classes nothing_at_all
-"""
-NAMES = _NAMES.split()
-
-
-def fill(environment: Environment) -> None:
-    for spec, files in DISTRIBUTIONS.items():
-        install(environment, spec, files)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """The same distributions in an ordinary environment and in one with the finder."""
-
-    flat: Environment
-    finder: Environment
-    pipm: Pipm
-
-
-def make_pair(folder: str, python: str = "") -> Pair:
-    if python:
-        environments = []
-        for name in ("flat", "finder"):
-            check(python, "-m", "venv", "--without-pip", f"{folder}/{name}")
-            environments.append(find_version(f"{folder}/{name}"))
-        flat, finder = environments
-    else:
-        flat, finder = (make_environment(f"{folder}/{name}") for name in ("flat", "finder"))
-    for environment in (flat, finder):
-        fill(environment)
-    pipm = Pipm(store=f"{folder}/store")
-    assert pipm.adopt(finder.path, mode="finder").environment["link_mode"] == "finder"
-    return Pair(flat=flat, finder=finder, pipm=pipm)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make_pair(str(tmp_path_factory.mktemp("finder")))
-
-
-def modules_in(environment: Environment) -> set[str]:
-    return {name for name in os.listdir(environment.site) if not name.endswith((".dist-info", "__pycache__"))}
 
 
 def test_only_what_must_lie_together_stays(pair: Pair) -> None:
@@ -278,145 +191,6 @@ def test_starting_reads_little(pair: Pair) -> None:
     assert hooked - plain <= {"_pipm_finder"}
 
 
-def test_adopt_then_release_is_as_before(tmp_path: Path) -> None:
-    environment = make_environment(str(tmp_path / "env"))
-    fill(environment)
-    run(environment.python, "-m", "compileall", "-q", environment.site)  # one source is broken
-    before = snapshot(environment.path)
-    pipm = Pipm(store=str(tmp_path / "store"))
-    pipm.adopt(environment.path, mode="finder")
-    assert pipm("release", environment.path, "-n", "--json").expect().environment["files_released"] > 50
-    pipm.release(environment.path)
-    assert_kept(before, environment.path)
-    assert not os.path.exists(f"{environment.path}/.pipm")
-    assert "000_pipm.pth" not in os.listdir(environment.site)
-    assert pipm("list", "--json").expect().json["environments"] == []
-    assert "tool runs" in environment.run("import tool, space.two; tool.main()")
-
-
-def test_one_distribution_is_released(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    pair.pipm.release("--dist", "tool", pair.finder.path)
-    assert os.path.isfile(pair.finder.file("tool/__init__.py"))
-    assert not os.path.islink(pair.finder.file("tool/__init__.py"))
-    write(pair.finder.file("tool/__init__.py"), b"def main(): print('patched')\n")
-    assert pair.finder.run("import tool, alpha, space.one; tool.main()") == "patched\n"
-    again = pair.pipm.adopt(pair.finder.path, codes=(0, 3)).environment
-    assert again["link_mode"] == "finder"
-    assert pair.finder.run("import tool, alpha, space.one; tool.main()") == "patched\n"
-
-
-def test_a_second_adopt_keeps_all(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    install(pair.flat, "later==1", {"later/__init__.py": b"X = 1\n"})
-    install(pair.finder, "later==1", {"later/__init__.py": b"X = 1\n"})
-    pair.pipm.adopt(pair.finder.path)
-    assert "later" not in modules_in(pair.finder)
-    one, other = (answers_of(e, [*NAMES, "later"]) for e in (pair.flat, pair.finder))
-    assert differences(one, other) == {}
-    pair.pipm("gc", "--keep", "0s").expect()
-    assert differences(one, answers_of(pair.finder, [*NAMES, "later"])) == {}
-
-
-def test_what_comes_later_may_need_folders_of_what_is_folded(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    for environment in (pair.flat, pair.finder):
-        install(environment, "alpha-plug==1", {"alpha/plugged.py": b"X = 1\n"})
-    pair.pipm.adopt(pair.finder.path)
-    one, other = (answers_of(e, [*NAMES, "alpha.plugged"]) for e in (pair.flat, pair.finder))
-    assert other["import alpha.plugged"][0] == "alpha.plugged"
-    assert differences(one, other) == {}
-
-
-def uninstall(environment: Environment) -> None:
-    shutil.rmtree(environment.file("tool-3.dist-info"))
-
-
-def upgrade(environment: Environment) -> None:
-    shutil.rmtree(environment.file("tool-3.dist-info"))
-    install(environment, "tool==4", {"tool/__init__.py": b"def main(): print('four')\n"})
-
-
-def reinstall(environment: Environment) -> None:
-    install(
-        environment,
-        "tool==3",
-        {**DISTRIBUTIONS["tool==3"], "tool/__init__.py": b"def main(): print('new')\n"},
-    )
-
-
-@pytest.mark.parametrize("change", [uninstall, upgrade, reinstall])
-def test_what_installers_do_afterwards_counts(tmp_path: Path, change: Callable[[Environment], None]) -> None:
-    pair = make_pair(str(tmp_path))
-    change(pair.finder)
-    if change in (uninstall, upgrade):
-        shutil.rmtree(pair.flat.file("tool"))
-    change(pair.flat)
-    for _ in range(2):
-        one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
-        assert differences(one, other) == {}
-        pair.pipm.adopt(pair.finder.path)
-
-
-def test_a_moved_environment_and_a_copied_one(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    one = answers_of(pair.flat, NAMES)
-    copy = Environment(path=str(tmp_path / "copy"))
-    shutil.copytree(pair.finder.path, copy.path, symlinks=True)
-    moved = Environment(path=str(tmp_path / "other/moved"))
-    os.makedirs(tmp_path / "other")
-    os.rename(pair.finder.path, moved.path)
-    for environment in (copy, moved):
-        assert differences(one, answers_of(environment, NAMES)) == {}
-    known = {row["path"] for row in pair.pipm("list", "--json").expect().json["environments"]}
-    assert {copy.path, moved.path} <= known
-    shutil.rmtree(copy.path)
-    pair.pipm("gc", "--keep", "0s").expect()
-    assert differences(one, answers_of(moved, NAMES)) == {}
-
-
-def test_a_moved_store_is_found_by_the_variable(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    one = answers_of(pair.flat, NAMES)
-    other = str(tmp_path / "elsewhere")
-    os.rename(pair.pipm.store, other)
-    done = run(pair.finder.python, "-c", "import tool")
-    assert done.returncode == 1
-    assert "ImportError" in done.stderr
-    for word in (pair.pipm.store, "PIPM_STORE", "tool 3"):
-        assert word in done.stderr
-    # What has to lie in site-packages is there by symlinks, which lead to where the store was.
-    names = [name for name in NAMES if name.partition(".")[0] in ("alpha", "single", "space", "tool")]
-    found = answers_of(pair.finder, names, environ={"PIPM_STORE": other})
-    assert {name: found[f"import {name}"] for name in names} == {
-        name: one[f"import {name}"] for name in names
-    }
-
-
-def test_a_missing_entry_is_explained(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path))
-    shutil.rmtree(f"{pair.pipm.store}/v1/wheels/tool")
-    done = run(pair.finder.python, "-c", "import alpha, tool")
-    assert "ImportError: tool 3 is no longer in pipm's store" in done.stderr
-    assert "pip install --force-reinstall" in done.stderr
-
-
-def test_a_file_of_ones_own_keeps_its_distribution(tmp_path: Path) -> None:
-    environment = make_environment(str(tmp_path / "env"))
-    fill(environment)
-    write(environment.file("alpha/plugin_of_mine.py"), b"X = 5\n")
-    pipm = Pipm(store=str(tmp_path / "store"))
-    pipm.adopt(environment.path, mode="finder")
-    assert environment.run("import alpha.plugin_of_mine as p, tool; print(p.X)") == "5\n"
-    assert os.path.islink(environment.file("alpha/module_1.py"))
-
-
-def test_another_link_mode_wants_a_release_first(pair: Pair) -> None:
-    result = pair.pipm("adopt", pair.finder.path, "--link-mode", "hardlink", "--json")
-    assert result.code == 2
-    assert "pipm release" in result.error["hint"]
-
-
 def cpu_seconds(python: str) -> float:
     """What an interpreter that does nothing takes of the processor."""
     process = os.posix_spawn(python, [python, "-I", "-c", "pass"], {})
@@ -459,3 +233,9 @@ def test_many_lines_are_split_over_files() -> None:
     assert all(len(data) < 64 << 10 for data in files.values())
     lines = b"".join(files.values()).decode().splitlines()
     assert [line for line in lines if line.startswith("/s/")] == [f"/s/v1/wheels/{e}/site" for e in entries]
+
+
+def test_another_link_mode_wants_a_release_first(pair: Pair) -> None:
+    result = pair.pipm("adopt", pair.finder.path, "--link-mode", "hardlink", "--json")
+    assert result.code == 2
+    assert "pipm release" in result.error["hint"]

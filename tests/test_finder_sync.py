@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from support.imports import answers_of, differences
 from support.locks import pylock
+from support.pairs import DISTRIBUTIONS, NAMES, REAL, fill, modules_in
 from support.pipm import Pipm
 from support.process import check
 from support.store import damage
 from support.synthetic import Environment, install, make_environment, make_wheel, package
-from test_finder import DISTRIBUTIONS, NAMES, REAL, fill, modules_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

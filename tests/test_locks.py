@@ -10,19 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.lockers import Pdm, PipLock, Poetry, Uv, UvCompile, UvPylock, has_pylock_install
 from support.locking import (
     DEFAULT,
     MORE,
-    Pdm,
-    PipLock,
-    Poetry,
     Project,
     Sources,
-    Uv,
-    UvCompile,
-    UvPylock,
     differences,
-    has_pylock_install,
     make_sources,
     project_text,
     serve,

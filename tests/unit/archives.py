@@ -12,6 +12,9 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dedupe.core.digest import Digest
+from dedupe.store.layout import Store, open_store
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,3 +125,45 @@ def install(environment: str, files: Mapping[str, bytes], executable: tuple[str,
         os.chmod(path, 0o755 if name in executable else 0o644)
         os.utime(path, (1_600_000_000, 1_600_000_000))
     return site
+
+
+GOOD = {
+    "demo/__init__.py": b"NAME = 'demo'\n",
+    "demo/empty.py": b"",
+    "demo/tool.sh": b"#!/bin/sh\n",
+    "demo/caf\u00e9.py": b"x = 1\n",
+    "demo.pth": b"import demo\n",
+    f"{DATA}/purelib/pure.py": b"p = 1\n",
+    f"{DATA}/platlib/native.so": b"\x7fELF",
+    f"{DATA}/scripts/run": b"#!python\nprint(1)\n",
+    f"{DATA}/data/share/demo/x.txt": b"data\n",
+    f"{DATA}/data/etc/demo.conf": b"conf\n",
+    f"{DATA}/headers/demo.h": b"int x;\n",
+}
+
+
+def good() -> Archive:
+    """A sound wheel of every kind of file."""
+    return Archive(files=dict(GOOD), modes={"demo/tool.sh": EXECUTABLE, f"{DATA}/scripts/run": EXECUTABLE})
+
+
+def opened(path: str) -> Store:
+    """Make or open the store at *path*."""
+    made = open_store(path)
+    assert made is not None
+    return made
+
+
+def files_of(folder: str) -> set[str]:
+    """Every file below *folder*, relative to it."""
+    return {
+        os.path.relpath(os.path.join(base, name), folder)
+        for base, _, names in os.walk(folder)
+        for name in names
+    }
+
+
+def digest_of_file(path: str) -> Digest:
+    """The digest of the file at *path*."""
+    with open(path, "rb") as stream:
+        return Digest.of(stream.read())

@@ -278,3 +278,15 @@ def test_files_and_functions_stay_small(path: str) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno + 1 <= 60, node.name
+
+
+def test_tests_stay_small() -> None:
+    top = os.path.dirname(PACKAGE)
+    large = [
+        name
+        for folder in ("tests", "benchmarks")
+        for base, _, names in os.walk(os.path.join(top, folder))
+        for name in names
+        if name.endswith(".py") and text_of(os.path.join(base, name)).count("\n") > 400
+    ]
+    assert large == []
