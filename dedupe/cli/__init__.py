@@ -7,8 +7,9 @@ from dedupe.cli.frame import app, run
 
 __all__ = ["app", "run"]
 
-_DAILY = ("adopt", "sync", "venv", "install", "pip", "run", "list", "df")
-"""What stands first in the help; the rest follows in the order in which it was registered."""
-app.registered_commands.sort(
-    key=lambda known: _DAILY.index(known.name) if known.name in _DAILY else len(_DAILY)
+_ORDER = (
+    *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
+    *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
 )
+"""How the help lists commands: what is used daily first, what looks before what cleans up."""
+app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

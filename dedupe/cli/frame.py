@@ -35,7 +35,9 @@ store_app = typer.Typer(
 )
 app.add_typer(store_app, name="store")
 
-Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say less; twice: nothing.")]
+Quiet = Annotated[
+    int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 StoreOption = Annotated[
@@ -54,7 +56,13 @@ _DEFAULTS: dict[str, Any] = {
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
 LinkModeOption = Annotated[
     str,
-    typer.Option("--link-mode", metavar="MODE", help="auto, reflink, hardlink, finder, symlink or copy."),
+    typer.Option(
+        "--link-mode",
+        metavar="MODE",
+        envvar="PIPM_LINK_MODE",
+        show_envvar=False,
+        help="auto, reflink, hardlink, finder, symlink or copy.",
+    ),
 ]
 
 
@@ -154,6 +162,8 @@ def _main(
       pipm list ~/code        environments and what deleting each would free
 
       pipm df                 where the bytes are
+
+    More: pipm help environment, exit-codes, link-modes, store; pipm help COMMAND.
     """
     context.obj = {
         "quiet": quiet,

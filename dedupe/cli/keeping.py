@@ -27,7 +27,7 @@ def gc_command(
     ] = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Forget environments that are gone, and remove from the store what nothing needs.
+    """Remove from the store what no environment needs any more.
 
     Examples:
 
@@ -35,7 +35,8 @@ def gc_command(
 
       pipm gc --keep 0
 
-    What an environment has stays its own: nothing that exists outside of the store is removed.
+    Environments that are gone are forgotten. What an environment has stays its own: nothing that exists
+    outside of the store is removed.
     """
     from dedupe.ui.keeping import collect_garbage
 
@@ -63,7 +64,7 @@ def verify_command(
         bool, typer.Option("--rebuild", help="Make lost indexes and roots anew from what is there.")
     ] = False,
 ) -> int:
-    """Check that shared files are what they should be, and name who shares what is not.
+    """Find shared files that changed, and who shares them.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Commands that look: list, df, store."""
+"""Commands that look: list, df, why, doctor, report, store; and help."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_command(
     ] = None,
     exact: Exact = False,
 ) -> int:
-    """List environments, and what deleting each would free (EXCLUSIVE).
+    """List environments, and what deleting each would free.
 
     Without DIR those that the store knows. Examples:
 
@@ -41,7 +41,7 @@ def list_command(
 
 @command(app, "df")
 def df_command(session: Session, exact: Exact = False) -> int:
-    """Say where the bytes are: environments, store, and what sharing saves.
+    """Say where the bytes are, and what sharing saves.
 
     With -v by distribution. What an installer or pipm changed is always measured anew, the rest as far as
     that is quick; --exact measures everything.
@@ -56,7 +56,7 @@ def why_command(
     session: Session,
     subject: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A distribution, a file or a folder.")],
 ) -> int:
-    """Say what keeps a distribution in the store, or what a file is and with whom it is shared.
+    """Say what keeps a distribution, or with whom a file is shared.
 
     Examples:
 
@@ -71,7 +71,7 @@ def why_command(
 
 @command(app, "doctor")
 def doctor_command(session: Session) -> int:
-    """Check that all works that pipm builds on: links, locks, space, hooks; say what mends it.
+    """Try links, locks, space and hooks; say what mends them.
 
     Real links are tried on each file system. Exit code 1 when something does not work.
     """
@@ -91,15 +91,36 @@ def report_command(
     ] = "report.html",
     exact: Exact = False,
 ) -> int:
-    """Draw where the bytes are: one HTML page with a map and a list, which loads nothing from anywhere.
+    """Draw where the bytes are: one HTML page, a map and a list.
 
-    Examples:
+    It loads nothing from anywhere. Examples:
 
       pipm report ~/code -o report.html
     """
     from dedupe.ui.report import make_report
 
     return make_report(session.output, session.store, folder, target, exact=exact)
+
+
+@command(app, "help")
+def help_command(
+    session: Session,
+    about: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or one of the topics.")
+    ] = None,
+) -> int:
+    """Explain a command, or a topic.
+
+    Topics: environment, exit-codes, link-modes, store.
+    """
+    from dedupe.ui.topics import topic
+
+    known = {one.name for one in app.registered_commands} | {"store"}
+    if about is None or (about in known and about != "store"):
+        app([*([about] if about else []), "--help"], prog_name="pipm", standalone_mode=False)
+    else:
+        session.output.data(topic(about))
+    return 0
 
 
 @command(store_app, "path")

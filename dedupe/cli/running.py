@@ -23,7 +23,7 @@ def run_command(
         str | None, typer.Option("--python", metavar="PYTHON", help="3.12, or a path; else python3.")
     ] = None,
 ) -> int:
-    """Run a program with exactly what a lock names, without an environment of your own.
+    """Run a program with what a lock names, without an environment.
 
     Examples:
 

@@ -29,7 +29,7 @@ def adopt_command(
     ] = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Share the files of existing environments with the store, in place.
+    """Share environments' files with the store, in place.
 
     Examples:
 
@@ -68,7 +68,7 @@ def release_command(
     ] = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Give an environment its own copies of its files again; the undo of adopt.
+    """Give an environment its own copies again: undo adopt.
 
     Examples:
 

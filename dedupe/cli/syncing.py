@@ -54,7 +54,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     clobber: Clobber = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Make an environment exactly what a lock file says, out of the store.
+    """Make an environment exactly what a lock file says.
 
     Examples:
 
@@ -62,8 +62,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 
       pipm sync uv.lock --env .venv --group dev
 
-    Adds, replaces and removes; makes the environment if it is missing. What the store has needs no network;
-    pip fetches or builds the rest. pip itself stays where it is.
+    Adds, replaces and removes, out of the store; makes the environment if it is missing. What the store has
+    needs no network; pip fetches or builds the rest. pip itself stays where it is.
     """
     from dedupe.ui.syncing import SyncArguments, sync_environment
 
@@ -105,7 +105,7 @@ def lock_command(
     extras: Extras = None,
     groups: Groups = None,
 ) -> int:
-    """Write a lock (pylock.toml) of what a project or a file of requirements asks for.
+    """Write pylock.toml for a project or a file of requirements.
 
     Examples:
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe import __version__
+from dedupe.core.variables import VARIABLES
 from dedupe.errors import PipmError
 from dedupe.fs.lock import lock_refusal, try_lock
 from dedupe.ops.hooks import hook_faults
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
     from dedupe.store.roots import Root
 
-_VARIABLES = frozenset(
-    {
-        "PIPM_CACHE",
-        "PIPM_LINK_MODE",
-        "PIPM_LOCK_TIMEOUT",
-        "PIPM_NO_PROGRESS",
-        "PIPM_PIP",
-        "PIPM_STALE",
-        "PIPM_STORE",
-        "PIPM_STORE_LAYERS",
-        "PIPM_VOLUME_STORES",
-    }
-)
 _LITTLE_SPACE = 256 << 20
 _FEW_INODES = 50_000
 
@@ -140,7 +128,7 @@ def _variables() -> Iterator[Check]:
 
 def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
     for name in sorted(os.environ):
-        if name.startswith("PIPM_") and name not in _VARIABLES:
+        if name.startswith("PIPM_") and name not in VARIABLES:
             yield name, ("pipm knows no such variable", f"unset {name}")
     for name in ("PIPM_STORE", "XDG_DATA_HOME"):
         if not os.path.isabs(os.path.expanduser(os.environ.get(name) or "/")):

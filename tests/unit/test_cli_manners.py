@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -16,9 +17,11 @@ from typer.testing import CliRunner
 
 import dedupe
 from dedupe import cli
+from dedupe.core.variables import VARIABLES
 from dedupe.errors import FileSystemError, PipmError
 from dedupe.ui.output import Output
 from dedupe.ui.progress import NotesOnly, TerminalProgress, progress_for
+from dedupe.ui.topics import TOPICS
 from dedupe.ui.words import age_text, count_text, counted, path_text, printable, seconds_text, size_text
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "XDG_DATA_HOME", "PIPM_NO_PROGRESS"):
+    for name in ("PIPM_LINK_MODE", "NO_COLOR", "FORCE_COLOR", "TERM", "XDG_DATA_HOME", "PIPM_NO_PROGRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIPM_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
@@ -315,6 +318,44 @@ def test_importing_the_package_loads_nothing() -> None:
     code = "import sys; before = set(sys.modules); import dedupe; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == {"dedupe"}
+
+
+def test_the_list_of_commands_is_whole_sentences() -> None:
+    listed = Ran("-h").out.partition("Commands:\n")[2]
+    assert "adopt " in listed
+    assert "..." not in listed
+
+
+def test_help_about_commands_and_topics() -> None:
+    assert Ran("help").out == Ran("-h").out
+    assert Ran("help", "gc").out == Ran("gc", "-h").out
+    for name, text in TOPICS.items():
+        assert Ran("help", name).out == f"{text}\n"
+        assert name in Ran("-h").out
+        assert max(len(line) for line in text.splitlines()) <= 110
+    unknown = Ran("help", "magic")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "hint: topics: environment" in unknown.err
+
+
+def test_every_variable_is_explained() -> None:
+    used: set[str] = set()
+    for path in glob.glob(f"{os.path.dirname(dedupe.__file__)}/**/*.py", recursive=True):
+        with open(path, encoding="utf-8") as source:
+            used.update(re.findall(r"\"(PIPM_[A-Z_]+)\"", source.read()))
+    assert used == set(VARIABLES)
+    assert all(f"  {name} " in TOPICS["environment"] for name in VARIABLES)
+
+
+def test_the_link_mode_out_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(str(tmp_path / "env"), {"demo.py": b"x = 1\n"})
+    monkeypatch.setenv("PIPM_LINK_MODE", "magic")
+    refused = Ran("adopt", "env", "--json")
+    assert (refused.code, refused.error["kind"]) == (2, "usage")
+    monkeypatch.setenv("PIPM_LINK_MODE", "hardlink")
+    assert json.loads(Ran("adopt", "env", "--json").out)["environments"][0]["link_mode"] == "hardlink"
+    over = Ran("adopt", "env", "--link-mode", "magic", "--json")
+    assert (over.code, over.error["kind"]) == (2, "usage")
 
 
 def test_every_command_explains_itself() -> None:
