@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.installers import venv
 from support.pipm import Pipm
 from support.pips import (
     Outcome,
@@ -335,3 +336,13 @@ def test_pip_and_install_from_outside(newest: Environment, pipm: Pipm, wheels: s
     refused = pipm("pip", "--env", "/nonexistent", "list")
     assert refused.code == 1
     assert "error: There is no folder /nonexistent" in refused.err
+
+
+def test_an_environment_without_pip_is_served_by_pips_own(pipm: Pipm, tmp_path: Path, wheels: str) -> None:
+    bare = venv(str(tmp_path / "bare"), python=interpreter("3.13"), pip=False)
+    assert pipm("install", "--env", bare.path, *local(wheels), "beta").code == 0
+    assert strangers(bare, pipm) == []
+    listed = pipm("pip", "--env", bare.path, "list").out
+    assert listed.splitlines()[2].split() == ["beta", "1.0"]
+    assert pipm("pip", "--env", bare.path, "uninstall", "-y", "beta").code == 0
+    assert not os.path.exists(bare.file("beta"))

@@ -37,10 +37,9 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
     python = environment.interpreter
     if python is None:
         raise UsageError(f"{path} has no interpreter that runs", hint="make the environment anew")
-    _require_pip(environment, path, python)
-    command = [python, "-m", "pip", *rest]
+    command = [*_pip_of(environment, python), *rest]
     if is_wrapped(environment) or not _CHANGING.intersection(rest):
-        os.execv(python, command)  # noqa: S606 - no shell between: that is what we want
+        os.execv(command[0], command)  # noqa: S606 - no shell between: that is what we want
     code = subprocess.run(command, check=False).returncode
     if code == 0:
         _share(output, store, path)
@@ -72,11 +71,16 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
     return path or os.environ.get("VIRTUAL_ENV") or ".venv", rest
 
 
-def _require_pip(environment: Environment, path: str, python: str) -> None:
+def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
+    """The environment's own pip; where it has none (uv, sync) the one beside pipm works on it."""
     # By its metadata: where the finder is, its modules lie in the store.
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
-    if not any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
-        raise UsageError(f"{path} has no pip", hint=f"{python} -m ensurepip")
+    if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
+        return (python, "-m", "pip")
+    from dedupe.env.target import ask_target  # noqa: PLC0415 - not needed where there is a pip
+    from dedupe.wheel.callpip import pip_into  # noqa: PLC0415 - likewise
+
+    return pip_into(python, ask_target(python))
 
 
 def _share(output: Output, store: str, path: str) -> None:

@@ -68,10 +68,9 @@ def find_pip(python: str, target: Target) -> Pip:
     interpreter by ``--python``; where that is too old for it, the environment's own.
     """
     own = _own_pip()
-    version = target.markers["python_full_version"]
     if own is not None and os.path.realpath(python) == os.path.realpath(sys.executable):
         return Pip(command=own)
-    if own is not None and SpecifierSet(_oldest_for_own()).contains(version, prereleases=True):
+    if own is not None and _own_runs_on(target):
         return Pip(command=(*own, "--python", python))
     if _has_pip(python):
         return Pip(command=(python, "-m", "pip"))
@@ -83,6 +82,20 @@ def find_pip(python: str, target: Target) -> Pip:
     return Pip(command=own, foreign=_foreign_options(target))
 
 
+def pip_into(python: str, target: Target) -> tuple[str, ...]:
+    """Return a command of pip that changes the environment of *python*, which has no pip itself.
+
+    Raises FetchError where there is none.
+    """
+    own = _own_pip()
+    if own is None or not _own_runs_on(target):
+        raise FetchError(
+            f"There is no pip for {python}: the environment has none, and pipm's own does not run on it",
+            hint=f"{python} -m ensurepip",
+        )
+    return (*own, "--python", python)
+
+
 def _own_pip() -> tuple[str, ...] | None:
     """Pip of the interpreter that runs pipm, else the first on PATH."""
     if util.find_spec("pip") is not None:
@@ -92,6 +105,11 @@ def _own_pip() -> tuple[str, ...] | None:
         if path is not None:
             return (path,)
     return None
+
+
+def _own_runs_on(target: Target) -> bool:
+    version = target.markers["python_full_version"]
+    return SpecifierSet(_oldest_for_own()).contains(version, prereleases=True)
 
 
 @cache
