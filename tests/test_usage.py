@@ -1,4 +1,9 @@
-"""df and list against the file system's own free space, before and after; within 1 % (D13)."""
+"""df and list against the file system's own free space, before and after; within 1 % (D13).
+
+btrfs gives metadata back in leaves of 16 KiB, kept twice, and XFS inodes in chunks of 64: an environment of
+few files makes steps of 32 KiB that its own inodes and names do not fill. So one hundredth of what a test
+frees must be several such steps.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +54,12 @@ def test_df_is_what_the_disk_has_less(filesystem: Disk, choice: int) -> None:
     shared = {f"alpha/part{n}.bin": os.urandom(4 * MIB + 5) for n in range(4)} | package("alpha", modules=60)
     for number, environment in enumerate(environments):
         install(environment, "alpha==1.0", shared)
-        install(environment, f"own{number}==1.0", {f"own{number}/data.bin": os.urandom(3 * MIB)})
+        install(environment, f"own{number}==1.0", {f"own{number}/data.bin": os.urandom(13 * MIB)})
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(*(one.path for one in environments), mode=modes(filesystem)[choice])
     for environment in environments:
         with open(environment.file("notes.bin"), "wb") as file:  # nobody's but its own
-            file.write(os.urandom(8 * MIB))
+            file.write(os.urandom(19 * MIB))
     taken = free - free_bytes(filesystem.path)
     report = pipm("df", "--json").expect().json
     assert near(everything(report), taken), (everything(report), taken)
@@ -124,7 +129,7 @@ def test_clones_and_links_of_others_are_not_exclusive(filesystem: Disk) -> None:
     environment = make_environment(filesystem / "env")
     install(environment, "alpha==1.0", {"alpha/linked.bin": os.urandom(6 * MIB)})
     install(environment, "beta==1.0", {"beta/cloned.bin": os.urandom(6 * MIB)})
-    install(environment, "gamma==1.0", {"gamma/own.bin": os.urandom(3 * MIB)})
+    install(environment, "gamma==1.0", {"gamma/own.bin": os.urandom(32 * MIB)})
     os.link(environment.file("alpha/linked.bin"), filesystem / "linked.bin")
     if filesystem.reflinks:
         clone(environment.file("beta/cloned.bin"), filesystem / "cloned.bin")
@@ -218,7 +223,8 @@ def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:
 
 def test_what_the_finder_serves(filesystem: Disk) -> None:
     """No files, but it has what an ordinary environment has; deleting it frees next to nothing."""
-    files = {"alpha/part.bin": os.urandom(6 * MIB)} | package("alpha")
+    size = 32 * MIB
+    files = {"alpha/part.bin": os.urandom(size)} | package("alpha")
     plain, served = make_environment(filesystem / "plain"), make_environment(filesystem / "served")
     for environment in (plain, served):
         install(environment, "alpha==1.0", files)
@@ -228,16 +234,16 @@ def test_what_the_finder_serves(filesystem: Disk) -> None:
     pipm.adopt(served.path, mode="finder")
     assert not os.path.exists(served.file("alpha/part.bin"))
     found = rows(pipm)
-    assert near(found[served.path]["apparent"], found[plain.path]["apparent"], 8 * MIB)
+    assert near(found[served.path]["apparent"], found[plain.path]["apparent"], size)
     assert found[served.path]["link_mode"] == "finder"
     assert found[served.path]["exclusive"] < MIB
-    assert found[served.path]["shared"] > 6 * MIB
+    assert found[served.path]["shared"] > size
     shared, saved = found[served.path]["shared"], pipm("df", "--json").expect().json["saved"]
     assert 0.9 * shared < saved < shared  # less what the store itself needs
     free = free_bytes(filesystem.path)
     shutil.rmtree(served.path)
     gained = free_bytes(filesystem.path) - free
-    assert abs(gained - found[served.path]["exclusive"]) <= 8 * MIB / 100
+    assert near(found[served.path]["exclusive"], gained, size)
 
 
 def test_why_what_the_finder_serves(pipm: Pipm, tmp_path: Path) -> None:
