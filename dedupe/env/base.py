@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
+from dedupe.env.shims import behind_shim
 from dedupe.errors import InterpreterError
 
 if TYPE_CHECKING:
@@ -151,9 +152,12 @@ def _release(path: str) -> tuple[int, ...]:
 
 def _ask(path: str) -> BaseInterpreter | None:
     """Let the interpreter at *path* describe itself; None where it does not run."""
+    program = behind_shim(path)
+    if program is None:
+        return None
     try:
         answer = subprocess.run(
-            [path, "-I", "-c", _QUESTION],
+            [program, "-I", "-c", _QUESTION],
             capture_output=True,
             check=True,
             timeout=_SECONDS,

@@ -81,7 +81,7 @@ class Settler:
         plan = plan_sync(wanted, standing, kept)
         previous = find_root(self.store, self.environment.path)
         entries = tuple(sorted(one.entry for one in wanted))
-        with ExitStack() as stack:
+        with ExitStack() as stack, ExitStack() as kept_open:
             if not plan.materialised and not plan.uninstalled and not unfinished:
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
                 mode = mode or self._word(self._ground(stack))
@@ -91,7 +91,7 @@ class Settler:
             mode = self._word(ground)
             # Both are on disk before the first file is touched: what is used, and what will be.
             final = prepare_root(self.store, self._root(mode, SYNCED, entries))
-            stack.callback(final.drop)
+            kept_open.callback(final.drop)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, self._root(mode, SYNCING, used))
             if plan.uninstalled or unfinished:
@@ -105,6 +105,7 @@ class Settler:
             materialise(ground, self._chosen(everything, wanted, plan))
             if ground.filler.mode is LinkMode.COPY:
                 sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
+            stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             final.publish()
         return Settled(
             plan=plan,

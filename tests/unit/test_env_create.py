@@ -8,6 +8,7 @@ import pytest
 
 from dedupe.env.base import BaseInterpreter, find_interpreter
 from dedupe.env.create import create_environment
+from dedupe.env.shims import behind_shim
 from dedupe.errors import InterpreterError, UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +104,41 @@ def test_a_broken_shim_is_passed_over(machine: Path) -> None:
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
     assert find_interpreter("3.10").path == str(machine / "pyenv/versions/3.10.13/bin/python3")
+
+
+@pytest.mark.parametrize(
+    ("variable", "local", "everywhere", "path"),
+    [
+        ("", "", "3.10.2\n", "pyenv/versions/3.10.2/bin/python3"),
+        ("", "# mine\n3.10.13 # newest\n", "3.10.2", "pyenv/versions/3.10.13/bin/python3"),
+        ("3.10.13", "3.10.2", "3.10.2", "pyenv/versions/3.10.13/bin/python3"),
+        ("pypy3.9-7.3.9:3.10.2", "", "", "pyenv/versions/3.10.2/bin/python3"),
+        ("", "", "", "path/python3"),
+        ("system", "3.10.2", "3.10.2", "path/python3"),
+    ],
+)
+def test_a_shim_is_not_started(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, variable: str, local: str, everywhere: str, path: str
+) -> None:
+    """What pyenv would choose is told by its variable and its files."""
+    shim = python(machine / "pyenv/shims", "python3", "3.12.99")
+    monkeypatch.setenv("PATH", f"{os.path.dirname(shim)}/:{machine}/path")
+    monkeypatch.setenv("PYENV_VERSION", variable)
+    (machine / "pyenv/version").write_text(everywhere)
+    (machine / "project/below").mkdir(parents=True)
+    if local:
+        (machine / "project/.python-version").write_text(local)
+    monkeypatch.chdir(machine / "project/below")
+    assert find_interpreter(None).path == str(machine / path)
+
+
+def test_a_shim_that_is_not_plain_decides_itself(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = python(machine / "pyenv/shims", "python3", "3.12.99")
+    monkeypatch.setenv("PYENV_VERSION", "pypy3.9-7.3.9")
+    assert behind_shim(shim) is None  # that has no python3
+    monkeypatch.setenv("PYENV_VERSION", "3.10")
+    assert behind_shim(shim) == shim
+    assert find_interpreter(shim).version == (3, 12, 99)
 
 
 def test_makes_an_environment_of_this_interpreter(tmp_path: Path) -> None:
