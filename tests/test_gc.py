@@ -292,6 +292,9 @@ def test_what_is_freed_is_what_the_disk_has_more(filesystem: Disk) -> None:
         install(first, f"large{number}==1.0", {f"large{number}/part.bin": os.urandom(3 * 2**20 + 7)})
         install(first, f"tiny{number}==1.0", {f"tiny{number}/f{n}.bin": os.urandom(700) for n in range(300)})
     second = environment(filesystem, "b", *names[:4])
+    both = {"both/part.bin": os.urandom(12 * 2**20)}  # one hundredth of it: four leaves of btrfs' trees
+    install(first, "both==1.0", both)
+    install(second, "both==1.0", both)
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(first.path, second.path)
     for environment_ in (first, second):

@@ -74,7 +74,13 @@ def test_df_is_what_the_disk_has_less(filesystem: Disk, choice: int) -> None:
 
 
 def test_tiny_files(filesystem: Disk) -> None:
-    """Files below 2 KiB: btrfs keeps them in its trees, ext4 and XFS in a block each."""
+    """Files below 2 KiB: btrfs keeps them in its trees, ext4 and XFS in a block each.
+
+    How full the leaves of those trees are depends on the order of writing, and no call that a user may make
+    tells it: these 12 000 files gave back 41.8 MB when written in order, 42.9 MB when two processes wrote
+    them, 39.3 MB as a copy by cp, 46.8 MB when filled in random order, and every stat was the same. So the
+    figures say "~" there; what gc frees is measured.
+    """
     environments = [make_environment(filesystem / name) for name in ("one", "two")]
     files = {f"alpha/{n % 40}/t{n}.bin": os.urandom(300 + n % 1700) for n in range(12_000)}
     for environment in environments:
@@ -88,12 +94,18 @@ def test_tiny_files(filesystem: Disk) -> None:
     pipm.adopt(environments[0].path)
     free = free_bytes(filesystem.path)
     report = pipm("df", "--json").expect().json
+    told = pipm("df").out
+    assert pipm("list").out.count("~") == (filesystem.kind == "btrfs")
     shutil.rmtree(environments[0].path)
+    between = free_bytes(filesystem.path)
+    freed = pipm("gc", "--keep", "0", "--json").expect().json["bytes_freed"]
+    gained = free_bytes(filesystem.path) - between
+    assert near(freed, gained), (freed, gained)
     shutil.rmtree(pipm.store)
     gained = free_bytes(filesystem.path) - free
-    # In btrfs all of this is metadata, and how full its leaves are depends on the order of writing.
-    slack = 4 if filesystem.kind == "btrfs" else 1
-    assert abs(everything(report) - gained) <= slack * gained / 100, (everything(report), gained)
+    packed = filesystem.kind == "btrfs"
+    assert ("~" in told) == packed
+    assert abs(everything(report) - gained) <= (10 if packed else 1) * gained / 100, (report, gained)
 
 
 def test_figures_follow_what_happens(filesystem: Disk) -> None:

@@ -5,18 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def is_about(estimated: int, figure: int) -> bool:
+    """Whether a *figure*, of which *estimated* bytes are right to a tenth, may be wrong by a hundredth."""
+    return estimated * 10 > figure
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskUsage:
     """Bytes that a tree takes.
 
     ``apparent`` sums file sizes, ``on_disk`` sums blocks (each inode and each extent once),
-    ``exclusive`` is what deleting the tree would free; the rest of ``on_disk`` is shared.
+    ``exclusive`` is what deleting the tree would free; the rest of ``on_disk`` is shared. ``estimated`` of
+    the exclusive bytes lie in the file system's own trees, whose leaves are more or less full: up to a tenth
+    of them is guesswork.
     """
 
     apparent: int = 0
     on_disk: int = 0
     exclusive: int = 0
     files: int = 0
+    estimated: int = 0
+
+    @property
+    def about(self) -> bool:
+        """Whether ``exclusive`` may be wrong by more than one hundredth."""
+        return is_about(self.estimated, self.exclusive)
 
     @property
     def shared(self) -> int:
@@ -29,6 +42,7 @@ class DiskUsage:
             on_disk=self.on_disk + other.on_disk,
             exclusive=self.exclusive + other.exclusive,
             files=self.files + other.files,
+            estimated=self.estimated + other.estimated,
         )
 
 
@@ -56,6 +70,11 @@ class Accounting:
     letter: int = 0
 
     @property
+    def packed(self) -> bool:
+        """Whether inodes, names and small files lie together in trees, their leaves more or less full."""
+        return self.inline > 0
+
+    @property
     def exact(self) -> bool:
         """Whether blocks are all there is; else what a tree of metadata gives back is an estimate."""
         return not self.made
@@ -63,6 +82,10 @@ class Accounting:
     def entry_of(self, letters: int) -> int:
         """Bytes of a name of so many *letters* in a tree."""
         return self.entry + max(letters - 16, 0) * self.letter
+
+    def solid(self, size: int, blocks: int) -> int:
+        """Bytes of blocks that are the file's own, as *data* counts it, beside those in trees."""
+        return 0 if size <= self.inline else blocks * 512
 
     def data(self, size: int, blocks: int) -> int:
         """Bytes that the content of a file takes, which has *size* bytes in *blocks* of 512 bytes."""

@@ -29,17 +29,20 @@ _READINGS = 20
 _PAUSE = 0.05
 
 
-def settled_space(file: int) -> int:
-    """Free bytes of the file system of *file*, once they stand still: much goes in the background."""
+def settled_space(file: int) -> int | None:
+    """Free bytes of the file system of *file*, once they stand still: much goes in the background.
+
+    None where they do not: somebody else writes.
+    """
     previous = -1
     for _ in range(_READINGS):
         sync_file_system(file)
         answer = os.fstatvfs(file)
         if answer.f_bfree == previous:
-            break
+            return previous * answer.f_frsize
         previous = answer.f_bfree
         time.sleep(_PAUSE)
-    return previous * os.fstatvfs(file).f_frsize
+    return None
 
 
 def file_system_type(path: str) -> str:

@@ -62,11 +62,15 @@ class Survey:
 
 @dataclass(slots=True)
 class _Inode:
-    """An inode's links, how many of them the tree has, and the bytes that go with the last one."""
+    """An inode's links, how many of them the tree has, and the bytes that go with the last one.
+
+    ``solid`` of them are blocks, the others lie in trees.
+    """
 
     links: int
     here: int
     own: int
+    solid: int
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class _Surveyor:
     apparent: int = 0
     files: int = 0
     own: int = 0
+    solid: int = 0
     borrowed: set[int] = field(default_factory=set)
     inodes: dict[tuple[int, int], _Inode] = field(default_factory=dict)
     extents: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -94,6 +99,7 @@ class _Surveyor:
             return below
         account = self.account
         self.own += status.st_blocks * 512 + account.whole + account.entry
+        self.solid += status.st_blocks * 512
         known = self.stock.inodes if self.stock and self.stock.device == status.st_dev else {}
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -122,13 +128,16 @@ class _Surveyor:
             known.here += 1
             return
         own = self.account.data(status.st_size, status.st_blocks) + self.account.whole
+        solid = self.account.solid(status.st_size, status.st_blocks)
         if stat.S_ISLNK(status.st_mode):
             self._symlink(entry.path, status)
         else:
             self.apparent += status.st_size
             if status.st_size > self.account.inline and status.st_blocks:
-                own += self._extents(entry.path, status.st_dev)
-        self.inodes[key] = _Inode(status.st_nlink, 1, max(own, 0))
+                tree, lent = self._extents(entry.path, status.st_dev)
+                own += tree - lent
+                solid -= lent
+        self.inodes[key] = _Inode(status.st_nlink, 1, max(own, 0), max(solid, 0))
 
     def _symlink(self, path: str, status: os.stat_result) -> None:
         """A link into the store stands for the stored file: that is what the environment has."""
@@ -142,16 +151,16 @@ class _Surveyor:
         else:
             self.apparent += status.st_size
 
-    def _extents(self, path: str, device: int) -> int:
-        """Note the extents that others share; returns what that changes for the file's own bytes."""
+    def _extents(self, path: str, device: int) -> tuple[int, int]:
+        """Note the extents that others share; returns the bytes that the file has in trees, and those."""
         if not self.reflinks:
-            return self.account.extent
+            return self.account.extent, 0
         shared = [extent for extent in file_extents(path) if extent.shared]
         for extent in shared:
             self.extents[device, extent.physical] = extent.length
         if not shared:
-            return self.account.extent
-        return len(shared) * self.account.reference - sum(extent.length for extent in shared)
+            return self.account.extent, 0
+        return len(shared) * self.account.reference, sum(extent.length for extent in shared)
 
     def lend(self, inodes: Iterable[int]) -> None:
         """Count stored files that the tree uses without names of its own, as a finder's do."""
@@ -166,9 +175,11 @@ class _Surveyor:
         stored = sum(content.data for content in map(self._content, self.borrowed) if content is not None)
         outside: dict[tuple[str, int, int], int] = {}
         own = self.own
+        solid = self.solid
         for (device, number), inode in self.inodes.items():
             if inode.here >= inode.links:
                 own += inode.own
+                solid += inode.solid
             else:
                 outside["i", device, number] = inode.own
         for (device, place), length in self.extents.items():
@@ -181,6 +192,7 @@ class _Surveyor:
             on_disk=own + stored + sum(outside.values()),
             exclusive=own,
             files=self.files,
+            estimated=own - solid if self.account.packed else 0,
         )
         return Survey(usage=usage, stored=stored, outside=outside)
 
@@ -231,14 +243,16 @@ def catalogue(path: str) -> Catalogue:
     account = accounting(_file_system(device, path))
     contents: dict[int, Content] = {}
     folders: dict[str, list[tuple[str, int]]] = {}
-    apparent = files = own = 0
+    apparent = files = own = solid = 0
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         names = folders[folder] = []
         prefix = f"{folder}/" if folder else ""
         try:
-            own += os.lstat(f"{path}/{folder}").st_blocks * 512 + account.whole + account.entry
+            blocks = os.lstat(f"{path}/{folder}").st_blocks * 512
+            own += blocks + account.whole + account.entry
+            solid += blocks
             with os.scandir(f"{path}/{folder}") as scan:
                 entries = list(scan)
         except OSError:
@@ -250,18 +264,20 @@ def catalogue(path: str) -> Catalogue:
             inode = entry.inode()
             content = contents.get(inode)
             if content is None:
-                content = contents[inode] = _content(entry, account)
+                status = entry.stat(follow_symlinks=False)
+                content = contents[inode] = _content(status, account)
                 own += content.data
+                solid += account.solid(status.st_size, status.st_blocks)
                 apparent += content.size
             files += 1
             own += account.entry_of(len(entry.name))
             names.append((entry.name, inode))
-    usage = DiskUsage(apparent=apparent, on_disk=own, exclusive=own, files=files)
+    estimated = own - solid if account.packed else 0
+    usage = DiskUsage(apparent=apparent, on_disk=own, exclusive=own, files=files, estimated=estimated)
     return Catalogue(usage=usage, device=device, contents=contents, folders=folders)
 
 
-def _content(entry: os.DirEntry[str], account: Accounting) -> Content:
-    status = entry.stat(follow_symlinks=False)
+def _content(status: os.stat_result, account: Accounting) -> Content:
     extent = account.extent if status.st_size > account.inline else 0
     data = account.data(status.st_size, status.st_blocks) + account.whole + extent
     return Content(status.st_size, data)

@@ -228,7 +228,8 @@ class _Run:
         freed = sum(job.tally.balance for job in self._jobs)
         if freed < _WORTH_MEASURING or not any(job.tally.accounting.made for job in self._jobs):
             return
-        difference = settled_space(self._store.v1) - before - freed
+        after = settled_space(self._store.v1)
+        difference = 0 if after is None else after - before - freed
         if abs(difference) <= freed * _PLAUSIBLE:
             most = max(self._jobs, key=lambda job: job.tally.balance)
             most.tally.freed += difference

@@ -30,6 +30,8 @@ class Freeing:
         self._names: Counter[int] = Counter()
         self._rooms: Counter[str] = Counter()
         self._inodes: list[int] = []
+        self.solid = 0
+        """Bytes of `total` in blocks that nothing else has: no estimate at all."""
 
     def tree(self, path: str) -> None:
         """The folder *path* goes, with all below it."""
@@ -109,6 +111,7 @@ class Freeing:
     def _folder(self, path: str) -> None:
         status = os.lstat(f"{self._path}/{path}")
         self._inodes.append(status.st_ino)
+        self.solid += status.st_blocks * 512
         self._tally.freed += status.st_blocks * 512
         self._tally.gone += 1
         self._tally.entries -= 1
@@ -119,7 +122,9 @@ class Freeing:
 
     def _content(self, path: str, status: os.stat_result) -> int:
         account = self._tally.accounting
+        solid = account.solid(status.st_size, status.st_blocks)
         if not self._reflinks or not stat.S_ISREG(status.st_mode) or not status.st_blocks:
+            self.solid += solid
             return account.data(status.st_size, status.st_blocks)
         file = os.open(f"{self._path}/{path}", _READ)
         try:
@@ -127,6 +132,8 @@ class Freeing:
         finally:
             os.close(file)
         if not found or any(extent.inline for extent in found):
+            self.solid += solid
             return account.data(status.st_size, status.st_blocks)
         own = sum(extent.length for extent in found if not extent.shared)
+        self.solid += own
         return own + (account.extent if own else account.reference)

@@ -36,7 +36,7 @@ class Garbage:
 
     ``restored`` comes back out of the trash, ``due`` leaves it for good; with ``grace`` the entries stay in
     it for a while. ``busy`` would go, but a process has it in its memory. ``freed`` are bytes on disk,
-    estimated where not ``exact``.
+    estimated where not ``exact``; ``solid`` of them are no estimate in any case.
     """
 
     roots: tuple[RootFact, ...]
@@ -50,6 +50,7 @@ class Garbage:
     files: tuple[str, ...]
     objects: int
     freed: int
+    solid: int
     exact: bool
 
 
@@ -78,6 +79,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
     files = (*objects, *bytecode, *_leftovers(store, known))
     freeing.files((*files, *(f"roots/{root_name(root.path)}" for root in verdict.dropped)))
+    freed = freeing.total(marked | sweep.staying)
     return Garbage(
         roots=verdict.dropped,
         missing=verdict.missing,
@@ -89,7 +91,8 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         grace=wait > 0,
         files=files,
         objects=len(objects),
-        freed=freeing.total(marked | sweep.staying),
+        freed=freed,
+        solid=freeing.solid,
         exact=freeing.exact,
     )
 

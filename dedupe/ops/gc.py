@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 0.1
 _SLACK = 64 << 10
-"""How far the file system's own figure may be from ours to be believed: metadata lie packed or loose."""
 _FOLDERS = (("wheels", 2), ("objects", 1), ("bytecode", 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
     """What a collection did, or (dry run) would do; ``bytes_freed`` on disk, ``seconds`` of wall time.
+
+    ``bytes_estimated`` of those freed were not measured: how tight metadata lie nobody tells before they go.
 
     ``later``: entries are in the trash for a while, since an environment that the store lost sight of could
     miss them. ``missing`` are environments that are not there and stay known, ``busy`` entries that stay
@@ -50,6 +51,7 @@ class Collection:
     entries_removed: tuple[str, ...] = ()
     objects_removed: int = 0
     bytes_freed: int = 0
+    bytes_estimated: int = 0
     roots_dropped: tuple[str, ...] = ()
     missing: tuple[RootFact, ...] = ()
     busy: tuple[str, ...] = ()
@@ -92,11 +94,12 @@ def collect(
         with store.alone(waiting, timeout), store.run() as (run, _):
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
-            before = 0 if garbage.exact else settled_space(store.v1)
+            before = None if garbage.exact else settled_space(store.v1)
             _carry_out(store, garbage, run, progress)
         sync_file_system(store.v1)
-        if not garbage.exact:
-            garbage = replace(garbage, freed=_measured(garbage.freed, settled_space(store.v1) - before))
+        after = None if before is None else settled_space(store.v1)
+        if before is not None and after is not None:
+            garbage = _measured(garbage, after - before)
     except OSError as error:
         raise explained(error, f"collect the garbage of {store_path}") from error
     finally:
@@ -104,10 +107,14 @@ def collect(
     return _collection(garbage, started)
 
 
-def _measured(estimate: int, gained: int) -> int:
-    """The bytes that the file system has more, unless somebody else wrote or deleted meanwhile."""
-    plausible = abs(gained - estimate) <= estimate * _TOLERANCE + _SLACK
-    return gained if plausible else estimate
+def _measured(garbage: Garbage, gained: int) -> Garbage:
+    """Take the bytes that the file system has more, unless somebody else wrote or deleted meanwhile.
+
+    Then it is further from our figure than metadata can be, which lie packed in trees or half as tight.
+    """
+    loose = max(garbage.freed - garbage.solid, garbage.freed * _TOLERANCE) + _SLACK
+    believable = abs(gained - garbage.freed) <= loose
+    return replace(garbage, freed=gained, solid=gained) if believable else garbage
 
 
 def _collection(garbage: Garbage, started: float) -> Collection:
@@ -115,6 +122,7 @@ def _collection(garbage: Garbage, started: float) -> Collection:
         entries_removed=garbage.entries,
         objects_removed=garbage.objects,
         bytes_freed=garbage.freed,
+        bytes_estimated=garbage.freed - garbage.solid,
         roots_dropped=tuple(root.path for root in garbage.roots),
         missing=garbage.missing,
         busy=garbage.busy,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from dedupe.store.roots import Root
 
-_FORMAT = 1
+_FORMAT = 2
+_SIZES = ("apparent", "on_disk", "exclusive", "files", "estimated")
 _RECHECKED_FILES = 100_000
 """Files that a run looks at though nothing says that they changed; about half a second."""
 _FEWER_EACH = 75
@@ -139,7 +140,7 @@ def _to_json(rows: dict[str, Figures]) -> bytes:
     listed = {
         path: [
             *figures[:5],
-            [figures.usage.apparent, figures.usage.on_disk, figures.usage.exclusive, figures.usage.files],
+            [getattr(figures.usage, name) for name in _SIZES],
             figures.stored,
             figures.outside,
         ]
@@ -154,7 +155,6 @@ def _from_json(data: bytes) -> dict[str, Figures]:
         return {}
     rows = {}
     for path, (stamp, sites, when, python, count, sizes, stored, outside) in document["rows"].items():
-        apparent, on_disk, exclusive, files = sizes
-        usage = DiskUsage(apparent=apparent, on_disk=on_disk, exclusive=exclusive, files=files)
+        usage = DiskUsage(**dict(zip(_SIZES, sizes, strict=True)))
         rows[path] = Figures(stamp, tuple(sites), when, python, count, usage, stored, outside)
     return rows

@@ -56,11 +56,12 @@ class EnvironmentUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreUsage:
-    """The store's bytes; ``reclaimable`` is what `pipm gc` would free."""
+    """The store's bytes; ``reclaimable`` is what `pipm gc` would free, some of it ``estimated``."""
 
     path: str
     usage: DiskUsage
     reclaimable: int
+    estimated: int
     entries: int
     active: int
     objects: int
@@ -96,6 +97,12 @@ class Report:
     fresh: int = 0
     oldest: float = 0.0
     distributions: tuple[DistributionUsage, ...] = ()
+
+    @property
+    def of_environments(self) -> DiskUsage:
+        """What all environments take beside the store."""
+        total = sum((one.usage for one in self.environments), DiskUsage())
+        return replace(total, exclusive=total.exclusive + self.outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +285,13 @@ def _count(environment: Environment) -> int:
 
 
 def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsage]) -> StoreUsage:
+    garbage = collectable(store, Limits())
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,
         usage=held.listed.usage,
-        reclaimable=collectable(store, Limits()).bytes_freed,
+        reclaimable=garbage.bytes_freed,
+        estimated=garbage.bytes_estimated,
         entries=len(held.entries),
         active=len(living.intersection(held.entries)),
         objects=len(held.objects),

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dedupe.core.quantities import parse_age, parse_size
+from dedupe.core.usage import is_about
 from dedupe.ops.gc import collect
 from dedupe.plan.gc import Fate, Limits
 from dedupe.ui.progress import progress_for
@@ -45,6 +46,7 @@ def _document(found: Collection) -> dict[str, object]:
         "entries_removed": len(found.entries_removed),
         "objects_removed": found.objects_removed,
         "bytes_freed": found.bytes_freed,
+        "bytes_estimated": found.bytes_estimated,
         "roots_dropped": list(found.roots_dropped),
         "entries": list(found.entries_removed),
         "busy": list(found.busy),
@@ -61,9 +63,10 @@ def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
         output.result("Nothing to remove")
     else:
         verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
+        about = "about " if is_about(found.bytes_estimated, found.bytes_freed) else ""
         output.result(
             f"{verb} {counted(objects, 'object')} and {counted(entries, 'distribution')},"
-            f" {freed} {size_text(found.bytes_freed)} {seconds_text(found.seconds)}"
+            f" {freed} {about}{size_text(found.bytes_freed)} {seconds_text(found.seconds)}"
         )
     if output.verbose:
         for entry in found.entries_removed:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dedupe.core.quantities import parse_age
-from dedupe.core.usage import DiskUsage
+from dedupe.core.usage import is_about
 from dedupe.errors import UsageError
 from dedupe.ops.usage import EnvironmentUsage, disk_report, list_environments, store_entries
 from dedupe.ui.words import age_text, count_text, counted, path_text, size_text
@@ -14,6 +14,7 @@ from dedupe.ui.words import age_text, count_text, counted, path_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dedupe.core.usage import DiskUsage
     from dedupe.ops.usage import DistributionUsage, Report, StoreUsage
     from dedupe.ui.output import Output
 
@@ -25,7 +26,7 @@ _SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
     "frees": lambda one: -(one.adoptable or 0),
 }
 _MOST_NOTES = 10
-_OWN = "own copy"
+_ABOUT = "~ within a tenth: names, inodes and small files lie in trees there, packed or loosely"
 
 
 def show_list(
@@ -55,6 +56,8 @@ def show_list(
         return 0
     _table(output, _environment_rows(found, now))
     _say_notes(output, found)
+    if any(one.usage.about for one in found):
+        output.note("note", _ABOUT)
     _say_adoptable(output, found, folder)
     _say_age(output, min((one.measured for one in found if one.measured), default=now), now)
     return 0
@@ -71,7 +74,7 @@ def _environment_rows(found: list[EnvironmentUsage], now: float) -> list[tuple[s
             count_text(one.distributions),
             size_text(one.usage.apparent),
             size_text(one.usage.on_disk),
-            size_text(one.usage.exclusive),
+            exclusive_text(one.usage),
             one.state + ("*" if one.note else ""),
             age_text(now - one.last_used) if one.last_used else "-",
         )
@@ -87,6 +90,11 @@ def _say_notes(output: Output, found: list[EnvironmentUsage]) -> None:
         output.note("note", f"{path_text(one.path)}: {one.note}")
     if len(noted) > len(shown):
         output.note("note", f"{len(noted) - len(shown)} more with a * (`--verbose`)")
+
+
+def exclusive_text(usage: DiskUsage) -> str:
+    """What deleting gives back; ``~`` before what is known within a tenth."""
+    return f"{'~' if usage.about else ''}{size_text(usage.exclusive)}"
 
 
 def _say_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
@@ -128,11 +136,11 @@ def show_df(output: Output, store: str, *, exact: bool) -> int:
 
 
 def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
-    total = sum((one.usage for one in report.environments), DiskUsage())
+    total = report.of_environments
+    whole = total + of_store.usage
     present = sum(one.state != "missing" for one in report.environments)
-    apparent = total.apparent + of_store.usage.apparent
-    on_disk = total.exclusive + report.outside + of_store.usage.on_disk
-    reclaimable = size_text(of_store.reclaimable)
+    about = "~" if is_about(of_store.estimated, of_store.reclaimable) else ""
+    reclaimable = f"{about}{size_text(of_store.reclaimable)}"
     return [
         ("<", ">COUNT", ">ACTIVE", ">APPARENT", ">ON DISK", ">RECLAIMABLE"),
         (
@@ -140,7 +148,7 @@ def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
             count_text(len(report.environments)),
             count_text(present),
             size_text(total.apparent),
-            size_text(total.exclusive + report.outside),
+            exclusive_text(total),
             "-",
         ),
         (
@@ -148,15 +156,16 @@ def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
             count_text(of_store.entries),
             count_text(of_store.active),
             size_text(of_store.usage.apparent),
-            size_text(of_store.usage.on_disk),
+            exclusive_text(of_store.usage),
             reclaimable,
         ),
-        ("Total", "", "", size_text(apparent), size_text(on_disk), reclaimable),
+        ("Total", "", "", size_text(whole.apparent), exclusive_text(whole), reclaimable),
     ]
 
 
 def _say_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
-    more = f"; `pipm gc` frees {size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
+    about = "about " if is_about(of_store.estimated, of_store.reclaimable) else ""
+    more = f"; `pipm gc` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
     output.result(f"Sharing saves {size_text(report.saved)}{more}")
     missing = [one for one in report.environments if one.state == "missing"]
     if missing:
@@ -204,6 +213,7 @@ def environment_document(one: EnvironmentUsage) -> dict[str, object]:
         "on_disk": one.usage.on_disk,
         "shared": one.usage.shared,
         "exclusive": one.usage.exclusive,
+        "estimated": one.usage.estimated,
         "state": one.state,
         "note": one.note,
         "last_used": one.last_used,
@@ -222,6 +232,7 @@ def report_document(report: Report, store: str) -> dict[str, object]:
             "path": store,
             "apparent": 0 if of_store is None else of_store.usage.apparent,
             "on_disk": 0 if of_store is None else of_store.usage.on_disk,
+            "estimated": 0 if of_store is None else of_store.usage.estimated,
             "reclaimable": 0 if of_store is None else of_store.reclaimable,
             "entries": 0 if of_store is None else of_store.entries,
             "objects": 0 if of_store is None else of_store.objects,
