@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,6 +213,28 @@ def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object
     assert_refused(pipm("sync", bad, "--env", env.path, "--json"), "first 1.0", "lock")
     assert snapshot(env.path) == before
     assert damage(pipm.store) == []
+
+
+def test_a_wheel_whose_record_is_wrong(pipm: Pipm, tmp_path: object) -> None:
+    """The lock's hash vouches for the archive: what that holds counts, and it is told."""
+    base = str(tmp_path)
+    wheel = make_wheel(f"{base}/wheels", "first==1.0", package("first"))
+    lying = f"{base}/lying/{os.path.basename(wheel)}"
+    os.mkdir(os.path.dirname(lying))
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(lying, "w") as target:
+        for member in source.infolist():
+            added = b"# added by hand\n" if member.filename == "first/module_1.py" else b""
+            target.writestr(member, source.read(member) + added)
+    assert_refused(pipm("store", "add", lying, "--json"), "first/module_1.py", "RECORD")
+    lock, env = pylock(base, [lying]), synced(f"{base}/env")
+    done = sync(pipm, lock, env.path)
+    assert done["doubts"] == [
+        {"wheel": os.path.basename(wheel), "path": "first/module_1.py", "reason": "is not what RECORD says"}
+    ]
+    assert_holds(env, [lying])
+    again = sync(pipm, lock, env.path)
+    assert (again["unchanged"], again["doubts"]) == (1, [])
+    pipm("verify", "--full", env.path).expect()
 
 
 def test_a_truncated_wheel(pipm: Pipm, tmp_path: object) -> None:

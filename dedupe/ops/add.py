@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dedupe.core.digest import Digest
     from dedupe.core.manifest import Manifest
     from dedupe.store.layout import Store
+    from dedupe.wheel.promises import Doubt
     from dedupe.wheel.unpack import Unpacked
 
 
@@ -42,12 +43,16 @@ class Added(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known."""
+    """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known.
+
+    ``doubts``: where its RECORD says something else than the archive holds.
+    """
 
     path: str
     archive: Digest
     entry: str
     known: bool
+    doubts: tuple[Doubt, ...] = ()
 
 
 def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
@@ -99,17 +104,21 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
     return not known.missing and set(known.files) == set(archive.files)
 
 
-def keep_wheels(store: Store, run: int, wheels: Sequence[tuple[str, str]]) -> list[Kept]:
+def keep_wheels(
+    store: Store, run: int, wheels: Sequence[tuple[str, str]], promises: Iterable[tuple[str, str]] = ()
+) -> list[Kept]:
     """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
 
-    Raises WheelError for a bad one; then none of them is published.
+    *promises* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
+    none of them is published.
     """
     arrivals = []
     for number, (path, file_name) in enumerate(wheels):
         name = f"wheel-{number}"
         ensure_folder(run, name, 0o700)
         folder = open_directory_beneath(run, name)
-        arrivals.append(_Arrival(store, run, path, unpack_wheel(path, folder, file_name), f"tree-{number}"))
+        unpacked = unpack_wheel(path, folder, file_name, promises)
+        arrivals.append(_Arrival(store, run, path, unpacked, f"tree-{number}"))
     if any(arrival.is_new for arrival in arrivals):
         sync_file_system(run)  # no object gets its name before its bytes are on disk
         for arrival in arrivals:
@@ -160,7 +169,7 @@ class _Arrival:
         if self.is_new:
             entry = publish(self._store, self._run, self._tree, self._manifest)
         assert entry is not None
-        return Kept(self._path, archive, entry, not self.is_new)
+        return Kept(self._path, archive, entry, not self.is_new, self._unpacked.doubts)
 
     def close(self) -> None:
         """Close the folder of its files."""

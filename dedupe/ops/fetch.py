@@ -16,7 +16,14 @@ from dedupe.fs.sync import Durability, sync_file_system
 from dedupe.ops.add import keep_wheels
 from dedupe.ops.crew import Crew, Tickets
 from dedupe.store.wheels import index_wheel
-from dedupe.wheel.fetch import Batch, UnreachableError, batches, can_ask_index, run_batch
+from dedupe.wheel.fetch import (
+    Batch,
+    UnreachableError,
+    batches,
+    can_ask_index,
+    promised_hashes,
+    run_batch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.wheel.callpip import Pip
+    from dedupe.wheel.promises import Doubt
 
 _MOST_WORKERS = 6
 """pips at once: they wait for the network half of their time."""
@@ -48,10 +56,18 @@ class _Answer(NamedTuple):
 
     entries: dict[str, str]
     error: PipmError | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
-def fetch(fetching: Fetching, pins: Sequence[Pin], progress: Progress) -> dict[str, str]:
-    """Let pip fetch or build *pins* into the store; returns their entries by name.
+class Fetched(NamedTuple):
+    """Entries by name, and where wheels' RECORD says something else than they hold."""
+
+    entries: dict[str, str]
+    doubts: tuple[Doubt, ...] = ()
+
+
+def fetch(fetching: Fetching, pins: Sequence[Pin], progress: Progress) -> Fetched:
+    """Let pip fetch or build *pins* into the store.
 
     Raises the first error after all batches ended: what the others brought is kept.
     """
@@ -69,7 +85,10 @@ def fetch(fetching: Fetching, pins: Sequence[Pin], progress: Progress) -> dict[s
     for answer in answers:
         if answer.error is not None:
             raise answer.error
-    return {name: entry for answer in answers for name, entry in answer.entries.items()}
+    return Fetched(
+        {name: entry for answer in answers for name, entry in answer.entries.items()},
+        tuple(sorted(doubt for answer in answers for doubt in answer.doubts)),
+    )
 
 
 class _Worker:
@@ -109,7 +128,7 @@ class _Worker:
             path = f"{fetching.run_path}/{name}"
             wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.pulse.stopping)
             store = fetching.shelf.store
-            kept = keep_wheels(store, folder, [(path, "") for path in wheels])
+            kept = keep_wheels(store, folder, [(path, "") for path in wheels], promised_hashes(batch.pins))
             entries = {}
             for pin in batch.pins:
                 one = _wheel_of(pin, kept)
@@ -121,7 +140,7 @@ class _Worker:
             fetching.pulse.tell()
         finally:
             os.close(folder)
-        return _Answer(entries)
+        return _Answer(entries, doubts=tuple(doubt for one in kept for doubt in one.doubts))
 
 
 def _wheel_of(pin: Pin, kept: list[Kept]) -> Kept:

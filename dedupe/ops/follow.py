@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from dedupe.core.target import Target
     from dedupe.env.environment import Environment
     from dedupe.ops.crew import Pulse
+    from dedupe.ops.fetch import Fetched
     from dedupe.ops.place import Place
     from dedupe.ops.progress import Progress
     from dedupe.store.layout import Store
+    from dedupe.wheel.promises import Doubt
 
 
 class Following:
@@ -65,17 +67,20 @@ class Following:
             missing = [pin for pin in ordinary if entries[pin.name] is None]
             if self.options.dry_run:
                 return self._preview(pins, entries)
+            doubts: tuple[Doubt, ...] = ()
             if missing:
-                entries |= self._fetched(missing, shelf, target)
+                fetched = self._fetched(missing, shelf, target)
+                entries |= fetched.entries
+                doubts = fetched.doubts
             self.pulse.check()
             wanted = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
             environment, created = made(self.place, self.store.path)
             done = self._settle(environment, wanted, [pin for pin in pins if is_editable(pin)], target)
             keep_reserve(self.store)
-        return replace(done, created=created, fetched=len(missing))
+        return replace(done, created=created, fetched=len(missing), doubts=doubts)
 
-    def _fetched(self, missing: list[Pin], shelf: Shelf, target: Target) -> dict[str, str]:
-        """Entries by name of what pip fetched or built."""
+    def _fetched(self, missing: list[Pin], shelf: Shelf, target: Target) -> Fetched:
+        """What pip fetched or built."""
         from dedupe.ops.fetch import Fetching, fetch  # noqa: PLC0415 - 50 ms that a warm store saves
         from dedupe.wheel.callpip import find_pip  # noqa: PLC0415
 

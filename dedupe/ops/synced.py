@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dedupe.core.pins import Pin
     from dedupe.core.target import Target
     from dedupe.fs.links import LinkMode
+    from dedupe.wheel.promises import Doubt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,7 @@ class Synced:
 
     ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
     ``fallen`` files were copied, as a link was refused; ``clashes`` are files that another took over.
+    ``doubts``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
     """
 
     path: str
@@ -59,4 +61,5 @@ class Synced:
     files: int = 0
     fallen: int = 0
     clashes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     seconds: float = 0.0

@@ -76,6 +76,7 @@ def _document(done: Synced) -> dict[str, object]:
         "unchanged": done.unchanged,
         "fetched": done.fetched,
         "files": done.files,
+        "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.doubts],
         "seconds": round(done.seconds, 3),
     }
 
@@ -122,6 +123,12 @@ def _warn(output: Output, done: Synced) -> None:
     if done.clashes:
         output.note("warning", f"{counted(len(done.clashes), 'file')} of two distributions: the later won")
         output.named(done.clashes)
+    if done.doubts:
+        wheels = counted(len({one.wheel for one in done.doubts}), "wheel")
+        output.note(
+            "warning", f"RECORD of {wheels} says something else than is there; the lock has their hash"
+        )
+        output.named(f"{one.wheel}: {one.member} {one.why}" for one in done.doubts)
     if done.fallen:
         output.note("warning", f"{counted(done.fallen, 'file')} copied, the file system refused the link")
     if done.stuck:

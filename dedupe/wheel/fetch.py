@@ -65,6 +65,18 @@ def request_for(pin: Pin, *, by_index: bool) -> Request:
     return Request(line, bool(hashes), options)
 
 
+def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
+    """The (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
+    archives = [
+        archive for pin in pins for archive in (*pin.wheels, pin.origin) if isinstance(archive, Archive)
+    ]
+    return [
+        promise
+        for hashes in (*(one.hashes for one in archives), *(pin.hashes for pin in pins))
+        for promise in hashes
+    ]
+
+
 def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
     """Share *pins* out: what must be built alone, the rest by size, so that all workers end together."""
     groups: dict[tuple[object, ...], list[Pin]] = {}

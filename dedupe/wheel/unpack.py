@@ -6,7 +6,6 @@ entry, sizes and digests that lie, members that two platforms would see differen
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -26,11 +25,12 @@ from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.errors import WheelError
 from dedupe.fs.share import NewFile, write_new_file
 from dedupe.store.objects import object_mode
+from dedupe.wheel.promises import Doubt, is_vouched, promise_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from dedupe.core.record import RecordRow
+    from dedupe.wheel.promises import Promise
 
 _CHUNK = 1 << 20
 _SCHEMES = {
@@ -45,7 +45,6 @@ _MOST_MEMBERS = 500_000
 _LARGEST_METADATA = 64 << 20
 """Bytes of a RECORD of all those members; it is read into memory."""
 _LONGEST_SHOWN = 300
-_ALGORITHMS = ("sha256", "sha384", "sha512")
 _INTERPRETER = re.compile(r"data/(bin|scripts)/pythonw?[0-9.]*(\.exe)?")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others need modules that not every interpreter has, and no build tool writes them."""
@@ -61,17 +60,24 @@ _UNSOUND = (
 
 
 class Unpacked(NamedTuple):
-    """A wheel's manifest and, by object name, its files in the run's folder, not yet synced."""
+    """A wheel's manifest and, by object name, its files in the run's folder, not yet synced.
+
+    ``doubts``: where RECORD says something else; the manifest says what is true.
+    """
 
     manifest: Manifest
     new: dict[str, NewFile]
+    doubts: tuple[Doubt, ...] = ()
 
 
-def unpack_wheel(path: str, run: int | None, file_name: str = "") -> Unpacked:
+def unpack_wheel(
+    path: str, run: int | None, file_name: str = "", promises: Iterable[tuple[str, str]] = ()
+) -> Unpacked:
     """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
 
-    Without one it is read and hashed alone. Raises WheelError naming archive and member; then the caller
-    drops the folder.
+    Without one it is read and hashed alone. *promises* are hashes of archives in a lock: one that has such
+    a hash is what was locked, so a RECORD that disagrees with it is doubted, not refused. Raises WheelError
+    naming archive and member; then the caller drops the folder.
     """
     file_name = file_name or os.path.basename(path)
     name, version, tag = parse_wheel_name(file_name)
@@ -80,7 +86,9 @@ def unpack_wheel(path: str, run: int | None, file_name: str = "") -> Unpacked:
         with open(path, "rb") as stream:
             archive = Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
-                return _Unpacking(wheel, file_name, run).unpacked(name, version, tag, archive)
+                vouched = is_vouched(stream, archive, promises)
+                work = _Unpacking(wheel, file_name, run, vouched=vouched)
+                return work.unpacked(name, version, tag, archive)
     except _UNSOUND as error:
         raise WheelError(f"{file_name} is not a sound wheel: {error}", hint=_HINT) from error
 
@@ -102,26 +110,6 @@ def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
         raise WheelError(f"{file_name}: {error}", hint="name-version-python-abi-platform.whl") from error
 
 
-class _Promise(NamedTuple):
-    """What RECORD says of a member: the digest by its algorithm, and the size in bytes if it tells."""
-
-    algorithm: str
-    digest: bytes
-    size: int | None
-
-
-def _promise(row: RecordRow) -> _Promise | None:
-    """Read a row's hash: sha256 or better, as the wheel format wants."""
-    algorithm, _, text = row.hash.partition("=")
-    if algorithm not in _ALGORITHMS:
-        return None
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        return None
-    return _Promise(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
-
-
 def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[bytes]:
     for chunk in chunks:
         if state is not None:
@@ -132,10 +120,12 @@ def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[by
 class _Unpacking:
     """One archive on its way into a run's folder."""
 
-    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None) -> None:
+    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None, *, vouched: bool) -> None:
         self.wheel = wheel
         self.file_name = file_name
         self.run = run
+        self.vouched = vouched
+        self.doubts: list[Doubt] = []
         self.new: dict[str, NewFile] = {}
         self.written = 0
 
@@ -163,11 +153,17 @@ class _Unpacking:
             files=tuple(files),
             wheels=(archive,),
         )
-        return Unpacked(manifest, self.new)
+        return Unpacked(manifest, self.new, tuple(self.doubts))
 
     def _refuse(self, member: str, why: str) -> WheelError:
         shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
         return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
+
+    def _doubt(self, member: str, why: str) -> None:
+        """RECORD is wrong of *member*: nobody's fault on the way where a lock has this archive's hash."""
+        if not self.vouched:
+            raise self._refuse(member, why)
+        self.doubts.append(Doubt(self.file_name, member, why))
 
     def _members(self) -> list[zipfile.ZipInfo]:
         seen: set[str] = set()
@@ -238,21 +234,22 @@ class _Unpacking:
                 return
         raise self._refuse(f"{metadata}/WHEEL", "names no Wheel-Version")
 
-    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, _Promise]:
+    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, Promise]:
         """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
-        promised = {}
+        promised, bare = {}, set()
         for row in parse_record(self._read(f"{metadata}/RECORD")):
-            promise = _promise(row)
+            promise = promise_of(row)
             if promise is not None:
                 promised[row.path] = promise
             elif not row.path.startswith(f"{metadata}/RECORD"):
-                raise self._refuse(row.path, "has no sha256, sha384 or sha512 in RECORD")
+                self._doubt(row.path, "has no sha256, sha384 or sha512 in RECORD")
+                bare.add(row.path)
         names = {member.filename for member in members}
         for absent in sorted(promised.keys() - names):
-            raise self._refuse(absent, "is in RECORD but not in the archive")
-        for unknown in sorted(names - promised.keys()):
+            self._doubt(absent, "is in RECORD but not in the archive")
+        for unknown in sorted(names - promised.keys() - bare):
             if not is_installers_own(unknown):
-                raise self._refuse(unknown, "is not in RECORD")
+                self._doubt(unknown, "is not in RECORD")
         return promised
 
     def _read(self, name: str) -> bytes:
@@ -303,7 +300,7 @@ class _Unpacking:
             return None
         return None if path.startswith("site/") and is_bytecode(path) else path
 
-    def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: _Promise | None) -> FileEntry:
+    def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: Promise | None) -> FileEntry:
         mode = member.external_attr >> 16
         executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
         check = None  # a sha256 is reckoned anyway
@@ -320,7 +317,7 @@ class _Unpacking:
         if promise is not None:
             actual = digest if check is None else check.digest()
             if actual != promise.digest or promise.size not in (None, size):
-                raise self._refuse(member.filename, "is not what RECORD says")
+                self._doubt(member.filename, "is not what RECORD says")
         return FileEntry(entry_path, digest, size, executable)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:

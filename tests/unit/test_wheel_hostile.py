@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from spoiled import HOSTILE, INIT, better_row
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import FileEntry
 from dedupe.errors import FileSystemError, WheelError
-from dedupe.ops.add import add_wheel_file
+from dedupe.ops.add import Kept, add_wheel_file, keep_wheels
 from dedupe.store.wheels import entry_of_wheel, load_manifest
 
 if TYPE_CHECKING:
@@ -50,6 +52,63 @@ def test_hostile_wheels(tmp_path: Path, empty_store: Store, case: str) -> None:
     assert caught.value.hint
     assert_untouched(empty_store)
     assert os.listdir(tmp_path) == [FILE_NAME]
+
+
+def let_in(store: Store, path: str, algorithm: str = "sha256", value: str = "") -> Kept:
+    """Let a wheel in whose hash a lock has."""
+    with open(path, "rb") as stream:
+        value = value or hashlib.file_digest(stream, algorithm).hexdigest()
+    with store.writing(), store.run() as (run, _):
+        (kept,) = keep_wheels(store, run, [(path, "")], [("md5", "0" * 32), (algorithm, value)])
+    return kept
+
+
+DISAGREEING = {
+    "is not what RECORD says",
+    "not in RECORD",
+    "in RECORD but not in the archive",
+    "not in the archive",
+    "no sha256",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_lock_that_has_the_archives_hash_excuses_a_wrong_record_alone(
+    tmp_path: Path, empty_store: Store, case: str
+) -> None:
+    spoil, name, why = HOSTILE[case]
+    path = spoil(good(), str(tmp_path))
+    if why not in DISAGREEING:
+        with pytest.raises(WheelError, match=re.escape(why)):
+            let_in(empty_store, path)
+        assert_untouched(empty_store)
+        return
+    store = opened(str(tmp_path / "store"))
+    kept = let_in(store, path)
+    assert kept.doubts
+    for doubt in kept.doubts:
+        assert doubt.wheel == FILE_NAME
+        assert why in doubt.why
+        assert doubt.member in name or name.strip("'").strip("…") in doubt.member
+    manifest = load_manifest(store, kept.entry)
+    (init,) = [file for file in manifest.files if file.path == "site/demo/__init__.py"]
+    assert (init.digest, init.size) == (Digest.of(GOOD["demo/__init__.py"]), len(GOOD["demo/__init__.py"]))
+    assert {file.path for file in manifest.files} >= {"site/demo/__init__.py", "site/demo/tool.sh"}
+
+
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_a_lock_may_vouch_by_a_better_hash(tmp_path: Path, algorithm: str) -> None:
+    path = HOSTILE["RECORD lies about content"][0](good(), str(tmp_path))
+    store = opened(str(tmp_path / "store"))
+    with pytest.raises(WheelError, match="is not what RECORD says"):
+        let_in(store, path, algorithm, "0" * (96 if algorithm == "sha384" else 128))
+    assert [doubt.member for doubt in let_in(store, path, algorithm).doubts] == ["demo/__init__.py"]
+
+
+def test_a_weak_hash_vouches_for_nothing(tmp_path: Path, empty_store: Store) -> None:
+    path = HOSTILE["RECORD lies about content"][0](good(), str(tmp_path))
+    with pytest.raises(WheelError, match="is not what RECORD says"):
+        let_in(empty_store, path, "md5")
 
 
 @pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
