@@ -18,7 +18,11 @@ all of them lay in site-packages. So `sys.path` becomes
   the store, too.
 
 What is uninstalled by pip or uv loses its metadata folder. The time of site-packages tells that something
-changed there, then one listing says what is gone, and the table forgets it.
+changed there, then one listing says what is gone, and the table forgets it. One stat of the lock file that
+the environment was synced with tells whether that changed since.
+
+Several environments may be in place at once: one is stacked over another, or a running program activates
+one. Each has an index of its own; the first hook that is imported serves them all.
 
 Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it.
 Standard library only, CPython 3.9 and later, PyPy; it imports nothing that Python has not loaded already.
@@ -32,7 +36,7 @@ import marshal
 import os
 import sys
 
-FORMAT = 1
+FORMAT = 2
 NAMESPACE, SOURCE, EXTENSION, BYTECODE = range(4)
 INDEX = "/.pipm/index"
 KEPT = ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD", "INSTALLER", "direct_url.json")
@@ -90,6 +94,7 @@ class Index:
             self.modules,
             self.infos,
             self.mend,
+            self.lock,
         ) = table
         self.environment = environment
         self.site = f"{environment}/{site}"
@@ -108,7 +113,7 @@ class Index:
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            raise self.missing(fullname, where)
+            raise seldom(self).missing(self, fullname, where)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
             fullname, path, loader=LOADERS[kind](fullname, path), submodule_search_locations=below
@@ -118,7 +123,7 @@ class Index:
         portions = [f"{self.folder(number)}/{name}" for number in where]
         for number, portion in zip(where, portions):
             if not external._path_isdir(portion):
-                raise self.missing(fullname, number)
+                raise seldom(self).missing(self, fullname, number)
         spec = bootstrap.ModuleSpec(fullname, None)
         spec.submodule_search_locations = portions
         return spec
@@ -126,17 +131,6 @@ class Index:
     def folder(self, number):
         """The folder of a distribution that stands for site-packages."""
         return f"{self.root}{self.entries[number]}/site"
-
-    def missing(self, fullname, number):
-        """The error of a module whose files are gone; says what to do."""
-        name, version = self.entries[number].split("/")[:2]
-        if os.path.isdir(self.root):
-            text = f"{name} {version} is no longer in pipm's store {self.store}"
-        else:
-            text = f"pipm's store {self.store}, which has {name} {version}, is not there"
-            text += "; set PIPM_STORE if it was moved"
-        mend = self.mend.format(name=name, version=version)
-        return ImportError(f"{text}; to mend it: {mend}", name=fullname)
 
     def iter_modules(self, prefix=""):
         """List modules and packages, for pkgutil."""
@@ -181,10 +175,15 @@ class Index:
 class Metadata:
     """Stands on `sys.meta_path` for `importlib.metadata` alone; finds no module."""
 
-    def __init__(self, index, folders):
-        self.index = index
-        self.hidden = folders | {index.path}
+    def __init__(self):
+        self.indexes = {}
+        self.hidden = set()
         self.kinds = {}
+
+    def add(self, index, folders):
+        """Answer for the environment of *index* as well, whose modules lie in *folders*."""
+        self.indexes[index.site] = index
+        self.hidden |= folders | {index.path}
 
     def find_spec(self, fullname, path=None, target=None):
         """Find nothing."""
@@ -203,7 +202,7 @@ class Metadata:
         if context is None:
             context = library.DistributionFinder.Context()
         path = list(context.path)
-        if self.index.site not in path:
+        if self.indexes.keys().isdisjoint(path):
             return ()
         settings = vars(context)
         wanted = dict(settings, path=[entry for entry in path if entry not in self.hidden])
@@ -214,14 +213,15 @@ class Metadata:
     def ours(self, library, distribution):
         """Return one of ours in a form that knows where its files are."""
         path = getattr(distribution, "_path", None)
-        number = None if path is None else self.index.infos.get(getattr(path, "name", None))
-        if number is None or str(path.parent) != self.index.site:
+        index = self.indexes.get(str(getattr(path, "parent", None)))
+        number = None if index is None else index.infos.get(path.name)
+        if number is None:
             return distribution
         kind = self.kinds.get(library)
         if kind is None:
             kind = self.kinds[library] = stored_distribution(library.PathDistribution)
         ours = kind(path)
-        ours._pipm_stored = self.index.folder(number)
+        ours._pipm_stored = index.folder(number)
         return ours
 
 
@@ -249,15 +249,18 @@ def stored_distribution(base):
     return StoredDistribution
 
 
-index = None
-"""The environment's index, once it is in place."""
+indexes = []
+"""Those of the environments that are in place."""
+metadata = Metadata()
 
 
 def own_bytecode(path):
     """Where the environment keeps bytecode that the store has not; None for other files."""
-    if index is None or not path.endswith(".pyc") or not path.startswith(index.root):
-        return None
-    return f"{index.environment}/.pipm/bytecode/{path[len(index.root) :]}"
+    if path.endswith(".pyc"):
+        for index in indexes:
+            if path.startswith(index.root):
+                return f"{index.environment}/.pipm/bytecode/{path[len(index.root) :]}"
+    return None
 
 
 def path_hook(found, folders, null):
@@ -302,57 +305,53 @@ def moved_store(recorded):
     return recorded
 
 
-def register(found):
-    """Tell the store that the environment lies elsewhere now: what it uses must not be collected.
-
-    A copy of an environment is another one and gets a root of its own. Done once, as the table is rewritten.
-    """
-    import hashlib
-    import json
-    import time
-
-    roots = f"{found.store}/v1/roots"
-    names = [
-        hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
-        for path in (found.recorded, os.path.realpath(found.environment))
-    ]
-    with open(f"{roots}/{names[0]}", encoding="ascii") as stream:
-        root = json.load(stream)
-    marker = os.stat(f"{found.environment}/pyvenv.cfg")
-    path = os.path.realpath(found.environment)
-    root.update(path=path, device=marker.st_dev, inode=marker.st_ino, seen=time.time(), missing=0.0)
-    replace(f"{roots}/{names[1]}", json.dumps(root, indent=1).encode("ascii"))
-    table = f"{found.environment}/.pipm/finder/{sys.implementation.cache_tag}.table"
-    with open(table, "rb") as stream:
-        data = list(marshal.load(stream))
-    data[1] = path
-    replace(table, marshal.dumps(tuple(data), 4))
+def seldom(found):
+    """The rest of the hook, which few starts need; it lies beside this file."""
+    name = "_pipm_finder_seldom"
+    path = f"{found.environment}/.pipm/finder/{name}.py"
+    spec = external.spec_from_file_location(name, path)
+    module = bootstrap.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def replace(path, data):
-    """Write a small file as a whole or not at all."""
-    folder, _, name = path.rpartition("/")
-    temporary = f"{folder}/.{name}.{os.getpid()}"
-    with open(temporary, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+def check_lock(found):
+    """Say once that the lock changed since the environment followed it; PIPM_STALE=error ends the program."""
+    wish = os.environ.get("PIPM_STALE")
+    if wish == "ignore" or os.environ.get("PIPM_STALE_TOLD") == found.environment:
+        return
+    path, time, size = found.lock[:3]
+    try:
+        status = os.stat(path)
+    except OSError:
+        return  # whoever moved it away compares nothing any more
+    if (status.st_mtime_ns, status.st_size) != (time, size):
+        seldom(found).tell_stale(found, status, wish)
 
 
 def spare(known_paths):
-    """Tell site that the store's folders are on `sys.path`: it need not look at each, twice in a venv."""
-    if index is not None:
+    """Tell site that the store's folders are on `sys.path`: it need not look at each, twice in a venv.
+
+    Puts an environment in place whose path file runs while another's hook is here already.
+    """
+    for folder in [entry for entry in sys.path if entry.endswith("/.pipm/finder")]:
+        boot(folder)
+    for index in indexes:
         known_paths.update([index.folder(number) for number in range(len(index.entries))])
 
 
 def boot(folder):
     """Put the finder whose files lie in *folder* in its place in this interpreter."""
-    global index  # noqa: PLW0603 - one interpreter has one environment
-    table = load(folder)
+    environment = folder.rpartition("/.pipm/")[0]
+    here = [index for index in indexes if index.environment == environment]
+    table = None if here else load(folder)
     if table is None:
+        if folder in sys.path:
+            sys.path.remove(folder)
         return
-    found = Index(folder.rpartition("/.pipm/")[0], table)
+    found = Index(environment, table)
+    if found.lock:
+        check_lock(found)
     found.store = moved_store(found.store)
     found.root = f"{found.store}/v1/wheels/"
     found.refresh()
@@ -360,7 +359,7 @@ def boot(folder):
     folders = {found.folder(number) for number in range(len(found.entries))}
     ordered = found.folders()
     null = NullFinder()
-    index = found
+    indexes.append(found)
     sys.path_hooks.insert(0, path_hook(found, folders, null))
     for entry in folders:
         sys.path_importer_cache[entry] = null
@@ -370,11 +369,13 @@ def boot(folder):
     others[at:at] = [found.path, *ordered]
     sys.path[:] = others
     finders = sys.meta_path
-    at = finders.index(external.PathFinder) if external.PathFinder in finders else len(finders)
-    finders.insert(at, Metadata(found, folders))
+    if metadata not in finders:
+        at = finders.index(external.PathFinder) if external.PathFinder in finders else len(finders)
+        finders.insert(at, metadata)
+    metadata.add(found, folders)
     if found.recorded != found.environment and os.path.realpath(found.environment) != found.recorded:
         try:
-            register(found)
+            seldom(found).register(found)
         except (OSError, ValueError, EOFError):
             pass  # a read-only environment or store; the collector keeps what was used of late
 

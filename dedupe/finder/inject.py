@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dedupe.core.digest import Digest
 from dedupe.core.modules import PATH_FILE
 from dedupe.env.folded import FOLDER, RECEIPT
-from dedupe.finder.table import HOOK
+from dedupe.finder.table import SOURCES
 from dedupe.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import ensure_folder, forget, forget_folder, set_time
@@ -17,7 +17,6 @@ from dedupe.fs.sync import Durability, write_durably
 if TYPE_CHECKING:
     from dedupe.finder.table import Table
 
-_SOURCE = os.path.join(os.path.dirname(__file__), "hook.py")
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
 _MODE = 0o666
 """As any file of an environment; the umask is taken from it."""
@@ -31,16 +30,16 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
     ensure_folder(root, _TOP)
     for name in ("finder", _INDEX):
         ensure_folder(root, f"{_TOP}/{name}")
-    with open(_SOURCE, "rb") as stream:
-        source = stream.read()
+    sources = {name: _source(file) for name, file in SOURCES.items()}
     folder = open_directory_beneath(root, FOLDER)
     try:
         _write(folder, RECEIPT, receipt)
         _write(folder, f"{cache_tag}.table", table.to_bytes())
-        if read_beneath(folder, f"{HOOK}.py") != source:
-            _write(folder, f"{HOOK}.py", source)
-            # One content has one time here as well: its bytecode may come out of the store.
-            set_time(folder, f"{HOOK}.py", Digest.of(source).mtime_ns)
+        for name, source in sources.items():
+            if read_beneath(folder, name) != source:
+                _write(folder, name, source)
+                # One content has one time here as well: its bytecode may come out of the store.
+                set_time(folder, name, Digest.of(source).mtime_ns)
     finally:
         os.close(folder)
     site = open_directory_beneath(root, table.site)
@@ -53,6 +52,11 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
                 _write(site, name, data)
     finally:
         os.close(site)
+
+
+def _source(name: str) -> bytes:
+    with open(os.path.join(os.path.dirname(__file__), name), "rb") as stream:
+        return stream.read()
 
 
 def settle(root: int, table: Table, cache_tag: str) -> None:

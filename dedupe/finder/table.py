@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
     from dedupe.core.modules import Module
 
-FORMAT = 1
+    LockRow = tuple[str, int, int, str, str] | tuple[()]
+
+FORMAT = 2
 """The hook's FORMAT; both change together."""
 HOOK = "_pipm_finder"
+SOURCES = {f"{HOOK}.py": "hook.py", f"{HOOK}_seldom.py": "seldom.py"}
+"""What lies beside the table, and which file of this room it is a copy of."""
 _MARSHAL = 4
 """Strings that occur twice are written once; CPython 3.4 and later and PyPy read it."""
 _LINE = (
@@ -35,7 +39,8 @@ class Table:
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when
     the table fits it; ``infos`` give for each metadata folder the number of its entry in ``entries``.
     ``mend`` is the command that brings a distribution back whose entry is gone, with ``{name}`` and
-    ``{version}``.
+    ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time (ns), size
+    and sha256, and the command that syncs again; empty where it follows none.
     """
 
     environment: str
@@ -46,6 +51,7 @@ class Table:
     modules: Mapping[str, Module]
     infos: Mapping[str, int]
     mend: str
+    lock: LockRow = ()
 
     def to_bytes(self) -> bytes:
         """Serialise for the hook."""
@@ -63,6 +69,7 @@ class Table:
             modules,
             dict(self.infos),
             self.mend,
+            self.lock,
         )
         return marshal.dumps(document, _MARSHAL)
 

@@ -1,4 +1,4 @@
-"""Reading a lock of any format, and finding the one that belongs to a folder."""
+"""Reading a lock of any format."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Pin, Selection
 from dedupe.errors import LockError
+from dedupe.lock.find import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,25 +19,7 @@ if TYPE_CHECKING:
     Reader = Callable[[str, Target, Selection], list[tuple[Pin, Table]]]
 
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
-_ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
 _ALL = Selection()
-
-
-def find_lock(folder: str) -> str | None:
-    """Find the lock nearest to *folder*, there or above it; None when there is none up to the root.
-
-    Of several in one folder the standard's wins, then those that pin every platform, requirements.txt
-    last. ``pylock.NAME.toml`` is for a purpose that only its user knows, and has to be named.
-    """
-    here = os.path.realpath(folder)
-    while True:
-        for name in _ORDER:
-            if os.path.isfile(f"{here}/{name}"):
-                return os.path.join(here, name)
-        above = os.path.dirname(here)
-        if above == here:
-            return None
-        here = above
 
 
 def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[Pin, ...]:
@@ -80,5 +63,5 @@ def _reader(path: str) -> Reader:
         return read_requirements
     raise LockError(
         f"{path} is no lock file that pipm knows",
-        hint=f"it reads {', '.join(_ORDER)}, pylock.NAME.toml and *.txt",
+        hint=f"it reads {', '.join(ORDER)}, pylock.NAME.toml and *.txt",
     )

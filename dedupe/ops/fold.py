@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
+    from dedupe.finder.table import LockRow
     from dedupe.ops.folding import Removal
     from dedupe.ops.members import Member
     from dedupe.store.layout import Store
@@ -145,8 +146,12 @@ def put(
     root: int,
     interpreter: Interpreter,
     several: list[tuple[Outline, Folded]],
+    lock: LockRow = (),
 ) -> Table:
-    """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table."""
+    """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table.
+
+    *lock* is the table's word on the lock file that the environment follows.
+    """
     site = site_of(environment)
     outlines = [one for one, _ in several]
     table = Table(
@@ -158,6 +163,7 @@ def put(
         modules=module_table(outlines, range(len(outlines)), interpreter.extensions),
         infos={folded.metadata: number for number, (_, folded) in enumerate(several)},
         mend=MEND,
+        lock=lock,
     )
     receipt = receipt_bytes(store.path, site, (folded for _, folded in several))
     inject(root, table, receipt, interpreter.cache_tag)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dedupe.core.pins import Pin
     from dedupe.core.target import Target
     from dedupe.env.environment import Environment
+    from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
     from dedupe.ops.fetch import Fetched
     from dedupe.ops.place import Place
@@ -117,7 +119,7 @@ class Following:
             )
             if service is not None:
                 wanted = service.wanted
-                prepare(self.store, environment, root, service, self.pulse)
+                prepare(self.store, environment, root, service, self._row(environment), self.pulse)
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -126,7 +128,7 @@ class Following:
                 interpreter=interpreter,
                 pulse=self.pulse,
                 progress=self.progress,
-                lock=self.lock.path,
+                lock=self.lock,
                 promise="" if anew else self.lock.promise,
                 link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
                 clobber=self.options.clobber,
@@ -136,7 +138,7 @@ class Following:
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
             if service is not None:
-                finish(environment, root, self.store, service)
+                finish(environment, root, self.store, service, self._row(environment))
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
         added = tuple((pin.name, pin.version or "") for pin in later)
@@ -155,6 +157,14 @@ class Following:
             fallen=done.fallen,
             clashes=tuple(clash.path for clash in done.clashes),
         )
+
+    def _row(self, environment: Environment) -> LockRow:
+        """What the finder's table says of the lock: a start tells by it that the lock changed since."""
+        lock = self.lock
+        if lock.stamp is None:
+            return ()
+        remedy = shlex.join(["pipm", "sync", lock.path, "--env", environment.path, *lock.words])
+        return (lock.path, *lock.stamp, remedy)
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
         """What would be done; what must be fetched first is compared by its version alone."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.env.environment import load_environment
 from dedupe.errors import NotAnEnvironmentError
+from dedupe.finder.table import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ _HOOKS = (
         what="finder",
         marker=".pipm/finder",
         path_file="000_pipm.pth",
-        modules={".pipm/finder/_pipm_finder.py": "finder/hook.py"},
+        modules={f".pipm/finder/{name}": f"finder/{source}" for name, source in SOURCES.items()},
         mends="pipm adopt {}",
         broken=True,
     ),

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dedupe.errors import LockError
-from dedupe.lock.read import find_lock
+from dedupe.lock.find import find_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,5 +68,5 @@ def _make(store: str, path: str, lock: str, python: str | None, progress: Progre
 
     make_folders(os.path.dirname(path))
     options = SyncOptions(link_mode=LinkMode.FINDER, python=python)
-    sync(store, path, open_lock(lock, Selection(), "run"), options, progress)
+    sync(store, path, open_lock(lock, Selection(), ("run",)), options, progress)
     write_marker(f"{path}/{_READY}")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
+    from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.ops.standing import Survey
@@ -159,12 +160,14 @@ def served_entries(root: int) -> frozenset[str]:
     return frozenset(folded.entry for folded in receipt.folded.values())
 
 
-def prepare(store: Store, environment: Environment, root: int, service: Service, pulse: Pulse) -> None:
-    """Put the finder into the environment before its distributions."""
+def prepare(
+    store: Store, environment: Environment, root: int, service: Service, lock: LockRow, pulse: Pulse
+) -> None:
+    """Put the finder into the environment before its distributions; *lock* is the table's word on it."""
     interpreter = interpreter_of(environment)
     entries = [(one.entry, load_manifest(store, one.entry)) for one, _ in service.served if not _done(one)]
     compile_entries(store, entries, interpreter, pulse)
-    put(store, environment, root, interpreter, _rows(store, service, {}))
+    put(store, environment, root, interpreter, _rows(store, service, {}), lock)
     compile_hook(store, environment, root, interpreter)
 
 
@@ -173,12 +176,12 @@ def _done(one: Wanted) -> bool:
     return not any(folder.sources for folder in one.blueprint.folders)
 
 
-def finish(environment: Environment, root: int, store: Store, service: Service) -> None:
+def finish(environment: Environment, root: int, store: Store, service: Service, lock: LockRow) -> None:
     """Note what stands there now, and let metadata be real files."""
     interpreter = interpreter_of(environment)
     records = {one.metadata: record_digest(one.record) for one in installed(environment, root)}
     make_real(root, site_of(environment), [one.blueprint.metadata for one, _ in service.served])
-    table = put(store, environment, root, interpreter, _rows(store, service, records))
+    table = put(store, environment, root, interpreter, _rows(store, service, records), lock)
     sync_file_system(root)
     settle_time(environment, root, table, interpreter)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.ops.standing import Survey
+    from dedupe.ops.synced import Lock
     from dedupe.plan.materialise import Clash, Materialisation, Wanted
     from dedupe.plan.sync import SyncPlan
     from dedupe.store.layout import Store
@@ -61,7 +62,7 @@ class Settler:
     interpreter: Interpreter | None
     pulse: Pulse
     progress: Progress
-    lock: str
+    lock: Lock
     promise: str
     link_mode: LinkMode | None
     clobber: bool
@@ -166,7 +167,8 @@ class Settler:
 
     def _root(self, mode: str, state: str, entries: tuple[str, ...]) -> Root:
         root = root_of(self.environment, mode, state, entries)
-        return replace(root, lock=self.lock, promise=self.promise)
+        lock = self.lock
+        return replace(root, lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
 
     def _unfinished(self, survey: Survey, wanted: list[Wanted]) -> list[Blueprint]:
         """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""

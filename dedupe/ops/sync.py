@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -19,7 +20,7 @@ from dedupe.store.roots import SYNCED, find_root
 from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dedupe.core.blueprint import Blueprint
     from dedupe.env.environment import Environment
@@ -39,7 +40,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         store = open_store(store_path)
         assert store is not None
         pulse = Pulse()
-        with interruptible(pulse):
+        with interruptible(pulse), _unasked():
             done = _nothing_to_do(store, place, lock, options, progress)
             if done is None:
                 # Reading locks, fetching and linking take modules that the usual case does without.
@@ -51,6 +52,19 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
     finally:
         progress.done()
     return replace(done, seconds=time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _unasked() -> Iterator[None]:
+    """Let no interpreter that a sync runs say that the environment is stale: that is being mended."""
+    before = os.environ.get("PIPM_STALE")
+    os.environ["PIPM_STALE"] = "ignore"
+    try:
+        yield
+    finally:
+        del os.environ["PIPM_STALE"]
+        if before is not None:
+            os.environ["PIPM_STALE"] = before
 
 
 def _nothing_to_do(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,16 +27,28 @@ class SyncOptions:
     dry_run: bool = False
 
 
+class Stamp(NamedTuple):
+    """A lock file's modification time (ns), size and sha256: what tells that it changed since."""
+
+    time: int
+    size: int
+    digest: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
     """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
 
-    ``pins`` reads it for an interpreter.
+    ``pins`` reads it for an interpreter. ``content`` is the digest of the lock alone, ``words`` are the
+    options of the command that syncs by it again. Without a ``stamp`` nobody asks later whether it changed.
     """
 
     path: str
     promise: str
     pins: Callable[[Target], Sequence[Pin]]
+    content: str = ""
+    words: tuple[str, ...] = ()
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,7 +37,8 @@ class Root:
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released. ``syncing``
     and ``synced`` are the same of an environment that follows the lock file at ``lock``; ``promise`` is
-    the digest of what decided then: the lock's bytes and the options. ``missing`` is since when (in seconds)
+    the digest of what decided then: the lock's bytes and the options; ``content`` that of the lock alone,
+    and ``words`` are the options. ``missing`` is since when (in seconds)
     a collector has not found it; 0 while it is there.
     """
 
@@ -52,6 +53,8 @@ class Root:
     lock: str = ""
     missing: float = 0.0
     promise: str = ""
+    content: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def borrows(self) -> bool:
@@ -98,6 +101,8 @@ def _document(root: Root) -> bytes:
         "lock": root.lock,
         "missing": root.missing,
         "promise": root.promise,
+        "content": root.content,
+        "words": root.words,
     }
     return json.dumps(document, indent=1).encode("ascii")
 
@@ -164,6 +169,7 @@ def _read(store: Store, name: str) -> Root:
         if not isinstance(document, dict) or document.pop("version") != FORMAT:
             raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
         document["entries"] = tuple(document["entries"])
+        document["words"] = tuple(document.get("words", ()))
         return Root(**document)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(

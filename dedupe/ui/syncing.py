@@ -38,6 +38,21 @@ class SyncArguments:
     clobber: bool = False
     dry_run: bool = False
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that decide which files the environment gets, as the command line has them."""
+        flags = {
+            "--no-default-groups": not self.default_groups,
+            "--prefer-stored": self.prefer_stored,
+            "--trust-adopted": self.trust_adopted,
+            "--no-compile": not self.compiled,
+            "--clobber": self.clobber,
+        }
+        found = [] if self.link_mode == "auto" else ["--link-mode", self.link_mode]
+        for option, values in (("--extra", self.extras), ("--group", self.groups)):
+            found += [word for value in values for word in (option, value)]
+        return (*found, *(flag for flag, is_set in flags.items() if is_set))
+
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
     """Sync one environment and tell what was done."""
@@ -53,8 +68,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         trust_adopted=arguments.trust_adopted,
         dry_run=arguments.dry_run,
     )
-    decisive = f"{arguments.link_mode} {arguments.compiled} {arguments.clobber} {arguments.trust_adopted}"
-    lock = open_lock(arguments.lock, selection, decisive)
+    lock = open_lock(arguments.lock, selection, arguments.words)
     done = sync(store, arguments.environment, lock, options, progress_for(output))
     if output.json:
         output.document("sync", _document(done))

@@ -55,7 +55,7 @@ def make_synced(
     wrap: bool,
 ) -> int:
     """Make an environment that follows *lock*; with --json the one object is that of sync."""
-    open_lock(lock, Selection(), "")  # nothing is made for a lock that is not there
+    open_lock(lock, Selection())  # nothing is made for a lock that is not there
     alone = replace(output, json=False, quiet=2) if output.json else output
     make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)
     return sync_environment(output, store, SyncArguments(lock=lock, environment=path, link_mode=link_mode))

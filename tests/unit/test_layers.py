@@ -74,6 +74,7 @@ IN_ENVIRONMENTS = {
     "pip.hook": "_pipm_pip_hook",
     "pip.shelf": "_pipm_pip_shelf",
     "finder.hook": "_pipm_finder",
+    "finder.seldom": "_pipm_finder_seldom",
 }
 """Files that are copied into environments, by their names there: they have nothing of dedupe, so these
 laws of the house end at their door; they import the standard library and each other."""
@@ -81,7 +82,7 @@ laws of the house end at their door; they import the standard library and each o
 IMPURE = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
 _PURE_LIBRARY = """
 __future__ base64 binascii collections csv dataclasses enum functools hashlib io itertools json
-posixpath re stat typing packaging
+posixpath re stat typing packaging _sha2 _sha256
 """
 PURE_LIBRARY = frozenset(_PURE_LIBRARY.split())
 """What core/ and plan/ import besides dedupe; `os` for the name of a type only."""
@@ -235,8 +236,8 @@ def test_only_output_and_progress_write_to_the_terminal(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m not in ("cli.frame", "__main__")])
 def test_only_the_command_line_ends_the_process(module: str) -> None:
     ends = {"sys.exit", "exit", "quit", "os._exit", "SystemExit", "typer.Exit"}
-    # A forked worker whose parent is gone has nobody to tell.
-    allowed = {"os._exit"} if module == "ops.crew" else set()
+    # A forked worker whose parent is gone has nobody to tell; PIPM_STALE=error wants no program at all.
+    allowed = {"os._exit"} if module in ("ops.crew", "finder.seldom") else set()
     assert ends & set(calls(TREES[module])) == allowed
 
 

@@ -8,7 +8,8 @@ import pytest
 from locks import LINUX, Folder
 
 from dedupe.errors import LockError
-from dedupe.lock.read import find_lock, read_lock
+from dedupe.lock.find import find_lock
+from dedupe.lock.read import read_lock
 
 NAMES = ["pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt"]
 
