@@ -343,7 +343,7 @@ def test_every_variable_is_explained() -> None:
     for path in glob.glob(f"{os.path.dirname(dedupe.__file__)}/**/*.py", recursive=True):
         with open(path, encoding="utf-8") as source:
             used.update(re.findall(r"\"(PIPM_[A-Z_]+)\"", source.read()))
-    assert used == set(VARIABLES)
+    assert used - {"PIPM_STALE_TOLD"} == set(VARIABLES)  # that one is said by a start to its children
     assert all(f"  {name} " in TOPICS["environment"] for name in VARIABLES)
 
 
