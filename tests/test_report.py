@@ -116,6 +116,7 @@ def crowd(number: int) -> dict[str, object]:
                 "apparent": on_disk,
                 "on_disk": 0 if state == "missing" else on_disk,
                 "exclusive": 0 if state == "missing" else own,
+                "about": index % 3 == 0 and state != "missing",
                 "used": 1_760_000_000 - index * 40_000,
                 "adopting": own if state == "own copy" else None,
                 "entries": chosen,
@@ -249,8 +250,20 @@ def test_a_thousand_environments_stay_usable(page: Page, tmp_path: Path) -> None
         "return performance.now() - t; })()"
     )
     assert took < 6000
+    # The map shows folders that lead to environments; the list leads there at once.
+    label = "document.getElementById('map').getAttribute('aria-label')"
+    assert page.run(label) == "Map of All environments: 23 areas"
     page.run("document.getElementById('map').focus()")
     page.key("ArrowRight")
+    assert re.match(
+        r"~/code/team\d+/, .*, \d+ environments, deleting them frees at least", text(page, "spoken")
+    )
     page.key("Enter")
-    assert text(page, "path").startswith("All environments ")
+    assert re.fullmatch(r"All environments . ~/code/team\d+/", text(page, "path"))
+    page.key("ArrowRight")
+    page.key("Enter")
+    assert re.search(r"team\d+/ . ~/code/team\d+/project-\d+/.venv$", text(page, "path"))
+    page.run("document.querySelectorAll('td button')[700].click()")
+    chosen = page.run("document.querySelectorAll('td button')[700].textContent")
+    assert text(page, "path").endswith(f"/ \u203a {chosen}")
     assert page.errors == []

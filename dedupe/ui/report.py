@@ -83,6 +83,7 @@ def _environment(one: Mapped, numbers: dict[str, int]) -> dict[str, object]:
         "apparent": usage.usage.apparent,
         "on_disk": usage.usage.on_disk,
         "exclusive": usage.usage.exclusive,
+        "about": usage.usage.about,
         "used": round(usage.last_used),
         "adopting": usage.adoptable,
         "entries": [numbers[entry] for entry in usage.entries if entry in numbers],

@@ -23,6 +23,7 @@
     }
     return `${value.toFixed(1)} ${unit}`;
   };
+  const about = (bytes, one) => `${one.about ? "~" : ""}${size(bytes)}`;
   const count = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
   const age = (when) => {
@@ -58,7 +59,7 @@
   ].filter((node) => node.value > 0);
   const environmentNode = (one) => {
     const lines = [`${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
-      `deleting it frees ${size(one.exclusive)}`];
+      `deleting it frees ${about(one.exclusive, one)}`];
     if (one.adopting !== null) lines.push(`adopting it frees up to about ${size(one.adopting)}`);
     const node = { label: one.path, lines, one, kind: one.state === "own copy" ? "own" : "shared" };
     node.children = () => (node.made ??= insideEnvironment(one));
@@ -77,9 +78,32 @@
         : entry.condemned ? "used by nothing: `pipm gc` removes it" : "used by nothing"])));
     return node;
   };
+  // A thousand environments are seen by the folders that they lie in: as deep as few folders take it.
+  const MOST_FOLDERS = 40;
+  const folderNode = (label, children) => {
+    const nodes = children.map((one) => ({ ...environmentNode(one), short: one.path.slice(label.length) }));
+    const freed = children.reduce((sum, one) => sum + one.exclusive, 0);
+    return { label, folder: true, kind: "shared", children: () => nodes,
+      lines: [counted(children.length, "environment"), `deleting them frees at least ${size(freed)}`],
+      value: nodes.reduce((sum, node) => sum + node.value, 0) };
+  };
+  const byFolder = (shown) => {
+    const deepest = Math.max(0, ...shown.map((one) => one.path.split("/").length - 1));
+    let best = new Map();
+    for (let depth = 1; depth < deepest; depth += 1) {
+      const found = Map.groupBy(shown, (one) => one.path.split("/").slice(0, depth).join("/"));
+      if (found.size > MOST_FOLDERS) break;
+      best = found;
+    }
+    return best.size > 1 ? [...best].map(([path, inside]) => (
+      inside.length > 1 ? folderNode(`${path}/`, inside) : environmentNode(inside[0]))) : shown.map(environmentNode);
+  };
+  const shownEnvironments = () => {
+    const shown = environments.filter((one) => one.on_disk > 0);
+    return shown.length > MOST_FOLDERS ? byFolder(shown) : shown.map(environmentNode);
+  };
   const views = {
-    environments: { label: "All environments", children: () => (views.environments.made ??=
-      environments.filter((one) => one.on_disk > 0).map(environmentNode)) },
+    environments: { label: "All environments", children: () => (views.environments.made ??= shownEnvironments()) },
     distributions: { label: "All distributions", children: () => (views.distributions.made ??=
       distributions.map(distributionNode)) },
   };
@@ -157,16 +181,19 @@
     const { node, x, y, width, height } = box;
     context.fillStyle = palette[node.kind];
     context.fillRect(x, y, Math.max(width - 1, 0.5), Math.max(height - 1, 0.5));
-    const nested = node.one && width > 46 && height > TITLE + 16;
+    const nested = (node.one || node.folder) && width > 46 && height > TITLE + 16;
     if (nested) {
       context.fillStyle = palette.card;
       context.fillRect(x, y, width - 1, height - 1);
       for (const inner of squarify(node.children(), x + 2, y + TITLE, width - 5, height - TITLE - 3)) {
-        context.fillStyle = palette[inner.node.kind];
-        context.fillRect(inner.x, inner.y, Math.max(inner.width - 1, 0.5), Math.max(inner.height - 1, 0.5));
+        if (inner.node.one) splitBox(inner, palette);
+        else {
+          context.fillStyle = palette[inner.node.kind];
+          context.fillRect(inner.x, inner.y, Math.max(inner.width - 1, 0.5), Math.max(inner.height - 1, 0.5));
+        }
         if (inner.width > 58 && inner.height > 18) {
           context.fillStyle = palette.label;
-          write(inner.node.label, inner.x + 4, inner.y + 4, inner.width - 8);
+          write(inner.node.short ?? inner.node.label, inner.x + 4, inner.y + 4, inner.width - 8);
         }
       }
     } else if (node.one) {
@@ -174,7 +201,7 @@
     }
     if (width > 34 && height > 17) {
       context.fillStyle = nested ? palette.text : palette.label;
-      write(node.label, x + 5, y + 4, width - 10);
+      write(node.short ?? node.label, x + 5, y + 4, width - 10);
       if (!nested && height > 36) write(size(node.value), x + 5, y + 20, width - 10);
     }
   };
@@ -254,8 +281,10 @@
   const text = (get) => ({ get, text: true }), bytes = (get) => ({ get, show: (value) => (value === null ? "" : size(value)) });
   const showEnvironment = (one) => {
     press(viewButtons, viewButtons[0]);
-    const node = views.environments.children().find((found) => found.one === one);
-    go(node ? [views.environments, node] : [views.environments]);
+    const top = views.environments.children();
+    const folder = top.find((found) => found.folder && found.children().some((node) => node.one === one));
+    const node = (folder ? folder.children() : top).find((found) => found.one === one);
+    go([views.environments, folder, node].filter(Boolean));
     canvas.scrollIntoView({ block: "center" });
     canvas.focus();
   };
@@ -267,7 +296,7 @@
       Distributions: { get: (one) => one.distributions, show: count },
       Apparent: bytes((one) => one.apparent),
       "On disk": bytes((one) => one.on_disk),
-      Exclusive: bytes((one) => one.exclusive),
+      Exclusive: { get: (one) => one.exclusive, show: about },
       ...(environments.some((one) => one.adopting !== null) && { "Adopting frees": bytes((one) => one.adopting) }),
       "Last used": { get: (one) => one.used, show: age },
     } },
@@ -281,7 +310,7 @@
   };
   let list = lists.environments;
   const cell = (column, row, first) => {
-    const value = column.get(row), shown = column.show ? column.show(value) : value;
+    const value = column.get(row), shown = column.show ? column.show(value, row) : value;
     const name = `${column.text ? "text" : ""}${first ? " name" : ""}`;
     if (column.open) return make("td", { class: name, title: shown },
       make("button", { type: "button", onclick: () => column.open(row) }, shown));
@@ -332,7 +361,8 @@
   $("subtitle").textContent = `Store ${data.store.path}, ${size(data.store.on_disk)} on disk`;
   $("footer").textContent = `Made by pipm ${data.version} on ${new Date(data.generated * 1000).toLocaleString()}. `
     + (data.oldest < data.generated - 60 ? `Unchanged environments as measured up to ${age(data.oldest)}. ` : "")
-    + "Exclusive is what deleting an environment frees.";
+    + "Exclusive is what deleting an environment frees"
+    + (environments.some((one) => one.about) ? ", ~ within a tenth." : ".");
   new ResizeObserver(draw).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   go([views.environments]);
