@@ -105,8 +105,9 @@ def remove_store(pipm: Pipm, environment: Environment) -> None:
 
 def remove_hook(pipm: Pipm, environment: Environment) -> None:
     assert os.path.isdir(pipm.store)
-    os.unlink(environment.file("_pipm_pip_hook.py"))
-    check("rm", "-r", environment.file("__pycache__"))
+    folder = f"{environment.path}/.pipm/_pipm_pip"
+    os.unlink(f"{folder}/hook.py")
+    check("rm", "-r", f"{folder}/__pycache__")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def remove_hook(pipm: Pipm, environment: Environment) -> None:
         (break_manifest, "manifest.json is damaged"),
         (break_settings, "JSONDecodeError"),
         (remove_store, "No such file or directory"),
-        (remove_hook, "No module named '_pipm_pip_hook'"),
+        (remove_hook, "No module named '_pipm_pip.hook'"),
     ],
 )
 def test_something_is_broken(
@@ -135,8 +136,7 @@ def test_something_is_broken(
 def test_the_module_that_waits_is_gone(scene: tuple[Pipm, Environment], wheels: str) -> None:
     """Whoever removes it by hand has plain pip again."""
     _, environment = scene
-    os.unlink(environment.file("_pipm_pip.py"))
-    check("rm", "-r", environment.file("__pycache__"))
+    check("rm", "-r", f"{environment.path}/.pipm/_pipm_pip")
     assert install(environment, wheels, "alpha") == ""
     assert os.stat(environment.file("alpha/large.py")).st_nlink == 1
 
@@ -148,7 +148,7 @@ def test_pipm_was_uninstalled(scene: tuple[Pipm, Environment], wheels: str, tmp_
     content = json.loads(settings.read_text())
     settings.write_text(json.dumps(content | {"command": ["/nowhere/pipm"]}))
     assert install(environment, wheels, "alpha", "beta") == ""
-    assert not [n for n in unshared(environment.site, pipm.store) if not n.startswith("_pipm")]
+    assert unshared(environment.site, pipm.store) == []
     new = make_wheel(str(tmp_path / "new"), "gamma==1.0", package("gamma"))
     done = run_pip(environment, "install", "--no-index", new)
     assert done.returncode == 0
@@ -216,7 +216,7 @@ def test_two_at_once(ready: Pipm, template: Environment, tmp_path: Path) -> None
         assert (process.returncode, said) == (0, "")
     for environment in environments:
         assert environment.run("import alpha.large, gamma, delta; print(alpha.VERSION)") == "2.0\n"
-        assert not [n for n in unshared(environment.site, pipm.store) if not n.startswith("_pipm")]
+        assert unshared(environment.site, pipm.store) == []
     assert damage(pipm.store) == []
 
 

@@ -30,7 +30,7 @@ class HookFault:
 class _Hook:
     """A hook by the files that it leaves: where it is installed by ``marker``, these must be there.
 
-    ``modules`` are copies of our own sources, below the environment or (``*/``) each site-packages.
+    ``modules`` are copies of our own sources below the environment.
     """
 
     what: str
@@ -47,9 +47,9 @@ _HOOKS = (
         marker=".pipm/pip.json",
         path_file="000_pipm_pip.pth",
         modules={
-            "*/_pipm_pip_shelf.py": "pip/shelf.py",
-            "*/_pipm_pip_hook.py": "pip/hook.py",
-            "*/_pipm_pip.py": "pip/watch.py",
+            ".pipm/_pipm_pip/shelf.py": "pip/shelf.py",
+            ".pipm/_pipm_pip/hook.py": "pip/hook.py",
+            ".pipm/_pipm_pip/__init__.py": "pip/watch.py",
         },
         mends="pipm adopt --wrap-pip {}",
         broken=False,
@@ -85,12 +85,11 @@ def _faults(hook: _Hook, path: str, sites: tuple[str, ...], store_path: str) -> 
     if not any(os.path.isfile(f"{path}/{site}/{hook.path_file}") for site in sites):
         yield f"{hook.path_file} is missing, so it never starts"
     for name, source in hook.modules.items():
-        copies = [name.replace("*", site, 1) for site in sites] if name.startswith("*/") else [name]
-        found = [_content(f"{path}/{copy}") for copy in copies]
-        if None in found:
-            yield f"{os.path.basename(name)} is missing"
-        elif any(content != _content(f"{_PACKAGE}/{source}") for content in found):
-            yield f"{os.path.basename(name)} is of another version of pipm"
+        content = _content(f"{path}/{name}")
+        if content is None:
+            yield f"{name} is missing"
+        elif content != _content(f"{_PACKAGE}/{source}"):
+            yield f"{name} is of another version of pipm"
     if hook.marker.endswith(".json"):
         yield from _settings(f"{path}/{hook.marker}", store_path)
 

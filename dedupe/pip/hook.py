@@ -17,7 +17,7 @@ then, since pip removes its own copy before.
 Whatever goes wrong here, pip does what it always does, and one line on stderr says why.
 ``PIPM_PIP=off`` switches it off.
 
-Lies in site-packages as ``_pipm_pip_hook``. Standard library only, CPython 3.9 and later, PyPy. pip 26.1
+Lies in ``.pipm``, in the package ``_pipm_pip``. Standard library only, CPython 3.9 and later, PyPy. pip 26.1
 and later forbid imports while they install, so everything is imported here, when pip's module is.
 """
 
@@ -32,7 +32,7 @@ import stat
 import subprocess
 import sys
 
-from _pipm_pip_shelf import (
+from _pipm_pip.shelf import (
     EMPTY,
     FORMAT,
     Shelf,
@@ -117,8 +117,8 @@ class Session:
         self.shelf = Shelf(settings["store"])
         self.make = {"hardlink": link, "reflink": clone, "symlink": symlink}[settings["link_mode"]]
         self.make_bytecode = symlink if self.make is symlink else link  # Python replaces it, nobody edits it
-        self.site = os.path.dirname(os.path.abspath(__file__))
-        self.site_time = os.stat(self.site).st_mtime_ns
+        self.sites = [f"{environment}/{site}" for site in settings["sites"]]
+        self.site_times = self._site_times()
         self.process = os.getpid()
         self.wheel = None
         self.sources = {}
@@ -201,7 +201,7 @@ class Session:
                 os.close(self.lock)
             if not self.off and (self.rest or self.unknown):
                 self._share_rest()
-            elif self.entries or os.stat(self.site).st_mtime_ns != self.site_time:
+            elif self.entries or self._site_times() != self.site_times:
                 self._note(present=self._installed(), durable=True)
         except Exception as error:
             self.give_up(error)
@@ -265,9 +265,13 @@ class Session:
     def _is_inside(self, path):
         return path.startswith((f"{sys.prefix}/", f"{self.environment}/"))
 
+    def _site_times(self):
+        return [os.stat(site).st_mtime_ns for site in self.sites]
+
     def _installed(self):
         """The normalised names (PEP 503) of what is installed."""
-        folders = (name[:-10] for name in os.listdir(self.site) if name.endswith(".dist-info"))
+        names = (name for site in self.sites for name in os.listdir(site))
+        folders = (name[:-10] for name in names if name.endswith(".dist-info"))
         return {re.sub(r"[-_.]+", "-", folder.partition("-")[0]).lower() for folder in folders}
 
     def _note(self, *, present, durable):
@@ -306,8 +310,8 @@ def appear(make, stored, target, *, executable):
 
 
 def link(stored, target, _executable):
-    """One inode for both."""
-    os.link(stored, target, follow_symlinks=False)
+    """One inode for both. The stored name is a file and no symbolic link, and PyPy has no other call."""
+    os.link(stored, target)
 
 
 def symlink(stored, target, _executable):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.errors import InterpreterError, NotAnEnvironmentError
 from dedupe.fs.beneath import directory_beneath, open_directory_beneath
+from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import ensure_folder, forget, forget_folder
 from dedupe.fs.sync import Durability, write_durably
 
@@ -24,26 +25,33 @@ FOLDER = ".pipm"
 SETTINGS = "pip.json"
 PATH_FILE = "000_pipm_pip.pth"
 """Before any other's: what those import may be a package that pip is just replacing."""
-_WATCH = """\
-class _pipm_pip:
- @staticmethod
- def find_spec(name, path=None, target=None):
-  if name[:5] == "pip._":
-   try:
-    from _pipm_pip import find
-   except ImportError:
-    return None
-   return find(name, path, target)
-sys._pipm_pip = _pipm_pip
-sys.meta_path.insert(0, _pipm_pip)
+PACKAGE = "_pipm_pip"
+MODULES = {"shelf.py": "shelf.py", "hook.py": "hook.py", "__init__.py": "watch.py"}
+"""Of that package, in ``.pipm``: by their names there, in the order in which they need each other."""
+_FIND = f"""\
+folder = sys.prefix + "/{FOLDER}"
+sys.path.insert(0, folder)
+try:
+ from {PACKAGE} import find
+except ImportError:
+ def find(name, path, target): pass
+finally:
+ sys.path.remove(folder)
+sys.{PACKAGE}.find_spec = find
 """
-_LINE = f'import sys; hasattr(sys, "_pipm_pip") or exec({_WATCH!r})\n'
-"""What every start of an interpreter there pays for: it waits for pip. To import a module instead would
-cost three times as much, since it is mostly the first one that is looked for on sys.path. Until Python 3.14
-an environment's lines are run twice. Whoever removes the module by hand has plain pip again."""
-_MODULES = {"_pipm_pip_shelf": "shelf.py", "_pipm_pip_hook": "hook.py", "_pipm_pip": "watch.py"}
-"""By their names in the environment, in the order in which they need each other."""
-_CACHE = "__pycache__"
+"""What the first import of a module of pip runs. Whoever removes the package by hand has plain pip again."""
+_WATCH = f"""\
+def find(name, path=None, target=None):
+ if name[:5] == "pip._":
+  import sys
+  exec({_FIND!r})
+  return sys.{PACKAGE}.find_spec(name, path, target)
+sys.{PACKAGE} = find.find_spec = find
+sys.meta_path.insert(0, find)
+"""
+_LINE = f'import sys; hasattr(sys, "{PACKAGE}") or exec({_WATCH!r})\n'
+"""What every start of an interpreter there pays for: one short function that waits for pip. Until Python 3.14
+an environment's lines are run twice, so the second time costs next to nothing."""
 _SECONDS = 60.0
 
 
@@ -62,16 +70,16 @@ def inject(environment: Environment, store_path: str, link_mode: str) -> None:
         "version": FORMAT,
         "store": store_path,
         "link_mode": link_mode,
+        "sites": environment.sites,
         "command": [sys.executable, "-I", "-m", "dedupe"],
     }
     try:
         with _opened(environment) as root:
             ensure_folder(root, FOLDER)
+            ensure_folder(root, f"{FOLDER}/{PACKAGE}")
             _write(root, FOLDER, SETTINGS, json.dumps(settings, indent=1).encode("ascii"))
             new = [
-                _write(root, site, f"{module}.py", _source(source))
-                for site in environment.sites
-                for module, source in _MODULES.items()
+                _write(root, f"{FOLDER}/{PACKAGE}", name, _source(source)) for name, source in MODULES.items()
             ]
             if any(new):
                 _try_it(environment)
@@ -87,15 +95,14 @@ def withdraw(environment: Environment) -> None:
     with _opened(environment) as root:
         for site in environment.sites:
             _forget_in(root, site, PATH_FILE)
-        _forget_in(root, FOLDER, SETTINGS)
+        with directory_beneath(root, FOLDER) as folder:
+            if folder is not None:
+                forget(folder, SETTINGS)
+                with directory_beneath(folder, PACKAGE) as package:
+                    is_there = package is not None
+                if is_there:
+                    remove_tree(folder, PACKAGE)
         forget_folder(root, FOLDER)
-        for site in environment.sites:
-            for module in _MODULES:
-                _forget_in(root, site, f"{module}.py")
-            _forget_bytecode(root, f"{site}/{_CACHE}")
-            with directory_beneath(root, site) as folder:
-                if folder is not None:
-                    forget_folder(folder, _CACHE)
 
 
 @contextmanager
@@ -133,14 +140,6 @@ def _forget_in(root: int, folder: str, name: str) -> None:
             forget(directory, name)
 
 
-def _forget_bytecode(root: int, path: str) -> None:
-    with directory_beneath(root, path) as cache:
-        if cache is not None:
-            for name in os.listdir(cache):
-                if name.partition(".")[0] in _MODULES and name.endswith(".pyc"):
-                    forget(cache, name)
-
-
 def _try_it(environment: Environment) -> None:
     """Load the modules with the environment's interpreter: it says whether they work, and compiles them."""
     python = environment.interpreter
@@ -150,7 +149,12 @@ def _try_it(environment: Environment) -> None:
         )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
-        [python, "-I", "-c", "import _pipm_pip_hook, _pipm_pip"],
+        [
+            python,
+            "-I",
+            "-c",
+            f"import sys; sys.path.insert(0, sys.prefix + '/{FOLDER}'); import {PACKAGE}.hook",
+        ],
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

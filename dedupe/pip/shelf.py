@@ -1,7 +1,7 @@
 """The part of pipm inside an environment's pip that reads the store, and keeps the environment's root true.
 
-Lies beside the hook as ``_pipm_pip_shelf``. Nothing of the store is ever written here but the root: which
-entries the environment uses. Standard library only, CPython 3.9 and later, PyPy.
+Lies beside the hook, in the package ``_pipm_pip``. Nothing of the store is ever written here but the root:
+which entries the environment uses. Standard library only, CPython 3.9 and later, PyPy.
 """
 
 import base64

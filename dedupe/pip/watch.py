@@ -1,7 +1,7 @@
 """Finds pip's modules for the line in an environment's ``.pth`` file that waits for them.
 
-Lies there as ``_pipm_pip``, and is imported when the first module of pip is. The one that installs wheels
-and the command that uninstalls are loaded as ever, and then ``hook.py`` (``_pipm_pip_hook``) is told.
+Lies in its ``.pipm`` as the package ``_pipm_pip``, and is imported when the first module of pip is. The one
+that installs wheels and the command that uninstalls are loaded as ever, and then ``hook.py`` is told.
 Standard library only, CPython 3.9 and later, PyPy.
 """
 
@@ -41,9 +41,9 @@ class Loader:
         """Load it, then let the store in; whatever goes wrong there, plain pip goes on."""
         self._loader.exec_module(module)
         try:
-            import _pipm_pip_hook  # noqa: PLC0415 - nobody but who installs shall wait for it
+            from _pipm_pip.hook import loaded  # noqa: PLC0415 - nobody but who installs shall wait for it
 
-            _pipm_pip_hook.loaded(module)
+            loaded(module)
         except Exception as error:
             if sys.stderr is not None:
                 sys.stderr.write(f"pipm: pip works without the store: {type(error).__name__}: {error}\n")

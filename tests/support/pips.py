@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from support.snapshot import Snapshot
     from support.synthetic import Environment
 
-OURS = ("000_pipm_pip.pth", "_pipm_pip")
+OURS = "000_pipm_pip.pth"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ def outcome_of(environment: Environment, done: subprocess.CompletedProcess[str])
     whole = {
         path: entry
         for path, entry in snapshot(environment.path).items()
-        if not path.startswith(".pipm") and not os.path.basename(path).startswith(OURS)
+        if not path.startswith(".pipm") and os.path.basename(path) != OURS
     }
     return Outcome(
         code=done.returncode,

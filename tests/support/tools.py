@@ -59,7 +59,8 @@ def interpreter(version: str) -> str:
 
 
 @functools.cache
-def _pypy() -> tuple[str, str] | None:
+def find_pypy() -> tuple[str, str] | None:
+    """Return PyPy and its version."""
     found = shutil.which("pypy3")
     if not found:
         return None
@@ -68,9 +69,19 @@ def _pypy() -> tuple[str, str] | None:
     return (found, done.stdout.strip()) if done.returncode == 0 else None
 
 
+def any_interpreter(version: str) -> str:
+    """Return a CPython of this version, or PyPy (``pypy3.9``); skip the test where there is none."""
+    if not version.startswith("pypy"):
+        return interpreter(version)
+    path, found = pypy()
+    if found != version.removeprefix("pypy"):
+        pytest.skip(f"no {version} here")
+    return path
+
+
 def pypy() -> tuple[str, str]:
     """Return PyPy and its version; skip the test where there is none."""
-    found = _pypy()
+    found = find_pypy()
     if found is None:
         pytest.skip("no PyPy here")
     return found

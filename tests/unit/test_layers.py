@@ -71,8 +71,8 @@ WRITERS = {"store.layout", "wheel.compiler"}
 
 IN_ENVIRONMENTS = {
     "pip.watch": "_pipm_pip",
-    "pip.hook": "_pipm_pip_hook",
-    "pip.shelf": "_pipm_pip_shelf",
+    "pip.hook": "_pipm_pip.hook",
+    "pip.shelf": "_pipm_pip.shelf",
     "finder.hook": "_pipm_finder",
     "finder.seldom": "_pipm_finder_seldom",
 }

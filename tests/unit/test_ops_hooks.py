@@ -19,7 +19,9 @@ def test_the_wrapper_is_known_by_its_files() -> None:
     (wrapper,) = (hook for hook in hooks._HOOKS if hook.what == "pip wrapper")
     assert wrapper.marker == f"{inject.FOLDER}/{inject.SETTINGS}"
     assert wrapper.path_file == inject.PATH_FILE
-    assert wrapper.modules == {f"*/{name}.py": f"pip/{source}" for name, source in inject._MODULES.items()}
+    assert wrapper.modules == {
+        f"{inject.FOLDER}/{inject.PACKAGE}/{name}": f"pip/{source}" for name, source in inject.MODULES.items()
+    }
 
 
 def test_a_torn_wrapper_is_told(tmp_path: Path) -> None:
@@ -30,7 +32,8 @@ def test_a_torn_wrapper_is_told(tmp_path: Path) -> None:
     assert list(hooks.hook_faults(path, "/store")) == []
     (tmp_path / ".pipm").mkdir()
     (tmp_path / ".pipm/pip.json").write_text('{"store": "/other", "command": ["/gone/python"]}')
-    (site / "_pipm_pip.py").write_text("changed\n")
+    (tmp_path / ".pipm/_pipm_pip").mkdir()
+    (tmp_path / ".pipm/_pipm_pip/__init__.py").write_text("changed\n")
     found = " ".join(fault.detail for fault in hooks.hook_faults(path, "/store"))
     for word in ("never starts", "hook.py is missing", "another version", "/other", "/gone/python is gone"):
         assert word in found
