@@ -55,14 +55,14 @@ def same_bytes(one: int, other: int, size: int) -> bool:
             return True
 
 
-def prefetch(directory: int, names: list[str]) -> bool:
+def prefetch(directory: int, names: list[str]) -> None:
     """Ask the kernel to read the files *names* of *directory* in the background, unless the first is cached.
 
     Reading, and the kernel's own comparison for FIDEDUPERANGE even more, otherwise waits for one block
-    after the other. Returns whether it asked.
+    after the other.
     """
-    if not names or not hasattr(os, "posix_fadvise") or _is_cached(directory, names[0]):
-        return False
+    if not names or not hasattr(os, "posix_fadvise") or is_cached(directory, names[0]):
+        return
     for name in names:
         try:
             file = os.open(name, _READ, dir_fd=directory)
@@ -73,10 +73,9 @@ def prefetch(directory: int, names: list[str]) -> bool:
                 os.posix_fadvise(file, offset, _READAHEAD, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(file)
-    return True
 
 
-def _is_cached(directory: int, name: str) -> bool:
+def is_cached(directory: int, name: str) -> bool:
     """Whether the beginning of a file can be read without waiting for the disk (preadv2(2), RWF_NOWAIT)."""
     try:
         file = os.open(name, _READ, dir_fd=directory)

@@ -33,7 +33,7 @@ from dedupe.ops.apply import FileSharer
 from dedupe.ops.bytecode import BytecodeSharer, Source
 from dedupe.ops.entries import Contents, Prepared, prepare_entry
 from dedupe.ops.facts import Observer
-from dedupe.ops.plain import PlainSharer
+from dedupe.ops.plain import PlainPart, PlainSharer
 from dedupe.ops.tally import Tally
 from dedupe.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
 from dedupe.store.wheels import has_complete_entry
@@ -70,10 +70,12 @@ class Answer(NamedTuple):
 class _Work:
     """A distribution at work: what its wheel brought and the environment has, or lacks.
 
-    ``changed`` is false while everything is as an earlier run left it.
+    ``plain`` is what can be done of it together with other environments. ``changed`` is false while
+    everything is as an earlier run left it.
     """
 
     distribution: InstalledDistribution
+    plain: PlainPart | None = None
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
     have: list[FileEntry] = field(default_factory=list)
@@ -119,20 +121,20 @@ class AdoptWorker:
     def __init__(
         self,
         environments: Sequence[EnvironmentWorker],
-        turns: Sequence[tuple[int, int]],
+        turns: Sequence[Sequence[tuple[int, int]]],
         tickets: Iterable[int],
     ) -> None:
         self._environments = environments
         self._turns = turns
         self._tickets = tickets
+        self._plain = PlainSharer(environments[0].scene)
 
     def run(self, stage: Stage) -> list[Answer]:
         """Run one stage; InterruptedRunError between two files when the run is to stop."""
         match stage:
             case "adopt":
                 for ticket in self._tickets:
-                    environment, number = self._turns[ticket]
-                    self._environments[environment].adopt(number)
+                    self._adopt(self._turns[ticket])
             case "share":
                 for one in self._environments:
                     one.share()
@@ -142,6 +144,17 @@ class AdoptWorker:
             case _:
                 assert_never(stage)
         return [one.answer() for one in self._environments]
+
+    def _adopt(self, turn: Sequence[tuple[int, int]]) -> None:
+        """Take the distributions of one turn through the first stage."""
+        started = time.monotonic()
+        begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
+        works = [(one, work) for one, work in begun if work is not None]
+        self._plain.share([work.plain for _, work in works if work.plain is not None])
+        for one, work in works:
+            one.finish(work)
+        for one, _ in begun:
+            one.took((time.monotonic() - started) / len(begun))
 
     def close(self) -> None:
         """End the interpreters."""
@@ -159,7 +172,8 @@ class EnvironmentWorker:
         distributions: Sequence[InstalledDistribution],
         bytecode: BytecodeWorker | None,
     ) -> None:
-        self._scene = scene
+        self.scene = scene
+        self._staging = staging
         self._distributions = distributions
         self._prepared: list[Prepared] = []
         self._entries: list[str] = []
@@ -167,8 +181,7 @@ class EnvironmentWorker:
         self._tally = Tally(accounting(scene.file_system))
         self._files = FileSharer(scene, staging, self._tally)
         self._bytecode = BytecodeSharer(scene, staging, self._tally, bytecode)
-        plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
-        self._plain = PlainSharer(scene, staging, self._tally) if plain else None
+        self._plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
         self._observer = Observer(
             root=scene.root,
             store=scene.store,
@@ -179,7 +192,7 @@ class EnvironmentWorker:
 
     def answer(self) -> Answer:
         """Tell all that was done so far."""
-        self._scene.pulse.tell()
+        self.scene.pulse.tell()
         return Answer(
             self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unsettled
         )
@@ -188,11 +201,9 @@ class EnvironmentWorker:
         """End the interpreter."""
         self._bytecode.close()
 
-    def adopt(self, number: int) -> None:
-        """Take one distribution through the first stage."""
-        started = time.monotonic()
-        self._adopt(self._distributions[number])
-        self._tally.seconds += time.monotonic() - started
+    def took(self, seconds: float) -> None:
+        """Count time that was worked here."""
+        self._tally.seconds += seconds
 
     def share(self) -> None:
         """Let symlinks take the place of files, now that what they lead to is published."""
@@ -203,32 +214,43 @@ class EnvironmentWorker:
         """Link the bytecode that was made anew."""
         self._bytecode.settle()
 
-    def _adopt(self, distribution: InstalledDistribution) -> None:
+    def begin(self, number: int) -> _Work | None:
+        """Look at one distribution; returns what is to be done, None where it is left alone as a whole."""
+        distribution = self._distributions[number]
         if distribution.refusal is not None:
             self._refuse(distribution, distribution.refusal)
-            return
+            return None
         work = _Work(distribution)
-        if self._plain is not None:
-            distribution = replace(distribution, record=self._plain.share(distribution))
-            work.have, work.sources = self._plain.files, self._plain.sources
+        if self._plain:
+            work.plain = PlainPart(
+                self.scene, self._staging, self._tally, distribution, work.have, work.sources
+            )
+        return work
+
+    def finish(self, work: _Work) -> None:
+        """Take a distribution through the first stage, after its plain files."""
+        distribution = work.distribution
+        if work.plain is not None:
+            distribution = replace(distribution, record=b"\n".join(work.plain.left))
+            work.plain = None
             work.changed = bool(work.have)
         for folder, _, facts in self._observer.folders(distribution):
-            if folder is not None and not self._scene.trusted:
+            if folder is not None and not self.scene.trusted:
                 prefetch(folder, [fact.name for fact in facts if fact.status is not None])
             for fact in facts:
-                self._first(work, folder, decide(fact, user=self._scene.user, by_inode=self._scene.by_inode))
+                self._first(work, folder, decide(fact, user=self.scene.user, by_inode=self.scene.by_inode))
         self._bytecode.share(work.sources)
         work.sources = []
         work.entry = None if work.changed else self._known_entry(distribution)
-        if work.entry is None and not self._scene.tight:
+        if work.entry is None and not self.scene.tight:
             work.entry, prepared = prepare_entry(
-                self._scene, distribution, work.contents(), self._files.pending, self._tally
+                self.scene, distribution, work.contents(), self._files.pending, self._tally
             )
             if prepared is not None:
                 self._prepared.append(prepared)
         if work.entry is not None:
             self._entries.append(work.entry)
-        if self._scene.mode is LinkMode.SYMLINK:
+        if self.scene.mode is LinkMode.SYMLINK:
             self._work.append(work)
         else:
             self._share(work)
@@ -237,21 +259,21 @@ class EnvironmentWorker:
         """Leave a distribution alone; one that is imported from the store keeps its entry."""
         self._tally.files += 1
         self._tally.leave(f"{distribution.site}/{distribution.metadata}", reason)
-        entry = self._scene.entries.get((distribution.name, distribution.version))
+        entry = self.scene.entries.get((distribution.name, distribution.version))
         if reason is Reason.IMPORTED and entry is not None:
             self._entries.append(entry)
 
     def _known_entry(self, distribution: InstalledDistribution) -> str | None:
         """The complete entry that an earlier run used for this distribution, if it is still there."""
-        entry = self._scene.entries.get((distribution.name, distribution.version))
-        if entry is None or not has_complete_entry(self._scene.store, entry):
+        entry = self.scene.entries.get((distribution.name, distribution.version))
+        if entry is None or not has_complete_entry(self.scene.store, entry):
             return None
         return entry
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Do what the first stage does for one file."""
         fact = action.fact
-        self._scene.pulse.check()
+        self.scene.pulse.check()
         self._tally.files += 1
         try:
             match action:
@@ -266,13 +288,13 @@ class EnvironmentWorker:
                     work.to_share.setdefault(fact.directory, []).append(action)
                     work.keep(fact, action.digest)
                     return  # counted when it is shared
-                case Ingest() | IngestCopy() if self._scene.tight:
+                case Ingest() | IngestCopy() if self.scene.tight:
                     raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
                 case Ingest():
                     work.changed = True
                     digest = self._files.ingest(_present(folder), action)
                     work.keep(fact, digest)
-                    if self._scene.mode is LinkMode.SYMLINK:
+                    if self.scene.mode is LinkMode.SYMLINK:
                         work.to_share.setdefault(fact.directory, []).append(Share(fact, digest))
                         return
                     work.prove(fact, digest)
@@ -285,7 +307,7 @@ class EnvironmentWorker:
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
             work.lacking.append(fact)
-        self._scene.pulse.advance(fact.status.st_size if fact.status else 0)
+        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
 
     def _leave(self, work: _Work, action: Leave) -> None:
         fact, reason = action
@@ -298,9 +320,9 @@ class EnvironmentWorker:
 
     def _share(self, work: _Work) -> None:
         stored = [action.fact.object for actions in work.to_share.values() for action in actions]
-        prefetch(self._scene.store.objects, [name for name in stored if name])
+        prefetch(self.scene.store.objects, [name for name in stored if name])
         for directory, actions in work.to_share.items():
-            with directory_beneath(self._scene.root, directory) as folder:
+            with directory_beneath(self.scene.root, directory) as folder:
                 if folder is not None:
                     with same_folder_time(folder):
                         for action in actions:
@@ -310,13 +332,13 @@ class EnvironmentWorker:
 
     def _share_one(self, work: _Work, folder: int, action: Share) -> None:
         fact = action.fact
-        self._scene.pulse.check()
+        self.scene.pulse.check()
         try:
             self._files.share(folder, action, work.entry)
             work.prove(fact, action.digest)
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
-        self._scene.pulse.advance(fact.status.st_size if fact.status else 0)
+        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
 
     def _count_already(self, fact: FileFact) -> None:
         assert fact.status is not None

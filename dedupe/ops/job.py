@@ -44,17 +44,26 @@ def lines(jobs: Iterable[Job]) -> int:
     return sum(distribution.lines for job in jobs for distribution in job.left)
 
 
-def turns(jobs: Sequence[Job]) -> list[tuple[int, int]]:
+_TOGETHER = 16
+"""Environments in which a release is adopted in one go; their files are listed and open at the same time."""
+
+
+def turns(jobs: Sequence[Job]) -> list[list[tuple[int, int]]]:
     """In which order distributions are worked on, as (number of the job, number in ``left``).
 
-    The largest first: a small one at the end keeps nobody waiting. What several environments have comes
-    again only after everything came once: two workers at the same content would be in each other's way.
+    What several environments have of one release is one turn: its content is read once. The largest come
+    first: a small one at the end keeps nobody waiting. Further environments of a release come
+    after all else: two workers at the same content would be in each other's way.
     """
-    seen: dict[tuple[str, str], int] = {}
-    order = []
+    releases: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for number, job in enumerate(jobs):
         for place, distribution in enumerate(job.left):
             release = (distribution.name, distribution.version)
-            seen[release] = seen.get(release, 0) + 1
-            order.append((seen[release], -distribution.cost, number, place))
-    return [(number, place) for _, _, number, place in sorted(order)]
+            releases.setdefault(release, []).append((number, place))
+    order = []
+    for members in releases.values():
+        for start in range(0, len(members), _TOGETHER):
+            turn = members[start : start + _TOGETHER]
+            cost = sum(jobs[number].left[place].cost for number, place in turn)
+            order.append((start, -cost, turn))
+    return [turn for _, _, turn in sorted(order)]

@@ -92,7 +92,11 @@ class _LookWorker:
     """Looks at distributions of several environments; *order* are (environment, distribution) by ticket."""
 
     def __init__(
-        self, looks: Sequence[_Look], order: Sequence[tuple[int, int]], tickets: Iterable[int], pulse: Pulse
+        self,
+        looks: Sequence[_Look],
+        order: Sequence[Sequence[tuple[int, int]]],
+        tickets: Iterable[int],
+        pulse: Pulse,
     ) -> None:
         self._looks = looks
         self._order = order
@@ -102,12 +106,12 @@ class _LookWorker:
     def run(self, _stage: str) -> list[Seen]:
         """Look at everything; returns what was seen, by environment."""
         for ticket in self._tickets:
-            self._pulse.check()
-            environment, number = self._order[ticket]
-            look = self._looks[environment]
-            look.look(number)
-            self._pulse.advance(0, look.distributions[number].lines)
-            self._pulse.tell()
+            for environment, number in self._order[ticket]:
+                self._pulse.check()
+                look = self._looks[environment]
+                look.look(number)
+                self._pulse.advance(0, look.distributions[number].lines)
+                self._pulse.tell()
         return [look.seen for look in self._looks]
 
     def close(self) -> None:
@@ -185,12 +189,13 @@ class _Look:
             return distribution.record
         folders, other = plain_rows(distribution)
         rest = [other]
-        for directory, rows in folders.items():
-            rest += self._unshared(directory, rows, sources.setdefault(directory, {}), tally)
+        for folder, rows in folders.items():
+            directory = f"{distribution.site}/{os.fsdecode(folder)}"
+            rest += self._unshared(directory, rows.values(), sources.setdefault(directory, {}), tally)
         return b"\n".join(rest)
 
     def _unshared(
-        self, directory: str, rows: list[PlainRow], modules: Sources, tally: Tally
+        self, directory: str, rows: Iterable[PlainRow], modules: Sources, tally: Tally
     ) -> Iterator[bytes]:
         """Count the files of one folder that are shared, and yield the rows of the others."""
         with directory_beneath(self._root, directory) as folder:
