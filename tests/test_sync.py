@@ -123,6 +123,19 @@ def test_a_second_sync_writes_nothing(pipm: Pipm, tmp_path: object) -> None:
     assert {p: s.st_ctime_ns for p, s in after.items()} == {p: s.st_ctime_ns for p, s in before.items()}
 
 
+def test_an_included_file_that_changed(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    first, other, _ = wheels_in(f"{base}/wheels")
+    lines = [f"{os.path.basename(path).split('-')[0]} @ file://{path}\n" for path in (first, other)]
+    with open(f"{base}/requirements.txt", "w", encoding="utf-8") as file:
+        file.write("-r base.txt\n")
+    for count in (1, 2):
+        with open(f"{base}/base.txt", "w", encoding="utf-8") as file:
+            file.writelines(lines[:count])
+        done = sync(pipm, f"{base}/requirements.txt", f"{base}/env")
+        assert names(done["added"]) == [("first", "other")[count - 1]]
+
+
 def test_sync_is_exact(pipm: Pipm, tmp_path: object) -> None:
     base = str(tmp_path)
     first, other, awkward = wheels_in(f"{base}/wheels")

@@ -41,4 +41,8 @@ class Scheme:
 
     def recorded(self, path: str) -> str:
         """How RECORD names *path*, which is relative to the environment: seen from site-packages."""
-        return posixpath.relpath(path, self.site)
+        if path.startswith(f"{self.site}/"):
+            return path[len(self.site) + 1 :]
+        site, other = self.site.split("/"), path.split("/")
+        common = len(posixpath.commonprefix([site, other]))
+        return "/".join([".."] * (len(site) - common) + other[common:])

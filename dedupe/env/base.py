@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
+from dedupe.env.answers import remembered
 from dedupe.env.shims import behind_shim
 from dedupe.errors import InterpreterError
 
@@ -22,7 +23,7 @@ _QUESTION = (
     "import sys, json, importlib.util as u;"
     "print(json.dumps([sys.implementation.name, list(sys.version_info[:3]),"
     "getattr(sys, '_base_executable', None) or sys.executable,"
-    "u.find_spec('venv') is not None, u.find_spec('ensurepip') is not None]))"
+    "getattr(u.find_spec('venv'), 'origin', None), u.find_spec('ensurepip') is not None]))"
 )
 _SECONDS = 30.0
 _OLDEST = (3, 9)
@@ -32,12 +33,15 @@ _SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseInterpreter:
-    """An interpreter that environments can be made with: what it said of itself."""
+    """An interpreter that environments can be made with: what it said of itself.
+
+    ``venv`` is where its module of that name lies, None where it has none.
+    """
 
     path: str
     implementation: str
     version: tuple[int, int, int]
-    has_venv: bool
+    venv: str | None
     has_ensurepip: bool
 
     @property
@@ -156,6 +160,22 @@ def _ask(path: str) -> BaseInterpreter | None:
     if program is None:
         return None
     try:
+        answer = remembered(program, "base", lambda: _answer(program))
+        implementation, version, base, venv, has_ensurepip = answer
+        return BaseInterpreter(
+            path=base,
+            implementation=implementation,
+            version=tuple(version),
+            venv=venv,
+            has_ensurepip=has_ensurepip,
+        )
+    except (ValueError, TypeError):
+        return None
+
+
+def _answer(program: str) -> object:
+    """What it prints, None where it does not run."""
+    try:
         answer = subprocess.run(
             [program, "-I", "-c", _QUESTION],
             capture_output=True,
@@ -163,13 +183,6 @@ def _ask(path: str) -> BaseInterpreter | None:
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        implementation, version, base, has_venv, has_ensurepip = json.loads(answer.stdout)
-        return BaseInterpreter(
-            path=base,
-            implementation=implementation,
-            version=tuple(version),
-            has_venv=has_venv,
-            has_ensurepip=has_ensurepip,
-        )
-    except (OSError, ValueError, TypeError, subprocess.SubprocessError):
+        return json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None

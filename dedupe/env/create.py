@@ -7,8 +7,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from dedupe.env.environment import Environment, load_environment
+from dedupe.env.template import write_like_venv
 from dedupe.errors import InterpreterError, UsageError
-from dedupe.fs.replace import remove_tree
+from dedupe.fs.replace import remove_folder
 
 if TYPE_CHECKING:
     from dedupe.env.base import BaseInterpreter
@@ -22,16 +23,21 @@ def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
     """
     real = os.path.realpath(path)
     _check_place(path, real)
-    if not interpreter.has_venv:
+    if interpreter.venv is None:
         raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
     was_there = os.path.isdir(real)
     try:
-        _run([interpreter.path, "-I", "-m", "venv", "--without-pip", real], f"make {path}")
+        if not write_like_venv(real, interpreter, lambda place: _run_venv(interpreter, place)):
+            _run_venv(interpreter, real)
         return load_environment(real)
     except BaseException:
         if not was_there and os.path.isdir(real):
-            _remove(real)
+            remove_folder(real)
         raise
+
+
+def _run_venv(interpreter: BaseInterpreter, path: str) -> None:
+    _run([interpreter.path, "-I", "-m", "venv", "--without-pip", path], f"make {path}")
 
 
 def seed_pip(environment: Environment, interpreter: BaseInterpreter) -> None:
@@ -54,16 +60,8 @@ def _check_place(path: str, real: str) -> None:
             f"{path} is an environment already",
             hint=f"`pipm adopt --wrap-pip {path}` makes it share its files; or name a new folder",
         )
-    if os.listdir(real):
+    if any(names for _, _, names in os.walk(real)):  # venv that was killed left empty folders
         raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
-
-
-def _remove(real: str) -> None:
-    parent = os.open(os.path.dirname(real), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree(parent, os.path.basename(real))
-    finally:
-        os.close(parent)
 
 
 def _run(command: list[str], what: str) -> None:

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 
+from dedupe.env.answers import remembered
+
 _QUESTION = (
     "import sys, importlib.util as u, importlib.machinery as m, json;"
     "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex(), m.EXTENSION_SUFFIXES]))"
@@ -53,6 +55,15 @@ def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
         own = sys.implementation.cache_tag
         return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None
     try:
+        tag, magic, extensions = remembered(path, "bytecode", lambda: _answer(path))
+        return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _answer(path: str) -> object:
+    """What it prints, None where it does not run."""
+    try:
         answer = subprocess.run(
             [path, "-I", "-S", "-c", _QUESTION],
             capture_output=True,
@@ -60,7 +71,6 @@ def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        tag, magic, extensions = json.loads(answer.stdout)
+        return json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None

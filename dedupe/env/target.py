@@ -11,6 +11,7 @@ from functools import cache
 import packaging
 
 from dedupe.core.target import Target
+from dedupe.env.answers import remembered
 from dedupe.errors import InterpreterError
 
 _QUESTION = """\
@@ -50,8 +51,15 @@ _HINT = "the environment's base may be gone; `pipm venv` makes it anew"
 
 @cache
 def _asked(real: str, _changed: int, _size: int) -> Target:
+    question = f"target {packaging.__version__}"
+    markers, tags = remembered(real, question, lambda: _answer(real))
+    return Target(markers=markers, tags=tuple(tags))
+
+
+def _answer(real: str) -> object:
     if real == os.path.realpath(sys.executable):
-        return own_target()
+        own = own_target()
+        return [own.markers, own.tags]
     folder = os.path.dirname(os.path.abspath(packaging.__file__))
     try:
         answer = subprocess.run(
@@ -62,6 +70,7 @@ def _asked(real: str, _changed: int, _size: int) -> Target:
             stdin=subprocess.DEVNULL,
         )
         markers, tags = json.loads(answer.stdout)
+        return [dict(markers), list(tags)]
     except subprocess.CalledProcessError as error:
         raise InterpreterError(
             f"{real} cannot say which wheels it takes{_last_line(error.stderr)}",
@@ -69,7 +78,6 @@ def _asked(real: str, _changed: int, _size: int) -> Target:
         ) from error
     except (OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
         raise InterpreterError(f"{real} is not a Python interpreter that runs", hint=_HINT) from error
-    return Target(markers=markers, tags=tuple(tags))
 
 
 def own_target() -> Target:

@@ -129,6 +129,16 @@ def remove_tree(parent: int, name: str) -> None:
     os.rmdir(name, dir_fd=parent)
 
 
+def remove_folder(path: str) -> None:
+    """Remove the folder at *path*, if it is there, with all below it."""
+    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(parent, os.path.basename(path))
+    finally:
+        os.close(parent)
+
+
 def remove_empty_folders(path: str, depth: int) -> int:
     """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
     with os.scandir(path) as entries:

@@ -10,6 +10,10 @@ import os
 from dedupe.core.sha256 import sha256
 from dedupe.errors import LockError
 
+TYPE_CHECKING = False  # typing's takes its import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
 """Of several in one folder: the standard's, then those that pin every platform, requirements.txt last."""
 
@@ -32,18 +36,45 @@ def find_lock(folder: str) -> str | None:
 
 
 def lock_content(path: str) -> str:
-    """Digest the lock at *path*, and what Poetry and PDM keep beside it: groups, extras, sources.
+    """Digest all that decides what the lock at *path* asks for.
 
-    Raises LockError where there is no lock that can be read.
+    Poetry and PDM keep groups, extras and sources beside the lock; requirements name further files, and have
+    variables of the process, as Pipfile.lock has. Raises LockError where there is no lock that can be read.
     """
     try:
         with open(path, "rb") as stream:
-            state = sha256(sha256(stream.read()).digest())
+            data = stream.read()
     except OSError as error:
         raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
+    state = sha256(sha256(data).digest())
     try:
         with open(os.path.join(os.path.dirname(path), "pyproject.toml"), "rb") as stream:
             state.update(sha256(stream.read()).digest())
     except OSError:
         pass  # most formats do without
+    if path.endswith((".txt", ".in")):
+        for part in _parts(path, data, {path}):
+            state.update(part)
+    elif path.endswith("Pipfile.lock"):
+        state.update(os.path.expandvars(data))
     return state.hexdigest()
+
+
+def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
+    """The requirements *data* of *path* with its variables put in, then all files that it includes."""
+    import re  # noqa: PLC0415 - of this format alone
+
+    yield os.path.expandvars(data)
+    # Whatever else it takes for an option does no harm.
+    for match in re.finditer(rb"(?m)^\s*(?:-[rc]|--requirement|--constraint)[ \t=]*(\S+)", data):
+        name = os.fsdecode(match[1].strip(b"\"'"))
+        included = os.path.join(os.path.dirname(path), name)
+        if included in seen:
+            continue
+        seen.add(included)
+        try:
+            with open(included, "rb") as stream:
+                content = stream.read()
+        except OSError:
+            continue  # the reader says so
+        yield from _parts(included, content, seen)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from dedupe.errors import LockError
 from dedupe.lock.find import find_lock, lock_content
 from dedupe.lock.read import read_lock
+from dedupe.ops.remembered import remembered_pins
 from dedupe.ops.synced import Lock, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dedupe.core.pins import Selection
+    from dedupe.core.pins import Pin, Selection
+    from dedupe.core.target import Target
 
-_FORMAT = 1
+_FORMAT = 2
 """Of what pipm makes of a lock: another number, and every environment is looked at anew."""
 
 
@@ -35,10 +37,20 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     stamp = _stamp(found)
     content = lock_content(found)
     decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"
+    promise = hashlib.sha256(decisive.encode()).hexdigest()
+
+    def pins(target: Target) -> Sequence[Pin]:
+        def read() -> Sequence[Pin]:
+            return read_lock(found, target, selection)
+
+        # Those are parsed fast, and may have passwords by then that were variables.
+        plain = found.endswith((".txt", ".in", "Pipfile.lock"))
+        return read() if plain else remembered_pins(promise, target, read)
+
     return Lock(
         path=found,
-        promise=hashlib.sha256(decisive.encode()).hexdigest(),
-        pins=lambda target: read_lock(found, target, selection),
+        promise=promise,
+        pins=pins,
         content=content,
         words=tuple(words),
         stamp=stamp,

@@ -27,7 +27,7 @@ def stand_in(folder: Path, name: str, answer: str) -> str:
 def python(folder: Path, name: str, version: str, *, implementation: str = "cpython") -> str:
     numbers = version.replace(".", ", ")
     path = f"{folder}/{name}"
-    return stand_in(folder, name, f'["{implementation}", [{numbers}], "{path}", true, true]')
+    return stand_in(folder, name, f'["{implementation}", [{numbers}], "{path}", "/venv.py", true]')
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_leaves_nothing_when_venv_fails(tmp_path: Path) -> None:
     program.write_text('#!/bin/sh\nfor last; do :; done\nmkdir "$last"\necho no room >&2\nexit 1\n')
     program.chmod(0o755)
     broken = BaseInterpreter(
-        path=str(program), implementation="cpython", version=(3, 12, 1), has_venv=True, has_ensurepip=True
+        path=str(program), implementation="cpython", version=(3, 12, 1), venv="/venv.py", has_ensurepip=True
     )
     with pytest.raises(InterpreterError, match="no room"):
         create_environment(str(tmp_path / "env"), broken)
@@ -181,7 +181,7 @@ def test_leaves_nothing_when_venv_fails(tmp_path: Path) -> None:
 
 def test_a_python_without_venv_names_the_package() -> None:
     bare = BaseInterpreter(
-        path="/bin/true", implementation="cpython", version=(3, 11, 2), has_venv=False, has_ensurepip=False
+        path="/bin/true", implementation="cpython", version=(3, 11, 2), venv=None, has_ensurepip=False
     )
     with pytest.raises(InterpreterError, match="no module venv") as caught:
         create_environment("/nonexistent/env", bare)

@@ -1,0 +1,104 @@
+"""Locks that are read once, and what decides that one is the same."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dedupe.core.pins import Archive, Folder, Pin, Repository, Selection
+from dedupe.core.target import Target
+from dedupe.errors import LockError
+from dedupe.fs.cache import cache_folder
+from dedupe.lock.find import lock_content
+from dedupe.ops.lockfile import open_lock
+from dedupe.ops.remembered import remembered_pins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HASHES = (("sha256", "a" * 64), ("md5", "b" * 32))
+WHEEL = Archive(file_name="a-1-py3-none-any.whl", url="https://x/a-1-py3-none-any.whl", size=3, hashes=HASHES)
+SDIST = Archive(file_name="a-1.tar.gz", path="/x/a-1.tar.gz", subdirectory="src")
+PINS = [
+    Pin(name="a", version="1", wheels=(WHEEL, WHEEL), sdist=SDIST, where="packages[0]"),
+    Pin(name="b", version=None, origin=Folder(path="/x", editable=True, subdirectory="b")),
+    Pin(
+        name="c",
+        version="2",
+        origin=Repository(vcs="git", url="https://x", commit="c" * 40),
+        index="https://i",
+    ),
+    Pin(name="d", version="3", origin=SDIST, hashes=HASHES, options=("--no-index",)),
+]
+TARGET = Target(markers={"python_full_version": "3.11.7"}, tags=("py3-none-any",))
+OTHER = Target(markers={"python_full_version": "3.12.1"}, tags=("py3-none-any",))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def refused() -> list[Pin]:
+    raise AssertionError("read again")
+
+
+def test_pins_come_back_as_they_were() -> None:
+    assert remembered_pins("one", TARGET, lambda: PINS) == PINS
+    assert remembered_pins("one", TARGET, refused) == PINS
+    assert remembered_pins("two", TARGET, list) == []
+    assert remembered_pins("one", OTHER, lambda: PINS[:1]) == PINS[:1]
+    assert remembered_pins("one", OTHER, refused) == PINS[:1]
+
+
+def test_a_torn_cache_is_read_anew() -> None:
+    remembered_pins("one", TARGET, lambda: PINS)
+    (name,) = os.listdir(cache_folder())
+    path = f"{cache_folder()}/{name}"
+    with open(path, "rb") as file:
+        whole = file.read()
+    for torn in (b"", whole[:40], whole[:-1], whole[:100] + b"\0" + whole[101:], b"\0" * len(whole)):
+        with open(path, "wb") as file:
+            file.write(torn)
+        assert remembered_pins("one", TARGET, lambda: PINS) == PINS
+        assert remembered_pins("one", TARGET, refused) == PINS
+
+
+def test_the_cache_is_bounded() -> None:
+    for number in range(600):
+        remembered_pins(str(number), TARGET, lambda: PINS)
+    assert len(os.listdir(cache_folder())) <= 256
+
+
+def test_included_files_and_variables_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, base, limits = tmp_path / "requirements.txt", tmp_path / "base.txt", tmp_path / "limits.txt"
+    lock.write_text("-r base.txt\n--index-url https://${PIPM_TEST_USER}@x/simple\n")
+    base.write_text("a==1\n  --constraint='limits.txt'\n-r requirements.txt\n-r absent.txt\n")
+    limits.write_text("a==1\n")
+    monkeypatch.setenv("PIPM_TEST_USER", "me")
+    states = [lock_content(str(lock))]
+    assert lock_content(str(lock)) == states[0]
+    base.write_text(base.read_text() + "b==2\n")
+    states.append(lock_content(str(lock)))
+    limits.write_text("a==1.0\n")
+    states.append(lock_content(str(lock)))
+    monkeypatch.setenv("PIPM_TEST_USER", "you")
+    states.append(lock_content(str(lock)))
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    states.append(lock_content(str(lock)))
+    assert len(set(states)) == 5
+    with pytest.raises(LockError, match="No such file"):
+        lock_content(str(tmp_path / "none.txt"))
+    with pytest.raises(LockError, match="Is a directory"):
+        lock_content(str(tmp_path))
+
+
+def test_what_may_have_a_password_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPM_TEST_SECRET", "hunter2")
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("--index-url https://me:${PIPM_TEST_SECRET}@x/simple\na==1\n")
+    (pin,) = open_lock(str(lock), Selection(), "").pins(TARGET)
+    assert "hunter2" in f"{pin.index} {pin.options}"
+    assert not os.path.exists(cache_folder())
