@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
 from dedupe.env.folded import read_receipt, record_digest
@@ -191,6 +188,9 @@ def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
 
 def name_and_version(metadata: str) -> tuple[str, str]:
     """Split ``Name-1.0.dist-info``; both normalised (PEP 503, PEP 440), safe as folder names."""
+    from packaging.utils import canonicalize_name  # noqa: PLC0415 - 6 ms that an empty environment does without
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
     stem = metadata.rpartition(".")[0]
     name, _, version = stem.partition("-")
     try:

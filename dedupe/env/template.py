@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from typing import TYPE_CHECKING
 
 from dedupe.env.answers import remembered
@@ -34,7 +33,7 @@ def write_like_venv(path: str, interpreter: BaseInterpreter, run_venv: Callable[
 
     *run_venv* makes one by venv, at the path that it is given. Raises OSError.
     """
-    scratch = f"{cache_folder()}/venv-{secrets.token_hex(12)}"
+    scratch = f"{cache_folder()}/venv-{os.urandom(12).hex()}"
     if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
         return False
     try:

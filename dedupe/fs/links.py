@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -82,7 +81,7 @@ def can_hardlink(store: int, path: str, target: int) -> bool:
 
 def probe(mode: LinkMode, store: int, path: str, target: int) -> None:
     """Make one real file appear in *target* by *mode* and compare it; OSError where it does not work."""
-    content = secrets.token_bytes(_ONE_BLOCK)
+    content = os.urandom(_ONE_BLOCK)
     with _trial_file(store, content) as name:
         try:
             place(mode, store, f"{path}/{name}" if mode is LinkMode.SYMLINK else name, target, name)
@@ -140,7 +139,7 @@ def copy_into(source: int, directory: int, name: str, mode: int) -> None:
 
 @contextlib.contextmanager
 def _trial_file(directory: int, content: bytes) -> Iterator[str]:
-    name = f"trial-{secrets.token_hex(8)}"
+    name = f"trial-{os.urandom(8).hex()}"
     file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         try:

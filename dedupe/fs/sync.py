@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import secrets
 import sys
 from enum import Enum
 from functools import cache
@@ -60,7 +59,7 @@ def write_together(files: Sequence[SmallFile]) -> None:
     written: list[tuple[SmallFile, str]] = []
     try:
         for file in files:
-            temporary = f".{file.name}.{secrets.token_hex(8)}"
+            temporary = f".{file.name}.{os.urandom(8).hex()}"
             written.append((file, temporary))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o600, dir_fd=file.directory)
@@ -119,7 +118,7 @@ class Aside(NamedTuple):
 
 def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, mode: int = 0o600) -> Aside:
     """Write what shall become *name* in *directory*; its bytes are on disk unless not *synced*."""
-    temporary = f".{name}.{secrets.token_hex(8)}"
+    temporary = f".{name}.{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(temporary, flags, mode, dir_fd=directory)
     try:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
-import multiprocessing
 import os
 import signal
 import struct
 import sys
-from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dedupe.errors import InterruptedRunError, PipmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     from dedupe.ops.progress import Progress
 
@@ -120,6 +119,8 @@ class Crew:
                 self._fork(number, worker)
 
     def _fork(self, number: int, worker: Worker) -> None:
+        import multiprocessing  # noqa: PLC0415 - 7 ms, where one process does it all
+
         context = multiprocessing.get_context("fork")
         mine, yours = context.Pipe()
         inherited = [*self._pipes, mine]
@@ -149,6 +150,8 @@ class Crew:
         return answers
 
     def _collect(self) -> list[Any]:
+        from multiprocessing.connection import Connection, wait  # noqa: PLC0415 - likewise
+
         waiting = dict(zip(self._pipes, range(len(self._pipes)), strict=True))
         answers: list[Any] = [None] * len(self._pipes)
         while waiting:

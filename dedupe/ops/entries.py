@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,7 +103,7 @@ def complete_entry(scene: Scene, manifest: Manifest, tally: Tally) -> None:
     known = load_manifest(scene.store, entry)
     merged = known.merged(manifest)
     if len(merged.files) > len(known.files) or len(merged.missing) < len(known.missing):
-        tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{secrets.token_hex(4)}"
+        tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{os.urandom(4).hex()}"
         merged = build_tree(scene.run, tree, scene.store, merged, {}, tally)
         sync_file_system(scene.run)
         publish(scene.store, scene.run, tree, merged)

@@ -13,9 +13,8 @@ from dedupe.fs.links import LinkMode
 from dedupe.ops.acquire import Shelf, Trust
 from dedupe.ops.editable import install_editables, is_editable, missing_editables
 from dedupe.ops.holding import held
-from dedupe.ops.layers import pull_entry
 from dedupe.ops.place import made, running, scheme_of
-from dedupe.ops.serve import choose_service, finish, prepare
+from dedupe.ops.service import wants_finder
 from dedupe.ops.settle import Settler, shown
 from dedupe.ops.standing import Survey
 from dedupe.ops.synced import Lock, Synced, SyncOptions
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from dedupe.ops.fetch import Fetched
     from dedupe.ops.place import Place
     from dedupe.ops.progress import Progress
+    from dedupe.ops.serve import Service
     from dedupe.store.layout import Store
     from dedupe.wheel.promises import Doubt
 
@@ -93,6 +93,8 @@ class Following:
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
         """Entries that a read-only layer has, by name, in the own store now."""
+        from dedupe.ops.layers import pull_entry  # noqa: PLC0415 - of what the own store lacks
+
         found: dict[str, str | None] = {}
         for layer in open_layers(self.store.path) if pins else ():
             shelf = Shelf(layer, target, trust)
@@ -114,12 +116,9 @@ class Following:
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with held(self.store, environment, self.progress) as root:
             survey = Survey(self.store, root, environment, scheme, interpreter)
-            service = choose_service(
-                self.store, environment, root, survey, wanted, self.options.link_mode, self.progress
-            )
+            service = self._service(environment, root, survey, wanted)
             if service is not None:
                 wanted = service.wanted
-                prepare(self.store, environment, root, service, self._row(environment), self.pulse)
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -138,6 +137,8 @@ class Following:
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
             if service is not None:
+                from dedupe.ops.serve import finish  # noqa: PLC0415 - of the finder alone
+
                 finish(environment, root, self.store, service, self._row(environment))
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
@@ -165,6 +166,19 @@ class Following:
             return ()
         remedy = shlex.join(["pipm", "sync", lock.path, "--env", environment.path, *lock.words])
         return (lock.path, *lock.stamp, remedy)
+
+    def _service(
+        self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted]
+    ) -> Service | None:
+        """What the finder serves, put there before its distributions; None where files are linked."""
+        mode, progress = self.options.link_mode, self.progress
+        if not wants_finder(self.store, environment, root, survey, wanted, mode, progress):
+            return None
+        from dedupe.ops.serve import divide, prepare  # noqa: PLC0415 - of the finder alone
+
+        service = divide(self.store, environment, root, wanted)
+        prepare(self.store, environment, root, service, self._row(environment), self.pulse)
+        return service
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
         """What would be done; what must be fetched first is compared by its version alone."""

@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING
 from dedupe.core.modules import outline
 from dedupe.env.folded import Folded, read_receipt, record_digest
 from dedupe.env.installed import installed
-from dedupe.errors import LinkingImpossibleError, UsageError
-from dedupe.fs.links import LinkMode, choose_link_mode
-from dedupe.fs.replace import staging
-from dedupe.fs.space import file_system_type, free_space, has_reflinks
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.entry_bytecode import compile_entries
 from dedupe.ops.fold import compile_hook, interpreter_of, make_real, put, settle_time, site_of
@@ -26,20 +22,12 @@ from dedupe.plan.materialise import Wanted
 from dedupe.store.wheels import load_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
     from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
-    from dedupe.ops.progress import Progress
-    from dedupe.ops.standing import Survey
     from dedupe.store.layout import Store
-
-_OWN_FILES = 8
-"""Inodes that a distribution takes in any link mode: its metadata, scripts."""
-_MARGIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,79 +38,9 @@ class Service:
     served: list[tuple[Wanted, Outline]]
 
 
-def choose_service(
-    store: Store,
-    environment: Environment,
-    root: int,
-    survey: Survey,
-    wanted: list[Wanted],
-    link_mode: LinkMode | None,
-    progress: Progress,
-) -> Service | None:
-    """Say what the finder is to serve, where it is asked for, there already, or all that works; else None.
-
-    Raises UsageError where the environment is of another kind than what is asked for.
-    """
-    path, site, has_finder = environment.path, site_of(environment), read_receipt(root) is not None
-    if link_mode not in (None, LinkMode.FINDER):
-        if has_finder:
-            raise UsageError(
-                f"{path} imports its modules from the store by the finder",
-                hint=f"`pipm release {path}` gives it files again; then sync it by another link mode",
-            )
-        return None
-    reason = None
-    if link_mode is None and not has_finder:
-        reason = _need(store, environment, root, wanted)
-        if reason is None:
-            return None
-    if not has_finder and _has_files(survey, wanted):
-        if reason is not None:
-            return None
-        raise UsageError(
-            f"{path} has files of its distributions",
-            hint=f"pipm adopt --link-mode finder {path}; then sync it",
-        )
-    if reason is not None:
-        progress.note(f"{reason}: {path} gets the finder")
-    return divide(store, root, site, wanted)
-
-
-def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wanted]) -> str | None:
-    """Why nothing but the finder works; None where links do."""
-    if lacks_inodes(environment.path, wanted):
-        return "too few free inodes for links"
-    with staging(root) as folder, store.run() as (run, run_path):
-        try:
-            choose_link_mode(None, run, run_path, folder)
-        except LinkingImpossibleError:
-            return f"no file can be linked to the store {store.path}"
-    return None
-
-
-def _has_files(survey: Survey, wanted: Sequence[Wanted]) -> bool:
-    """Whether something of *wanted* has files that the finder would have to take away."""
-    names = {one.blueprint.name for one in wanted}
-    return any(standing.name in names for standing in survey.standing())
-
-
-def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
-    """Whether the file system of *path* has fewer free inodes than links to all files would take."""
-    free = free_space(path).inodes
-    if free is None:
-        return False
-    by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
-    need = 0
-    for one in wanted:
-        folders = (*one.blueprint.folders, *one.blueprint.described)
-        need += _OWN_FILES + 2 * len(folders)
-        if by_block:
-            need += sum(len(folder.names) + len(folder.empty) for folder in folders)
-    return free < need * _MARGIN
-
-
-def divide(store: Store, root: int, site: str, wanted: list[Wanted]) -> Service:
+def divide(store: Store, environment: Environment, root: int, wanted: list[Wanted]) -> Service:
     """Decide which distributions the finder serves; the others must lie together."""
+    site = site_of(environment)
     outlines = [outline(_paths(one.blueprint)) for one in wanted]
     shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
     together = apart(store, root, site, shapes)

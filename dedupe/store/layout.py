@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import re
-import secrets
 import stat
 import sys
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ class Store:
 
         A run holds a lock on its folder, so folders of killed runs are known for dead and removed.
         """
-        name = _RUN + secrets.token_hex(8)
+        name = _RUN + os.urandom(8).hex()
         # Under the lock of tmp/ itself, so that nobody takes a new folder for a dead one.
         with locked_folder(self.tmp):
             self._sweep()
@@ -249,7 +248,7 @@ def _create(path: str) -> None:
         finally:
             os.close(parent)
         # Built aside and renamed: a store that was killed in the making is no store.
-        new = f"{path}/{_UNFINISHED}{secrets.token_hex(4)}"
+        new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.fs.beneath import directory_beneath
@@ -29,7 +28,7 @@ class Trashed(NamedTuple):
 
 def new_batch(now: float) -> str:
     """Name the folder of what one collector takes away at *now*."""
-    return f"{_FOLDER}/{int(now)}-{secrets.token_hex(4)}"
+    return f"{_FOLDER}/{int(now)}-{os.urandom(4).hex()}"
 
 
 def discard(store: Store, entry: str, batch: str) -> Trashed:
