@@ -112,6 +112,24 @@ def test_scripts_data_headers_and_metadata_are_as_specified(pipm: Pipm, tmp_path
     assert os.stat(f"{env.path}/etc/awkward.conf").st_nlink == 1
 
 
+def test_says_which_lock_it_went_by(pipm: Pipm, tmp_path: object) -> None:
+    base = str(tmp_path)
+    pylock(base, wheels_in(f"{base}/wheels"))
+    os.mkdir(f"{base}/below")
+    here, below = (Pipm(store=pipm.store, cwd=folder) for folder in (base, f"{base}/below"))
+    assert "Would sync env from pylock.toml (3 changes)\n" in here("sync", "--env", "env", "-n").expect().out
+    lines = here("sync", "--env", "env").expect().out.splitlines()
+    assert lines[0].startswith(f"Made {base}/env from pylock.toml by ")
+    assert lines[1:] == [" + awkward 1.0", " + first 1.0", " + other 2.0", "Fetched 3 distributions"]
+    again = below("sync", "--env", f"{base}/env").expect().out
+    assert again.startswith(f"Nothing to do: {base}/env has all 3 distributions of {base}/pylock.toml [")
+    make_wheel(f"{base}/wheels", "more==1.0", package("more"))
+    pylock(base, [f"{base}/wheels/{name}" for name in os.listdir(f"{base}/wheels")])
+    assert here("sync", "--env", "env").expect().out.splitlines()[1:] == [
+        *(" + more 1.0", "Fetched 1 distribution, 3 were in the store")
+    ]
+
+
 def test_a_second_sync_writes_nothing(pipm: Pipm, tmp_path: object) -> None:
     base = str(tmp_path)
     lock, env = pylock(base, wheels_in(f"{base}/wheels")), f"{base}/env"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 from dataclasses import replace
@@ -40,7 +41,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         store = open_store(store_path)
         assert store is not None
         pulse = Pulse()
-        with interruptible(pulse), _unasked():
+        with interruptible(pulse), _unasked(), _uncollected():
             done = _nothing_to_do(store, place, lock, options, progress)
             if done is None:
                 # Reading locks, fetching and linking take modules that the usual case does without.
@@ -65,6 +66,18 @@ def _unasked() -> Iterator[None]:
         del os.environ["PIPM_STALE"]
         if before is not None:
             os.environ["PIPM_STALE"] = before
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do without the cycle collector: a plan is a hundred thousand small tuples, and no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _nothing_to_do(

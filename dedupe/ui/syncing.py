@@ -11,7 +11,7 @@ from dedupe.ops.lockfile import open_lock
 from dedupe.ops.sync import sync
 from dedupe.ops.synced import SyncOptions
 from dedupe.ui.progress import progress_for
-from dedupe.ui.words import counted, path_text, seconds_text
+from dedupe.ui.words import counted, near_text, path_text, seconds_text
 
 if TYPE_CHECKING:
     from dedupe.ops.synced import Synced
@@ -73,7 +73,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     if output.json:
         output.document("sync", _document(done))
     else:
-        _say(output, done, dry_run=arguments.dry_run)
+        _say(output, done, lock.path, dry_run=arguments.dry_run)
     return PARTLY if done.stuck else DONE
 
 
@@ -95,20 +95,21 @@ def _document(done: Synced) -> dict[str, object]:
     }
 
 
-def _say(output: Output, done: Synced, *, dry_run: bool) -> None:
-    path = path_text(done.path)
+def _say(output: Output, done: Synced, lock: str, *, dry_run: bool) -> None:
+    path, source = path_text(done.path), near_text(lock)
     changes = _changes(done)
     if dry_run:
-        output.result(f"Would sync {path} ({counted(len(changes), 'change')})")
+        output.result(f"Would sync {path} from {source} ({counted(len(changes), 'change')})")
     elif not changes:
         output.result(
-            f"Nothing to do: {path} has all {counted(done.unchanged, 'distribution')}"
+            f"Nothing to do: {path} has all {counted(done.unchanged, 'distribution')} of {source}"
             f" {seconds_text(done.seconds)}"
         )
     else:
         made = "Made" if done.created else "Synced"
         output.result(
-            f"{made} {path} by {done.link_mode}, {counted(done.files, 'file')} {seconds_text(done.seconds)}"
+            f"{made} {path} from {source} by {done.link_mode}, {counted(done.files, 'file')}"
+            f" {seconds_text(done.seconds)}"
         )
     shown = changes if output.verbose else changes[:_MOST_SHOWN]
     for line in shown:
@@ -117,7 +118,9 @@ def _say(output: Output, done: Synced, *, dry_run: bool) -> None:
         output.result(f" … {len(changes) - len(shown)} more (`--verbose`)")
     if done.fetched:
         verb = "Would fetch" if dry_run else "Fetched"
-        output.result(f"{verb} {counted(done.fetched, 'distribution')}; the store had the rest")
+        stored = len(done.added) + len(done.replaced) + len(done.mended) + done.unchanged - done.fetched
+        rest = f", {stored} {'was' if stored == 1 else 'were'} in the store" if stored > 0 else ""
+        output.result(f"{verb} {counted(done.fetched, 'distribution')}{rest}")
     _warn(output, done)
     if dry_run:
         output.note("warning", "no files changed due to --dry-run")

@@ -42,6 +42,12 @@ def path_text(path: str) -> str:
     return printable(path)
 
 
+def near_text(path: str) -> str:
+    """The path as seen from the folder at hand where it lies in there, else as `path_text` has it."""
+    here = f"{os.path.realpath('.')}/"
+    return printable(path[len(here) :]) if path.startswith(here) else path_text(path)
+
+
 def printable(text: str) -> str:
     """*text* with undecodable bytes and control characters escaped."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
