@@ -241,7 +241,8 @@ def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object
     sync(pipm, pylock(f"{base}/good", [other]), env.path)
     before = snapshot(env.path)
     bad = pylock(f"{base}/bad", [first, other], hashes={os.path.basename(first): "0" * 64})
-    assert_refused(pipm("sync", bad, "--env", env.path, "--json"), "first 1.0", "lock")
+    refused = pipm("sync", bad, "--env", env.path, "--json")
+    assert_refused(refused, f"first 1.0 is not what the lock promises: its hash is {file_digest(first)}")
     assert snapshot(env.path) == before
     assert damage(pipm.store) == []
 

@@ -159,12 +159,9 @@ def _size(pin: Pin) -> int:
     return (archive.size or 0) if archive is not None else 0
 
 
+_WRONG_HASHES = "DO NOT MATCH THE HASHES"
+_GOT = re.compile(r"^\s+Got\s+([0-9a-f]+)$", re.MULTILINE)
 _MEANINGS = (
-    (
-        "DO NOT MATCH THE HASHES",
-        "is not what the lock promises",
-        "make the lock anew if the project published other files, else do not trust this index",
-    ),
     (
         "No space left on device",
         "does not fit on the disk",
@@ -185,12 +182,14 @@ _NETWORK = re.compile(
 
 def _explained(batch: Batch, output: str) -> FetchError:
     """Say in one line what pip said in many; what it names is what failed, else the whole batch is."""
+    if _WRONG_HASHES in output:
+        return _promised_otherwise(batch, output.partition(_WRONG_HASHES)[2])
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
         errors = lines[-1:]
     names = _named(batch, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    shown = _listed(names)
     tail = "; ".join(errors[:_SHOWN_LINES])
     for sign, meaning, hint in _MEANINGS:
         if sign in output:
@@ -201,6 +200,20 @@ def _explained(batch: Batch, output: str) -> FetchError:
             hint="is the index reachable? what was fetched is kept; run the same command again",
         )
     return FetchError(f"pip cannot give {shown}: {tail}", hint="`pip config list` shows what pip goes by")
+
+
+def _promised_otherwise(batch: Batch, text: str) -> FetchError:
+    """Say which archives have other hashes than the lock has, from pip's list of them."""
+    names, got = _named(batch, text), _GOT.findall(text)
+    verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
+    return FetchError(
+        f"{_listed(names)} {verb} not what the lock promises: {whose} {_listed(got)}",
+        hint="make the lock anew if the project published other files, else do not trust this index",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _named(batch: Batch, text: str) -> list[str]:
