@@ -1,10 +1,12 @@
-"""Measure `pipm sync` against uv: the same lock, warm caches, in pairs on fresh file systems.
+"""Measure `pipm sync` against uv, pip and a C floor: the same lock, in pairs on fresh file systems.
 
-    python -m benchmarks.sync SCRATCH --uv UV [--rounds N] [--kind ext4 --kind xfs …]
+    python -m benchmarks.sync SCRATCH --uv UV [--group GROUP] [--rounds N] [--kind ext4 --kind xfs …]
+    python -m benchmarks.sync SCRATCH --report [--plot FILE.svg]
 
-Needs root, a C compiler, and the network once for each file system (both tools fill their caches). Every
-round runs all contenders one after the other, in an order that turns, and each figure is the median of the
-rounds' ratios: another process that runs meanwhile disturbs a round, not the comparison.
+Needs root, a C compiler, and the network once for each file system (the tools fill their caches). Every round
+runs all contenders of a group one after the other, in an order that turns, and each figure is the median of
+the rounds' ratios: another process that runs meanwhile disturbs a round, not the comparison. Results stay in
+SCRATCH, so that groups may be measured one after the other.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.process import child_environment, end_on_signals, timed
+from benchmarks.sync_report import plot, report
 from benchmarks.volume import fresh_volume
 
 if TYPE_CHECKING:
@@ -28,16 +30,20 @@ if TYPE_CHECKING:
 
     from benchmarks.volume import Volume
 
+    Runs = dict[str, list[tuple[float, float]]]
+
 PINS = Path(__file__).parent / "requirements" / "sync.txt"
 FLOOR = Path(__file__).parent / "floor.c"
 SIZE = 24 << 30  # sparse; uv keeps a cache, and its environments their own bytecode
 IMPORTS = "import pandas, sklearn, matplotlib.pyplot, django, boto3"
+ADDED = "sympy"
+"""One distribution of the lock, with 1 500 files, which the environments lack at first."""
 MODES = {"ext4": ("hardlink", "hardlink"), "xfs": ("reflink", "clone"), "btrfs": ("reflink", "clone")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """One file system, the lock on it, and the programs."""
+    """One file system, the lock on it (and the same without one distribution), and the programs."""
 
     volume: Volume
     lock: Path
@@ -49,70 +55,124 @@ class Ground:
         """The link mode as pipm and as uv name it."""
         return MODES[self.volume.kind]
 
-    def pipm(self, env: str, *options: str) -> list[str]:
+    @property
+    def smaller(self) -> Path:
+        """The lock without `ADDED`."""
+        return self.lock.parent / "smaller" / "pylock.toml"
+
+    def path(self, name: str) -> str:
+        """Where *name* lies."""
+        return str(self.volume.path / name)
+
+    def pipm(self, env: str, *options: str, lock: Path | None = None, store: str = "store") -> str:
         """The command of pipm for the environment *env*."""
-        store = str(self.volume.path / "store")
-        command = [sys.executable, "-m", "dedupe", "--store", store, "-q", "sync", str(self.lock)]
-        python = ["--python", os.path.realpath(sys.executable)]
-        return [*command, "--env", self.path(env), "--link-mode", self.modes[0], *python, *options]
+        python = os.path.realpath(sys.executable)
+        command = f"{sys.executable} -m dedupe --store {self.path(store)} -q sync {lock or self.lock}"
+        mode = "" if "--link-mode" in options else f"--link-mode {self.modes[0]}"
+        return f"{command} --env {self.path(env)} --python {python} {mode} {' '.join(options)}"
 
-    def uv_sync(self, env: str, *options: str) -> list[str]:
-        """The commands of uv: an environment, then the lock's distributions."""
-        python = f"{self.path(env)}/bin/python"
-        common = f"UV_CACHE_DIR={self.volume.path}/uv-cache UV_NO_CONFIG=1 {self.uv}"
-        make = f"{common} venv -q --python {os.path.realpath(sys.executable)} {self.path(env)}"
-        mode = f"--link-mode {self.modes[1]} {' '.join(options)}"
-        fill = f"{common} pip sync -q --preview-features pylock {mode} --python {python} {self.lock}"
-        return ["sh", "-c", f"{make} && {fill}"]
+    def uv_venv(self, env: str) -> str:
+        """The command by which uv makes an environment."""
+        return f"{self._uv('uv-cache')} venv -q --python {os.path.realpath(sys.executable)} {self.path(env)}"
 
-    def path(self, env: str) -> str:
-        """Where the environment *env* lies."""
-        return str(self.volume.path / env)
+    def uv_fill(self, env: str, *options: str, lock: Path | None = None, cache: str = "uv-cache") -> str:
+        """The command by which uv fills it."""
+        mode = "" if "--link-mode" in options else f"--link-mode {self.modes[1]}"
+        command = f"{self._uv(cache)} pip sync -q --preview-features pylock {mode} {' '.join(options)}"
+        return f"{command} --python {self.path(env)}/bin/python {lock or self.lock}"
 
-    def importing(self, env: str, command: list[str]) -> list[str]:
-        """*command*, then the first start of a program in the environment."""
-        words = command[2] if command[0] == "sh" else " ".join(command)
-        return ["sh", "-c", f"{words} && {self.path(env)}/bin/python -c '{IMPORTS}'"]
+    def _uv(self, cache: str) -> str:
+        return f"UV_CACHE_DIR={self.path(cache)} UV_NO_CONFIG=1 {self.uv}"
+
+    def uv_sync(self, env: str, *options: str, cache: str = "uv-cache") -> str:
+        """Both."""
+        return f"{self.uv_venv(env)} && {self.uv_fill(env, *options, cache=cache)}"
+
+    def pip(self, env: str) -> str:
+        """The command of pip, which has the wheels of all in a folder."""
+        wheels, python = self.path("wheels"), os.path.realpath(sys.executable)
+        make = f"{python} -m venv --without-pip {self.path(env)}"
+        pip = f"{sys.executable} -m pip --python {self.path(env)}/bin/python install -q --no-index"
+        return f"{make} && {pip} --disable-pip-version-check --no-deps --find-links {wheels} {wheels}/*.whl"
+
+    def importing(self, env: str) -> str:
+        """The first start of a program in the environment."""
+        return f"{self.path(env)}/bin/python -c '{IMPORTS}'"
 
 
-def contenders(ground: Ground) -> dict[str, Callable[[], list[str]]]:
-    """What is measured, each with its command."""
-    mode = ground.modes[0]
-    listing = ground.volume.path / "listing"
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """``before`` is run unmeasured; ``fresh`` is what is removed before that."""
+
+    command: str
+    fresh: tuple[str, ...] = ()
+    before: str = "true"
+
+
+def links(ground: Ground) -> dict[str, Contender]:
+    """The same files by links, by copies, with bytecode; and the least possible."""
+    floor = f"{ground.floor} {ground.modes[0]} {ground.path('floor')} < {ground.path('listing')}"
     return {
-        "uv": lambda: ground.uv_sync("by-uv"),
-        "pipm, no bytecode": lambda: ground.pipm("plain", "--no-compile"),
-        "pipm": lambda: ground.pipm("whole"),
-        "floor": lambda: ["sh", "-c", f"{ground.floor} {mode} {ground.path('floor')} < {listing}"],
-        "pipm, nothing to do": lambda: ground.pipm("whole"),
-        "uv, then import": lambda: ground.importing("uv-run", ground.uv_sync("uv-run")),
-        "uv with bytecode, then import": lambda: ground.importing(
-            "uv-compiled", ground.uv_sync("uv-compiled", "--compile-bytecode")
+        "uv": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
+        "pipm, no bytecode": Contender(ground.pipm("plain", "--no-compile"), ("plain",)),
+        "pipm": Contender(ground.pipm("whole"), ("whole",)),
+        "floor": Contender(floor, ("floor",)),
+        "pipm, nothing to do": Contender(ground.pipm("whole")),
+        "uv, nothing to do": Contender(ground.uv_fill("by-uv")),
+        "pipm adds one": Contender(ground.pipm("whole"), before=ground.pipm("whole", lock=ground.smaller)),
+        "uv adds one": Contender(
+            ground.uv_fill("by-uv"), before=ground.uv_fill("by-uv", lock=ground.smaller)
         ),
-        "pipm, then import": lambda: ground.importing("run", ground.pipm("run")),
     }
 
 
-RATIOS = (
-    ("pipm, no bytecode", "uv", "the same files"),
-    ("pipm, no bytecode", "floor", "over the least possible"),
-    ("pipm", "uv", "with bytecode that uv does not bring"),
-    ("pipm, then import", "uv, then import", "lock to first import"),
-    ("pipm, then import", "uv with bytecode, then import", "likewise, uv compiles"),
-    ("pipm, nothing to do", "uv", "a second sync over uv's first"),
-)
+def copies(ground: Ground) -> dict[str, Contender]:
+    """Where every file is copied."""
+    copy = ("--link-mode", "copy")
+    return {
+        "uv copies": Contender(ground.uv_sync("by-uv", *copy), ("by-uv",)),
+        "pipm copies, no bytecode": Contender(ground.pipm("plain", "--no-compile", *copy), ("plain",)),
+    }
 
 
-def write_listing(ground: Ground) -> None:
-    """Write what the floor does: the tree that pipm made without bytecode, out of the store."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LISTING, ground.path("plain"), str(ground.volume.path / "store")],
-        check=True,
-        stdout=subprocess.PIPE,
-        env=child_environment(),
-    )
-    (ground.volume.path / "listing").write_bytes(done.stdout)
+def imports(ground: Ground) -> dict[str, Contender]:
+    """From the lock to the end of a first import."""
+    run = ground.importing
+    return {
+        "uv, then import": Contender(f"{ground.uv_sync('uv-run')} && {run('uv-run')}", ("uv-run",)),
+        "pipm, then import": Contender(f"{ground.pipm('run')} && {run('run')}", ("run",)),
+    }
 
+
+def compiled(ground: Ground) -> dict[str, Contender]:
+    """Where the peers make bytecode as well."""
+    compile_all = ground.uv_sync("uv-compiled", "--compile-bytecode")
+    return {
+        "uv with bytecode, then import": Contender(
+            f"{compile_all} && {ground.importing('uv-compiled')}", ("uv-compiled",)
+        ),
+        "uv with bytecode": Contender(compile_all, ("uv-compiled",)),
+        "pipm again": Contender(ground.pipm("run"), ("run",)),
+        "pipm again, then import": Contender(f"{ground.pipm('run')} && {ground.importing('run')}", ("run",)),
+        "pip": Contender(ground.pip("by-pip"), ("by-pip",)),
+    }
+
+
+def cold(ground: Ground) -> dict[str, Contender]:
+    """Nothing but the lock is there: downloads included."""
+    return {
+        "uv, cold": Contender(ground.uv_sync("by-uv", cache="cold-cache"), ("by-uv", "cold-cache")),
+        "pipm, cold": Contender(ground.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")),
+    }
+
+
+GROUPS: dict[str, Callable[[Ground], dict[str, Contender]]] = {
+    "links": links,
+    "copies": copies,
+    "imports": imports,
+    "compiled": compiled,
+    "cold": cold,
+}
 
 _LISTING = """
 import os, sys, hashlib
@@ -129,7 +189,6 @@ for path, folders, names in os.walk(site):
     for name in sorted(names):
         content = open(os.path.join(path, name), 'rb').read()
         digest = hashlib.sha256(content).hexdigest()
-        executable = '-x' if os.access(os.path.join(path, name), os.X_OK) else ''
         stored = f'{store}/v1/objects/{digest[:2]}/{digest[2:]}'
         for spelling in (stored, stored + '-x'):
             if os.path.exists(spelling):
@@ -138,62 +197,111 @@ for path, folders, names in os.walk(site):
 """
 
 
-def measure(ground: Ground, rounds: int, log: Path) -> dict[str, list[float]]:
-    """Run all contenders *rounds* times; seconds of wall time."""
-    seconds: dict[str, list[float]] = {}
-    commands = contenders(ground)
-    names = list(commands)
-    for number in range(-1, rounds):  # the first fills caches and is not counted
-        order = names[number % len(names) :] + names[: number % len(names)] if number >= 0 else names
-        for env in ("by-uv", "plain", "whole", "floor", "uv-run", "uv-compiled", "run"):
-            shutil.rmtree(ground.path(env), ignore_errors=True)
-        order.remove("pipm, nothing to do")
-        order.insert(order.index("pipm") + 1, "pipm, nothing to do")
-        for name in order:
-            if name == "floor" and number < 0:
-                write_listing(ground)
+def write_listing(ground: Ground) -> None:
+    """Write what the floor does: the tree that pipm made without bytecode, out of the store."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LISTING, ground.path("plain"), ground.path("store")],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+    )
+    Path(ground.path("listing")).write_bytes(done.stdout)
+
+
+def prepare(ground: Ground, group: str, log: Path) -> None:
+    """Fill the caches and make what the group takes for granted."""
+    steps = [] if group == "cold" else [ground.pipm("run"), ground.uv_sync("uv-run")]
+    if group == "links":
+        steps.append(ground.pipm("plain", "--no-compile"))
+    if group == "compiled":
+        pip = f"{sys.executable} -m pip wheel -q --no-deps --disable-pip-version-check"
+        steps.append(f"{pip} -w {ground.path('wheels')} -r {PINS}")
+    for step in steps:
+        run_measured(step, log, "preparing")
+    if group == "links":
+        write_listing(ground)
+
+
+def run_measured(command: str, log: Path, name: str) -> tuple[float, float]:
+    """Run *command*; seconds of wall and of processor time."""
+    timing = timed(["sh", "-c", command], stdout=log, stderr=log)
+    if timing.exit_code:
+        raise RuntimeError(f"{name} failed: {command}; see {log}")
+    return timing.wall, timing.cpu
+
+
+def measure(ground: Ground, group: str, rounds: int, log: Path) -> Runs:
+    """Run all contenders of *group* *rounds* times."""
+    runs: Runs = {}
+    contenders = GROUPS[group](ground)
+    names = list(contenders)
+    prepare(ground, group, log)
+    warm_up = 0 if group == "cold" else 1
+    for number in range(-warm_up, rounds):
+        # What builds on an environment stays behind what makes it.
+        turn = number % 4 if group == "links" and number >= 0 else 0
+        order = names[turn:4] + names[:turn] + names[4:] if group == "links" else names
+        for name in order if number % 2 == 0 or group == "links" else reversed(order):
+            one = contenders[name]
+            for old in one.fresh:
+                shutil.rmtree(ground.path(old), ignore_errors=True)
+            run_measured(one.before, log, name)
             ground.volume.sync()
-            timing = timed(commands[name](), stdout=log, stderr=log)
-            if timing.exit_code:
-                raise RuntimeError(f"{name} failed on {ground.volume.kind}: see {log}")
+            figures = run_measured(one.command, log, name)
             if number >= 0:
-                seconds.setdefault(name, []).append(timing.wall)
-        print(f"{ground.volume.kind}: round {number + 1} of {rounds}", flush=True)
-    return seconds
+                runs.setdefault(name, []).append(figures)
+        print(f"{ground.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
+    return runs
 
 
-def report(kind: str, seconds: dict[str, list[float]]) -> None:
-    """Print the medians of the ratios, with the smallest and the largest."""
-    for mine, peer, what in RATIOS:
-        pairs = [one / other for one, other in zip(seconds[mine], seconds[peer], strict=True)]
-        spread = f"{min(pairs):.2f} to {max(pairs):.2f}"
-        print(f"| {kind} | {mine} / {peer} | {statistics.median(pairs):.2f} | {spread} | {what} |")
+def make_locks(scratch: Path, uv: str) -> Path:
+    """Write the lock, and a smaller one, unless they are there."""
+    lock, smaller = scratch / "pylock.toml", scratch / "smaller" / "pylock.toml"
+    smaller.parent.mkdir(exist_ok=True)
+    if not lock.exists():
+        pins = PINS.read_text().splitlines(keepends=True)
+        few = scratch / "smaller.txt"
+        few.write_text("".join(line for line in pins if not line.startswith(ADDED)))
+        for source, target in ((few, smaller), (PINS, lock)):
+            command = [uv, "pip", "compile", "-q", "--no-deps", "--python", sys.executable, str(source)]
+            subprocess.run([*command, "--format", "pylock.toml", "-o", str(target)], check=True)
+    return lock
 
 
 def main() -> None:
-    """Measure on each kind of file system and print a table."""
+    """Measure on each kind of file system, and print a table of all that was measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=__doc__)
-    parser.add_argument("scratch", type=Path, metavar="SCRATCH", help="a folder for images and logs")
+    parser.add_argument("scratch", type=Path, metavar="SCRATCH", help="a folder for images and results")
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kind", action="append", choices=list(MODES))
+    parser.add_argument("--group", action="append", choices=list(GROUPS))
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--plot", metavar="FILE.svg", type=Path)
     arguments = parser.parse_args()
     end_on_signals()
     scratch = arguments.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    floor = scratch / "floor"
-    subprocess.run(["cc", "-O2", "-o", str(floor), str(FLOOR)], check=True)
-    uv = shutil.which(arguments.uv) or arguments.uv
-    lock = scratch / "pylock.toml"
-    if not lock.exists():
-        compile_lock = [uv, "pip", "compile", "-q", "--no-deps", "--python", sys.executable, str(PINS)]
-        subprocess.run([*compile_lock, "--format", "pylock.toml", "-o", str(lock)], check=True)
-    for kind in arguments.kind or MODES:
-        with fresh_volume(kind, scratch, SIZE) as volume:
-            ground = Ground(volume=volume, lock=lock, uv=uv, floor=floor)
-            seconds = measure(ground, arguments.rounds, scratch / f"{kind}.log")
-        (scratch / f"{kind}.json").write_text(json.dumps(seconds))
-        report(kind, seconds)
+    if not arguments.report:
+        floor = scratch / "floor"
+        subprocess.run(["cc", "-O2", "-o", str(floor), str(FLOOR)], check=True)
+        uv = shutil.which(arguments.uv) or arguments.uv
+        lock = make_locks(scratch, uv)
+        for kind in arguments.kind or MODES:
+            with fresh_volume(kind, scratch, SIZE) as volume:
+                ground = Ground(volume=volume, lock=lock, uv=uv, floor=floor)
+                for group in arguments.group or ("links", "copies", "imports"):
+                    runs = measure(ground, group, arguments.rounds, scratch / f"{kind}.log")
+                    (scratch / f"{kind}-{group}.json").write_text(json.dumps(runs))
+    found: dict[str, Runs] = {kind: {} for kind in MODES}
+    for kind in MODES:
+        for group in GROUPS:
+            results = scratch / f"{kind}-{group}.json"
+            if results.exists():
+                found[kind] |= json.loads(results.read_text())
+    rows = report(found)
+    if arguments.plot:
+        plot(rows, arguments.plot)
 
 
 if __name__ == "__main__":
