@@ -1,11 +1,13 @@
-"""Any number of pipm processes at once: the same result as one after the other (D16)."""
+"""Any number of pipm processes, or environments, at once: the same result as one after the other (D16)."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from support.pipm import Pipm
+from support.pipm import DONE, PARTLY, Pipm
+from support.readers import Program
 from support.snapshot import assert_bytecode_names_kept, assert_kept, snapshot
 from support.store import damage, entry_names, object_names, root_count, unshared
 from support.synthetic import (
@@ -76,6 +78,63 @@ def test_eight_environments_at_once(filesystem: Disk) -> None:
     assert (object_names(together.store), entry_names(together.store)) == expected
     assert damage(together.store) == []
     assert root_count(together.store) == 8
+
+
+TARGET = "alpha/data/table.bin"
+SEVERAL = 18  # more than adopt takes together
+
+
+def several(folder: str) -> list[Environment]:
+    """Environments with one release in common, of which the first ones have one file odd, each otherwise."""
+    made = [make_environment(os.path.join(folder, f"env{number:02}")) for number in range(SEVERAL)]
+    for environment in made:
+        install(environment, "alpha==1.0", package("alpha", modules=8))
+        environment.compile()
+    first, missing, executable, longer, linked, _, later = (one.file(TARGET) for one in made[:7])
+    for edited in (first, later):
+        with open(edited, "r+b") as file:
+            file.write(b"mine")
+    os.unlink(missing)
+    os.chmod(executable, 0o755)
+    with open(longer, "ab") as file:
+        file.write(b"more")
+    os.unlink(linked)
+    os.link(made[8].file(TARGET), linked)
+    return made
+
+
+def test_together_is_as_one_after_the_other(filesystem: Disk) -> None:
+    """What is shared in several environments at once: nobody's odd file is another's, whoever comes first."""
+
+    def adopted(name: str, *, together: bool) -> tuple[object, ...]:
+        environments = several(filesystem / name)
+        before = [snapshot(environment.path) for environment in environments]
+        pipm = Pipm(store=filesystem / f"{name}-store")
+        paths = [environment.path for environment in environments]
+        program = Program(
+            environments[5].python, f"f = open({environments[5].file(TARGET)!r}, 'r+b')\nwait()\n"
+        )
+        rows: list[dict[str, Any]] = []
+        try:
+            program.until_it_waits()
+            for some in [paths] if together else [[path] for path in paths]:
+                rows += pipm.adopt(*some, codes=(DONE, PARTLY)).json["environments"]
+            program.finish()
+        finally:
+            program.kill()
+        for environment, taken in zip(environments, before, strict=True):
+            assert_kept(taken, environment.path)
+        assert damage(pipm.store) == []
+        left = [unshared(environment.site, pipm.store) for environment in environments]
+        assert [number for number, names in enumerate(left) if names] == [0, 3, 5, 6]
+        assert {name for names in left for name in names} == {TARGET}
+        told = [
+            (row["files"], row["files_shared"] + row["files_already_shared"], row["files_left"])
+            for row in rows
+        ]
+        return told, left, object_names(pipm.store), entry_names(pipm.store)
+
+    assert adopted("one", together=True) == adopted("two", together=False)
 
 
 def test_adopt_and_release_at_once(filesystem: Disk) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.reasons import Reason
@@ -77,12 +78,17 @@ class _Fresh(NamedTuple):
 
 def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
     """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
-    if interpreter is not None and name.endswith(".pyc"):
-        for level, suffix in enumerate(_LEVELS):
-            ending = f".{interpreter.cache_tag}{suffix}.pyc"
+    if interpreter is not None:
+        for level, ending in enumerate(_endings(interpreter.cache_tag)):
             if name.endswith(ending):
                 return name[: -len(ending)], level
     return None
+
+
+@cache
+def _endings(cache_tag: str) -> tuple[str, ...]:
+    """How the names of an interpreter's bytecode end, by optimisation level."""
+    return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
 
 
 class BytecodeSharer:
@@ -119,7 +125,7 @@ class BytecodeSharer:
         ]
         if self.scene.tight:
             for source, name, _ in candidates:
-                self.tally.leave(f"{source.directory}/{CACHE}/{name}", Reason.NO_ROOM)
+                self._leave(source, name, Reason.NO_ROOM)
         elif candidates:
             self._take_over(candidates)
 
@@ -185,13 +191,12 @@ class BytecodeSharer:
         status = _status(cache, name)
         if status is None:
             return True
-        shown = f"{source.directory}/{CACHE}/{name}"
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
         if not stat.S_ISREG(status.st_mode) or status.st_uid != self.scene.user:
             symlinked = stat.S_ISLNK(status.st_mode)
-            self.tally.leave(shown, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)
+            self._leave(source, name, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)
             return True
         if self._says_shared(status, source):
             self._count_already(status)
@@ -203,7 +208,7 @@ class BytecodeSharer:
         if stored.st_ino == status.st_ino:
             self._count_already(status)
         elif not is_timestamp_bytecode(cache, name):
-            self.tally.leave(shown, Reason.OTHER_BYTECODE)
+            self._leave(source, name, Reason.OTHER_BYTECODE)
         else:
             self._place(cache, name, status, source.digest, pool)
         return True
@@ -268,7 +273,7 @@ class BytecodeSharer:
                 return self.scene.compile_missing
             if is_timestamp_bytecode(cache, name):
                 return True
-        self.tally.leave(f"{source.directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
+        self._leave(source, name, Reason.OTHER_BYTECODE)
         return False
 
     def _compile(self, candidates: list[_Candidate]) -> None:
@@ -295,8 +300,7 @@ class BytecodeSharer:
                 finish(item.new.directory, item.new.name, _MODE, item.source.digest.mtime)
                 self._fresh.append(item)
             else:
-                shown = f"{item.source.directory}/{CACHE}/{item.name}"
-                self.tally.leave(shown, Reason.STALE_BYTECODE)
+                self._leave(item.source, item.name, Reason.STALE_BYTECODE)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
         return directory_beneath(self.scene.root, f"{directory}/{CACHE}")
@@ -325,6 +329,9 @@ class BytecodeSharer:
             self._count_shared(old)
         else:
             self.tally.shared += 1
+
+    def _leave(self, source: Source, name: str, reason: Reason) -> None:
+        self.tally.leave(f"{source.directory}/{CACHE}/{name}", reason)
 
     def _count_shared(self, status: os.stat_result) -> None:
         self.tally.shared += 1
