@@ -54,6 +54,19 @@ def test_why_a_name(scene: tuple[Pipm, Environment, Environment, Environment]) -
     assert_refused(pipm("why", "gamma", "--json"), "gamma")
 
 
+def test_why_an_environment(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
+    """One row a distribution: what it takes, and who else keeps it."""
+    pipm, one, two, own = scene
+    rows = [line.split() for line in pipm("why", one.path).expect().out.splitlines()[3:]]
+    assert rows[0] == ["DISTRIBUTION", "VERSION", "ON", "DISK", "ALSO", "KEPT", "BY"]
+    assert {(row[0], row[1], row[-1]) for row in rows[1:]} == {
+        ("alpha", "1.0", two.path),
+        ("beta", "1.0", "-"),
+    }
+    pipm.adopt(own.path)
+    assert "2 other environments" in pipm("why", one.path).expect().out
+
+
 def test_why_something_that_nothing_keeps(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
     pipm, one, two, _ = scene
     pipm.release(one.path)

@@ -251,8 +251,8 @@ def _links(trial: Trial) -> Iterator[Check]:
 
 def _space(trial: Trial) -> Check:
     name = f"space on {trial.mount}"
-    inodes = "" if trial.inodes is None else f", {trial.inodes} inodes"
-    detail = f"{trial.free >> 20} MiB{inodes} free"
+    inodes = "" if trial.inodes is None else f" and {trial.inodes:,} inodes".replace(",", " ")
+    detail = f"{trial.free / 2**30:.1f} GiB{inodes} free"
     if trial.free < _LITTLE_SPACE:
         return Check(name=name, ok=False, warning=True, detail=detail, hint="pipm gc --keep 0")
     if trial.inodes is not None and trial.inodes < _FEW_INODES:

@@ -28,6 +28,9 @@ NOT_YET = "not adopted yet"
 """Why a file is not shared that could be."""
 
 
+ENVIRONMENT = "environment"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathFacts:
     """What lies at ``path``: ``kind`` is a word for it, ``distribution`` is ``name version`` or empty.
@@ -151,7 +154,7 @@ def _folder(path: str, environment: Environment, root: Root | None, held: Holdin
     chosen = [entry for entry in entries if " ".join(entry.split("/")[:2]) in names]
     return PathFacts(
         path=path,
-        kind="environment" if whole else "folder",
+        kind=ENVIRONMENT if whole else "folder",
         environment=environment.path,
         distribution=", ".join(sorted(names)) if len(names) < 4 else f"{len(names)} distributions",
         by=root.link_mode if root is not None and found.stored else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dedupe.ops.doctor import examine
-from dedupe.ui.words import counted, printable
+from dedupe.ui.words import counted, homely, printable
 
 if TYPE_CHECKING:
     from dedupe.ops.doctor import Check
@@ -36,7 +36,7 @@ def _say(output: Output, check: Check) -> None:
     if check.ok and output.quiet:
         return
     padding = " " * (7 - len(word))
-    output.result(f"{output.paint(word, colour)}{padding}  {check.name}: {printable(check.detail)}")
+    output.result(f"{output.paint(word, colour)}{padding}  {check.name}: {printable(homely(check.detail))}")
     if check.hint and not check.ok:
         output.result(f"         {output.paint(printable(check.hint), 'cyan')}")
 

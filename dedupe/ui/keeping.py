@@ -59,7 +59,8 @@ def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
     for path in found.roots_dropped:
         output.result(f"{'Would forget' if dry_run else 'Forgot'} {path_text(path)}")
     entries, objects = len(found.entries_removed), found.objects_removed
-    if not entries and not objects and not found.bytes_freed:
+    nothing = not (entries or objects or found.bytes_freed)
+    if nothing:
         output.result("Nothing to remove")
     else:
         verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
@@ -83,5 +84,5 @@ def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
         output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
         output.named(path_text(root.path) for root in unreachable)
         output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
-    if dry_run:
+    if dry_run and (found.roots_dropped or not nothing):
         output.note("warning", "nothing was removed due to --dry-run")

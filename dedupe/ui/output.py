@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from dedupe.ui.words import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dedupe.errors import PipmError
 
@@ -32,6 +32,17 @@ class Output:
         """Print a result line."""
         if self.quiet < 2 and not self.json:
             print(text)
+
+    def table(self, rows: Sequence[tuple[str, ...]]) -> None:
+        """Print columns without borders; the heads begin with their column's alignment, ``<`` or ``>``."""
+        alignment = [head[0] for head in rows[0]]
+        plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
+        widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
+        for row in plain:
+            cells = (
+                f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True)
+            )
+            self.result("  ".join(cells).rstrip())
 
     def data(self, text: str) -> None:
         """Print what was asked for, whatever the quietness."""

@@ -102,7 +102,7 @@ def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
 
 def _balance(adoption: Adoption) -> str:
     balance = "freed" if adoption.bytes_freed >= 0 else "used"
-    text = f"{balance} {size_text(abs(adoption.bytes_freed))}"
+    text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
     if adoption.files_new:
         return f"{text}; {count_text(adoption.files_new)} were new to the store, for the next environment"
     return text

@@ -54,7 +54,7 @@ def show_list(
         output.result("No environments")
         output.note("hint", "`pipm list DIR` looks for those below a folder, `pipm adopt ENV` adds one")
         return 0
-    _table(output, _environment_rows(found, now))
+    output.table(_environment_rows(found, now))
     _say_notes(output, found)
     if any(one.usage.about for one in found):
         output.note("note", _ABOUT)
@@ -126,11 +126,11 @@ def show_df(output: Output, store: str, *, exact: bool) -> int:
         output.result(f"There is no store yet at {path_text(store)}")
         output.note("hint", "`pipm adopt ENV` makes it")
         return 0
-    _table(output, _total_rows(report, report.store))
+    output.table(_total_rows(report, report.store))
     _say_sum(output, report, report.store)
     if output.verbose:
         output.result(f"Store: {path_text(report.store.path)}, {counted(report.store.objects, 'object')}\n")
-        _table(output, _distribution_rows(report.distributions))
+        output.table(_distribution_rows(report.distributions))
     _say_age(output, report.oldest, time.time())
     return 0
 
@@ -254,13 +254,3 @@ def report_document(report: Report, store: str) -> dict[str, object]:
             for one in report.distributions
         ]
     return document
-
-
-def _table(output: Output, rows: Sequence[tuple[str, ...]]) -> None:
-    """Print *rows*; the heads begin with their column's alignment."""
-    alignment = [head[0] for head in rows[0]]
-    plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
-    widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
-    for row in plain:
-        cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True))
-        output.result("  ".join(cells).rstrip())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dedupe.ops.whose import NOT_YET
+from dedupe.ops.whose import ENVIRONMENT, NOT_YET
 from dedupe.ops.why import explain
-from dedupe.ui.words import counted, path_text, size_text
+from dedupe.ui.words import count_text, counted, path_text, size_text
 
 if TYPE_CHECKING:
     from dedupe.ops.whose import PathFacts
@@ -29,6 +29,9 @@ def show_why(output: Output, store: str, subject: str) -> int:
         return 0
     if found.path is not None:
         _say_path(output, found.path)
+    if found.path is not None and found.path.kind == ENVIRONMENT:
+        output.table(_rows(found.entries, found.path.environment))
+        return 0
     shown = found.entries if output.verbose else found.entries[:_MOST_ENTRIES]
     for entry in shown:
         _say_entry(output, entry)
@@ -72,6 +75,17 @@ def _say_entry(output: Output, entry: KeptEntry) -> None:
         output.result(f"  {path_text(keeper.path):<{width}}  {how}{missing}")
     if len(entry.keepers) > len(shown):
         output.result(f"  … {len(entry.keepers) - len(shown)} more (`--verbose`)")
+
+
+def _rows(entries: tuple[KeptEntry, ...], environment: str) -> list[tuple[str, ...]]:
+    """What of the store one environment keeps, and who keeps it, too; the largest first."""
+    rows: list[tuple[str, ...]] = [("<DISTRIBUTION", "<VERSION", ">ON DISK", "<ALSO KEPT BY")]
+    for entry in sorted(entries, key=lambda entry: -entry.on_disk):
+        others = [keeper.path for keeper in entry.keepers if keeper.path != environment]
+        number = f"{count_text(len(others))} other environments" if others else "-"
+        also = path_text(others[0]) if len(others) == 1 else number
+        rows.append((entry.name, entry.version, size_text(entry.on_disk), also))
+    return rows
 
 
 def _entry_document(entry: KeptEntry) -> dict[str, object]:

@@ -48,6 +48,11 @@ def near_text(path: str) -> str:
     return printable(path[len(here) :]) if path.startswith(here) else path_text(path)
 
 
+def homely(text: str) -> str:
+    """*text* with ``~`` for the home folder in each path that it names."""
+    return text.replace(f"{os.path.expanduser('~')}/", "~/")
+
+
 def printable(text: str) -> str:
     """*text* with undecodable bytes and control characters escaped."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
