@@ -151,3 +151,17 @@ def test_pip_of_the_environment(tmp_path: Path) -> None:
     check(environment.python, "-m", "pip", "install", "-q", "--no-index", wheel)
     assert os.path.isfile(environment.file("tool/__init__.py"))
     assert "tool runs" in environment.run("import tool; tool.main()")
+
+
+def test_pip_that_the_finder_serves_stays_when_a_lock_is_followed(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock = lock_of(str(tmp_path), ["alpha==1.0"])
+    path = str(tmp_path / "env")
+    pipm("venv", path, "--link-mode", "finder", "--lock", lock).expect()
+    environment = Environment(path=path)
+    pipm("gc", "--keep", "0").expect()
+    for _ in range(2):
+        assert check(environment.python, "-m", "pip", "--version").startswith("pip ")
+        assert environment.run("import alpha; print(alpha.NAME)") == "alpha\n"
+        pipm("sync", lock, "--env", path).expect()
+        pipm("gc", "--keep", "0").expect()

@@ -132,6 +132,7 @@ class Following:
                 link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
                 clobber=self.options.clobber,
                 by_finder=service is not None,
+                besides=() if service is None else tuple(row.entry for _, row in service.kept),
             )
             later = missing_editables(survey, editables)
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
@@ -176,7 +177,7 @@ class Following:
             return None
         from dedupe.ops.serve import divide, prepare  # noqa: PLC0415 - of the finder alone
 
-        service = divide(self.store, environment, root, wanted)
+        service = divide(self.store, environment, root, survey, wanted)
         prepare(self.store, environment, root, service, self._row(environment), self.pulse)
         return service
 

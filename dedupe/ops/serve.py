@@ -20,26 +20,36 @@ from dedupe.ops.folding import KEPT_METADATA
 from dedupe.ops.members import OUTDATED, Shape, apart, path_file_text
 from dedupe.plan.materialise import Wanted
 from dedupe.store.wheels import load_manifest
+from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
     from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
+    from dedupe.ops.standing import Survey
     from dedupe.store.layout import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """``wanted`` is what an environment gets files of; ``served`` are those of it without modules."""
+    """``wanted`` is what an environment gets files of; ``served`` are those of it without modules.
+
+    ``kept`` are served as before though nobody wants them: pip, say.
+    """
 
     wanted: list[Wanted]
     served: list[tuple[Wanted, Outline]]
+    kept: list[tuple[Outline, Folded]]
 
 
-def divide(store: Store, environment: Environment, root: int, wanted: list[Wanted]) -> Service:
-    """Decide which distributions the finder serves; the others must lie together."""
+def divide(
+    store: Store, environment: Environment, root: int, survey: Survey, wanted: list[Wanted]
+) -> Service:
+    """Decide what the finder serves besides what it keeps; the others must lie together."""
     site = site_of(environment)
     outlines = [outline(_paths(one.blueprint)) for one in wanted]
     shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
@@ -51,7 +61,19 @@ def divide(store: Store, environment: Environment, root: int, wanted: list[Wante
         else:
             result.append(reduced(one))
             served.append((one, outlines[number]))
-    return Service(wanted=result, served=served)
+    kept = _kept(store, root, survey, wanted)
+    return Service(wanted=result, served=served, kept=kept)
+
+
+def _kept(store: Store, root: int, survey: Survey, wanted: Sequence[Wanted]) -> list[tuple[Outline, Folded]]:
+    """What the finder serves already and stays though no lock names it."""
+    receipt = read_receipt(root)
+    if receipt is None:
+        return []
+    names = survey.kept() - {one.blueprint.name for one in wanted}
+    there = {one.metadata for one in survey.standing() if one.name in names}
+    rows = [row for row in receipt.folded.values() if row.metadata in there]
+    return [(outline(_paths(load_blueprint(store, row.entry))), row) for row in rows]
 
 
 def reduced(one: Wanted) -> Wanted:
@@ -121,7 +143,7 @@ def _rows(store: Store, service: Service, records: dict[str, str]) -> list[tuple
             ),
         )
         for one, shape in service.served
-    ]
+    ] + service.kept
 
 
 def _paths(blueprint: Blueprint) -> list[str]:

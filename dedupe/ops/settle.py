@@ -68,6 +68,8 @@ class Settler:
     clobber: bool
     by_finder: bool = False
     """Modules come from the store: the link mode is for the few other files."""
+    besides: tuple[str, ...] = ()
+    """Entries that are used there though nobody wants them now: those of pip, say."""
 
     def settle(self, survey: Survey, wanted: list[Wanted], stay: frozenset[str]) -> Settled:
         """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
@@ -81,7 +83,7 @@ class Settler:
         kept = survey.kept() | stay
         plan = plan_sync(wanted, standing, kept)
         previous = find_root(self.store, self.environment.path)
-        entries = tuple(sorted(one.entry for one in wanted))
+        entries = tuple(sorted({*(one.entry for one in wanted), *self.besides}))
         with ExitStack() as stack, ExitStack() as kept_open:
             if not plan.materialised and not plan.uninstalled and not unfinished:
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from dedupe.env.create import create_environment, seed_pip
 from dedupe.errors import LinkingImpossibleError
+from dedupe.fs.links import LinkMode
 from dedupe.ops.adopt import adopt
+from dedupe.ops.ladder import adopt_by_finder
 from dedupe.ops.progress import Progress
 from dedupe.ops.wrapping import wrap_pip
 
@@ -41,10 +43,11 @@ def make_venv(
     unless a link mode was asked for. Raises PipmError.
     """
     started = time.monotonic()
+    share = adopt_by_finder if options.link_mode is LinkMode.FINDER else adopt
     environment = create_environment(path, interpreter)
     obstacle, link_mode, wrapped = None, "copy", False
     try:
-        link_mode = adopt(store_path, environment.path, options, Progress()).link_mode
+        link_mode = share(store_path, environment.path, options, Progress()).link_mode
     except LinkingImpossibleError as error:
         if options.link_mode is not None:
             raise
@@ -53,7 +56,7 @@ def make_venv(
         wrapped = wrap_pip(store_path, environment.path, link_mode, wanted=wrap)
     seed_pip(environment, interpreter)
     if obstacle is None and (not wrapped or interpreter.version < _ZIPIMPORT):
-        adopt(store_path, environment.path, options, Progress())
+        share(store_path, environment.path, options, Progress())
     return NewEnvironment(
         path=environment.path,
         python=environment.python,
