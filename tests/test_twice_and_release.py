@@ -48,7 +48,7 @@ def content_reads(log: str, *folders: str) -> list[str]:
 
 def traced(pipm: Pipm, log: str, *arguments: str) -> None:
     """Run the command under strace."""
-    command, variables = pipm._command(arguments)
+    command, variables = pipm.command(*arguments)
     strace = ("strace", "-f", "-y", "-s", "0", "-o", log, "-e", f"trace={_READS}")
     done = run(*strace, *command, environ=variables)
     assert done.returncode == 0, done.stderr

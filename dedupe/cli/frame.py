@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dedupe import __version__
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
-from dedupe.store.layout import store_path
+from dedupe.store.where import store_path
 from dedupe.ui.output import Output, drop_output
+from dedupe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,9 @@ _ALL_TO_PIP = {
 @command(app, "venv")
 def venv_command(
     session: Session,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR|@NAME", help="A new or empty folder; or yours by name.")
+    ],
     python: Annotated[
         str | None,
         typer.Option("--python", "-p", metavar="VERSION|PATH", help="3.12, pypy3.9, a path; else python3."),
@@ -42,7 +44,10 @@ def venv_command(
 
       pipm venv .venv --lock uv.lock
 
-    An ordinary environment of `python -m venv`, with pip. What pip installs there is shared by itself.
+      pipm venv @science --lock pylock.toml
+
+    An ordinary environment of `python -m venv`, with pip. What pip installs there is shared by itself. One
+    with a @NAME belongs to no project; run, sync, pip, install, adopt and release know it by that name.
     """
     from dedupe.ui.venv import make_environment, make_synced
 

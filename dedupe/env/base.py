@@ -48,7 +48,12 @@ class BaseInterpreter:
     def shown(self) -> str:
         """Its name for people: ``Python 3.12.1``."""
         name = {"cpython": "Python", "pypy": "PyPy for Python"}.get(self.implementation, self.implementation)
-        return f"{name} {'.'.join(map(str, self.version))}"
+        return f"{name} {self.shown_version}"
+
+    @property
+    def shown_version(self) -> str:
+        """``3.12.1``."""
+        return ".".join(map(str, self.version))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,29 @@ def find_interpreter(wanted: str | None) -> BaseInterpreter:
         if found is not None and spelling.fits(found):
             return found
     raise InterpreterError(f"There is no Python {wanted} on PATH, in pyenv or among uv's", hint=_HINT)
+
+
+def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterpreter:
+    """Find the interpreter *wanted*; without one any that the range *requires* (of *what*) has in it.
+
+    The python3 of PATH is asked first, then the newest. Raises InterpreterError.
+    """
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - few ask for a range
+
+    versions = SpecifierSet(requires, prereleases=True)
+    found = find_interpreter(wanted)
+    if found.shown_version in versions:
+        return found
+    if wanted is None:
+        for path in _candidates(_Wanted(implementation="cpython", version=(3,))):
+            other = _ask(path)
+            if other is not None and other.version >= _OLDEST and other.shown_version in versions:
+                return other
+        raise InterpreterError(f"No Python here is {requires}, as {what} requires", hint=_HINT)
+    raise InterpreterError(
+        f"{what} requires Python {requires}, not {found.shown_version}",
+        hint="leave --python away, or name another interpreter",
+    )
 
 
 _HINT = "name its path, or install it: `uv python install VERSION`, `pyenv install VERSION`"

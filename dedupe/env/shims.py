@@ -1,13 +1,16 @@
 """pyenv's shims: which interpreter one stands for, without starting it.
 
-A shim is a shell script that starts more of them: 100 ms before the interpreter runs.
+A shim is a shell script that starts more of them: 100 ms before the interpreter runs. A warm `pipm run`
+imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
 
 from __future__ import annotations
 
 import os
-from shutil import which
-from typing import TYPE_CHECKING
+
+from dedupe.env.programs import which
+
+TYPE_CHECKING = False  # typing's takes its import
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

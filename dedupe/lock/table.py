@@ -157,10 +157,15 @@ class Table:
 
 def load_toml(path: str) -> Table:
     """Read a TOML file; raises LockError with line and column where it is none."""
+    return parse_toml(load_text(path), path, hint="lock again")
+
+
+def parse_toml(text: str, path: str, *, hint: str) -> Table:
+    """Read the TOML document *text* out of the file *path*; LockError with line and column and *hint*."""
     try:
-        return Table(tomllib.loads(load_text(path)), path)
+        return Table(tomllib.loads(text), path)
     except tomllib.TOMLDecodeError as error:
-        raise LockError(f"{path}: {error}", hint="lock again") from None
+        raise LockError(f"{path}: {error}", hint=hint) from None
     except RecursionError:
         raise LockError(f"{path}: nested too deeply") from None
 

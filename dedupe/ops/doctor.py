@@ -9,7 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dedupe import __version__
 from dedupe.core.variables import VARIABLES
 from dedupe.errors import PipmError
 from dedupe.fs.lock import lock_refusal, try_lock
@@ -19,6 +18,7 @@ from dedupe.ops.whereabouts import whereabouts
 from dedupe.plan.gc import Fate
 from dedupe.store.layout import lock_timeout, open_store
 from dedupe.store.roots import all_roots
+from dedupe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

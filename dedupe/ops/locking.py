@@ -23,18 +23,25 @@ if TYPE_CHECKING:
     from dedupe.core.target import Target
 
 SOURCES = ("pyproject.toml", "requirements.in", "requirements.txt")
+_VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
+_MOST_LINES = 4
+_LOOK = "look at the names and versions; index, proxies and passwords are those of pip's (or uv's) settings"
 _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to lock, and for which interpreter; ``path`` is where the lock will be."""
+    """What to lock, and for which interpreter; ``path`` is where the lock will be.
+
+    ``constraints`` is a file of pins for what else comes in, or empty.
+    """
 
     source: str
     path: str
     python: str
     extras: Sequence[str] = ()
     groups: Sequence[str] = ()
+    constraints: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +93,7 @@ def write_lock(request: Request) -> Locked:
 
 def _uv_command(uv: str, request: Request) -> list[str]:
     command = [uv, "pip", "compile", "--quiet", "--universal", "--format", "pylock.toml"]
-    command += ["--python", request.python, *_each("--extra", request.extras)]
+    command += ["--python", request.python, *_each("--extra", request.extras), *_constrained(request)]
     # A group without its file is that of the working folder's project.
     command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
     return [*command, "--output-file", request.path, request.source]
@@ -97,7 +104,7 @@ def _pip_command(request: Request, target: Target) -> list[str]:
     if pip.foreign:
         raise FetchError(f"No pip runs on {request.python}", hint="install uv, or pip into the environment")
     command = [*pip.command, "lock", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--output", os.path.abspath(request.path)]
+    command += ["--output", os.path.abspath(request.path), *_constrained(request)]
     if os.path.basename(request.source) != "pyproject.toml":
         return [*command, "--requirement", request.source]
     command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
@@ -113,6 +120,10 @@ def _requirements(request: Request) -> list[str]:
     project.check_known("extra", request.extras, optional.content)
     needs = project.texts("dependencies")
     return [*needs, *(need for extra in request.extras for need in optional.texts(extra))]
+
+
+def _constrained(request: Request) -> list[str]:
+    return ["--constraint", request.constraints] if request.constraints else []
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:
@@ -132,7 +143,15 @@ def _run(command: list[str], tool: str) -> None:
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         old = any("unknown command" in line for line in lines)
+        told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+        text = _VERSIONS.sub(_last_versions, " ".join(told[-_MOST_LINES:]))
         raise FetchError(
-            f"{tool} cannot lock: {' '.join(lines[-4:])}",
-            hint="`pip lock` came with pip 25.1; upgrade it, or install uv" if old else None,
+            f"{tool} cannot lock: {text}",
+            hint="`pip lock` came with pip 25.1; upgrade it, or install uv" if old else _LOOK,
         )
+
+
+def _last_versions(match: re.Match[str]) -> str:
+    """Of hundreds of versions that pip lists the last few."""
+    versions = match[1].split(", ")
+    return f"(from versions: {'… ' * (len(versions) > _MOST_LINES)}{', '.join(versions[-_MOST_LINES:])})"

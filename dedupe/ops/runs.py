@@ -1,72 +1,116 @@
-"""Environments behind `pipm run`: made of almost no files, kept by what their lock says (design D15)."""
+"""Environments behind `pipm run`: made of almost no files, kept by what they were asked for (design D15).
+
+Theory of operation. What is asked for (a lock's bytes, requirements, the interpreter, the store) has a
+digest, and an environment of that name lies in the cache: a lock that changes takes nothing from programs
+that run. Requirements are resolved once, into a lock that lies in the cache likewise. Both are found again
+by reading a few small files: a warm `pipm run` imports this module and no other that is large, so nothing
+here may import what takes milliseconds (dataclasses, typing, re). How they are made is in `ops.making`.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import sys
-from typing import TYPE_CHECKING
 
-from dedupe.errors import LockError
-from dedupe.lock.find import find_lock
+from dedupe.core.sha256 import sha256
+from dedupe.env.programs import which
+from dedupe.env.shims import behind_shim
+from dedupe.fs.use import hold
+from dedupe.lock.find import lock_content
+from dedupe.store.where import READY, environments_folder, locks_folder
+
+TYPE_CHECKING = False  # typing's takes its import
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dedupe.ops.progress import Progress
+    from dedupe.ops.wish import Wish
 
-_READY = ".pipm/ready"
-_FORMAT = 1
+_FORMAT = 2
+_ATTEMPTS = 3
 
 
-def environment_for(
-    store: str, lock: str | None, python: str | None, progress: Callable[[], Progress]
-) -> str:
-    """Return an environment that is exactly *lock* (or the nearest one upward), made if need be.
+def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
+    """Return the environment of *wish*, made if need be; it stays while this process or its program runs.
 
-    One for each content of the lock, each *python* and store: a lock that changes takes nothing from programs
-    that run. Raises PipmError.
+    Raises PipmError.
     """
-    found = find_lock(os.getcwd()) if lock is None else os.path.realpath(lock)
-    if found is None:
-        raise LockError(
-            "There is no lock file here or in any folder above",
-            hint="name it: pipm run --lock LOCK -- CMD; or an environment: pipm run --env DIR -- CMD",
-        )
-    path = os.path.join(_folder(), _key(store, found, python))
-    if not os.path.exists(f"{path}/{_READY}"):
-        _make(store, path, found, python, progress())
+    interpreter = _interpreter_mark(wish)
+    asked = _digest(
+        wish.store,
+        interpreter,
+        wish.lock and f"{wish.lock}\0{lock_content(wish.lock)}",
+        *wish.specs,
+        *(local for spec in wish.specs if (local := _time_of(spec))),
+        "script",
+        wish.block,
+        "below",
+        *(part for path in wish.below for part in (path, _state_of(path))),
+    )
+    resolved = f"{locks_folder()}/pylock.{asked}.toml" if wish.resolves else ""
+    if resolved and (wish.refresh or hold(resolved) is None):
+        from dedupe.ops.making import resolve  # noqa: PLC0415 - a second run needs none of it
+
+        resolve(wish, resolved, progress())
+    key = _digest(asked, resolved and lock_content(resolved))
+    path = f"{environments_folder()}/{_printable(wish.name)}-{key}"
+    for _ in range(_ATTEMPTS):  # a collector may take it away before it is held
+        if os.access(f"{path}/bin/python", os.X_OK) and hold(f"{path}/{READY}", onwards=True) is not None:
+            break
+        from dedupe.ops.making import make  # noqa: PLC0415 - likewise
+
+        make(wish, path, resolved, progress())
     return path
 
 
-def _folder() -> str:
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(os.path.realpath(cache), "pipm", "environments")
+def _digest(*parts: str | bytes) -> str:
+    state = sha256(b"%d" % _FORMAT)
+    for part in parts:
+        data = part if isinstance(part, bytes) else os.fsencode(part)
+        state.update(b"%d:%b" % (len(data), data))
+    return state.hexdigest()[:16]
 
 
-def _key(store: str, lock: str, python: str | None) -> str:
-    """What decides which files the environment gets; Poetry and PDM keep some of that beside the lock."""
-    state = hashlib.sha256(f"{_FORMAT}\0{store}\0{lock}\0{python}\0{sys.version}".encode())
-    for file in (lock, os.path.join(os.path.dirname(lock), "pyproject.toml")):
+def _printable(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_" else "-" for char in name)
+
+
+def _time_of(spec: str) -> str:
+    """A folder or archive on this disk is another one when its time is another."""
+    if "/" not in spec:
+        return ""
+    try:
+        return str(os.stat(spec.rpartition("@")[2].strip().removeprefix("file://")).st_mtime_ns)
+    except OSError:
+        return ""
+
+
+def _state_of(path: str) -> str:
+    """What changes when something is installed into the environment at *path*, or uninstalled."""
+    times = []
+    for folder in (f"{path}/bin", *_sites(path)):
         try:
-            with open(file, "rb") as stream:
-                state.update(hashlib.sha256(stream.read()).digest())
-        except FileNotFoundError as error:
-            if file == lock:
-                raise LockError(f"There is no lock file {lock}", hint="name an existing one") from error
-    project = os.path.basename(os.path.dirname(lock))
-    return f"{project or 'root'}-{state.hexdigest()[:16]}"
+            times.append(str(os.stat(folder).st_mtime_ns))
+        except OSError:
+            continue
+    return " ".join(times)
 
 
-def _make(store: str, path: str, lock: str, python: str | None, progress: Progress) -> None:
-    from dedupe.core.pins import Selection  # noqa: PLC0415 - a second run needs none of it
-    from dedupe.fs.folders import make_folders, write_marker  # noqa: PLC0415
-    from dedupe.fs.links import LinkMode  # noqa: PLC0415
-    from dedupe.ops.lockfile import open_lock  # noqa: PLC0415
-    from dedupe.ops.sync import sync  # noqa: PLC0415
-    from dedupe.ops.synced import SyncOptions  # noqa: PLC0415
+def _sites(path: str) -> list[str]:
+    try:
+        return [f"{path}/lib/{name}/site-packages" for name in sorted(os.listdir(f"{path}/lib"))]
+    except OSError:
+        return []
 
-    make_folders(os.path.dirname(path))
-    options = SyncOptions(link_mode=LinkMode.FINDER, python=python)
-    sync(store, path, open_lock(lock, Selection(), ("run",)), options, progress)
-    write_marker(f"{path}/{_READY}")
+
+def _interpreter_mark(wish: Wish) -> str:
+    """What is another when ``python3`` or what was named instead is another interpreter."""
+    python = wish.python
+    if python is None:
+        python = f"{wish.below[0]}/bin/python" if wish.below else "python3"
+    path = which(python)
+    program = None if path is None else behind_shim(path)
+    if program is None:  # a version, perhaps, which is looked for elsewhere, too
+        return python
+    real = os.path.realpath(program)
+    return f"{real} {os.stat(real).st_mtime_ns}"

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import stat
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,18 +129,6 @@ def lock_timeout() -> float:
             hint="unset PIPM_LOCK_TIMEOUT",
         ) from None
     return seconds
-
-
-def store_path(option: str | None) -> str:
-    """Return the absolute path of the store: *option*, ``PIPM_STORE``, else the user's data folder."""
-    chosen = option or os.environ.get("PIPM_STORE")
-    if chosen:
-        return os.path.realpath(os.path.expanduser(chosen))
-    if sys.platform == "darwin":
-        data = os.path.expanduser("~/Library/Application Support")
-    else:
-        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return os.path.realpath(os.path.join(data, "pipm"))
 
 
 def open_store(path: str, *, create: bool = True) -> Store | None:

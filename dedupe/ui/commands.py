@@ -14,6 +14,7 @@ from dedupe.ops.ladder import adopt_by_ladder
 from dedupe.ops.preview import Preview
 from dedupe.ops.unfold import release_environment
 from dedupe.ops.wrapping import wrap_pip
+from dedupe.store.where import environment_path
 from dedupe.ui.progress import progress_for
 from dedupe.ui.sharing import (
     adoption_document,
@@ -127,7 +128,7 @@ def release_environments(
 
 def _named(environments: list[str], below: list[str], store: str) -> list[str]:
     """The environments that were asked for, each once."""
-    found = list(environments)
+    found = [environment_path(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")

@@ -8,7 +8,7 @@ import subprocess
 from dedupe.env.environment import Environment, load_environment
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
 from dedupe.pip.inject import is_wrapped
-from dedupe.store.layout import store_path
+from dedupe.store.where import environment_path, store_path
 from dedupe.ui.output import Output
 
 _CHANGING = frozenset({"install", "uninstall"})
@@ -68,7 +68,7 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
             path = word.removeprefix("--env=")
         else:
             rest.append(word)
-    return path or os.environ.get("VIRTUAL_ENV") or ".venv", rest
+    return environment_path(path or os.environ.get("VIRTUAL_ENV") or ".venv"), rest
 
 
 def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from dedupe import __version__
 from dedupe.errors import FileSystemError, UsageError
 from dedupe.fs.sync import write_file
 from dedupe.ops.report import survey_all
 from dedupe.ui.words import counted, path_text, size_text
+from dedupe.version import __version__
 
 if TYPE_CHECKING:
     from dedupe.ops.report import Mapped, Survey

@@ -1,97 +1,149 @@
-"""`pipm run`: a program with what a lock names, without an environment of one's own."""
+"""`pipm run`: a program with what a lock names, without an environment of one's own.
+
+The way of a warm run leads through this module: nothing here may import what takes milliseconds.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from shutil import which
-from typing import TYPE_CHECKING
 
-from dedupe.env.environment import load_environment
+from dedupe.env.programs import which
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
-from dedupe.fs.faults import explained
 from dedupe.ops.runs import environment_for
-from dedupe.store.layout import store_path
-from dedupe.ui.output import Output
+from dedupe.ops.wish import wish_of
+from dedupe.store.where import environment_path, store_path
+
+TYPE_CHECKING = False  # typing's takes its import
 
 if TYPE_CHECKING:
-    from dedupe.env.environment import Environment
     from dedupe.ops.progress import Progress
+    from dedupe.ui.output import Output
 
 _NOT_FOUND = 127
 """What shells say of a program that is not there."""
+_VALUES = {"--lock": "", "--env": "-e", "--with": "-w", "--python": "-p", "--store": ""}
+_FLAGS = ("--no-lock", "--refresh", "--script")
+_MANY = ("--env", "--with")
 
 
-@dataclass(kw_only=True, slots=True)
-class _Options:
+class Options:
     """The command line of `pipm run`, before the program's own."""
 
-    lock: str | None = None
-    env: str | None = None
-    python: str | None = None
-    store: str | None = None
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self.values: dict[str, list[str]] = {name: [] for name in _VALUES}
+        self.flags: set[str] = set()
+
+    def one(self, name: str) -> str | None:
+        """The value of an option that is given once."""
+        return self.values[name][-1] if self.values[name] else None
 
 
 def hand_over(arguments: list[str]) -> int:
     """Do what ``run [OPTION…] [--] CMD…`` asks for; returns only where that fails."""
-    output = Output()
     try:
-        return run_program(output, arguments[1:])
+        return run_program(None, arguments[1:])
     except PipmError as error:
-        output.error(error)
+        _output(None).error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return InterruptedRunError.exit_code
 
 
-def run_program(output: Output, arguments: list[str]) -> int:
-    """Become the program, in the environment that is meant."""
-    options, command = _parsed(arguments)
+def run_program(output: Output | None, arguments: list[str]) -> int:
+    """Become the program, in the environment that is meant; no *output* means the usual one."""
+    options, command = parsed(arguments)
     if not command:
         raise UsageError("Nothing to run", hint="pipm run -- python app.py")
-    store = store_path(options.store)
+    store = store_path(options.one("--store"))
+    below = tuple(_existing(text) for text in options.values["--env"])
+    script = _script(command[0], options)
+    wish = wish_of(
+        store,
+        lock=options.one("--lock"),
+        search="--no-lock" not in options.flags,
+        specs=options.values["--with"],
+        script=script,
+        below=below,
+        python=options.one("--python"),
+        refresh="--refresh" in options.flags,
+    )
+    if wish is None:
+        from dedupe.ui.following import follow  # noqa: PLC0415 - environments of one's own follow a lock
 
-    def progress() -> Progress:
-        from dedupe.ui.progress import progress_for  # noqa: PLC0415 - a second run needs none
+        path = below[0]
+        follow(output, store, path)
+        below = ()
+    else:
 
-        return progress_for(output)
+        def progress() -> Progress:
+            from dedupe.ui.progress import progress_for  # noqa: PLC0415 - a second run needs none
 
-    path = options.env or environment_for(store, options.lock, options.python, progress)
-    return _become(output, load_environment(path), command)
+            return progress_for(_output(output))
+
+        path = environment_for(wish, progress)
+    return _become(output, path, below, ["python", *command] if script else command)
 
 
-def _become(output: Output, environment: Environment, command: list[str]) -> int:
-    python = environment.interpreter
-    if python is None:
+def _script(word: str, options: Options) -> str:
+    """The absolute path of the script that *word* names; empty where it is a program."""
+    if "--script" in options.flags and not os.path.isfile(word):
+        raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
+    if "--script" in options.flags or (word.endswith(".py") and os.path.isfile(word)):
+        return os.path.abspath(word)
+    return ""
+
+
+def _existing(text: str) -> str:
+    """The environment that *text* (a folder, or @NAME) means, by its real path."""
+    path = os.path.realpath(environment_path(text))
+    if os.access(f"{path}/bin/python", os.X_OK) and os.path.isfile(f"{path}/pyvenv.cfg"):
+        return path
+    if text.startswith("@") and not os.path.isdir(path):
+        raise UsageError(f"There is no environment {text}", hint=f"make it: pipm venv {text} --lock LOCK")
+    from dedupe.env.environment import load_environment  # noqa: PLC0415 - it says what is wrong
+
+    environment = load_environment(text if not text.startswith("@") else path)
+    if environment.interpreter is None:
         raise UsageError(f"{environment.path} has no interpreter that runs", hint="make it anew")
-    if command[0].endswith(".py") and os.path.isfile(command[0]):
-        command = ["python", *command]
-    programs = os.path.dirname(python)
+    return environment.path
+
+
+def _become(output: Output | None, path: str, below: tuple[str, ...], command: list[str]) -> int:
+    python = f"{path}/bin/python"
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-    environ["VIRTUAL_ENV"] = environment.path
-    environ["PATH"] = os.pathsep.join([programs, environ.get("PATH", os.defpath)])
-    program = python if command[0] == "python" else which(command[0], path=environ["PATH"])
+    environ["VIRTUAL_ENV"] = path
+    programs = [f"{one}/bin" for one in (path, *below)]
+    environ["PATH"] = os.pathsep.join([*programs, environ.get("PATH", os.defpath)])
+    program = python if command[0] == "python" else which(command[0], environ["PATH"])
     if program is None:
-        hint = f"those of the lock are in {programs}"
-        output.error(UsageError(f"There is no program {command[0]}", hint=hint))
+        hint = f"those of its environment are in {' and '.join(programs)}"
+        _output(output).error(UsageError(f"There is no program {command[0]}", hint=hint))
         return _NOT_FOUND
     arguments = [python, *command[1:]] if program == python else command
     try:
         os.execve(program, arguments, environ)  # noqa: S606 - no shell between: that is what we want
     except OSError as error:
+        from dedupe.fs.faults import explained  # noqa: PLC0415 - ends the run
+
         raise explained(error, f"run {program}") from error
 
 
-def _parsed(arguments: list[str]) -> tuple[_Options, list[str]]:
+def parsed(arguments: list[str]) -> tuple[Options, list[str]]:
     """Split at the first word that is no option, or at ``--``."""
-    options = _Options()
+    options = Options()
+    short = {letter: name for name, letter in _VALUES.items() if letter}
     words = list(arguments)
     while words and words[0].startswith("-"):
         word = words.pop(0)
         if word == "--":
             break
         name, equals, value = word.partition("=")
-        if name not in ("--lock", "--env", "--python", "--store"):
+        name = short.get(name, name)
+        if name in _FLAGS and not equals:
+            options.flags.add(name)
+            continue
+        if name not in _VALUES:
             raise UsageError(
                 f"pipm run has no option {name}", hint="CMD's options stand behind it; pipm run -h"
             )
@@ -99,5 +151,15 @@ def _parsed(arguments: list[str]) -> tuple[_Options, list[str]]:
             if not words:
                 raise UsageError(f"{name} needs a value", hint="pipm run -h")
             value = words.pop(0)
-        setattr(options, name[2:], value)
+        if options.values[name] and name not in _MANY:
+            raise UsageError(f"{name} stands there twice", hint="pipm run -h")
+        options.values[name].append(value)
     return options, words
+
+
+def _output(output: Output | None) -> Output:
+    if output is not None:
+        return output
+    from dedupe.ui.output import Output as UsualOutput  # noqa: PLC0415 - only who has to say something needs it
+
+    return UsualOutput()

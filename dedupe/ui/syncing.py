@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Selection
@@ -10,11 +10,14 @@ from dedupe.fs.links import parse_link_mode
 from dedupe.ops.lockfile import open_lock
 from dedupe.ops.sync import sync
 from dedupe.ops.synced import SyncOptions
+from dedupe.ui.named import place_for
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import counted, near_text, path_text, seconds_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.synced import Synced
+    from collections.abc import Sequence
+
+    from dedupe.ops.synced import Lock, Synced
     from dedupe.ui.output import Output
 
 DONE, PARTLY = 0, 3
@@ -54,11 +57,58 @@ class SyncArguments:
         return (*found, *(flag for flag, is_set in flags.items() if is_set))
 
 
+def resync(output: Output, store: str, environment: str, lock: str, words: Sequence[str]) -> None:
+    """Sync *environment* with *lock* as the options *words* did before, and tell it as a note."""
+    arguments = arguments_of(environment, lock, words)
+    done = _synced(output, store, arguments, _lock_of(arguments))
+    changes = counted(len(_changes(done)), "change")
+    output.note("note", f"{path_text(lock)} changed: synced {path_text(done.path)}, {changes}")
+
+
+def arguments_of(environment: str, lock: str, words: Sequence[str]) -> SyncArguments:
+    """The arguments whose `words` are *words*."""
+    chosen = SyncArguments(lock=lock, environment=environment)
+    rest = iter(words)
+    for word in rest:
+        match word:
+            case "--link-mode":
+                chosen = replace(chosen, link_mode=next(rest))
+            case "--extra":
+                chosen = replace(chosen, extras=(*chosen.extras, next(rest)))
+            case "--group":
+                chosen = replace(chosen, groups=(*chosen.groups, next(rest)))
+            case "--no-default-groups":
+                chosen = replace(chosen, default_groups=False)
+            case "--no-compile":
+                chosen = replace(chosen, compiled=False)
+            case "--prefer-stored":
+                chosen = replace(chosen, prefer_stored=True)
+            case "--trust-adopted":
+                chosen = replace(chosen, trust_adopted=True)
+            case "--clobber":
+                chosen = replace(chosen, clobber=True)
+    return chosen
+
+
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
     """Sync one environment and tell what was done."""
+    lock = _lock_of(arguments)
+    done = _synced(output, store, arguments, lock)
+    if output.json:
+        output.document("sync", _document(done))
+    else:
+        _say(output, done, lock.path, dry_run=arguments.dry_run)
+    return PARTLY if done.stuck else DONE
+
+
+def _lock_of(arguments: SyncArguments) -> Lock:
     selection = Selection(
         extras=arguments.extras, groups=arguments.groups, default_groups=arguments.default_groups
     )
+    return open_lock(arguments.lock, selection, arguments.words)
+
+
+def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> Synced:
     options = SyncOptions(
         link_mode=parse_link_mode(arguments.link_mode),
         python=arguments.python,
@@ -68,13 +118,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         trust_adopted=arguments.trust_adopted,
         dry_run=arguments.dry_run,
     )
-    lock = open_lock(arguments.lock, selection, arguments.words)
-    done = sync(store, arguments.environment, lock, options, progress_for(output))
-    if output.json:
-        output.document("sync", _document(done))
-    else:
-        _say(output, done, lock.path, dry_run=arguments.dry_run)
-    return PARTLY if done.stuck else DONE
+    return sync(store, place_for(arguments.environment), lock, options, progress_for(output))
 
 
 def _document(done: Synced) -> dict[str, object]:

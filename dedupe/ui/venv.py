@@ -11,6 +11,7 @@ from dedupe.fs.links import parse_link_mode
 from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.lockfile import open_lock
 from dedupe.ops.venv import make_venv
+from dedupe.ui.named import place_for
 from dedupe.ui.syncing import SyncArguments, sync_environment
 from dedupe.ui.words import path_text, seconds_text
 
@@ -24,7 +25,7 @@ def make_environment(
     """Make an environment and tell of it."""
     options = AdoptOptions(link_mode=parse_link_mode(link_mode))
     interpreter = find_interpreter(python)
-    made = make_venv(store, path, interpreter, options, wrap=wrap)
+    made = make_venv(store, place_for(path), interpreter, options, wrap=wrap)
     if output.json:
         document: dict[str, object] = {
             "environment": made.path,
@@ -40,7 +41,10 @@ def make_environment(
     if made.obstacle is not None:
         output.note("warning", f"it shares nothing: {made.obstacle.message}")
         output.note("hint", made.obstacle.hint or "use a store on that file system (--store DIR)")
-    output.note("hint", f"activate it with: source {shown}/bin/activate")
+    if path.startswith("@"):
+        output.note("hint", f"run something in it: pipm run -e {path} -- python")
+    else:
+        output.note("hint", f"activate it with: source {shown}/bin/activate")
     return 0
 
 

@@ -91,7 +91,8 @@ class Pipm:
     cwd: str = ROOT
     environ: Mapping[str, str] = field(default_factory=dict)
 
-    def _command(self, arguments: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The command line, and the variables that it needs."""
         python, variables = interpreter_for(self.user)
         home = {} if self.user is None else {"HOME": os.path.dirname(self.store)}
         variables = variables | home | {"PIPM_STORE": self.store} | dict(self.environ)
@@ -99,13 +100,16 @@ class Pipm:
 
     def __call__(self, *arguments: str, timeout: float = 600) -> Result:
         """Run the command to its end."""
-        command, variables = self._command(arguments)
+        command, variables = self.command(*arguments)
         done = run(*command, cwd=self.cwd, environ=variables, user=self.user, timeout=timeout)
         return Result(command=" ".join(arguments), code=done.returncode, out=done.stdout, err=done.stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command in a session of its own, so that it can be killed with its children."""
-        command, variables = self._command(arguments)
+    def start(self, *arguments: str, talks: bool = False) -> subprocess.Popen[str]:
+        """Start the command in a session of its own, so that it can be killed with its children.
+
+        *talks*: what it becomes reads a pipe.
+        """
+        command, variables = self.command(*arguments)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in a shell's background
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(
@@ -114,7 +118,7 @@ class Pipm:
             env=clean_environ(variables),
             user=self.user,
             text=True,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,

@@ -105,7 +105,7 @@ def wheel_files(name: str, version: str, files: Mapping[str, bytes]) -> Files:
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     wheel = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     about = {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": wheel.encode()}
-    return dict(files) | about
+    return about | dict(files)
 
 
 def install(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PACKAGE = os.path.dirname(os.path.abspath(dedupe.__file__))
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__": set(),
+    "version": set(),
     "errors": set(),
     "core": {"errors"},
     "plan": {"errors", "core"},
@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pip": {"errors", "core", "fs", "store", "env"},
     "finder": {"errors", "core", "fs", "store", "env"},
     "ops": {
-        "__init__",
+        "version",
         "errors",
         "core",
         "plan",
@@ -41,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pip",
         "finder",
     },  # doctor and report tell the version
-    "ui": {"__init__", "errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
-    "cli": {"__init__", "errors", "store", "ui"},
+    "ui": {"version", "errors", "core", "plan", "fs", "store", "env", "wheel", "pip", "ops"},
+    "cli": {"version", "errors", "store", "ui"},
+    "__init__": {"version", "ops"},  # the public API: each function loads what it needs
     "__main__": {"cli", "ui"},  # pip gets its arguments without the cost of typer
 }
 """What each room may import besides itself; `plan` and `fs` know nothing of each other."""
@@ -130,8 +131,7 @@ def imported(tree: ast.AST) -> set[str]:
 def own_imports(tree: ast.AST) -> set[str]:
     """The modules of dedupe that are imported, without the package's name."""
     names = {name.removeprefix("dedupe.") for name in imported(tree) if name.startswith("dedupe")}
-    found = {name for name in names if name in TREES}
-    return found | ({"__init__"} if "__version__" in names else set())
+    return {name for name in names if name in TREES}
 
 
 def under_type_checking(tree: ast.AST) -> set[ast.AST]:

@@ -15,9 +15,10 @@ import pytest
 from dedupe.core.digest import Digest
 from dedupe.errors import BusyError, FileSystemError, StoreError
 from dedupe.store.bytecode import Pool
-from dedupe.store.layout import Store, lock_timeout, open_store, store_path
+from dedupe.store.layout import Store, lock_timeout, open_store
 from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
 from dedupe.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root
+from dedupe.store.where import store_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,52 @@
+"""Holding an environment of the cache while it is used: its collector asks for the same lock.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+
+def hold(marker: str, *, onwards: bool = False) -> int | None:
+    """Hold the file *marker* until this process ends; None where it is gone.
+
+    *onwards*: the program that this process becomes holds it as well. Its modification time is when it was
+    used last.
+    """
+    try:
+        # NFS wants a writable descriptor (see `fs.lock`).
+        file = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError:  # a read-only cache, which nobody collects
+        return os.open(marker, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # it is being removed
+            os.close(file)
+            return None
+    if not os.fstat(file).st_nlink:
+        os.close(file)
+        return None
+    os.utime(file)
+    os.set_inheritable(file, onwards)
+    return file
+
+
+def is_held(marker: str) -> bool:
+    """Whether a process holds the file *marker*."""
+    try:
+        file = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
