@@ -61,12 +61,13 @@ class Limits:
     """What to keep although nothing needs it: ``keep`` in seconds since it was last used.
 
     With ``max_size`` (bytes) the store shall not be larger than that, as far as unneeded entries make it so.
-    ``forget`` are paths of environments that will not come back.
+    ``forget`` are paths of environments that will not come back, ``retired`` of such as go with this run.
     """
 
     keep: float = 14 * DAY
     max_size: int | None = None
     forget: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +132,8 @@ def judge(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Limit
 
 
 def _is_dropped(root: RootFact, living: set[tuple[int, int]], limits: Limits, now: float) -> bool:
+    if root.path in limits.retired:
+        return True
     if root.fate is Fate.ALIVE:
         return False
     if _is_forgotten(root, limits):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.quantities import parse_age, parse_size
 from dedupe.core.usage import is_about
 from dedupe.ops.gc import collect
+from dedupe.ops.retire import retire
 from dedupe.plan.gc import Fate, Limits
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import counted, path_text, seconds_text, size_text
@@ -33,11 +35,18 @@ def collect_garbage(
         max_size=None if max_size is None else parse_size(max_size),
         forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
     )
+    retired = retire(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
+    limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
     if output.json:
-        output.document("gc", _document(found))
+        output.document("gc", _document(found) | {"environments_removed": list(retired.paths)})
         return 0
-    _say(output, found, dry_run=dry_run)
+    if retired.paths:
+        verb = "Would remove" if dry_run else "Removed"
+        count = counted(len(retired.paths), "environment")
+        output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
+    gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
+    _say(output, replace(found, roots_dropped=gone), dry_run=dry_run)
     return 0
 
 
