@@ -24,6 +24,7 @@ from dedupe.lock.find import find_lock
 from dedupe.ops.fold import site_of
 from dedupe.ops.progress import Progress
 from dedupe.ops.runs import environment_for
+from dedupe.ops.stale import changed_lock
 from dedupe.ops.wish import Wish
 from dedupe.store.where import environment_path, store_path
 
@@ -63,6 +64,7 @@ def activate_place(place: str | os.PathLike[str] | None) -> Activation:
     with _hinted():
         source = _source(place)
         if is_environment(source):
+            _refuse_stale(os.path.realpath(source))
             return _activated(_fitting(source), source)
         wish = Wish(store_path(None), lock=os.path.realpath(source), python=_own_interpreter())
         return _activated(load_environment(environment_for(wish, Progress)), source)
@@ -107,6 +109,15 @@ def _source(place: str | os.PathLike[str] | None) -> str:
             hint='name one; or dedupe.interactive("numpy>=2") resolves requirements',
         )
     return found
+
+
+def _refuse_stale(path: str) -> None:
+    """Raise what the environment's hook would end the whole program for (PIPM_STALE=error)."""
+    changed = changed_lock(store_path(None), path) if os.environ.get("PIPM_STALE") == "error" else None
+    if changed is not None:
+        raise LockError(
+            f"{changed[0]} changed since {path} was made from it", hint=f"pipm sync {changed[0]} --env {path}"
+        )
 
 
 def _own_interpreter() -> str:

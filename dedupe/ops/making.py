@@ -47,6 +47,8 @@ def resolve(wish: Wish, path: str, progress: Progress) -> None:
     python, needs = _interpreter(wish), [*_script_needs(wish), *wish.specs]
     requirements = [_checked(need) for need in needs]
     progress.note(f"resolving {', '.join(needs) or 'nothing'}")
+    if b"[tool.uv" in wish.block:
+        progress.note(f"what [tool.uv] says counts by a lock alone: uv lock --script {wish.script}")
     with _cache(progress), scratch(locks_folder()) as folder:
         request = Request(
             source=f"{folder}/requirements.in",

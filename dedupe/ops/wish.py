@@ -83,7 +83,7 @@ def wish_of(  # noqa: PLR0913 - the options of a command
     if lock is not None:
         lock = os.path.realpath(lock)
     elif block is not None:
-        lock = script_lock(script)
+        lock = script_lock(script) if search else None
     elif not below:
         lock = find_lock(os.getcwd()) if search else None
         if lock is None and not specs:

@@ -10,10 +10,12 @@ from dedupe.ops.stale import changed_lock
 TYPE_CHECKING = False  # typing's takes its import
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dedupe.ui.output import Output
 
 
-def follow(output: Output | None, store: str, path: str) -> None:
+def follow(talk: Callable[[], Output], store: str, path: str) -> None:
     """Sync the environment at the real *path* if the lock that it was synced with changed since.
 
     PIPM_STALE=ignore leaves it as it is, ``error`` refuses to run. Raises PipmError.
@@ -22,8 +24,7 @@ def follow(output: Output | None, store: str, path: str) -> None:
     changed = None if wish == "ignore" else changed_lock(store, path)
     if changed is None:
         return
-    from dedupe.ui.output import Output as UsualOutput  # noqa: PLC0415 - few runs come here
-    from dedupe.ui.syncing import resync  # noqa: PLC0415
+    from dedupe.ui.syncing import resync  # noqa: PLC0415 - few runs come here
 
     lock, words = changed
     if wish == "error":
@@ -31,4 +32,4 @@ def follow(output: Output | None, store: str, path: str) -> None:
             f"{lock} changed since {path} was made from it",
             hint=f"pipm sync {lock} --env {path}; PIPM_STALE=warn lets pipm run do that",
         )
-    resync(output or UsualOutput(), store, path, lock, words)
+    resync(talk(), store, path, lock, words)

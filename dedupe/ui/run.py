@@ -16,13 +16,15 @@ from dedupe.store.where import environment_path, store_path
 TYPE_CHECKING = False  # typing's takes its import
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dedupe.ops.progress import Progress
     from dedupe.ui.output import Output
 
 _NOT_FOUND = 127
 """What shells say of a program that is not there."""
-_VALUES = {"--lock": "", "--env": "-e", "--with": "-w", "--python": "-p", "--store": ""}
-_FLAGS = ("--no-lock", "--refresh", "--script")
+_VALUES = {"--lock": "", "--env": "-e", "--with": "-w", "--python": "-p", "--store": "", "--color": ""}
+_FLAGS = {"--no-lock": "", "--refresh": "", "--script": "", "--quiet": "-q", "--verbose": "-v", "--json": ""}
 _MANY = ("--env", "--with")
 
 
@@ -32,7 +34,7 @@ class Options:
     def __init__(self) -> None:
         """Nothing is asked for yet."""
         self.values: dict[str, list[str]] = {name: [] for name in _VALUES}
-        self.flags: set[str] = set()
+        self.flags: list[str] = []
 
     def one(self, name: str) -> str | None:
         """The value of an option that is given once."""
@@ -41,23 +43,31 @@ class Options:
 
 def hand_over(arguments: list[str]) -> int:
     """Do what ``run [OPTION…] [--] CMD…`` asks for; returns only where that fails."""
+    options = Options()
     try:
-        return run_program(None, arguments[1:])
+        return run_program(None, options, parsed(arguments[1:], options))
     except PipmError as error:
-        _output(None).error(error)
+        _output(options).error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return InterruptedRunError.exit_code
 
 
-def run_program(output: Output | None, arguments: list[str]) -> int:
-    """Become the program, in the environment that is meant; no *output* means the usual one."""
-    options, command = parsed(arguments)
+def run_program(output: Output | None, options: Options, command: list[str]) -> int:
+    """Become the program *command*, in the environment that is meant; no *output*: that of the options."""
+
+    def talk() -> Output:
+        return output or _output(options)
+
     if not command:
         raise UsageError("Nothing to run", hint="pipm run -- python app.py")
     store = store_path(options.one("--store"))
     below = tuple(_existing(text) for text in options.values["--env"])
     script = _script(command[0], options)
+    for path in below:
+        from dedupe.ui.following import follow  # noqa: PLC0415 - environments of one's own follow a lock
+
+        follow(talk, store, path)
     wish = wish_of(
         store,
         lock=options.one("--lock"),
@@ -69,20 +79,16 @@ def run_program(output: Output | None, arguments: list[str]) -> int:
         refresh="--refresh" in options.flags,
     )
     if wish is None:
-        from dedupe.ui.following import follow  # noqa: PLC0415 - environments of one's own follow a lock
-
-        path = below[0]
-        follow(output, store, path)
-        below = ()
+        path, below = below[0], ()
     else:
 
         def progress() -> Progress:
             from dedupe.ui.progress import progress_for  # noqa: PLC0415 - a second run needs none
 
-            return progress_for(_output(output))
+            return progress_for(talk())
 
         path = environment_for(wish, progress)
-    return _become(output, path, below, ["python", *command] if script else command)
+    return _become(talk, path, below, ["python", *command] if script else command)
 
 
 def _script(word: str, options: Options) -> str:
@@ -109,7 +115,7 @@ def _existing(text: str) -> str:
     return environment.path
 
 
-def _become(output: Output | None, path: str, below: tuple[str, ...], command: list[str]) -> int:
+def _become(talk: Callable[[], Output], path: str, below: tuple[str, ...], command: list[str]) -> int:
     python = f"{path}/bin/python"
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
     environ["VIRTUAL_ENV"] = path
@@ -118,7 +124,7 @@ def _become(output: Output | None, path: str, below: tuple[str, ...], command: l
     program = python if command[0] == "python" else which(command[0], environ["PATH"])
     if program is None:
         hint = f"those of its environment are in {' and '.join(programs)}"
-        _output(output).error(UsageError(f"There is no program {command[0]}", hint=hint))
+        talk().error(UsageError(f"There is no program {command[0]}", hint=hint))
         return _NOT_FOUND
     arguments = [python, *command[1:]] if program == python else command
     try:
@@ -129,10 +135,9 @@ def _become(output: Output | None, path: str, below: tuple[str, ...], command: l
         raise explained(error, f"run {program}") from error
 
 
-def parsed(arguments: list[str]) -> tuple[Options, list[str]]:
-    """Split at the first word that is no option, or at ``--``."""
-    options = Options()
-    short = {letter: name for name, letter in _VALUES.items() if letter}
+def parsed(arguments: list[str], options: Options) -> list[str]:
+    """Note the *options*, which end at the first word that is none, or at ``--``; returns the program's."""
+    short = {letter: name for name, letter in (*_VALUES.items(), *_FLAGS.items()) if letter}
     words = list(arguments)
     while words and words[0].startswith("-"):
         word = words.pop(0)
@@ -141,7 +146,7 @@ def parsed(arguments: list[str]) -> tuple[Options, list[str]]:
         name, equals, value = word.partition("=")
         name = short.get(name, name)
         if name in _FLAGS and not equals:
-            options.flags.add(name)
+            options.flags.append(name)
             continue
         if name not in _VALUES:
             raise UsageError(
@@ -154,12 +159,15 @@ def parsed(arguments: list[str]) -> tuple[Options, list[str]]:
         if options.values[name] and name not in _MANY:
             raise UsageError(f"{name} stands there twice", hint="pipm run -h")
         options.values[name].append(value)
-    return options, words
+    return words
 
 
-def _output(output: Output | None) -> Output:
-    if output is not None:
-        return output
-    from dedupe.ui.output import Output as UsualOutput  # noqa: PLC0415 - only who has to say something needs it
+def _output(options: Options) -> Output:
+    from dedupe.ui.output import Output as Talking  # noqa: PLC0415 - only who has to say something needs it
 
-    return UsualOutput()
+    return Talking(
+        quiet=options.flags.count("--quiet"),
+        verbose="--verbose" in options.flags,
+        json="--json" in options.flags,
+        color=options.one("--color") or "auto",
+    )
