@@ -8,16 +8,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.imports import answers_of, differences
-from support.pairs import DISTRIBUTIONS, NAMES, REAL, Pair, make_pair, modules_in
+from support.pairs import DISTRIBUTIONS, NAMES, PATH_FILES, REAL, Pair, make_pair, modules_in
 from support.pipm import Pipm
 from support.process import check, run
-from support.snapshot import snapshot
+from support.snapshot import assert_kept, snapshot
 from support.store import damage
-from support.synthetic import install, make_environment, write
+from support.synthetic import install, make_environment, package, write
 from support.tools import VERSIONS, interpreter, pypy
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.synthetic import Environment
+
+
+TOP_LEVEL = """\
+import importlib.metadata as m
+one = m.distribution("dist-7")
+print(one.read_text("top_level.txt"), one.read_text("licenses/LICENSE"))
+"""
+
+
+def walk_paths(folder: str) -> list[str]:
+    return [os.path.join(above, name) for above, *names in os.walk(folder) for name in [*names[0], *names[1]]]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +39,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 def test_only_what_must_lie_together_stays(pair: Pair) -> None:
-    assert modules_in(pair.finder) == REAL | {"000_pipm.pth"}
+    assert modules_in(pair.finder) == REAL | PATH_FILES
     links = [f for f in os.listdir(pair.finder.file("mono")) if os.path.islink(pair.finder.file(f"mono/{f}"))]
     assert links == ["core.py"]
     infos = [name for name in os.listdir(pair.finder.site) if name.endswith(".dist-info")]
@@ -34,26 +47,36 @@ def test_only_what_must_lie_together_stays(pair: Pair) -> None:
     assert not any(os.path.islink(pair.finder.file(f"{name}/METADATA")) for name in infos if "tool" in name)
 
 
+def test_few_inodes(tmp_path: Path) -> None:
+    """At most five a distribution besides scripts and data; released, each file is one's own again."""
+    environment = make_environment(str(tmp_path / "env"))
+    licence = {"licenses/LICENSE": b"free\n", "licenses/vendored/deep/LICENSE": b"as well\n"}
+    for number in range(40):
+        info = f"dist_{number}-1.dist-info"
+        extra = {f"{info}/{name}": data for name, data in licence.items()}
+        extra[f"{info}/top_level.txt"] = f"dist_{number}\n".encode()
+        extra[f"{info}/entry_points.txt"] = b"[plugs]\na = b:c\n"
+        install(environment, f"dist-{number}==1", package(f"dist_{number}") | extra)
+        write(environment.file(f"{info}/REQUESTED"), b"")
+    environment.compile()
+    before = snapshot(environment.path)
+    pipm = Pipm(store=str(tmp_path / "store"))
+    pipm.adopt(environment.path, mode="finder")
+    inodes = {os.lstat(path).st_ino for path in walk_paths(environment.path)}
+    assert len(inodes) < 5 * 40 + 30
+    assert environment.run(TOP_LEVEL) == "dist_7\n free\n\n"
+    pipm.adopt(environment.path)
+    assert len({os.lstat(path).st_ino for path in walk_paths(environment.path)}) == len(inodes)
+    pipm.release(environment.path)
+    assert_kept(before, environment.path)
+    assert {os.stat(path).st_nlink for path in walk_paths(environment.path) if os.path.isfile(path)} == {1}
+
+
 @pytest.mark.parametrize("options", [(), ("-I",), ("-O",), ("-s",), ("-E",), ("-B",)], ids=str)
 def test_imports_and_metadata_are_the_same(pair: Pair, options: tuple[str, ...]) -> None:
     one, other = (answers_of(e, NAMES, *options) for e in (pair.flat, pair.finder))
     assert other["import alpha"][0] == "alpha"
     assert other["path kept"]
-    assert differences(one, other) == {}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_cpython(tmp_path: Path, version: str) -> None:
-    pair = make_pair(str(tmp_path), interpreter(version))
-    one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
-    assert other["import space.deep.right"][0] == "space.deep.right"
-    assert differences(one, other) == {}
-
-
-def test_pypy(tmp_path: Path) -> None:
-    pair = make_pair(str(tmp_path), pypy()[0])
-    one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
-    assert other["import space.deep.right"][0] == "space.deep.right"
     assert differences(one, other) == {}
 
 
@@ -140,18 +163,35 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
+def seen_by(environment: Environment, work: str, name: str) -> tuple[int, str, list[str]]:
+    """What comes of a program: exit code, output, the last line of what it says of errors."""
+    command = [part.replace("{work}", work) for part in PROGRAMS[name]]
+    done = run(environment.python, *command, cwd=work)
+    error = done.stderr.strip().splitlines()[-1:]
+    return done.returncode, done.stdout.replace(environment.path, "ENV"), error
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_do_the_same(pair: Pair, work: str, name: str) -> None:
-    seen = []
-    for environment in (pair.flat, pair.finder):
-        command = [part.replace("{work}", work) for part in PROGRAMS[name]]
-        done = run(environment.python, *command, cwd=work)
-        error = done.stderr.strip().splitlines()[-1:]
-        seen.append((done.returncode, done.stdout.replace(environment.path, "ENV"), error))
-    assert seen[0] == seen[1]
+    one, other = (seen_by(environment, work, name) for environment in (pair.flat, pair.finder))
+    assert one == other
     if name not in ("traceback", "missing", "without site"):
-        assert seen[0][0] == 0, seen[0]
-        assert seen[0][1]
+        assert one[0] == 0, one
+        assert one[1]
+
+
+@pytest.mark.parametrize("version", [*VERSIONS, "pypy"])
+def test_every_interpreter(tmp_path: Path, work: str, version: str) -> None:
+    pair = make_pair(str(tmp_path), pypy()[0] if version == "pypy" else interpreter(version))
+    for options in ((), ("-O",)):
+        one, other = (answers_of(e, NAMES, *options) for e in (pair.flat, pair.finder))
+        assert other["import space.deep.right"][0] == "space.deep.right"
+        assert differences(one, other) == {}
+    for name in PROGRAMS:
+        assert seen_by(pair.flat, work, name) == seen_by(pair.finder, work, name), name
+    pair.pipm("adopt", pair.finder.path, "--link-mode", "finder", "--no-dist-info").expect()
+    one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
+    assert set(differences(one, other)) == {"files", "contents"}  # RECORD and its kin are no files then
 
 
 @pytest.mark.parametrize("variable", ["PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONOPTIMIZE"])
@@ -200,7 +240,7 @@ def cpu_seconds(python: str) -> float:
 
 
 def test_a_start_costs_little_with_160_distributions(tmp_path: Path) -> None:
-    """Budget: 2 ms over a plain start of about 10 ms; twice that here, for machines with other work to do."""
+    """Budget: 2 ms over a plain start of about 10 ms; less than half of it is seen on a quiet machine."""
     flat, finder = (make_environment(str(tmp_path / name)) for name in ("flat", "finder"))
     for environment in (flat, finder):
         for number in range(160):
@@ -208,31 +248,8 @@ def test_a_start_costs_little_with_160_distributions(tmp_path: Path) -> None:
     Pipm(store=str(tmp_path / "store")).adopt(finder.path, mode="finder")
     pairs = [(cpu_seconds(flat.python), cpu_seconds(finder.python)) for _ in range(25)]
     plain, hooked = (min(column) for column in zip(*pairs, strict=True))
-    assert hooked - plain <= 0.4 * plain, (plain, hooked)
+    assert hooked - plain <= 0.2 * plain, (plain, hooked)
     assert finder.run("import dist_7, dist_150 as d; print(d.X)") == "1\n"
-
-
-def test_many_lines_are_split_over_files() -> None:
-    """pyright passes over path files of 64 KiB and more."""
-    from dedupe.finder.table import Table  # noqa: PLC0415 - black boxes elsewhere
-
-    entries = [f"{'long-' * 20}{number}/1/py3-none-any-00000000" for number in range(900)]
-    table = Table(
-        environment="/e",
-        store="/s",
-        site="lib/python3.12/site-packages",
-        site_time=0,
-        entries=entries,
-        modules={},
-        infos={},
-        mend="",
-    )
-    files = dict(table.path_files(".pipm/finder"))
-    assert len(files) > 1
-    assert min(files) == "000_pipm.pth"
-    assert all(len(data) < 64 << 10 for data in files.values())
-    lines = b"".join(files.values()).decode().splitlines()
-    assert [line for line in lines if line.startswith("/s/")] == [f"/s/v1/wheels/{e}/site" for e in entries]
 
 
 def test_another_link_mode_wants_a_release_first(pair: Pair) -> None:

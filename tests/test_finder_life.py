@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from support.imports import answers_of, differences
-from support.pairs import DISTRIBUTIONS, NAMES, fill, make_pair, modules_in
+from support.locks import pylock
+from support.pairs import DISTRIBUTIONS, NAMES, PATH_FILES, REAL, fill, make_pair, modules_in
 from support.pipm import Pipm
-from support.process import run
+from support.process import check, run
 from support.snapshot import assert_kept, snapshot
-from support.synthetic import Environment, install, make_environment, write
+from support.synthetic import Environment, install, make_environment, make_wheel, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from support.disks import Disks
 
 
 def test_adopt_then_release_is_as_before(tmp_path: Path) -> None:
@@ -26,6 +30,7 @@ def test_adopt_then_release_is_as_before(tmp_path: Path) -> None:
     before = snapshot(environment.path)
     pipm = Pipm(store=str(tmp_path / "store"))
     pipm.adopt(environment.path, mode="finder")
+    assert modules_in(environment) == REAL | PATH_FILES  # no bytecode is left behind either
     assert pipm("release", environment.path, "-n", "--json").expect().environment["files_released"] > 50
     pipm.release(environment.path)
     assert_kept(before, environment.path)
@@ -150,3 +155,100 @@ def test_a_file_of_ones_own_keeps_its_distribution(tmp_path: Path) -> None:
     pipm.adopt(environment.path, mode="finder")
     assert environment.run("import alpha.plugin_of_mine as p, tool; print(p.X)") == "5\n"
     assert os.path.islink(environment.file("alpha/module_1.py"))
+
+
+def test_a_start_file_starts_it_as_well(tmp_path: Path) -> None:
+    """From 3.15 on both ways to start may act, from 3.18 on the start file's alone; the same comes of it."""
+    pair = make_pair(str(tmp_path))
+    state = "import sys; print(sys.path, len(sys.meta_path), len(sys.path_hooks))"
+    start = "import pkgutil; pkgutil.resolve_name('_pipm_finder:start')()"
+    before = pair.finder.run(state)
+    assert pair.finder.run(f"{start}\n{state}") == before
+    with open(pair.finder.file("000_pipm.pth"), "r+", encoding="utf-8") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(text.splitlines()[0] + "\n")
+        file.truncate()
+    assert pair.finder.run(state) != before  # the lines alone
+    assert pair.finder.run(f"{start}\n{state}") == before
+    for environment in (pair.flat, pair.finder):
+        write(environment.file("sitecustomize.py"), f"try:\n {start}\nexcept ImportError: pass\n".encode())
+    one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
+    assert differences(one, other) == {}
+
+
+@pytest.mark.mounts
+def test_a_read_only_store_and_environment(tmp_path: Path, disks: Disks) -> None:
+    """As in an image: nothing can be written, not even bytecode or where the environment is now."""
+    with disks.small("ext4", size="64M", name="image") as disk:
+        pair = make_pair(disk.path)
+        one = answers_of(pair.flat, NAMES, "-O")
+        moved = Environment(path=disk / "moved")
+        os.rename(pair.finder.path, moved.path)
+        check("mount", "-o", "remount,ro", disk.path)
+        for _ in range(2):
+            assert differences(one, answers_of(moved, NAMES, "-O", cwd=str(tmp_path))) == {}
+        check("mount", "-o", "remount,rw", disk.path)
+
+
+def test_what_a_layer_has(tmp_path: Path) -> None:
+    """A site-wide store gives its entries to the own one, from which the finder serves them."""
+    wheels = [
+        make_wheel(str(tmp_path / "wheels"), spec, DISTRIBUTIONS[spec]) for spec in ("tool==3", "single==2.0")
+    ]
+    lock = pylock(str(tmp_path), wheels)
+    layer = Pipm(store=str(tmp_path / "layer"))
+    for wheel in wheels:
+        layer("store", "add", wheel).expect()
+        os.unlink(wheel)
+    before = snapshot(layer.store)
+    pipm = Pipm(store=str(tmp_path / "store"), environ={"PIPM_STORE_LAYERS": layer.store})
+    made = Environment(path=str(tmp_path / "env"))
+    done = pipm("sync", lock, "--env", made.path, "--link-mode", "finder", "--json").expect().json
+    assert (done["link_mode"], done["fetched"]) == ("finder", 0)
+    assert "tool runs" in made.run("import tool, single; tool.main()")
+    assert snapshot(layer.store) == before
+
+
+def test_modules_look_like_a_librarys(tmp_path: Path) -> None:
+    """Debuggers, streamlit and error trackers tell libraries from one's own code by the folder's name."""
+    pair = make_pair(str(tmp_path))
+    code = (
+        "import tool; print('/site-packages/tool/' in tool.__file__, tool.__file__.rpartition('/tool/')[0])"
+    )
+    library, entry = pair.finder.run(code).split()
+    assert library == "True"
+    assert entry in pair.finder.run("import sys; print(*sys.path, sep='\\n')").splitlines()
+    one = answers_of(pair.flat, NAMES)
+    for above, folders, _ in os.walk(f"{pair.pipm.store}/v1/wheels"):
+        if "site-packages" in folders:
+            os.unlink(f"{above}/site-packages")  # a store that was made anew from its trees lacks them
+    assert differences(one, answers_of(pair.finder, NAMES)) == {}
+    pair.pipm.adopt(pair.finder.path)
+    assert pair.finder.run(code).split()[0] == "True"
+
+
+WAITING = """\
+import sys
+try: import later
+except ImportError: print("not yet", flush=True)
+sys.stdin.readline()
+import later, importlib.metadata as m
+print(later.X, m.version("later"), any("later" in entry for entry in sys.path))
+"""
+
+
+def test_a_running_program_sees_what_comes(tmp_path: Path) -> None:
+    """As in an ordinary environment, where FileFinder sees that site-packages changed."""
+    pair = make_pair(str(tmp_path))
+    command = [pair.finder.python, "-c", WAITING]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == "not yet\n"
+        install(pair.finder, "later==1", {"later/__init__.py": b"X = 'came'\n"})
+        pair.pipm.adopt(pair.finder.path)
+        assert "later" not in modules_in(pair.finder)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "came 1 True\n"

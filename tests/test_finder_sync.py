@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.imports import answers_of, differences
 from support.locks import pylock
-from support.pairs import DISTRIBUTIONS, NAMES, REAL, fill, modules_in
+from support.pairs import DISTRIBUTIONS, NAMES, PATH_FILES, REAL, fill, modules_in
 from support.pipm import Pipm
 from support.process import check
 from support.store import damage
@@ -21,6 +21,8 @@ from support.synthetic import Environment, install, make_environment, make_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.disks import Disks
 
 SPECS = [spec for spec in DISTRIBUTIONS if not spec.startswith("legacy")]  # two wheels, one file: refused
 KNOWN = [name for name in NAMES if not name.startswith("legacy")]
@@ -54,7 +56,7 @@ def test_the_same_lock_with_and_without_the_finder(tmp_path: Path) -> None:
     flat, finder = Environment(path=str(tmp_path / "flat")), Environment(path=str(tmp_path / "finder"))
     sync(pipm, lock, flat.path)
     assert sync(pipm, lock, finder.path, "--link-mode", "finder")["link_mode"] == "finder"
-    assert modules_in(finder) == (REAL - {"legacy"}) | {"000_pipm.pth"}
+    assert modules_in(finder) == (REAL - {"legacy"}) | PATH_FILES
     one, other = (answers_of(e, KNOWN) for e in (flat, finder))
     one.pop("texts"), other.pop("texts")  # RECORD has no bytecode where there is none
     assert differences(one, other) == {}
@@ -116,19 +118,30 @@ def test_another_file_system_gets_the_finder(tmp_path: Path) -> None:
 
 
 @pytest.mark.mounts
-def test_too_few_inodes_get_the_finder(tmp_path: Path) -> None:
-    with mounted(str(tmp_path / "small"), "-o", "nr_inodes=200") as small:
-        pipm = Pipm(store=str(tmp_path / "store"))
-        names = [f"many-{number}" for number in range(6)]
-        wheels = []
-        for name in names:
-            files = {f"{name.replace('-', '_')}/d{n}/x.py": b"X = 1\n" for n in range(12)}
-            wheels.append(make_wheel(str(tmp_path / "wheels"), f"{name}==1", files))
-        lock = pylock(str(tmp_path), wheels)
-        env = Environment(path=f"{small}/env")
-        assert "too few free inodes" in pipm("sync", lock, "--env", env.path).expect().err
+def test_too_few_inodes_get_the_finder(tmp_path: Path, disks: Disks) -> None:
+    """ext4 made with few inodes, the store on it: links would work, but for the folders that they need."""
+    names = [f"many-{number}" for number in range(6)]
+    wheels = []
+    for name in names:
+        files = {f"{name.replace('-', '_')}/d{n}/x.py": f"X = '{name} {n}'\n".encode() for n in range(12)}
+        wheels.append(make_wheel(str(tmp_path / "wheels"), f"{name}==1", files))
+    lock = pylock(str(tmp_path), wheels)
+    with disks.small("ext4", size="32M", name="few", options=("-N", "2000")) as disk:
+        pipm = Pipm(store=disk / "store")
+        for wheel in wheels:
+            pipm("store", "add", wheel).expect()
+        free = os.statvfs(disk.path).f_favail
+        for number in range(free - 150):
+            os.mknod(disk / f"taken-{number}")
+        env = Environment(path=disk / "env")
+        said = pipm("sync", lock, "--env", env.path).expect().err
+        assert f"too few free inodes for links: {env.path} gets the finder" in said
+        assert "too few free inodes for bytecode" in said
         assert sync(pipm, lock, env.path)["link_mode"] == "finder"
-        assert env.run("import many_3.d7.x as x; print(x.X)") == "1\n"
+        assert env.run("import many_3.d7.x as x; print(x.X)") == "many-3 7\n"
+        assert (
+            os.statvfs(disk.path).f_favail > 50
+        )  # the other 100: a venv, its metadata, one import's bytecode
 
 
 def test_pip_of_the_environment(tmp_path: Path) -> None:

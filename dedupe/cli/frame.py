@@ -65,6 +65,16 @@ LinkModeOption = Annotated[
     ),
 ]
 
+DistInfo = Annotated[
+    bool | None,
+    typer.Option(
+        "--dist-info/--no-dist-info",
+        help="With the finder: metadata folders or (fewest inodes) none. Then uv, scanners and whatever"
+        " reads the disk see no distribution, and pip lists but cannot uninstall.",
+        show_default=False,
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:

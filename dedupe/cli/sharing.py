@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from dedupe.cli.frame import DryRun, LinkModeOption, Session, app, command
+from dedupe.cli.frame import DistInfo, DryRun, LinkModeOption, Session, app, command
 
 
 @command(app, "adopt")
-def adopt_command(
+def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
     session: Session,
     environments: Annotated[
         list[str] | None,
@@ -27,6 +27,7 @@ def adopt_command(
         bool | None,
         typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files out of the store, or no more."),
     ] = None,
+    dist_info: DistInfo = None,
     dry_run: DryRun = False,
 ) -> int:
     """Share environments' files with the store, in place.
@@ -49,7 +50,7 @@ def adopt_command(
         session.store,
         environments or [],
         below or [],
-        options=adopt_options(link_mode, compile_missing=compile_missing),
+        options=adopt_options(link_mode, compile_missing=compile_missing, dist_info=dist_info),
         wrap=wrap,
         dry_run=dry_run,
     )

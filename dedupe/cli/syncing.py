@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dedupe.cli.frame import DryRun, LinkModeOption, Session, app, command
+from dedupe.cli.frame import DistInfo, DryRun, LinkModeOption, Session, app, command
 
 LockArgument = Annotated[
     str | None,
@@ -52,6 +52,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     trust_adopted: TrustAdopted = False,
     no_compile: NoCompile = False,
     clobber: Clobber = False,
+    dist_info: DistInfo = None,
     dry_run: DryRun = False,
 ) -> int:
     """Make an environment exactly what a lock file says.
@@ -82,6 +83,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
             trust_adopted=trust_adopted,
             compiled=not no_compile,
             clobber=clobber,
+            dist_info=dist_info,
             dry_run=dry_run,
         ),
     )

@@ -19,6 +19,7 @@ from dedupe.core.digest import Digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BYTECODE_NAME = re.compile(r"(.+)\.(?!opt-)\w+(?:-\w+)*(?:\.opt-\w+)?\.pyc")
 _INSTALLERS_OWN = frozenset(
     {
         "RECORD",
@@ -67,6 +68,12 @@ def parse_record(data: bytes) -> Iterator[RecordRow]:
 def is_bytecode(path: str) -> bool:
     """Whether *path* is a cached ``.pyc`` (PEP 3147), which no wheel brings."""
     return path.endswith(".pyc") and (path.startswith("__pycache__/") or "/__pycache__/" in path)
+
+
+def source_of_bytecode(name: str) -> str | None:
+    """The source that a file in ``__pycache__`` is named for (PEP 3147, 488); a name may have dots."""
+    found = _BYTECODE_NAME.fullmatch(name)
+    return None if found is None else f"{found[1]}.py"
 
 
 def is_installers_own(path: str) -> bool:

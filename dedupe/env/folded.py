@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.fs.beneath import open_beneath
+from dedupe.fs.beneath import open_beneath, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FOLDER = ".pipm/finder"
 RECEIPT = "receipt.json"
+HIDDEN_FILE = "metadata"
+"""In `FOLDER`, of an environment without metadata folders: what they had besides what the store has."""
 _FORMAT = 1
 
 
@@ -59,6 +62,34 @@ def read_receipt(root: int) -> Receipt | None:
         return Receipt(document["store"], document["site"], {row.metadata: row for row in rows})
     except (KeyError, TypeError, ValueError):
         return None
+
+
+class PutAway(NamedTuple):
+    """A file of a metadata folder that was put away: its mode, its bytes where they are not the store's."""
+
+    mode: int
+    data: bytes | None
+
+
+def read_hidden(root: int) -> dict[str, dict[str, PutAway]]:
+    """The metadata folders that were put away in the environment open as *root*, each with its files."""
+    data = read_beneath(root, f"{FOLDER}/{HIDDEN_FILE}")
+    if data is None:
+        return {}
+    try:
+        document = marshal.loads(data)  # noqa: S302 - of the environment's own code, as its modules are
+        return {
+            info: {name: PutAway(*row) for name, row in files.items()} for info, files in document.items()
+        }
+    except (EOFError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def hidden_bytes(away: Mapping[str, Mapping[str, PutAway]]) -> bytes:
+    """Write what `read_hidden` reads; the finder reads it, too, in any version of Python."""
+    return marshal.dumps(
+        {info: {name: tuple(row) for name, row in files.items()} for info, files in away.items()}, 4
+    )
 
 
 def receipt_bytes(store: str, site: str, folded: Iterable[Folded]) -> bytes:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
-from dedupe.env.folded import read_receipt, record_digest
+from dedupe.env.folded import FOLDER, HIDDEN_FILE, read_hidden, read_receipt, record_digest
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from dedupe.env.environment import Environment
     from dedupe.env.folded import Folded
 
@@ -67,7 +69,8 @@ def installed(environment: Environment, root: int) -> list[InstalledDistribution
         folded = receipt.folded if receipt is not None and receipt.site == site else {}
         folder = open_directory_beneath(root, site)
         try:
-            for name in sorted(os.listdir(folder)):
+            names = sorted(os.listdir(folder))
+            for name in names:
                 if name.endswith(".dist-info"):
                     distribution = _distribution(folder, site, name)
                     if name in folded and _is_folded(folder, distribution, folded[name]):
@@ -75,9 +78,44 @@ def installed(environment: Environment, root: int) -> list[InstalledDistribution
                     found.append(distribution)
                 elif name.endswith((".egg-info", ".egg-link")):
                     found.append(_refused(site, name, Reason.EGG_INFO))
+            if folded:
+                found += _hidden(root, site, names)
         finally:
             os.close(folder)
     return found
+
+
+def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
+    """The distributions whose metadata folders were put away, where nothing of their names came since."""
+    away = read_hidden(root)
+    for metadata in without_folder(away, names):
+        name, version = name_and_version(metadata)
+        record = away[metadata].get("RECORD")
+        yield InstalledDistribution(
+            name=name,
+            version=version,
+            site=site,
+            metadata=metadata,
+            record=(record.data if record is not None else None) or b"",
+            refusal=Reason.IMPORTED,
+        )
+
+
+def put_away(path: str, names: Iterable[str]) -> list[str]:
+    """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
+    if not os.path.exists(f"{path}/{FOLDER}/{HIDDEN_FILE}"):
+        return []
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return without_folder(read_hidden(root), names)
+    finally:
+        os.close(root)
+
+
+def without_folder(away: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Those of the metadata folders *away* whose projects have none among the *names* in site-packages."""
+    real = {name_and_version(name)[0] for name in names if name.endswith(".dist-info")}
+    return [metadata for metadata in sorted(away) if name_and_version(metadata)[0] not in real]
 
 
 def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:

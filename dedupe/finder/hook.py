@@ -4,7 +4,7 @@ Theory of operation. The environment has the metadata folders of its distributio
 those are imported from the store, where each distribution lies in a folder of its own. It must look as if
 all of them lay in site-packages. So `sys.path` becomes
 
-    ..., site-packages, <environment>/.pipm/index, <store>/A/site, <store>/B/site, ...
+    ..., site-packages, <environment>/.pipm/index, <store>/A/site-packages, ...
 
 - The store's folders are there for everybody who reads `sys.path` (type checkers, children started with
   ``-S``), but a path hook gives each of them a finder that finds nothing: hundreds of folders would cost
@@ -15,7 +15,7 @@ all of them lay in site-packages. So `sys.path` becomes
 - Below the top level ordinary FileFinders look into the store, with a loader that never writes there:
   bytecode that the store lacks (another level of optimisation, say) goes to ``.pipm/bytecode``.
 - `importlib.metadata` finds the metadata folders as ever; only the files that they list are looked for in
-  the store, too.
+  the store, too. Where there are no folders (``--no-dist-info``), it is given those of the store.
 
 What is uninstalled by pip or uv loses its metadata folder. The time of site-packages tells that something
 changed there, then one listing says what is gone, and the table forgets it. One stat of the lock file that
@@ -24,7 +24,8 @@ the environment was synced with tells whether that changed since.
 Several environments may be in place at once: one is stacked over another, or a running program activates
 one. Each has an index of its own; the first hook that is imported serves them all.
 
-Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it.
+Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it,
+from Python 3.15 on also ``000_pipm_boot.start``. What few starts need is in files beside it (`part`).
 Standard library only, CPython 3.9 and later, PyPy; it imports nothing that Python has not loaded already.
 """
 
@@ -36,11 +37,10 @@ import marshal
 import os
 import sys
 
-FORMAT = 2
+FORMAT = 4
 NAMESPACE, SOURCE, EXTENSION, BYTECODE = range(4)
 INDEX = "/.pipm/index"
-KEPT = ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD", "INSTALLER", "direct_url.json")
-"""What a metadata folder in the environment has if the store has it; the rest is only there."""
+PATH_FILE = "000_pipm.pth"
 
 
 class NullFinder:
@@ -61,14 +61,22 @@ class StoredSourceLoader(external.SourceFileLoader):
     """Loads sources of the store, into which it never writes."""
 
     def get_data(self, path):
-        """Read a file; bytecode that the store has not may lie in the environment."""
-        try:
+        """Read a file; bytecode that the store has not may lie in the environment.
+
+        The store's bytecode has the time of its source, as it is in its header. What has another was left
+        there by a program that passed the finder by, and is not believed.
+        """
+        own = own_bytecode(path)
+        if own is None:
             return super().get_data(path)
+        try:
+            with _io.FileIO(path) as file:
+                data = file.readall()
+                if int.from_bytes(data[8:12], "little") == int(os.fstat(file.fileno()).st_mtime):
+                    return data
         except OSError:
-            own = own_bytecode(path)
-            if own is None:
-                raise
-            return super().get_data(own)
+            pass
+        return super().get_data(own)
 
     def _cache_bytecode(self, source_path, bytecode_path, data):
         super()._cache_bytecode(source_path, own_bytecode(bytecode_path) or bytecode_path, data)
@@ -84,7 +92,14 @@ LOADERS = {
 class Index:
     """Finds the top level of all distributions of the environment, from the table."""
 
+    known = frozenset()
+    """All folders that were ever ours in this interpreter: they may be on `sys.path` for good."""
+
     def __init__(self, environment, table):
+        self.take(environment, table)
+
+    def take(self, environment, table):
+        """Believe what a table says."""
         (
             self.recorded,
             self.store,
@@ -92,28 +107,38 @@ class Index:
             self.site_time,
             self.entries,
             self.modules,
-            self.infos,
+            self.packed,
+            self.hidden,
+            self.leaf,
             self.mend,
             self.lock,
         ) = table
+        self.file = f"{environment}/.pipm/finder/{table_name()}"
+        self.live = range(len(self.entries))
+        self.store = moved_store(self.store)
         self.environment = environment
         self.site = f"{environment}/{site}"
         self.path = environment + INDEX
         self.root = f"{self.store}/v1/wheels/"
+        self.known = self.known.union(map(self.folder, self.live))
 
     def find_spec(self, fullname, target=None):
         """Find a module as FileFinder would if all distributions lay in one folder."""
         name = fullname.rpartition(".")[2]
         found = self.modules.get(name)
         if found is None:
-            return None
+            # As FileFinder does, look whether something came: pipm may have written another table.
+            found = self.modules.get(name) if self.renew() else None
+            if found is None:
+                return None
         kind, where, file = found
         if kind == NAMESPACE:
             return self._namespace(fullname, name, where)
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            raise seldom(self).missing(self, fullname, where)
+            part(self, "seldom").settle(self, fullname, where)  # or raises what is to be said
+            return self.find_spec(fullname)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
             fullname, path, loader=LOADERS[kind](fullname, path), submodule_search_locations=below
@@ -123,14 +148,15 @@ class Index:
         portions = [f"{self.folder(number)}/{name}" for number in where]
         for number, portion in zip(where, portions):
             if not external._path_isdir(portion):
-                raise seldom(self).missing(self, fullname, number)
+                part(self, "seldom").settle(self, fullname, number)
+                return self._namespace(fullname, name, where)
         spec = bootstrap.ModuleSpec(fullname, None)
         spec.submodule_search_locations = portions
         return spec
 
     def folder(self, number):
         """The folder of a distribution that stands for site-packages."""
-        return f"{self.root}{self.entries[number]}/site"
+        return f"{self.root}{self.entries[number]}/{self.leaf}"
 
     def iter_modules(self, prefix=""):
         """List modules and packages, for pkgutil."""
@@ -140,8 +166,21 @@ class Index:
                 yield prefix + name, "/" in file
 
     def invalidate_caches(self):
-        """Look whether something was uninstalled."""
+        """Look whether something was installed or uninstalled."""
+        self.renew()
+
+    def renew(self):
+        """Read the table anew if site-packages changed; returns whether it did."""
+        time = self.site_time
         self.refresh()
+        if time == self.site_time:
+            return False
+        table = load(f"{self.environment}/.pipm/finder")
+        if table is not None:
+            self.take(self.environment, table)
+            self.refresh()
+            part(self, "seldom").show(self)
+        return True
 
     def refresh(self):
         """Forget the distributions whose metadata folder is gone from site-packages."""
@@ -153,23 +192,37 @@ class Index:
             names = set(os.listdir(self.site))
         except OSError:
             return
-        gone = {number for info, number in self.infos.items() if info not in names}
-        if not gone:
+        infos = marshal.loads(self.packed)
+        if self.hidden:  # none has a folder: what has one of another version was installed since
+            gone = {project(name) for name in names if name.endswith(".dist-info")}
+            names.update(info for info in infos if project(info) not in gone)
+        here = [number for number, info in enumerate(infos) if info in names]
+        if len(here) == len(self.live):
             return
-        self.infos = {info: number for info, number in self.infos.items() if number not in gone}
+        self.live = here
         kept = {}
         for name, (kind, where, file) in self.modules.items():
             if kind == NAMESPACE:
-                rest = tuple(number for number in where if number not in gone)
+                rest = tuple(number for number in where if number in here)
                 if rest:
                     kept[name] = (kind, rest, file)
-            elif where not in gone:
+            elif where in here:
                 kept[name] = (kind, where, file)
         self.modules = kept
 
+    def infos(self):
+        """The metadata folders of what is served, with the numbers of their entries."""
+        infos = marshal.loads(self.packed)  # apart from the table, for a plain start needs none of them
+        return {infos[number]: number for number in self.live}
+
     def folders(self):
         """The folders in the store that are in use."""
-        return [self.folder(number) for number in sorted(set(self.infos.values()))]
+        return list(map(self.folder, self.live))
+
+
+def project(info):
+    """The project that a metadata folder is of, spelled in one way."""
+    return info.partition("-")[0].lower().replace(".", "_")
 
 
 class Metadata:
@@ -177,13 +230,7 @@ class Metadata:
 
     def __init__(self):
         self.indexes = {}
-        self.hidden = set()
-        self.kinds = {}
-
-    def add(self, index, folders):
-        """Answer for the environment of *index* as well, whose modules lie in *folders*."""
-        self.indexes[index.site] = index
-        self.hidden |= folders | {index.path}
+        self.part = None
 
     def find_spec(self, fullname, path=None, target=None):
         """Find nothing."""
@@ -192,61 +239,10 @@ class Metadata:
         """Nothing is cached here."""
 
     def find_distributions(self, context=None):
-        """Find the distributions of the whole path, ours with their files in the store.
-
-        The finders behind this one get an empty path, for they would list all of them once more.
-        """
-        library = sys.modules.get(type(context).__module__)  # importlib_metadata has a context of its own
-        if library is None or not hasattr(library, "MetadataPathFinder"):
-            import importlib.metadata as library
-        if context is None:
-            context = library.DistributionFinder.Context()
-        path = list(context.path)
-        if self.indexes.keys().isdisjoint(path):
-            return ()
-        settings = vars(context)
-        wanted = dict(settings, path=[entry for entry in path if entry not in self.hidden])
-        found = library.MetadataPathFinder.find_distributions(library.DistributionFinder.Context(**wanted))
-        settings["path"] = []
-        return (self.ours(library, distribution) for distribution in found)
-
-    def ours(self, library, distribution):
-        """Return one of ours in a form that knows where its files are."""
-        path = getattr(distribution, "_path", None)
-        index = self.indexes.get(str(getattr(path, "parent", None)))
-        number = None if index is None else index.infos.get(path.name)
-        if number is None:
-            return distribution
-        kind = self.kinds.get(library)
-        if kind is None:
-            kind = self.kinds[library] = stored_distribution(library.PathDistribution)
-        ours = kind(path)
-        ours._pipm_stored = index.folder(number)
-        return ours
-
-
-def stored_distribution(base):
-    """Make the kind of distribution that looks for files in the environment, then in the store."""
-
-    class StoredDistribution(base):
-        def read_text(self, filename):
-            text = super().read_text(filename)
-            if text is None and filename not in KEPT:
-                text = base(type(self._path)(self._pipm_stored, self._path.name)).read_text(filename)
-            return text
-
-        def locate_file(self, path):
-            here = super().locate_file(path)
-            if os.path.lexists(here):
-                return here
-            there = type(self._path)(self._pipm_stored, path)
-            return there if os.path.lexists(there) else here
-
-        read_text.__doc__ = base.read_text.__doc__
-        locate_file.__doc__ = base.locate_file.__doc__
-
-    StoredDistribution.__name__ = StoredDistribution.__qualname__ = base.__name__
-    return StoredDistribution
+        """Find the distributions of the whole path, ours with their files in the store."""
+        if self.part is None:
+            self.part = part(next(iter(self.indexes.values())), "metadata")
+        return self.part.find_distributions(self.indexes, context)
 
 
 indexes = []
@@ -263,9 +259,9 @@ def own_bytecode(path):
     return None
 
 
-def path_hook(found, folders, null):
-    """Make the path hook for the index *found* and the store's *folders*."""
-    below = found.root
+def path_hook(found):
+    """Make the path hook for the index *found* and the store's folders."""
+    null = NullFinder()
     loaders = (
         (external.ExtensionFileLoader, _imp.extension_suffixes()),
         (StoredSourceLoader, external.SOURCE_SUFFIXES),
@@ -273,11 +269,11 @@ def path_hook(found, folders, null):
     )
 
     def pipm_path_hook(path):
-        if path in folders:
+        if path in found.known:
             return null
         if path == found.path:
             return found
-        if path.startswith(below) and external._path_isdir(path):
+        if path.startswith(found.root) and external._path_isdir(path):
             return external.FileFinder(path, *loaders)
         if path.endswith(INDEX) and os.path.realpath(path) == os.path.realpath(found.path):
             return found  # somebody resolved the symlinks in sys.path
@@ -286,10 +282,15 @@ def path_hook(found, folders, null):
     return pipm_path_hook
 
 
+def table_name():
+    """The table of this interpreter, in the form that this hook reads."""
+    return f"{sys.implementation.cache_tag}.{FORMAT}.table"
+
+
 def load(folder):
     """Read the table of this interpreter that lies in *folder*; None where there is none that fits."""
     try:
-        with _io.FileIO(f"{folder}/{sys.implementation.cache_tag}.table") as file:
+        with _io.FileIO(f"{folder}/{table_name()}") as file:
             form, *table = marshal.loads(file.readall())
     except (OSError, EOFError, ValueError, TypeError):
         return None
@@ -298,18 +299,16 @@ def load(folder):
 
 def moved_store(recorded):
     """Where the store is: where it was, else where PIPM_STORE says."""
-    if not external._path_isdir(f"{recorded}/v1/wheels"):
-        other = os.environ.get("PIPM_STORE")
-        if other and external._path_isdir(f"{other}/v1/wheels"):
-            return os.path.abspath(other)
-    return recorded
+    other = os.environ.get("PIPM_STORE")
+    is_here = external._path_isdir(f"{recorded}/v1/wheels")
+    moved = not is_here and other and external._path_isdir(f"{other}/v1/wheels")
+    return os.path.abspath(other) if moved else recorded
 
 
-def seldom(found):
-    """The rest of the hook, which few starts need; it lies beside this file."""
-    name = "_pipm_finder_seldom"
-    path = f"{found.environment}/.pipm/finder/{name}.py"
-    spec = external.spec_from_file_location(name, path)
+def part(found, name):
+    """A file of the hook that few starts need; not by `import`, which pip forbids while it installs."""
+    path = f"{found.environment}/.pipm/finder/_pipm_finder_{name}.py"
+    spec = external.spec_from_file_location(f"_pipm_finder_{name}", path)
     module = bootstrap.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -326,18 +325,27 @@ def check_lock(found):
     except OSError:
         return  # whoever moved it away compares nothing any more
     if (status.st_mtime_ns, status.st_size) != (time, size):
-        seldom(found).tell_stale(found, status, wish)
+        part(found, "seldom").tell_stale(found, status, wish)
 
 
-def spare(known_paths):
-    """Tell site that the store's folders are on `sys.path`: it need not look at each, twice in a venv.
+def pass_over_lines():
+    """Let site pass over the lines of our own path files from now on.
 
-    Puts an environment in place whose path file runs while another's hook is here already.
+    They are for tools that read path files themselves. Before 3.15 site reads each path file of a venv
+    twice, and reading a line takes it longer than all else that is done here for a distribution.
     """
-    for folder in [entry for entry in sys.path if entry.endswith("/.pipm/finder")]:
-        boot(folder)
-    for index in indexes:
-        known_paths.update([index.folder(number) for number in range(len(index.entries))])
+    site = sys.modules.get("site")
+    original = getattr(site, "addpackage", None)
+
+    def addpackage(sitedir, name, known_paths):
+        if name == PATH_FILE or (name.startswith(f"{PATH_FILE[:-4]}_") and name[9:-4].isdigit()):
+            for index in indexes:
+                if sitedir == index.site or os.path.realpath(sitedir) == os.path.realpath(index.site):
+                    return known_paths
+        return original(sitedir, name, known_paths)
+
+    if original is not None and sys.version_info < (3, 15):
+        site.addpackage = addpackage
 
 
 def boot(folder):
@@ -352,19 +360,17 @@ def boot(folder):
     found = Index(environment, table)
     if found.lock:
         check_lock(found)
-    found.store = moved_store(found.store)
-    found.root = f"{found.store}/v1/wheels/"
     found.refresh()
-    # The path file names what was uninstalled meanwhile, too: that must not be found in any way.
-    folders = {found.folder(number) for number in range(len(found.entries))}
     ordered = found.folders()
-    null = NullFinder()
+    if not indexes:
+        pass_over_lines()
     indexes.append(found)
-    sys.path_hooks.insert(0, path_hook(found, folders, null))
-    for entry in folders:
-        sys.path_importer_cache[entry] = null
+    sys.path_hooks.insert(0, path_hook(found))
+    # The path files name what was uninstalled meanwhile, too: that must not be found in any way.
+    for entry in found.known:
+        sys.path_importer_cache[entry] = None  # quicker than the null finder, which a reset cache gets
     sys.path_importer_cache[found.path] = found
-    others = [entry for entry in sys.path if entry not in folders and entry not in (folder, found.path)]
+    others = [entry for entry in sys.path if entry not in found.known and entry not in (folder, found.path)]
     at = others.index(found.site) + 1 if found.site in others else len(others)
     others[at:at] = [found.path, *ordered]
     sys.path[:] = others
@@ -372,13 +378,23 @@ def boot(folder):
     if metadata not in finders:
         at = finders.index(external.PathFinder) if external.PathFinder in finders else len(finders)
         finders.insert(at, metadata)
-    metadata.add(found, folders)
+    metadata.indexes[found.site] = found
     if found.recorded != found.environment and os.path.realpath(found.environment) != found.recorded:
         try:
-            seldom(found).register(found)
+            part(found, "seldom").register(found)
         except (OSError, ValueError, EOFError):
             pass  # a read-only environment or store; the collector keeps what was used of late
 
 
+def start():
+    """Put in place what is not: this hook's environment, and those whose path files named their hooks since.
+
+    For start files (PEP 829), and for the path file of an environment that is stacked over another.
+    """
+    own = os.path.dirname(os.path.abspath(__file__))
+    for folder in [own, *(entry for entry in sys.path if entry.endswith("/.pipm/finder"))]:
+        boot(folder)
+
+
 if __name__ == "_pipm_finder":
-    boot(os.path.dirname(os.path.abspath(__file__)))
+    start()

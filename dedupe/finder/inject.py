@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from dedupe.core.digest import Digest
 from dedupe.core.modules import PATH_FILE
 from dedupe.env.folded import FOLDER, RECEIPT
-from dedupe.finder.table import SOURCES
+from dedupe.finder.table import SOURCES, START_FILE
 from dedupe.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import ensure_folder, forget, forget_folder, set_time
@@ -34,7 +35,7 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
     folder = open_directory_beneath(root, FOLDER)
     try:
         _write(folder, RECEIPT, receipt)
-        _write(folder, f"{cache_tag}.table", table.to_bytes())
+        _write(folder, table.name(cache_tag), table.to_bytes())
         for name, source in sources.items():
             if read_beneath(folder, name) != source:
                 _write(folder, name, source)
@@ -63,7 +64,10 @@ def settle(root: int, table: Table, cache_tag: str) -> None:
     """Write the table alone: what it says of site-packages' time is true now."""
     folder = open_directory_beneath(root, FOLDER)
     try:
-        _write(folder, f"{cache_tag}.table", table.to_bytes())
+        _write(folder, table.name(cache_tag), table.to_bytes())
+        for name in os.listdir(folder):
+            if name.endswith(".table") and name != table.name(cache_tag):
+                forget(folder, name)  # of a hook or an interpreter that is no more
     finally:
         os.close(folder)
 
@@ -72,7 +76,7 @@ def withdraw(root: int, site: str) -> None:
     """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
     with directory_beneath(root, site) as folder:
         if folder is not None:
-            for name in sorted(_path_files(folder), key=len):
+            for name in sorted(_path_files(folder), key=lambda name: (name != START_FILE, len(name))):
                 forget(folder, name)
     with directory_beneath(root, _TOP) as top:
         if top is None:
@@ -86,18 +90,9 @@ def withdraw(root: int, site: str) -> None:
 
 
 def _path_files(site: int) -> set[str]:
-    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on."""
-    stem, ending = PATH_FILE.split(".")
-    return {
-        name
-        for name in os.listdir(site)
-        if name == PATH_FILE
-        or (
-            name.startswith(f"{stem}_")
-            and name.endswith(f".{ending}")
-            and name[len(stem) + 1 : -4].isdecimal()
-        )
-    }
+    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on, and from 3.15 on the start file."""
+    numbered = re.compile(PATH_FILE.replace(".", r"(_\d+)?\."))
+    return {name for name in os.listdir(site) if name == START_FILE or numbered.fullmatch(name)}
 
 
 def _write(folder: int, name: str, data: bytes) -> None:

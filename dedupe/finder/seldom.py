@@ -31,6 +31,23 @@ def register(found):
     rewrite(found, 1, path)
 
 
+def settle(found, fullname, number):
+    """Go on with an entry that was made anew, without the name that looks like a library's; else raise."""
+    if found.leaf == "site" or not os.path.isdir(f"{found.root}{found.entries[number]}/site"):
+        raise missing(found, fullname, number)
+    found.leaf = "site"
+    found.known = found.known.union(map(found.folder, range(len(found.entries))))
+
+
+def show(found):
+    """Let `sys.path` have the folders of what came while the program runs."""
+    new = [folder for folder in found.folders() if folder not in sys.path]
+    sys.path_importer_cache.update(dict.fromkeys(new))
+    if found.path in sys.path:
+        at = sys.path.index(found.path) + 1
+        sys.path[at:at] = new
+
+
 def missing(found, fullname, number):
     """The error of a module whose files are gone; says what to do."""
     name, version = found.entries[number].split("/")[:2]
@@ -64,7 +81,7 @@ def is_touched(found, path, digest, status):
         with open(path, "rb") as stream:
             if hashlib.sha256(stream.read()).hexdigest() != digest:
                 return False
-        rewrite(found, 9, (path, status.st_mtime_ns, *found.lock[2:]))
+        rewrite(found, 11, (path, status.st_mtime_ns, *found.lock[2:]))
     except (OSError, ValueError, EOFError):
         pass  # a read-only environment: each start reads the lock
     return True
@@ -72,11 +89,10 @@ def is_touched(found, path, digest, status):
 
 def rewrite(found, number, value):
     """Change one field of the table."""
-    table = f"{found.environment}/.pipm/finder/{sys.implementation.cache_tag}.table"
-    with open(table, "rb") as stream:
+    with open(found.file, "rb") as stream:
         data = list(marshal.load(stream))
     data[number] = value
-    replace(table, marshal.dumps(tuple(data), 4))
+    replace(found.file, marshal.dumps(tuple(data), 4))
 
 
 def replace(path, data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import posixpath
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,18 +17,22 @@ if TYPE_CHECKING:
 
     LockRow = tuple[str, int, int, str, str] | tuple[()]
 
-FORMAT = 2
+FORMAT = 4
 """The hook's FORMAT; both change together."""
 HOOK = "_pipm_finder"
-SOURCES = {f"{HOOK}.py": "hook.py", f"{HOOK}_seldom.py": "seldom.py"}
-"""What lies beside the table, and which file of this room it is a copy of."""
+SOURCES = {
+    f"{HOOK}_seldom.py": "seldom.py",
+    f"{HOOK}_metadata.py": "metadata.py",
+    f"{HOOK}.py": "hook.py",
+}
+"""What lies beside the table, and which file of this room it is a copy of; the hook needs the others."""
 _MARSHAL = 4
 """Strings that occur twice are written once; CPython 3.4 and later and PyPy read it."""
-_LINE = (
-    f'import sys; exec("try:\\n import {HOOK}\\n {HOOK}.spare(known_paths)'
-    '\\nexcept (ImportError, NameError): pass")\n'
-)
+_LINE = f'import sys; exec("try:\\n import {HOOK}; {HOOK}.start()\\nexcept ImportError: pass")\n'
 """Guarded: whoever removes the hook by hand is not told of it at every start."""
+START_FILE = "000_pipm_boot.start"
+"""Starts the hook from Python 3.15 on (PEP 829); of another stem than the path file, which it would mute."""
+_START_FILES_SINCE, _IMPORT_LINES_UNTIL = (3, 15), (3, 18)
 _MOST_BYTES = 60_000
 """Of one path file: pyright's own reader passes over files of 64 KiB and more."""
 
@@ -37,10 +42,11 @@ class Table:
     """What the hook needs to know of one environment.
 
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when
-    the table fits it; ``infos`` give for each metadata folder the number of its entry in ``entries``.
-    ``mend`` is the command that brings a distribution back whose entry is gone, with ``{name}`` and
-    ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time (ns), size
-    and sha256, and the command that syncs again; empty where it follows none.
+    the table fits it; ``infos`` are the metadata folders of ``entries``, in the same order; ``hidden``: they
+    were put away, and the finder alone tells of them. ``leaf`` is how an entry's folder is called that stands
+    for site-packages. ``mend`` is the command that brings a distribution back whose entry is gone, with
+    ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time
+    (ns), size and sha256, and the command that syncs again; empty where it follows none.
     """
 
     environment: str
@@ -49,9 +55,11 @@ class Table:
     site_time: int
     entries: Sequence[str]
     modules: Mapping[str, Module]
-    infos: Mapping[str, int]
+    infos: Sequence[str]
     mend: str
     lock: LockRow = ()
+    leaf: str = "site-packages"
+    hidden: bool = False
 
     def to_bytes(self) -> bytes:
         """Serialise for the hook."""
@@ -67,27 +75,44 @@ class Table:
             self.site_time,
             tuple(self.entries),
             modules,
-            dict(self.infos),
+            marshal.dumps(tuple(self.infos), _MARSHAL),  # a plain start does not unpack them
+            self.hidden,
+            self.leaf,
             self.mend,
             self.lock,
         )
         return marshal.dumps(document, _MARSHAL)
 
-    def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the path files: the hook's *folder*, the start of the hook, and a line for each entry.
+    @staticmethod
+    def name(cache_tag: str) -> str:
+        """The file's name; a hook of another format passes over it."""
+        return f"{cache_tag}.{FORMAT}.table"
 
-        The lines are for tools that read path files themselves; where the hook runs, site passes over them.
-        Further files have names that sort behind the first one.
+    @property
+    def _release(self) -> tuple[int, int]:
+        """The version of Python that reads ``site``."""
+        found = re.search(r"/(?:python|pypy)(\d+)\.(\d+)", f"/{self.site}")
+        return (int(found[1]), int(found[2])) if found else (3, 0)
+
+    def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the path files: those that start the hook, which is in *folder*, then a line for each entry.
+
+        Both kinds of start may act in one interpreter. The lines are for tools that read path files
+        themselves; where the hook runs, site passes over their files, whose names sort behind the first.
         """
         up = "/".join(".." for _ in self.site.split("/"))
-        part = f"{up}/{folder}\n{_LINE}".encode()
-        name, count = PATH_FILE, 0
+        line = _LINE if self._release < _IMPORT_LINES_UNTIL else ""
+        yield PATH_FILE, f"{up}/{folder}\n{line}".encode()
+        if self._release >= _START_FILES_SINCE:
+            yield START_FILE, f"{HOOK}:start\n".encode()
+        part, count = b"", 0
         for entry in self.entries:
-            path = posixpath.join(self.store, "v1/wheels", entry, "site")
-            line = f"{path}\n".encode("utf-8", "surrogateescape")
-            if len(part) + len(line) > _MOST_BYTES:
-                yield name, part
+            path = posixpath.join(self.store, "v1/wheels", entry, self.leaf)
+            row = f"{path}\n".encode("utf-8", "surrogateescape")
+            if len(part) + len(row) > _MOST_BYTES:
                 count += 1
-                name, part = PATH_FILE.replace(".", f"_{count}."), b""
-            part += line
-        yield name, part
+                yield PATH_FILE.replace(".", f"_{count}."), part
+                part = b""
+            part += row
+        if part:
+            yield PATH_FILE.replace(".", f"_{count + 1}."), part

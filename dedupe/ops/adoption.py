@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptOptions:
-    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there."""
+    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there.
+
+    *dist_info*: whether a finder environment has metadata folders; None leaves that as it is.
+    """
 
     link_mode: LinkMode | None = None
     compile_missing: bool = False
+    dist_info: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

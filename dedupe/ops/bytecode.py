@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dedupe.fs.replace import Staging
     from dedupe.ops.scene import Scene
     from dedupe.ops.tally import Tally
+    from dedupe.store.layout import Store
     from dedupe.wheel.bytecode import BytecodeWorker
 
 CACHE = "__pycache__"
@@ -91,6 +92,11 @@ def _endings(cache_tag: str) -> tuple[str, ...]:
     return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
 
 
+def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
+    """The interpreter's pools of bytecode, by level of optimisation."""
+    return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]
+
+
 class BytecodeSharer:
     """Shares bytecode of one environment, counting in *tally*."""
 
@@ -103,10 +109,7 @@ class BytecodeSharer:
         self._worker = worker
         self._pools: list[Pool] = []
         if scene.interpreter is not None:
-            self._pools = [
-                Pool(folder=scene.store.bytecode, interpreter=scene.interpreter.pool(suffix))
-                for suffix in _LEVELS
-            ]
+            self._pools = pools_of(scene.store, scene.interpreter)
 
     def close(self) -> None:
         """End the interpreter."""

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from dedupe.ops.pools import Compiled, Pools
 from dedupe.ops.sharers import digest_of_holding, holdings
 from dedupe.ops.stored import StoredFile, check_files, digest_of_stored, take_inventory
+from dedupe.ops.strangers import strangers
 from dedupe.plan.verify import Flaw, Sharer
+from dedupe.store.layout import VERSION
 from dedupe.store.roots import all_roots, find_root
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from dedupe.env.environment import Environment
     from dedupe.ops.progress import Progress
     from dedupe.ops.sharers import Holding
+    from dedupe.ops.strangers import Stranger
     from dedupe.store.layout import Store
 
 
@@ -46,6 +49,7 @@ class Damage:
     stored: StoredFile | None = None
     holding: Holding | None = None
     compiled: Compiled | None = None
+    stranger: Stranger | None = None
     shared: list[tuple[Holding, Sharer]] = field(default_factory=list)
     clean: list[Holding] = field(default_factory=list)
     repaired: bool = False
@@ -55,11 +59,16 @@ class Damage:
 
 @dataclass(slots=True)
 class Findings:
-    """What a check found. ``modified`` are environments' own edits: private, and no damage."""
+    """What a check found.
+
+    No damage are ``modified`` files, environments' own edits, and ``strays``, caches that programs left
+    beside the store's files: nothing but those programs believes them, and a collection removes them.
+    """
 
     checked: int = 0
     damages: list[Damage] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -95,6 +104,11 @@ class Check:
             assert file.flaw is not None
             self.findings.damages.append(Damage(file.shown, file.entry, file.flaw, [], stored=file))
         self.findings.unreadable = sorted(inventory.unreadable)
+        for one in strangers(self.store, inventory.manifests.items()):
+            if one.is_cache:
+                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
+            else:
+                self.findings.damages.append(Damage(one.path, one.entry, Flaw.STRANGER, [], stranger=one))
         self._readers_of_the_store()
         wrong = self._wrong()
         if wrong:

@@ -9,7 +9,6 @@ symlink is there, it comes before the table.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,21 +18,23 @@ from dedupe.env.folded import FOLDER, Folded, read_receipt, receipt_bytes, recor
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import InterpreterError
 from dedupe.finder.inject import inject, settle
-from dedupe.finder.table import HOOK, Table
-from dedupe.fs.beneath import directory_beneath, open_beneath
+from dedupe.finder.table import SOURCES, Table
+from dedupe.fs.beneath import directory_beneath, open_beneath, read_beneath
 from dedupe.fs.bytecode import finish
-from dedupe.fs.replace import Staging, staging
 from dedupe.fs.share import NewFile, ensure_folder, give_name
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.entry_bytecode import compile_entries
-from dedupe.ops.folding import KEPT_METADATA, plan_removal, remove
+from dedupe.ops.folding import plan_removal, remove
+from dedupe.ops.hiding import bring_back, hide
 from dedupe.ops.holding import root_of
 from dedupe.ops.members import apart, members
+from dedupe.ops.metadata import make_real
 from dedupe.ops.prepare import entries_by_release
 from dedupe.ops.restoring import restore
 from dedupe.store.bytecode import Pool
 from dedupe.store.roots import ADOPTED, find_root, write_root
+from dedupe.store.wheels import LIBRARY, SITE, name_as_library
 from dedupe.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
@@ -76,16 +77,18 @@ class Served:
     removals: list[tuple[Member, Removal]]
 
 
-def fold(store: Store, environment: Environment, root: int) -> int:
+def fold(store: Store, environment: Environment, root: int, *, dist_info: bool | None = None) -> int:
     """Let the finder serve what it can; the environment is open as *root* and locked.
 
-    Returns how many names were removed.
+    *dist_info* says whether metadata folders stay; None leaves that as it is. Returns how many names were
+    removed.
     """
     pulse = Pulse()
     interpreter = interpreter_of(environment)
     site = site_of(environment)
     with interruptible(pulse):
-        served = _served(store, environment, root, site)
+        were_hidden = bring_back(store, root)
+        served = _served(store, environment, root, interpreter)
         manifests = [(one.entry, one.manifest) for one, _ in served.several if one.manifest is not None]
         compile_entries(store, manifests, interpreter, pulse)
         pulse.check()
@@ -100,10 +103,13 @@ def fold(store: Store, environment: Environment, root: int) -> int:
         count = sum(remove(root, site, one, removal) for one, removal in served.removals)
         settle_time(environment, root, table, interpreter)
         sync_file_system(root)
+        if dist_info is False or (dist_info is None and were_hidden):
+            hide(store, environment, root, table, interpreter)
     return count
 
 
-def _served(store: Store, environment: Environment, root: int, site: str) -> Served:
+def _served(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> Served:
+    site = site_of(environment)
     known = find_root(store, environment.path)
     entries = entries_by_release(() if known is None else known.entries)
     receipt = read_receipt(root)
@@ -115,21 +121,28 @@ def _served(store: Store, environment: Environment, root: int, site: str) -> Ser
             continue
         if number in together:
             if one.folded is not None:  # something that came since must lie together with it
-                restore(store, root, site, one, one.folded, ask_interpreter(environment.interpreter))
+                restore(store, root, site, one, one.folded, interpreter)
             continue
-        removal = plan_removal(store, root, site, one)
+        removal = plan_removal(store, root, site, one, interpreter)
         if removal is None:
             continue
-        folded = one.folded or Folded(
-            metadata=one.distribution.metadata,
-            entry=one.entry,
-            record=record_digest(one.distribution.record),
-            bytecode=tuple(removal.bytecode),
-            dropped=tuple(removal.dropped),
-        )
-        chosen.append((one, folded))
+        chosen.append((one, _folded(one, removal)))
         removals.append((one, removal))
     return Served(several=chosen, removals=removals)
+
+
+def _folded(one: Member, removal: Removal) -> Folded:
+    """What the receipt is to say of a member."""
+    if one.folded is not None:
+        bytecode = tuple(sorted({*one.folded.bytecode, *removal.bytecode}))
+        return one.folded._replace(bytecode=bytecode)
+    return Folded(
+        metadata=one.distribution.metadata,
+        entry=one.entry,
+        record=record_digest(one.distribution.record),
+        bytecode=tuple(sorted(removal.bytecode)),
+        dropped=tuple(removal.dropped),
+    )
 
 
 def _register(store: Store, environment: Environment, entries: list[str]) -> None:
@@ -153,6 +166,7 @@ def put(
     *lock* is the table's word on the lock file that the environment follows.
     """
     site = site_of(environment)
+    named = all(name_as_library(store, folded.entry) for _, folded in several)
     outlines = [one for one, _ in several]
     table = Table(
         environment=environment.path,
@@ -161,9 +175,10 @@ def put(
         site_time=0,
         entries=[folded.entry for _, folded in several],
         modules=module_table(outlines, range(len(outlines)), interpreter.extensions),
-        infos={folded.metadata: number for number, (_, folded) in enumerate(several)},
+        infos=[folded.metadata for _, folded in several],
         mend=MEND,
         lock=lock,
+        leaf=LIBRARY if named else SITE,
     )
     receipt = receipt_bytes(store.path, site, (folded for _, folded in several))
     inject(root, table, receipt, interpreter.cache_tag)
@@ -181,7 +196,19 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
 
     The store's pool has it after the first time, as it has that of any source.
     """
-    source = f"{environment.path}/{FOLDER}/{HOOK}.py"
+    for source in SOURCES:
+        data = _hook_bytecode(store, f"{environment.path}/{FOLDER}/{source}", interpreter)
+        with directory_beneath(root, FOLDER) as folder:
+            if folder is not None and data is not None:
+                ensure_folder(folder, "__pycache__")
+                name = f"__pycache__/{source[:-3]}.{interpreter.cache_tag}.pyc"
+                if read_beneath(folder, name) != data:
+                    with directory_beneath(folder, "__pycache__") as cache:
+                        if cache is not None:
+                            write_durably(cache, name[12:], data, Durability.LATER, mode=0o666)
+
+
+def _hook_bytecode(store: Store, source: str, interpreter: Interpreter) -> bytes | None:
     with open(source, "rb") as stream:
         text = stream.read()
     digest = Digest.of(text)
@@ -196,43 +223,10 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
             finally:
                 worker.close()
             if not good:
-                return  # Python says at the next start what is wrong
+                return None  # Python says at the next start what is wrong
             finish(run, new.name, _BYTECODE_MODE, digest.mtime)
             sync_file_system(run)
             pool.make_room(digest)
             give_name(new, pool.folder, pool.name(digest))
     with open(open_beneath(pool.folder, pool.name(digest), os.O_RDONLY), "rb") as stream:
-        data = stream.read()
-    with directory_beneath(root, FOLDER) as folder:
-        if folder is not None:
-            ensure_folder(folder, "__pycache__")
-            name = f"{HOOK}.{interpreter.cache_tag}.pyc"
-            with directory_beneath(folder, "__pycache__") as cache:
-                if cache is not None:
-                    write_durably(cache, name, data, Durability.LATER, mode=0o666)
-
-
-def make_real(root: int, site: str, metadata: list[str]) -> None:
-    """Let files that tools read from the disk be files: scanners pass over symlinks."""
-    with staging(root) as temporary:
-        area = Staging(temporary, "0")
-        try:
-            for name in metadata:
-                with directory_beneath(root, f"{site}/{name}") as folder:
-                    if folder is not None:
-                        for file in KEPT_METADATA & set(os.listdir(folder)):
-                            _make_real(area, folder, file)
-        finally:
-            area.close()
-
-
-def _make_real(area: Staging, folder: int, name: str) -> None:
-    if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-        return
-    source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        mask = os.umask(0)
-        os.umask(mask)
-        area.move(area.copy(source, 0o666 & ~mask), folder, name)
-    finally:
-        os.close(source)
+        return stream.read()

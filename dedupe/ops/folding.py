@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from dedupe.core.digest import EMPTY
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import forget, forget_folder
+from dedupe.ops.bytecode import match_bytecode, pools_of
 from dedupe.ops.members import OUTDATED, SITE, path_file_text
 
 if TYPE_CHECKING:
     from dedupe.core.manifest import FileEntry
+    from dedupe.env.interpreter import Interpreter
     from dedupe.ops.members import Member
     from dedupe.store.layout import Store
 
 _CACHE = "__pycache__"
-KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt", "top_level.txt"})
+KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
 """What tools read from the disk themselves; the rest of a metadata folder is found in the store."""
 
 
@@ -42,20 +44,22 @@ class _StaysError(Exception):
     """The distribution has something of its own."""
 
 
-def plan_removal(store: Store, root: int, site: str, one: Member) -> Removal | None:
+def plan_removal(store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> Removal | None:
     """Plan what goes of a member; None when it must stay as it is.
 
     Of one that is folded already nothing should be left, but for a run that was killed.
     """
     try:
-        return _Planner(store, root, site, one).plan()
+        return _Planner(store, root, site, one, interpreter).plan()
     except _StaysError:
         return None
 
 
 class _Planner:
-    def __init__(self, store: Store, root: int, site: str, one: Member) -> None:
+    def __init__(self, store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> None:
         self.store, self.root, self.site, self.one = store, root, site, one
+        self.interpreter = interpreter
+        self.pools = pools_of(store, interpreter)
         self.strict = one.folded is None
         self.removal = Removal()
         self.links = f"{store.path}/v1/"
@@ -123,11 +127,25 @@ class _Planner:
             if cache is None:
                 return
             for name in os.listdir(cache):
-                stem = name.partition(".")[0]
-                if f"{stem}.py" in files and _leads_to(cache, name, f"{self.links}bytecode/"):
+                found = match_bytecode(name, self.interpreter)
+                source = None if found is None else files.get(f"{found[0]}.py")
+                if (
+                    found is not None
+                    and source is not None
+                    and self._is_pooled(cache, name, source, found[1])
+                ):
                     path = f"{folder}/{_CACHE}" if folder else _CACHE
                     self.removal.names.setdefault(path, []).append(name)
                     self.removal.bytecode.append(f"{path}/{name}")
+
+    def _is_pooled(self, cache: int, name: str, source: FileEntry, level: int) -> bool:
+        """Whether a file is the pool's bytecode of *source*: a symlink to it, or (one file system) a link."""
+        if _leads_to(cache, name, f"{self.links}bytecode/"):
+            return True
+        pooled = self.pools[level].find(source.digest)
+        return pooled is not None and os.path.samestat(
+            pooled, os.stat(name, dir_fd=cache, follow_symlinks=False)
+        )
 
     def _path_file(self, descriptor: int, name: str) -> None:
         if name.endswith(OUTDATED):
@@ -161,7 +179,11 @@ def remove(root: int, site: str, one: Member, removal: Removal) -> int:
                 for name in names:
                     forget(descriptor, name)
                     count += 1
-    metadata = {folder for folder in removal.names if folder.startswith(one.distribution.metadata)}
+    metadata = set()
+    for folder in removal.names:
+        if folder.partition("/")[0] == one.distribution.metadata:
+            parts = folder.split("/")
+            metadata |= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
     folders = {folder for folder in one.outline.folders if folder} | metadata
     folders |= {f"{folder}/{_CACHE}" for folder in folders} | {_CACHE}
     for folder in sorted(folders, key=lambda path: -path.count("/")):

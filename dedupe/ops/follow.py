@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Folder
 from dedupe.env.target import ask_target
+from dedupe.errors import UsageError
 from dedupe.fs.links import LinkMode
 from dedupe.ops.acquire import Shelf, Trust
 from dedupe.ops.editable import install_editables, is_editable, missing_editables
+from dedupe.ops.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.place import made, running, scheme_of
 from dedupe.ops.service import wants_finder
@@ -115,8 +117,10 @@ class Following:
         # A folder may change without its lock: then only looking at all of it tells.
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with held(self.store, environment, self.progress) as root:
+            were_hidden = bring_back(self.store, root)
             survey = Survey(self.store, root, environment, scheme, interpreter)
-            service = self._service(environment, root, survey, wanted)
+            hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
+            service = self._service(environment, root, survey, wanted, hidden=hidden)
             if service is not None:
                 wanted = service.wanted
             settler = Settler(
@@ -140,7 +144,7 @@ class Following:
             if service is not None:
                 from dedupe.ops.serve import finish  # noqa: PLC0415 - of the finder alone
 
-                finish(environment, root, self.store, service, self._row(environment))
+                finish(environment, root, self.store, service, self._row(environment), hidden=hidden)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
         added = tuple((pin.name, pin.version or "") for pin in later)
@@ -169,16 +173,25 @@ class Following:
         return (lock.path, *lock.stamp, remedy)
 
     def _service(
-        self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted]
+        self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted], *, hidden: bool
     ) -> Service | None:
-        """What the finder serves, put there before its distributions; None where files are linked."""
+        """What the finder serves, put there before its distributions; None where files are linked.
+
+        Raises UsageError where metadata folders shall be *hidden* and there would be no finder.
+        """
         mode, progress = self.options.link_mode, self.progress
         if not wants_finder(self.store, environment, root, survey, wanted, mode, progress):
+            if hidden:
+                raise UsageError(
+                    f"{environment.path} is not served by the finder, without which no program would know of"
+                    " its distributions",
+                    hint="add --link-mode finder, or leave --no-dist-info out",
+                )
             return None
         from dedupe.ops.serve import divide, prepare  # noqa: PLC0415 - of the finder alone
 
         service = divide(self.store, environment, root, survey, wanted)
-        prepare(self.store, environment, root, service, self._row(environment), self.pulse)
+        prepare(self.store, environment, root, service, self._row(environment), self.pulse, progress)
         return service
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
@@ -191,6 +204,8 @@ class Following:
             return Synced(path=self.place.path, link_mode="", created=True, added=added, fetched=len(missing))
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         with held(self.store, environment, self.progress) as root:
+            hidden = hidden_entries(root)
+            wanted_all, wanted = wanted, [one for one in wanted if one.entry not in hidden]
             survey = Survey(self.store, root, environment, scheme, interpreter)
             local = [pin for pin in pins if isinstance(pin.origin, Folder) and pin.origin.editable]
             later = {pin.name for pin in missing_editables(survey, local)}
@@ -198,6 +213,8 @@ class Following:
             missing = {name: version for name, version in missing.items() if name not in stay}
             plan = plan_sync(wanted, survey.compared(wanted, frozenset()), survey.kept() | stay)
         gone = {one.name: one.version for one in plan.removed}
+        asked = {one.entry for one in wanted_all}
+        gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in hidden if entry not in asked}
         return Synced(
             path=environment.path,
             link_mode="",
@@ -209,6 +226,6 @@ class Following:
             mended=shown(plan.mended),
             removed=tuple(row for row in gone.items() if row[0] not in missing),
             stuck=tuple((one.name, one.version) for one in plan.stuck),
-            unchanged=plan.unchanged + len(stay),
+            unchanged=plan.unchanged + len(stay) + len(wanted_all) - len(wanted),
             fetched=len(missing.keys() - later),
         )

@@ -12,6 +12,7 @@ from dedupe.fs.processes import mapped_paths
 from dedupe.fs.usage import block_sizes
 from dedupe.fs.walk import inodes_below, named_inodes
 from dedupe.ops.freeing import Freeing
+from dedupe.ops.strangers import stray_caches
 from dedupe.ops.whereabouts import root_facts
 from dedupe.plan.gc import DAY, EntryFact, StoredFile, evict, is_garbage, judge
 from dedupe.store.layout import VERSION
@@ -77,7 +78,9 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     sweep = _Sweep(v1, marked, staying, freeing, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
-    files = (*objects, *bytecode, *_leftovers(store, known))
+    pooled = {inode for _, inode in stored.bytecode}
+    trees = [f"wheels/{name}" for name in kept]
+    files = (*objects, *bytecode, *stray_caches(v1, trees, pooled), *_leftovers(store, known))
     freeing.files((*files, *(f"roots/{root_name(root.path)}" for root in verdict.dropped)))
     freed = freeing.total(marked | sweep.staying)
     return Garbage(

@@ -33,6 +33,11 @@ def adopt_by_ladder(
 
     An environment that has the finder keeps it.
     """
+    if options.dist_info is False and options.link_mode is not LinkMode.FINDER:
+        raise UsageError(
+            "Only the finder tells of distributions that have no metadata folders",
+            hint="add --link-mode finder, or leave --no-dist-info out",
+        )
     by_finder = [path for path in paths if options.link_mode is LinkMode.FINDER or has_finder(path)]
     others = [path for path in paths if path not in by_finder]
     outcomes = adopt_together(store_path, others, options, progress) if others else {}
@@ -84,7 +89,7 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
     assert store is not None
     try:
         with held(store, environment, progress) as root:
-            fold(store, environment, root)
+            fold(store, environment, root, dist_info=options.dist_info)
     except OSError as error:
         raise explained(error, f"adopt {path}") from error
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from dedupe.core.reasons import Reason
-from dedupe.core.record import Place
+from dedupe.core.record import Place, source_of_bytecode
 from dedupe.env.installed import installed, place_in_environment
 from dedupe.errors import FileSystemError, UsageError
 from dedupe.fs.beneath import directory_beneath
@@ -130,7 +130,7 @@ def _bytecode_key(path: str) -> str:
     """The same key for a source and its bytecode: ``a/b.py`` and ``a/__pycache__/b.cpython-312.pyc``."""
     folder, _, name = path.rpartition("/")
     if folder.endswith("/__pycache__") and name.endswith(".pyc"):
-        return f"{folder[: -len('/__pycache__')]}/{name.partition('.')[0]}.py"
+        return f"{folder[: -len('/__pycache__')]}/{source_of_bytecode(name) or name}"
     return path
 
 

@@ -21,6 +21,7 @@ from dedupe.fs.restore import copy_if, rename_over, set_back, set_mode
 from dedupe.fs.share import NewFile, bring, ensure_folder, forget, same_folder_time, write_new_file
 from dedupe.fs.sync import sync_file_system
 from dedupe.fs.walk import walk_entries
+from dedupe.ops.strangers import put_aside
 from dedupe.plan.verify import Flaw, keeps_edit
 from dedupe.store.layout import VERSION
 from dedupe.store.wheels import load_manifest
@@ -38,7 +39,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITABLE = 0o644
 _WRITABLE_EXECUTABLE = 0o755
 EDITED = "edited"
-"""Folder in the store for changed versions of which nobody knows whose they are."""
+"""Folder in the store for changed versions and strange files of which nobody knows whose they are."""
 
 
 class Repair:
@@ -59,6 +60,7 @@ class Repair:
                 self._compile(damage)
             elif damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
                 self._set_back(damage, damage.stored)
+        self._put_strangers_aside()
         lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
         for damage in lost:
             if damage.stored is not None:
@@ -72,6 +74,12 @@ class Repair:
             if damage.holding is not None:
                 damage.repaired = self._replace_in_environment(damage.holding, hardlink=False)
         sync_file_system(self._store.v1)
+
+    def _put_strangers_aside(self) -> None:
+        for damage in self._check.findings.damages:
+            if damage.stranger is not None:
+                damage.saved = put_aside(self._store, damage.stranger, EDITED)
+                damage.repaired = True
 
     def _set_back(self, damage: Damage, file: StoredFile) -> None:
         set_back(self._store.v1, file.names[0], file.promise.mode, file.promise.digest.mtime_ns)

@@ -10,8 +10,8 @@ from dedupe.core.record import Place, entry_path
 from dedupe.fs.beneath import is_there, open_directory_beneath
 from dedupe.fs.links import LinkMode, place
 from dedupe.fs.share import NewFile, ensure_folder, write_new_file
+from dedupe.ops.bytecode import match_bytecode, pools_of
 from dedupe.ops.members import SITE
-from dedupe.store.bytecode import Pool
 
 if TYPE_CHECKING:
     from dedupe.core.manifest import FileEntry
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from dedupe.ops.members import Member
     from dedupe.store.layout import Store
 
-_LEVELS = ("", ".opt-1", ".opt-2")
 _PLAIN, _EXECUTABLE = 0o644, 0o755
 
 
@@ -71,25 +70,20 @@ def _restore_bytecode(
 ) -> bool:
     """Link to the pool's bytecode of a source, if the pool still has it."""
     cache, _, name = path.rpartition("/")
-    stem, _, rest = name.removesuffix(".pyc").partition(".")
-    source = sources.get(f"{cache.removesuffix('__pycache__')}{stem}.py")
-    if source is None or interpreter is None:
+    found = match_bytecode(name, interpreter)
+    if found is None or interpreter is None:
         return False
-    for suffix in _LEVELS:
-        pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix))
-        if rest == f"{interpreter.cache_tag}{suffix}" and pool.find(source) is not None:
-            folder = folders.open(cache)
-            if is_there(folder, name):
-                return False
-            place(
-                LinkMode.SYMLINK,
-                store.bytecode,
-                f"{store.path}/v1/bytecode/{pool.name(source)}",
-                folder,
-                name,
-            )
-            return True
-    return False
+    module, level = found
+    source = sources.get(f"{cache.removesuffix('__pycache__')}{module}.py")
+    pool = pools_of(store, interpreter)[level]
+    if source is None or pool.find(source) is None:
+        return False
+    folder = folders.open(cache)
+    if is_there(folder, name):
+        return False
+    target = f"{store.path}/v1/bytecode/{pool.name(source)}"
+    place(LinkMode.SYMLINK, store.bytecode, target, folder, name)
+    return True
 
 
 class _Folders:

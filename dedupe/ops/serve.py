@@ -15,9 +15,12 @@ from dedupe.env.folded import Folded, read_receipt, record_digest
 from dedupe.env.installed import installed
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.entry_bytecode import compile_entries
-from dedupe.ops.fold import compile_hook, interpreter_of, make_real, put, settle_time, site_of
+from dedupe.ops.fold import compile_hook, interpreter_of, put, settle_time, site_of
 from dedupe.ops.folding import KEPT_METADATA
+from dedupe.ops.hiding import hide
 from dedupe.ops.members import OUTDATED, Shape, apart, path_file_text
+from dedupe.ops.metadata import make_real
+from dedupe.ops.service import has_room_for_bytecode
 from dedupe.plan.materialise import Wanted
 from dedupe.store.wheels import load_manifest
 from dedupe.wheel.blueprints import load_blueprint
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from dedupe.env.environment import Environment
     from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
+    from dedupe.ops.progress import Progress
     from dedupe.ops.standing import Survey
     from dedupe.store.layout import Store
 
@@ -101,12 +105,21 @@ def served_entries(root: int) -> frozenset[str]:
 
 
 def prepare(
-    store: Store, environment: Environment, root: int, service: Service, lock: LockRow, pulse: Pulse
+    store: Store,
+    environment: Environment,
+    root: int,
+    service: Service,
+    lock: LockRow,
+    pulse: Pulse,
+    progress: Progress,
 ) -> None:
     """Put the finder into the environment before its distributions; *lock* is the table's word on it."""
     interpreter = interpreter_of(environment)
     entries = [(one.entry, load_manifest(store, one.entry)) for one, _ in service.served if not _done(one)]
-    compile_entries(store, entries, interpreter, pulse)
+    if has_room_for_bytecode(store, [manifest for _, manifest in entries]):
+        compile_entries(store, entries, interpreter, pulse)
+    else:
+        progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles anew")
     put(store, environment, root, interpreter, _rows(store, service, {}), lock)
     compile_hook(store, environment, root, interpreter)
 
@@ -116,14 +129,24 @@ def _done(one: Wanted) -> bool:
     return not any(folder.sources for folder in one.blueprint.folders)
 
 
-def finish(environment: Environment, root: int, store: Store, service: Service, lock: LockRow) -> None:
-    """Note what stands there now, and let metadata be real files."""
+def finish(
+    environment: Environment,
+    root: int,
+    store: Store,
+    service: Service,
+    lock: LockRow,
+    *,
+    hidden: bool,
+) -> None:
+    """Note what stands there now, and let metadata be real files, or (*hidden*) the finder's alone."""
     interpreter = interpreter_of(environment)
     records = {one.metadata: record_digest(one.record) for one in installed(environment, root)}
     make_real(root, site_of(environment), [one.blueprint.metadata for one, _ in service.served])
     table = put(store, environment, root, interpreter, _rows(store, service, records), lock)
     sync_file_system(root)
     settle_time(environment, root, table, interpreter)
+    if hidden:
+        hide(store, environment, root, table, interpreter)
 
 
 def _rows(store: Store, service: Service, records: dict[str, str]) -> list[tuple[Outline, Folded]]:

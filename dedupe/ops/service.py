@@ -13,6 +13,7 @@ from dedupe.fs.space import file_system_type, free_space, has_reflinks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dedupe.core.manifest import Manifest
     from dedupe.env.environment import Environment
     from dedupe.ops.progress import Progress
     from dedupe.ops.standing import Survey
@@ -93,3 +94,11 @@ def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
         if by_block:
             need += sum(len(folder.names) + len(folder.empty) for folder in folders)
     return free < need * _MARGIN
+
+
+def has_room_for_bytecode(store: Store, manifests: list[Manifest]) -> bool:
+    """Whether the store's file system has inodes for bytecode, and an environment on it for itself."""
+    free = free_space(store.path).inodes
+    sources = sum(file.path.endswith(".py") for manifest in manifests for file in manifest.files)
+    # A source's bytecode is an inode, and may need a folder in the pool and one in its tree.
+    return free is None or free >= (3 * sources + _OWN_FILES * len(manifests)) * _MARGIN

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncOptions:
-    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made."""
+    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made.
+
+    ``dist_info``: whether a finder environment has metadata folders; None leaves that as it is.
+    """
 
     link_mode: LinkMode | None = None
     python: str | None = None
@@ -24,6 +27,7 @@ class SyncOptions:
     clobber: bool = False
     prefer_stored: bool = False
     trust_adopted: bool = False
+    dist_info: bool | None = None
     dry_run: bool = False
 
 

@@ -16,8 +16,10 @@ from dedupe.fs.faults import explained
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.fold import interpreter_of, put, settle_time, site_of
+from dedupe.ops.hiding import bring_back, hide
 from dedupe.ops.holding import checked_environment, held
 from dedupe.ops.members import Member, members
+from dedupe.ops.metadata import make_own
 from dedupe.ops.prepare import entries_by_release
 from dedupe.ops.release import Released, release
 from dedupe.ops.restoring import restore
@@ -97,6 +99,7 @@ def _unfold(
         raise StoreError(f"There is no store {store_path}", hint="name its place: --store DIR or PIPM_STORE")
     pulse = Pulse()
     with held(store, environment, progress) as root, interruptible(pulse):
+        were_hidden = not dry_run and bring_back(store, root)
         parts = _parts(store, environment, root, receipt, names)
         if dry_run:
             return parts.wanted
@@ -105,12 +108,15 @@ def _unfold(
         for one, folded in parts.wanted:
             pulse.check()
             restore(store, root, receipt.site, one, folded, interpreter)
+        make_own(root, receipt.site, [folded.metadata for _, folded in parts.wanted])
         sync_file_system(root)
         if parts.rest:
             interpreter = interpreter_of(environment)
             rest = [(one.outline, folded) for one, folded in parts.rest]
             table = put(store, environment, root, interpreter, rest)
             settle_time(environment, root, table, interpreter)
+            if were_hidden:
+                hide(store, environment, root, table, interpreter)
         else:
             withdraw(root, receipt.site)
             known = find_root(store, environment.path)

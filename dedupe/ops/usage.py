@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dedupe.core.usage import DiskUsage
 from dedupe.env.discover import find_environments
 from dedupe.env.environment import load_environment
+from dedupe.env.installed import put_away
 from dedupe.errors import NotAnEnvironmentError
 from dedupe.fs.usage import survey
 from dedupe.ops.estimate import Estimator
@@ -280,8 +281,8 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError) -> Envi
 
 
 def _count(environment: Environment) -> int:
-    names = (name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}"))
-    return sum(name.endswith(_METADATA) for name in names)
+    names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
+    return sum(name.endswith(_METADATA) for name in names) + len(put_away(environment.path, names))
 
 
 def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsage]) -> StoreUsage:

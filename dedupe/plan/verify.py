@@ -21,6 +21,7 @@ class Flaw(Enum):
     CONTENT = "differs from its digest"
     TIME = "has another time than its content gives it"
     MODE = "has other permissions"
+    STRANGER = "is not of its wheel"
 
 
 class Promise(NamedTuple):

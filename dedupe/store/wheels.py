@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
-from dedupe.fs.beneath import is_there, open_beneath, open_directory_beneath
+from dedupe.fs.beneath import directory_beneath, is_there, open_beneath, open_directory_beneath
+from dedupe.fs.links import LinkMode, place
 from dedupe.fs.lock import locked_folder
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 MANIFEST = "manifest.json"
+SITE, LIBRARY = "site", "site-packages"
+"""The folder of an entry that stands for site-packages, and a symlink to it for what a finder serves."""
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks something of its wheel."""
 _HEAD = re.compile(
@@ -33,6 +36,23 @@ _HEAD = re.compile(
 """How a manifest begins; its rows need not be read to know its identity."""
 _HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
+
+
+def name_as_library(store: Store, entry: str) -> bool:
+    """Let the folder of the entry's modules be known as ``site-packages``, too; False where it cannot be.
+
+    Programs tell libraries from a person's own code by that name: debuggers, streamlit, error trackers.
+    """
+    with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+        if folder is None:
+            return False
+        try:
+            place(LinkMode.SYMLINK, folder, SITE, folder, LIBRARY)
+        except FileExistsError:
+            return True
+        except OSError:
+            return False  # read-only, or no room: it is a convenience
+    return True
 
 
 def entry_names(store: Store, name: str, version: str) -> list[str]:

@@ -35,9 +35,11 @@ _TOGETHER = 12
 """Environments that are adopted in one run; all of them are locked that long."""
 
 
-def adopt_options(link_mode: str, *, compile_missing: bool) -> AdoptOptions:
+def adopt_options(link_mode: str, *, compile_missing: bool, dist_info: bool | None) -> AdoptOptions:
     """What the options of the command line ask for."""
-    return AdoptOptions(link_mode=parse_link_mode(link_mode), compile_missing=compile_missing)
+    return AdoptOptions(
+        link_mode=parse_link_mode(link_mode), compile_missing=compile_missing, dist_info=dist_info
+    )
 
 
 def adopt_environments(

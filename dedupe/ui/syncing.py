@@ -39,6 +39,7 @@ class SyncArguments:
     trust_adopted: bool = False
     compiled: bool = True
     clobber: bool = False
+    dist_info: bool | None = None
     dry_run: bool = False
 
     @property
@@ -50,6 +51,8 @@ class SyncArguments:
             "--trust-adopted": self.trust_adopted,
             "--no-compile": not self.compiled,
             "--clobber": self.clobber,
+            "--no-dist-info": self.dist_info is False,
+            "--dist-info": self.dist_info is True,
         }
         found = [] if self.link_mode == "auto" else ["--link-mode", self.link_mode]
         for option, values in (("--extra", self.extras), ("--group", self.groups)):
@@ -116,6 +119,7 @@ def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) ->
         clobber=arguments.clobber,
         prefer_stored=arguments.prefer_stored,
         trust_adopted=arguments.trust_adopted,
+        dist_info=arguments.dist_info,
         dry_run=arguments.dry_run,
     )
     return sync(store, place_for(arguments.environment), lock, options, progress_for(output))

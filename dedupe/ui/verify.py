@@ -46,6 +46,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         ],
         "repaired": sum(damage.repaired for damage in findings.damages),
         "modified": findings.modified,
+        "strays": findings.strays,
         "unreadable": findings.unreadable,
         "seconds": round(findings.seconds, 3),
     }
@@ -84,6 +85,10 @@ def _say(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair:
             "note", f"{counted(len(findings.modified), 'file')} edited in their environments, private"
         )
         output.named(path_text(path) for path in findings.modified)
+    if findings.strays:
+        count = counted(len(findings.strays), "file")
+        output.note("note", f"{count} left by programs among the store's bytecode; `pipm gc` removes them")
+        output.named(path_text(path) for path in findings.strays)
     _hint(output, findings, repair=repair)
 
 

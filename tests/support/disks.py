@@ -67,10 +67,10 @@ def enter_private_namespace() -> None:
     _do("mount", "--make-rprivate", "/")
 
 
-def make_image(kind: str, image: str, size: str) -> None:
+def make_image(kind: str, image: str, size: str, *options: str) -> None:
     """Make a file system in a sparse file."""
     _do("truncate", "-s", size, image)
-    _do(*_MAKE[kind], image)
+    _do(*_MAKE[kind], *options, image)
 
 
 @contextlib.contextmanager
@@ -117,10 +117,10 @@ class Disks:
         return self.made[kind]
 
     @contextlib.contextmanager
-    def small(self, kind: str, *, size: str, name: str = "") -> Iterator[Disk]:
-        """Make, mount, and later remove a file system of one's own."""
+    def small(self, kind: str, *, size: str, name: str = "", options: tuple[str, ...] = ()) -> Iterator[Disk]:
+        """Make, mount, and later remove a file system of one's own; *options* are those of mkfs."""
         image = os.path.join(self.folder, f"{name or kind}.img")
-        make_image(kind, image, size)
+        make_image(kind, image, size, *options)
         try:
             with mounted(kind, image, image.removesuffix(".img")) as disk:
                 yield disk

@@ -53,6 +53,8 @@ DISTRIBUTIONS: dict[str, Files] = {
 }
 REAL = {"legacy", "mono", "more_folders", "folders.pth", "starter.pth"}
 """What has to stay in site-packages: shared folders with __init__, and path files."""
+PATH_FILES = {"000_pipm.pth", "000_pipm_1.pth"}
+"""The finder's own: what starts it, and the lines."""
 _NAMES = """
 alpha alpha.sub alpha.module_1 alpha.sub.module_0 alpha.nothing single space space.one space.two space.deep
 space.deep.left space.deep.right space.plain space.nothing legacy legacy.one legacy.two mono mono.core

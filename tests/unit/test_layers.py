@@ -75,6 +75,7 @@ IN_ENVIRONMENTS = {
     "pip.hook": "_pipm_pip.hook",
     "pip.shelf": "_pipm_pip.shelf",
     "finder.hook": "_pipm_finder",
+    "finder.metadata": "_pipm_finder_metadata",
     "finder.seldom": "_pipm_finder_seldom",
 }
 """Files that are copied into environments, by their names there: they have nothing of dedupe, so these

@@ -1,0 +1,140 @@
+"""The part of the finder that answers `importlib.metadata`, and importlib_metadata; it lies beside the hook.
+
+Loaded when somebody asks for distributions. Standard library only, CPython 3.9 and later, PyPy.
+"""
+
+import marshal
+import os
+import sys
+
+OWN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""What a metadata folder has that is the environment's and not the store's."""
+KEPT = ("METADATA", "WHEEL", "entry_points.txt", *OWN)
+"""What a metadata folder in the environment has if anybody has it; the rest is only in the store."""
+ARCHIVE = ".pipm/finder/metadata"
+
+
+def find_distributions(indexes, context):
+    """Find the distributions of the whole path; those of *indexes*, by site-packages, with their files.
+
+    The finders behind this one get an empty path, for they would list all of them once more.
+    """
+    library = sys.modules.get(type(context).__module__)  # importlib_metadata has a context of its own
+    if library is None or not hasattr(library, "MetadataPathFinder"):
+        import importlib.metadata as library
+    if context is None:
+        context = library.DistributionFinder.Context()
+    path = list(context.path)
+    if indexes.keys().isdisjoint(path):
+        return ()
+    settings = vars(context)
+    unseen = {entry for index in indexes.values() for entry in (*index.known, index.path)}
+    wanted = dict(settings, path=[entry for entry in path if entry not in unseen])
+    found = library.MetadataPathFinder.find_distributions(library.DistributionFinder.Context(**wanted))
+    settings["path"] = []
+    kind = kind_of(library)
+    infos = {site: index.infos() for site, index in indexes.items()}
+    real = (ours(kind, indexes, infos, distribution) for distribution in found)
+    hidden = [indexes[site] for site in path if site in indexes and indexes[site].hidden]
+    return with_hidden(kind, hidden, infos, real, context.name) if hidden else real
+
+
+def ours(kind, indexes, infos, distribution):
+    """Return one of ours in a form that knows where its files are."""
+    path = getattr(distribution, "_path", None)
+    site = str(getattr(path, "parent", None))
+    number = infos[site].get(path.name) if site in indexes else None
+    if number is None:
+        return distribution
+    found = kind(path)
+    found._pipm_stored = indexes[site].folder(number)
+    return found
+
+
+def with_hidden(kind, hidden, infos, real, name):
+    """Give the distributions *real*, then those that have their metadata folder in the store alone."""
+    import pathlib
+
+    seen = set()
+    for distribution in real:
+        seen.add(project(getattr(getattr(distribution, "_path", None), "name", "")))
+        yield distribution
+    wanted = None if name is None else project(name.replace("-", "_"))
+    for index in hidden:
+        for info, number in infos[index.site].items():
+            one = project(info)
+            if one not in seen and wanted in (None, one):
+                seen.add(one)
+                found = kind(pathlib.Path(index.folder(number), info))
+                found._pipm_stored = index.folder(number)
+                found._pipm_hidden_in = index
+                yield found
+
+
+def project(info):
+    """The project that a metadata folder is of, spelled in one way (PEP 503)."""
+    name = info.partition("-")[0].lower().replace(".", "_")
+    while "__" in name:
+        name = name.replace("__", "_")
+    return name
+
+
+kinds = {}
+
+
+def kind_of(library):
+    """The kind of distribution for the standard library, or for importlib_metadata."""
+    if library not in kinds:
+        kinds[library] = stored_distribution(library.PathDistribution)
+    return kinds[library]
+
+
+def stored_distribution(base):
+    """Make the kind of distribution that looks for files in the environment, then in the store."""
+
+    class StoredDistribution(base):
+        _pipm_hidden_in = None
+
+        def read_text(self, filename):
+            if self._pipm_hidden_in is not None:
+                if filename in OWN:
+                    return archived(self._pipm_hidden_in, self._path.name, filename)
+                text = super().read_text(filename)
+                return archived(self._pipm_hidden_in, self._path.name, filename) if text is None else text
+            text = super().read_text(filename)
+            if text is None and filename not in KEPT:
+                text = base(type(self._path)(self._pipm_stored, self._path.name)).read_text(filename)
+            return text
+
+        def locate_file(self, path):
+            here = super().locate_file(path)
+            if self._pipm_hidden_in is not None:
+                # Scripts and data lie where the way leads from site-packages.
+                return here if os.path.lexists(here) else type(self._path)(self._pipm_hidden_in.site, path)
+            if os.path.lexists(here):
+                return here
+            there = type(self._path)(self._pipm_stored, path)
+            return there if os.path.lexists(there) else here
+
+        read_text.__doc__ = base.read_text.__doc__
+        locate_file.__doc__ = base.locate_file.__doc__
+
+    StoredDistribution.__name__ = StoredDistribution.__qualname__ = base.__name__
+    return StoredDistribution
+
+
+archives = {}
+
+
+def archived(index, info, filename):
+    """The text of a file of a metadata folder that was put away; None where it had none."""
+    archive = archives.get(index.environment)
+    if archive is None:
+        try:
+            with open(f"{index.environment}/{ARCHIVE}", "rb") as stream:
+                archive = marshal.load(stream)
+        except (OSError, EOFError, ValueError, TypeError):
+            archive = {}
+        archives[index.environment] = archive
+    _, data = archive.get(info, {}).get(filename, (0, None))
+    return None if data is None else data.decode("utf-8")
