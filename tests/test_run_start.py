@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from support.process import clean_environ, run
 from support.runs import environments, make_runner, publish
 
@@ -29,10 +30,13 @@ def cpu_seconds(command: list[str], environ: dict[str, str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def test_a_warm_run_imports_little(tmp_path: Path) -> None:
-    publish(str(tmp_path), "tool==1")
+@pytest.mark.parametrize("words", [("--with", "tool"), ("--lock", "requirements.txt")], ids=" ".join)
+def test_a_warm_run_imports_little(tmp_path: Path, words: tuple[str, ...]) -> None:
+    wheel = publish(str(tmp_path), "tool==1")
+    for name, line in (("requirements.txt", "-r more.txt"), ("more.txt", f"tool @ file://{wheel}")):
+        (tmp_path / name).write_text(f"{line}\n", encoding="utf-8")
     pipm = make_runner(str(tmp_path))
-    words = ("run", "--with", "tool", "python", "-c", "pass")
+    words = ("run", *words, "python", "-c", "pass")
     pipm(*words).expect()
     command, environ = pipm.command(*words)
     done = run(command[0], "-S", "-c", _FRONT, *words, cwd=pipm.cwd, environ=environ)

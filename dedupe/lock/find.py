@@ -18,6 +18,10 @@ ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "r
 """Of several in one folder: the standard's, then those that pin every platform, requirements.txt last."""
 
 
+_INCLUDING = (b"-r", b"-c", b"--requirement", b"--constraint")
+"""Options of requirements.txt that name another file."""
+
+
 def find_lock(folder: str) -> str | None:
     """Find the lock nearest to *folder*, there or above it; None when there is none up to the root.
 
@@ -62,13 +66,15 @@ def lock_content(path: str) -> str:
 
 def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
     """The requirements *data* of *path* with its variables put in, then all files that it includes."""
-    import re  # noqa: PLC0415 - of this format alone
-
     yield os.path.expandvars(data)
     # Whatever else it takes for an option does no harm.
-    for match in re.finditer(rb"(?m)^\s*(?:-[rc]|--requirement|--constraint)[ \t=]*(\S+)", data):
-        name = os.fsdecode(match[1].strip(b"\"'"))
-        included = os.path.join(os.path.dirname(path), name)
+    for line in data.splitlines():
+        word = line.strip()
+        option = next((option for option in _INCLUDING if word.startswith(option)), word)
+        names = word[len(option) :].lstrip(b" \t=").split()
+        if not names:
+            continue
+        included = os.path.join(os.path.dirname(path), os.fsdecode(names[0].strip(b"\"'")))
         if included in seen:
             continue
         seen.add(included)
