@@ -86,7 +86,9 @@ def test_the_second_adopt_writes_nothing_but_what_a_killed_one_left(filesystem: 
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(environment.path)
     before = snapshot(filesystem.path)
-    os.mkdir(f"{environment.path}/.pipm-tmp")  # killed between its last word and its last step
+    # Killed between its last word and its last steps.
+    os.mkdir(f"{environment.path}/.pipm-tmp")
+    os.mkdir(f"{pipm.store}/v1/tmp/run-0123456789abcdef", 0o700)
     row = pipm.adopt(environment.path).environment
     assert row["files_shared"] == 0
     assert row["files_already_shared"] > 0

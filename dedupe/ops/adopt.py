@@ -171,6 +171,7 @@ class _Run:
         """Adopt what is left."""
         jobs = [job for job in self._jobs if job.left or job.mode is None]
         if not jobs:
+            self._store.sweep()  # of a run that was killed when all was done but this
             return
         files = lines(jobs)
         tight = is_tight(self._store, files)

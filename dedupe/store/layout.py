@@ -100,6 +100,12 @@ class Store:
             remove_tree(self.tmp, name)
             os.close(folder)
 
+    def sweep(self) -> None:
+        """Remove the folders of runs that were killed; every new run does the same."""
+        if any(name.startswith(_RUN) for name in names_in(self.tmp)):
+            with locked_folder(self.tmp):
+                self._sweep()
+
     def _sweep(self) -> None:
         for name in names_in(self.tmp):
             if not name.startswith(_RUN):
