@@ -230,8 +230,9 @@ def run_measured(command: str, log: Path, name: str) -> tuple[float, float]:
     return timing.wall, timing.cpu
 
 
-def measure(ground: Ground, group: str, rounds: int, log: Path) -> Runs:
-    """Run all contenders of *group* *rounds* times."""
+def measure(ground: Ground, group: str, rounds: int, results: Path) -> None:
+    """Run all contenders of *group* *rounds* times; what whole rounds gave is kept in *results* at once."""
+    log = results.with_suffix(".log")
     runs: Runs = {}
     contenders = GROUPS[group](ground)
     names = list(contenders)
@@ -250,8 +251,8 @@ def measure(ground: Ground, group: str, rounds: int, log: Path) -> Runs:
             figures = run_measured(one.command, log, name)
             if number >= 0:
                 runs.setdefault(name, []).append(figures)
+        results.write_text(json.dumps(runs))
         print(f"{ground.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
-    return runs
 
 
 def make_locks(scratch: Path, uv: str) -> Path:
@@ -291,8 +292,7 @@ def main() -> None:
             with fresh_volume(kind, scratch, SIZE) as volume:
                 ground = Ground(volume=volume, lock=lock, uv=uv, floor=floor)
                 for group in arguments.group or ("links", "copies", "imports"):
-                    runs = measure(ground, group, arguments.rounds, scratch / f"{kind}.log")
-                    (scratch / f"{kind}-{group}.json").write_text(json.dumps(runs))
+                    measure(ground, group, arguments.rounds, scratch / f"{kind}-{group}.json")
     found: dict[str, Runs] = {kind: {} for kind in MODES}
     for kind in MODES:
         for group in GROUPS:
