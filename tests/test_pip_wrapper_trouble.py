@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,12 @@ from support.synthetic import Environment, make_wheel, package
 from support.tools import interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.disks import Disks
+    from support.disks import Disk, Disks
+
+    Apart = tuple[Disk, Pipm, Environment]
 
 pytestmark = pytest.mark.network
 PIP = "26.3"
@@ -110,9 +113,16 @@ def remove_hook(pipm: Pipm, environment: Environment) -> None:
     check("rm", "-r", f"{folder}/__pycache__")
 
 
+def break_package(pipm: Pipm, environment: Environment) -> None:
+    assert os.path.isdir(pipm.store)
+    with open(f"{environment.path}/.pipm/_pipm_pip/__init__.py", "w", encoding="ascii") as stream:
+        stream.write("def torn(\n")
+
+
 @pytest.mark.parametrize(
     ("damage_done", "words"),
     [
+        (break_package, "SyntaxError"),
         (break_manifest, "manifest.json is damaged"),
         (break_settings, "JSONDecodeError"),
         (remove_store, "No such file or directory"),
@@ -196,6 +206,61 @@ def test_a_full_disk(disks: Disks, template: Environment, wheels: str, ready: Pi
         new = make_wheel(wheels + "-new", "gamma==1.0", {"gamma.py": b"X = 1\n"})
         install(environment, wheels, "alpha", "beta", new)
         assert os.stat(environment.file("beta/data/table.bin")).st_nlink > 1
+
+
+@pytest.fixture
+def apart(disks: Disks, template: Environment, ready: Pipm, tmp_path: Path) -> Iterator[Apart]:
+    """A store on a small disk of its own, from which a wrapped environment elsewhere has symbolic links."""
+    with disks.small("ext4", size="64M", name="apart") as disk:
+        pipm = Pipm(store=disk / "store")
+        check("cp", "-a", ready.store, pipm.store)
+        environment = copied(template, str(tmp_path / "env"))
+        wrap(pipm, environment, "symlink")
+        yield disk, pipm, environment
+
+
+def fill(disk: Disk) -> None:
+    with open(disk / "filler", "wb") as stream, suppress(OSError):
+        while stream.write(bytes(1 << 12)):
+            stream.flush()
+
+
+def make_read_only(disk: Disk) -> None:
+    check("mount", "-o", "remount,ro", disk.path)
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize(
+    ("damage_done", "words"), [(fill, "no space left"), (make_read_only, "read-only file system")]
+)
+def test_a_store_that_takes_nothing(
+    damage_done: Callable[[Disk], None], words: str, apart: Apart, wheels: str, tmp_path: Path
+) -> None:
+    """What it has not is pip's own file, and one line says why."""
+    disk, pipm, environment = apart
+    new = make_wheel(str(tmp_path / "new"), "gamma==1.0", package("gamma"))
+    damage_done(disk)
+    (said,) = install(environment, wheels, "alpha", "beta", new).splitlines()
+    assert said.startswith("pipm: pip works without the store: ")
+    assert words in said.lower()
+    assert environment.run("import gamma, beta; print(gamma.NAME)") == "gamma\n"
+    assert not os.path.islink(environment.file("gamma/__init__.py"))
+    assert damage(pipm.store) == []
+
+
+@pytest.mark.mounts
+def test_the_store_moved_to_another_file_system(
+    disks: Disks, scene: tuple[Pipm, Environment], wheels: str
+) -> None:
+    pipm, environment = scene
+    for disk in fresh_folder(disks, "ext4"):
+        check("cp", "-a", pipm.store, disk / "store")
+        os.rename(pipm.store, f"{pipm.store}.old")
+        os.symlink(disk / "store", pipm.store)
+        (said,) = install(environment, wheels, "alpha", "beta").splitlines()
+        assert said.startswith("pipm: pip works without the store: ")
+        assert "Invalid cross-device link" in said
+        assert os.stat(environment.file("alpha/large.py")).st_nlink == 1
 
 
 def test_two_at_once(ready: Pipm, template: Environment, tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ folder = sys.prefix + "/{FOLDER}"
 sys.path.insert(0, folder)
 try:
  from {PACKAGE} import find
-except ImportError:
+except Exception as error:
+ if sys.stderr and not isinstance(error, ImportError):
+  sys.stderr.write(f"pipm: pip works without the store: {{type(error).__name__}}: {{error}}\\n")
  def find(name, path, target): pass
 finally:
  sys.path.remove(folder)
