@@ -11,8 +11,8 @@ import pytest
 from support.installers import venv
 from support.pipm import Pipm
 from support.pips import (
-    Outcome,
     Twins,
+    assert_same,
     environment_with_pip,
     fetch_pips,
     rich_wheel,
@@ -80,13 +80,6 @@ def copied(template: Environment, path: str) -> Environment:
 def local(folder: str) -> tuple[str, ...]:
     """Options by which pip takes wheels from one folder only."""
     return ("--no-index", "--find-links", folder)
-
-
-def assert_same(one: Outcome, other: Outcome) -> None:
-    """Check that two runs of pip gave the same, and left the same."""
-    assert (one.code, one.out, one.err) == (other.code, other.out, other.err)
-    assert difference(one.tree, other.tree) == []
-    assert one.compiled ^ other.compiled == frozenset()
 
 
 def strangers(environment: Environment, pipm: Pipm) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from support.installers import venv
 from support.process import check, clean_environ
-from support.snapshot import is_bytecode, snapshot
+from support.snapshot import difference, is_bytecode, snapshot
 from support.synthetic import dist_info, record_text, wheel_files
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ class Twins:
         finally:
             os.rename(path, self._away)
             os.rename(aside, path)
+
+
+def assert_same(one: Outcome, other: Outcome) -> None:
+    """Check that two runs of pip gave the same, and left the same."""
+    assert (one.code, one.out, one.err) == (other.code, other.out, other.err)
+    assert difference(one.tree, other.tree) == []
+    assert one.compiled ^ other.compiled == frozenset()
 
 
 def run_pip(environment: Environment, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
