@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from support.installers import venv
 from support.pipm import Pipm
 from support.pips import run_pip
 from support.places import fresh_folder
-from support.process import check, run
+from support.process import run
 from support.store import unshared
 from support.synthetic import Environment
+from support.tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.disks import Disk, Disks
     from support.installers import Wheelhouse
@@ -65,7 +68,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Wheelhouse) -
     return plain
 
 
-@pytest.fixture(scope="module", params=["hardlink", "symlink", "reflink"])
+@pytest.fixture(scope="module", params=["hardlink", "symlink", "reflink", "finder"])
 def pair(
     request: pytest.FixtureRequest, disks: Disks, wheelhouse: Wheelhouse, ordinary: Environment
 ) -> Iterator[tuple[Environment, Environment]]:
@@ -82,15 +85,20 @@ def wrapped_environment(disk: Disk, wheelhouse: Wheelhouse, mode: str) -> Enviro
     pipm("venv", "--python", base, "--link-mode", mode, wrapped.path).expect()
     done = run_pip(wrapped, "install", "-q", *wheelhouse.options(), *NAMES)
     assert (done.returncode, done.stderr) == (0, "")
-    left = unshared(wrapped.site, pipm.store)
-    assert mode == "reflink" or not left
+    if mode == "finder":
+        assert not os.path.exists(wrapped.file("click/core.py"))
+    elif mode != "reflink":
+        assert unshared(wrapped.site, pipm.store) == []
     return wrapped
 
 
 def answers(environment: Environment, *command: str) -> str:
     """What a program says of an environment, without the environment's path."""
     done = run(*command, cwd=environment.path)
-    text = f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    # The finder's folders and its index are on sys.path.
+    finders = (f"{os.path.dirname(environment.path)}/store/", f"{environment.path}/.pipm/index")
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(finders)]
+    text = "\n".join([str(done.returncode), *lines, done.stderr])
     return text.replace(environment.path, "ENV")
 
 
@@ -135,15 +143,78 @@ def test_the_folder_looks_like_a_venv(pair: tuple[Environment, Environment]) -> 
     assert answers(wrapped, "bash", "-c", script) == answers(plain, "bash", "-c", script)
 
 
-def test_mypy(pair: tuple[Environment, Environment], tmp_path_factory: pytest.TempPathFactory) -> None:
+def checked_by(
+    pair: tuple[Environment, Environment],
+    folder: Path,
+    command: Callable[[Environment, str], tuple[str, ...]],
+) -> str:
+    """Let a tool look at the same program with either environment; returns what it says of both."""
     said = []
-    for one in pair:
-        folder = tmp_path_factory.mktemp("mypy")
-        (folder / "program.py").write_text(PROGRAM)
-        options = ("--python-executable", one.python, "--cache-dir", str(folder / "cache"))
-        done = run(sys.executable, "-m", "mypy", *options, "program.py", cwd=str(folder))
-        said.append(done.stdout)
+    for number, one in enumerate(pair):
+        place = folder / str(number)
+        place.mkdir()
+        (place / "program.py").write_text(PROGRAM)
+        done = run(*command(one, str(place)), cwd=str(place))
+        said.append(done.stdout.replace(str(place), "PLACE"))
+        assert done.stderr == ""
     assert said[0] == said[1]
-    assert "Module has no attribute" in said[0] or "no_such_name" in said[0], said[0]
-    assert "import-not-found" not in said[0]
-    check(pair[0].python, "-c", "import attr")
+    return said[0]
+
+
+def test_mypy(pair: tuple[Environment, Environment], tmp_path: Path) -> None:
+    def command(one: Environment, place: str) -> tuple[str, ...]:
+        options = ("--python-executable", one.python, "--cache-dir", f"{place}/cache")
+        return (sys.executable, "-m", "mypy", *options, "program.py")
+
+    said = checked_by(pair, tmp_path, command)
+    assert "no_such_name" in said
+    assert "import-not-found" not in said
+
+
+def test_pyright(pair: tuple[Environment, Environment], tmp_path: Path) -> None:
+    """As Pylance finds packages: by the interpreter that the user chose."""
+    pyright = find_tool("pyright")
+
+    def command(one: Environment, place: str) -> tuple[str, ...]:
+        return (pyright, "--pythonpath", one.python, f"{place}/program.py")
+
+    said = re.sub(r"\d+(\.\d+)? ?m?s(ec)?\b", "", checked_by(pair, tmp_path, command))
+    assert '"no_such_name" is not a known attribute of module "attr"' in said
+    assert "reportMissingImports" not in said
+    assert 'Type of "click.Command("x").name" is "str | None"' in said
+
+
+def test_pyright_by_its_settings(pair: tuple[Environment, Environment], tmp_path: Path) -> None:
+    """With venvPath and venv it reads ``.pth`` files itself."""
+    pyright = find_tool("pyright")
+
+    def command(one: Environment, place: str) -> tuple[str, ...]:
+        above, name = os.path.split(one.path)
+        with open(f"{place}/pyrightconfig.json", "w", encoding="utf-8") as stream:
+            json.dump({"venvPath": above, "venv": name, "include": ["program.py"]}, stream)
+        return (pyright, "--project", place)
+
+    said = checked_by(pair, tmp_path, command)
+    assert "reportMissingImports" not in said
+    assert '"no_such_name"' in said
+
+
+JEDI = """\
+import jedi, sys
+environment = jedi.create_environment(sys.argv[1], safe=False)
+script = jedi.Script("import click, rich.console\\nclick.Comm", environment=environment)
+print([name.full_name for name in script.complete(2, 10)])
+script = jedi.Script("from rich.console import Console\\nConsole", environment=environment)
+(found,) = script.goto(2, 3, follow_imports=True)
+print(found.full_name, found.line, open(found.module_path).read().count("\\n"))
+print([(s.name, [p.name for p in s.params]) for s in jedi.Script(
+    "import attr\\nattr.evolve(", environment=environment).get_signatures(2, 12)])
+"""
+
+
+def test_jedi(pair: tuple[Environment, Environment], tmp_path: Path) -> None:
+    """Completion, definition and signature, as editors ask for them."""
+    said = checked_by(pair, tmp_path, lambda one, _: (sys.executable, "-c", JEDI, one.path))
+    assert "click.core.Command" in said or "click.Command" in said
+    assert "rich.console.Console" in said
+    assert "evolve" in said
