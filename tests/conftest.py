@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.disks import KINDS, Disk, Disks, MountError
 from support.installers import Wheelhouse, pip_install, poetry_project, venv
 from support.pipm import Pipm
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.synthetic import Environment
+
+# How fast the machine is, and what else it does, is no property of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import os
 import tempfile
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupe.core.modules import (
@@ -52,7 +52,7 @@ LOADERS = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(PATH, max_size=5, unique=True), max_size=3))
 def test_it_is_what_filefinder_finds_in_one_folder(distributions: list[list[str]]) -> None:
     outlines = [outline(paths) for paths in distributions]

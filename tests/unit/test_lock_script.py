@@ -32,7 +32,7 @@ def reference(text: str) -> str | None:
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(some.lists(some.sampled_from(LINES), max_size=12))
 def test_it_is_the_block_of_the_specification(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str]
