@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 
 from dedupe.fs.sync import Durability
-from dedupe.ops.add import add_wheel_file
+from dedupe.ops.syncing.add import add_wheel_file
 from dedupe.store.layout import Store, open_store
 from dedupe.store.roots import ADOPTED, Root, write_root
 

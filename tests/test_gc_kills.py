@@ -12,11 +12,11 @@ from support.store import damage, entry_names, object_names, root_count
 from support.synthetic import import_all, install, make_environment, package
 
 from dedupe.fs.links import LinkMode
-from dedupe.ops.adopt import adopt
-from dedupe.ops.adoption import AdoptOptions
-from dedupe.ops.gc import collect
+from dedupe.ops.keeping.gc import collect
+from dedupe.ops.keeping.verify import verify
 from dedupe.ops.progress import Progress
-from dedupe.ops.verify import verify
+from dedupe.ops.sharing.adopt import adopt
+from dedupe.ops.sharing.adoption import AdoptOptions
 from dedupe.plan.gc import Limits
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from dedupe.env.discover import find_environments
 from dedupe.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
 from dedupe.fs.links import parse_link_mode
-from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adoption import AdoptOptions
-from dedupe.ops.ladder import adopt_by_ladder
-from dedupe.ops.preview import Preview
-from dedupe.ops.unfold import release_environment
-from dedupe.ops.wrapping import wrap_pip
+from dedupe.ops.folding.ladder import adopt_by_ladder
+from dedupe.ops.folding.unfold import release_environment
+from dedupe.ops.sharing.adoption import AdoptOptions
+from dedupe.ops.sharing.preview import Preview
+from dedupe.ops.syncing.add import add_wheel_file
+from dedupe.ops.syncing.wrapping import wrap_pip
 from dedupe.store.where import environment_path
 from dedupe.ui.progress import progress_for
 from dedupe.ui.sharing import (
@@ -27,7 +27,7 @@ from dedupe.ui.sharing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dedupe.ops.adoption import Adoption
+    from dedupe.ops.sharing.adoption import Adoption
     from dedupe.ui.output import Output
 
 DONE, FAILED, PARTLY = 0, 1, 3

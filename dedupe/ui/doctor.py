@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dedupe.ops.doctor import examine
+from dedupe.ops.looking.doctor import examine
 from dedupe.ui.words import counted, homely, printable
 
 if TYPE_CHECKING:
-    from dedupe.ops.doctor import Check
+    from dedupe.ops.looking.doctor import Check
     from dedupe.ui.output import Output
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dedupe.errors import LockError
-from dedupe.ops.stale import changed_lock
+from dedupe.ops.running.stale import changed_lock
 
 TYPE_CHECKING = False  # typing's takes its import
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.quantities import parse_age, parse_size
 from dedupe.core.usage import is_about
-from dedupe.ops.gc import collect
-from dedupe.ops.retire import retire
+from dedupe.ops.keeping.gc import collect
+from dedupe.ops.running.retire import retire
 from dedupe.plan.gc import Fate, Limits
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.gc import Collection
+    from dedupe.ops.keeping.gc import Collection
     from dedupe.ui.output import Output
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.env.base import find_interpreter
 from dedupe.env.environment import is_environment, load_environment
-from dedupe.ops.locking import Request, find_source, write_lock
+from dedupe.ops.syncing.locking import Request, find_source, write_lock
 from dedupe.ui.words import counted, path_text, seconds_text
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
 
 def share_rest(store: str, environment: str | None, wheels: list[str]) -> None:
     """Share what a wrapped pip wrote into *environment*, and learn *wheels*: ``PATH=NAME`` of each."""
-    from dedupe.ops.wrapping import share_after_pip  # noqa: PLC0415 - likewise
+    from dedupe.ops.syncing.wrapping import share_after_pip  # noqa: PLC0415 - likewise
 
     archives = [(path, name) for path, _, name in (wheel.partition("=") for wheel in wheels)]
     share_after_pip(store, environment, archives)
@@ -84,7 +84,7 @@ def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
 
 
 def _share(output: Output, store: str, path: str) -> None:
-    from dedupe.ops.wrapping import share_after_pip  # noqa: PLC0415 - not needed where pip is wrapped
+    from dedupe.ops.syncing.wrapping import share_after_pip  # noqa: PLC0415 - not needed where pip is wrapped
 
     try:
         share_after_pip(store, path, ())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from dedupe.errors import FileSystemError, UsageError
 from dedupe.fs.sync import write_file
-from dedupe.ops.report import survey_all
+from dedupe.ops.looking.report import survey_all
 from dedupe.ui.words import counted, path_text, size_text
 from dedupe.version import __version__
 
 if TYPE_CHECKING:
-    from dedupe.ops.report import Mapped, Survey
+    from dedupe.ops.looking.report import Mapped, Survey
     from dedupe.ui.output import Output
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")

@@ -9,8 +9,8 @@ import os
 
 from dedupe.env.programs import which
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
-from dedupe.ops.runs import environment_for
-from dedupe.ops.wish import wish_of
+from dedupe.ops.running.runs import environment_for
+from dedupe.ops.running.wish import wish_of
 from dedupe.store.where import environment_path, store_path
 
 TYPE_CHECKING = False  # typing's takes its import

@@ -9,8 +9,8 @@ from dedupe.core.reasons import Reason
 from dedupe.ui.words import count_text, counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.adoption import Adoption
-    from dedupe.ops.release import Released
+    from dedupe.ops.sharing.adoption import Adoption
+    from dedupe.ops.sharing.release import Released
     from dedupe.ui.output import Output
 
 _EDITS = frozenset({Reason.MODIFIED, Reason.CHANGED_SHARED})

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Selection
 from dedupe.fs.links import parse_link_mode
-from dedupe.ops.lockfile import open_lock
-from dedupe.ops.sync import sync
-from dedupe.ops.synced import SyncOptions
+from dedupe.ops.syncing.lockfile import open_lock
+from dedupe.ops.syncing.sync import sync
+from dedupe.ops.syncing.synced import SyncOptions
 from dedupe.ui.named import place_for
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import counted, near_text, path_text, seconds_text
@@ -17,7 +17,7 @@ from dedupe.ui.words import counted, near_text, path_text, seconds_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dedupe.ops.synced import Lock, Synced
+    from dedupe.ops.syncing.synced import Lock, Synced
     from dedupe.ui.output import Output
 
 DONE, PARTLY = 0, 3

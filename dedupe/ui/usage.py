@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from dedupe.core.quantities import parse_age
 from dedupe.core.usage import is_about
 from dedupe.errors import UsageError
-from dedupe.ops.usage import EnvironmentUsage, disk_report, list_environments, store_entries
+from dedupe.ops.looking.usage import EnvironmentUsage, disk_report, list_environments, store_entries
 from dedupe.ui.words import age_text, count_text, counted, path_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dedupe.core.usage import DiskUsage
-    from dedupe.ops.usage import DistributionUsage, Report, StoreUsage
+    from dedupe.ops.looking.usage import DistributionUsage, Report, StoreUsage
     from dedupe.ui.output import Output
 
 _SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from dedupe.core.pins import Selection
 from dedupe.env.base import find_interpreter
 from dedupe.fs.links import parse_link_mode
-from dedupe.ops.adoption import AdoptOptions
-from dedupe.ops.lockfile import open_lock
-from dedupe.ops.venv import make_venv
+from dedupe.ops.sharing.adoption import AdoptOptions
+from dedupe.ops.syncing.lockfile import open_lock
+from dedupe.ops.syncing.venv import make_venv
 from dedupe.ui.named import place_for
 from dedupe.ui.syncing import SyncArguments, sync_environment
 from dedupe.ui.words import path_text, seconds_text

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dedupe.ops.verify import verify
+from dedupe.ops.keeping.verify import verify
 from dedupe.ui.progress import progress_for
 from dedupe.ui.words import count_text, counted, path_text, seconds_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.check import Damage, Findings
-    from dedupe.ops.rebuild import Rebuilt
+    from dedupe.ops.keeping.check import Damage, Findings
+    from dedupe.ops.keeping.rebuild import Rebuilt
     from dedupe.ui.output import Output
 
 _MOST_ENVIRONMENTS = 5

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dedupe.ops.whose import ENVIRONMENT, NOT_YET
-from dedupe.ops.why import explain
+from dedupe.ops.looking.whose import ENVIRONMENT, NOT_YET
+from dedupe.ops.looking.why import explain
 from dedupe.ui.words import count_text, counted, path_text, size_text
 
 if TYPE_CHECKING:
-    from dedupe.ops.whose import PathFacts
-    from dedupe.ops.why import KeptEntry
+    from dedupe.ops.looking.whose import PathFacts
+    from dedupe.ops.looking.why import KeptEntry
     from dedupe.ui.output import Output
 
 _MOST_KEEPERS = 10

@@ -23,12 +23,12 @@ from hypothesis.stateful import (
 )
 
 from dedupe.fs.links import LinkMode, parse_link_mode
-from dedupe.ops.adopt import adopt
-from dedupe.ops.adoption import AdoptOptions
-from dedupe.ops.gc import collect
+from dedupe.ops.keeping.gc import collect
+from dedupe.ops.keeping.verify import verify
 from dedupe.ops.progress import Progress
-from dedupe.ops.release import release
-from dedupe.ops.verify import verify
+from dedupe.ops.sharing.adopt import adopt
+from dedupe.ops.sharing.adoption import AdoptOptions
+from dedupe.ops.sharing.release import release
 from dedupe.plan.gc import DAY, Limits
 from support.store import damage
 from support.synthetic import Environment, Files, dist_info, install, make_environment, wheel_files

@@ -48,6 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """What each room may import besides itself; `plan` and `fs` know nothing of each other."""
 
+OPS = ("", "sharing", "folding", "syncing", "running", "keeping", "looking")
+"""The folders of `ops`, each may import those before it; "" is what lies in `ops` itself."""
+
 _CHANGES = """
 chmod chown fchmod fchown lchmod lchown link makedirs mkdir mkfifo mknod pwrite remove removedirs
 removexattr rename renames replace rmdir setxattr symlink truncate ftruncate unlink utime write
@@ -163,6 +166,19 @@ def test_a_room_imports_only_what_stands_before_it(module: str) -> None:
     assert wrong == set()
 
 
+def folder_in_ops(module: str) -> str:
+    """``sharing`` for ``ops.sharing`` and what lies in it."""
+    part = module.split(".")[1:2]
+    return part[0] if part and part[0] in OPS else ""
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) == "ops"])
+def test_a_folder_of_ops_imports_only_what_stands_before_it(module: str) -> None:
+    at = OPS.index(folder_in_ops(module))
+    used = {folder_in_ops(name) for name in own_imports(TREES[module]) if room(name) == "ops"}
+    assert {name for name in used if OPS.index(name) > at} == set()
+
+
 def test_no_import_cycle() -> None:
     graph = {module: own_imports(tree) - {module} for module, tree in TREES.items()}
     done: set[str] = set()
@@ -173,7 +189,8 @@ def test_no_import_cycle() -> None:
 
 
 def test_no_module_hides_behind_its_rooms_init() -> None:
-    for module in ("core", "plan", "fs", "store", "env", "lock", "wheel", "ops", "ui"):
+    rooms = ("core", "plan", "fs", "store", "env", "lock", "wheel", "ops", "ui")
+    for module in (*rooms, *(f"ops.{folder}" for folder in OPS[1:])):
         assert imported(TREES[module]) == set()
 
 
@@ -269,7 +286,7 @@ def test_what_lies_in_environments_runs_without_dedupe(module: str) -> None:
 def test_a_plan_is_carried_out_at_one_place() -> None:
     changing = {"dedupe.fs.share.give_inode", "dedupe.fs.share.give_clone", "dedupe.fs.share.share_blocks"}
     users = {module for module in MODULES if changing & imported(TREES[module])}
-    assert users == {"ops.plain", "ops.apply"}
+    assert users == {"ops.sharing.plain", "ops.sharing.apply"}
 
 
 @pytest.mark.parametrize("path", sorted(source_files()), ids=module_name)

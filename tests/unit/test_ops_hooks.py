@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import dedupe
-from dedupe.ops import hooks
+from dedupe.ops.looking import hooks
 from dedupe.pip import inject
 
 if TYPE_CHECKING:

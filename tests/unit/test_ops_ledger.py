@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dedupe.core.usage import DiskUsage
 from dedupe.fs.cache import cache_folder, read_cache
-from dedupe.ops.ledger import Figures, Ledger, Stamp, _from_json, _to_json, open_ledger, stamp_of
+from dedupe.ops.looking.ledger import Figures, Ledger, Stamp, _from_json, _to_json, open_ledger, stamp_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from dedupe.core.target import Target
 from dedupe.errors import LockError
 from dedupe.fs.cache import cache_folder
 from dedupe.lock.find import lock_content
-from dedupe.ops.lockfile import open_lock
-from dedupe.ops.remembered import remembered_pins
+from dedupe.ops.syncing.lockfile import open_lock
+from dedupe.ops.syncing.remembered import remembered_pins
 
 if TYPE_CHECKING:
     from pathlib import Path

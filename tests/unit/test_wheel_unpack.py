@@ -22,10 +22,10 @@ from archives import (
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import FileEntry
 from dedupe.fs.links import LinkMode
-from dedupe.ops.add import add_wheel_file
-from dedupe.ops.adopt import adopt
-from dedupe.ops.adoption import AdoptOptions
 from dedupe.ops.progress import Progress
+from dedupe.ops.sharing.adopt import adopt
+from dedupe.ops.sharing.adoption import AdoptOptions
+from dedupe.ops.syncing.add import add_wheel_file
 from dedupe.store.wheels import all_entries, entry_of_wheel, load_manifest
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The store stays small and sound: gc, verify."""

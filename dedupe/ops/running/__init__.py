@@ -1,0 +1,1 @@
+"""Programs without an environment of one's own (design D15): run, activate."""

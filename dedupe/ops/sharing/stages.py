@@ -1,0 +1,144 @@
+"""Taking environments through the stages of an adoption (see `adopt_worker` for what happens in each)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from dedupe.fs.links import LinkMode
+from dedupe.fs.replace import Staging
+from dedupe.fs.share import give_name
+from dedupe.fs.sync import Durability, sync_file_systems
+from dedupe.ops.crew import crew_at_work, processes
+from dedupe.ops.holding import root_of
+from dedupe.ops.sharing.adopt_worker import AdoptWorker, EnvironmentWorker
+from dedupe.ops.sharing.entries import complete_entry
+from dedupe.ops.sharing.job import lines, turns
+from dedupe.store.objects import Rooms
+from dedupe.store.roots import ADOPTED, ADOPTING, write_root
+from dedupe.store.wheels import publish
+from dedupe.wheel.bytecode import BytecodeWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dedupe.ops.crew import Crew, Pulse, Tickets
+    from dedupe.ops.progress import Progress
+    from dedupe.ops.sharing.adopt_worker import Answer, Stage
+    from dedupe.ops.sharing.job import Job
+    from dedupe.ops.sharing.scene import Scene
+
+
+class AtWork(NamedTuple):
+    """A job, its scene, and the open folder of the environment's temporary names."""
+
+    job: Job
+    scene: Scene
+    folder: int
+
+
+def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> None:
+    """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
+    # The roots stand before the first file is touched, then whatever is dirty is written: a file
+    # that shared unwritten blocks could come back from a power cut as zeros.
+    for job, scene, _ in at_work:
+        entries = job.candidate.entries
+        root = root_of(scene.environment, scene.mode.value, ADOPTING, entries)
+        write_root(scene.store, root, Durability.LATER)
+    _sync(at_work)
+    jobs = [job for job, _, _ in at_work]
+    files = lines(jobs)
+    order = turns(jobs)
+    with ExitStack() as stack:
+        areas = [
+            [_area(folder, number, stack) for number in range(processes(files))] for _, _, folder in at_work
+        ]
+
+        def work(number: int, tickets: Tickets) -> AdoptWorker:
+            interpreters: dict[tuple[str, bytes], BytecodeWorker] = {}
+            environments = [
+                EnvironmentWorker(scene, area[number], job.left, _interpreter(scene, interpreters))
+                for (job, scene, _), area in zip(at_work, areas, strict=True)
+            ]
+            return AdoptWorker(environments, order, tickets)
+
+        progress.phase("Sharing files", files)
+        crew = stack.enter_context(crew_at_work(work, len(order), files, pulse, progress))
+        _Stages(at_work, crew, pulse).run()
+
+
+def _area(folder: int, number: int, stack: ExitStack) -> Staging:
+    area = Staging(folder, str(number))
+    stack.callback(area.close)
+    return area
+
+
+def _interpreter(scene: Scene, known: dict[tuple[str, bytes], BytecodeWorker]) -> BytecodeWorker | None:
+    """One process of an interpreter serves all environments whose bytecode is the same."""
+    interpreter = scene.interpreter
+    if interpreter is None:
+        return None
+    return known.setdefault((interpreter.cache_tag, interpreter.magic), BytecodeWorker(interpreter))
+
+
+class _Stages:
+    def __init__(self, at_work: Sequence[AtWork], crew: Crew, pulse: Pulse) -> None:
+        self._at_work = at_work
+        self._crew = crew
+        self._pulse = pulse
+        self._symlinks = any(scene.mode is LinkMode.SYMLINK for _, scene, _ in at_work)
+
+    def run(self) -> None:
+        answers = self._stage("adopt")
+        _sync(self._at_work)
+        self._publish(answers)
+        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+            job.entries.update(entry for answer in several for entry in answer.entries)
+        if self._symlinks:  # the roots and the entries are on disk before links lead there
+            self._write_roots(ADOPTING, Durability.LATER)
+            _sync(self._at_work)
+            answers = self._stage("share")
+        unsettled = any(answer.unsettled for several in answers for answer in several)
+        if unsettled:
+            _sync(self._at_work)
+            answers = self._stage("settle")
+        if self._symlinks or unsettled:
+            _sync(self._at_work)
+        self._write_roots(ADOPTED, Durability.WHOLE)
+        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+            for answer in several:
+                job.tally.add(answer.tally)
+
+    def _stage(self, stage: Stage) -> list[list[Answer]]:
+        """Run a stage; returns the answers by environment."""
+        by_worker: list[list[Answer]] = self._crew.run(stage)
+        self._pulse.check()
+        return [list(several) for several in zip(*by_worker, strict=True)]
+
+    def _publish(self, answers: list[list[Answer]]) -> None:
+        """Give entries and copied objects their names; all of it is on disk by now."""
+        scene = self._at_work[0].scene
+        rooms = Rooms(scene.store.objects)
+        flat = [answer for several in answers for answer in several]
+        for answer in flat:
+            for name, new in answer.pending.items():
+                rooms.make(name)
+                give_name(new, scene.store.objects, name)
+        for answer in flat:
+            for prepared in answer.prepared:
+                if prepared.tree:
+                    publish(scene.store, scene.run, prepared.tree, prepared.manifest)
+        for (job, one, _), several in zip(self._at_work, answers, strict=True):
+            for answer in several:
+                for prepared in answer.prepared:
+                    if not prepared.tree:
+                        complete_entry(one, prepared.manifest, job.tally)
+
+    def _write_roots(self, state: str, durability: Durability) -> None:
+        for job, scene, _ in self._at_work:
+            root = root_of(scene.environment, scene.mode.value, state, tuple(sorted(job.entries)))
+            write_root(scene.store, root, durability)
+
+
+def _sync(at_work: Sequence[AtWork]) -> None:
+    sync_file_systems([at_work[0].scene.store.v1, *(scene.root for _, scene, _ in at_work)])

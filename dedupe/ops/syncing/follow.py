@@ -1,0 +1,231 @@
+"""The whole of a sync: the lock is read, what is missing fetched, the environment changed."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dedupe.core.pins import Folder
+from dedupe.env.target import ask_target
+from dedupe.errors import UsageError
+from dedupe.fs.links import LinkMode
+from dedupe.ops.folding.hiding import bring_back, hidden_entries
+from dedupe.ops.holding import held
+from dedupe.ops.syncing.acquire import Shelf, Trust
+from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
+from dedupe.ops.syncing.place import made, running, scheme_of
+from dedupe.ops.syncing.service import wants_finder
+from dedupe.ops.syncing.settle import Settler, shown
+from dedupe.ops.syncing.standing import Survey
+from dedupe.ops.syncing.synced import Lock, Synced, SyncOptions
+from dedupe.plan.materialise import Wanted
+from dedupe.plan.sync import plan_sync
+from dedupe.store.layers import open_layers
+from dedupe.store.layout import keep_reserve
+from dedupe.wheel.blueprints import load_blueprint
+from dedupe.wheel.private import direct_url
+
+if TYPE_CHECKING:
+    from dedupe.core.pins import Pin
+    from dedupe.core.target import Target
+    from dedupe.env.environment import Environment
+    from dedupe.finder.table import LockRow
+    from dedupe.ops.crew import Pulse
+    from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.fetch import Fetched
+    from dedupe.ops.syncing.place import Place
+    from dedupe.ops.syncing.serve import Service
+    from dedupe.store.layout import Store
+    from dedupe.wheel.promises import Doubt
+
+
+class Following:
+    """One sync of one environment, the long way."""
+
+    def __init__(
+        self,
+        store: Store,
+        place: Place,
+        lock: Lock,
+        options: SyncOptions,
+        progress: Progress,
+        pulse: Pulse,
+    ) -> None:
+        self.store, self.place, self.lock = store, place, lock
+        self.options, self.progress, self.pulse = options, progress, pulse
+
+    def all_of_it(self) -> Synced:
+        """Read the lock, fetch what is missing, then change the environment."""
+        target = ask_target(self.place.python)
+        pins = list(self.lock.pins(target))
+        trust = Trust(stored=self.options.prefer_stored, adopted=self.options.trust_adopted)
+        shelf = Shelf(self.store, target, trust)
+        ordinary = [pin for pin in pins if not is_editable(pin)]
+        with ExitStack() as stack:
+            stack.enter_context(self.store.writing())  # what is found below must not be collected
+            entries = {pin.name: shelf.find(pin) for pin in ordinary}
+            if not self.options.dry_run:
+                entries |= self._pulled([pin for pin in ordinary if entries[pin.name] is None], target, trust)
+            missing = [pin for pin in ordinary if entries[pin.name] is None]
+            if self.options.dry_run:
+                return self._preview(pins, entries)
+            doubts: tuple[Doubt, ...] = ()
+            if missing:
+                fetched = self._fetched(missing, shelf, target)
+                entries |= fetched.entries
+                doubts = fetched.doubts
+            self.pulse.check()
+            wanted = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
+            environment, created = made(self.place, self.store.path)
+            done = self._settle(environment, wanted, [pin for pin in pins if is_editable(pin)], target)
+            keep_reserve(self.store)
+        return replace(done, created=created, fetched=len(missing), doubts=doubts)
+
+    def _fetched(self, missing: list[Pin], shelf: Shelf, target: Target) -> Fetched:
+        """What pip fetched or built."""
+        from dedupe.ops.syncing.fetch import Fetching, fetch  # noqa: PLC0415 - 50 ms that a warm store saves
+        from dedupe.wheel.callpip import find_pip  # noqa: PLC0415
+
+        pip = find_pip(self.place.python, target)
+        with self.store.run() as (run, run_path):
+            fetching = Fetching(shelf=shelf, pip=pip, run=run, run_path=run_path, pulse=self.pulse)
+            return fetch(fetching, missing, self.progress)
+
+    def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
+        """Entries that a read-only layer has, by name, in the own store now."""
+        from dedupe.ops.sharing.layers import pull_entry  # noqa: PLC0415 - of what the own store lacks
+
+        found: dict[str, str | None] = {}
+        for layer in open_layers(self.store.path) if pins else ():
+            shelf = Shelf(layer, target, trust)
+            with self.store.run() as (run, _):
+                for pin in pins:
+                    entry = None if pin.name in found else shelf.find(pin)
+                    if entry is not None:
+                        found[pin.name] = pull_entry(self.store, run, layer, entry)
+        return found
+
+    def _wanted(self, pin: Pin, entry: str) -> Wanted:
+        return Wanted(entry=entry, blueprint=load_blueprint(self.store, entry), direct_url=direct_url(pin))
+
+    def _settle(
+        self, environment: Environment, wanted: list[Wanted], editables: list[Pin], target: Target
+    ) -> Synced:
+        scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
+        # A folder may change without its lock: then only looking at all of it tells.
+        anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
+        with held(self.store, environment, self.progress) as root:
+            were_hidden = bring_back(self.store, root)
+            survey = Survey(self.store, root, environment, scheme, interpreter)
+            hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
+            service = self._service(environment, root, survey, wanted, hidden=hidden)
+            if service is not None:
+                wanted = service.wanted
+            settler = Settler(
+                store=self.store,
+                environment=environment,
+                root=root,
+                scheme=scheme,
+                interpreter=interpreter,
+                pulse=self.pulse,
+                progress=self.progress,
+                lock=self.lock,
+                promise="" if anew else self.lock.promise,
+                link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
+                clobber=self.options.clobber,
+                by_finder=service is not None,
+                besides=() if service is None else tuple(row.entry for _, row in service.kept),
+            )
+            later = missing_editables(survey, editables)
+            stay = {pin.name for pin in editables} - {pin.name for pin in later}
+            done = settler.settle(survey, wanted, frozenset(stay))
+            if service is not None:
+                from dedupe.ops.syncing.serve import finish  # noqa: PLC0415 - of the finder alone
+
+                finish(environment, root, self.store, service, self._row(environment), hidden=hidden)
+        # pip locks nothing and writes pyvenv.cfg's environment by itself.
+        install_editables(later, running(environment), target, lambda: self.pulse.stopping)
+        added = tuple((pin.name, pin.version or "") for pin in later)
+        return Synced(
+            path=environment.path,
+            link_mode=done.link_mode,
+            added=shown(done.plan.added) + added,
+            replaced=tuple((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
+            mended=shown(done.plan.mended),
+            removed=tuple(
+                (one.name, one.version) for one in done.plan.removed if one.name not in dict(added)
+            ),
+            stuck=tuple((one.name, one.version) for one in done.plan.stuck),
+            unchanged=done.plan.unchanged + len(stay),
+            files=done.files,
+            fallen=done.fallen,
+            clashes=tuple(clash.path for clash in done.clashes),
+        )
+
+    def _row(self, environment: Environment) -> LockRow:
+        """What the finder's table says of the lock: a start tells by it that the lock changed since."""
+        lock = self.lock
+        if lock.stamp is None:
+            return ()
+        remedy = shlex.join(["pipm", "sync", lock.path, "--env", environment.path, *lock.words])
+        return (lock.path, *lock.stamp, remedy)
+
+    def _service(
+        self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted], *, hidden: bool
+    ) -> Service | None:
+        """What the finder serves, put there before its distributions; None where files are linked.
+
+        Raises UsageError where metadata folders shall be *hidden* and there would be no finder.
+        """
+        mode, progress = self.options.link_mode, self.progress
+        if not wants_finder(self.store, environment, root, survey, wanted, mode, progress):
+            if hidden:
+                raise UsageError(
+                    f"{environment.path} is not served by the finder, without which no program would know of"
+                    " its distributions",
+                    hint="add --link-mode finder, or leave --no-dist-info out",
+                )
+            return None
+        from dedupe.ops.syncing.serve import divide, prepare  # noqa: PLC0415 - of the finder alone
+
+        service = divide(self.store, environment, root, survey, wanted)
+        prepare(self.store, environment, root, service, self._row(environment), self.pulse, progress)
+        return service
+
+    def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
+        """What would be done; what must be fetched first is compared by its version alone."""
+        missing = {pin.name: pin.version or "?" for pin in pins if entries.get(pin.name) is None}
+        wanted = [self._wanted(pin, entry) for pin in pins if (entry := entries.get(pin.name))]
+        environment = self.place.environment
+        if environment is None:
+            added = shown(wanted) + tuple(missing.items())
+            return Synced(path=self.place.path, link_mode="", created=True, added=added, fetched=len(missing))
+        scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
+        with held(self.store, environment, self.progress) as root:
+            hidden = hidden_entries(root)
+            wanted_all, wanted = wanted, [one for one in wanted if one.entry not in hidden]
+            survey = Survey(self.store, root, environment, scheme, interpreter)
+            local = [pin for pin in pins if isinstance(pin.origin, Folder) and pin.origin.editable]
+            later = {pin.name for pin in missing_editables(survey, local)}
+            stay = {pin.name for pin in local} - later
+            missing = {name: version for name, version in missing.items() if name not in stay}
+            plan = plan_sync(wanted, survey.compared(wanted, frozenset()), survey.kept() | stay)
+        gone = {one.name: one.version for one in plan.removed}
+        asked = {one.entry for one in wanted_all}
+        gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in hidden if entry not in asked}
+        return Synced(
+            path=environment.path,
+            link_mode="",
+            added=shown(plan.added) + tuple(row for row in missing.items() if row[0] not in gone),
+            replaced=(
+                *((old.name, old.version, new.blueprint.version) for old, new in plan.replaced),
+                *((name, gone[name], version) for name, version in missing.items() if name in gone),
+            ),
+            mended=shown(plan.mended),
+            removed=tuple(row for row in gone.items() if row[0] not in missing),
+            stuck=tuple((one.name, one.version) for one in plan.stuck),
+            unchanged=plan.unchanged + len(stay) + len(wanted_all) - len(wanted),
+            fetched=len(missing.keys() - later),
+        )

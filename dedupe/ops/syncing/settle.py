@@ -1,0 +1,206 @@
+"""Changing an environment that is held into what is wanted: uninstall, materialise, root."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
+from dedupe.fs.fill import Filler
+from dedupe.fs.links import LinkMode, choose_link_mode
+from dedupe.fs.replace import Staging, staging
+from dedupe.fs.space import file_system_type
+from dedupe.fs.sync import sync_file_system
+from dedupe.ops.holding import root_of
+from dedupe.ops.syncing.ground import Ground
+from dedupe.ops.syncing.materialise import materialise
+from dedupe.ops.syncing.uninstall import claimed_paths, remove_unfinished, uninstall
+from dedupe.plan.materialise import plan_materialisation
+from dedupe.plan.sync import plan_sync
+from dedupe.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root, write_root
+from dedupe.wheel.blueprints import load_blueprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dedupe.core.blueprint import Blueprint
+    from dedupe.core.scheme import Scheme
+    from dedupe.env.environment import Environment
+    from dedupe.env.interpreter import Interpreter
+    from dedupe.ops.crew import Pulse
+    from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.standing import Survey
+    from dedupe.ops.syncing.synced import Lock
+    from dedupe.plan.materialise import Clash, Materialisation, Wanted
+    from dedupe.plan.sync import SyncPlan
+    from dedupe.store.layout import Store
+    from dedupe.store.roots import Root
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied."""
+
+    plan: SyncPlan
+    link_mode: str
+    files: int = 0
+    fallen: int = 0
+    clashes: tuple[Clash, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settler:
+    """One environment, open as ``root`` and locked, and how it shall follow its lock."""
+
+    store: Store
+    environment: Environment
+    root: int
+    scheme: Scheme
+    interpreter: Interpreter | None
+    pulse: Pulse
+    progress: Progress
+    lock: Lock
+    promise: str
+    link_mode: LinkMode | None
+    clobber: bool
+    by_finder: bool = False
+    """Modules come from the store: the link mode is for the few other files."""
+    besides: tuple[str, ...] = ()
+    """Entries that are used there though nobody wants them now: those of pip, say."""
+
+    def settle(self, survey: Survey, wanted: list[Wanted], stay: frozenset[str]) -> Settled:
+        """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
+        everything = plan_materialisation(wanted, self.scheme)
+        if everything.clashes and not self.clobber:
+            raise _collision(everything.clashes)
+        lost = frozenset((clash.one.entry, clash.path) for clash in everything.clashes)
+        unfinished = self._unfinished(survey, wanted)
+        leftovers = {blueprint.metadata for blueprint in unfinished}
+        standing = [row for row in survey.compared(wanted, lost) if row[0].metadata not in leftovers]
+        kept = survey.kept() | stay
+        plan = plan_sync(wanted, standing, kept)
+        previous = find_root(self.store, self.environment.path)
+        entries = tuple(sorted({*(one.entry for one in wanted), *self.besides}))
+        with ExitStack() as stack, ExitStack() as kept_open:
+            if not plan.materialised and not plan.uninstalled and not unfinished:
+                mode = previous.link_mode if previous is not None and previous.link_mode else ""
+                mode = mode or self._word(self._ground(stack))
+                write_root(self.store, self._root(mode, SYNCED, entries))
+                return Settled(plan=plan, link_mode=mode)
+            ground = self._ground(stack)
+            mode = self._word(ground)
+            # Both are on disk before the first file is touched: what is used, and what will be.
+            final = prepare_root(self.store, self._root(mode, SYNCED, entries))
+            kept_open.callback(final.drop)
+            used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
+            write_root(self.store, self._root(mode, SYNCING, used))
+            if plan.uninstalled or unfinished:
+                stay_put = [one for one, _ in standing if one.name in kept and one not in plan.uninstalled]
+                unchanged = [one.blueprint for one in wanted if one not in plan.materialised]
+                claimed = claimed_paths(ground, unchanged, stay_put)
+                for one in plan.uninstalled:
+                    uninstall(ground, one, claimed)
+                for blueprint in unfinished:
+                    remove_unfinished(ground, blueprint, claimed)
+            materialise(ground, self._chosen(everything, wanted, plan))
+            if ground.filler.mode is LinkMode.COPY:
+                sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
+            stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
+            final.publish()
+        return Settled(
+            plan=plan,
+            link_mode=mode,
+            files=ground.filler.placed,
+            fallen=ground.filler.fallen,
+            clashes=everything.clashes,
+        )
+
+    def _word(self, ground: Ground) -> str:
+        """The word for how the environment shares."""
+        return LinkMode.FINDER.value if self.by_finder else ground.filler.mode.value
+
+    def _chosen(self, everything: Materialisation, wanted: list[Wanted], plan: SyncPlan) -> Materialisation:
+        """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""
+        chosen = plan.materialised
+        if len(chosen) == len(wanted):
+            return everything
+        touched = {one.entry for one in chosen}
+        # Who lost a file to a distribution that stands would take it back, and the reverse.
+        chosen += [
+            clash.other
+            for clash in everything.clashes
+            if clash.one.entry in touched and clash.other.entry not in touched
+        ]
+        order = {one.entry: number for number, one in enumerate(wanted)}
+        unique = {one.entry: one for one in chosen}
+        return plan_materialisation(sorted(unique.values(), key=lambda one: order[one.entry]), self.scheme)
+
+    def _ground(self, stack: ExitStack) -> Ground:
+        run, run_path = stack.enter_context(self.store.run())
+        folder = stack.enter_context(staging(self.root))
+        area = Staging(folder, "0")
+        stack.callback(area.close)
+        return Ground(
+            store=self.store,
+            root=self.root,
+            path=self.environment.path,
+            run=run,
+            run_path=run_path,
+            scheme=self.scheme,
+            interpreter=self.interpreter,
+            filler=Filler(self._mode(run, run_path, folder), area),
+            pulse=self.pulse,
+            progress=self.progress,
+        )
+
+    def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
+        try:
+            return choose_link_mode(self.link_mode, run, run_path, folder)
+        except LinkingImpossibleError as error:
+            kinds = [file_system_type(path) or "?" for path in (self.store.path, self.environment.path)]
+            raise LinkingImpossibleError(
+                f"Cannot share files between {self.store.path} ({kinds[0]}) and"
+                f" {self.environment.path} ({kinds[1]}): {error.message}",
+                hint="use a store on that file system (--store DIR), or --link-mode symlink or copy",
+            ) from error
+
+    def _root(self, mode: str, state: str, entries: tuple[str, ...]) -> Root:
+        root = root_of(self.environment, mode, state, entries)
+        lock = self.lock
+        return replace(root, lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
+
+    def _unfinished(self, survey: Survey, wanted: list[Wanted]) -> list[Blueprint]:
+        """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""
+        previous = find_root(self.store, self.environment.path)
+        if previous is None or previous.state in (SYNCED, ADOPTED):
+            return []
+        complete = {one.metadata for one in survey.standing() if one.removable}
+        asked = {one.entry for one in wanted}
+        found = []
+        for entry in previous.entries:
+            if entry in asked:
+                continue
+            try:
+                blueprint = load_blueprint(self.store, entry)
+            except StoreError:  # it was adopted from another tool, in part: no sync began with it
+                continue
+            if blueprint.metadata not in complete:
+                found.append(blueprint)
+        return found
+
+
+def shown(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:
+    """Names and versions."""
+    return tuple((one.blueprint.name, one.blueprint.version) for one in wanted)
+
+
+def _collision(clashes: tuple[Clash, ...]) -> CollisionError:
+    first = clashes[0]
+    more = f" (and {len(clashes) - 1} more files)" if len(clashes) > 1 else ""
+    return CollisionError(
+        f"{first.one.shown} and {first.other.shown} bring different files {first.path}{more}",
+        hint="--clobber lets the later one win, as pip does",
+    )

@@ -1,0 +1,114 @@
+"""`pipm sync`: an environment becomes exactly what a lock says."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dedupe.fs.faults import explained
+from dedupe.ops.crew import Pulse, interruptible
+from dedupe.ops.holding import held
+from dedupe.ops.syncing.place import find_place, scheme_of
+from dedupe.ops.syncing.standing import Survey
+from dedupe.ops.syncing.synced import Lock, Synced, SyncOptions
+from dedupe.ops.whereabouts import FINDER_FOLDER
+from dedupe.store.layout import open_store
+from dedupe.store.roots import SYNCED, find_root
+from dedupe.wheel.blueprints import load_blueprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dedupe.core.blueprint import Blueprint
+    from dedupe.env.environment import Environment
+    from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.place import Place
+    from dedupe.store.layout import Store
+
+
+def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> Synced:
+    """Make the environment at *path* exactly what *lock* says, out of the store at *store_path*.
+
+    Raises PipmError; an environment that is not finished then is finished by the next sync.
+    """
+    started = time.monotonic()
+    try:
+        place = find_place(store_path, path, options.python)
+        store = open_store(store_path)
+        assert store is not None
+        pulse = Pulse()
+        with interruptible(pulse), _unasked(), _uncollected():
+            done = _nothing_to_do(store, place, lock, options, progress)
+            if done is None:
+                # Reading locks, fetching and linking take modules that the usual case does without.
+                from dedupe.ops.syncing.follow import Following  # noqa: PLC0415
+
+                done = Following(store, place, lock, options, progress, pulse).all_of_it()
+    except OSError as error:
+        raise explained(error, f"sync {path}") from error
+    finally:
+        progress.done()
+    return replace(done, seconds=time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _unasked() -> Iterator[None]:
+    """Let no interpreter that a sync runs say that the environment is stale: that is being mended."""
+    before = os.environ.get("PIPM_STALE")
+    os.environ["PIPM_STALE"] = "ignore"
+    try:
+        yield
+    finally:
+        del os.environ["PIPM_STALE"]
+        if before is not None:
+            os.environ["PIPM_STALE"] = before
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do without the cycle collector: a plan is a hundred thousand small tuples, and no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _nothing_to_do(
+    store: Store, place: Place, lock: Lock, options: SyncOptions, progress: Progress
+) -> Synced | None:
+    """The answer where the last sync was for this very lock, and all that it made stands; else None."""
+    environment = place.environment
+    previous = None if environment is None else find_root(store, environment.path)
+    if environment is None or previous is None or previous.state != SYNCED:
+        return None
+    same = (previous.device, previous.inode) == (environment.device, environment.inode)
+    if not same or not lock.promise or previous.promise != lock.promise:
+        return None
+    scheme, interpreter = scheme_of(environment, compiled=options.compiled)
+    with held(store, environment, progress) as root:
+        survey = Survey(store, root, environment, scheme, interpreter)
+        if not survey.is_exactly(previous.entries, _loader(store, environment, root)):
+            return None
+    return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
+
+
+def _loader(store: Store, environment: Environment, root: int) -> Callable[[str], Blueprint]:
+    """How the blueprints of *environment* are read: what the finder serves has no modules there."""
+    if not os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
+        return lambda entry: load_blueprint(store, entry)
+    from dedupe.ops.syncing.serve import served_entries, without_modules  # noqa: PLC0415 - of the finder alone
+
+    served = served_entries(root)
+
+    def load(entry: str) -> Blueprint:
+        blueprint = load_blueprint(store, entry)
+        return without_modules(blueprint) if entry in served else blueprint
+
+    return load
