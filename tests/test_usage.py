@@ -90,12 +90,14 @@ def test_tiny_files(filesystem: Disk) -> None:
     said = rows(pipm, filesystem.path)[environments[1].path]["exclusive"]
     shutil.rmtree(environments[1].path)
     gained = free_bytes(filesystem.path) - free
-    assert near(said, gained), (said, gained)
+    packed = filesystem.kind == "btrfs"
+    part = 10 if packed else 1  # per cent
+    assert abs(said - gained) <= part * gained / 100, (said, gained)
     pipm.adopt(environments[0].path)
     free = free_bytes(filesystem.path)
     report = pipm("df", "--json").expect().json
     told = pipm("df").out
-    assert pipm("list").out.count("~") == (filesystem.kind == "btrfs")
+    assert pipm("list").out.count("~") == packed
     shutil.rmtree(environments[0].path)
     between = free_bytes(filesystem.path)
     freed = pipm("gc", "--keep", "0", "--json").expect().json["bytes_freed"]
@@ -103,9 +105,8 @@ def test_tiny_files(filesystem: Disk) -> None:
     assert near(freed, gained), (freed, gained)
     shutil.rmtree(pipm.store)
     gained = free_bytes(filesystem.path) - free
-    packed = filesystem.kind == "btrfs"
     assert ("~" in told) == packed
-    assert abs(everything(report) - gained) <= (10 if packed else 1) * gained / 100, (report, gained)
+    assert abs(everything(report) - gained) <= part * gained / 100, (report, gained)
 
 
 def test_figures_follow_what_happens(filesystem: Disk) -> None:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import dedupe
 from dedupe.env.environment import load_environment
 from dedupe.errors import NotAnEnvironmentError
 from dedupe.finder.table import SOURCES
@@ -14,7 +15,7 @@ from dedupe.finder.table import SOURCES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGE = os.path.dirname(os.path.abspath(dedupe.__file__))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
