@@ -19,4 +19,4 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("kind", ["ext4", "btrfs"])
 def test_random_sequences(disks: Disks, kind: str) -> None:
     for disk in fresh_folder(disks, kind):
-        run_machine(disk.path, examples=15, steps=20, seed=1)
+        run_machine(disk.path, examples=10, steps=20, seed=1)

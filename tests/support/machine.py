@@ -7,8 +7,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
 from hypothesis import seed as hypothesis_seed
@@ -22,48 +21,26 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from dedupe.errors import PipmError
 from dedupe.fs.links import LinkMode, parse_link_mode
+from dedupe.ops.folding.ladder import adopt_by_ladder
+from dedupe.ops.folding.unfold import release_environment
 from dedupe.ops.keeping.gc import collect
 from dedupe.ops.keeping.verify import verify
 from dedupe.ops.progress import Progress
-from dedupe.ops.sharing.adopt import adopt
-from dedupe.ops.sharing.adoption import AdoptOptions
-from dedupe.ops.sharing.release import release
+from dedupe.ops.sharing.adoption import Adoption, AdoptOptions
+from dedupe.ops.syncing.wrapping import wrap_pip
 from dedupe.plan.gc import DAY, Limits
+from support.locks import pylock
+from support.model import NAMES, VERSIONS, Known, files_of, put_pip
+from support.pipm import Pipm
+from support.pips import run_pip
 from support.store import damage
-from support.synthetic import Environment, Files, dist_info, install, make_environment, wheel_files
+from support.synthetic import Environment, install, make_environment, make_wheel
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-NAMES = ("alpha", "beta", "gamma")
-VERSIONS = ("1.0", "2.0")
+_MODES = ("auto", "auto", "hardlink", "symlink", "finder")
 _QUIET = Progress()
 _numbers = itertools.count()
-
-
-def files_of(name: str, version: str) -> Files:
-    """A small distribution: most of it is the same in both versions; one file lies inline on btrfs."""
-    large = (name * 40_000)[:150_000].encode()
-    return {
-        f"{name}/__init__.py": f"VERSION = {version!r}\n".encode(),
-        f"{name}/same.py": f"NAME = {name!r}\n".encode() * 300,
-        f"{name}/tiny.txt": name.encode(),
-        f"{name}/py.typed": b"",
-        f"{name}/data.bin": large,
-        f"{name}/other.bin": large[::-1] + version.encode(),
-    }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
-    """An environment as it should be; ``mode``: how it is adopted, ``known``: the store knows where."""
-
-    environment: Environment
-    files: dict[str, bytes]
-    versions: dict[str, str]
-    mode: str = ""
-    known: bool = False
 
 
 class Machine(RuleBasedStateMachine):
@@ -81,6 +58,11 @@ class Machine(RuleBasedStateMachine):
         self.clean = make_environment(os.path.join(self.base, "clean"))
         for name in NAMES:
             install(self.clean, f"{name}==1.0", files_of(name, "1.0"))
+        self.wheels = {
+            (name, version): make_wheel(f"{self.base}/wheels", f"{name}=={version}", files_of(name, version))
+            for name in NAMES
+            for version in VERSIONS
+        }
 
     def _pick(self, number: int) -> int:
         return number % len(self.known)
@@ -92,30 +74,40 @@ class Machine(RuleBasedStateMachine):
         names=st.sets(st.sampled_from(NAMES), min_size=1),
         version=st.sampled_from(VERSIONS),
         pyc=st.booleans(),
+        pip=st.sampled_from([True, False, False]),
     )
-    def create(self, names: set[str], version: str, *, pyc: bool) -> None:
+    def create(self, names: set[str], version: str, *, pyc: bool, pip: bool) -> None:
         """An installer makes an environment."""
         environment = make_environment(self._path())
         for name in sorted(names):
             install(environment, f"{name}=={version}", files_of(name, version))
         if pyc:
             environment.compile()
-        one = Known(environment=environment, files={}, versions=dict.fromkeys(names, version))
-        self.known.append(replace(one, files=dict(self._installed(one))))
+        if pip:
+            put_pip(environment, self.folder)
+        one = Known(environment=environment, files={}, versions={}, pip=pip)
+        self.known.append(one.with_versions(dict.fromkeys(names, version)))
 
-    def _installed(self, one: Known) -> Iterator[tuple[str, bytes]]:
-        for name, version in one.versions.items():
-            yield from wheel_files(name, version, files_of(name, version)).items()
+    def _adopt(self, environment: Environment, options: AdoptOptions) -> Adoption:
+        (outcome,) = adopt_by_ladder(self.store, [environment.path], options, _QUIET).values()
+        if isinstance(outcome, PipmError):
+            raise outcome
+        return outcome
+
+    def _release(self, one: Known, *names: str) -> None:
+        release_environment(self.store, one.environment.path, list(names), _QUIET, dry_run=False)
 
     @precondition(lambda self: self.known)
-    @rule(number=st.integers(0, 99), mode=st.sampled_from(["auto", "auto", "hardlink", "symlink"]))
-    def adopt(self, number: int, mode: str) -> None:
-        """Share an environment's files."""
+    @rule(number=st.integers(0, 99), mode=st.sampled_from(_MODES), wrap=st.booleans())
+    def adopt(self, number: int, mode: str, *, wrap: bool) -> None:
+        """Share an environment's files; its pip, if it has one, goes through the store from now on."""
         at = self._pick(number)
         one = self.known[at]
-        if one.mode == "symlink":
-            mode = "symlink"  # its files are links by now, and stay so
-        done = adopt(self.store, one.environment.path, AdoptOptions(link_mode=parse_link_mode(mode)), _QUIET)
+        if one.mode in ("symlink", "finder"):
+            mode = one.mode  # its files are links by now, or gone, and stay so
+        done = self._adopt(one.environment, AdoptOptions(link_mode=parse_link_mode(mode)))
+        if one.pip:
+            wrap_pip(self.store, one.environment.path, done.link_mode, wanted=wrap or None)
         self.known[at] = replace(one, mode=done.link_mode, known=True)
 
     @precondition(lambda self: self.known)
@@ -124,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         """Give an environment its own copies again."""
         at = self._pick(number)
         one = self.known[at]
-        release(self.store, one.environment.path, [], _QUIET, dry_run=False)
+        self._release(one)
         self.known[at] = replace(one, mode="", known=False)
 
     @precondition(lambda self: self.known)
@@ -153,7 +145,8 @@ class Machine(RuleBasedStateMachine):
         path = self._path()
         options = ["-r", "--reflink=auto"] if reflink else ["-a", "--reflink=never"]
         subprocess.run(["cp", *options, one.environment.path, path], check=True)
-        self.known.append(replace(one, environment=Environment(path=path), mode="", known=False))
+        mode = one.mode if one.mode == "finder" else ""  # it goes on reading the store's files
+        self.known.append(replace(one, environment=Environment(path=path), mode=mode, known=False))
 
     @precondition(lambda self: self.known)
     @rule(number=st.integers(0, 99), name=st.sampled_from(NAMES), text=st.binary(min_size=1, max_size=3000))
@@ -164,8 +157,8 @@ class Machine(RuleBasedStateMachine):
         target = f"{name}/same.py"
         if target not in one.files:
             return
-        if one.mode in ("hardlink", "symlink"):
-            release(self.store, one.environment.path, [name], _QUIET, dry_run=False)
+        if one.mode in ("hardlink", "symlink", "finder"):
+            self._release(one, name)
         with open(one.environment.file(target), "wb") as file:
             file.write(text)
         self.known[at] = replace(one, files=one.files | {target: text})
@@ -177,14 +170,58 @@ class Machine(RuleBasedStateMachine):
         at = self._pick(number)
         one = self.known[at]
         if name in one.versions:
-            shutil.rmtree(one.environment.file(name))
-            shutil.rmtree(one.environment.file(dist_info(name, one.versions[name])))
+            if os.path.exists(one.environment.file(name)):  # the finder serves it from elsewhere
+                shutil.rmtree(one.environment.file(name))
+            shutil.rmtree(one.info(name))
         install(one.environment, f"{name}=={version}", files_of(name, version))
-        own = (f"{name}/", f"{name}-")
-        rest = {path: data for path, data in one.files.items() if not path.startswith(own)}
-        versions = one.versions | {name: version}
-        fresh = wheel_files(name, version, files_of(name, version))
-        self.known[at] = replace(one, files=rest | fresh, versions=versions)
+        self.known[at] = one.with_versions({name: version})
+
+    @precondition(lambda self: self.known)
+    @rule(number=st.integers(0, 99), name=st.sampled_from(NAMES), version=st.sampled_from(VERSIONS))
+    def pip(self, number: int, name: str, version: str) -> None:
+        """pip installs a version: the environment's own, wrapped or not, or ours from outside."""
+        at = self._pick(number)
+        one = self.known[at]
+        words = ["install", "-q", "--no-index", "--no-deps", "--force-reinstall"]
+        words += ["--find-links", f"{self.base}/wheels", f"{name}=={version}"]
+        if one.pip:
+            done = run_pip(one.environment, *words)
+            assert done.returncode == 0, (done.stdout, done.stderr)
+            assert "pipm" not in done.stderr, done.stderr
+        else:
+            Pipm(store=self.store)("pip", *words, "--env", one.environment.path).expect()
+        self.known[at] = one.with_versions({name: version}).noted(self.store)
+
+    @rule(
+        number=st.integers(0, 99),
+        names=st.sets(st.sampled_from(NAMES), min_size=1),
+        version=st.sampled_from(VERSIONS),
+        mode=st.sampled_from(_MODES),
+        fresh=st.booleans(),
+    )
+    def sync(self, number: int, names: set[str], version: str, mode: str, *, fresh: bool) -> None:
+        """An environment becomes what a lock says; what of it was there, edited, may stay so."""
+        if fresh or not self.known:
+            environment = Environment(path=self._path())
+            self.known.append(Known(environment=environment, files={}, versions={}))
+            at = len(self.known) - 1
+        else:
+            at = self._pick(number)
+        one = self.known[at]
+        if one.mode in ("symlink", "finder"):
+            mode = one.mode
+        elif one.versions and mode == "finder":
+            mode = "auto"  # refused where there are files
+        lock = pylock(self.base, [self.wheels[name, version] for name in sorted(names)])
+        options = ("--env", one.environment.path, "--link-mode", mode)
+        done = Pipm(store=self.store)("sync", lock, "--json", *options).expect().json
+        one = replace(one, mode=done["link_mode"], known=True)
+        kept = {name for name in names if one.versions.get(name) == version}
+        edited = {path: data for path, data in one.files.items() if path.partition("/")[0] in kept}
+        one = one.without(one.versions).with_versions(dict.fromkeys(names, version))
+        seen = one.digests()
+        stayed = {path: data for path, data in edited.items() if seen[path] != one.expected()[path]}
+        self.known[at] = replace(one, files=one.files | stayed)
 
     @rule(now=st.booleans())
     def collect(self, *, now: bool) -> None:
@@ -205,7 +242,7 @@ class Machine(RuleBasedStateMachine):
 
         Whom the store does not know it cannot mend: a moved environment with hard links is left out.
         """
-        if any(one.mode in ("hardlink", "symlink") and not one.known for one in self.known):
+        if any(one.mode not in ("", "reflink") and not one.known for one in self.known):
             return
         content = hashlib.sha256(files_of(name, "1.0")[f"{name}/data.bin"]).hexdigest()
         path = os.path.join(self.store, "v1", "objects", content[:2], content[2:])
@@ -216,10 +253,10 @@ class Machine(RuleBasedStateMachine):
             file.seek(5000)
             file.write(b"\0\1\2")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        adopt(self.store, self.clean.path, AdoptOptions(link_mode=LinkMode.HARDLINK), _QUIET)
+        self._adopt(self.clean, AdoptOptions(link_mode=LinkMode.HARDLINK))
         findings, _ = verify(self.store, [], _QUIET, full=True, repair=True)
         assert not findings.remaining
-        release(self.store, self.clean.path, [], _QUIET, dry_run=False)
+        release_environment(self.store, self.clean.path, [], _QUIET, dry_run=False)
 
     def teardown(self) -> None:
         """With the last environment gone nothing is left."""
@@ -243,9 +280,9 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def _check(self) -> None:
         for one in getattr(self, "known", ()):  # asked before the first rule, too
-            for path, data in one.files.items():
-                with open(one.environment.file(path), "rb") as file:
-                    assert file.read() == data, (one.environment.path, path, one.mode)
+            seen, expected = one.digests(), one.expected()
+            wrong = [path for path in expected if seen.get(path) != expected[path]]
+            assert not wrong, (one.environment.path, one.mode, wrong)
         if os.path.isdir(getattr(self, "store", "")):
             assert damage(self.store) == []
 
