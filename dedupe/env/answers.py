@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from dedupe.fs.cache import read_cache, write_cache
@@ -13,6 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FORMAT = 1
+_SECONDS = 60.0
+
+
+def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
+    """What the interpreter *program* with *words* prints as JSON.
+
+    Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
+    """
+    answer = subprocess.run(
+        [program, *words], capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+    )
+    return json.loads(answer.stdout)
+
+
+def asked_if_it_runs(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
+    """The same, and None where `asked` raises."""
+    try:
+        return asked(program, *words)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def remembered(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
-from dedupe.env.answers import remembered
+from dedupe.env.answers import asked_if_it_runs, remembered
 from dedupe.env.shims import behind_shim
 from dedupe.errors import InterpreterError
 
@@ -25,7 +23,6 @@ _QUESTION = (
     "getattr(sys, '_base_executable', None) or sys.executable,"
     "getattr(u.find_spec('venv'), 'origin', None), u.find_spec('ensurepip') is not None]))"
 )
-_SECONDS = 30.0
 _OLDEST = (3, 9)
 _SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(\d+))?)?)?", re.IGNORECASE)
 """``3.12``, ``3.12.1``, ``python3.12``, ``py312``, ``pypy3.9``, ``pypy``."""
@@ -188,7 +185,7 @@ def _ask(path: str) -> BaseInterpreter | None:
     if program is None:
         return None
     try:
-        answer = remembered(program, "base", lambda: _answer(program))
+        answer = remembered(program, "base", lambda: asked_if_it_runs(program, "-I", "-c", _QUESTION))
         implementation, version, base, venv, has_ensurepip = answer
         return BaseInterpreter(
             path=base,
@@ -198,19 +195,4 @@ def _ask(path: str) -> BaseInterpreter | None:
             has_ensurepip=has_ensurepip,
         )
     except (ValueError, TypeError):
-        return None
-
-
-def _answer(program: str) -> object:
-    """What it prints, None where it does not run."""
-    try:
-        answer = subprocess.run(
-            [program, "-I", "-c", _QUESTION],
-            capture_output=True,
-            check=True,
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-        return json.loads(answer.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
         return None

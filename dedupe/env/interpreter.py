@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 
-from dedupe.env.answers import remembered
+from dedupe.env.answers import asked_if_it_runs, remembered
 
 _QUESTION = (
     "import sys, importlib.util as u, importlib.machinery as m, json;"
     "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex(), m.EXTENSION_SUFFIXES]))"
 )
-_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,22 +52,9 @@ def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
         own = sys.implementation.cache_tag
         return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None
     try:
-        tag, magic, extensions = remembered(path, "bytecode", lambda: _answer(path))
+        tag, magic, extensions = remembered(
+            path, "bytecode", lambda: asked_if_it_runs(path, "-I", "-S", "-c", _QUESTION)
+        )
         return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None
     except (ValueError, TypeError):
-        return None
-
-
-def _answer(path: str) -> object:
-    """What it prints, None where it does not run."""
-    try:
-        answer = subprocess.run(
-            [path, "-I", "-S", "-c", _QUESTION],
-            capture_output=True,
-            check=True,
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-        return json.loads(answer.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from functools import cache
 import packaging
 
 from dedupe.core.target import Target
-from dedupe.env.answers import remembered
+from dedupe.env.answers import asked, remembered
 from dedupe.errors import InterpreterError
 
 _QUESTION = """\
@@ -28,7 +27,6 @@ print(json.dumps([default_environment(), [str(tag) for tag in sys_tags()]]))
 """
 """Runs packaging as pipm has it, and nothing else of the folder that it lies in."""
 
-_SECONDS = 60.0
 _OLDEST = "3.9"
 
 
@@ -62,14 +60,7 @@ def _answer(real: str) -> object:
         return [own.markers, own.tags]
     folder = os.path.dirname(os.path.abspath(packaging.__file__))
     try:
-        answer = subprocess.run(
-            [real, "-I", "-S", "-B", "-c", _QUESTION, folder],
-            capture_output=True,
-            check=True,
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-        markers, tags = json.loads(answer.stdout)
+        markers, tags = asked(real, "-I", "-S", "-B", "-c", _QUESTION, folder)
         return [dict(markers), list(tags)]
     except subprocess.CalledProcessError as error:
         raise InterpreterError(
