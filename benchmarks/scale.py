@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.crowd import Crowd, add_environments, make_store
+from benchmarks.growth import draw
 from benchmarks.process import child_environment
 
 if TYPE_CHECKING:
@@ -140,48 +141,6 @@ def table(scale: Scale) -> str:
     return "\n".join(lines)
 
 
-def plot(scale: Scale, path: str) -> None:
-    """Draw the processor times over the number of environments as SVG, both axes logarithmic."""
-    from math import log10  # noqa: PLC0415 - the only user
-
-    sizes = sorted(scale.files)
-    least = min(min(times.values()) for times in scale.cpu.values())
-    most = max(max(times.values()) for times in scale.cpu.values())
-    low, high = log10(least) - 0.1, log10(most) + 0.1
-    left, right = log10(sizes[0]), log10(sizes[-1]) or 1
-
-    def point(size: int, seconds: float) -> tuple[float, float]:
-        across = (log10(size) - left) / max(right - left, 1e-9)
-        return 70 + across * 480, 380 - (log10(seconds) - low) / (high - low) * 350
-
-    colours = ("#3f7fd9", "#e08a3c", "#2f9e8f", "#b0413e", "#7a5cc0", "#5d6879", "#a08a2c", "#20794e")
-    parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 430" font-family="sans-serif">',
-        '<style>text { font-size: 13px }</style><rect width="760" height="430" fill="#fff"/>',
-    ]
-    for seconds in (0.1, 0.3, 1, 3, 10, 30, 100):
-        if least * 0.8 <= seconds <= most * 1.2:
-            y = point(sizes[0], seconds)[1]
-            parts.append(f'<path d="M70 {y:.1f}H550" stroke="#dfe3ea"/>')
-            parts.append(f'<text x="62" y="{y + 4:.1f}" text-anchor="end">{seconds:g} s</text>')
-    parts.extend(
-        f'<text x="{point(size, least)[0]:.1f}" y="402" text-anchor="middle">{size}</text>' for size in sizes
-    )
-    y = point(sizes[0], GOAL)[1]
-    parts.append(f'<path d="M70 {y:.1f}H550" stroke="#1c2430" stroke-dasharray="5 4"/>')
-    parts.append('<text x="310" y="424" text-anchor="middle">environments; seconds of CPU</text>')
-    for number, (name, times) in enumerate(scale.cpu.items()):
-        colour = colours[number % len(colours)]
-        dots = [point(size, times[size]) for size in sizes]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.extend(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in dots)
-        parts.append(f'<text x="572" y="{60 + 24 * number}" fill="{colour}">{name}</text>')
-    parts.append(f'<text x="572" y="36">- - goal: {GOAL} s</text></svg>\n')
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(parts))
-
-
 def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -204,7 +163,15 @@ def main() -> None:
             shutil.rmtree(place, ignore_errors=True)
     print(table(scale))
     if options.plot:
-        plot(scale, options.plot)
+        draw(
+            scale.cpu,
+            options.plot,
+            goal=GOAL,
+            goal_text="goal",
+            unit="s",
+            axis="environments; seconds of CPU",
+            least=0.01,
+        )
 
 
 if __name__ == "__main__":
