@@ -298,7 +298,8 @@ def test_ctrl_c(moment: float, scene: tuple[Pipm, Environment], tmp_path: Path) 
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert "_pipm_pip" not in said
-    assert damage(pipm.store) == []
+    # A run that was cut short may leave its own folder, until the next run; see the last line.
+    assert [one for one in damage(pipm.store) if not one.startswith("tmp: ")] == []
     done = run_pip(environment, *options)
     assert done.returncode == 0, done.stderr
     assert environment.run("import gamma, delta, epsilon; print(gamma.NAME)") == "gamma\n"
