@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @cache
@@ -36,6 +36,38 @@ def sync_file_systems(files: Iterable[int]) -> None:
     """Sync the file system of each open file, each once."""
     for file in {os.fstat(file).st_dev: file for file in files}.values():
         sync_file_system(file)
+
+
+@contextlib.contextmanager
+def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[None]:
+    """Sync the file systems of the open *files* in a thread, after *first* seconds and then *pause* apart.
+
+    Work that begins or ends with a sync finds most of it written by then. An error, which syncfs(2)
+    reports only once, is raised at the end.
+    """
+    import threading  # noqa: PLC0415 - a millisecond, which short work does without
+
+    done = threading.Event()
+    errors: list[OSError] = []
+
+    def write() -> None:
+        seconds = first
+        while not errors and not done.wait(seconds):
+            try:
+                sync_file_systems(files)
+            except OSError as error:
+                errors.append(error)
+            seconds = pause
+
+    thread = threading.Thread(target=write, name="writing ahead")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if errors:
+            raise errors[0]
 
 
 class Durability(Enum):

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.errors import StoreError
+from dedupe.fs.beneath import is_there
 from dedupe.fs.faults import explained
 from dedupe.fs.lock import locked, locked_folder, try_lock
 from dedupe.fs.replace import remove_tree
-from dedupe.fs.share import forget
+from dedupe.fs.share import ensure_folder, forget
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
 from dedupe.fs.walk import names_in
 
@@ -166,6 +167,8 @@ def _opened(path: str) -> Store:
         if known is not None:
             os.close(v1)
             return known
+        if not all(is_there(v1, name) for name in _FOLDERS):
+            _make_whole(path, v1)
         folders = {
             name: os.open(name, _DIRECTORY, dir_fd=v1) for name in ("objects", "bytecode", "roots", "tmp")
         }
@@ -174,6 +177,13 @@ def _opened(path: str) -> Store:
         raise
     _open_stores[key] = Store(path=path, v1=v1, **folders)
     return _open_stores[key]
+
+
+def _make_whole(path: str, v1: int) -> None:
+    """Make the folders that a power cut took from a new store; one that holds anything is damaged."""
+    if not any(os.listdir(f"{path}/{VERSION}/{name}") for name in os.listdir(v1)):
+        for name in _FOLDERS:
+            ensure_folder(v1, name, 0o700)
 
 
 def spend_reserve(store: Store) -> None:
@@ -245,12 +255,8 @@ def _create(path: str) -> None:
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
-        # On disk before it has its name: btrfs may otherwise bring back the name with half of what is below.
-        folder = os.open(new, _DIRECTORY)
-        try:
-            sync_file_system(folder)
-        finally:
-            os.close(folder)
+        # Not synced: whoever writes to the store syncs it all before anything rests on it. After a power cut
+        # btrfs may bring the name back with half of what is below, which `_make_whole` mends.
         os.rename(new, f"{path}/{VERSION}")
 
 

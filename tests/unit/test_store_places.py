@@ -140,9 +140,27 @@ def test_a_store_of_somebody_else(opened: Store, monkeypatch: pytest.MonkeyPatch
     assert open_store(opened.path) is not None
 
 
+def test_a_new_store_that_a_power_cut_took_apart_is_made_whole(opened: Store) -> None:
+    for name in ("wheels", "by-wheel", "tmp"):
+        os.rmdir(f"{opened.path}/v1/{name}")
+    elsewhere = f"{opened.path}-elsewhere"  # this process has seen the other one whole
+    os.rename(opened.path, elsewhere)
+    assert open_store(elsewhere) is not None
+    assert sorted(os.listdir(f"{elsewhere}/v1")) == [
+        "by-wheel",
+        "bytecode",
+        "objects",
+        "roots",
+        "tmp",
+        "wheels",
+    ]
+
+
 def test_a_damaged_store_is_explained(opened: Store) -> None:
+    os.mkdir(f"{opened.path}/v1/wheels/demo")
     os.rename(f"{opened.path}/v1", f"{opened.path}/old")
     os.mkdir(f"{opened.path}/v1")
+    os.rename(f"{opened.path}/old/wheels", f"{opened.path}/v1/wheels")
     with pytest.raises(FileSystemError) as caught:
         open_store(opened.path)
     assert opened.path in caught.value.message

@@ -23,7 +23,7 @@ from dedupe.fs.faults import explained
 from dedupe.fs.lease import forbid_lease_signals
 from dedupe.fs.links import LinkMode
 from dedupe.fs.space import accounting, file_system_type, free_space, settled_space
-from dedupe.fs.sync import Durability
+from dedupe.fs.sync import Durability, writing_ahead
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import checked_environment, root_of
 from dedupe.ops.sharing.adoption import Adoption, AdoptOptions, adoption_of
@@ -33,7 +33,7 @@ from dedupe.ops.sharing.prepare import Preparation, candidate, is_tight
 from dedupe.ops.sharing.stages import AtWork, run_stages
 from dedupe.ops.tally import Tally, settle
 from dedupe.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, spend_reserve
-from dedupe.store.roots import ADOPTED, write_root
+from dedupe.store.roots import ADOPTED, find_root, write_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _WORTH_MEASURING = 64 << 20
 """Bytes freed from which a look at the file system's own figure, a fraction of a second, is worth it."""
 _PLAUSIBLE = 0.05
+_WRITE_EVERY = 1.0
+"""Seconds from one sync to the next while there is work, so that those that are waited for are short."""
 _SEEN_EVERY = 3600.0
 """Seconds after which an environment that needs nothing is noted as seen again."""
 
@@ -127,6 +129,9 @@ class _Run:
         forbid_lease_signals()
         try:
             with ExitStack() as stack:
+                known = all(find_root(self._store, one.path) for one in self._environments.values())
+                first = _WRITE_EVERY if known else 0.0
+                stack.enter_context(writing_ahead([self._store.v1], first, _WRITE_EVERY))
                 self._lock(stack)
                 with interruptible(self._pulse):
                     settle_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
