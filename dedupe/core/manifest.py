@@ -49,6 +49,20 @@ def identity_of(files: Iterable[tuple[str, Digest, bool]]) -> Digest:
     return Digest(state.digest())
 
 
+class Label(NamedTuple):
+    """What tells an entry from all others: a release, the tag of its wheel, the identity of its files."""
+
+    name: str
+    version: str
+    tag: str
+    identity: Digest
+
+    @property
+    def directory(self) -> str:
+        """Path of the entry below the store's ``wheels/``."""
+        return f"{self.name}/{self.version}/{self.tag}-{self.identity.hex()[:8]}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """What one wheel entry of the store holds.
@@ -72,9 +86,9 @@ class Manifest:
         return bool(self.missing)
 
     @property
-    def directory(self) -> str:
-        """Path of the entry below the store's ``wheels/``."""
-        return f"{self.name}/{self.version}/{self.tag}-{self.identity.hex()[:8]}"
+    def label(self) -> Label:
+        """What tells the entry from all others."""
+        return Label(self.name, self.version, self.tag, self.identity)
 
     def merged(self, other: Manifest) -> Self:
         """Return this manifest completed by *other*, which has the same identity."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dedupe.env.folded import Folded
 
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
-_ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"/./", b"\n./", b"\n/", b"../lib", b"../Lib", b"../site-packages")
+_ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"\n/")
+_ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,11 @@ class InstalledDistribution:
     def rows(self) -> tuple[RecordRow, ...]:
         """The rows of RECORD."""
         return tuple(parse_record(self.record))
+
+    @cached_property
+    def odd(self) -> bool:
+        """Whether a row of RECORD may name a file otherwise than its only plain spelling."""
+        return _has_odd_paths(self.record)
 
     @property
     def lines(self) -> int:
@@ -145,7 +151,7 @@ def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[Insta
     owners: dict[bytes, InstalledDistribution] = {}
     suspects = {}
     for distribution in distributions:
-        if has_odd_paths(distribution.record):
+        if distribution.odd:
             suspects[distribution.metadata] = distribution
         for line in distribution.record.splitlines():
             other = owners.setdefault(line.partition(b",")[0], distribution)
@@ -153,14 +159,17 @@ def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[Insta
                 suspects[other.metadata] = other
                 suspects[distribution.metadata] = distribution
     # An odd path may lie anywhere: then all are compared by what their paths mean.
-    odd = any(has_odd_paths(distribution.record) for distribution in suspects.values())
+    odd = any(distribution.odd for distribution in suspects.values())
     return distributions if odd else list(suspects.values())
 
 
-def has_odd_paths(record: bytes) -> bool:
-    """Whether a row may name a file otherwise than its only plain spelling."""
+def _has_odd_paths(record: bytes) -> bool:
     text = b"\n" + record
     if any(mark in text for mark in _ODD_MARKS):
+        return True
+    if b"./" not in text:
+        return False
+    if any(mark in text for mark in _ODD_STEPS):
         return True
     # What leads out of site-packages to scripts and data does so by these steps and no others.
     return b"/../" in text.replace(b"\n../../../", b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from dedupe.core.digest import EMPTY
@@ -21,6 +22,7 @@ class TreeBuilder:
         self.name = name
         self.inodes = self.names = 1
         self._folders: set[str] = set()
+        self._empty: dict[int, str] = {}  # mode to the last one made
         self._written = 0
         os.mkdir(name, 0o700, dir_fd=parent)
 
@@ -37,15 +39,22 @@ class TreeBuilder:
         self.names += 1
 
     def empty(self, path: str, mode: int) -> None:
-        """Make an empty file; an inode of its own, for thousands of links to one would be too many."""
+        """Make an empty file: one inode a tree, for thousands in one store would have too many names."""
+        first = self._empty.get(mode)
+        if first is not None:
+            with contextlib.suppress(OSError):  # EMLINK: the next inode
+                self.link(self.parent, first, path)
+                return
         self._make_folders(path)
+        whole = f"{self.name}/{path}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(f"{self.name}/{path}", flags, mode, dir_fd=self.parent)
+        file = os.open(whole, flags, mode, dir_fd=self.parent)
         try:
             os.fchmod(file, mode)  # whatever the umask
             os.utime(file, (EMPTY.mtime, EMPTY.mtime))
         finally:
             os.close(file)
+        self._empty[mode] = whole
         self.inodes += 1
         self.names += 1
 

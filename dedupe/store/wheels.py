@@ -23,6 +23,7 @@ from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dedupe.core.manifest import Label
     from dedupe.store.layout import Store
 
 MANIFEST = "manifest.json"
@@ -98,14 +99,17 @@ def has_complete_entry(store: Store, entry: str) -> bool:
 def load_manifest(store: Store, entry: str) -> Manifest:
     """Read the manifest of *entry* (a path below ``wheels/``); StoreError when it is damaged."""
     try:
-        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
-        with open(file, "rb") as stream:
-            return Manifest.from_json(stream.read())
+        return _read_manifest(store.v1, f"wheels/{entry}")
     except (OSError, ValueError) as error:
         raise StoreError(
             f"The store's entry {entry} has no readable manifest: {error}",
             hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
         ) from error
+
+
+def _read_manifest(directory: int, tree: str) -> Manifest:
+    with open(open_beneath(directory, f"{tree}/{MANIFEST}", os.O_RDONLY), "rb") as stream:
+        return Manifest.from_json(stream.read())
 
 
 def all_entries(store: Store) -> Iterator[str]:
@@ -126,16 +130,16 @@ def _listed(store: Store, path: str) -> list[str]:
         os.close(folder)
 
 
-def publish(store: Store, run: int, tree: str, manifest: Manifest) -> str:
-    """Rename the finished and synced *tree* (in the run's folder) to the entry of *manifest*.
+def publish(store: Store, run: int, tree: str, label: Label) -> str:
+    """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
 
     The loser of a race uses the winner's; a partial entry is exchanged for a completer one in one step.
     Returns the entry's path below ``wheels/``.
     """
-    existing = find_entry(store, manifest.name, manifest.version, manifest.identity)
+    existing = find_entry(store, label.name, label.version, label.identity)
     if existing is None:
-        entry = manifest.directory
-        os.makedirs(f"{store.path}/v1/wheels/{manifest.name}/{manifest.version}", 0o700, exist_ok=True)
+        entry = label.directory
+        os.makedirs(f"{store.path}/v1/wheels/{label.name}/{label.version}", 0o700, exist_ok=True)
         try:
             os.rename(tree, f"wheels/{entry}", src_dir_fd=run, dst_dir_fd=store.v1)
         except OSError as error:
@@ -145,13 +149,13 @@ def publish(store: Store, run: int, tree: str, manifest: Manifest) -> str:
             return entry
         existing = entry
     known = load_manifest(store, existing)
-    if known.identity != manifest.identity:
+    if known.identity != label.identity:
         raise StoreError(
             f"The store's entry {existing} has the same short name as another wheel of that release",
             hint=f"one of the two was made to look like the other; remove {store.path}/v1/wheels/{existing}"
             " if you do not trust it",
         )
-    if _completes(manifest, known):
+    if _completes(_read_manifest(run, tree), known):
         _exchange(run, tree, store.v1, f"wheels/{existing}")
     remove_tree(run, tree)
     return existing

@@ -127,7 +127,7 @@ def manifest_of(
 
 
 def test_the_folder_of_an_entry() -> None:
-    assert manifest_of().directory == f"demo/1.0/py3-none-any-{A.hex()[:8]}"
+    assert manifest_of().label.directory == f"demo/1.0/py3-none-any-{A.hex()[:8]}"
 
 
 def test_merging_completes() -> None:

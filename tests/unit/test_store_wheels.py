@@ -58,7 +58,7 @@ def built(run: int, tree: str, value: Manifest) -> None:
 def published(store: Store, value: Manifest) -> str:
     with store.run() as (run, path):
         built(run, "tree", value)
-        entry = publish(store, run, "tree", value)
+        entry = publish(store, run, "tree", value.label)
         assert os.listdir(path) == []
     return entry
 
@@ -66,7 +66,7 @@ def published(store: Store, value: Manifest) -> str:
 def test_publishing_an_entry(opened: Store) -> None:
     value = manifest("demo.py")
     entry = published(opened, value)
-    assert entry == value.directory
+    assert entry == value.label.directory
     assert entry_names(opened, "demo", "1.0") == [entry] == list(all_entries(opened))
     assert find_entry(opened, "demo", "1.0", value.identity) == entry
     assert find_entry(opened, "demo", "1.0", B) is None
@@ -83,12 +83,12 @@ def test_the_loser_of_a_race_uses_the_winners(opened: Store, monkeypatch: pytest
     value = manifest("demo.py")
     winner = replace(value, origin="winner")
     published(opened, winner)
-    inode = os.stat(f"{opened.path}/v1/wheels/{value.directory}").st_ino
+    inode = os.stat(f"{opened.path}/v1/wheels/{value.label.directory}").st_ino
     with monkeypatch.context() as patch:
         patch.setattr(wheels, "find_entry", lambda *_: None)  # looked before the winner came
-        assert published(opened, value) == value.directory
-    assert os.stat(f"{opened.path}/v1/wheels/{value.directory}").st_ino == inode
-    assert load_manifest(opened, value.directory).origin == "winner"
+        assert published(opened, value) == value.label.directory
+    assert os.stat(f"{opened.path}/v1/wheels/{value.label.directory}").st_ino == inode
+    assert load_manifest(opened, value.label.directory).origin == "winner"
 
 
 def test_another_error_of_publishing_is_no_race(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_another_error_of_publishing_is_no_race(opened: Store, monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", full)
             with pytest.raises(OSError, match="No space"):
-                publish(opened, run, "tree", manifest("demo.py"))
+                publish(opened, run, "tree", manifest("demo.py").label)
     assert list(all_entries(opened)) == []
 
 
@@ -128,7 +128,7 @@ def test_eight_equal_digits_are_not_the_same_wheel(opened: Store) -> None:
     assert find_entry(opened, "demo", "1.0", twin) is None
     with pytest.raises(StoreError, match="short name"):
         published(opened, manifest("evil.py", identity=twin))
-    assert load_manifest(opened, honest.directory) == honest
+    assert load_manifest(opened, honest.label.directory) == honest
 
 
 @pytest.mark.parametrize("data", [None, b"", b"{}", b"[]", b'{"version":1,"name":"demo"'])

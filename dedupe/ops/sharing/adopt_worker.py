@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from dedupe.env.installed import InstalledDistribution
     from dedupe.fs.replace import Staging
     from dedupe.fs.share import NewFile
+    from dedupe.ops.sharing.bytecode import Compiler
     from dedupe.ops.sharing.scene import Scene
     from dedupe.plan.adopt import Action, FileFact
-    from dedupe.wheel.bytecode import BytecodeWorker
 
 Stage = Literal["adopt", "share", "settle"]
 
@@ -170,7 +170,7 @@ class EnvironmentWorker:
         scene: Scene,
         staging: Staging,
         distributions: Sequence[InstalledDistribution],
-        bytecode: BytecodeWorker | None,
+        compiler: Compiler | None,
     ) -> None:
         self.scene = scene
         self._staging = staging
@@ -180,7 +180,7 @@ class EnvironmentWorker:
         self._work: list[_Work] = []
         self._tally = Tally(accounting(scene.file_system))
         self._files = FileSharer(scene, staging, self._tally)
-        self._bytecode = BytecodeSharer(scene, staging, self._tally, bytecode)
+        self._bytecode = BytecodeSharer(scene, staging, self._tally, compiler)
         self._plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
         self._observer = Observer(
             root=scene.root,

@@ -97,19 +97,24 @@ def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
     return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]
 
 
-class BytecodeSharer:
-    """Shares bytecode of one environment, counting in *tally*."""
+class Compiler(NamedTuple):
+    """A process of an interpreter, and what the store has compiled for it, by level of optimisation."""
 
-    def __init__(self, scene: Scene, staging: Staging, tally: Tally, worker: BytecodeWorker | None) -> None:
+    worker: BytecodeWorker
+    pools: list[Pool]
+
+
+class BytecodeSharer:
+    """Shares bytecode of one environment, counting in *tally*; *compiler* is of its interpreter."""
+
+    def __init__(self, scene: Scene, staging: Staging, tally: Tally, compiler: Compiler | None) -> None:
         self.scene = scene
         self.staging = staging
         self.tally = tally
         self._base = f"{scene.store.path}/v1/"
         self._fresh: list[_Fresh] = []
-        self._worker = worker
-        self._pools: list[Pool] = []
-        if scene.interpreter is not None:
-            self._pools = pools_of(scene.store, scene.interpreter)
+        self._worker = None if compiler is None else compiler.worker
+        self._pools = [] if compiler is None else compiler.pools
 
     def close(self) -> None:
         """End the interpreter."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dedupe.core.digest import Digest
+    from dedupe.core.manifest import Label
     from dedupe.env.installed import InstalledDistribution
     from dedupe.fs.share import NewFile
     from dedupe.ops.sharing.scene import Scene
@@ -43,13 +44,15 @@ class Contents(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A tree in the run's folder, ready to be published once it is synced.
+    """A ``tree`` in the run's folder, ready to be published once it is synced.
 
-    No ``tree``: another environment of the run builds it, and has no more of it than ``manifest`` says.
+    No tree: another environment of the run builds it, perhaps of less than this one's ``manifest`` (JSON)
+    says. A manifest crosses from process to process as it is stored; object by object takes thrice the time.
     """
 
-    tree: str
-    manifest: Manifest
+    label: Label
+    tree: str = ""
+    manifest: bytes = b""
 
 
 def prepare_entry(
@@ -88,25 +91,29 @@ def prepare_entry(
         return None, None
     # One name for all environments of the run: what several have is built once.
     tree = f"tree-{manifest.name}-{identity.hex()[:16]}"
+    label = manifest.label
     try:
-        manifest = build_tree(scene.run, tree, scene.store, manifest, pending, tally)
+        build_tree(scene.run, tree, scene.store, manifest, pending, tally)
+        prepared = Prepared(label, tree)
     except FileExistsError:
-        tree = ""
-    return existing or manifest.directory, Prepared(tree, manifest)
+        prepared = Prepared(label, manifest=manifest.to_json())
+    return existing or label.directory, prepared
 
 
-def complete_entry(scene: Scene, manifest: Manifest, tally: Tally) -> None:
-    """Complete the published entry of *manifest*, where another environment of the run built less of it."""
-    entry = find_entry(scene.store, manifest.name, manifest.version, manifest.identity)
+def complete_entry(scene: Scene, prepared: Prepared, tally: Tally) -> None:
+    """Complete the published entry of *prepared*, where another environment of the run built less of it."""
+    name, version, _, identity = prepared.label
+    entry = find_entry(scene.store, name, version, identity)
     if entry is None or not is_partial(scene.store, entry):
         return
     known = load_manifest(scene.store, entry)
+    manifest = Manifest.from_json(prepared.manifest)
     merged = known.merged(manifest)
     if len(merged.files) > len(known.files) or len(merged.missing) < len(known.missing):
         tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{os.urandom(4).hex()}"
         merged = build_tree(scene.run, tree, scene.store, merged, {}, tally)
         sync_file_system(scene.run)
-        publish(scene.store, scene.run, tree, merged)
+        publish(scene.store, scene.run, tree, merged.label)
 
 
 def build_tree(

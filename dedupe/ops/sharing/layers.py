@@ -55,7 +55,7 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
     tree = f"{folder}/tree"
     manifest = build_tree(run, tree, store, manifest, {}, Tally(Accounting()))
     sync_file_system(run)
-    own = publish(store, run, tree, manifest)
+    own = publish(store, run, tree, manifest.label)
     join_archives(store, [(own, wheel) for wheel in manifest.wheels])
     return own
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import FileEntry
-from dedupe.env.installed import has_odd_paths
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.content import is_cached, prefetch
 from dedupe.fs.faults import stops_everything
@@ -73,7 +72,7 @@ def plain_rows(
     Rows of bytecode without hash are in neither: bytecode is looked at with its source. *known* rows are
     not read again.
     """
-    if has_odd_paths(distribution.record):
+    if distribution.odd:
         return {}, distribution.record
     known = {} if known is None else known
     rest: list[bytes] = []

@@ -12,6 +12,7 @@ from dedupe.fs.sync import Durability, sync_file_systems
 from dedupe.ops.crew import crew_at_work, processes
 from dedupe.ops.holding import root_of
 from dedupe.ops.sharing.adopt_worker import AdoptWorker, EnvironmentWorker
+from dedupe.ops.sharing.bytecode import Compiler, pools_of
 from dedupe.ops.sharing.entries import complete_entry
 from dedupe.ops.sharing.job import lines, turns
 from dedupe.store.objects import Rooms
@@ -55,9 +56,9 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
         ]
 
         def work(number: int, tickets: Tickets) -> AdoptWorker:
-            interpreters: dict[tuple[str, bytes], BytecodeWorker] = {}
+            compilers: dict[tuple[str, bytes], Compiler] = {}
             environments = [
-                EnvironmentWorker(scene, area[number], job.left, _interpreter(scene, interpreters))
+                EnvironmentWorker(scene, area[number], job.left, _compiler(scene, compilers))
                 for (job, scene, _), area in zip(at_work, areas, strict=True)
             ]
             return AdoptWorker(environments, order, tickets)
@@ -73,12 +74,15 @@ def _area(folder: int, number: int, stack: ExitStack) -> Staging:
     return area
 
 
-def _interpreter(scene: Scene, known: dict[tuple[str, bytes], BytecodeWorker]) -> BytecodeWorker | None:
+def _compiler(scene: Scene, known: dict[tuple[str, bytes], Compiler]) -> Compiler | None:
     """One process of an interpreter serves all environments whose bytecode is the same."""
     interpreter = scene.interpreter
     if interpreter is None:
         return None
-    return known.setdefault((interpreter.cache_tag, interpreter.magic), BytecodeWorker(interpreter))
+    key = (interpreter.cache_tag, interpreter.magic)
+    if key not in known:
+        known[key] = Compiler(BytecodeWorker(interpreter), pools_of(scene.store, interpreter))
+    return known[key]
 
 
 class _Stages:
@@ -127,12 +131,12 @@ class _Stages:
         for answer in flat:
             for prepared in answer.prepared:
                 if prepared.tree:
-                    publish(scene.store, scene.run, prepared.tree, prepared.manifest)
+                    publish(scene.store, scene.run, prepared.tree, prepared.label)
         for (job, one, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 for prepared in answer.prepared:
                     if not prepared.tree:
-                        complete_entry(one, prepared.manifest, job.tally)
+                        complete_entry(one, prepared, job.tally)
 
     def _write_roots(self, state: str, durability: Durability) -> None:
         for job, scene, _ in self._at_work:

@@ -167,7 +167,7 @@ class _Arrival:
         (archive,) = self._unpacked.manifest.wheels
         entry = self._entry
         if self.is_new:
-            entry = publish(self._store, self._run, self._tree, self._manifest)
+            entry = publish(self._store, self._run, self._tree, self._manifest.label)
         assert entry is not None
         return Kept(self._path, archive, entry, not self.is_new, self._unpacked.doubts)
 
