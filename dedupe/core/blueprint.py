@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from dedupe.core.manifest import FileEntry, Manifest
 
+KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
+"""What tools read from the disk themselves; of what the finder serves, the rest is found in the store."""
+OUTDATED = "-nspkg.pth"
+"""Path files of old setuptools: without the modules beside them they print an error at every start."""
+
 
 class Folder(NamedTuple):
     """The files of one folder: those that are shared with their sizes in bytes, and empty ones.
@@ -96,6 +101,17 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
         record=record_rows(sorted(rows, key=lambda row: (row[0].startswith(inside), row[0]))),
         scripts=scripts,
     )
+
+
+def without_modules(blueprint: Blueprint) -> Blueprint:
+    """A blueprint of metadata, scripts, path files and data alone: of what the finder serves."""
+    first = blueprint.described[0]
+    rows = [row for row in zip(first.names, first.sizes, strict=True) if row[0] in KEPT_METADATA]
+    metadata = first._replace(
+        names=tuple(name for name, _ in rows), sizes=tuple(size for _, size in rows), empty=()
+    )
+    copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
+    return blueprint._replace(folders=(), described=(metadata,), copies=copies)
 
 
 def is_private(name: str) -> bool:

@@ -55,6 +55,15 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
         os.close(site)
 
 
+def note_receipt(root: int, receipt: bytes) -> None:
+    """Write the receipt alone, into an environment that has the finder."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, RECEIPT, receipt)
+    finally:
+        os.close(folder)
+
+
 def _source(name: str) -> bytes:
     with open(os.path.join(os.path.dirname(__file__), name), "rb") as stream:
         return stream.read()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import marshal
 import os
 import sys
+from typing import Any
 
 from dedupe.fs.sync import Durability, write_durably
+
+_DIGEST = 32
 
 
 def cache_folder() -> str:
@@ -37,3 +42,26 @@ def write_cache(name: str, data: bytes) -> None:
             write_durably(folder, name, data, Durability.LATER)
         finally:
             os.close(folder)
+
+
+def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can say
+    """What `write_value` kept of this *kind* for this very *state*; None where it did not, or it is torn."""
+    key = _key(state)
+    kept = memoryview(read_cache(_place(kind, key)) or b"")
+    if kept[:_DIGEST] != key or kept[_DIGEST : 2 * _DIGEST] != hashlib.sha256(kept[2 * _DIGEST :]).digest():
+        return None
+    return marshal.loads(kept[2 * _DIGEST :])  # noqa: S302 - our own, by its digest
+
+
+def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
+    """Keep *value*, which follows from *state*: in one of 256 places, each for the last that fell to it."""
+    key, data = _key(state), marshal.dumps(value)
+    write_cache(_place(kind, key), key + hashlib.sha256(data).digest() + data)
+
+
+def _key(state: str) -> bytes:
+    return hashlib.sha256(state.encode("utf-8", "surrogateescape")).digest()
+
+
+def _place(kind: str, key: bytes) -> str:
+    return f"{kind}-{key[:1].hex()}"

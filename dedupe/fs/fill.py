@@ -17,6 +17,7 @@ from dedupe.errors import FileSystemError
 from dedupe.fs.clone import clone_contents
 from dedupe.fs.faults import stops_everything
 from dedupe.fs.links import LinkMode
+from dedupe.fs.twins import Twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,6 +59,7 @@ class Filler:
         self.placed = 0
         self.fallen = 0
         self._staging = staging
+        self._twins = Twins(staging)
         self._bytecode_mode: LinkMode = LinkMode.HARDLINK if mode is LinkMode.REFLINK else mode
 
     def fill(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
@@ -69,6 +71,13 @@ class Filler:
             except OSError as error:
                 self._odd(error, source, path, name, target, name)
             self.placed += 1
+
+    def fill_real(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
+        """The same, but where files would be symlinks they are copies: some programs pass over symlinks."""
+        if self.mode is LinkMode.SYMLINK:
+            self.copy(source, target, names)
+        else:
+            self.fill(source, path, target, names)
 
     def link_bytecode(
         self, pool: int, path: str, wanted: Iterable[tuple[str, str]], target: int
@@ -128,6 +137,11 @@ class Filler:
             temporary = self._staging.name()
             _write(self._staging.directory, temporary, data, mode)
             self._move(temporary, target, name)
+
+    def write_alike(self, target: int, name: str, data: bytes) -> None:
+        """Write a small private file that many folders have: one inode for all, where links work."""
+        if not self._twins.put(target, name, data):
+            self.write(target, name, data)
 
     def _odd(
         self,

@@ -6,6 +6,7 @@ that it lies in. Metadata folders are apart: they come last.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 class Wanted:
     """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
 
-    ``direct_url`` are the bytes of PEP 610's file, for what came from no index.
+    ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
+    from the store by the finder, and its blueprint has none.
     """
 
     entry: str
     blueprint: Blueprint
     direct_url: bytes | None = None
+    served: bool = False
 
     @property
     def shown(self) -> str:
@@ -125,9 +128,7 @@ class _Planner:
         if blueprint.copies:
             names = tuple(name for name, _ in blueprint.copies)
             self._add_folder(one, PlannedFolder(self.scheme.site, copies=[Links(f"{base}/site", names)]))
-        for other in blueprint.others:
-            if other.scheme != "scripts":
-                self._add_other(one, other, base)
+        self._add_others(one, base)
         self.described.append((one, tuple(self._planned(folder, base) for folder in blueprint.described)))
 
     def _planned(self, folder: Folder, base: str) -> PlannedFolder:
@@ -139,21 +140,29 @@ class _Planner:
             sources={stem: (source, digest) for stem, digest in folder.sources},
         )
 
-    def _add_other(self, one: Wanted, other: Other, base: str) -> None:
-        """A data file or header; what configures or runs is the environment's own, as with adopt."""
-        path = placed(other, one.blueprint.name, self.scheme)
-        folder, _, name = path.rpartition("/")
-        below = other.path.rpartition("/")[0]
-        source = f"{base}/{other.scheme}/{below}" if below else f"{base}/{other.scheme}"
-        self._above(folder)
-        planned = PlannedFolder(folder)
-        if not other.size:
-            planned.empty.append((name, other.executable))
-        elif locate(self.scheme.recorded(path), self.scheme.site).place in (Place.DATA, Place.HEADERS):
-            planned.links.append(Links(source, (name,)))
-        else:
-            planned.copies.append(Links(source, (name,)))
-        self._add_folder(one, planned)
+    def _add_others(self, one: Wanted, base: str) -> None:
+        """Data files and headers; what configures or runs is the environment's own, as with adopt."""
+        planned: dict[str, PlannedFolder] = {}
+        linked: defaultdict[tuple[str, str, bool], list[str]] = defaultdict(list)
+        for other in one.blueprint.others:
+            if other.scheme == "scripts":
+                continue
+            path = placed(other, one.blueprint.name, self.scheme)
+            folder, _, name = path.rpartition("/")
+            new = planned.setdefault(folder, PlannedFolder(folder))
+            if other.size:
+                below = other.path.rpartition("/")[0]
+                source = f"{base}/{other.scheme}/{below}" if below else f"{base}/{other.scheme}"
+                place = locate(self.scheme.recorded(path), self.scheme.site).place
+                linked[folder, source, place in (Place.DATA, Place.HEADERS)].append(name)
+            else:
+                new.empty.append((name, other.executable))
+        for (folder, source, shared), names in linked.items():
+            kind = planned[folder].links if shared else planned[folder].copies
+            kind.append(Links(source, tuple(names)))
+        for folder, new in planned.items():
+            self._above(folder)
+            self._add_folder(one, new)
 
     def _above(self, path: str) -> None:
         while path and path not in self.folders:

@@ -11,11 +11,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dedupe.fs.beneath import directory_beneath, is_there
 from dedupe.fs.share import ensure_folder
+from dedupe.fs.sync import Durability, write_durably
 from dedupe.store.objects import trusted_owners
 
 if TYPE_CHECKING:
     from dedupe.core.digest import Digest
+    from dedupe.store.layout import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,3 +51,19 @@ class Pool:
         for path in (self.interpreter, folder):
             ensure_folder(self.folder, path, 0o700)
         self._made.add(folder)
+
+
+def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
+    """Whether the tree of *entry* has the bytecode of an interpreter, named as its pool is."""
+    return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}")
+
+
+def note_compiled(store: Store, entry: str, interpreter: str) -> None:
+    """Note that it has, by an empty file."""
+    with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+        if folder is not None:
+            write_durably(folder, _marker(interpreter), b"", Durability.LATER)
+
+
+def _marker(interpreter: str) -> str:
+    return f"compiled-{interpreter}"

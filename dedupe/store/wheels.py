@@ -44,6 +44,8 @@ def name_as_library(store: Store, entry: str) -> bool:
 
     Programs tell libraries from a person's own code by that name: debuggers, streamlit, error trackers.
     """
+    if is_there(store.v1, f"wheels/{entry}/{LIBRARY}"):
+        return True
     with directory_beneath(store.v1, f"wheels/{entry}") as folder:
         if folder is None:
             return False

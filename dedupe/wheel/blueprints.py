@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import marshal
 import os
+import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dedupe.core.blueprint import Blueprint, Folder, Other, blueprint_of
 from dedupe.errors import StoreError
@@ -18,36 +19,61 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 BLUEPRINT = "blueprint"
-_MAGIC = b"pipm blueprint 1\n"
-_HEAD = len(_MAGIC) + 4
+_MAGIC = b"pipm blueprint 2\n"
+_PREFIX = struct.Struct("<17sIII")
+"""What the file begins with: magic, the length of its first part, the checksums of both parts."""
+_CHUNK = 1 << 16
 
 
-def load_blueprint(store: Store, entry: str) -> Blueprint:
-    """Read the blueprint of the complete *entry* (a path below ``wheels/``); StoreError if it has none."""
-    path = f"wheels/{entry}/{BLUEPRINT}"
+def load_blueprint(store: Store, entry: str, *, modules: bool = True) -> Blueprint:
+    """Read the blueprint of the complete *entry* (a path below ``wheels/``); StoreError if it has none.
+
+    Without *modules* it has no ``folders``, and takes a third of the time.
+    """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1)
+        file = os.open(
+            f"wheels/{entry}/{BLUEPRINT}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1
+        )
     except FileNotFoundError:
         return _made(store, entry)
-    with open(file, "rb") as stream:
-        data = stream.read()
-    # It was written without waiting for the disk: after a power cut it may be there and hold zeros.
-    if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : _HEAD] != _checksum(data[_HEAD:]):
+    try:
+        parts = _read(file, modules=modules)
+    finally:
+        os.close(file)
+    if parts is None:
         return _made(store, entry)
-    name, version, metadata, described, folders, copies, others, record, scripts = marshal.loads(  # noqa: S302
-        memoryview(data)[_HEAD:]  # our own, by magic and checksum
-    )
+    first, second = parts
+    name, version, metadata, described, copies, others, record, scripts = marshal.loads(first)  # noqa: S302 - our own
     return Blueprint(
         name,
         version,
         metadata,
         tuple(map(Folder._make, described)),
-        tuple(map(Folder._make, folders)),
+        tuple(map(Folder._make, marshal.loads(second) if second else ())),  # noqa: S302 - by its checksum
         copies,
         tuple(map(Other._make, others)),
         record,
         scripts,
     )
+
+
+def _read(file: int, *, modules: bool) -> tuple[bytes, bytes] | None:
+    """The two parts of the open *file*; the second only with *modules*. None where it is torn.
+
+    It was written without waiting for the disk: after a power cut it may be there and hold zeros.
+    """
+    data = os.read(file, _CHUNK)
+    if len(data) < _PREFIX.size:
+        return None
+    magic, length, first_sum, second_sum = _PREFIX.unpack_from(data)
+    end = _PREFIX.size + length
+    if magic != _MAGIC:
+        return None
+    while (modules or len(data) < end) and (more := os.read(file, _CHUNK if modules else end - len(data))):
+        data += more
+    first, second = data[_PREFIX.size : end], data[end:] if modules else b""
+    whole = zlib.crc32(first) == first_sum and (not modules or zlib.crc32(second) == second_sum)
+    return (first, second) if whole else None
 
 
 def _made(store: Store, entry: str) -> Blueprint:
@@ -59,22 +85,25 @@ def _made(store: Store, entry: str) -> Blueprint:
             f"The store's entry {entry} cannot be installed: {error}",
             hint=f"remove {store.path}/v1/wheels/{entry}; the next sync fetches it again",
         ) from error
-    data = marshal.dumps(_plain(blueprint), 4)  # type: ignore[arg-type] # tuples of tuples of text
+    data = _written(blueprint)
     folder = open_directory_beneath(store.v1, f"wheels/{entry}")
     try:
-        write_durably(folder, BLUEPRINT, _MAGIC + _checksum(data) + data, Durability.LATER)
+        write_durably(folder, BLUEPRINT, data, Durability.LATER)
     finally:
         os.close(folder)
     return blueprint
 
 
-def _checksum(data: bytes) -> bytes:
-    return zlib.crc32(data).to_bytes(4, "little")
+def _written(blueprint: Blueprint) -> bytes:
+    """What `_read` reads: the modules' folders apart from all the rest."""
+    fields = blueprint._asdict()
+    folders = fields.pop("folders")
+    first, second = (marshal.dumps(_plain(part), 4) for part in (tuple(fields.values()), folders))
+    return _PREFIX.pack(_MAGIC, len(first), zlib.crc32(first), zlib.crc32(second)) + first + second
 
 
-def _plain(blueprint: Blueprint) -> tuple[object, ...]:
-    """The blueprint as bare tuples, which is what marshal writes."""
-    return tuple(tuple(map(tuple, part)) if isinstance(part, tuple) else part for part in blueprint)
+def _plain(part: Any) -> Any:  # noqa: ANN401 - marshal takes bare tuples, and no others
+    return tuple(map(_plain, part)) if isinstance(part, tuple) else part
 
 
 def _scripts(store: Store, entry: str, manifest: Manifest) -> tuple[tuple[str, bytes], ...]:

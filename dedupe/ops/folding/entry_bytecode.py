@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.fs.beneath import directory_beneath, is_there, open_directory_beneath
+from dedupe.fs.beneath import directory_beneath, open_directory_beneath
 from dedupe.fs.bytecode import finish
 from dedupe.fs.share import NewFile, ensure_folder, give_name
-from dedupe.fs.sync import Durability, sync_file_system, write_durably
-from dedupe.store.bytecode import Pool
+from dedupe.fs.sync import sync_file_system
+from dedupe.store.bytecode import Pool, is_compiled, note_compiled
+from dedupe.store.wheels import load_manifest
 from dedupe.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
@@ -42,34 +43,42 @@ class _Source(NamedTuple):
         return self.file.path.rpartition("/")[2][:-3]
 
 
-def compile_entries(
-    store: Store, entries: Iterable[tuple[str, Manifest]], interpreter: Interpreter, pulse: Pulse
-) -> None:
+def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpreter, pulse: Pulse) -> None:
     """Let each entry (below ``wheels/``) have the bytecode of *interpreter*; raises OSError."""
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     lacking: dict[Digest, list[_Source]] = {}
     done = []
-    for entry, manifest in entries:
-        if not _is_compiled(store, entry, pool):
+    for entry in entries:
+        if not is_compiled(store, entry, pool.interpreter):
             pulse.check()
             done.append(entry)
+            manifest = load_manifest(store, entry)
             for source in _link_known(store, entry, manifest, pool, interpreter.cache_tag):
                 lacking.setdefault(source.file.digest, []).append(source)
     if lacking:
         with store.run() as (run, run_path):
             _compile(store, run, run_path, lacking, interpreter, pool, pulse)
     for entry in done:
-        with directory_beneath(store.v1, f"wheels/{entry}") as folder:
-            if folder is not None:
-                write_durably(folder, _marker(pool), b"", Durability.LATER)
+        note_compiled(store, entry, pool.interpreter)
 
 
-def _marker(pool: Pool) -> str:
-    return f"compiled-{pool.interpreter}"
-
-
-def _is_compiled(store: Store, entry: str, pool: Pool) -> bool:
-    return is_there(store.v1, f"wheels/{entry}/{_marker(pool)}")
+def compile_source(store: Store, path: str, digest: Digest, interpreter: Interpreter, pool: Pool) -> bool:
+    """Let the pool have the bytecode of the one source at *path*; False where it does not compile."""
+    with store.run() as (run, run_path):
+        new = NewFile(run, _name(digest))
+        worker = BytecodeWorker(interpreter)
+        try:
+            size = os.stat(path).st_size
+            task = Compilation(path, path, f"{run_path}/{new.name}", digest.mtime, size, 0)
+            (good,) = worker.compile([task])
+        finally:
+            worker.close()
+        if good:
+            finish(run, new.name, _MODE, digest.mtime)
+            sync_file_system(run)
+            pool.make_room(digest)
+            give_name(new, pool.folder, pool.name(digest))
+    return good
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:

@@ -11,10 +11,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import KEPT_METADATA, OUTDATED
 from dedupe.core.digest import EMPTY
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import forget, forget_folder
-from dedupe.ops.folding.members import OUTDATED, SITE, path_file_text
+from dedupe.ops.folding.members import SITE, path_file_text
 from dedupe.ops.sharing.bytecode import match_bytecode, pools_of
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 _CACHE = "__pycache__"
-KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
-"""What tools read from the disk themselves; the rest of a metadata folder is found in the store."""
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import KEPT_METADATA
 from dedupe.env.folded import FOLDER, HIDDEN_FILE, PutAway, hidden_bytes, read_hidden, read_receipt
 from dedupe.env.installed import without_folder
 from dedupe.finder.inject import settle
 from dedupe.fs.beneath import directory_beneath, is_there, read_beneath
 from dedupe.fs.share import NewFile, ensure_folder, forget, forget_folder, write_new_file
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
-from dedupe.ops.folding.folding import KEPT_METADATA
 
 if TYPE_CHECKING:
     from dedupe.env.environment import Environment

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from dedupe.core.blueprint import OUTDATED
 from dedupe.core.modules import PATH_FILE, Outline, acts_on_its_folder, entangled, library_ties, outline
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Place
@@ -30,8 +31,6 @@ _RUN_PATHS = "run-paths.json"
 """In an entry: where its binaries look for libraries, by binary; read out of them once."""
 SITE = "site/"
 """Where the paths of a manifest begin that lie in site-packages."""
-OUTDATED = "-nspkg.pth"
-"""Path files of old setuptools: without the modules beside them they print an error at every start."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,23 +10,24 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import KEPT_METADATA
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.replace import Staging, staging
-from dedupe.ops.folding.folding import KEPT_METADATA
+from dedupe.fs.twins import Twins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ALIKE = ("WHEEL", "REQUESTED")
+_ALIKE = ("WHEEL", "REQUESTED", "INSTALLER")
 _MOST_BYTES = 4096
-_READ_ONLY, _FILE = 0o444, 0o666
+_FILE = 0o666
 
 
 def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
     """Let what tools read be files in the folders *metadata*, and those that say the same one inode."""
     with staging(root) as temporary:
         area = Staging(temporary, "0")
-        twins = _Twins(area)
+        twins = Twins(area)
         try:
             for name in metadata:
                 with directory_beneath(root, f"{site}/{name}") as folder:
@@ -36,7 +37,7 @@ def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
                         if _is_link(folder, file):
                             _copy_over(area, folder, file)
                     for file in set(os.listdir(folder)).intersection(_ALIKE):
-                        twins.put(folder, file)
+                        _put_alike(twins, folder, file)
         finally:
             area.close()
 
@@ -51,34 +52,20 @@ def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
                     if folder is None:
                         continue
                     for file in set(os.listdir(folder)).intersection(_ALIKE):
-                        if _status(folder, file).st_nlink > 1:
+                        status = _status(folder, file)
+                        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
                             _copy_over(area, folder, file)
         finally:
             area.close()
 
 
-class _Twins:
-    """Files of the same text as names of one inode, where the file system has hard links."""
-
-    def __init__(self, area: Staging) -> None:
-        self._area = area
-        self._known: dict[bytes, str] = {}
-
-    def put(self, folder: int, name: str) -> None:
-        """Let a file be one inode with those before it that say the same; a changed one is none of them."""
-        status = _status(folder, name)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > _MOST_BYTES:
-            return
-        with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder), "rb") as stream:
-            text = stream.read()
-            if text not in self._known:
-                # An edit in place would be an edit of all; nobody writes more into an empty one.
-                mode = _READ_ONLY if text else _FILE & ~_umask()
-                self._known[text] = self._area.copy(stream.fileno(), mode)
-        try:
-            self._area.link_over(self._area.directory, self._known[text], folder, name)
-        except OSError:
-            return  # no hard links here, or too many of this one
+def _put_alike(twins: Twins, folder: int, name: str) -> None:
+    """Let a file be one inode with those that say the same; a changed one is none of them."""
+    status = _status(folder, name)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > _MOST_BYTES:
+        return
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder), "rb") as stream:
+        twins.put(folder, name, stream.read())
 
 
 def _copy_over(area: Staging, folder: int, name: str) -> None:

@@ -15,10 +15,10 @@ from dedupe.finder.inject import withdraw
 from dedupe.fs.faults import explained
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.crew import Pulse, interruptible
-from dedupe.ops.folding.fold import interpreter_of, put, settle_time, site_of
 from dedupe.ops.folding.hiding import bring_back, hide
 from dedupe.ops.folding.members import Member, members
 from dedupe.ops.folding.metadata import make_own
+from dedupe.ops.folding.placing import interpreter_of, put, settle_time, site_of
 from dedupe.ops.folding.restoring import restore
 from dedupe.ops.holding import checked_environment, held
 from dedupe.ops.sharing.prepare import entries_by_release

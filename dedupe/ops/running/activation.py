@@ -21,7 +21,7 @@ from dedupe.env.environment import is_environment, load_environment
 from dedupe.errors import InterpreterError, LockError, PipmError, UsageError
 from dedupe.finder.table import HOOK
 from dedupe.lock.find import find_lock
-from dedupe.ops.folding.fold import site_of
+from dedupe.ops.folding.placing import site_of
 from dedupe.ops.progress import Progress
 from dedupe.ops.running.runs import environment_for
 from dedupe.ops.running.stale import changed_lock

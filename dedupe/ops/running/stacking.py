@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dedupe.env.environment import load_environment
 from dedupe.fs.folders import add_file, add_link
 from dedupe.fs.walk import walk_entries
-from dedupe.ops.folding.fold import site_of
+from dedupe.ops.folding.placing import site_of
 from dedupe.wheel.private import entry_point
 
 if TYPE_CHECKING:

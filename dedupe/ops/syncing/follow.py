@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dedupe.ops.progress import Progress
     from dedupe.ops.syncing.fetch import Fetched
     from dedupe.ops.syncing.place import Place
-    from dedupe.ops.syncing.serve import Service
+    from dedupe.ops.syncing.serve import Serving
     from dedupe.store.layout import Store
     from dedupe.wheel.promises import Doubt
 
@@ -79,7 +79,8 @@ class Following:
             self.pulse.check()
             wanted = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
             environment, created = made(self.place, self.store.path)
-            done = self._settle(environment, wanted, [pin for pin in pins if is_editable(pin)], target)
+            editables = [pin for pin in pins if is_editable(pin)]
+            done = self._settle(environment, wanted, editables, target, fresh=created)
             keep_reserve(self.store)
         return replace(done, created=created, fetched=len(missing), doubts=doubts)
 
@@ -95,10 +96,12 @@ class Following:
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
         """Entries that a read-only layer has, by name, in the own store now."""
+        if not pins:
+            return {}
         from dedupe.ops.sharing.layers import pull_entry  # noqa: PLC0415 - of what the own store lacks
 
         found: dict[str, str | None] = {}
-        for layer in open_layers(self.store.path) if pins else ():
+        for layer in open_layers(self.store.path):
             shelf = Shelf(layer, target, trust)
             with self.store.run() as (run, _):
                 for pin in pins:
@@ -108,10 +111,18 @@ class Following:
         return found
 
     def _wanted(self, pin: Pin, entry: str) -> Wanted:
-        return Wanted(entry=entry, blueprint=load_blueprint(self.store, entry), direct_url=direct_url(pin))
+        # What the finder serves has no modules in the environment.
+        blueprint = load_blueprint(self.store, entry, modules=self.options.link_mode is not LinkMode.FINDER)
+        return Wanted(entry=entry, blueprint=blueprint, direct_url=direct_url(pin))
 
     def _settle(
-        self, environment: Environment, wanted: list[Wanted], editables: list[Pin], target: Target
+        self,
+        environment: Environment,
+        wanted: list[Wanted],
+        editables: list[Pin],
+        target: Target,
+        *,
+        fresh: bool,
     ) -> Synced:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         # A folder may change without its lock: then only looking at all of it tells.
@@ -120,7 +131,8 @@ class Following:
             were_hidden = bring_back(self.store, root)
             survey = Survey(self.store, root, environment, scheme, interpreter)
             hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
-            service = self._service(environment, root, survey, wanted, hidden=hidden)
+            serving = self._serving(environment, root, survey, wanted, hidden=hidden)
+            service = None if serving is None else serving.service
             if service is not None:
                 wanted = service.wanted
             settler = Settler(
@@ -133,18 +145,16 @@ class Following:
                 progress=self.progress,
                 lock=self.lock,
                 promise="" if anew else self.lock.promise,
-                link_mode=self.options.link_mode if service is None else LinkMode.SYMLINK,
+                link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
                 by_finder=service is not None,
-                besides=() if service is None else tuple(row.entry for _, row in service.kept),
+                besides=() if service is None else tuple(row.entry for row in service.kept),
             )
             later = missing_editables(survey, editables)
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
-            if service is not None:
-                from dedupe.ops.syncing.serve import finish  # noqa: PLC0415 - of the finder alone
-
-                finish(environment, root, self.store, service, self._row(environment), hidden=hidden)
+            if serving is not None:
+                serving.finish(done.records, hidden=hidden, fresh=fresh)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
         added = tuple((pin.name, pin.version or "") for pin in later)
@@ -172,10 +182,10 @@ class Following:
         remedy = shlex.join(["pipm", "sync", lock.path, "--env", environment.path, *lock.words])
         return (lock.path, *lock.stamp, remedy)
 
-    def _service(
+    def _serving(
         self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted], *, hidden: bool
-    ) -> Service | None:
-        """What the finder serves, put there before its distributions; None where files are linked.
+    ) -> Serving | None:
+        """The finder, put there before its distributions; None where files are linked.
 
         Raises UsageError where metadata folders shall be *hidden* and there would be no finder.
         """
@@ -188,11 +198,12 @@ class Following:
                     hint="add --link-mode finder, or leave --no-dist-info out",
                 )
             return None
-        from dedupe.ops.syncing.serve import divide, prepare  # noqa: PLC0415 - of the finder alone
+        from dedupe.ops.syncing.serve import Serving, divide  # noqa: PLC0415 - of the finder alone
 
         service = divide(self.store, environment, root, survey, wanted)
-        prepare(self.store, environment, root, service, self._row(environment), self.pulse, progress)
-        return service
+        serving = Serving(self.store, environment, root, service, self._row(environment))
+        serving.prepare(self.pulse, progress, compiled=self.options.compiled)
+        return serving
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:
         """What would be done; what must be fetched first is compared by its version alone."""

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from dedupe.plan.materialise import Links, Materialisation, PlannedFolder, Wanted
 
 
-def materialise(ground: Ground, plan: Materialisation) -> None:
-    """Let all files of *plan* appear in the environment; raises OSError and PipmError."""
+def materialise(ground: Ground, plan: Materialisation) -> dict[str, bytes]:
+    """Let all files of *plan* appear in the environment; raises OSError and PipmError.
+
+    Returns what each RECORD says that it wrote, by metadata folder.
+    """
     compiler = Compiler(ground)
     folders = FolderStack(ground.root)
     try:
@@ -34,19 +37,23 @@ def materialise(ground: Ground, plan: Materialisation) -> None:
             if folder.sources:
                 compiler.link(folder, target)
         compiler.finish()
+        records = {}
         for wanted, described in plan.described:
             ground.pulse.check()
-            _describe(ground, wanted, described, folders, compiler.uncompiled)
+            record = _describe(ground, wanted, described, folders, compiler.uncompiled)
+            records[wanted.blueprint.metadata] = record
     finally:
         folders.close()
         compiler.close()
+    return records
 
 
-def _fill(ground: Ground, folder: PlannedFolder, target: int) -> None:
+def _fill(ground: Ground, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
     ground.pulse.check()
     filler = ground.filler
+    fill = filler.fill_real if real else filler.fill
     for source, path, names in _sources(ground, folder.links):
-        filler.fill(source, path, target, names)
+        fill(source, path, target, names)
     for source, _, names in _sources(ground, folder.copies):
         filler.copy(source, target, names)
     for name, executable in folder.empty:
@@ -78,8 +85,8 @@ def _describe(
     described: tuple[PlannedFolder, ...],
     folders: FolderStack,
     uncompiled: set[str],
-) -> None:
-    """Scripts, then the metadata folder, then RECORD."""
+) -> bytes:
+    """Scripts, then the metadata folder, then RECORD, which is returned."""
     scheme, blueprint = ground.scheme, wanted.blueprint
     rows = [
         (scheme.recorded(placed(other, blueprint.name, scheme)), other.record, other.size)
@@ -93,10 +100,13 @@ def _describe(
             ground.filler.write(target, name, content, executable=True)
             rows.append((scheme.recorded(f"bin/{name}"), hashed(content), len(content)))
     for folder in described:
-        _fill(ground, folder, folders.enter(folder.path))
+        _fill(ground, folder, folders.enter(folder.path), real=wanted.served)
     target = folders.enter(described[0].path)
+    write = ground.filler.write_alike if wanted.served else ground.filler.write
     for name, content in private_metadata(wanted):
-        ground.filler.write(target, name, content)
+        write(target, name, content)
         rows.append((f"{blueprint.metadata}/{name}", hashed(content), len(content)))
     record = blueprint.record + record_rows(rows) + compiled_rows(scheme, blueprint, uncompiled)
-    ground.filler.write(target, "RECORD", record + record_rows([(f"{blueprint.metadata}/RECORD", "", "")]))
+    record += record_rows([(f"{blueprint.metadata}/RECORD", "", "")])
+    ground.filler.write(target, "RECORD", record)
+    return record

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import marshal
 from typing import TYPE_CHECKING, Any
 
 from dedupe import __version__
 from dedupe.core.pins import Archive, Folder, Pin, Repository
-from dedupe.fs.cache import read_cache, write_cache
+from dedupe.fs.cache import read_value, write_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,24 +15,17 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _KINDS = (Archive, Repository, Folder)
-_KEY = 32
 
 
 def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
-    """The pins that were read before for *target* from the lock with this *promise*, else those of *read*.
-
-    The cache has 256 places, each for the last of the locks that fall to it.
-    """
+    """The pins that were read before for *target* from the lock with this *promise*, else those of *read*."""
     fields = [kind.__slots__ for kind in (Pin, *_KINDS)]
     state = f"{_FORMAT} {__version__} {fields} {promise} {sorted(target.markers.items())} {target.tags}"
-    key = hashlib.sha256(state.encode()).digest()
-    name = f"pins-{key[:1].hex()}"
-    kept = read_cache(name) or b""
-    if kept[:_KEY] == key and kept[_KEY : 2 * _KEY] == hashlib.sha256(kept[2 * _KEY :]).digest():
-        return [_pin(row) for row in marshal.loads(memoryview(kept)[2 * _KEY :])]  # noqa: S302 - our own, by its digest
+    kept = read_value("pins", state)
+    if kept is not None:
+        return [_pin(row) for row in kept]
     pins = read()
-    data = marshal.dumps([_plain(pin) for pin in pins])
-    write_cache(name, key + hashlib.sha256(data).digest() + data)
+    write_value("pins", state, [_plain(pin) for pin in pins])
     return pins
 
 

@@ -8,165 +8,196 @@ each distribution is importable from the moment it is installed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dedupe.core.modules import outline
-from dedupe.env.folded import Folded, read_receipt, record_digest
-from dedupe.env.installed import installed
+from dedupe import __version__
+from dedupe.core.blueprint import OUTDATED, without_modules
+from dedupe.core.modules import Kind, Module, module_table, outline
+from dedupe.env.folded import Folded, read_receipt, receipt_bytes, record_digest
+from dedupe.finder.inject import note_receipt
+from dedupe.fs.beneath import read_beneath
+from dedupe.fs.cache import read_value, write_value
 from dedupe.fs.sync import sync_file_system
-from dedupe.ops.folding.entry_bytecode import compile_entries
-from dedupe.ops.folding.fold import compile_hook, interpreter_of, put, settle_time, site_of
-from dedupe.ops.folding.folding import KEPT_METADATA
 from dedupe.ops.folding.hiding import hide
-from dedupe.ops.folding.members import OUTDATED, Shape, apart, path_file_text
-from dedupe.ops.folding.metadata import make_real
-from dedupe.ops.syncing.service import has_room_for_bytecode
+from dedupe.ops.folding.members import Shape, apart, path_file_text
+from dedupe.ops.folding.placing import compile_hook, interpreter_of, put_table, settle_time, site_of
 from dedupe.plan.materialise import Wanted
-from dedupe.store.wheels import load_manifest
+from dedupe.store.bytecode import is_compiled
 from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dedupe.core.blueprint import Blueprint
-    from dedupe.core.modules import Outline
     from dedupe.env.environment import Environment
-    from dedupe.finder.table import LockRow
+    from dedupe.env.interpreter import Interpreter
+    from dedupe.finder.table import LockRow, Table
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.ops.syncing.standing import Survey
     from dedupe.store.layout import Store
+
+_FORMAT = 1
+"""Of what `divide` decides: another number, and nothing is remembered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
     """``wanted`` is what an environment gets files of; ``served`` are those of it without modules.
 
-    ``kept`` are served as before though nobody wants them: pip, say.
+    ``kept`` are served as before though nobody wants them: pip, say. ``modules`` are all import names, by
+    the numbers of ``served`` and behind them ``kept``; ``dropped`` are, for each of ``served``, path files
+    that it does not get, with their text.
     """
 
     wanted: list[Wanted]
-    served: list[tuple[Wanted, Outline]]
-    kept: list[tuple[Outline, Folded]]
+    served: list[Wanted]
+    kept: list[Folded]
+    modules: Mapping[str, Module]
+    dropped: Sequence[tuple[tuple[str, str], ...]]
+
+    def rows(self, records: Mapping[str, str]) -> list[Folded]:
+        """What the receipt says; *records* are the digests of RECORDs, by metadata folder."""
+        return [
+            Folded(
+                metadata=one.blueprint.metadata,
+                entry=one.entry,
+                record=records.get(one.blueprint.metadata, ""),
+                bytecode=(),
+                dropped=dropped,
+            )
+            for one, dropped in zip(self.served, self.dropped, strict=True)
+        ] + self.kept
 
 
 def divide(
-    store: Store, environment: Environment, root: int, survey: Survey, wanted: list[Wanted]
+    store: Store, environment: Environment, root: int, survey: Survey, wanted: Sequence[Wanted]
 ) -> Service:
-    """Decide what the finder serves besides what it keeps; the others must lie together."""
-    site = site_of(environment)
-    outlines = [outline(_paths(one.blueprint)) for one in wanted]
-    shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
-    together = apart(store, root, site, shapes)
+    """Decide what the finder serves besides what it keeps; the others must lie together.
+
+    That follows from the entries alone, so it is remembered; *wanted* need no modules.
+    """
+    kept = _kept(root, survey, wanted)
+    extensions = interpreter_of(environment).extensions
+    entries = [one.entry for one in wanted], [row.entry for row in kept]
+    state = f"{_FORMAT} {__version__} {entries} {extensions}"
+    remembered = read_value("finder", state)
+    if remembered is None:
+        remembered = _divided(store, environment, root, wanted, kept, extensions)
+        write_value("finder", state, remembered)
+    together, modules, dropped = remembered
     result, served = [], []
     for number, one in enumerate(wanted):
         if number in together:
-            result.append(one)
+            whole = load_blueprint(store, one.entry)
+            result.append(Wanted(entry=one.entry, blueprint=whole, direct_url=one.direct_url))
         else:
-            result.append(reduced(one))
-            served.append((one, outlines[number]))
-    kept = _kept(store, root, survey, wanted)
-    return Service(wanted=result, served=served, kept=kept)
+            bare = without_modules(one.blueprint)
+            served.append(Wanted(entry=one.entry, blueprint=bare, direct_url=one.direct_url, served=True))
+            result.append(served[-1])
+    table = {name: Module(Kind(kind), *rest) for name, (kind, *rest) in modules.items()}
+    return Service(wanted=result, served=served, kept=kept, modules=table, dropped=dropped)
 
 
-def _kept(store: Store, root: int, survey: Survey, wanted: Sequence[Wanted]) -> list[tuple[Outline, Folded]]:
+def _divided(
+    store: Store,
+    environment: Environment,
+    root: int,
+    wanted: Sequence[Wanted],
+    kept: Sequence[Folded],
+    extensions: Sequence[str],
+) -> tuple[Any, ...]:
+    """What must lie together by its numbers, the import names of all else, path files that go."""
+    outlines = [outline(_paths(load_blueprint(store, one.entry))) for one in wanted]
+    shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
+    together = apart(store, root, site_of(environment), shapes)
+    served = [number for number in range(len(wanted)) if number not in together]
+    several = [outlines[number] for number in served]
+    several += [outline(_paths(load_blueprint(store, row.entry))) for row in kept]
+    modules = module_table(several, range(len(several)), extensions)
+    dropped = [
+        tuple(
+            (name, path_file_text(store, wanted[number].entry, name))
+            for name, _ in wanted[number].blueprint.copies
+            if name.endswith(OUTDATED)
+        )
+        for number in served
+    ]
+    plain = {name: (kind.value, where, file) for name, (kind, where, file) in modules.items()}
+    return tuple(sorted(together)), plain, dropped
+
+
+def _kept(root: int, survey: Survey, wanted: Sequence[Wanted]) -> list[Folded]:
     """What the finder serves already and stays though no lock names it."""
     receipt = read_receipt(root)
     if receipt is None:
         return []
     names = survey.kept() - {one.blueprint.name for one in wanted}
     there = {one.metadata for one in survey.standing() if one.name in names}
-    rows = [row for row in receipt.folded.values() if row.metadata in there]
-    return [(outline(_paths(load_blueprint(store, row.entry))), row) for row in rows]
+    return [row for row in receipt.folded.values() if row.metadata in there]
 
 
-def reduced(one: Wanted) -> Wanted:
-    """The same distribution without its modules."""
-    return Wanted(entry=one.entry, blueprint=without_modules(one.blueprint), direct_url=one.direct_url)
+class Serving:
+    """The finder in one environment, open as *root*, while a sync changes what it serves.
+
+    *lock* is the table's word on the lock file that the environment follows.
+    """
+
+    def __init__(
+        self, store: Store, environment: Environment, root: int, service: Service, lock: LockRow
+    ) -> None:
+        self.store, self.environment, self.root, self.service = store, environment, root, service
+        self._interpreter = interpreter_of(environment)
+        self._lock = lock
+        self._table: Table | None = None
+
+    def prepare(self, pulse: Pulse, progress: Progress, *, compiled: bool) -> None:
+        """Put the finder there before its distributions; *compiled*: the store's entries get bytecode."""
+        store, service, interpreter = self.store, self.service, self._interpreter
+        if compiled:
+            _compile(store, [one.entry for one in service.served], interpreter, pulse, progress)
+        rows = service.rows({})
+        self._table = put_table(
+            store, self.environment, self.root, interpreter, rows, service.modules, self._lock
+        )
+        compile_hook(store, self.environment, self.root, interpreter)
+
+    def finish(self, written: Mapping[str, bytes], *, hidden: bool, fresh: bool) -> None:
+        """Note what stands there now, or (*hidden*) let the finder alone tell of it.
+
+        *written* are new RECORDs, by metadata folder. A *fresh* environment had nothing that a power cut
+        could take: there the next sync looks whether all of it came to the disk.
+        """
+        table, root, interpreter = self._table, self.root, self._interpreter
+        assert table is not None
+        digests = {}
+        for one in self.service.served:
+            metadata = one.blueprint.metadata
+            record = written.get(metadata) or read_beneath(root, f"{table.site}/{metadata}/RECORD")
+            digests[metadata] = record_digest(record or b"")
+        note_receipt(root, receipt_bytes(self.store.path, table.site, self.service.rows(digests)))
+        if not fresh:
+            sync_file_system(root)
+        settle_time(self.environment, root, table, interpreter)
+        if hidden:
+            hide(self.store, self.environment, root, table, interpreter)
 
 
-def without_modules(blueprint: Blueprint) -> Blueprint:
-    """A blueprint of metadata, scripts, path files and data alone."""
-    first = blueprint.described[0]
-    rows = [row for row in zip(first.names, first.sizes, strict=True) if row[0] in KEPT_METADATA]
-    metadata = first._replace(
-        names=tuple(name for name, _ in rows), sizes=tuple(size for _, size in rows), empty=()
-    )
-    copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
-    return blueprint._replace(folders=(), described=(metadata,), copies=copies)
-
-
-def served_entries(root: int) -> frozenset[str]:
-    """The entries that the finder serves in the environment open as *root*."""
-    receipt = read_receipt(root)
-    if receipt is None:
-        return frozenset()
-    return frozenset(folded.entry for folded in receipt.folded.values())
-
-
-def prepare(
-    store: Store,
-    environment: Environment,
-    root: int,
-    service: Service,
-    lock: LockRow,
-    pulse: Pulse,
-    progress: Progress,
+def _compile(
+    store: Store, entries: list[str], interpreter: Interpreter, pulse: Pulse, progress: Progress
 ) -> None:
-    """Put the finder into the environment before its distributions; *lock* is the table's word on it."""
-    interpreter = interpreter_of(environment)
-    entries = [(one.entry, load_manifest(store, one.entry)) for one, _ in service.served if not _done(one)]
-    if has_room_for_bytecode(store, [manifest for _, manifest in entries]):
-        compile_entries(store, entries, interpreter, pulse)
+    pool = interpreter.pool("")
+    lacking = [entry for entry in entries if not is_compiled(store, entry, pool)]
+    if not lacking:
+        return
+    from dedupe.ops.folding.entry_bytecode import compile_entries  # noqa: PLC0415 - once an entry
+    from dedupe.ops.syncing.service import has_room_for_bytecode  # noqa: PLC0415
+    from dedupe.store.wheels import load_manifest  # noqa: PLC0415
+
+    if has_room_for_bytecode(store, [load_manifest(store, entry) for entry in lacking]):
+        compile_entries(store, lacking, interpreter, pulse)
     else:
         progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles anew")
-    put(store, environment, root, interpreter, _rows(store, service, {}), lock)
-    compile_hook(store, environment, root, interpreter)
-
-
-def _done(one: Wanted) -> bool:
-    """Whether there is nothing in it that could be compiled."""
-    return not any(folder.sources for folder in one.blueprint.folders)
-
-
-def finish(
-    environment: Environment,
-    root: int,
-    store: Store,
-    service: Service,
-    lock: LockRow,
-    *,
-    hidden: bool,
-) -> None:
-    """Note what stands there now, and let metadata be real files, or (*hidden*) the finder's alone."""
-    interpreter = interpreter_of(environment)
-    records = {one.metadata: record_digest(one.record) for one in installed(environment, root)}
-    make_real(root, site_of(environment), [one.blueprint.metadata for one, _ in service.served])
-    table = put(store, environment, root, interpreter, _rows(store, service, records), lock)
-    sync_file_system(root)
-    settle_time(environment, root, table, interpreter)
-    if hidden:
-        hide(store, environment, root, table, interpreter)
-
-
-def _rows(store: Store, service: Service, records: dict[str, str]) -> list[tuple[Outline, Folded]]:
-    return [
-        (
-            shape,
-            Folded(
-                metadata=one.blueprint.metadata,
-                entry=one.entry,
-                record=records.get(one.blueprint.metadata, ""),
-                bytecode=(),
-                dropped=tuple(
-                    (name, path_file_text(store, one.entry, name))
-                    for name, _ in one.blueprint.copies
-                    if name.endswith(OUTDATED)
-                ),
-            ),
-        )
-        for one, shape in service.served
-    ] + service.kept
 
 
 def _paths(blueprint: Blueprint) -> list[str]:

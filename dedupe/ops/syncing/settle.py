@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
 from dedupe.fs.fill import Filler
-from dedupe.fs.links import LinkMode, choose_link_mode
+from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
 from dedupe.fs.replace import Staging, staging
 from dedupe.fs.space import file_system_type
 from dedupe.fs.sync import sync_file_system
@@ -22,7 +22,7 @@ from dedupe.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root
 from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.scheme import Scheme
@@ -42,13 +42,17 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied."""
+    """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied.
+
+    ``records`` are the RECORDs that were written, by metadata folder.
+    """
 
     plan: SyncPlan
     link_mode: str
     files: int = 0
     fallen: int = 0
     clashes: tuple[Clash, ...] = ()
+    records: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +71,7 @@ class Settler:
     link_mode: LinkMode | None
     clobber: bool
     by_finder: bool = False
-    """Modules come from the store: the link mode is for the few other files."""
+    """Modules come from the store; the few other files are links where those work, else symlinks."""
     besides: tuple[str, ...] = ()
     """Entries that are used there though nobody wants them now: those of pip, say."""
 
@@ -105,7 +109,7 @@ class Settler:
                     uninstall(ground, one, claimed)
                 for blueprint in unfinished:
                     remove_unfinished(ground, blueprint, claimed)
-            materialise(ground, self._chosen(everything, wanted, plan))
+            records = materialise(ground, self._chosen(everything, wanted, plan))
             if ground.filler.mode is LinkMode.COPY:
                 sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
@@ -116,6 +120,7 @@ class Settler:
             files=ground.filler.placed,
             fallen=ground.filler.fallen,
             clashes=everything.clashes,
+            records=records,
         )
 
     def _word(self, ground: Ground) -> str:
@@ -157,6 +162,8 @@ class Settler:
         )
 
     def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
+        if self.by_finder:
+            return LinkMode.HARDLINK if can_hardlink(run, run_path, folder) else LinkMode.SYMLINK
         try:
             return choose_link_mode(self.link_mode, run, run_path, folder)
         except LinkingImpossibleError as error:

@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import without_modules
+from dedupe.env.folded import read_receipt
 from dedupe.fs.faults import explained
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import held
@@ -103,12 +105,12 @@ def _loader(store: Store, environment: Environment, root: int) -> Callable[[str]
     """How the blueprints of *environment* are read: what the finder serves has no modules there."""
     if not os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
         return lambda entry: load_blueprint(store, entry)
-    from dedupe.ops.syncing.serve import served_entries, without_modules  # noqa: PLC0415 - of the finder alone
-
-    served = served_entries(root)
+    receipt = read_receipt(root)
+    served = frozenset() if receipt is None else {row.entry for row in receipt.folded.values()}
 
     def load(entry: str) -> Blueprint:
-        blueprint = load_blueprint(store, entry)
-        return without_modules(blueprint) if entry in served else blueprint
+        if entry in served:
+            return without_modules(load_blueprint(store, entry, modules=False))
+        return load_blueprint(store, entry)
 
     return load
