@@ -123,6 +123,28 @@ def test_sync(tmp_path: Path) -> None:
     assert told(finder)["import tool"] == "ModuleNotFoundError: No module named 'tool'"
 
 
+def test_a_second_sync_lets_the_folders_stay_away(tmp_path: Path) -> None:
+    """It reads what was put away, where they would come back and go again."""
+    finder = Environment(path=str(tmp_path / "finder"))
+    pipm = Pipm(store=str(tmp_path / "store"))
+    specs = [spec for spec in DISTRIBUTIONS if not spec.startswith("legacy")]
+    lock = pylock(
+        str(tmp_path), [make_wheel(str(tmp_path / "wheels"), spec, DISTRIBUTIONS[spec]) for spec in specs]
+    )
+    command = ("sync", lock, "--env", finder.path, *HIDE, "--json")
+    pipm(*command).expect()
+    archive = f"{finder.path}/.pipm/finder/metadata"
+    before = os.stat(archive).st_ino
+    done = pipm(*command).expect().json
+    assert (done["added"], done["mended"], done["unchanged"]) == ([], [], len(specs))
+    assert os.stat(archive).st_ino == before
+    os.unlink(f"{finder.path}/bin/tool")
+    done = pipm(*command).expect().json
+    assert [row["name"] for row in done["mended"]] == ["tool"]
+    assert os.path.exists(f"{finder.path}/bin/tool")
+    assert not any(name.startswith("tool-") for name in os.listdir(finder.site))
+
+
 def test_it_needs_the_finder(tmp_path: Path) -> None:
     environment = make_environment(str(tmp_path / "env"))
     fill(environment)

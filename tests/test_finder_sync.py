@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from glob import glob
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from support.store import damage
 from support.synthetic import Environment, install, make_environment, make_wheel, package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.disks import Disks
@@ -115,6 +116,71 @@ def test_another_file_system_gets_the_finder(tmp_path: Path) -> None:
         made = Environment(path=f"{memory}/synced")
         assert sync(pipm, lock_of(str(tmp_path), SPECS), made.path)["link_mode"] == "finder"
         assert answers_of(made, KNOWN)["import space.two"][0] == "space.two"
+
+
+@pytest.mark.mounts
+def test_a_new_environment_on_another_file_system_gets_the_finder(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock = lock_of(str(tmp_path), SPECS)
+    with mounted(str(tmp_path / "memory")) as memory:
+        made = Environment(path=f"{memory}/env")
+        said = pipm("venv", made.path, "--lock", lock).expect().err
+        assert "using the finder" in said
+        assert "shares nothing" not in said
+        assert "tool" not in modules_in(made)
+        assert answers_of(made, KNOWN)["import space.two"][0] == "space.two"
+        assert "pip" in check(f"{made.path}/bin/python", "-m", "pip", "--version")
+        again = sync(pipm, lock, made.path)
+        assert (again["link_mode"], again["added"], again["removed"]) == ("finder", [], [])
+
+
+def test_without_bytecode_none_is_made_in_the_store(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock, path = lock_of(str(tmp_path), SPECS), str(tmp_path / "finder")
+
+    def compiled() -> list[str]:
+        return [
+            folder
+            for folder, _, names in os.walk(f"{pipm.store}/v1/wheels")
+            if folder.endswith("__pycache__") or any(name.startswith("compiled-") for name in names)
+        ]
+
+    sync(pipm, lock, path, "--link-mode", "finder", "--no-compile")
+    assert compiled() == []
+    assert answers_of(Environment(path=path), KNOWN)["import space.two"][0] == "space.two"
+    assert compiled() == []
+    sync(pipm, lock, path, "--link-mode", "finder")
+    assert compiled() != []
+
+
+TORN: dict[str, Callable[[bytes], bytes | None]] = {
+    "zeros": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
+    "short": lambda data: data[: len(data) // 2],
+    "empty": lambda _: b"",
+    "gone": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("how", TORN)
+@pytest.mark.parametrize("what", ["cpython*.table", "_pipm_finder.py", "receipt.json", "000_pipm*.pth"])
+def test_a_finder_that_is_damaged_is_mended(tmp_path: Path, what: str, how: str) -> None:
+    """A power cut may tear what nobody waited for; the next sync looks."""
+    pipm = Pipm(store=str(tmp_path / "store"))
+    lock, finder = lock_of(str(tmp_path), SPECS), Environment(path=str(tmp_path / "finder"))
+    sync(pipm, lock, finder.path, "--link-mode", "finder")
+    before = answers_of(finder, KNOWN)
+    (path, *_) = glob(f"{finder.path}/.pipm/finder/{what}") + glob(f"{finder.site}/{what}")
+    with open(path, "rb") as stream:
+        torn = TORN[how](stream.read())
+    os.unlink(path)
+    if torn is not None:
+        with open(path, "wb") as stream:
+            stream.write(torn)
+    sync(pipm, lock, finder.path, "--link-mode", "finder")
+    assert differences(before, answers_of(finder, KNOWN)) == {}
+    receipt = os.stat(f"{finder.path}/.pipm/finder/receipt.json").st_ino
+    sync(pipm, lock, finder.path, "--link-mode", "finder")
+    assert os.stat(f"{finder.path}/.pipm/finder/receipt.json").st_ino == receipt  # nothing was to be done
 
 
 @pytest.mark.mounts

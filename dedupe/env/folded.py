@@ -8,7 +8,7 @@ import marshal
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.fs.beneath import open_beneath, read_beneath
+from dedupe.fs.beneath import is_there, open_beneath, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,6 +62,11 @@ def read_receipt(root: int) -> Receipt | None:
         return Receipt(document["store"], document["site"], {row.metadata: row for row in rows})
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def has_finder(root: int) -> bool:
+    """Whether the environment open as *root* has the finder, though a power cut may have torn its receipt."""
+    return is_there(root, FOLDER)
 
 
 class PutAway(NamedTuple):

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from dedupe.core.digest import Digest
 from dedupe.core.modules import PATH_FILE
 from dedupe.env.folded import FOLDER, RECEIPT
-from dedupe.finder.table import SOURCES, START_FILE
+from dedupe.finder.table import SOURCES, START_FILE, Table
 from dedupe.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from dedupe.fs.replace import remove_tree
 from dedupe.fs.share import ensure_folder, forget, forget_folder, set_time
 from dedupe.fs.sync import Durability, write_durably
-
-if TYPE_CHECKING:
-    from dedupe.finder.table import Table
 
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
 _MODE = 0o666
@@ -53,6 +49,21 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
                 _write(site, name, data)
     finally:
         os.close(site)
+
+
+def is_whole(root: int, cache_tag: str) -> bool:
+    """Whether hook, table and path files in the environment open as *root* are what `inject` put there."""
+    with directory_beneath(root, FOLDER) as folder:
+        data = None if folder is None else read_beneath(folder, Table.name(cache_tag))
+        table = None if data is None else Table.from_bytes(data)
+        if folder is None or table is None:
+            return False
+        if any(read_beneath(folder, name) != _source(file) for name, file in SOURCES.items()):
+            return False
+    with directory_beneath(root, table.site) as site:
+        return site is not None and all(
+            read_beneath(site, name) == data for name, data in table.path_files(FOLDER)
+        )
 
 
 def note_receipt(root: int, receipt: bytes) -> None:

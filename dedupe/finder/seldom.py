@@ -10,6 +10,7 @@ import marshal
 import os
 import sys
 import time
+import zlib
 
 
 def register(found):
@@ -92,7 +93,8 @@ def rewrite(found, number, value):
     with open(found.file, "rb") as stream:
         data = list(marshal.load(stream))
     data[number] = value
-    replace(found.file, marshal.dumps(tuple(data), 4))
+    text = marshal.dumps(tuple(data), 4)
+    replace(found.file, text + zlib.crc32(text).to_bytes(4, "little"))
 
 
 def replace(path, data):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import posixpath
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ SOURCES = {
     f"{HOOK}.py": "hook.py",
 }
 """What lies beside the table, and which file of this room it is a copy of; the hook needs the others."""
+_CHECKSUM = 4
 _MARSHAL = 4
 """Strings that occur twice are written once; CPython 3.4 and later and PyPy read it."""
 _LINE = f'import sys; exec("try:\\n import {HOOK}; {HOOK}.start()\\nexcept ImportError: pass")\n'
@@ -81,7 +83,33 @@ class Table:
             self.mend,
             self.lock,
         )
-        return marshal.dumps(document, _MARSHAL)
+        data = marshal.dumps(document, _MARSHAL)
+        # Unmarshalling ends before the checksum, which is for who looks whether all of it came to the disk.
+        return data + zlib.crc32(data).to_bytes(_CHECKSUM, "little")
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Table | None:
+        """The table without its ``modules`` and ``infos``; None where *data* is torn or of another format."""
+        text, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
+        if not text or zlib.crc32(text).to_bytes(_CHECKSUM, "little") != checksum:
+            return None
+        form, *fields = marshal.loads(text)  # noqa: S302 - our own, by its checksum
+        if form != FORMAT:
+            return None
+        environment, store, site, site_time, entries, _, _, hidden, leaf, mend, lock = fields
+        return Table(
+            environment=environment,
+            store=store,
+            site=site,
+            site_time=site_time,
+            entries=entries,
+            modules={},
+            infos=(),
+            mend=mend,
+            lock=lock,
+            leaf=leaf,
+            hidden=hidden,
+        )
 
     @staticmethod
     def name(cache_tag: str) -> str:

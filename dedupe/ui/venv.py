@@ -12,6 +12,7 @@ from dedupe.ops.sharing.adoption import AdoptOptions
 from dedupe.ops.syncing.lockfile import open_lock
 from dedupe.ops.syncing.venv import make_venv
 from dedupe.ui.named import place_for
+from dedupe.ui.progress import progress_for
 from dedupe.ui.syncing import SyncArguments, sync_environment
 from dedupe.ui.words import path_text, seconds_text
 
@@ -25,7 +26,7 @@ def make_environment(
     """Make an environment and tell of it."""
     options = AdoptOptions(link_mode=parse_link_mode(link_mode))
     interpreter = find_interpreter(python)
-    made = make_venv(store, place_for(path), interpreter, options, wrap=wrap)
+    made = make_venv(store, place_for(path), interpreter, options, progress_for(output), wrap=wrap)
     if output.json:
         document: dict[str, object] = {
             "environment": made.path,

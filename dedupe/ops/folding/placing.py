@@ -11,9 +11,9 @@ from dedupe.core.modules import module_table
 from dedupe.env.folded import FOLDER, receipt_bytes
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import InterpreterError
-from dedupe.finder.inject import inject, settle
+from dedupe.finder.inject import inject, is_whole, settle
 from dedupe.finder.table import SOURCES, Table
-from dedupe.fs.beneath import directory_beneath, open_beneath, read_beneath
+from dedupe.fs.beneath import directory_beneath, read_beneath
 from dedupe.fs.share import ensure_folder
 from dedupe.fs.sync import Durability, write_durably
 from dedupe.store.bytecode import Pool
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dedupe.finder.table import LockRow
     from dedupe.store.layout import Store
 
+_CACHE = "__pycache__"
 MEND = "pip install --force-reinstall --no-deps {name}=={version}"
 
 
@@ -107,27 +108,45 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
 
     The store's pool has it after the first time, as it has that of any source.
     """
-    for source in SOURCES:
-        data = _hook_bytecode(store, f"{environment.path}/{FOLDER}/{source}", interpreter)
-        with directory_beneath(root, FOLDER) as folder:
-            if folder is not None and data is not None:
-                ensure_folder(folder, "__pycache__")
-                name = f"__pycache__/{source[:-3]}.{interpreter.cache_tag}.pyc"
-                if read_beneath(folder, name) != data:
-                    with directory_beneath(folder, "__pycache__") as cache:
-                        if cache is not None:
-                            write_durably(cache, name[12:], data, Durability.LATER, mode=0o666)
-
-
-def _hook_bytecode(store: Store, source: str, interpreter: Interpreter) -> bytes | None:
-    with open(source, "rb") as stream:
-        text = stream.read()
-    digest = Digest.of(text)
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
-    if pool.find(digest) is None:
-        from dedupe.ops.folding.entry_bytecode import compile_source  # noqa: PLC0415 - once a store
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is None:
+            return
+        ensure_folder(folder, _CACHE)
+        for source in SOURCES:
+            digest = Digest.of(read_beneath(folder, source) or b"")
+            if pool.find(digest) is None:
+                from dedupe.ops.folding.entry_bytecode import compile_source  # noqa: PLC0415 - once a store
 
-        if not compile_source(store, source, digest, interpreter, pool):
-            return None  # Python says at the next start what is wrong
-    with open(open_beneath(pool.folder, pool.name(digest), os.O_RDONLY), "rb") as stream:
-        return stream.read()
+                path = f"{environment.path}/{FOLDER}/{source}"
+                if not compile_source(store, path, digest, interpreter, pool):
+                    continue  # Python says at the next start what is wrong
+            _put_bytecode(
+                folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(digest))
+            )
+
+
+def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
+    if data is not None and read_beneath(folder, path) != data:
+        with directory_beneath(folder, _CACHE) as cache:
+            if cache is not None:
+                write_durably(cache, path.rpartition("/")[2], data, Durability.LATER, mode=0o666)
+
+
+def is_in_place(store: Store, root: int, interpreter: Interpreter) -> bool:
+    """Whether the finder is in the environment open as *root*, whole and as this pipm makes it."""
+    if not is_whole(root, interpreter.cache_tag):
+        return False
+    pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
+    with directory_beneath(root, FOLDER) as folder:
+        assert folder is not None
+        for source in SOURCES:
+            there = read_beneath(folder, _compiled(source, interpreter))
+            name = pool.name(Digest.of(read_beneath(folder, source) or b""))
+            if there not in (None, read_beneath(pool.folder, name)):
+                return False
+    return True
+
+
+def _compiled(source: str, interpreter: Interpreter) -> str:
+    return f"{_CACHE}/{source[:-3]}.{interpreter.cache_tag}.pyc"

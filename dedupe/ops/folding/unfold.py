@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from dedupe.env.folded import read_receipt
+from dedupe.env.folded import FOLDER, RECEIPT, has_finder, read_receipt
 from dedupe.env.interpreter import ask_interpreter
-from dedupe.errors import StoreError
+from dedupe.errors import FileSystemError, StoreError
 from dedupe.finder.inject import withdraw
 from dedupe.fs.faults import explained
 from dedupe.fs.sync import sync_file_system
@@ -43,6 +43,11 @@ def release_environment(
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         receipt = read_receipt(root)
+        if receipt is None and has_finder(root):
+            raise FileSystemError(
+                f"What {path} has by the finder cannot be read: {FOLDER}/{RECEIPT} is damaged",
+                hint=f"pipm sync LOCK --env {path} writes it anew",
+            )
     finally:
         os.close(root)
     if receipt is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dedupe.env.folded import read_receipt
+from dedupe.env.folded import has_finder
 from dedupe.errors import LinkingImpossibleError, UsageError
 from dedupe.fs.links import LinkMode, choose_link_mode
 from dedupe.fs.replace import staging
@@ -38,20 +38,20 @@ def wants_finder(
 
     Raises UsageError where the environment is of another kind than what is asked for.
     """
-    path, has_finder = environment.path, read_receipt(root) is not None
+    path, is_served = environment.path, has_finder(root)
     if link_mode not in (None, LinkMode.FINDER):
-        if has_finder:
+        if is_served:
             raise UsageError(
                 f"{path} imports its modules from the store by the finder",
                 hint=f"`pipm release {path}` gives it files again; then sync it by another link mode",
             )
         return False
     reason = None
-    if link_mode is None and not has_finder:
+    if link_mode is None and not is_served:
         reason = _need(store, environment, root, wanted)
         if reason is None:
             return False
-    if not has_finder and _has_files(survey, wanted):
+    if not is_served and _has_files(survey, wanted):
         if reason is not None:
             return False
         raise UsageError(

@@ -110,7 +110,9 @@ class Settler:
                 for blueprint in unfinished:
                     remove_unfinished(ground, blueprint, claimed)
             records = materialise(ground, self._chosen(everything, wanted, plan))
-            if ground.filler.mode is LinkMode.COPY:
+            if ground.filler.mode is LinkMode.COPY or (
+                self.by_finder and ground.filler.mode is LinkMode.SYMLINK
+            ):
                 sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             final.publish()

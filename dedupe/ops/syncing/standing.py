@@ -15,20 +15,22 @@ from dedupe.plan.materialise import Wanted, placed
 from dedupe.plan.sync import Fit, Standing, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
     from dedupe.env.environment import Environment
+    from dedupe.env.folded import PutAway
     from dedupe.env.interpreter import Interpreter
     from dedupe.store.layout import Store
 
+_NOTHING: Mapping[str, Mapping[str, PutAway]] = {}
 Lost = frozenset[tuple[str, str]]
 """(entry, path in the environment) of files that another distribution's file took the place of."""
 
 
 class Survey:
-    """Looks at one environment, open as *root*."""
+    """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there."""
 
     def __init__(
         self,
@@ -37,8 +39,10 @@ class Survey:
         environment: Environment,
         scheme: Scheme,
         interpreter: Interpreter | None,
+        hidden: Mapping[str, Mapping[str, PutAway]] = _NOTHING,
     ) -> None:
         self._store, self.root, self._environment, self._scheme = store, root, environment, scheme
+        self._hidden = hidden
         self._pool = None if interpreter is None else interpreter.pool("")
 
     def standing(self) -> list[Standing]:
@@ -75,13 +79,17 @@ class Survey:
         blueprints = {entry: load(entry) for entry in entries}
         there = set(metadata_folders(self.root, self._scheme.site))
         here = {blueprint.metadata for blueprint in blueprints.values()}
+        if not self._hidden.keys().isdisjoint(there):
+            return False  # half put away, or something of that name came since
+        there |= self._hidden.keys()
         if not here <= there:
             return False
         if there != here and not {name_and_version(name)[0] for name in there - here} <= self.kept():
             return False
         for entry, blueprint in blueprints.items():
-            place = f"{self._scheme.site}/{blueprint.metadata}/direct_url.json"
-            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=read_beneath(self.root, place))
+            place = f"{self._scheme.site}/{blueprint.metadata}"
+            url = self._metadata(place, "direct_url.json")
+            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=url)
             standing = Standing(
                 blueprint.name, blueprint.version, self._scheme.site, blueprint.metadata, removable=True
             )
@@ -94,6 +102,13 @@ class Survey:
         text = read_beneath(self.root, f"{standing.site}/{standing.metadata}/direct_url.json") or b""
         return b'"editable": true' in text and f'"{url}"'.encode() in text
 
+    def _metadata(self, folder: str, name: str) -> bytes | None:
+        """What a file of a metadata folder says."""
+        hidden = self._hidden.get(folder.rpartition("/")[2])
+        if hidden is None:
+            return read_beneath(self.root, f"{folder}/{name}")
+        return hidden[name].data if name in hidden else None
+
     def _fit(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
         """Compare *standing* with the *wanted* distribution of that name.
 
@@ -103,13 +118,13 @@ class Survey:
         blueprint, folder = wanted.blueprint, f"{standing.site}/{standing.metadata}"
         if standing.version != blueprint.version or standing.site != self._scheme.site:
             return Fit.OTHER
-        record = read_beneath(self.root, f"{folder}/RECORD")
+        record = self._metadata(folder, "RECORD")
         if record is None:
             # Ours, cut short before the end, or another's: its files are laid over what is there.
             return Fit.BROKEN if standing.metadata == blueprint.metadata else Fit.OTHER
-        if _is_there(self.root, f"{folder}/direct_url.json") != (wanted.direct_url is not None):
+        if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
             return Fit.OTHER
-        ours = read_beneath(self.root, f"{folder}/INSTALLER") == b"pipm\n"
+        ours = self._metadata(folder, "INSTALLER") == b"pipm\n"
         same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
         if not same:
             return Fit.OTHER
@@ -127,10 +142,11 @@ class Survey:
         *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
         """
         blueprint, scheme = wanted.blueprint, self._scheme
+        hidden = blueprint.metadata in self._hidden
         given_up = {path for entry, path in lost if entry == wanted.entry}
         site = os.open(scheme.site, FOLDER, dir_fd=self.root)
         try:
-            for folder in (*blueprint.folders, *blueprint.described):
+            for folder in (*blueprint.folders, *(() if hidden else blueprint.described)):
                 if not self._folder_is_whole(site, folder, given_up, compiled=ours):
                     return False
             if not _have_sizes(
@@ -147,6 +163,7 @@ class Survey:
         if ours:
             scripts = scripts_of(self._store, scheme, wanted)
             others += [(f"bin/{name}", len(content)) for name, content in scripts]
+        if ours and not hidden:
             metadata = f"{scheme.site}/{blueprint.metadata}"
             others += [(f"{metadata}/{name}", len(data)) for name, data in private_metadata(wanted)]
         return _have_sizes(self.root, [row for row in others if row[0] not in given_up])

@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import without_modules
-from dedupe.env.folded import read_receipt
+from dedupe.env.folded import read_hidden, read_receipt
 from dedupe.fs.faults import explained
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.place import find_place, scheme_of
 from dedupe.ops.syncing.standing import Survey
 from dedupe.ops.syncing.synced import Lock, Synced, SyncOptions
-from dedupe.ops.whereabouts import FINDER_FOLDER
 from dedupe.store.layout import open_store
 from dedupe.store.roots import SYNCED, find_root
 from dedupe.wheel.blueprints import load_blueprint
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from dedupe.core.blueprint import Blueprint
     from dedupe.env.environment import Environment
+    from dedupe.env.folded import Receipt
     from dedupe.ops.progress import Progress
     from dedupe.ops.syncing.place import Place
     from dedupe.store.layout import Store
@@ -95,18 +95,27 @@ def _nothing_to_do(
         return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
     with held(store, environment, progress) as root:
-        survey = Survey(store, root, environment, scheme, interpreter)
-        if not survey.is_exactly(previous.entries, _loader(store, environment, root)):
+        receipt = read_receipt(root)
+        if receipt is not None and not _finder_stands(store, environment, root):
+            return None
+        hidden = read_hidden(root) if receipt is not None else {}
+        survey = Survey(store, root, environment, scheme, interpreter, hidden)
+        if not survey.is_exactly(previous.entries, _loader(store, receipt)):
             return None
     return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
 
-def _loader(store: Store, environment: Environment, root: int) -> Callable[[str], Blueprint]:
-    """How the blueprints of *environment* are read: what the finder serves has no modules there."""
-    if not os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
+def _finder_stands(store: Store, environment: Environment, root: int) -> bool:
+    from dedupe.ops.folding.placing import interpreter_of, is_in_place  # noqa: PLC0415 - of the finder alone
+
+    return is_in_place(store, root, interpreter_of(environment))
+
+
+def _loader(store: Store, receipt: Receipt | None) -> Callable[[str], Blueprint]:
+    """How the blueprints of an environment are read: what the finder serves has no modules there."""
+    if receipt is None:
         return lambda entry: load_blueprint(store, entry)
-    receipt = read_receipt(root)
-    served = frozenset() if receipt is None else {row.entry for row in receipt.folded.values()}
+    served = {row.entry for row in receipt.folded.values()}
 
     def load(entry: str) -> Blueprint:
         if entry in served:

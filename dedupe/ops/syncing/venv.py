@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.env.create import create_environment, seed_pip
-from dedupe.errors import LinkingImpossibleError
-from dedupe.fs.links import LinkMode
-from dedupe.ops.folding.ladder import adopt_by_finder
+from dedupe.errors import LinkingImpossibleError, PipmError
+from dedupe.ops.folding.ladder import adopt_by_ladder
 from dedupe.ops.progress import Progress
-from dedupe.ops.sharing.adopt import adopt
 from dedupe.ops.syncing.wrapping import wrap_pip
 
 if TYPE_CHECKING:
@@ -35,19 +33,24 @@ class NewEnvironment:
 
 
 def make_venv(
-    store_path: str, path: str, interpreter: BaseInterpreter, options: AdoptOptions, *, wrap: bool
+    store_path: str,
+    path: str,
+    interpreter: BaseInterpreter,
+    options: AdoptOptions,
+    progress: Progress,
+    *,
+    wrap: bool,
 ) -> NewEnvironment:
     """Make an environment at *path* with pip in it, known to the store, and its pip wrapped.
 
-    Where the store cannot share with that place (another file system), it is an ordinary environment,
-    unless a link mode was asked for. Raises PipmError.
+    Where the store can share nothing with that place, not by the finder either (an overlay), it is an
+    ordinary environment, unless a link mode was asked for. Raises PipmError.
     """
     started = time.monotonic()
-    share = adopt_by_finder if options.link_mode is LinkMode.FINDER else adopt
     environment = create_environment(path, interpreter)
     obstacle, link_mode, wrapped = None, "copy", False
     try:
-        link_mode = share(store_path, environment.path, options, Progress()).link_mode
+        link_mode = _share(store_path, environment.path, options, progress)
     except LinkingImpossibleError as error:
         if options.link_mode is not None:
             raise
@@ -56,7 +59,7 @@ def make_venv(
         wrapped = wrap_pip(store_path, environment.path, link_mode, wanted=wrap)
     seed_pip(environment, interpreter)
     if obstacle is None and (not wrapped or interpreter.version < _ZIPIMPORT):
-        share(store_path, environment.path, options, Progress())
+        _share(store_path, environment.path, options, Progress())
     return NewEnvironment(
         path=environment.path,
         python=environment.python,
@@ -65,3 +68,11 @@ def make_venv(
         obstacle=obstacle,
         seconds=time.monotonic() - started,
     )
+
+
+def _share(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> str:
+    """Let the store know what is there; returns the link mode by which it shares."""
+    (outcome,) = adopt_by_ladder(store_path, [path], options, progress).values()
+    if isinstance(outcome, PipmError):
+        raise outcome
+    return outcome.link_mode
