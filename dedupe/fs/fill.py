@@ -285,17 +285,19 @@ class FolderStack:
     """The folders on the way to the one at hand, open; made where they are missing.
 
     Each is opened in the one that it lies in and never through a symlink, so nothing lands outside of
-    the environment. Paths that come sorted by their parts cost one open a folder.
+    the environment. Paths that come sorted by their parts cost one open a folder. ``left`` has how each was
+    when the work in it ended.
     """
 
     def __init__(self, root: int) -> None:
         self._folders: list[tuple[str, int]] = [("", root)]
+        self.left: dict[str, os.stat_result] = {}
 
     def enter(self, path: str) -> int:
         """Return the folder *path* below the root, open until another one is entered."""
         folders = self._folders
         while len(folders) > 1 and path != folders[-1][0] and not path.startswith(f"{folders[-1][0]}/"):
-            os.close(folders.pop()[1])
+            self._leave()
         known, folder = folders[-1]
         rest = path[len(known) :].strip("/")
         for name in rest.split("/") if rest else ():
@@ -307,4 +309,9 @@ class FolderStack:
     def close(self) -> None:
         """Close all but the root."""
         while len(self._folders) > 1:
-            os.close(self._folders.pop()[1])
+            self._leave()
+
+    def _leave(self) -> None:
+        path, folder = self._folders.pop()
+        self.left[path] = os.fstat(folder)
+        os.close(folder)

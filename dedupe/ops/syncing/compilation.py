@@ -39,13 +39,15 @@ class _Missing(NamedTuple):
 class Compiler:
     """Gives each module its bytecode, if the environment's interpreter keeps any.
 
-    ``uncompiled`` are the sha256 of sources that have none: templates, tests of syntax errors.
+    ``uncompiled`` are the sha256 of sources that have none: templates, tests of syntax errors. ``left`` has
+    how each folder of bytecode was when the work in it ended.
     """
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._missing: dict[str, list[_Missing]] = {}
         self.uncompiled: set[str] = set()
+        self.left: dict[str, os.stat_result] = {}
         self._folder = -1
         self._path = ""
         if ground.interpreter is not None:
@@ -72,6 +74,7 @@ class Compiler:
                 for stem, (_, digest) in folder.sources.items()
             ]
             missing = self._ground.filler.link_bytecode(self._folder, self._path, wanted, cache)
+            self.left[f"{folder.path}/{_CACHE}"] = os.fstat(cache)
         finally:
             os.close(cache)
         for name in missing:
@@ -101,10 +104,12 @@ class Compiler:
 
     def _link_late(self, digest: str, tag: str) -> None:
         for folder, stem, _ in self._missing[digest]:
-            target = open_directory_beneath(self._ground.root, f"{folder}/{_CACHE}" if folder else _CACHE)
+            path = f"{folder}/{_CACHE}" if folder else _CACHE
+            target = open_directory_beneath(self._ground.root, path)
             try:
                 wanted = [(f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")]
                 self._ground.filler.link_bytecode(self._folder, self._path, wanted, target)
+                self.left[path] = os.fstat(target)
             finally:
                 os.close(target)
 

@@ -15,6 +15,7 @@ from dedupe.ops.folding.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.acquire import Shelf, Trust
 from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
+from dedupe.ops.syncing.evidence import LINKED, Evidence, look, paths_of, row, settled
 from dedupe.ops.syncing.place import made, running, scheme_of
 from dedupe.ops.syncing.service import wants_finder
 from dedupe.ops.syncing.settle import Settler, shown
@@ -24,11 +25,13 @@ from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import plan_sync
 from dedupe.store.layers import open_layers
 from dedupe.store.layout import keep_reserve
+from dedupe.store.roots import find_root
 from dedupe.wheel.blueprints import load_blueprint
 from dedupe.wheel.private import direct_url
 
 if TYPE_CHECKING:
     from dedupe.core.pins import Pin
+    from dedupe.core.scheme import Scheme
     from dedupe.core.target import Target
     from dedupe.env.environment import Environment
     from dedupe.finder.table import LockRow
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from dedupe.ops.syncing.fetch import Fetched
     from dedupe.ops.syncing.place import Place
     from dedupe.ops.syncing.serve import Serving
+    from dedupe.ops.syncing.settle import Settled
     from dedupe.store.layout import Store
     from dedupe.wheel.promises import Doubt
 
@@ -154,25 +158,27 @@ class Following:
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
             if serving is not None:
-                serving.finish(done.records, hidden=hidden, fresh=fresh)
+                records = {} if done.made is None else done.made.records
+                serving.finish(records, hidden=hidden, fresh=fresh)
+            if fresh and not hidden:
+                self._note(environment, root, scheme, wanted, done)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
-        added = tuple((pin.name, pin.version or "") for pin in later)
-        return Synced(
-            path=environment.path,
-            link_mode=done.link_mode,
-            added=shown(done.plan.added) + added,
-            replaced=tuple((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
-            mended=shown(done.plan.mended),
-            removed=tuple(
-                (one.name, one.version) for one in done.plan.removed if one.name not in dict(added)
-            ),
-            stuck=tuple((one.name, one.version) for one in done.plan.stuck),
-            unchanged=done.plan.unchanged + len(stay),
-            files=done.files,
-            fallen=done.fallen,
-            clashes=tuple(clash.path for clash in done.clashes),
-        )
+        return _told(environment, done, later, stay)
+
+    def _note(
+        self, environment: Environment, root: int, scheme: Scheme, wanted: list[Wanted], done: Settled
+    ) -> None:
+        """Let the next sync know by what it is seen that nothing changed since."""
+        known = find_root(self.store, environment.path)
+        odd = done.fallen or done.clashes or done.plan.stuck
+        if known is None or not known.promise or known.link_mode not in LINKED or done.made is None or odd:
+            return
+        left = {f"{path}/": row(f"{path}/", status) for path, status in done.made.left.items()}
+        paths = paths_of(root, [one.blueprint for one in wanted], scheme, hidden=False)
+        times = look(root, paths, left)
+        if times is not None and settled(times):
+            Evidence(environment, root, known, scheme).note(times)
 
     def _row(self, environment: Environment) -> LockRow:
         """What the finder's table says of the lock: a start tells by it that the lock changed since."""
@@ -240,3 +246,21 @@ class Following:
             unchanged=plan.unchanged + len(stay) + len(wanted_all) - len(wanted),
             fetched=len(missing.keys() - later),
         )
+
+
+def _told(environment: Environment, done: Settled, later: list[Pin], stay: set[str]) -> Synced:
+    """What was done; *later* are editable and were installed, *stay* are, too, and were there."""
+    added = tuple((pin.name, pin.version or "") for pin in later)
+    return Synced(
+        path=environment.path,
+        link_mode=done.link_mode,
+        added=shown(done.plan.added) + added,
+        replaced=tuple((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
+        mended=shown(done.plan.mended),
+        removed=tuple((one.name, one.version) for one in done.plan.removed if one.name not in dict(added)),
+        stuck=tuple((one.name, one.version) for one in done.plan.stuck),
+        unchanged=done.plan.unchanged + len(stay),
+        files=done.files,
+        fallen=done.fallen,
+        clashes=tuple(clash.path for clash in done.clashes),
+    )

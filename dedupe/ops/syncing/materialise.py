@@ -7,7 +7,7 @@ sync finds: the root names the entries before the first file is made.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.blueprint import record_rows
 from dedupe.fs.fill import FOLDER, FolderStack, written_in_place
@@ -17,17 +17,21 @@ from dedupe.plan.materialise import placed
 from dedupe.wheel.private import hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dedupe.ops.syncing.ground import Ground
     from dedupe.plan.materialise import Links, Materialisation, PlannedFolder, Wanted
 
 
-def materialise(ground: Ground, plan: Materialisation) -> dict[str, bytes]:
-    """Let all files of *plan* appear in the environment; raises OSError and PipmError.
+class Materialised(NamedTuple):
+    """The RECORDs that were written, by metadata folder; how each folder was when the work in it ended."""
 
-    Returns what each RECORD says that it wrote, by metadata folder.
-    """
+    records: Mapping[str, bytes]
+    left: Mapping[str, os.stat_result]
+
+
+def materialise(ground: Ground, plan: Materialisation) -> Materialised:
+    """Let all files of *plan* appear in the environment; raises OSError and PipmError."""
     compiler = Compiler(ground)
     folders = FolderStack(ground.root)
     try:
@@ -45,7 +49,7 @@ def materialise(ground: Ground, plan: Materialisation) -> dict[str, bytes]:
     finally:
         folders.close()
         compiler.close()
-    return records
+    return Materialised(records, compiler.left | folders.left)
 
 
 def _fill(ground: Ground, folder: PlannedFolder, target: int, *, real: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
@@ -22,7 +22,7 @@ from dedupe.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root
 from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.scheme import Scheme
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dedupe.env.interpreter import Interpreter
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.materialise import Materialised
     from dedupe.ops.syncing.standing import Survey
     from dedupe.ops.syncing.synced import Lock
     from dedupe.plan.materialise import Clash, Materialisation, Wanted
@@ -44,7 +45,7 @@ _SHOWN = 5
 class Settled:
     """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied.
 
-    ``records`` are the RECORDs that were written, by metadata folder.
+    ``made`` says what it wrote and how it left that; None where there was nothing to do.
     """
 
     plan: SyncPlan
@@ -52,7 +53,7 @@ class Settled:
     files: int = 0
     fallen: int = 0
     clashes: tuple[Clash, ...] = ()
-    records: Mapping[str, bytes] = field(default_factory=dict)
+    made: Materialised | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +110,7 @@ class Settler:
                     uninstall(ground, one, claimed)
                 for blueprint in unfinished:
                     remove_unfinished(ground, blueprint, claimed)
-            records = materialise(ground, self._chosen(everything, wanted, plan))
+            done = materialise(ground, self._chosen(everything, wanted, plan))
             if ground.filler.mode is LinkMode.COPY or (
                 self.by_finder and ground.filler.mode is LinkMode.SYMLINK
             ):
@@ -122,7 +123,7 @@ class Settler:
             files=ground.filler.placed,
             fallen=ground.filler.fallen,
             clashes=everything.clashes,
-            records=records,
+            made=done,
         )
 
     def _word(self, ground: Ground) -> str:

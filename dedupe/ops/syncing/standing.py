@@ -15,7 +15,7 @@ from dedupe.plan.materialise import Wanted, placed
 from dedupe.plan.sync import Fit, Standing, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
@@ -43,6 +43,8 @@ class Survey:
     ) -> None:
         self._store, self.root, self._environment, self._scheme = store, root, environment, scheme
         self._hidden = hidden
+        self.linked = True
+        """No file that should be a link was seen that is none."""
         self._pool = None if interpreter is None else interpreter.pool("")
 
     def standing(self) -> list[Standing]:
@@ -72,11 +74,10 @@ class Survey:
         version = tuple(int(part) for part in self._environment.python.split(".")[:2] if part.isdecimal())
         return seeds(version, uv_without_seed="uv" in settings and settings.get("seed") != "true")
 
-    def is_exactly(self, entries: tuple[str, ...], load: Callable[[str], Blueprint]) -> bool:
-        """Whether nothing but *entries* (and what is kept) stands there, each whole; reads no lock."""
+    def is_exactly(self, blueprints: Mapping[str, Blueprint]) -> bool:
+        """Whether nothing but these entries (and what is kept) stands there, each whole; reads no lock."""
         if len(self._environment.sites) != 1:
             return False
-        blueprints = {entry: load(entry) for entry in entries}
         there = set(metadata_folders(self.root, self._scheme.site))
         here = {blueprint.metadata for blueprint in blueprints.values()}
         if not self._hidden.keys().isdisjoint(there):
@@ -173,16 +174,31 @@ class Survey:
             target = os.open(folder.path, FOLDER, dir_fd=site) if folder.path else os.dup(site)
         except OSError:
             return False
-        files = [*zip(folder.names, folder.sizes, strict=True), *((name, 0) for name, _ in folder.empty)]
+        linked = list(zip(folder.names, folder.sizes, strict=True))
+        empty = [(name, 0) for name, _ in folder.empty]
         if given_up:
             base = f"{self._scheme.site}/{folder.path}/" if folder.path else f"{self._scheme.site}/"
-            files = [row for row in files if base + row[0] not in given_up]
+            linked = [row for row in linked if base + row[0] not in given_up]
+            empty = [row for row in empty if base + row[0] not in given_up]
         try:
-            if not _have_sizes(target, files):
+            if not _have_sizes(target, empty) or not self._are_whole(target, linked):
                 return False
             return not (compiled and self._scheme.cache_tag) or self._is_compiled(target, folder)
         finally:
             os.close(target)
+
+    def _are_whole(self, directory: int, files: Iterable[tuple[str, int]]) -> bool:
+        look = os.stat
+        try:
+            for name, size in files:
+                status = look(name, dir_fd=directory)
+                if status.st_size != size:
+                    return False
+                if status.st_nlink == 1:
+                    self.linked = False
+        except OSError:
+            return False
+        return True
 
     def _is_compiled(self, target: int, folder: Folder) -> bool:
         if not folder.sources:

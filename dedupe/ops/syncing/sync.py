@@ -9,27 +9,23 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dedupe.core.blueprint import without_modules
-from dedupe.env.folded import read_hidden, read_receipt
 from dedupe.fs.faults import explained
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import held
+from dedupe.ops.syncing.evidence import Evidence
 from dedupe.ops.syncing.place import find_place, scheme_of
-from dedupe.ops.syncing.standing import Survey
 from dedupe.ops.syncing.synced import Lock, Synced, SyncOptions
 from dedupe.store.layout import open_store
 from dedupe.store.roots import SYNCED, find_root
-from dedupe.wheel.blueprints import load_blueprint
+from dedupe.store.wheels import has_complete_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from dedupe.core.blueprint import Blueprint
-    from dedupe.env.environment import Environment
-    from dedupe.env.folded import Receipt
     from dedupe.ops.progress import Progress
     from dedupe.ops.syncing.place import Place
     from dedupe.store.layout import Store
+    from dedupe.store.roots import Root
 
 
 def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> Synced:
@@ -95,31 +91,14 @@ def _nothing_to_do(
         return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
     with held(store, environment, progress) as root:
-        receipt = read_receipt(root)
-        if receipt is not None and not _finder_stands(store, environment, root):
-            return None
-        hidden = read_hidden(root) if receipt is not None else {}
-        survey = Survey(store, root, environment, scheme, interpreter, hidden)
-        if not survey.is_exactly(previous.entries, _loader(store, receipt)):
-            return None
+        evidence = Evidence(environment, root, previous, scheme)
+        if not (_are_stored(store, previous) and evidence.holds()):
+            from dedupe.ops.syncing.exact import is_exact  # noqa: PLC0415 - where something changed
+
+            if not is_exact(store, environment, root, previous, scheme, interpreter, evidence):
+                return None
     return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
 
-def _finder_stands(store: Store, environment: Environment, root: int) -> bool:
-    from dedupe.ops.folding.placing import interpreter_of, is_in_place  # noqa: PLC0415 - of the finder alone
-
-    return is_in_place(store, root, interpreter_of(environment))
-
-
-def _loader(store: Store, receipt: Receipt | None) -> Callable[[str], Blueprint]:
-    """How the blueprints of an environment are read: what the finder serves has no modules there."""
-    if receipt is None:
-        return lambda entry: load_blueprint(store, entry)
-    served = {row.entry for row in receipt.folded.values()}
-
-    def load(entry: str) -> Blueprint:
-        if entry in served:
-            return without_modules(load_blueprint(store, entry, modules=False))
-        return load_blueprint(store, entry)
-
-    return load
+def _are_stored(store: Store, known: Root) -> bool:
+    return all(has_complete_entry(store, entry) for entry in known.entries)
