@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import without_modules
 from dedupe.core.pins import Folder
+from dedupe.env.folded import read_receipt
 from dedupe.env.target import ask_target
 from dedupe.errors import UsageError
 from dedupe.fs.links import LinkMode
@@ -222,7 +224,16 @@ class Following:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         with held(self.store, environment, self.progress) as root:
             hidden = hidden_entries(root)
-            wanted_all, wanted = wanted, [one for one in wanted if one.entry not in hidden]
+            receipt = read_receipt(root)
+            served = set() if receipt is None else {row.entry for row in receipt.folded.values()}
+            wanted_all, wanted = (
+                wanted,
+                [
+                    replace(one, blueprint=without_modules(one.blueprint)) if one.entry in served else one
+                    for one in wanted
+                    if one.entry not in hidden
+                ],
+            )
             survey = Survey(self.store, root, environment, scheme, interpreter)
             local = [pin for pin in pins if isinstance(pin.origin, Folder) and pin.origin.editable]
             later = {pin.name for pin in missing_editables(survey, local)}
