@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dedupe.core.manifest import FileEntry, Manifest
+    from dedupe.core.scheme import Scheme
 
 KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
 """What tools read from the disk themselves; of what the finder serves, the rest is found in the store."""
@@ -112,6 +113,12 @@ def without_modules(blueprint: Blueprint) -> Blueprint:
     )
     copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
     return blueprint._replace(folders=(), described=(metadata,), copies=copies)
+
+
+def placed(other: Other, name: str, scheme: Scheme) -> str:
+    """Where a file of another scheme than site-packages goes, relative to the environment."""
+    folder = scheme.folder(other.scheme, name)
+    return f"{folder}/{other.path}" if folder else other.path
 
 
 def is_private(name: str) -> bool:

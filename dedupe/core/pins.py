@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dedupe.core.digest import Digest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Archive:
+class Archive(NamedTuple):
     """A wheel or source archive that a lock names.
 
     Without ``url`` and ``path`` (absolute) an index has it. ``size`` is in bytes; ``hashes`` are
@@ -29,8 +29,7 @@ class Archive:
         return next((Digest.from_hex(text) for name, text in self.hashes if name == "sha256"), None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Repository:
+class Repository(NamedTuple):
     """A commit of a version control system (PEP 610)."""
 
     vcs: str
@@ -40,8 +39,7 @@ class Repository:
     subdirectory: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """A project on this disk; ``path`` is absolute."""
 
     path: str
@@ -72,8 +70,7 @@ class Pin:
     where: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """What a person asks for out of a lock.
 
     ``extras`` are optional dependencies of the project, ``groups`` dependency groups (PEP 735) besides

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scheme:
+class Scheme(NamedTuple):
     """The folders of one environment, relative to it, and what its interpreter reads.
 
     ``python`` is the interpreter that scripts name, an absolute path. ``cache_tag`` (PEP 3147) is empty

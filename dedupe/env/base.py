@@ -6,9 +6,8 @@ import glob
 import os
 import re
 import sys
-from dataclasses import dataclass
 from shutil import which
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.env.answers import asked_if_it_runs, remembered
 from dedupe.env.shims import behind_shim
@@ -28,8 +27,7 @@ _SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(
 """``3.12``, ``3.12.1``, ``python3.12``, ``py312``, ``pypy3.9``, ``pypy``."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BaseInterpreter:
+class BaseInterpreter(NamedTuple):
     """An interpreter that environments can be made with: what it said of itself.
 
     ``venv`` is where its module of that name lies, None where it has none.
@@ -53,8 +51,7 @@ class BaseInterpreter:
         return ".".join(map(str, self.version))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What a spelling asks for: an implementation, and as much of a version as it names."""
 
     implementation: str

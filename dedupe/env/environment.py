@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dedupe.errors import NotAnEnvironmentError
 
 _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """What is known of an environment without running anything in it.
 
     ``path`` is absolute and real; ``sites`` are its site-packages folders relative to it (more than one

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
+from typing import NamedTuple
 
 from dedupe.env.answers import asked_if_it_runs, remembered
 
@@ -17,8 +17,7 @@ _QUESTION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with.
 
     ``extensions`` are the suffixes of its extension modules, in the order in which it tries them.

@@ -6,8 +6,7 @@ import marshal
 import posixpath
 import re
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.modules import PATH_FILE
 
@@ -39,8 +38,7 @@ _MOST_BYTES = 60_000
 """Of one path file: pyright's own reader passes over files of 64 KiB and more."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """What the hook needs to know of one environment.
 
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when

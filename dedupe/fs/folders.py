@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from dedupe.fs.replace import remove_tree
@@ -26,7 +25,7 @@ def write_marker(path: str) -> None:
 @contextlib.contextmanager
 def scratch(parent: str) -> Iterator[str]:
     """Make a folder in *parent* for the length of a with block, and yield its path."""
-    path = os.path.join(parent, f".{secrets.token_hex(8)}")
+    path = os.path.join(parent, f".{os.urandom(8).hex()}")
     os.mkdir(path, 0o700)
     try:
         yield path

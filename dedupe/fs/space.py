@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.core.usage import Accounting
 from dedupe.fs.sync import sync_file_system
+
+if TYPE_CHECKING:
+    from dedupe.core.usage import Accounting
 
 _REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
 
@@ -74,6 +76,8 @@ def accounting(kind: str) -> Accounting:
     none come back of files here and there. btrfs keeps inodes, names and small files in trees, both copies
     counted.
     """
+    from dedupe.core.usage import Accounting  # noqa: PLC0415 - for who counts bytes
+
     match kind:
         case "xfs":
             return Accounting(made=512, chunk=64, whole=512)

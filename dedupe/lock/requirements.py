@@ -118,7 +118,7 @@ def _direct_pin(fit: Fit, found: Direct, line: Line, options: tuple[str, ...]) -
     name = line.table.normalised(found.name)
     origin = found.origin
     if isinstance(origin, Archive) and line.hashes:
-        origin = replace(origin, hashes=line.hashes)
+        origin = origin._replace(hashes=line.hashes)
     fit.check_wheel(origin, line.table, name, found.version)
     return Pin(name=name, version=found.version, origin=origin, options=options, where=line.table.where)
 

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from dedupe.env.environment import Environment, load_environment
-from dedupe.env.installed import installed
 from dedupe.errors import NotAnEnvironmentError, UsageError
 from dedupe.fs.lock import locked
 from dedupe.store.layout import Store, lock_timeout
@@ -67,6 +66,8 @@ def _bring_back(store: Store, environment: Environment, root: int) -> None:
     """Take out of the trash what a collector moved there while it had lost sight of this environment."""
     away = trashed(store)
     if away:
+        from dedupe.env.installed import installed  # noqa: PLC0415 - few stores have anything there
+
         here = {(distribution.name, distribution.version) for distribution in installed(environment, root)}
         for one in away:
             name, version, _ = one.entry.split("/")

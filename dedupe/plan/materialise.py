@@ -10,15 +10,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from dedupe.core.blueprint import placed
 from dedupe.core.record import Place, locate, parse_record
 
 if TYPE_CHECKING:
-    from dedupe.core.blueprint import Blueprint, Folder, Other
+    from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
 
     ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
@@ -83,8 +83,7 @@ class Clash(NamedTuple):
     other: Wanted
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Materialisation:
+class Materialisation(NamedTuple):
     """``folders`` are in an order in which they can be made; ``described`` are the metadata folders."""
 
     folders: tuple[PlannedFolder, ...]
@@ -208,9 +207,3 @@ class _Planner:
             }
             self._rows[one.entry] = rows
         return rows.get(path)
-
-
-def placed(other: Other, name: str, scheme: Scheme) -> str:
-    """Where a file of another scheme than site-packages goes, relative to the environment."""
-    folder = scheme.folder(other.scheme, name)
-    return f"{folder}/{other.path}" if folder else other.path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,8 +34,7 @@ class Standing(NamedTuple):
     removable: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyncPlan:
+class SyncPlan(NamedTuple):
     """What to do. ``stuck`` cannot be removed, since nobody knows their files."""
 
     added: tuple[Wanted, ...] = ()

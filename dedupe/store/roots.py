@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath
@@ -29,8 +28,7 @@ SYNCED = "synced"
 _BORROWING = ("finder", "symlink")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """An environment that uses the store.
 
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.

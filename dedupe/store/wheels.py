@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.digest import Digest
-from dedupe.core.manifest import Manifest
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath, is_there, open_beneath, open_directory_beneath
 from dedupe.fs.links import LinkMode, place
@@ -23,7 +22,7 @@ from dedupe.fs.sync import Durability, SmallFile, write_durably, write_together
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dedupe.core.manifest import Label
+    from dedupe.core.manifest import Label, Manifest
     from dedupe.store.layout import Store
 
 MANIFEST = "manifest.json"
@@ -110,6 +109,8 @@ def load_manifest(store: Store, entry: str) -> Manifest:
 
 
 def _read_manifest(directory: int, tree: str) -> Manifest:
+    from dedupe.core.manifest import Manifest  # noqa: PLC0415 - a warm sync reads none
+
     with open(open_beneath(directory, f"{tree}/{MANIFEST}", os.O_RDONLY), "rb") as stream:
         return Manifest.from_json(stream.read())
 

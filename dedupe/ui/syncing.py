@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.pins import Selection
 from dedupe.fs.links import parse_link_mode
@@ -24,8 +23,7 @@ DONE, PARTLY = 0, 3
 _MOST_SHOWN = 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyncArguments:
+class SyncArguments(NamedTuple):
     """The command line of `pipm sync`."""
 
     lock: str | None
@@ -75,21 +73,21 @@ def arguments_of(environment: str, lock: str, words: Sequence[str]) -> SyncArgum
     for word in rest:
         match word:
             case "--link-mode":
-                chosen = replace(chosen, link_mode=next(rest))
+                chosen = chosen._replace(link_mode=next(rest))
             case "--extra":
-                chosen = replace(chosen, extras=(*chosen.extras, next(rest)))
+                chosen = chosen._replace(extras=(*chosen.extras, next(rest)))
             case "--group":
-                chosen = replace(chosen, groups=(*chosen.groups, next(rest)))
+                chosen = chosen._replace(groups=(*chosen.groups, next(rest)))
             case "--no-default-groups":
-                chosen = replace(chosen, default_groups=False)
+                chosen = chosen._replace(default_groups=False)
             case "--no-compile":
-                chosen = replace(chosen, compiled=False)
+                chosen = chosen._replace(compiled=False)
             case "--prefer-stored":
-                chosen = replace(chosen, prefer_stored=True)
+                chosen = chosen._replace(prefer_stored=True)
             case "--trust-adopted":
-                chosen = replace(chosen, trust_adopted=True)
+                chosen = chosen._replace(trust_adopted=True)
             case "--clobber":
-                chosen = replace(chosen, clobber=True)
+                chosen = chosen._replace(clobber=True)
     return chosen
 
 

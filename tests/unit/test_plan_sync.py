@@ -6,12 +6,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from dedupe.core.blueprint import Blueprint, blueprint_of, is_private, record_rows
+from dedupe.core.blueprint import Blueprint, blueprint_of, is_private, placed, record_rows
 from dedupe.core.digest import Digest
 from dedupe.core.manifest import FileEntry, Manifest
 from dedupe.core.record import parse_record
 from dedupe.core.scheme import Scheme
-from dedupe.plan.materialise import Links, Wanted, placed, plan_materialisation
+from dedupe.plan.materialise import Links, Wanted, plan_materialisation
 from dedupe.plan.sync import Fit, Standing, plan_sync, seeds
 
 SITE = "lib/python3.12/site-packages"

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -267,7 +266,7 @@ def test_roots_come_back(opened: Store) -> None:
     assert list(all_roots(opened)) == sorted(roots, key=lambda one: one.path)
     assert find_root(opened, odd) == roots[1]
     assert find_root(opened, "/c") is None
-    write_root(opened, replace(roots[0], state="partly"))
+    write_root(opened, roots[0]._replace(state="partly"))
     known = find_root(opened, "/b")
     assert known is not None
     assert known.state == "partly"

@@ -8,7 +8,7 @@ symlink is there, it comes before the table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dedupe.env.folded import Folded, read_receipt, record_digest
@@ -114,4 +114,4 @@ def _register(store: Store, environment: Environment, entries: list[str]) -> Non
     known = find_root(store, environment.path)
     used = set(entries) | set(() if known is None else known.entries)
     root = root_of(environment, "finder", ADOPTED, tuple(sorted(used)))
-    write_root(store, root if known is None else replace(root, lock=known.lock))
+    write_root(store, root if known is None else root._replace(lock=known.lock))

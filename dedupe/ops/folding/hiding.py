@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import KEPT_METADATA
@@ -41,7 +40,7 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
     with directory_beneath(root, FOLDER) as folder:
         assert folder is not None
         write_durably(folder, HIDDEN_FILE, hidden_bytes(away), Durability.LATER, mode=0o666)
-    hidden = replace(table, hidden=True)
+    hidden = table._replace(hidden=True)
     settle(root, hidden, interpreter.cache_tag)
     sync_file_system(root)
     for info, files in away.items():
@@ -53,7 +52,7 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
             if site is not None:
                 forget_folder(site, info)
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    settle(root, replace(hidden, site_time=time), interpreter.cache_tag)
+    settle(root, hidden._replace(site_time=time), interpreter.cache_tag)
     sync_file_system(root)
 
 

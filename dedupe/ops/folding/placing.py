@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.digest import Digest
@@ -100,7 +99,7 @@ def put_table(
 def settle_time(environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
     """Note the time that site-packages has now that nothing more changes in it."""
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    settle(root, replace(table, site_time=time), interpreter.cache_tag)
+    settle(root, table._replace(site_time=time), interpreter.cache_tag)
 
 
 def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:

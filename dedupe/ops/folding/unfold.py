@@ -126,7 +126,7 @@ def _unfold(
             withdraw(root, receipt.site)
             known = find_root(store, environment.path)
             if known is not None:
-                write_root(store, replace(known, link_mode="symlink"))
+                write_root(store, known._replace(link_mode="symlink"))
         sync_file_system(root)
     return parts.wanted
 

@@ -177,4 +177,4 @@ def _note_missing(store: Store, root: RootFact) -> None:
         return
     since = root.seen if root.fate in (Fate.GONE, Fate.REPLACED) else 0.0
     if known.missing != since:
-        write_root(store, replace(known, missing=since), Durability.WHOLE)
+        write_root(store, known._replace(missing=since), Durability.WHOLE)

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -245,4 +245,4 @@ def _forget(store: Store, environment: Environment, names: list[str], *, complet
         return
     gone = tuple(f"{canonicalize_name(name)}/" for name in names)
     entries = tuple(entry for entry in known.entries if not entry.startswith(gone))
-    write_root(store, replace(known, entries=entries, state=PARTLY))
+    write_root(store, known._replace(entries=entries, state=PARTLY))

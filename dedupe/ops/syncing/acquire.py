@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.digest import Digest
 from dedupe.core.pins import Archive, Folder, Repository
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """What may stand for an archive that a lock names.
 
     ``stored``: any wheel that fits, not the best one alone. ``adopted``: what came out of an environment,

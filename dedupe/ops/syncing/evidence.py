@@ -21,15 +21,11 @@ from typing import TYPE_CHECKING
 
 from dedupe import __version__
 from dedupe.core.sha256 import sha256
-from dedupe.env.folded import FOLDER
-from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.cache import read_value, write_value
-from dedupe.plan.materialise import placed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from dedupe.core.blueprint import Blueprint
     from dedupe.core.scheme import Scheme
     from dedupe.env.environment import Environment
     from dedupe.store.roots import Root
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _NONE: Times = {}
 _KIND = "environment"
-_OWN = ("RECORD", "INSTALLER", "REQUESTED")
 LINKED = frozenset({"hardlink", "finder"})
 """Link modes by which a file that is written to in place is the store's."""
 _SECOND = 1_000_000_000
@@ -126,41 +121,3 @@ def settled(times: Times) -> bool:
 def _digest(times: Times) -> bytes:
     numbers = [number for one in times.values() for number in one]
     return sha256(struct.pack(f"{len(numbers)}q", *numbers)).digest()
-
-
-def paths_of(root: int, blueprints: Iterable[Blueprint], scheme: Scheme, *, hidden: bool) -> list[str]:
-    """All folders that *blueprints* fill in the environment open as *root*, and the files that no link is.
-
-    *hidden*: the metadata folders of what the finder serves were put away.
-    """
-    found = dict.fromkeys(["pyvenv.cfg", f"{scheme.site}/", *_listed(root, "bin"), *_listed(root, FOLDER)])
-    for one in blueprints:
-        found.update(dict.fromkeys(_paths(one, scheme, hidden=hidden and not one.folders)))
-    return list(found)
-
-
-def _paths(one: Blueprint, scheme: Scheme, *, hidden: bool) -> Iterator[str]:
-    site = scheme.site
-    for folder in (*one.folders, *(() if hidden else one.described)):
-        path = f"{site}/{folder.path}" if folder.path else site
-        yield f"{path}/"
-        if scheme.cache_tag and folder.sources:
-            yield f"{path}/__pycache__/"
-        yield from (f"{path}/{name}" for name, _ in folder.empty)
-    if not hidden:
-        # The finder's are copies where no link is possible.
-        names = _OWN if one.folders else (*_OWN, *one.described[0].names)
-        yield from (f"{site}/{one.metadata}/{name}" for name in names)
-    yield from (f"{site}/{name}" for name, _ in one.copies)
-    for other in one.others:
-        if other.scheme != "scripts":  # those are in bin
-            yield placed(other, one.name, scheme)
-
-
-def _listed(root: int, path: str) -> Iterator[str]:
-    """A folder and what lies in it, which is not one blueprint's alone."""
-    with directory_beneath(root, path) as folder:
-        if folder is not None:
-            yield f"{path}/"
-            with os.scandir(folder) as entries:
-                yield from sorted(f"{path}/{entry.name}{'/' * entry.is_dir()}" for entry in entries)

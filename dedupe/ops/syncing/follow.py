@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import without_modules
@@ -17,7 +16,8 @@ from dedupe.ops.folding.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.acquire import Shelf, Trust
 from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
-from dedupe.ops.syncing.evidence import LINKED, Evidence, look, paths_of, row, settled
+from dedupe.ops.syncing.evidence import LINKED, Evidence, look, row, settled
+from dedupe.ops.syncing.exact import paths_of
 from dedupe.ops.syncing.place import made, running, scheme_of
 from dedupe.ops.syncing.service import wants_finder
 from dedupe.ops.syncing.settle import Settler, shown
@@ -88,7 +88,7 @@ class Following:
             editables = [pin for pin in pins if is_editable(pin)]
             done = self._settle(environment, wanted, editables, target, fresh=created)
             keep_reserve(self.store)
-        return replace(done, created=created, fetched=len(missing), doubts=doubts)
+        return done._replace(created=created, fetched=len(missing), doubts=doubts)
 
     def _fetched(self, missing: list[Pin], shelf: Shelf, target: Target) -> Fetched:
         """What pip fetched or built."""
@@ -229,7 +229,7 @@ class Following:
             wanted_all, wanted = (
                 wanted,
                 [
-                    replace(one, blueprint=without_modules(one.blueprint)) if one.entry in served else one
+                    one._replace(blueprint=without_modules(one.blueprint)) if one.entry in served else one
                     for one in wanted
                     if one.entry not in hidden
                 ],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from dedupe.core.scheme import Scheme
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ground:
+class Ground(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
     ``interpreter`` is None where no bytecode is wanted, or none can be kept.

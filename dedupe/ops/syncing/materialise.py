@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.core.blueprint import record_rows
+from dedupe.core.blueprint import placed, record_rows
 from dedupe.fs.fill import FOLDER, FolderStack, written_in_place
 from dedupe.ops.syncing.compilation import Compiler
 from dedupe.ops.syncing.private import altered, compiled_rows, damaged, private_metadata, scripts_of
-from dedupe.plan.materialise import placed
 from dedupe.wheel.private import hashed
 
 if TYPE_CHECKING:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.scheme import Scheme
-from dedupe.env.base import find_interpreter
-from dedupe.env.create import create_environment
 from dedupe.env.interpreter import ask_interpreter
 from dedupe.errors import InterpreterError, UsageError
 from dedupe.fs.lock import locked_folder
@@ -23,8 +20,7 @@ if TYPE_CHECKING:
 _OF_VENV = frozenset({"bin", "include", "lib", "lib64", "pyvenv.cfg", ".gitignore"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an environment is, or shall be; one of ``environment`` and ``base`` is None."""
 
     path: str
@@ -51,6 +47,8 @@ def find_place(store_path: str, path: str, python: str | None) -> Place:
             return Place(path=path, environment=environment, base=None)
     if f"{real}/".startswith(f"{store_path}/"):
         raise UsageError(f"{path} lies inside the store", hint="name a folder outside of it")
+    from dedupe.env.base import find_interpreter  # noqa: PLC0415 - for what is to be made alone
+
     return Place(path=path, environment=None, base=find_interpreter(python))
 
 
@@ -71,6 +69,8 @@ def made(place: Place, store_path: str) -> tuple[Environment, bool]:
                 if not _is_half_made(environment):
                     return environment, False
                 remove_tree(parent, os.path.basename(real))
+            from dedupe.env.create import create_environment  # noqa: PLC0415 - likewise
+
             create_environment(real, place.base)
     finally:
         os.close(parent)
@@ -112,6 +112,8 @@ def _is_half_made(environment: Environment) -> bool:
 
 
 def _check_version(environment: Environment, python: str) -> None:
+    from dedupe.env.base import find_interpreter  # noqa: PLC0415 - for who names one
+
     base = find_interpreter(python)
     wanted, there = ".".join(map(str, base.version[:2])), ".".join(environment.python.split(".")[:2])
     if wanted != there:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from dedupe.core.target import Target
 
-_FORMAT = 1
+_FORMAT = 2
 _KINDS = (Archive, Repository, Folder)
 
 
 def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
     """The pins that were read before for *target* from the lock with this *promise*, else those of *read*."""
-    fields = [kind.__slots__ for kind in (Pin, *_KINDS)]
+    fields = [Pin.__slots__, *(kind._fields for kind in _KINDS)]
     state = f"{_FORMAT} {__version__} {fields} {promise} {sorted(target.markers.items())} {target.tags}"
     kept = read_value("pins", state)
     if kept is not None:
@@ -30,17 +30,16 @@ def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pi
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - marshal takes what is built in
-    """The value as tuples; what is a dataclass begins with the number of its kind."""
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
-    if isinstance(value, (Pin, *_KINDS)):
-        kind = -1 if isinstance(value, Pin) else _KINDS.index(type(value))
-        return (kind, *(_plain(getattr(value, name)) for name in value.__slots__))
-    return value
+    """The value as bare tuples; where a pin comes from begins with the number of its kind."""
+    if isinstance(value, Pin):
+        return tuple(_plain(getattr(value, name)) for name in Pin.__slots__)
+    if isinstance(value, _KINDS):
+        return (_KINDS.index(type(value)), *map(_plain, tuple(value)))
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _pin(row: tuple[Any, ...]) -> Pin:
-    values = dict(zip(Pin.__slots__, row[1:], strict=True))
+    values = dict(zip(Pin.__slots__, row, strict=True))
     values["wheels"] = tuple(map(_origin, values["wheels"]))
     return Pin(**values | {name: _origin(values[name]) for name in ("sdist", "origin")})
 
@@ -48,5 +47,4 @@ def _pin(row: tuple[Any, ...]) -> Pin:
 def _origin(row: tuple[Any, ...] | None) -> Any:  # noqa: ANN401 - one of the kinds
     if row is None:
         return None
-    kind = _KINDS[row[0]]
-    return kind(**dict(zip(kind.__slots__, row[1:], strict=True)))
+    return _KINDS[row[0]](*row[1:])

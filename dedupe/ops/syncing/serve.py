@@ -7,8 +7,7 @@ each distribution is importable from the moment it is installed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dedupe import __version__
 from dedupe.core.blueprint import OUTDATED, without_modules
@@ -41,8 +40,7 @@ _FORMAT = 1
 """Of what `divide` decides: another number, and nothing is remembered."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """``wanted`` is what an environment gets files of; ``served`` are those of it without modules.
 
     ``kept`` are served as before though nobody wants them: pip, say. ``modules`` are all import names, by

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
 from dedupe.fs.fill import Filler
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied.
 
     ``made`` says what it wrote and how it left that; None where there was nothing to do.
@@ -56,8 +54,7 @@ class Settled:
     made: Materialised | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settler:
+class Settler(NamedTuple):
     """One environment, open as ``root`` and locked, and how it shall follow its lock."""
 
     store: Store
@@ -180,7 +177,7 @@ class Settler:
     def _root(self, mode: str, state: str, entries: tuple[str, ...]) -> Root:
         root = root_of(self.environment, mode, state, entries)
         lock = self.lock
-        return replace(root, lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
+        return root._replace(lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
 
     def _unfinished(self, survey: Survey, wanted: list[Wanted]) -> list[Blueprint]:
         """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import placed
 from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.env.installed import name_and_version
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 from dedupe.fs.fill import FOLDER
 from dedupe.ops.syncing.compilation import is_hopeless
 from dedupe.ops.syncing.private import private_metadata, scripts_of
-from dedupe.plan.materialise import Wanted, placed
+from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import Fit, Standing, seeds
 
 if TYPE_CHECKING:

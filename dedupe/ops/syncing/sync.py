@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.fs.faults import explained
@@ -50,7 +49,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         raise explained(error, f"sync {path}") from error
     finally:
         progress.done()
-    return replace(done, seconds=time.monotonic() - started)
+    return done._replace(seconds=time.monotonic() - started)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from dedupe.wheel.promises import Doubt
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyncOptions:
+class SyncOptions(NamedTuple):
     """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made.
 
     ``dist_info``: whether a finder environment has metadata folders; None leaves that as it is.
@@ -39,8 +37,7 @@ class Stamp(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
 
     ``pins`` reads it for an interpreter. ``content`` is the digest of the lock alone, ``words`` are the
@@ -55,8 +52,7 @@ class Lock:
     stamp: Stamp | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Synced:
+class Synced(NamedTuple):
     """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
 
     ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dedupe.core.blueprint import placed
 from dedupe.core.record import Place, locate, parse_record
 from dedupe.fs.beneath import read_beneath
 from dedupe.fs.uninstall import remove_empty_folders, remove_files
-from dedupe.plan.materialise import placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
