@@ -158,6 +158,22 @@ def compiled(ground: Ground) -> dict[str, Contender]:
     }
 
 
+def finder(ground: Ground) -> dict[str, Contender]:
+    """By the finder, against what any command of pipm takes, and against links."""
+    served = ("--link-mode", "finder")
+    return {
+        "pipm --version": Contender(f"{sys.executable} -m dedupe --version"),
+        "finder": Contender(ground.pipm("served", *served), ("served",)),
+        "finder, no metadata folders": Contender(ground.pipm("bare", *served, "--no-dist-info"), ("bare",)),
+        "finder, nothing to do": Contender(ground.pipm("served", *served)),
+        "finder, then import": Contender(
+            f"{ground.pipm('run', *served)} && {ground.importing('run')}", ("run",)
+        ),
+        "pipm by links": Contender(ground.pipm("whole"), ("whole",)),
+        "uv by links": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
+    }
+
+
 def cold(ground: Ground) -> dict[str, Contender]:
     """Nothing but the lock is there: downloads included."""
     return {
@@ -171,6 +187,7 @@ GROUPS: dict[str, Callable[[Ground], dict[str, Contender]]] = {
     "copies": copies,
     "imports": imports,
     "compiled": compiled,
+    "finder": finder,
     "cold": cold,
 }
 
@@ -209,15 +226,29 @@ def write_listing(ground: Ground) -> None:
 
 
 def prepare(ground: Ground, group: str, log: Path) -> None:
-    """Fill the caches and make what the group takes for granted."""
+    """Fill the caches and make what the group takes for granted.
+
+    What was downloaded lies beside the results: the next file system gets copies.
+    """
+    seed = log.parent / "seed"
+    filled = () if group == "cold" else ("store", "uv-cache")
+    for name in filled:
+        if (seed / name).exists() and not Path(ground.path(name)).exists():
+            run_measured(f"cp -a {seed / name} {ground.path(name)}", log, "copying")
     steps = [] if group == "cold" else [ground.pipm("run"), ground.uv_sync("uv-run")]
     if group == "links":
         steps.append(ground.pipm("plain", "--no-compile"))
+    if group == "finder":
+        steps.append(ground.pipm("served", "--link-mode", "finder"))
     if group == "compiled":
         pip = f"{sys.executable} -m pip wheel -q --no-deps --disable-pip-version-check"
         steps.append(f"{pip} -w {ground.path('wheels')} -r {PINS}")
     for step in steps:
         run_measured(step, log, "preparing")
+    for name in filled:
+        if not (seed / name).exists():
+            seed.mkdir(exist_ok=True)
+            run_measured(f"cp -a {ground.path(name)} {seed / name}", log, "copying")
     if group == "links":
         write_listing(ground)
 

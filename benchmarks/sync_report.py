@@ -19,6 +19,8 @@ class Question(NamedTuple):
     peer: str
     what: str
     goals: tuple[float | None, float | None] = (None, None)
+    more: bool = False
+    """Asks for the difference, too, in milliseconds."""
 
 
 QUESTIONS = (
@@ -34,6 +36,12 @@ QUESTIONS = (
     Question("pipm again", "pip", "both with bytecode, pip's wheels on this disk"),
     Question("pipm, nothing to do", "uv, nothing to do", "a second sync"),
     Question("pipm adds one", "uv adds one", "one of 161 distributions is missing"),
+    Question("finder", "pipm --version", "nothing but metadata, scripts and data", more=True),
+    Question("finder, no metadata folders", "pipm --version", "not even metadata", more=True),
+    Question("finder, nothing to do", "pipm --version", "a second sync", more=True),
+    Question("finder", "pipm by links", "both by pipm"),
+    Question("finder", "uv by links", "against uv"),
+    Question("finder, then import", "uv, then import", "lock to first import"),
     Question("pipm, cold", "uv, cold", "downloads included"),
 )
 
@@ -48,6 +56,8 @@ class Row(NamedTuple):
     most: float
     processor: float
     rounds: int
+    more: tuple[float, float]
+    """Medians of the differences in milliseconds, wall and processor."""
 
     @property
     def goal(self) -> float | None:
@@ -64,8 +74,18 @@ def rows_of(kind: str, runs: Runs) -> list[Row]:
             wall = [mine[0] / peer[0] for mine, peer in pairs]
             processor = [mine[1] / peer[1] for mine, peer in pairs]
             middle = statistics.median
+            more = [[(mine[n] - peer[n]) * 1000 for mine, peer in pairs] for n in (0, 1)]
             rows.append(
-                Row(kind, question, middle(wall), min(wall), max(wall), middle(processor), len(pairs))
+                Row(
+                    kind=kind,
+                    question=question,
+                    wall=middle(wall),
+                    least=min(wall),
+                    most=max(wall),
+                    processor=middle(processor),
+                    rounds=len(pairs),
+                    more=(middle(more[0]), middle(more[1])),
+                )
             )
     return rows
 
@@ -78,6 +98,8 @@ def report(found: Mapping[str, Runs]) -> list[Row]:
     for row in rows:
         goal = "" if row.goal is None else f"{row.goal}"
         asked = f"{row.question.mine} / {row.question.peer} | {row.question.what}"
+        if row.question.more:
+            asked += f" (+{row.more[0]:.0f} ms, {row.more[1]:.0f} ms of processor time)"
         spread = f"{row.least:.2f} to {row.most:.2f}"
         figures = f"{row.wall:.2f} | {spread} | {row.processor:.2f} | {goal} | {row.rounds}"
         print(f"| {row.kind} | {asked} | {figures} |")
