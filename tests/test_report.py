@@ -238,6 +238,27 @@ def test_sorting_and_filtering(page: Page, tmp_path: Path) -> None:
     assert page.errors == []
 
 
+def test_the_list_fits_a_laptop(page: Page, tmp_path: Path) -> None:
+    """Long paths give way to the columns beside them, sorted by the one with the longest title."""
+    document = crowd(30)
+    rows = document["environments"]
+    assert isinstance(rows, list)
+    for number, row in enumerate(rows):
+        row["path"] = f"/srv/{'customer-' * 9}{number}/services/backend-{number}/.venv"
+        row["exclusive"] *= 37
+    path = tmp_path / "page.html"
+    path.write_text(page_of(document), encoding="utf-8")
+    page.size(1280, 900)
+    page.open(str(path))
+    page.run(
+        "[...document.querySelectorAll('th button')].find(b => b.textContent === 'Adopting frees').click()"
+    )
+    widths = "(e => [e.scrollWidth - e.clientWidth, document.documentElement.scrollWidth])"
+    assert page.run(f"{widths}(document.querySelector('.scroll'))") == [0, page.run("innerWidth - 15")]
+    assert page.run("document.querySelector('td.name').offsetWidth") > 200
+    page.size(1320, 1250)
+
+
 def test_a_thousand_environments_stay_usable(page: Page, tmp_path: Path) -> None:
     started = time.monotonic()
     load(page, tmp_path, 1000)
