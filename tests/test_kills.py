@@ -1,4 +1,4 @@
-"""Interrupted and killed: nothing lost, nothing torn, the next adopt finishes (D16)."""
+"""Interrupted and killed: nothing lost, nothing torn, the same command again finishes (D16)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from support.kills import (
     TEMPORARY,
+    GcGround,
+    Ground,
     KillGround,
-    campaign,
+    ReleaseGround,
     end_of_group,
     without_temporaries,
 )
@@ -27,15 +29,28 @@ if TYPE_CHECKING:
 KILLS = 6  # scripts/campaign-kill does 200
 
 
-def test_kill_at_random_moments(filesystem: Disk) -> None:
+def assert_survives(ground: Ground, *, kills: int) -> None:
+    """Kill so often; a few runs more where a machine was done before each of the moments."""
     seed = random.randrange(10**6)
-    done = campaign(filesystem, kills=KILLS, seed=seed)
-    for again in range(1, 5):  # a fast machine is done before the first few come
-        if not any(kill.hit for kill in done):
-            done += campaign(filesystem, kills=KILLS, seed=seed + again)
+    chance = random.Random(seed)
+    done = [ground.kill(chance) for _ in range(kills)]
+    while not any(kill.amid for kill in done) and len(done) < 10 * kills:
+        done.append(ground.kill(chance))
     faults = [(kill.moment, fault) for kill in done for fault in kill.faults]
     assert faults == [], f"seed {seed}"
-    assert any(kill.hit for kill in done)
+    assert any(kill.amid for kill in done)
+
+
+def test_adopt_killed_at_random_moments(filesystem: Disk) -> None:
+    assert_survives(KillGround(filesystem), kills=KILLS)
+
+
+def test_release_killed_at_random_moments(either_mode: Disk) -> None:
+    assert_survives(ReleaseGround(either_mode, modules=40), kills=KILLS // 2)
+
+
+def test_gc_killed_at_random_moments(either_mode: Disk) -> None:
+    assert_survives(GcGround(either_mode, modules=40), kills=KILLS // 2)
 
 
 def interrupt(pipm: Pipm, environment: Environment, *, times: int) -> tuple[int, str]:

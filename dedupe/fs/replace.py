@@ -129,6 +129,11 @@ def remove_tree(parent: int, name: str) -> None:
     os.rmdir(name, dir_fd=parent)
 
 
+def move_folder(parent: int, name: str, target: int) -> None:
+    """Move the folder *name* of directory *parent* into directory *target*, where nothing has its name."""
+    os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)
+
+
 def remove_folder(path: str) -> None:
     """Remove the folder at *path*, if it is there, with all below it."""
     parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

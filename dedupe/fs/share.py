@@ -202,10 +202,13 @@ def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
         os.mkdir(name, mode, dir_fd=parent)
 
 
-def forget_folder(parent: int, name: str) -> None:
-    """Remove the folder *name* from the open folder *parent*, unless something is in it."""
-    with contextlib.suppress(OSError):
+def forget_folder(parent: int, name: str) -> bool:
+    """Remove the folder *name* from the open folder *parent*, unless something is in it; whether it went."""
+    try:
         os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
 
 
 def write_text(parent: int, name: str, text: str) -> None:

@@ -3,7 +3,8 @@
 Theory of operation. The store has what a wheel says of itself; what an installer wrote beside it (RECORD
 and its kin) goes into one file, `HIDDEN_FILE`, and then the folders go. The finder gives `importlib.metadata`
 both. Whatever changes such an environment lets the folders come back first and puts them away again at its
-end. A run that is killed between leaves folders and file beside each other, which is read like either.
+end. A folder comes and goes as a whole: a run that is killed between leaves folders and file beside each
+other, which is read like either.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from dedupe.env.folded import FOLDER, HIDDEN_FILE, PutAway, hidden_bytes, read_h
 from dedupe.env.installed import without_folder
 from dedupe.finder.inject import settle
 from dedupe.fs.beneath import directory_beneath, is_there, read_beneath
+from dedupe.fs.replace import move_folder, staging
 from dedupe.fs.share import NewFile, ensure_folder, forget, forget_folder, write_new_file
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
     from dedupe.finder.table import Table
@@ -43,17 +47,24 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
     hidden = table._replace(hidden=True)
     settle(root, hidden, interpreter.cache_tag)
     sync_file_system(root)
-    for info, files in away.items():
-        with directory_beneath(root, f"{table.site}/{info}") as folder:
-            if folder is not None:
-                for name in sorted(files, key=lambda name: name != "RECORD"):  # where it is, all is there
-                    forget(folder, name)
-        with directory_beneath(root, table.site) as site:
+    with staging(root) as aside, directory_beneath(root, table.site) as site:
+        for info, files in away.items():
             if site is not None:
-                forget_folder(site, info)
+                _take_away(site, info, files, aside)
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
     settle(root, hidden._replace(site_time=time), interpreter.cache_tag)
     sync_file_system(root)
+
+
+def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
+    """Remove a metadata folder with the *files* that are known, in one step for whoever reads it."""
+    move_folder(site, info, aside)
+    with directory_beneath(aside, info) as folder:
+        assert folder is not None
+        for name in files:
+            forget(folder, name)
+    if not forget_folder(aside, info):  # somebody put more into it
+        move_folder(aside, info, site)
 
 
 def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, PutAway] | None:
@@ -79,14 +90,16 @@ def bring_back(store: Store, root: int) -> bool:
     away = read_hidden(root)
     if receipt is None or not away:
         return False
-    with directory_beneath(root, receipt.site) as site:
+    with staging(root) as aside, directory_beneath(root, receipt.site) as site:
         assert site is not None
         wanted = without_folder(away, os.listdir(site))
-        for info in away:
+        for info, files in away.items():
             folded = receipt.folded.get(info)
-            half_gone = is_there(site, info) and not is_there(site, f"{info}/RECORD")
-            if folded is not None and (info in wanted or half_gone):
-                _write_folder(store, site, folded.entry, info, away[info])
+            if folded is not None and info in wanted:
+                _fill_folder(store, aside, folded.entry, info, files)
+                move_folder(aside, info, site)
+            elif folded is not None and is_there(site, info) and not is_there(site, f"{info}/RECORD"):
+                _fill_folder(store, site, folded.entry, info, files)  # somebody lost some of it
     sync_file_system(root)
     with directory_beneath(root, FOLDER) as folder:
         if folder is not None:
@@ -103,13 +116,15 @@ def hidden_entries(root: int) -> frozenset[str]:
     return frozenset(receipt.folded[info].entry for info in away if info in receipt.folded)
 
 
-def _write_folder(store: Store, site: int, entry: str, info: str, files: dict[str, PutAway]) -> None:
-    ensure_folder(site, info)
-    with directory_beneath(site, info) as folder:
+def _fill_folder(store: Store, parent: int, entry: str, info: str, files: dict[str, PutAway]) -> None:
+    ensure_folder(parent, info)
+    with directory_beneath(parent, info) as folder:
         assert folder is not None
-        for name in sorted(files, key=lambda name: name == "RECORD"):
-            data = files[name].data
+        for name, file in sorted(
+            files.items(), key=lambda row: row[0] == "RECORD"
+        ):  # where it is, all is there
+            data = file.data
             if data is None:
                 data = read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}")
             if data is not None and not is_there(folder, name):
-                write_new_file(NewFile(folder, name), [data], files[name].mode)
+                write_new_file(NewFile(folder, name), [data], file.mode)

@@ -137,10 +137,9 @@ class Following:
             were_hidden = bring_back(self.store, root)
             survey = Survey(self.store, root, environment, scheme, interpreter)
             hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
-            serving = self._serving(environment, root, survey, wanted, hidden=hidden)
-            service = None if serving is None else serving.service
-            if service is not None:
-                wanted = service.wanted
+            serving = self._serving(environment, root, survey, wanted, hidden=hidden, fresh=fresh)
+            if serving is not None:
+                wanted = serving.service.wanted
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -153,15 +152,11 @@ class Following:
                 promise="" if anew else self.lock.promise,
                 link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
-                by_finder=service is not None,
-                besides=() if service is None else tuple(row.entry for row in service.kept),
+                serving=serving,
             )
             later = missing_editables(survey, editables)
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
-            if serving is not None:
-                records = {} if done.made is None else done.made.records
-                serving.finish(records, hidden=hidden, fresh=fresh)
             if fresh and not hidden:
                 self._note(environment, root, scheme, wanted, done)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
@@ -191,9 +186,16 @@ class Following:
         return (lock.path, *lock.stamp, remedy)
 
     def _serving(
-        self, environment: Environment, root: int, survey: Survey, wanted: list[Wanted], *, hidden: bool
+        self,
+        environment: Environment,
+        root: int,
+        survey: Survey,
+        wanted: list[Wanted],
+        *,
+        hidden: bool,
+        fresh: bool,
     ) -> Serving | None:
-        """The finder, put there before its distributions; None where files are linked.
+        """The finder's part, compiled in the store; None where files are linked.
 
         Raises UsageError where metadata folders shall be *hidden* and there would be no finder.
         """
@@ -209,8 +211,10 @@ class Following:
         from dedupe.ops.syncing.serve import Serving, divide  # noqa: PLC0415 - of the finder alone
 
         service = divide(self.store, environment, root, survey, wanted)
-        serving = Serving(self.store, environment, root, service, self._row(environment))
-        serving.prepare(self.pulse, progress, compiled=self.options.compiled)
+        row = self._row(environment)
+        serving = Serving(self.store, environment, root, service, row, hidden=hidden, fresh=fresh)
+        if self.options.compiled:
+            serving.compile(self.pulse, progress)
         return serving
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> Synced:

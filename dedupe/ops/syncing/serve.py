@@ -138,46 +138,61 @@ def _kept(root: int, survey: Survey, wanted: Sequence[Wanted]) -> list[Folded]:
 class Serving:
     """The finder in one environment, open as *root*, while a sync changes what it serves.
 
-    *lock* is the table's word on the lock file that the environment follows.
+    *lock* is the table's word on the lock file that the environment follows. With *hidden* metadata is the
+    finder's alone. A *fresh* environment had nothing that a power cut could take: there the next sync looks
+    whether all of it came to the disk.
     """
 
     def __init__(
-        self, store: Store, environment: Environment, root: int, service: Service, lock: LockRow
+        self,
+        store: Store,
+        environment: Environment,
+        root: int,
+        service: Service,
+        lock: LockRow,
+        *,
+        hidden: bool,
+        fresh: bool,
     ) -> None:
         self.store, self.environment, self.root, self.service = store, environment, root, service
         self._interpreter = interpreter_of(environment)
         self._lock = lock
-        self._table: Table | None = None
+        self._hidden, self._fresh = hidden, fresh
 
-    def prepare(self, pulse: Pulse, progress: Progress, *, compiled: bool) -> None:
-        """Put the finder there before its distributions; *compiled*: the store's entries get bytecode."""
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The entries that are used there though nobody wants them."""
+        return tuple(row.entry for row in self.service.kept)
+
+    def compile(self, pulse: Pulse, progress: Progress) -> None:
+        """Let the store have the bytecode of what is served; the environment stays as it is."""
+        entries = [one.entry for one in self.service.served]
+        _compile(self.store, entries, self._interpreter, pulse, progress)
+
+    def begin(self) -> Table:
+        """Put the finder into the environment, before its distributions."""
         store, service, interpreter = self.store, self.service, self._interpreter
-        if compiled:
-            _compile(store, [one.entry for one in service.served], interpreter, pulse, progress)
         rows = service.rows({})
-        self._table = put_table(
-            store, self.environment, self.root, interpreter, rows, service.modules, self._lock
-        )
+        table = put_table(store, self.environment, self.root, interpreter, rows, service.modules, self._lock)
         compile_hook(store, self.environment, self.root, interpreter)
+        return table
 
-    def finish(self, written: Mapping[str, bytes], *, hidden: bool, fresh: bool) -> None:
-        """Note what stands there now, or (*hidden*) let the finder alone tell of it.
+    def end(self, table: Table, written: Mapping[str, bytes]) -> None:
+        """Note what stands there now, or let the finder alone tell of it.
 
-        *written* are new RECORDs, by metadata folder. A *fresh* environment had nothing that a power cut
-        could take: there the next sync looks whether all of it came to the disk.
+        *table* is that of `begin`; *written* are new RECORDs, by metadata folder.
         """
-        table, root, interpreter = self._table, self.root, self._interpreter
-        assert table is not None
+        root, interpreter = self.root, self._interpreter
         digests = {}
         for one in self.service.served:
             metadata = one.blueprint.metadata
             record = written.get(metadata) or read_beneath(root, f"{table.site}/{metadata}/RECORD")
             digests[metadata] = record_digest(record or b"")
         note_receipt(root, receipt_bytes(self.store.path, table.site, self.service.rows(digests)))
-        if not fresh:
+        if not self._fresh:
             sync_file_system(root)
         settle_time(self.environment, root, table, interpreter)
-        if hidden:
+        if self._hidden:
             hide(self.store, self.environment, root, table, interpreter)
 
 

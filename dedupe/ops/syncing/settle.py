@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.ops.syncing.materialise import Materialised
+    from dedupe.ops.syncing.serve import Serving
     from dedupe.ops.syncing.standing import Survey
     from dedupe.ops.syncing.synced import Lock
     from dedupe.plan.materialise import Clash, Materialisation, Wanted
@@ -68,10 +69,8 @@ class Settler(NamedTuple):
     promise: str
     link_mode: LinkMode | None
     clobber: bool
-    by_finder: bool = False
-    """Modules come from the store; the few other files are links where those work, else symlinks."""
-    besides: tuple[str, ...] = ()
-    """Entries that are used there though nobody wants them now: those of pip, say."""
+    serving: Serving | None = None
+    """With it modules come from the store; the few other files are links where those work, else symlinks."""
 
     def settle(self, survey: Survey, wanted: list[Wanted], stay: frozenset[str]) -> Settled:
         """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
@@ -85,11 +84,15 @@ class Settler(NamedTuple):
         kept = survey.kept() | stay
         plan = plan_sync(wanted, standing, kept)
         previous = find_root(self.store, self.environment.path)
-        entries = tuple(sorted({*(one.entry for one in wanted), *self.besides}))
+        besides = () if self.serving is None else self.serving.kept
+        entries = tuple(sorted({*(one.entry for one in wanted), *besides}))
         with ExitStack() as stack, ExitStack() as kept_open:
             if not plan.materialised and not plan.uninstalled and not unfinished:
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
                 mode = mode or self._word(self._ground(stack))
+                stack.close()
+                if self.serving is not None:
+                    self.serving.end(self.serving.begin(), {})
                 write_root(self.store, self._root(mode, SYNCED, entries))
                 return Settled(plan=plan, link_mode=mode)
             ground = self._ground(stack)
@@ -99,6 +102,7 @@ class Settler(NamedTuple):
             kept_open.callback(final.drop)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, self._root(mode, SYNCING, used))
+            table = None if self.serving is None else self.serving.begin()
             if plan.uninstalled or unfinished:
                 stay_put = [one for one, _ in standing if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.blueprint for one in wanted if one not in plan.materialised]
@@ -109,10 +113,12 @@ class Settler(NamedTuple):
                     remove_unfinished(ground, blueprint, claimed)
             done = materialise(ground, self._chosen(everything, wanted, plan))
             if ground.filler.mode is LinkMode.COPY or (
-                self.by_finder and ground.filler.mode is LinkMode.SYMLINK
+                self.serving is not None and ground.filler.mode is LinkMode.SYMLINK
             ):
                 sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
+            if self.serving is not None and table is not None:
+                self.serving.end(table, done.records)
             final.publish()
         return Settled(
             plan=plan,
@@ -125,7 +131,7 @@ class Settler(NamedTuple):
 
     def _word(self, ground: Ground) -> str:
         """The word for how the environment shares."""
-        return LinkMode.FINDER.value if self.by_finder else ground.filler.mode.value
+        return ground.filler.mode.value if self.serving is None else LinkMode.FINDER.value
 
     def _chosen(self, everything: Materialisation, wanted: list[Wanted], plan: SyncPlan) -> Materialisation:
         """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""
@@ -162,7 +168,7 @@ class Settler(NamedTuple):
         )
 
     def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
-        if self.by_finder:
+        if self.serving is not None:
             return LinkMode.HARDLINK if can_hardlink(run, run_path, folder) else LinkMode.SYMLINK
         try:
             return choose_link_mode(self.link_mode, run, run_path, folder)

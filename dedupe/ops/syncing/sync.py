@@ -85,6 +85,10 @@ def _nothing_to_do(
     previous = None if environment is None else find_root(store, environment.path)
     if environment is None or previous is None or previous.state != SYNCED:
         return None
+    if (
+        options.dist_info is False
+    ):  # metadata folders that are there were brought back by a killed run, perhaps
+        return None
     same = (previous.device, previous.inode) == (environment.device, environment.inode)
     if not same or not lock.promise or previous.promise != lock.promise:
         return None
