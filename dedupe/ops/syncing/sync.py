@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from dedupe.env.folded import read_hidden
 from dedupe.fs.faults import explained
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import held
@@ -85,15 +86,14 @@ def _nothing_to_do(
     previous = None if environment is None else find_root(store, environment.path)
     if environment is None or previous is None or previous.state != SYNCED:
         return None
-    if (
-        options.dist_info is False
-    ):  # metadata folders that are there were brought back by a killed run, perhaps
-        return None
     same = (previous.device, previous.inode) == (environment.device, environment.inode)
     if not same or not lock.promise or previous.promise != lock.promise:
         return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
     with held(store, environment, progress) as root:
+        # Folders that are there though they were put away: a killed run brought them back, perhaps.
+        if options.dist_info is not None and options.dist_info is bool(read_hidden(root)):
+            return None
         evidence = Evidence(environment, root, previous, scheme)
         if not (_are_stored(store, previous) and evidence.holds()):
             from dedupe.ops.syncing.exact import is_exact  # noqa: PLC0415 - where something changed
