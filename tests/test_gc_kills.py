@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from typing import TYPE_CHECKING
 
+from support.kills import killed_at, torn_store
 from support.snapshot import snapshot
 from support.store import damage, entry_names, object_names, root_count
 from support.synthetic import import_all, install, make_environment, package
@@ -20,42 +20,9 @@ from dedupe.ops.sharing.adoption import AdoptOptions
 from dedupe.plan.gc import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.disks import Disk
 
 QUIET = Progress()
-CHANGES = ("rename", "unlink", "rmdir", "link", "mkdir", "utime")
-
-
-def killed_at(number: int, work: Callable[[], object]) -> bool:
-    """Do *work* in a child that is killed before its change of this number; whether it came to that."""
-    child = os.fork()
-    if not child:
-        left = number
-
-        def counted(change: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: object, **options: object) -> object:
-                nonlocal left
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return change(*arguments, **options)
-
-            return call
-
-        for name in CHANGES:
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
-def torn(store: str) -> list[str]:
-    """What is damaged; what lies in tmp/ is the killed run's, and the next one's to sweep."""
-    return [line for line in damage(store) if not line.startswith("tmp: ")]
 
 
 def test_killed_at_each_change(either_mode: Disk) -> None:
@@ -72,7 +39,7 @@ def test_killed_at_each_change(either_mode: Disk) -> None:
             adopt(store, environment.path, AdoptOptions(link_mode=mode), QUIET)
         shutil.rmtree(first.path)
         hit = killed_at(number, lambda store=store: collect(store, Limits(keep=0.0), QUIET))  # type: ignore[misc]
-        assert torn(store) == []
+        assert torn_store(store) == []
         findings, _ = verify(store, [], QUIET, full=True)
         assert (findings.damages, findings.unreadable) == ([], [])
         collect(store, Limits(keep=0.0), QUIET)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import KEPT_METADATA
@@ -16,7 +17,7 @@ from dedupe.fs.replace import Staging, staging
 from dedupe.fs.twins import Twins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _ALIKE = ("WHEEL", "REQUESTED", "INSTALLER")
 _MOST_BYTES = 4096
@@ -25,36 +26,40 @@ _FILE = 0o666
 
 def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
     """Let what tools read be files in the folders *metadata*, and those that say the same one inode."""
-    with staging(root) as temporary:
-        area = Staging(temporary, "0")
+    with _folders(root, site, metadata) as (area, folders):
         twins = Twins(area)
-        try:
-            for name in metadata:
-                with directory_beneath(root, f"{site}/{name}") as folder:
-                    if folder is None:
-                        continue
-                    for file in set(os.listdir(folder)).intersection(KEPT_METADATA):
-                        if _is_link(folder, file):
-                            _copy_over(area, folder, file)
-                    for file in set(os.listdir(folder)).intersection(_ALIKE):
-                        _put_alike(twins, folder, file)
-        finally:
-            area.close()
+        for folder in folders:
+            for file in set(os.listdir(folder)).intersection(KEPT_METADATA):
+                if _is_link(folder, file):
+                    _copy_over(area, folder, file)
+            for file in set(os.listdir(folder)).intersection(_ALIKE):
+                _put_alike(twins, folder, file)
 
 
 def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
     """Give each of the folders *metadata* files of its own again."""
+    with _folders(root, site, metadata) as (area, folders):
+        for folder in folders:
+            for file in set(os.listdir(folder)).intersection(_ALIKE):
+                status = _status(folder, file)
+                if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                    _copy_over(area, folder, file)
+
+
+@contextmanager
+def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[Staging, Iterator[int]]]:
+    """Room for new files, and the folders *metadata* that are there, each open until the next one."""
+
+    def opened() -> Iterator[int]:
+        for name in metadata:
+            with directory_beneath(root, f"{site}/{name}") as folder:
+                if folder is not None:
+                    yield folder
+
     with staging(root) as temporary:
         area = Staging(temporary, "0")
         try:
-            for name in metadata:
-                with directory_beneath(root, f"{site}/{name}") as folder:
-                    if folder is None:
-                        continue
-                    for file in set(os.listdir(folder)).intersection(_ALIKE):
-                        status = _status(folder, file)
-                        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-                            _copy_over(area, folder, file)
+            yield area, opened()
         finally:
             area.close()
 

@@ -76,6 +76,10 @@ def _failed(name: str, error: PipmError) -> Check:
     return Check(name=name, ok=False, detail=error.message, hint=error.hint or "")
 
 
+def _warning(name: str, detail: str, *, hint: str) -> Check:
+    return Check(name=name, ok=False, warning=True, detail=detail, hint=hint)
+
+
 def _versions() -> Iterator[Check]:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield Check(
@@ -97,20 +101,16 @@ def _command() -> Iterator[Check]:
     }
     if not found:
         own = os.path.dirname(sys.executable)
-        yield Check(
-            name="PATH",
-            ok=False,
-            warning=True,
-            detail="no folder of PATH has pipm",
+        yield _warning(
+            "PATH",
+            "no folder of PATH has pipm",
             hint=f'export PATH="{own}:$PATH"' if os.path.exists(f"{own}/pipm") else "pipx ensurepath",
         )
     elif len(found) > 1:
         first, *others = found.values()
-        yield Check(
-            name="PATH",
-            ok=False,
-            warning=True,
-            detail=f"{first} hides {', '.join(others)}",
+        yield _warning(
+            "PATH",
+            f"{first} hides {', '.join(others)}",
             hint=f"remove {others[0]}, or what you do not use",
         )
     else:
@@ -155,11 +155,9 @@ def _permissions(store_path: str) -> Iterator[Check]:
         return
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid == os.geteuid() and mode & 0o077:
-        yield Check(
-            name="permissions",
-            ok=False,
-            warning=True,
-            detail=f"other users may look into the store {store_path} (mode {mode:o})",
+        yield _warning(
+            "permissions",
+            f"other users may look into the store {store_path} (mode {mode:o})",
             hint=f"chmod 700 {store_path}",
         )
 
@@ -191,11 +189,9 @@ def _leftovers(store: Store) -> Iterator[Check]:
         finally:
             os.close(folder)
     if dead:
-        yield Check(
-            name="temporaries",
-            ok=False,
-            warning=True,
-            detail=f"{len(dead)} of killed runs in {store.path}",
+        yield _warning(
+            "temporaries",
+            f"{len(dead)} of killed runs in {store.path}",
             hint="pipm gc",
         )
     else:
@@ -214,11 +210,9 @@ def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Check]:
     odd = [root for root in roots if fates[root.path] in words]
     for root in odd:
         detail, hint = words[fates[root.path]]
-        yield Check(
-            name="environment",
-            ok=False,
-            warning=True,
-            detail=f"{root.path} {detail}",
+        yield _warning(
+            "environment",
+            f"{root.path} {detail}",
             hint=hint.format(root.path),
         )
     if not odd:
@@ -237,11 +231,9 @@ def _links(trial: Trial) -> Iterator[Check]:
     if not sharing:
         yield Check(name=name, ok=False, detail=detail, hint=trial.hint)
     elif trial.kind == "overlay":
-        yield Check(
-            name=name,
-            ok=False,
-            warning=True,
-            detail=f"{detail}; sharing a file of a lower layer copies it up",
+        yield _warning(
+            name,
+            f"{detail}; sharing a file of a lower layer copies it up",
             hint="pipm adopt --link-mode hardlink ENV, in the layer that made it",
         )
     else:
@@ -254,11 +246,9 @@ def _space(trial: Trial) -> Check:
     inodes = "" if trial.inodes is None else f" and {trial.inodes:,} inodes".replace(",", " ")
     detail = f"{trial.free / 2**30:.1f} GiB{inodes} free"
     if trial.free < _LITTLE_SPACE:
-        return Check(name=name, ok=False, warning=True, detail=detail, hint="pipm gc --keep 0")
+        return _warning(name, detail, hint="pipm gc --keep 0")
     if trial.inodes is not None and trial.inodes < _FEW_INODES:
-        return Check(
-            name=name, ok=False, warning=True, detail=detail, hint="pipm adopt --link-mode hardlink ENV"
-        )
+        return _warning(name, detail, hint="pipm adopt --link-mode hardlink ENV")
     return Check(name=name, ok=True, detail=detail)
 
 
