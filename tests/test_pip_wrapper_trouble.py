@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.kills import end_of_group, torn_store
 from support.pipm import Pipm
 from support.pips import environment_with_pip, fetch_pips, pip_environ, rich_wheel, run_pip, start_pip, wrap
 from support.places import fresh_folder
 from support.process import check
-from support.store import damage, unshared
+from support.store import damage, leftovers, unshared
 from support.synthetic import Environment, make_wheel, package
 from support.tools import interpreter
 
@@ -285,35 +286,64 @@ def test_two_at_once(ready: Pipm, template: Environment, tmp_path: Path) -> None
     assert damage(pipm.store) == []
 
 
-@pytest.mark.parametrize("moment", [0.5, 1.0])
-def test_ctrl_c(moment: float, scene: tuple[Pipm, Environment], tmp_path: Path) -> None:
-    """Whenever it comes: the store is sound, and the same command finishes the work."""
+@pytest.mark.parametrize("whom", [os.killpg, os.kill])
+@pytest.mark.parametrize("moment", [0.5, 1.0, None])
+def test_ctrl_c(
+    moment: float | None,
+    whom: Callable[[int, int], None],
+    scene: tuple[Pipm, Environment],
+    tmp_path: Path,
+) -> None:
+    """Whenever it comes: the store is sound when pip has ended, and the same command finishes the work.
+
+    A moment of None is while pipm shares what pip wrote, which pip waits for.
+    """
     pipm, environment = scene
     folder = str(tmp_path / "wheels")
     for name in ("gamma", "delta", "epsilon"):
         make_wheel(folder, f"{name}==1.0", package(name, modules=60))
     options = ("install", "--no-index", "--find-links", folder, "gamma", "delta", "epsilon")
     process = start_pip(environment, *options)
-    time.sleep(moment)
-    os.killpg(process.pid, signal.SIGINT)
+    if moment is None:
+        while process.poll() is None and not leftovers(pipm.store):
+            time.sleep(0.001)
+    else:
+        time.sleep(moment)
+    with suppress(ProcessLookupError):
+        whom(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert "_pipm_pip" not in said
-    # A run that was cut short may leave its own folder until the next run, or be at its end still.
-    assert soon(lambda: [one for one in damage(pipm.store) if not one.startswith("tmp: ")]) == []
+    assert damage(pipm.store) == []
     done = run_pip(environment, *options)
     assert done.returncode == 0, done.stderr
     assert environment.run("import gamma, delta, epsilon; print(gamma.NAME)") == "gamma\n"
     pipm.adopt(environment.path)
-    assert soon(lambda: damage(pipm.store)) == []
+    assert damage(pipm.store) == []
+    # A pip that was cut short takes a distribution whose RECORD it did not write yet for installed.
+    assert moment is not None or unshared(environment.site, pipm.store) == []
 
 
-def soon(look: Callable[[], list[str]]) -> list[str]:
-    """What *look* finds once it finds nothing, or after ten seconds."""
-    for _ in range(50):
-        if not look():
-            break
-        time.sleep(0.2)
-    return look()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_killed_while_it_shares(number: signal.Signals, scene: tuple[Pipm, Environment]) -> None:
+    """Nothing tidies up after SIGKILL: the next pipm in that store does."""
+    pipm, environment = scene
+    folder = os.path.dirname(environment.path)
+    wheel = make_wheel(folder, "gamma==1.0", package("gamma", modules=60))
+    process = start_pip(environment, "install", "--no-index", wheel)
+    while process.poll() is None and not leftovers(pipm.store):
+        time.sleep(0.001)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    process.communicate(timeout=60)
+    assert end_of_group(process.pid)
+    if number == signal.SIGTERM:
+        assert damage(pipm.store) == []
+    else:
+        assert torn_store(pipm.store) == []
+    pipm.adopt(environment.path)
+    assert damage(pipm.store) == []
+    assert environment.run("import gamma; print(gamma.NAME)") == "gamma\n"
+    assert unshared(environment.site, pipm.store) == []
 
 
 def test_costs_little_at_every_start(template: Environment, tmp_path: Path, ready: Pipm) -> None:

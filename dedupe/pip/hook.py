@@ -28,6 +28,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -282,19 +283,55 @@ class Session:
         """Run pipm once for all that the store did not have."""
         environment = ["--env", self.environment] if self.rest else []
         wheels = [f"/dev/fd/{file}={name}" for file, name in self.unknown]
-        done = subprocess.run(
+        code, said = run_to_its_end(
             [*self.command, "after-pip", "--store", self.shelf.path, *environment, *wheels],
+            pass_fds=[file for file, _ in self.unknown],
+            env={"PIPM_LOCK_TIMEOUT": "10", **os.environ},
+        )
+        if code:
+            lines = said.decode("utf-8", "replace").strip().splitlines() or ["it failed"]
+            told = [line for line in lines if line.startswith("error: ")] or lines[-1:]
+            raise RuntimeError(f"{told[0].replace('error: ', '', 1)}")
+
+
+def run_to_its_end(command, **options):
+    """Run a program; its exit code and what it wrote to stderr. KeyboardInterrupt when Ctrl-C ended it.
+
+    That is passed on and waited for: `subprocess.run` kills a child that is not done a quarter of a second
+    after it, and what this one was to tidy up stays. At the second Ctrl-C it is left to end by itself.
+    """
+    child = None
+    asked = 0
+
+    def ask(_number, _frame):
+        nonlocal asked
+        asked += 1
+        if child is not None:
+            child.send_signal(signal.SIGINT)
+        if asked > 1:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    heeded = before not in (signal.SIG_IGN, None)
+    if heeded:
+        signal.signal(signal.SIGINT, ask)
+    try:
+        child = subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=[file for file, _ in self.unknown],
-            env={"PIPM_LOCK_TIMEOUT": "10", **os.environ},
-            check=False,
+            **options,
         )
-        if done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it failed"]
-            told = [line for line in lines if line.startswith("error: ")] or lines[-1:]
-            raise RuntimeError(f"{told[0].replace('error: ', '', 1)}")
+        if asked:  # between fork and exec, perhaps, where it is lost
+            child.send_signal(signal.SIGINT)
+        said = child.communicate()[1]
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+    return child.returncode, said
 
 
 def appear(make, stored, target, *, executable):

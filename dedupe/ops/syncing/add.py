@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from dedupe.core.digest import Digest
     from dedupe.core.manifest import Manifest
+    from dedupe.ops.crew import Pulse
     from dedupe.store.layout import Store
     from dedupe.wheel.promises import Doubt
     from dedupe.wheel.unpack import Unpacked
@@ -72,7 +73,7 @@ def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
     return Added(path, kept.entry, kept.known)
 
 
-def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]]) -> None:
+def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: Pulse) -> None:
     """Let the store know *wheels*, (path, file name) of each, whose files it mostly has already.
 
     Those are read, not unpacked; the others are let in like any. A bad one is passed over: pip took it,
@@ -83,6 +84,7 @@ def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]]) -> None
     known: dict[str, Digest] = {}
     others = []
     for path, name in wheels:
+        pulse.check()
         try:
             manifest = unpack_wheel(path, None, name).manifest
         except WheelError:
@@ -96,6 +98,7 @@ def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]]) -> None
     with store.writing():
         join_archives(store, known.items())
     for path, name in others:
+        pulse.check()
         with contextlib.suppress(WheelError):
             add_wheel_file(store_path, path, name)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dedupe.env.environment import load_environment
 from dedupe.fs.faults import explained
 from dedupe.fs.links import LinkMode
+from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.folding.ladder import adopt_by_finder
 from dedupe.ops.holding import checked_environment
 from dedupe.ops.progress import Progress
@@ -46,15 +47,22 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
     In that order: the environment's files become the store's without a copy, and the archives are joined
     to their entries.
     """
-    if path is not None:
-        environment = checked_environment(store_path, path)
-        store = open_store(store_path)
-        assert store is not None
-        root = find_root(store, environment.path)
-        known = {mode.value: mode for mode in LinkMode}
-        options = AdoptOptions(link_mode=None if root is None else known.get(root.link_mode))
-        if options.link_mode is LinkMode.FINDER:
-            adopt_by_finder(store_path, path, options, Progress())
-        else:
-            adopt(store_path, path, options, Progress())
-    join_wheel_files(store_path, wheels)
+    pulse = Pulse()
+    with interruptible(pulse):  # no signal finds it where a folder of its own would stay
+        if path is not None:
+            _adopt_anew(store_path, path)
+        join_wheel_files(store_path, wheels, pulse)
+
+
+def _adopt_anew(store_path: str, path: str) -> None:
+    """Adopt the environment at *path* as it was adopted before."""
+    environment = checked_environment(store_path, path)
+    store = open_store(store_path)
+    assert store is not None
+    root = find_root(store, environment.path)
+    known = {mode.value: mode for mode in LinkMode}
+    options = AdoptOptions(link_mode=None if root is None else known.get(root.link_mode))
+    if options.link_mode is LinkMode.FINDER:
+        adopt_by_finder(store_path, path, options, Progress())
+    else:
+        adopt(store_path, path, options, Progress())
