@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import touch
-from dedupe.fs.sync import Aside, Durability, write_aside, write_durably
+from dedupe.fs.sync import Aside, Durability, SmallFile, write_aside, write_durably, write_together
 from dedupe.fs.walk import names_in
 
 if TYPE_CHECKING:
@@ -77,6 +77,15 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
     """
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
     write_durably(store.roots, root.name, _document(root), durability)
+
+
+def write_roots(store: Store, roots: Iterable[Root]) -> None:
+    """Write several roots; after a power cut each is the old or the new, whole. One sync."""
+    files = []
+    for root in roots:
+        _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+        files.append(SmallFile(store.roots, root.name, _document(root)))
+    write_together(files)
 
 
 def prepare_root(store: Store, root: Root) -> Aside:

@@ -7,16 +7,17 @@ import stat
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dedupe.core.digest import Digest
 from dedupe.errors import BusyError, FileSystemError, StoreError
+from dedupe.fs import sync
 from dedupe.store.bytecode import Pool
 from dedupe.store.layout import Store, lock_timeout, open_store
 from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
-from dedupe.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root
+from dedupe.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root, write_roots
 from dedupe.store.where import store_path
 
 if TYPE_CHECKING:
@@ -274,6 +275,29 @@ def test_roots_come_back(opened: Store) -> None:
     remove_root(opened, "/b")
     assert find_root(opened, "/b") is None
     assert len(os.listdir(opened.roots)) == 2
+
+
+def test_no_root_has_its_name_before_its_bytes_are_on_disk(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ext4 and XFS may otherwise bring it back empty after a power cut."""
+    steps: list[str] = []
+    synced, rename = sync.sync_file_system, os.rename
+
+    def syncing(file: int) -> None:
+        steps.append("sync")
+        synced(file)
+
+    def renaming(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as os.rename is called
+        steps.append("name")
+        rename(*arguments, **options)
+
+    monkeypatch.setattr(sync, "sync_file_system", syncing)
+    monkeypatch.setattr(os, "rename", renaming)
+    roots = [root("/a"), root("/b")]
+    write_roots(opened, roots)
+    assert steps == ["sync", "name", "name"]
+    assert list(all_roots(opened)) == roots
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.fs.links import LinkMode
 from dedupe.fs.replace import Staging
 from dedupe.fs.share import give_name
-from dedupe.fs.sync import Durability, sync_file_systems
+from dedupe.fs.sync import sync_file_systems
 from dedupe.ops.crew import crew_at_work, processes
 from dedupe.ops.holding import root_of
 from dedupe.ops.sharing.adopt_worker import AdoptWorker, EnvironmentWorker
@@ -16,7 +16,7 @@ from dedupe.ops.sharing.bytecode import Compiler, pools_of
 from dedupe.ops.sharing.entries import complete_entry
 from dedupe.ops.sharing.job import lines, turns
 from dedupe.store.objects import Rooms
-from dedupe.store.roots import ADOPTED, ADOPTING, write_root
+from dedupe.store.roots import ADOPTED, ADOPTING, write_roots
 from dedupe.store.wheels import publish
 from dedupe.wheel.bytecode import BytecodeWorker
 
@@ -42,10 +42,13 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
     """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
     # The roots stand before the first file is touched, then whatever is dirty is written: a file
     # that shared unwritten blocks could come back from a power cut as zeros.
-    for job, scene, _ in at_work:
-        entries = job.candidate.entries
-        root = root_of(scene.environment, scene.mode.value, ADOPTING, entries)
-        write_root(scene.store, root, Durability.LATER)
+    write_roots(
+        at_work[0].scene.store,
+        [
+            root_of(scene.environment, scene.mode.value, ADOPTING, job.candidate.entries)
+            for job, scene, _ in at_work
+        ],
+    )
     _sync(at_work)
     jobs = [job for job, _, _ in at_work]
     files = lines(jobs)
@@ -99,7 +102,7 @@ class _Stages:
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             job.entries.update(entry for answer in several for entry in answer.entries)
         if self._symlinks:  # the roots and the entries are on disk before links lead there
-            self._write_roots(ADOPTING, Durability.LATER)
+            self._write_roots(ADOPTING)
             _sync(self._at_work)
             answers = self._stage("share")
         unsettled = any(answer.unsettled for several in answers for answer in several)
@@ -108,7 +111,7 @@ class _Stages:
             answers = self._stage("settle")
         if self._symlinks or unsettled:
             _sync(self._at_work)
-        self._write_roots(ADOPTED, Durability.WHOLE)
+        self._write_roots(ADOPTED)
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 job.tally.add(answer.tally)
@@ -138,10 +141,14 @@ class _Stages:
                     if not prepared.tree:
                         complete_entry(one, prepared, job.tally)
 
-    def _write_roots(self, state: str, durability: Durability) -> None:
-        for job, scene, _ in self._at_work:
-            root = root_of(scene.environment, scene.mode.value, state, tuple(sorted(job.entries)))
-            write_root(scene.store, root, durability)
+    def _write_roots(self, state: str) -> None:
+        write_roots(
+            self._at_work[0].scene.store,
+            [
+                root_of(scene.environment, scene.mode.value, state, tuple(sorted(job.entries)))
+                for job, scene, _ in self._at_work
+            ],
+        )
 
 
 def _sync(at_work: Sequence[AtWork]) -> None:
