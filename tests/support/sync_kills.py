@@ -61,13 +61,15 @@ class SyncGround(Ground):
     def prepare_state(
         self, mode: str, target: str = "new", *, known: bool = True, there: bool = True
     ) -> None:
-        """Prepare such a state, for a sync to the *target* lock."""
+        """Prepare such a state, for a sync to the *target* lock; the old one has a program to mend."""
         self._mode, self._target, self._there = mode, target, there
         self._start_anew()
         if not known:
             shutil.rmtree(self.pipm.store)
         if there:
             self._sync("old")
+        if there and target == "old":
+            os.unlink(os.path.join(self._environment.path, "bin", "alpha"))
 
     def torn(self) -> list[str]:
         """A root that says `synced` must be true; the store is sound in any case."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
 from dedupe.fs.fill import Filler
 from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
-from dedupe.fs.replace import Staging, staging
+from dedupe.fs.replace import Staging, staging, sweep
 from dedupe.fs.space import file_system_type
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.holding import root_of
@@ -91,6 +91,8 @@ class Settler(NamedTuple):
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
                 mode = mode or self._word(self._ground(stack))
                 stack.close()
+                self.store.sweep()  # of a run that was killed when all was done but this
+                sweep(self.root)
                 if self.serving is not None:
                     self.serving.end(self.serving.begin(), {})
                 write_root(self.store, self._root(mode, SYNCED, entries))

@@ -96,8 +96,10 @@ def _nothing_to_do(
             return None
         evidence = Evidence(environment, root, previous, scheme)
         if not (_are_stored(store, previous) and evidence.holds()):
-            from dedupe.ops.syncing.exact import is_exact  # noqa: PLC0415 - where something changed
+            from dedupe.ops.syncing.exact import is_exact, is_put_away  # noqa: PLC0415 - where something changed
 
+            if options.dist_info is False and not is_put_away(root):
+                return None
             if not is_exact(store, environment, root, previous, scheme, interpreter, evidence):
                 return None
     return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
