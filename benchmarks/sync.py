@@ -171,6 +171,9 @@ def finder(ground: Ground) -> dict[str, Contender]:
         ),
         "pipm by links": Contender(ground.pipm("whole"), ("whole",)),
         "uv by links": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
+        "uv by links, then import": Contender(
+            f"{ground.uv_sync('uv-run')} && {ground.importing('uv-run')}", ("uv-run",)
+        ),
     }
 
 

@@ -41,7 +41,7 @@ QUESTIONS = (
     Question("finder, nothing to do", "pipm --version", "a second sync", more=True),
     Question("finder", "pipm by links", "both by pipm"),
     Question("finder", "uv by links", "against uv"),
-    Question("finder, then import", "uv, then import", "lock to first import"),
+    Question("finder, then import", "uv by links, then import", "lock to first import"),
     Question("pipm, cold", "uv, cold", "downloads included"),
 )
 

@@ -18,6 +18,12 @@ def main() -> None:
             from dedupe.ui.run import hand_over as become  # noqa: PLC0415 - likewise
 
             sys.exit(become(sys.argv[1:]))
+        if "sync" in sys.argv:
+            from dedupe.ui.quick import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
+
+            code = quick_sync(sys.argv[1:])
+            if code is not None:
+                sys.exit(code)
         from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
 
         run()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import sys
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dedupe.errors import InterruptedRunError, PipmError, UsageError
-from dedupe.store.where import store_path
-from dedupe.ui.output import Output, drop_output
+from dedupe.errors import InterruptedRunError
+from dedupe.ui.guard import DEFAULTS, guarded, run_to_end
 from dedupe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dedupe.ui.output import Output
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -45,14 +44,6 @@ StoreOption = Annotated[
 ]
 Color = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
 _COMMON = {"quiet": Quiet, "verbose": Verbose, "json": Json, "store": StoreOption, "color": Color}
-_DEFAULTS: dict[str, Any] = {
-    "quiet": 0,
-    "verbose": False,
-    "json": False,
-    "store": "",
-    "color": "auto",
-}
-
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
 LinkModeOption = Annotated[
     str,
@@ -97,7 +88,7 @@ def command(
     def register(function: Callable[..., int]) -> Callable[..., int]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         common = [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind)
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[key], annotation=kind)
             for key, kind in _COMMON.items()
         ]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -106,9 +97,13 @@ def command(
         def run_command(*, context: typer.Context, **arguments: Any) -> None:  # noqa: ANN401
             chosen = {key: arguments.pop(key) for key in _COMMON}
             for key, value in context.obj.items():
-                if chosen[key] == _DEFAULTS[key]:
+                if chosen[key] == DEFAULTS[key]:
                     chosen[key] = value
-            raise typer.Exit(_guarded(function, chosen, arguments))
+
+            def work(output: Output, store: str) -> int:
+                return function(Session(output=output, store=store), **arguments)
+
+            raise typer.Exit(guarded(chosen, work))
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         signature = inspect.Signature([*parameters, *common, context])
@@ -117,24 +112,6 @@ def command(
         return function
 
     return register
-
-
-def _guarded(function: Callable[..., int], chosen: dict[str, Any], arguments: dict[str, Any]) -> int:
-    output = Output(
-        quiet=chosen["quiet"], verbose=chosen["verbose"], json=chosen["json"], color=chosen["color"]
-    )
-    try:
-        if output.color not in ("auto", "always", "never"):
-            raise UsageError(f"--color {output.color!r}", hint="choose auto, always or never")
-        session = Session(output=output, store=store_path(chosen["store"] or None))
-        return function(session, **arguments)
-    except PipmError as error:
-        output.error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        interruption = InterruptedRunError("Interrupted", hint="nothing was lost; run it again to finish")
-        output.error(interruption)
-        return interruption.exit_code
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -186,33 +163,12 @@ def _main(
 
 def run() -> None:
     """Run the command line and exit."""
-    gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
-    output = Output(json="--json" in sys.argv)
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="pipm", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        code = InterruptedRunError.exit_code
-    except BrokenPipeError:
-        drop_output()  # whoever read it has seen enough (`pipm list | head`)
-        code = 1
-    except Exception as error:  # noqa: BLE001 - the one place: what else could come out of here?
-        code = _explained(output, error)
-    sys.exit(code or 0)
 
+    def call() -> int | None:
+        try:
+            code: int | None = app(sys.argv[1:] or ["--help"], prog_name="pipm", standalone_mode=False)
+        except typer.Abort:
+            code = InterruptedRunError.exit_code
+        return code
 
-def _explained(output: Output, error: Exception) -> int:
-    """Tell an error that no command told: wrong usage (of typer's classes), or a defect of ours."""
-    show = getattr(error, "show", None)
-    code: int = getattr(error, "exit_code", 1)
-    if show is None:
-        text = f"{type(error).__name__}: {error}"
-        output.error(
-            PipmError(f"Internal error: {text}", hint="please report it, with this command's -v output")
-        )
-        if "-v" in sys.argv or "--verbose" in sys.argv:
-            traceback.print_exception(error)
-    elif output.json:
-        output.error(UsageError(getattr(error, "message", "") or "no command", hint="pipm -h"))
-    else:
-        show()
-    return code
+    sys.exit(run_to_end(call))
