@@ -99,7 +99,7 @@ def report(found: Mapping[str, Runs]) -> list[Row]:
         goal = "" if row.goal is None else f"{row.goal}"
         asked = f"{row.question.mine} / {row.question.peer} | {row.question.what}"
         if row.question.more:
-            asked += f" (+{row.more[0]:.0f} ms, {row.more[1]:.0f} ms of processor time)"
+            asked += f" ({row.more[0]:+.0f} ms, {row.more[1]:+.0f} ms of processor time)"
         spread = f"{row.least:.2f} to {row.most:.2f}"
         figures = f"{row.wall:.2f} | {spread} | {row.processor:.2f} | {goal} | {row.rounds}"
         print(f"| {row.kind} | {asked} | {figures} |")
