@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.env.folded import read_hidden
 from dedupe.fs.faults import explained
+from dedupe.fs.replace import sweep
 from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.evidence import Evidence
@@ -102,6 +103,8 @@ def _nothing_to_do(
                 return None
             if not is_exact(store, environment, root, previous, scheme, interpreter, evidence):
                 return None
+        store.sweep()  # of a run that was killed before it changed anything
+        sweep(root)
     return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
 
