@@ -55,6 +55,8 @@ def _is_a_wheels(name: str) -> bool:
     if top == "bin":
         return not rest.startswith(_OF_VENV_BIN)
     folder, _, last = name.rpartition("/")
+    if last.startswith("_virtualenv."):  # of `uv venv`, for Python before 3.10
+        return False
     return not (folder.endswith(".dist-info") and last in REASONS)
 
 
