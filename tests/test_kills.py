@@ -94,5 +94,7 @@ def test_ctrl_c_at_random_moments(filesystem: Disk) -> None:
     ground = KillGround(filesystem)
     kills = [ground.kill(chance, signal.SIGINT) for _ in range(4)]
     assert [fault for kill in kills for fault in kill.faults] == []
-    # Before pipm's first line runs, Python itself answers Ctrl-C by ending from the signal.
-    assert {kill.code for kill in kills} <= {DONE, INTERRUPTED, -signal.SIGINT}
+    # Before pipm's first line runs, Python itself answers Ctrl-C: it ends from the signal, or with 1 where
+    # that comes while it imports `site`.
+    assert {kill.code for kill in kills if kill.amid} <= {DONE, INTERRUPTED}
+    assert {kill.code for kill in kills} <= {DONE, INTERRUPTED, -signal.SIGINT, 1}

@@ -59,13 +59,14 @@ def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[
                 errors.append(error)
             seconds = pause
 
-    thread = threading.Thread(target=write, name="writing ahead")
-    thread.start()
+    thread = threading.Thread(target=write, name="writing ahead", daemon=True)
     try:
+        thread.start()
         yield
     finally:
         done.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
         if errors:
             raise errors[0]
 
