@@ -21,7 +21,7 @@ from dedupe.store.wheels import publish
 from dedupe.wheel.bytecode import BytecodeWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dedupe.ops.crew import Crew, Pulse, Tickets
     from dedupe.ops.progress import Progress
@@ -42,13 +42,7 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
     """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
     # The roots stand before the first file is touched, then whatever is dirty is written: a file
     # that shared unwritten blocks could come back from a power cut as zeros.
-    write_roots(
-        at_work[0].scene.store,
-        [
-            root_of(scene.environment, scene.mode.value, ADOPTING, job.candidate.entries)
-            for job, scene, _ in at_work
-        ],
-    )
+    _write_roots(at_work, ADOPTING, [job.candidate.entries for job, _, _ in at_work])
     _sync(at_work)
     jobs = [job for job, _, _ in at_work]
     files = lines(jobs)
@@ -101,8 +95,9 @@ class _Stages:
         self._publish(answers)
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             job.entries.update(entry for answer in several for entry in answer.entries)
+        used = [job.entries for job, _, _ in self._at_work]
         if self._symlinks:  # the roots and the entries are on disk before links lead there
-            self._write_roots(ADOPTING)
+            _write_roots(self._at_work, ADOPTING, used)
             _sync(self._at_work)
             answers = self._stage("share")
         unsettled = any(answer.unsettled for several in answers for answer in several)
@@ -111,7 +106,7 @@ class _Stages:
             answers = self._stage("settle")
         if self._symlinks or unsettled:
             _sync(self._at_work)
-        self._write_roots(ADOPTED)
+        _write_roots(self._at_work, ADOPTED, used)
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 job.tally.add(answer.tally)
@@ -141,14 +136,14 @@ class _Stages:
                     if not prepared.tree:
                         complete_entry(one, prepared, job.tally)
 
-    def _write_roots(self, state: str) -> None:
-        write_roots(
-            self._at_work[0].scene.store,
-            [
-                root_of(scene.environment, scene.mode.value, state, tuple(sorted(job.entries)))
-                for job, scene, _ in self._at_work
-            ],
-        )
+
+def _write_roots(at_work: Sequence[AtWork], state: str, used: Iterable[Iterable[str]]) -> None:
+    """Write the root of each environment, with the entries that it *used*."""
+    roots = [
+        root_of(scene.environment, scene.mode.value, state, tuple(sorted(entries)))
+        for (_, scene, _), entries in zip(at_work, used, strict=True)
+    ]
+    write_roots(at_work[0].scene.store, roots)
 
 
 def _sync(at_work: Sequence[AtWork]) -> None:

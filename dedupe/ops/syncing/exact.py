@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import placed, without_modules
 from dedupe.env.folded import FOLDER, read_hidden, read_receipt
-from dedupe.fs.beneath import directory_beneath, is_there
+from dedupe.fs.beneath import directory_beneath
 from dedupe.ops.folding.placing import interpreter_of, is_in_place
 from dedupe.ops.syncing.evidence import LINKED, is_settled, look
 from dedupe.ops.syncing.standing import Survey
@@ -54,19 +54,6 @@ def is_exact(
     if survey.linked and times is not None and is_settled(times):
         evidence.note(times)
     return True
-
-
-def is_put_away(root: int) -> bool:
-    """Whether metadata folders were put away in the environment open as *root*, and none has come back.
-
-    A run that was killed may have let them come back, for a change that it did not come to.
-    """
-    receipt, hidden = read_receipt(root), read_hidden(root)
-    return (
-        receipt is not None
-        and bool(hidden)
-        and not any(is_there(root, f"{receipt.site}/{i}") for i in hidden)
-    )
 
 
 def _load(store: Store, entry: str, *, served: bool) -> Blueprint:

@@ -92,15 +92,13 @@ def _nothing_to_do(
         return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
     with held(store, environment, progress) as root:
-        # Folders that are there though they were put away: a killed run brought them back, perhaps.
+        # Metadata folders are asked for and were put away, or the reverse (a killed run brought them back).
         if options.dist_info is not None and options.dist_info is bool(read_hidden(root)):
             return None
         evidence = Evidence(environment, root, previous, scheme)
         if not (_are_stored(store, previous) and evidence.holds()):
-            from dedupe.ops.syncing.exact import is_exact, is_put_away  # noqa: PLC0415 - where something changed
+            from dedupe.ops.syncing.exact import is_exact  # noqa: PLC0415 - where something changed
 
-            if options.dist_info is False and not is_put_away(root):
-                return None
             if not is_exact(store, environment, root, previous, scheme, interpreter, evidence):
                 return None
         store.sweep()  # of a run that was killed before it changed anything
