@@ -167,7 +167,7 @@ def finder(ground: Ground) -> dict[str, Contender]:
         "finder, no metadata folders": Contender(ground.pipm("bare", *served, "--no-dist-info"), ("bare",)),
         "finder, nothing to do": Contender(ground.pipm("served", *served)),
         "finder, then import": Contender(
-            f"{ground.pipm('run', *served)} && {ground.importing('run')}", ("run",)
+            f"{ground.pipm('served-run', *served)} && {ground.importing('served-run')}", ("served-run",)
         ),
         "pipm by links": Contender(ground.pipm("whole"), ("whole",)),
         "uv by links": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
@@ -234,6 +234,8 @@ def prepare(ground: Ground, group: str, log: Path) -> None:
     What was downloaded lies beside the results: the next file system gets copies.
     """
     seed = log.parent / "seed"
+    for old in ("run", "uv-run"):  # of another group
+        shutil.rmtree(ground.path(old), ignore_errors=True)
     filled = () if group == "cold" else ("store", "uv-cache")
     for name in filled:
         if (seed / name).exists() and not Path(ground.path(name)).exists():

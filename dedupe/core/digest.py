@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from typing import TYPE_CHECKING, Self
+
+from dedupe.core.sha256 import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,7 @@ class Digest(bytes):
     @classmethod
     def of(cls, data: bytes) -> Self:
         """Return the digest of *data*."""
-        return cls(hashlib.sha256(data).digest())
+        return cls(sha256(data).digest())
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
@@ -86,6 +87,8 @@ EMPTY = Digest.of(b"")
 
 def digest_of(chunks: Iterable[bytes]) -> Digest:
     """Return the digest of all *chunks* one after the other."""
+    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+
     state = hashlib.sha256()
     for chunk in chunks:
         state.update(chunk)

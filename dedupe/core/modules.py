@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,8 +43,7 @@ class Module(NamedTuple):
     file: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """The shape of a distribution as far as others can have to do with it.
 
     ``packages`` are the outermost folders with an ``__init__``, ``open`` the folders outside of them with
@@ -150,13 +148,15 @@ def acts_on_its_folder(lines: str) -> bool:
     )
 
 
-@dataclass(slots=True)
 class _Name:
     """What is known of one name: the best file, and the folders without ``__init__``."""
 
-    rank: tuple[int, int] | None = None
-    module: Module | None = None
-    portions: list[int] = field(default_factory=list)
+    __slots__ = ("module", "portions", "rank")
+
+    def __init__(self) -> None:
+        self.rank: tuple[int, int] | None = None
+        self.module: Module | None = None
+        self.portions: list[int] = []
 
     def settled(self) -> Module:
         """What an import of the name gives."""

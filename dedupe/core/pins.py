@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dedupe.core.digest import Digest
@@ -47,14 +46,13 @@ class Folder(NamedTuple):
     subdirectory: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """One distribution that an environment shall have.
 
     ``name`` and ``version`` are normalised (PEP 503, PEP 440); ``version`` is None where only building
     tells it. ``wheels`` fit the interpreter, the best first. ``origin`` is where it comes from when that
     is no index. ``hashes`` are ``(algorithm, hexadecimal digest)`` that any archive of it may have, in
-    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index`` is the index that has
+    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index_url`` is the index that has
     it and ``options`` are further arguments for pip, where the lock says so. ``where`` is the place in the
     lock file, for messages.
     """
@@ -65,7 +63,7 @@ class Pin:
     sdist: Archive | None = None
     origin: Archive | Repository | Folder | None = None
     hashes: tuple[tuple[str, str], ...] = ()
-    index: str | None = None
+    index_url: str | None = None
     options: tuple[str, ...] = ()
     where: str = ""
 

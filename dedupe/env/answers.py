@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
+from dedupe.core.sha256 import sha256
 from dedupe.fs.cache import read_cache, write_cache
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
 
     Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
     """
+    import subprocess  # noqa: PLC0415 - most answers are remembered
+
     answer = subprocess.run(
         [program, *words], capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
     )
@@ -30,6 +31,8 @@ def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
 
 def asked_if_it_runs(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
     """The same, and None where `asked` raises."""
+    import subprocess  # noqa: PLC0415 - likewise
+
     try:
         return asked(program, *words)
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -46,7 +49,7 @@ def remembered(program: str, question: str, ask: Callable[[], Any]) -> Any:  # n
         identity = _identity(program)
     except OSError:
         return ask()
-    name = f"interpreter-{hashlib.sha256(os.fsencode(program)).hexdigest()[:16]}"
+    name = f"interpreter-{sha256(os.fsencode(program)).hexdigest()[:16]}"
     known = _load(name)
     if known.get("of") != identity:
         known = {"of": identity}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
-from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.env.answers import asked_if_it_runs, remembered
@@ -77,7 +75,7 @@ def find_interpreter(wanted: str | None) -> BaseInterpreter:
         return _named(wanted)
     spelling = _parse(wanted)
     if spelling is None:
-        path = which(wanted)
+        path = _which(wanted)
         if path is None:
             raise InterpreterError(f"There is no interpreter {wanted} on PATH", hint=_HINT)
         return _named(path)
@@ -126,8 +124,14 @@ def _parse(text: str) -> _Wanted | None:
     return _Wanted(implementation=implementation, version=version)
 
 
+def _which(name: str) -> str | None:
+    from shutil import which  # noqa: PLC0415 - its archives' modules take longer than the search
+
+    return which(name)
+
+
 def _default() -> BaseInterpreter:
-    for path in (which("python3"), which("python"), sys.executable):
+    for path in (_which("python3"), _which("python"), sys.executable):
         found = _ask(path) if path else None
         if found is not None and found.version >= _OLDEST:
             return found
@@ -152,9 +156,11 @@ def _candidates(wanted: _Wanted) -> Iterator[str]:
     stem = "pypy" if wanted.implementation == "pypy" else "python"
     number = ".".join(map(str, wanted.version[:2]))
     for name in dict.fromkeys((f"{stem}{number}", f"{stem}3", stem)):
-        path = which(name)
+        path = _which(name)
         if path is not None:
             yield path
+    import glob  # noqa: PLC0415 - for who names a version
+
     found = []
     for folder in _collections():
         found += glob.glob(f"{glob.escape(folder)}/*/bin/{stem}3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 from dedupe.env.environment import Environment, load_environment
@@ -67,6 +66,8 @@ def _check_place(path: str, real: str) -> None:
 def _run(command: list[str], what: str) -> None:
     """Run one step; its last line of output says why it failed."""
     # ensurepip's pip must see neither another interpreter's settings nor a user's pip configuration.
+    import subprocess  # noqa: PLC0415 - a template does without
+
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
     try:
         done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import marshal
 import os
@@ -105,4 +104,6 @@ def receipt_bytes(store: str, site: str, folded: Iterable[Folded]) -> bytes:
 
 def record_digest(record: bytes) -> str:
     """How a receipt remembers a RECORD."""
+    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+
     return hashlib.sha256(record).hexdigest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from dedupe.core.names import name_and_version, without_folder
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
 from dedupe.env.folded import FOLDER, HIDDEN_FILE, read_hidden, read_receipt, record_digest
@@ -116,12 +117,6 @@ def put_away(path: str, names: Iterable[str]) -> list[str]:
         return without_folder(read_hidden(root), names)
     finally:
         os.close(root)
-
-
-def without_folder(away: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Those of the metadata folders *away* whose projects have none among the *names* in site-packages."""
-    real = {name_and_version(name)[0] for name in names if name.endswith(".dist-info")}
-    return [metadata for metadata in sorted(away) if name_and_version(metadata)[0] not in real]
 
 
 def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:
@@ -231,21 +226,6 @@ def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
     return InstalledDistribution(
         name=name, version=version, site=site, metadata=metadata, record=b"", refusal=reason
     )
-
-
-def name_and_version(metadata: str) -> tuple[str, str]:
-    """Split ``Name-1.0.dist-info``; both normalised (PEP 503, PEP 440), safe as folder names."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415 - 6 ms that an empty environment does without
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
-
-    stem = metadata.rpartition(".")[0]
-    name, _, version = stem.partition("-")
-    try:
-        release = str(Version(version))
-    except InvalidVersion:
-        release = "".join(c if c.isalnum() or c in ".+!_" else "_" for c in version) or "0"
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
-    return canonicalize_name(safe) or "_", release
 
 
 def place_in_environment(distribution: InstalledDistribution, location: Location) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from functools import cache
 
@@ -58,6 +57,8 @@ def _answer(real: str) -> object:
     if real == os.path.realpath(sys.executable):
         own = own_target()
         return [own.markers, own.tags]
+    import subprocess  # noqa: PLC0415 - most answers are remembered
+
     folder = os.path.dirname(os.path.abspath(packaging.__file__))
     try:
         markers, tags = asked(real, "-I", "-S", "-B", "-c", _QUESTION, folder)

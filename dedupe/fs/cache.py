@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import marshal
 import os
+import struct
 import sys
+import zlib
 from typing import Any
 
+from dedupe.core.sha256 import sha256
 from dedupe.fs.sync import Durability, write_durably
 
 _DIGEST = 32
+_CHECK = struct.Struct("<I")
 
 
 def cache_folder() -> str:
@@ -48,19 +51,20 @@ def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can
     """What `write_value` kept of this *kind* for this very *state*; None where it did not, or it is torn."""
     key = _key(state)
     kept = memoryview(read_cache(_place(kind, key)) or b"")
-    if kept[:_DIGEST] != key or kept[_DIGEST : 2 * _DIGEST] != hashlib.sha256(kept[2 * _DIGEST :]).digest():
+    check, data = kept[_DIGEST : _DIGEST + _CHECK.size], kept[_DIGEST + _CHECK.size :]
+    if kept[:_DIGEST] != key or check != _CHECK.pack(zlib.crc32(data)):
         return None
-    return marshal.loads(kept[2 * _DIGEST :])  # noqa: S302 - our own, by its digest
+    return marshal.loads(data)  # noqa: S302 - our own, by its key and checksum
 
 
 def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
     """Keep *value*, which follows from *state*: in one of 256 places, each for the last that fell to it."""
     key, data = _key(state), marshal.dumps(value)
-    write_cache(_place(kind, key), key + hashlib.sha256(data).digest() + data)
+    write_cache(_place(kind, key), key + _CHECK.pack(zlib.crc32(data)) + data)
 
 
 def _key(state: str) -> bytes:
-    return hashlib.sha256(state.encode("utf-8", "surrogateescape")).digest()
+    return sha256(state.encode("utf-8", "surrogateescape")).digest()
 
 
 def _place(kind: str, key: bytes) -> str:

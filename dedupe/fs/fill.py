@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from dedupe.fs.replace import Staging
 
+State = tuple[int, int, int]
+"""Of a folder: when a name in it last changed (ns), its inode, its size."""
+Left = dict[str, State]
+"""By path, how folders were when the work in them ended."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -204,6 +208,12 @@ class Filler:
             ) from error
 
 
+def state_of(folder: int) -> State:
+    """How the open *folder* is now."""
+    status = os.fstat(folder)
+    return (status.st_ctime_ns, status.st_ino, status.st_size)
+
+
 def make_folder(parent: int, name: str) -> int:
     """Make the folder *name* in folder *parent* unless it is there, and open it; never through a symlink."""
     with contextlib.suppress(FileExistsError):
@@ -307,7 +317,7 @@ class FolderStack:
 
     def __init__(self, root: int) -> None:
         self._folders: list[tuple[str, int]] = [("", root)]
-        self.left: dict[str, os.stat_result] = {}
+        self.left: Left = {}
 
     def enter(self, path: str) -> int:
         """Return the folder *path* below the root, open until another one is entered."""
@@ -329,5 +339,5 @@ class FolderStack:
 
     def _leave(self) -> None:
         path, folder = self._folders.pop()
-        self.left[path] = os.fstat(folder)
+        self.left[path] = state_of(folder)
         os.close(folder)

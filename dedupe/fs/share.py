@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,6 +148,8 @@ def give_copy(source: int, new: NewFile, mode: int, mtime_ns: int) -> None:
 def write_new_file(new: NewFile, chunks: Iterable[bytes], mode: int) -> tuple[Digest, int]:
     """Write *new* with *mode* and the mtime of its content; returns digest and size. Nothing is synced."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+
     state = hashlib.sha256()
     size = 0
     with open(os.open(new.name, flags, 0o600, dir_fd=new.directory), "wb") as stream:

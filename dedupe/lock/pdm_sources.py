@@ -35,7 +35,7 @@ def pdm_pin(fit: Fit, package: Table, metadata: Table, project: Project) -> Pin:
         version=version,
         wheels=wheels,
         sdist=sdist,
-        index=index,
+        index_url=index,
         options=options,
         where=package.where,
     )

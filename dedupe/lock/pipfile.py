@@ -71,7 +71,7 @@ def _pin(fit: Fit, package: Table, name: str, meta: Table) -> Pin:
         name=name,
         version=_version(package, name, direct=False),
         hashes=tuple(package.hashed(text) for text in package.texts("hashes")),
-        index=index,
+        index_url=index,
         options=options,
         where=package.where,
     )

@@ -28,14 +28,14 @@ def poetry_pin(fit: Fit, package: Table, metadata: Table) -> Pin:
     hashes = metadata.table("hashes")
     if "files" not in package.content and hashes.content:
         pairs = tuple(package.hashed(f"sha256:{text}") for text in hashes.texts(package.required("name")))
-        return Pin(name=name, version=version, hashes=pairs, index=index, where=package.where)
+        return Pin(name=name, version=version, hashes=pairs, index_url=index, where=package.where)
     files = _files(package, metadata, version)
     wheels, sdist = fit.choose(
         ((checked_name(table, table.required("file")), table) for table in files), _archive
     )
     if not wheels and sdist is None:
         raise fit.missing(package, name, version)
-    return Pin(name=name, version=version, wheels=wheels, sdist=sdist, index=index, where=package.where)
+    return Pin(name=name, version=version, wheels=wheels, sdist=sdist, index_url=index, where=package.where)
 
 
 def _archive(name: str, table: Table) -> Archive:

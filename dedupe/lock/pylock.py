@@ -75,7 +75,7 @@ def _pin(fit: Fit, table: Table, package: Package) -> Pin:
         wheels=wheels,
         sdist=sdist,
         origin=_origin(fit, table, package),
-        index=package.index,
+        index_url=package.index,
         where=table.where,
     )
 

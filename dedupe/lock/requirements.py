@@ -48,7 +48,7 @@ def read_requirements(path: str, target: Target, selection: Selection) -> list[_
             found[pin.name] = pin, line.table
         elif (known[0].version, known[0].origin) == (pin.version, pin.origin):
             hashes = tuple(dict.fromkeys(known[0].hashes + pin.hashes))
-            found[pin.name] = replace(known[0], hashes=hashes), known[1]
+            found[pin.name] = known[0]._replace(hashes=hashes), known[1]
         else:
             others.append((pin, line.table))
     _check_hashes([*found.values()], options)
@@ -98,7 +98,7 @@ def _pin(
         name=name,
         version=version,
         hashes=line.hashes or pinned_by.hashes,
-        index=options.index,
+        index_url=options.index,
         options=passed,
         where=line.table.where,
     )

@@ -38,7 +38,7 @@ def _registry_pin(fit: Fit, package: Table, name: str, version: str | None, regi
         version=version,
         wheels=wheels,
         sdist=sdist,
-        index=None if local else registry,
+        index_url=None if local else registry,
         where=package.where,
     )
 

@@ -54,6 +54,11 @@ class Pulse:
         if self._memory[0]:
             raise InterruptedRunError("Interrupted", hint=INTERRUPTED_HINT)
 
+    def restart(self) -> None:
+        """Forget what was counted: other work begins."""
+        self._memory[_COUNTERS.size :] = bytes(len(self._memory) - _COUNTERS.size)
+        self._files = self._bytes = 0
+
     def use_slot(self, number: int) -> None:
         """Count in the slot of worker *number*."""
         self._slot = number
@@ -111,6 +116,7 @@ class Crew:
     def __init__(self, workers: Sequence[Worker], pulse: Pulse, tick: Callable[[], None]) -> None:
         self._pulse = pulse
         self._tick = tick
+        pulse.restart()
         self._inline = workers[0] if len(workers) == 1 else None
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
@@ -134,7 +140,7 @@ class Crew:
         self._pipes.append(mine)
         self._processes.append(process)
 
-    def run(self, stage: str) -> list[Any]:
+    def run(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
         """Run *stage* in all workers and return their answers; the first error is raised after all end."""
         if self._inline is not None:
             answers = [self._inline.run(stage)]

@@ -7,7 +7,6 @@ that it lies in. Metadata folders are apart: they come last.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.core.blueprint import placed
@@ -43,19 +42,27 @@ class Links(NamedTuple):
     names: tuple[str, ...]
 
 
-@dataclass(slots=True)
 class PlannedFolder:
     """One folder, ``path`` relative to the environment. ``copies`` are private and not linked.
 
     ``sources`` are the modules by name without ``.py``: the folder of the store, and their sha256.
     """
 
-    path: str
-    links: list[Links] = field(default_factory=list)
-    copies: list[Links] = field(default_factory=list)
-    empty: list[tuple[str, bool]] = field(default_factory=list)
-    sources: dict[str, tuple[str, str]] = field(default_factory=dict)
-    owners: list[Wanted] = field(default_factory=list)
+    __slots__ = ("copies", "empty", "links", "owners", "path", "sources")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        links: list[Links] | None = None,
+        copies: list[Links] | None = None,
+        empty: list[tuple[str, bool]] | None = None,
+        sources: dict[str, tuple[str, str]] | None = None,
+    ) -> None:
+        self.path = path
+        self.links, self.copies, self.empty = links or [], copies or [], empty or []
+        self.sources = sources or {}
+        self.owners: list[Wanted] = []
 
     def names(self) -> set[str]:
         """The names of all its files."""

@@ -8,7 +8,6 @@ distribution, version and environment; ``co_filename`` is corrected by the impor
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dedupe.fs.beneath import directory_beneath, is_there
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """The bytecode of one interpreter and optimisation level, below the store's ``bytecode/`` folder."""
+    """The bytecode of one interpreter and optimisation level, below the store's ``bytecode/`` *folder*."""
 
-    folder: int
-    interpreter: str
-    _made: set[str] = field(default_factory=set)
+    def __init__(self, *, folder: int, interpreter: str) -> None:
+        self.folder, self.interpreter = folder, interpreter
+        self._made: set[str] = set()
 
     def name(self, source: Digest) -> str:
         """Path of the bytecode of *source*, below the ``bytecode/`` folder."""

@@ -11,8 +11,7 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import is_there
@@ -54,8 +53,7 @@ Signature: 8a477f597d28d172789f06886806bc55
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """An open store: its path, and descriptors of its folders (closed with the process)."""
 
     path: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from dedupe.core.sha256 import sha256
 from dedupe.errors import StoreError
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import touch
@@ -67,7 +67,7 @@ class Root(NamedTuple):
 
 def root_name(path: str) -> str:
     """Name the root of the environment at the absolute *path*."""
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    return sha256(os.fsencode(path)).hexdigest()[:32]
 
 
 def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:

@@ -8,7 +8,6 @@ import errno
 import os
 import re
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.digest import Digest
@@ -197,6 +196,8 @@ def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
         several: dict[str, list[Digest]] = {}
         for entry, archive in archives:
             several.setdefault(entry, []).append(archive)
+        from dataclasses import replace  # noqa: PLC0415 - a warm sync does without
+
         files = []
         for entry, added in several.items():
             manifest = load_manifest(store, entry)

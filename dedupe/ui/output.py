@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from dedupe.ui.words import printable
 
@@ -19,8 +18,7 @@ _CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
 _MOST_NAMED = 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """How to talk: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
 
     quiet: int = 0

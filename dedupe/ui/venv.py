@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Selection
@@ -61,6 +60,6 @@ def make_synced(
 ) -> int:
     """Make an environment that follows *lock*; with --json the one object is that of sync."""
     open_lock(lock, Selection())  # nothing is made for a lock that is not there
-    alone = replace(output, json=False, quiet=2) if output.json else output
+    alone = output._replace(json=False, quiet=2) if output.json else output
     make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)
     return sync_environment(output, store, SyncArguments(lock=lock, environment=path, link_mode=link_mode))

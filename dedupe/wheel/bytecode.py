@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import marshal
 import os
-import subprocess
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from dedupe.env.interpreter import Interpreter
@@ -45,12 +44,12 @@ class Comparison(NamedTuple):
     level: int
 
 
-@dataclass
 class BytecodeWorker:
     """A process of the interpreter that answers until it is closed; started at the first question."""
 
-    interpreter: Interpreter
-    _process: subprocess.Popen[bytes] | None = None
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.interpreter = interpreter
+        self._process: subprocess.Popen[bytes] | None = None
 
     def check(self, tasks: Sequence[Check]) -> list[bool]:
         """Answer each check; all False when the interpreter does not run."""
@@ -92,6 +91,8 @@ class BytecodeWorker:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None:
+            import subprocess  # noqa: PLC0415 - most syncs compile nothing
+
             self._process = subprocess.Popen(
                 [self.interpreter.path, "-I", "-S", "-B", "-W", "ignore", _SCRIPT],
                 stdin=subprocess.PIPE,

@@ -59,8 +59,8 @@ def request_for(pin: Pin, *, by_index: bool) -> Request:
     options = pin.options
     if archive is not None and url is not None and not (by_index and origin is None):
         line = f"{pin.name} @ {url}{_fragment(archive.subdirectory)}"
-    elif pin.index is not None:
-        options = ("--extra-index-url", pin.index, *options)
+    elif pin.index_url is not None:
+        options = ("--extra-index-url", pin.index_url, *options)
     line += "".join(f" --hash={name}:{value}" for name, value in hashes)
     return Request(line, bool(hashes), options)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
 from dedupe.core.pins import Archive, Folder, Repository
+from dedupe.core.sha256 import sha256
 
 if TYPE_CHECKING:
     from dedupe.core.pins import Pin
@@ -39,7 +39,7 @@ def wheels_own_script(content: bytes, python: str) -> bytes:
 
 def hashed(data: bytes) -> str:
     """The hash of *data* as RECORD spells it."""
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+    digest = base64.urlsafe_b64encode(sha256(data).digest())
     return "sha256=" + digest.rstrip(b"=").decode("ascii")
 
 

@@ -74,7 +74,7 @@ def test_indexes_of_the_project(folder: Folder) -> None:
         '[[tool.pdm.source]]\ntype = "find_links"\nurl = "https://f"\n',
     )
     pin = lock(folder, package("one")).read()["one"]
-    assert pin.index == "https://p"
+    assert pin.index_url == "https://p"
     assert pin.options == ("--find-links", "https://f", "--extra-index-url", "https://m")
 
 

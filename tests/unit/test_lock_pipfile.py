@@ -63,12 +63,12 @@ def test_indexes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
         },
     ).read()
     mine = "https://me:x@m:8080/simple"
-    assert (pins["one"].index, pins["one"].options) == (
+    assert (pins["one"].index_url, pins["one"].options) == (
         "https://p/simple",
         ("--extra-index-url", mine, "--trusted-host", "m:8080"),
     )
-    assert (pins["two"].index, pins["two"].options) == (mine, ("--trusted-host", "m:8080"))
-    assert pins["three"].index == "https://z"
+    assert (pins["two"].index_url, pins["two"].options) == (mine, ("--trusted-host", "m:8080"))
+    assert pins["three"].index_url == "https://z"
 
 
 def test_origins(folder: Folder) -> None:

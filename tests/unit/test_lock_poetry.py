@@ -73,7 +73,7 @@ def test_extras(folder: Folder) -> None:
 def test_files_and_the_index(folder: Folder) -> None:
     source = '[package.source]\ntype = "legacy"\nurl = "https://i/simple"\nreference = "mine"\n'
     pin = lock(folder, package("one", rest=MAIN + source)).read()["one"]
-    assert pin.index == "https://i/simple"
+    assert pin.index_url == "https://i/simple"
     assert pin.wheels == (Archive(file_name="one-1.0-py3-none-any.whl", hashes=(("sha256", A),)),)
     assert pin.sdist == Archive(file_name="one-1.0.tar.gz", hashes=(("sha256", B),))
     assert pin.where == "package[0]"

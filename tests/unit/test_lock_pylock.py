@@ -28,7 +28,12 @@ def one(*, name: str = "one", rest: str = "") -> str:
 
 def test_a_wheel_and_its_place(folder: Folder) -> None:
     pin = lock(folder, one(rest='index = "https://i/simple"')).read()["one"]
-    assert (pin.version, pin.index, pin.where, pin.sdist) == ("1.0", "https://i/simple", "packages[0]", None)
+    assert (pin.version, pin.index_url, pin.where, pin.sdist) == (
+        "1.0",
+        "https://i/simple",
+        "packages[0]",
+        None,
+    )
     assert pin.wheels == (
         Archive(file_name="one-1.0-py3-none-any.whl", url="https://h/one.whl", hashes=(("sha256", A),)),
     )

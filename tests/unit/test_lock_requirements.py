@@ -67,7 +67,7 @@ def test_options_go_to_pip(folder: Folder) -> None:
         "-f wheels\n--find-links=https://h/links\n--no-binary=:all:\n--pre\n--trusted-host h\n-fother\n",
     ).read()
     links = ["--find-links", f"{folder.path}/wheels", "--find-links", "https://h/links"]
-    assert pins["one"].index == "https://i/simple"
+    assert pins["one"].index_url == "https://i/simple"
     assert list(pins["one"].options) == [
         *("--extra-index-url", "https://j/simple"),
         *links,
@@ -83,7 +83,7 @@ def test_variables(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
     monkeypatch.delenv("NOTHING", raising=False)
     pin = lock(folder, "-i https://${TOKEN}@i/$TOKEN/${NOTHING}\none==1").read()["one"]
-    assert pin.index == "https://secret@i/$TOKEN/${NOTHING}"
+    assert pin.index_url == "https://secret@i/$TOKEN/${NOTHING}"
 
 
 def test_urls_paths_and_repositories(folder: Folder) -> None:

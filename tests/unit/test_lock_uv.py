@@ -46,7 +46,7 @@ def test_the_project_and_what_it_needs(folder: Folder) -> None:
     pins = file.read()
     assert set(pins) == {"app", "one", "two"}
     assert pins["app"].origin == Local(path=folder.path, editable=True)
-    assert pins["one"].index == "https://i/simple"
+    assert pins["one"].index_url == "https://i/simple"
     assert pins["one"].where == "package[1]"
     assert pins["one"].wheels == (
         Archive(
@@ -232,7 +232,7 @@ def test_an_index_that_is_a_folder(folder: Folder) -> None:
     files = 'wheels = [{ path = "one-1.0-py3-none-any.whl" }]'
     pin = lock(folder, project("{ name = 'one' }"), local + files).read()["one"]
     above = folder.path.rpartition("/")[0]
-    assert pin.index is None
+    assert pin.index_url is None
     assert [archive.path for archive in pin.wheels] == [f"{above}/wheels/one-1.0-py3-none-any.whl"]
 
 

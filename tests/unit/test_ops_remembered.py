@@ -28,7 +28,7 @@ PINS = [
         name="c",
         version="2",
         origin=Repository(vcs="git", url="https://x", commit="c" * 40),
-        index="https://i",
+        index_url="https://i",
     ),
     Pin(name="d", version="3", origin=SDIST, hashes=HASHES, options=("--no-index",)),
 ]
@@ -100,5 +100,5 @@ def test_what_may_have_a_password_is_not_kept(tmp_path: Path, monkeypatch: pytes
     lock = tmp_path / "requirements.txt"
     lock.write_text("--index-url https://me:${PIPM_TEST_SECRET}@x/simple\na==1\n")
     (pin,) = open_lock(str(lock), Selection(), "").pins(TARGET)
-    assert "hunter2" in f"{pin.index} {pin.options}"
+    assert "hunter2" in f"{pin.index_url} {pin.options}"
     assert not os.path.exists(cache_folder())

@@ -17,10 +17,11 @@ from dedupe.ops.crew import Pulse, interruptible
 from dedupe.ops.folding.entry_bytecode import compile_entries
 from dedupe.ops.folding.folding import plan_removal, remove
 from dedupe.ops.folding.hiding import bring_back, hide
-from dedupe.ops.folding.members import apart, members
+from dedupe.ops.folding.members import members
 from dedupe.ops.folding.metadata import make_real
 from dedupe.ops.folding.placing import compile_hook, interpreter_of, put, settle_time, site_of
 from dedupe.ops.folding.restoring import restore
+from dedupe.ops.folding.together import apart
 from dedupe.ops.holding import root_of
 from dedupe.ops.sharing.prepare import entries_by_release
 from dedupe.store.roots import ADOPTED, find_root, write_root

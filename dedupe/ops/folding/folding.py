@@ -15,7 +15,7 @@ from dedupe.core.blueprint import KEPT_METADATA, OUTDATED
 from dedupe.core.digest import EMPTY
 from dedupe.fs.beneath import directory_beneath
 from dedupe.fs.share import forget, forget_folder
-from dedupe.ops.folding.members import SITE, path_file_text
+from dedupe.ops.folding.together import SITE, path_file_text
 from dedupe.ops.sharing.bytecode import match_bytecode, pools_of
 
 if TYPE_CHECKING:

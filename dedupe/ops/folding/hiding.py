@@ -14,8 +14,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import KEPT_METADATA
+from dedupe.core.names import without_folder
 from dedupe.env.folded import FOLDER, HIDDEN_FILE, PutAway, hidden_bytes, read_hidden, read_receipt
-from dedupe.env.installed import without_folder
 from dedupe.finder.inject import settle
 from dedupe.fs.beneath import directory_beneath, is_there, read_beneath
 from dedupe.fs.replace import move_folder, staging
@@ -23,7 +23,7 @@ from dedupe.fs.share import NewFile, ensure_folder, forget, forget_folder, write
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
@@ -41,9 +41,7 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
                 away[info] = found
     if not away:
         return
-    with directory_beneath(root, FOLDER) as folder:
-        assert folder is not None
-        write_durably(folder, HIDDEN_FILE, hidden_bytes(away), Durability.LATER, mode=0o666)
+    note_away(root, away)
     hidden = table._replace(hidden=True)
     settle(root, hidden, interpreter.cache_tag)
     sync_file_system(root)
@@ -54,6 +52,13 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
     settle(root, hidden._replace(site_time=time), interpreter.cache_tag)
     sync_file_system(root)
+
+
+def note_away(root: int, away: Mapping[str, Mapping[str, PutAway]]) -> None:
+    """Let the finder in the environment open as *root* know what belongs into metadata folders."""
+    with directory_beneath(root, FOLDER) as folder:
+        assert folder is not None
+        write_durably(folder, HIDDEN_FILE, hidden_bytes(away), Durability.LATER, mode=0o666)
 
 
 def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:

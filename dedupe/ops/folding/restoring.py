@@ -10,7 +10,7 @@ from dedupe.core.record import Place, entry_path
 from dedupe.fs.beneath import is_there, open_directory_beneath
 from dedupe.fs.links import LinkMode, place
 from dedupe.fs.share import NewFile, ensure_folder, write_new_file
-from dedupe.ops.folding.members import SITE
+from dedupe.ops.folding.together import SITE
 from dedupe.ops.sharing.bytecode import match_bytecode, pools_of
 
 if TYPE_CHECKING:

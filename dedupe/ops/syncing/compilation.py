@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from dedupe.core.digest import Digest
 from dedupe.fs.beneath import is_there, open_directory_beneath
 from dedupe.fs.bytecode import finish
-from dedupe.fs.fill import FOLDER, make_folder
+from dedupe.fs.fill import FOLDER, make_folder, state_of
 from dedupe.fs.share import NewFile, ensure_folder, give_name
 from dedupe.fs.sync import Durability, sync_file_system, write_durably
 from dedupe.store.bytecode import Pool
 from dedupe.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dedupe.env.interpreter import Interpreter
+    from dedupe.fs.fill import Filler, Left
     from dedupe.ops.syncing.ground import Ground
     from dedupe.plan.materialise import PlannedFolder
     from dedupe.store.layout import Store
@@ -28,7 +31,7 @@ _BATCH = 64
 """Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
 
 
-class _Missing(NamedTuple):
+class Missing(NamedTuple):
     """A module whose bytecode the pool has not; ``folder`` is the environment's, ``source`` the store's."""
 
     folder: str
@@ -39,15 +42,17 @@ class _Missing(NamedTuple):
 class Compiler:
     """Gives each module its bytecode, if the environment's interpreter keeps any.
 
-    ``uncompiled`` are the sha256 of sources that have none: templates, tests of syntax errors. ``left`` has
-    how each folder of bytecode was when the work in it ended.
+    ``missing`` is what the pool had not, by the sha256 of the sources; ``uncompiled`` are those that have no
+    bytecode: templates, tests of syntax errors. ``left`` has how each folder of bytecode was when the work in
+    it ended.
     """
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, filler: Filler) -> None:
         self._ground = ground
-        self._missing: dict[str, list[_Missing]] = {}
+        self._filler = filler
+        self.missing: dict[str, list[Missing]] = {}
         self.uncompiled: set[str] = set()
-        self.left: dict[str, os.stat_result] = {}
+        self.left: Left = {}
         self._folder = -1
         self._path = ""
         if ground.interpreter is not None:
@@ -73,27 +78,32 @@ class Compiler:
                 (f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")
                 for stem, (_, digest) in folder.sources.items()
             ]
-            missing = self._ground.filler.link_bytecode(self._folder, self._path, wanted, cache)
-            self.left[f"{folder.path}/{_CACHE}"] = os.fstat(cache)
+            missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
+            self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
         finally:
             os.close(cache)
         for name in missing:
             stem = name[: -len(f".{tag}.pyc")]
             source, digest = folder.sources[stem]
-            self._missing.setdefault(digest, []).append(_Missing(folder.path, stem, source))
+            self.missing.setdefault(digest, []).append(Missing(folder.path, stem, source))
+
+    def take(self, missing: Mapping[str, list[Missing]]) -> None:
+        """Add what another one, in its process, noted as missing."""
+        for digest, several in missing.items():
+            self.missing.setdefault(digest, []).extend(several)
 
     def finish(self) -> None:
         """Compile what the pool lacked, let the pool have it, and link it."""
         interpreter = self._ground.interpreter
-        if interpreter is None or not self._missing:
+        if interpreter is None or not self.missing:
             return
         known = {
             digest
-            for digest in self._missing
+            for digest in self.missing
             if is_hopeless(self._ground.store, self._pool.interpreter, digest)
         }
         self.uncompiled |= known
-        fresh = self._compile(interpreter, [digest for digest in self._missing if digest not in known])
+        fresh = self._compile(interpreter, [digest for digest in self.missing if digest not in known])
         if fresh:
             sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
         for digest, new in fresh.items():
@@ -103,13 +113,13 @@ class Compiler:
             self._link_late(digest, interpreter.cache_tag)
 
     def _link_late(self, digest: str, tag: str) -> None:
-        for folder, stem, _ in self._missing[digest]:
+        for folder, stem, _ in self.missing[digest]:
             path = f"{folder}/{_CACHE}" if folder else _CACHE
             target = open_directory_beneath(self._ground.root, path)
             try:
                 wanted = [(f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")]
-                self._ground.filler.link_bytecode(self._folder, self._path, wanted, target)
-                self.left[path] = os.fstat(target)
+                self._filler.link_bytecode(self._folder, self._path, wanted, target)
+                self.left[path] = state_of(target)
             finally:
                 os.close(target)
 
@@ -140,7 +150,7 @@ class Compiler:
         return fresh
 
     def _task(self, digest: str) -> Compilation:
-        folder, stem, source = self._missing[digest][0]
+        folder, stem, source = self.missing[digest][0]
         path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
         return Compilation(
             source=path,

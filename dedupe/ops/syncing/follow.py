@@ -16,7 +16,7 @@ from dedupe.ops.folding.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.acquire import Shelf, Trust
 from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
-from dedupe.ops.syncing.evidence import LINKED, Evidence, look, row, settled
+from dedupe.ops.syncing.evidence import LINKED, Evidence, look, settled
 from dedupe.ops.syncing.exact import paths_of
 from dedupe.ops.syncing.place import made, running, scheme_of
 from dedupe.ops.syncing.service import wants_finder
@@ -171,7 +171,7 @@ class Following:
         odd = done.fallen or done.clashes or done.plan.stuck
         if known is None or not known.promise or known.link_mode not in LINKED or done.made is None or odd:
             return
-        left = {f"{path}/": row(f"{path}/", status) for path, status in done.made.left.items()}
+        left = {f"{path}/": state for path, state in done.made.left.items()}
         paths = paths_of(root, [one.blueprint for one in wanted], scheme, hidden=False)
         times = look(root, paths, left)
         if times is not None and settled(times):

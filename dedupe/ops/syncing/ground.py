@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from dedupe.core.scheme import Scheme
     from dedupe.env.interpreter import Interpreter
-    from dedupe.fs.fill import Filler
+    from dedupe.fs.links import LinkMode
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
     from dedupe.store.layout import Store
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class Ground(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
-    ``interpreter`` is None where no bytecode is wanted, or none can be kept.
+    ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
+    ``staging`` is the open folder of the environment's temporary names. With ``hidden`` what the finder
+    serves gets no metadata folder to begin with.
     """
 
     store: Store
@@ -26,6 +28,8 @@ class Ground(NamedTuple):
     run_path: str
     scheme: Scheme
     interpreter: Interpreter | None
-    filler: Filler
+    mode: LinkMode
+    staging: int
+    hidden: bool
     pulse: Pulse
     progress: Progress

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from dedupe.core.sha256 import sha256
 from dedupe.errors import LockError
 from dedupe.lock.find import find_lock, lock_content
 from dedupe.lock.read import read_lock
@@ -37,7 +37,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     stamp = _stamp(found)
     content = lock_content(found)
     decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"
-    promise = hashlib.sha256(decisive.encode()).hexdigest()
+    promise = sha256(decisive.encode()).hexdigest()
 
     def pins(target: Target) -> Sequence[Pin]:
         def read() -> Sequence[Pin]:
@@ -65,4 +65,4 @@ def _stamp(path: str) -> Stamp:
             data = stream.read()
     except OSError as error:
         raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
-    return Stamp(status.st_mtime_ns, status.st_size, hashlib.sha256(data).hexdigest())
+    return Stamp(status.st_mtime_ns, status.st_size, sha256(data).hexdigest())

@@ -1,115 +1,112 @@
 """Carrying out the plan of an environment: folders, bytecode, scripts, metadata, RECORD at the very last.
 
-A distribution whose RECORD is there is complete. Whatever ends this in between leaves files that the next
-sync finds: the root names the entries before the first file is made.
+Where there is much to do several processes share it: first the folders with their bytecode, then, when all
+of those are there, the metadata. A distribution whose RECORD is there is complete. Whatever ends this in
+between leaves files that the next sync finds: the root names the entries before the first file is made.
 """
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from dedupe.core.blueprint import placed, record_rows
-from dedupe.fs.fill import FOLDER, FolderStack, written_in_place
+from dedupe.fs.fill import Filler
+from dedupe.fs.replace import Staging
+from dedupe.ops.crew import crew_at_work, processes
 from dedupe.ops.syncing.compilation import Compiler
-from dedupe.ops.syncing.private import altered, compiled_rows, damaged, private_metadata, scripts_of
-from dedupe.wheel.private import hashed
+from dedupe.ops.syncing.hand import FOLDERS, RECORDS, Done, Hand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
+    from dedupe.fs.fill import Left
+    from dedupe.ops.crew import Tickets
     from dedupe.ops.syncing.ground import Ground
-    from dedupe.plan.materialise import Links, Materialisation, PlannedFolder, Wanted
+    from dedupe.ops.syncing.hand import Away
+    from dedupe.plan.materialise import Materialisation, PlannedFolder
+
+_PARTS = 32
+"""Into so many parts several processes divide the folders; whoever is done with one takes the next."""
+_FOLDER = 3
+"""What a folder costs, in files."""
 
 
 class Materialised(NamedTuple):
-    """The RECORDs that were written, by metadata folder; how each folder was when the work in it ended."""
+    """What was made: ``files`` of wheels and bytecode, of which ``fallen`` had to be copied.
 
+    ``records`` are the RECORDs of what the finder serves, by metadata folder, and ``away`` what belongs into
+    such folders, where they were not made. ``left`` says how each folder was when the work in it ended.
+    """
+
+    files: int
+    fallen: int
     records: Mapping[str, bytes]
-    left: Mapping[str, os.stat_result]
+    away: Away
+    left: Left
 
 
 def materialise(ground: Ground, plan: Materialisation) -> Materialised:
     """Let all files of *plan* appear in the environment; raises OSError and PipmError."""
-    compiler = Compiler(ground)
-    folders = FolderStack(ground.root)
+    files = plan.files
+    hands = processes(files)
+    parts = _divided(plan.folders, _PARTS if hands > 1 else 1)
+    described = [plan.described[number::hands] for number in range(hands)]
+
+    def work(number: int, tickets: Tickets) -> Hand:
+        return Hand(ground, parts, described[number], number, tickets)
+
+    ground.progress.phase("Linking", files)
+    with crew_at_work(work, len(parts), files, ground.pulse, ground.progress) as crew:
+        first: list[Done] = crew.run((FOLDERS, frozenset()))
+        late = _compiled(ground, first)
+        last: list[Done] = crew.run((RECORDS, late.uncompiled))
+    done = [*first, late, *last]
+    return Materialised(
+        files=sum(one.files for one in done),
+        fallen=sum(one.fallen for one in done),
+        records={name: record for one in last for name, record in one.records.items()},
+        away={name: files for one in last for name, files in one.away.items()},
+        left=_merged([[one.left for one in stage] for stage in (first, [late], last)]),
+    )
+
+
+def _compiled(ground: Ground, done: Sequence[Done]) -> Done:
+    """Compile what the store had no bytecode of, and link it."""
+    area = Staging(ground.staging, "late")
+    filler = Filler(ground.mode, area)
+    compiler = Compiler(ground, filler)
     try:
-        for folder in plan.folders:
-            target = folders.enter(folder.path)
-            _fill(ground, folder, target)
-            if folder.sources:
-                compiler.link(folder, target)
+        for one in done:
+            compiler.take(one.missing)
         compiler.finish()
-        records = {}
-        for wanted, described in plan.described:
-            ground.pulse.check()
-            record = _describe(ground, wanted, described, folders, compiler.uncompiled)
-            records[wanted.blueprint.metadata] = record
     finally:
-        folders.close()
         compiler.close()
-    return Materialised(records, compiler.left | folders.left)
+        area.close()
+    return Done(files=filler.placed, fallen=filler.fallen, left=compiler.left, uncompiled=compiler.uncompiled)
 
 
-def _fill(ground: Ground, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
-    ground.pulse.check()
-    filler = ground.filler
-    fill = filler.fill_real if real else filler.fill
-    for source, path, names in _sources(ground, folder.links):
-        fill(source, path, target, names)
-    for source, _, names in _sources(ground, folder.copies):
-        filler.copy(source, target, names)
-    for name, executable in folder.empty:
-        filler.create_empty(target, name, executable=executable)
+def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:
+    """Divide *folders* into at most *count* parts of about the same work, which follow each other."""
+    costs = [_FOLDER + sum(len(part.names) for part in (*one.links, *one.copies)) for one in folders]
+    enough = sum(costs) / count
+    parts: list[Sequence[PlannedFolder]] = []
+    begin = done = 0
+    for end, cost in enumerate(costs, 1):
+        done += cost
+        if done >= enough * (len(parts) + 1) or end == len(costs):
+            parts.append(folders[begin:end])
+            begin = end
+    return parts
 
 
-def _sources(ground: Ground, links: Iterable[Links]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Open the store's folders one after the other."""
-    store = ground.store
-    for relative, names in links:
-        try:
-            source = os.open(relative, FOLDER, dir_fd=store.v1)
-        except FileNotFoundError as error:
-            raise damaged(relative) from error
-        try:
-            changed = written_in_place(source, names)
-            if changed is not None:
-                raise altered(f"{relative}/{changed}")
-            yield source, f"{store.path}/v1/{relative}", names
-        except FileNotFoundError as error:
-            raise damaged(f"{relative}/{error.filename}") from error
-        finally:
-            os.close(source)
-
-
-def _describe(
-    ground: Ground,
-    wanted: Wanted,
-    described: tuple[PlannedFolder, ...],
-    folders: FolderStack,
-    uncompiled: set[str],
-) -> bytes:
-    """Scripts, then the metadata folder, then RECORD, which is returned."""
-    scheme, blueprint = ground.scheme, wanted.blueprint
-    rows = [
-        (scheme.recorded(placed(other, blueprint.name, scheme)), other.record, other.size)
-        for other in blueprint.others
-        if other.scheme != "scripts"
-    ]
-    scripts = list(scripts_of(ground.store, scheme, wanted))
-    if scripts:
-        target = folders.enter("bin")
-        for name, content in scripts:
-            ground.filler.write(target, name, content, executable=True)
-            rows.append((scheme.recorded(f"bin/{name}"), hashed(content), len(content)))
-    for folder in described:
-        _fill(ground, folder, folders.enter(folder.path), real=wanted.served)
-    target = folders.enter(described[0].path)
-    write = ground.filler.write_alike if wanted.served else ground.filler.write
-    for name, content in private_metadata(wanted):
-        write(target, name, content)
-        rows.append((f"{blueprint.metadata}/{name}", hashed(content), len(content)))
-    record = blueprint.record + record_rows(rows) + compiled_rows(scheme, blueprint, uncompiled)
-    record += record_rows([(f"{blueprint.metadata}/RECORD", "", "")])
-    ground.filler.write(target, "RECORD", record)
-    return record
+def _merged(stages: Sequence[Sequence[Left]]) -> Left:
+    """How folders were left in the last stage that went there; of two in one nobody knows which was later."""
+    found: Left = {}
+    for several in stages:
+        times = Counter(path for left in several for path in left)
+        for left in several:
+            found |= left
+        for path, number in times.items():
+            if number > 1:
+                del found[path]
+    return found

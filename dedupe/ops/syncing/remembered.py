@@ -19,7 +19,7 @@ _KINDS = (Archive, Repository, Folder)
 
 def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
     """The pins that were read before for *target* from the lock with this *promise*, else those of *read*."""
-    fields = [Pin.__slots__, *(kind._fields for kind in _KINDS)]
+    fields = [Pin._fields, *(kind._fields for kind in _KINDS)]
     state = f"{_FORMAT} {__version__} {fields} {promise} {sorted(target.markers.items())} {target.tags}"
     kept = read_value("pins", state)
     if kept is not None:
@@ -32,14 +32,14 @@ def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pi
 def _plain(value: Any) -> Any:  # noqa: ANN401 - marshal takes what is built in
     """The value as bare tuples; where a pin comes from begins with the number of its kind."""
     if isinstance(value, Pin):
-        return tuple(_plain(getattr(value, name)) for name in Pin.__slots__)
+        return tuple(_plain(getattr(value, name)) for name in Pin._fields)
     if isinstance(value, _KINDS):
         return (_KINDS.index(type(value)), *map(_plain, tuple(value)))
     return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _pin(row: tuple[Any, ...]) -> Pin:
-    values = dict(zip(Pin.__slots__, row, strict=True))
+    values = dict(zip(Pin._fields, row, strict=True))
     values["wheels"] = tuple(map(_origin, values["wheels"]))
     return Pin(**values | {name: _origin(values[name]) for name in ("sdist", "origin")})
 

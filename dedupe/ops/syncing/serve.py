@@ -17,9 +17,9 @@ from dedupe.finder.inject import note_receipt
 from dedupe.fs.beneath import read_beneath
 from dedupe.fs.cache import read_value, write_value
 from dedupe.fs.sync import sync_file_system
-from dedupe.ops.folding.hiding import hide
-from dedupe.ops.folding.members import Shape, apart, path_file_text
+from dedupe.ops.folding.hiding import hide, note_away
 from dedupe.ops.folding.placing import compile_hook, interpreter_of, put_table, settle_time, site_of
+from dedupe.ops.folding.together import Shape, apart, path_file_text
 from dedupe.plan.materialise import Wanted
 from dedupe.store.bytecode import is_compiled
 from dedupe.wheel.blueprints import load_blueprint
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from dedupe.finder.table import LockRow, Table
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.hand import Away
     from dedupe.ops.syncing.standing import Survey
     from dedupe.store.layout import Store
 
+_NOTHING: Mapping[str, Any] = {}
 _FORMAT = 1
 """Of what `divide` decides: another number, and nothing is remembered."""
 
@@ -164,6 +166,11 @@ class Serving:
         """The entries that are used there though nobody wants them."""
         return tuple(row.entry for row in self.service.kept)
 
+    @property
+    def hides_at_once(self) -> bool:
+        """Whether no metadata folder needs to be made: no interpreter knows the environment yet."""
+        return self._hidden and self._fresh
+
     def compile(self, pulse: Pulse, progress: Progress) -> None:
         """Let the store have the bytecode of what is served; the environment stays as it is."""
         entries = [one.entry for one in self.service.served]
@@ -177,10 +184,11 @@ class Serving:
         compile_hook(store, self.environment, self.root, interpreter)
         return table
 
-    def end(self, table: Table, written: Mapping[str, bytes]) -> None:
+    def end(self, table: Table, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
         """Note what stands there now, or let the finder alone tell of it.
 
-        *table* is that of `begin`; *written* are new RECORDs, by metadata folder.
+        *table* is that of `begin`; *written* are new RECORDs, by metadata folder, *away* is what belongs into
+        such folders and lies in none.
         """
         root, interpreter = self.root, self._interpreter
         digests = {}
@@ -191,8 +199,11 @@ class Serving:
         note_receipt(root, receipt_bytes(self.store.path, table.site, self.service.rows(digests)))
         if not self._fresh:
             sync_file_system(root)
+        if away:
+            note_away(root, away)
+            table = table._replace(hidden=True)
         settle_time(self.environment, root, table, interpreter)
-        if self._hidden:
+        if self._hidden and not away:
             hide(self.store, self.environment, root, table, interpreter)
 
 

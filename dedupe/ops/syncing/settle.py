@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe.errors import CollisionError, LinkingImpossibleError, StoreError
-from dedupe.fs.fill import Filler
 from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode
-from dedupe.fs.replace import Staging, staging, sweep
+from dedupe.fs.replace import staging, sweep
 from dedupe.fs.space import file_system_type
 from dedupe.fs.sync import sync_file_system
 from dedupe.ops.holding import root_of
@@ -94,7 +93,7 @@ class Settler(NamedTuple):
                 self.store.sweep()  # of a run that was killed when all was done but this
                 sweep(self.root)
                 if self.serving is not None:
-                    self.serving.end(self.serving.begin(), {})
+                    self.serving.end(self.serving.begin())
                 write_root(self.store, self._root(mode, SYNCED, entries))
                 return Settled(plan=plan, link_mode=mode)
             ground = self._ground(stack)
@@ -114,26 +113,24 @@ class Settler(NamedTuple):
                 for blueprint in unfinished:
                     remove_unfinished(ground, blueprint, claimed)
             done = materialise(ground, self._chosen(everything, wanted, plan))
-            if ground.filler.mode is LinkMode.COPY or (
-                self.serving is not None and ground.filler.mode is LinkMode.SYMLINK
-            ):
+            if ground.mode is LinkMode.COPY or (self.serving is not None and ground.mode is LinkMode.SYMLINK):
                 sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             if self.serving is not None and table is not None:
-                self.serving.end(table, done.records)
+                self.serving.end(table, done.records, done.away)
             final.publish()
         return Settled(
             plan=plan,
             link_mode=mode,
-            files=ground.filler.placed,
-            fallen=ground.filler.fallen,
+            files=done.files,
+            fallen=done.fallen,
             clashes=everything.clashes,
             made=done,
         )
 
     def _word(self, ground: Ground) -> str:
         """The word for how the environment shares."""
-        return ground.filler.mode.value if self.serving is None else LinkMode.FINDER.value
+        return ground.mode.value if self.serving is None else LinkMode.FINDER.value
 
     def _chosen(self, everything: Materialisation, wanted: list[Wanted], plan: SyncPlan) -> Materialisation:
         """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""
@@ -154,8 +151,6 @@ class Settler(NamedTuple):
     def _ground(self, stack: ExitStack) -> Ground:
         run, run_path = stack.enter_context(self.store.run())
         folder = stack.enter_context(staging(self.root))
-        area = Staging(folder, "0")
-        stack.callback(area.close)
         return Ground(
             store=self.store,
             root=self.root,
@@ -164,7 +159,9 @@ class Settler(NamedTuple):
             run_path=run_path,
             scheme=self.scheme,
             interpreter=self.interpreter,
-            filler=Filler(self._mode(run, run_path, folder), area),
+            mode=self._mode(run, run_path, folder),
+            staging=folder,
+            hidden=self.serving is not None and self.serving.hides_at_once,
             pulse=self.pulse,
             progress=self.progress,
         )

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import placed
+from dedupe.core.names import name_and_version
 from dedupe.core.record import is_bytecode, is_installers_own, parse_record
-from dedupe.env.installed import name_and_version
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 from dedupe.fs.fill import FOLDER
 from dedupe.ops.syncing.compilation import is_hopeless
