@@ -234,8 +234,6 @@ def prepare(ground: Ground, group: str, log: Path) -> None:
     What was downloaded lies beside the results: the next file system gets copies.
     """
     seed = log.parent / "seed"
-    for old in ("run", "uv-run"):  # of another group
-        shutil.rmtree(ground.path(old), ignore_errors=True)
     filled = () if group == "cold" else ("store", "uv-cache")
     for name in filled:
         if (seed / name).exists() and not Path(ground.path(name)).exists():
@@ -272,6 +270,8 @@ def measure(ground: Ground, group: str, rounds: int, results: Path) -> None:
     runs: Runs = {}
     contenders = GROUPS[group](ground)
     names = list(contenders)
+    for old in ("run", "uv-run"):  # of another group
+        shutil.rmtree(ground.path(old), ignore_errors=True)
     prepare(ground, group, log)
     warm_up = 0 if group == "cold" else 1
     for number in range(-warm_up, rounds):

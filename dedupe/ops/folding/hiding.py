@@ -5,6 +5,7 @@ and its kin) goes into one file, `HIDDEN_FILE`, and then the folders go. The fin
 both. Whatever changes such an environment lets the folders come back first and puts them away again at its
 end. A folder comes and goes as a whole: a run that is killed between leaves folders and file beside each
 other, which is read like either.
+An environment that a sync makes so never has the folders: file and table come at its end.
 """
 
 from __future__ import annotations
