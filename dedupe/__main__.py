@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line, or hand over to pip or a program at once."""
+    """Run the command line, or hand over to pip or a program at once; ends the process."""
     try:
-        if sys.argv[1:2] in (["pip"], ["install"]):
-            from dedupe.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
-
-            sys.exit(hand_over(sys.argv[1:]))
-        if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
-            from dedupe.ui.run import hand_over as become  # noqa: PLC0415 - likewise
-
-            sys.exit(become(sys.argv[1:]))
-        if "sync" in sys.argv:
-            from dedupe.ui.quick import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
-
-            code = quick_sync(sys.argv[1:])
-            if code is not None:
-                sys.exit(code)
-        from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
-
-        run()
+        code = _code()
     except KeyboardInterrupt:  # while the command line itself was still being imported
-        sys.exit(_INTERRUPTED)
+        code = _INTERRUPTED
+    if sys.getprofile() or sys.gettrace():
+        sys.exit(code)  # a profiler writes what it saw at Python's own end
+    # All is done: Python's own end would only free every object one by one, and a Ctrl-C meanwhile kill it.
+    os._exit(code)
+
+
+def _code() -> int:
+    """Do what the arguments ask for; the exit code."""
+    if sys.argv[1:2] in (["pip"], ["install"]):
+        from dedupe.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
+
+        return hand_over(sys.argv[1:])
+    if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
+        from dedupe.ui.run import hand_over as become  # noqa: PLC0415 - likewise
+
+        return become(sys.argv[1:])
+    if "sync" in sys.argv:
+        from dedupe.ui.quick import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
+
+        code = quick_sync(sys.argv[1:])
+        if code is not None:
+            return code
+    from dedupe.cli import run  # noqa: PLC0415 - `import dedupe` stays free of typer
+
+    return run()
 
 
 if __name__ == "__main__":

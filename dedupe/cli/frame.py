@@ -161,8 +161,8 @@ def _main(
     }
 
 
-def run() -> None:
-    """Run the command line and exit."""
+def run() -> int:
+    """Run the command line; the exit code."""
 
     def call() -> int | None:
         try:
@@ -171,4 +171,4 @@ def run() -> None:
             code = InterruptedRunError.exit_code
         return code
 
-    sys.exit(run_to_end(call))
+    return run_to_end(call)

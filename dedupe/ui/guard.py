@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dedupe.errors import InterruptedRunError, PipmError, UsageError
 from dedupe.store.where import store_path
-from dedupe.ui.output import Output, drop_output
+from dedupe.ui.output import Output, drop_output, finish_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +47,7 @@ def run_to_end(call: Callable[[], int | None]) -> int:
     output = Output(json="--json" in sys.argv)
     try:
         code = call()
+        finish_output()
     except KeyboardInterrupt:
         code = InterruptedRunError.exit_code
     except BrokenPipeError:

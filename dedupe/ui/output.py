@@ -101,6 +101,11 @@ class Output(NamedTuple):
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def finish_output() -> None:
+    """Write what is still to be printed, or raise what is in the way (`>/dev/full`)."""
+    sys.stdout.flush()
+
+
 def drop_output() -> None:
     """Let what is still to be printed go nowhere: the reader of our pipe has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
