@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_NUMBER = "(?:0|[1-9][0-9]*)"
+_PLAIN = re.compile(
+    rf"(?P<name>[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*)"
+    rf"-(?P<version>{_NUMBER}(?:\.{_NUMBER})*(?:(?:a|b|rc|\.post|\.dev){_NUMBER})?)\.[a-z-]+"
+)
+"""What nearly all metadata folders are called: the version is normalised, the name nearly so."""
+
 
 def name_and_version(metadata: str) -> tuple[str, str]:
     """Split ``Name-1.0.dist-info``; both normalised (PEP 503, PEP 440), safe as folder names."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415 - 6 ms that an empty environment does without
+    plain = _PLAIN.fullmatch(metadata)
+    if plain is not None:
+        return plain["name"].lower().replace("_", "-").replace(".", "-"), plain["version"]
+    from packaging.utils import canonicalize_name  # noqa: PLC0415 - 6 ms that most environments do without
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415
 
     stem = metadata.rpartition(".")[0]

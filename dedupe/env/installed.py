@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dedupe.core.names import name_and_version, without_folder
 from dedupe.core.reasons import Reason
 from dedupe.core.record import Location, Place, RecordRow, locate, parse_record
-from dedupe.env.folded import FOLDER, HIDDEN_FILE, read_hidden, read_receipt, record_digest
+from dedupe.env.folded import FOLDER, HIDDEN_FILE, is_record, read_hidden, read_receipt
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def put_away(path: str, names: Iterable[str]) -> list[str]:
 
 def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:
     """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
-    if record_digest(distribution.record) != folded.record:
+    if not is_record(distribution.record, folded.record):
         return False
     for row in distribution.rows:
         if row.path.endswith(".py") and row.size and not row.path.startswith(("../", "/")):

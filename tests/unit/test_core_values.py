@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dedupe.core import names
 from dedupe.core.digest import EMPTY, Digest, digest_of
 from dedupe.core.reasons import Reason
 from dedupe.core.usage import DiskUsage
@@ -47,6 +50,28 @@ def test_the_time_of_a_content(digest: Digest) -> None:
     assert digest.mtime == 315619200 + bits
     assert digest.mtime_ns == digest.mtime * 10**9
     assert digest.mtime < 2**32  # a .pyc's header has room for it
+
+
+@given(
+    st.text("aB1._-é", min_size=1, max_size=8),
+    st.text("019.abrcpostdev-+", min_size=1, max_size=12) | st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,3}"),
+    st.sampled_from(["dist-info", "egg-info", "egg-link"]),
+)
+def test_a_metadata_folder_is_read_alike_with_and_without_packaging(
+    name: str, version: str, kind: str
+) -> None:
+    metadata = f"{name}-{version}.{kind}"
+    quick = names.name_and_version(metadata)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "_PLAIN", re.compile("(?!)"))
+        assert names.name_and_version(metadata) == quick
+
+
+def test_usual_metadata_folders_need_no_packaging() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "packaging.utils", None)
+        found = names.name_and_version("Ruamel.Yaml_clib-2026.10.post1.dist-info")
+        assert found == ("ruamel-yaml-clib", "2026.10.post1")
 
 
 def test_known_spellings() -> None:

@@ -22,7 +22,7 @@ def is_editable(pin: Pin) -> bool:
 
 def missing_editables(survey: Survey, pins: list[Pin]) -> list[Pin]:
     """Those of *pins* that do not stand yet, or come from another folder."""
-    standing = {one.name: one for one in survey.standing()}
+    standing = {one.name: one for one in survey.standing()} if pins else {}
     return [
         pin
         for pin in pins
