@@ -8,14 +8,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.locks import pylock
+from support.locks import assert_holds, pylock
 from support.synthetic import Environment, make_wheel
 
 from dedupe.core.pins import Selection
 from dedupe.errors import StoreError
 from dedupe.fs.links import LinkMode
 from dedupe.ops.progress import Progress
+from dedupe.ops.syncing import settle
 from dedupe.ops.syncing.lockfile import open_lock
+from dedupe.ops.syncing.materialise import materialise
+from dedupe.ops.syncing.standing import Survey
 from dedupe.ops.syncing.sync import sync
 from dedupe.ops.syncing.synced import SyncOptions
 from dedupe.store.layout import open_store
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from support.pipm import Pipm
 
+    from dedupe.ops.syncing.materialise import Materialised
     from dedupe.ops.syncing.synced import Synced
+    from dedupe.plan.sync import Standing
 
 FILES = {
     "alpha/__init__.py": b"",
@@ -36,6 +41,10 @@ FILES = {
     "alpha-1.0.data/data/share/alpha/notes.txt": b"notes\n",
     "alpha-1.0.data/scripts/alpha-script": b"#!python\nprint('alpha')\n",
     "alpha-1.0.dist-info/entry_points.txt": b"[console_scripts]\nalpha = alpha:main\n",
+}
+MORE = {
+    "shared/gamma.py": b"VALUE = 3\n",
+    "gamma-3.0.dist-info/entry_points.txt": b"[console_scripts]\ngamma = shared.gamma:main\n",
 }
 CLOCK = 0.03
 """Seconds after which a change has another time, and is believed."""
@@ -52,8 +61,17 @@ class Scene:
         ]
         self.lock = pylock(folder, self.wheels)
         self.environment = Environment(path=f"{folder}/env")
-        for wheel in self.wheels:
-            pipm("store", "add", wheel).expect()
+        self.more = [
+            make_wheel(f"{folder}/wheels", "gamma==3.0", MORE),
+            make_wheel(f"{folder}/wheels", "delta==4.0", {"shared/delta.py": b"VALUE = 4\n"}),
+            make_wheel(f"{folder}/wheels", "beta==2.5", {"beta.py": b"VALUE = 2.5\n"}),
+        ]
+        pipm("store", "add", *self.wheels, *self.more).expect()
+
+    def relock(self, *wheels: str) -> Synced:
+        """Sync with a lock of these *wheels*."""
+        pylock(os.path.dirname(self.lock), wheels)
+        return self.sync()
 
     def sync(self) -> Synced:
         options = SyncOptions(link_mode=self.mode)
@@ -92,6 +110,20 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Gets the name of each distribution all of whose files a sync looks at."""
+    names: list[str] = []
+    fit = Survey._fit
+
+    def noted(survey: Survey, standing: Standing, *arguments: object) -> object:
+        names.append(standing.name)
+        return fit(survey, standing, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Survey, "_fit", noted)
+    return names
+
+
 def test_a_second_sync_looks_at_folders_alone(scene: Scene, looked: list[str]) -> None:
     for _ in range(2):
         done = scene.sync()
@@ -100,14 +132,11 @@ def test_a_second_sync_looks_at_folders_alone(scene: Scene, looked: list[str]) -
 
 
 def test_what_was_looked_at_is_remembered(scene: Scene, looked: list[str]) -> None:
-    """A folder has another time though nothing changed; its new time is believed once it is not new."""
+    """A folder has another time though nothing changed: its new time is believed."""
     os.mkdir(scene.environment.file("of-somebody"))
-    scene.sync()
+    for _ in range(3):
+        scene.sync()
     assert len(looked) == 1
-    time.sleep(CLOCK)
-    scene.sync()
-    scene.sync()
-    assert len(looked) == 2
 
 
 def write(path: str, data: bytes) -> None:
@@ -172,6 +201,79 @@ def assert_mended(scene: Scene, looked: list[str]) -> None:
     assert looked
     assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
     assert scene.sync().unchanged == 2
+
+
+def test_a_change_costs_a_look_at_whom_it_touches(
+    scene: Scene, looked: list[str], compared: list[str]
+) -> None:
+    os.unlink(f"{scene.environment.path}/share/alpha/notes.txt")
+    assert [name for name, _ in scene.sync().mended] == ["alpha"]
+    assert set(compared) == {"alpha"}
+    compared.clear()
+    looked.clear()
+    assert scene.sync().unchanged == 2
+    assert (looked, compared) == ([], [])
+
+
+LOCKS: dict[str, Callable[[Scene], tuple[list[str], set[str]]]] = {
+    "one more": lambda s: ([*s.wheels, s.more[1]], {"delta"}),
+    "one more with a script": lambda s: ([*s.wheels, s.more[0]], {"gamma"}),
+    "two more that share a folder": lambda s: ([*s.wheels, *s.more[:2]], {"gamma", "delta"}),
+    "one less": lambda s: (s.wheels[:1], {"beta"}),
+    "another version": lambda s: ([s.wheels[0], s.more[2]], {"beta"}),
+    "the same in another order": lambda s: (s.wheels[::-1], set()),
+}
+"""New locks, with the names that they touch; `beta.py` lies in site-packages, which everything touches."""
+
+
+@pytest.mark.parametrize("what", LOCKS)
+def test_another_lock_costs_a_look_at_whom_it_touches(
+    scene: Scene, looked: list[str], compared: list[str], what: str
+) -> None:
+    wheels, touched = LOCKS[what](scene)
+    scene.relock(*wheels)
+    assert "alpha" not in compared
+    assert set(compared) <= touched | {"beta"}
+    compared.clear()
+    assert scene.sync().unchanged == len(wheels)
+    assert (looked, compared) == ([], [])
+    assert_holds(scene.environment, wheels if scene.mode is LinkMode.HARDLINK else [])
+
+
+@pytest.mark.parametrize("what", OF_ALL)
+def test_what_changed_before_another_lock_is_mended_with_it(scene: Scene, what: str) -> None:
+    OF_ALL[what](scene.environment)
+    done = scene.relock(*scene.wheels, scene.more[0])
+    assert [name for name, _ in done.added] == ["gamma"]
+    assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
+    assert scene.sync().unchanged == 3
+
+
+@pytest.mark.parametrize("what", OF_ALL)
+def test_what_changed_after_another_lock_is_mended(scene: Scene, looked: list[str], what: str) -> None:
+    scene.relock(*scene.wheels, scene.more[0])
+    OF_ALL[what](scene.environment)
+    done = scene.sync()
+    assert looked
+    assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
+    assert scene.sync().unchanged == 3
+
+
+def test_what_another_does_while_one_is_added_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's time is that of our own work: only its files tell."""
+    file = scene.environment.file("beta-2.0.dist-info/METADATA")
+
+    def meanwhile(*arguments: object) -> Materialised:
+        os.unlink(file)
+        os.unlink(f"{scene.environment.path}/bin/alpha")
+        return materialise(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(settle, "materialise", meanwhile)
+    scene.relock(*scene.wheels, scene.more[0])
+    monkeypatch.undo()
+    assert not os.path.exists(file)
+    assert {name for name, _ in scene.sync().mended} == {"alpha", "beta"}
+    assert scene.sync().unchanged == 3
 
 
 def test_what_came_is_removed(scene: Scene, looked: list[str]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
 
+    Sources = tuple[str, tuple[tuple[str, str], ...]]
+
 
 class Wanted(NamedTuple):
     """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
@@ -45,7 +47,7 @@ class Links(NamedTuple):
 class PlannedFolder:
     """One folder, ``path`` relative to the environment. ``copies`` are private and not linked.
 
-    ``sources`` are the modules by name without ``.py``: the folder of the store, and their sha256.
+    ``sources`` are the modules that each folder of the store gives: their names without ``.py``, and sha256.
     """
 
     __slots__ = ("copies", "empty", "links", "owners", "path", "sources")
@@ -57,11 +59,11 @@ class PlannedFolder:
         links: list[Links] | None = None,
         copies: list[Links] | None = None,
         empty: list[tuple[str, bool]] | None = None,
-        sources: dict[str, tuple[str, str]] | None = None,
+        sources: list[Sources] | None = None,
     ) -> None:
         self.path = path
         self.links, self.copies, self.empty = links or [], copies or [], empty or []
-        self.sources = sources or {}
+        self.sources = sources or []
         self.owners: list[Wanted] = []
 
     def names(self) -> set[str]:
@@ -78,8 +80,11 @@ class PlannedFolder:
                 Links(part.source, tuple(name for name in part.names if name not in names)) for part in kind
             ]
         self.empty = [row for row in self.empty if row[0] not in names]
-        for name in names:
-            self.sources.pop(name.removesuffix(".py"), None)
+        rest = [
+            (source, tuple(row for row in rows if f"{row[0]}.py" not in names))
+            for source, rows in self.sources
+        ]
+        self.sources = [row for row in rest if row[1]]
 
 
 class Clash(NamedTuple):
@@ -112,7 +117,7 @@ def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> Materialisatio
     planner = _Planner(scheme)
     for one in wanted:
         planner.add(one)
-    folders = sorted(planner.folders.values(), key=lambda folder: folder.path.split("/"))
+    folders = sorted(planner.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
     return Materialisation(
         folders=tuple(folders), described=tuple(planner.described), clashes=tuple(planner.clashes)
     )
@@ -143,13 +148,13 @@ class _Planner:
             f"{self.scheme.site}/{path}" if path else self.scheme.site,
             links=[Links(source, folder.names)] if folder.names else [],
             empty=list(folder.empty),
-            sources={stem: (source, digest) for stem, digest in folder.sources},
+            sources=[(source, folder.sources)] if folder.sources else [],
         )
 
     def _add_others(self, one: Wanted, base: str) -> None:
         """Data files and headers; what configures or runs is the environment's own, as with adopt."""
         planned: dict[str, PlannedFolder] = {}
-        linked: defaultdict[tuple[str, str, bool], list[str]] = defaultdict(list)
+        linked: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for other in one.blueprint.others:
             if other.scheme == "scripts":
                 continue
@@ -159,12 +164,14 @@ class _Planner:
             if other.size:
                 below = other.path.rpartition("/")[0]
                 source = f"{base}/{other.scheme}/{below}" if below else f"{base}/{other.scheme}"
-                place = locate(self.scheme.recorded(path), self.scheme.site).place
-                linked[folder, source, place in (Place.DATA, Place.HEADERS)].append(name)
+                linked[folder, source].append(name)
             else:
                 new.empty.append((name, other.executable))
-        for (folder, source, shared), names in linked.items():
-            kind = planned[folder].links if shared else planned[folder].copies
+        for (folder, source), names in linked.items():
+            place = locate(
+                self.scheme.recorded(f"{folder}/{names[0]}" if folder else names[0]), self.scheme.site
+            ).place
+            kind = planned[folder].links if place in (Place.DATA, Place.HEADERS) else planned[folder].copies
             kind.append(Links(source, tuple(names)))
         for folder, new in planned.items():
             self._above(folder)
@@ -188,7 +195,7 @@ class _Planner:
         known.links += new.links
         known.copies += new.copies
         known.empty += new.empty
-        known.sources.update(new.sources)
+        known.sources += new.sources
         known.owners.append(one)
 
     def _settle(self, one: Wanted, known: PlannedFolder, new: PlannedFolder, taken: set[str]) -> None:

@@ -15,7 +15,7 @@ from dedupe.store.bytecode import Pool
 from dedupe.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from dedupe.env.interpreter import Interpreter
     from dedupe.fs.fill import Filler, Left
@@ -76,16 +76,21 @@ class Compiler:
         try:
             wanted = [
                 (f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")
-                for stem, (_, digest) in folder.sources.items()
+                for _, rows in folder.sources
+                for stem, digest in rows
             ]
             missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
             self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
         finally:
             os.close(cache)
-        for name in missing:
-            stem = name[: -len(f".{tag}.pyc")]
-            source, digest = folder.sources[stem]
-            self.missing.setdefault(digest, []).append(Missing(folder.path, stem, source))
+        if missing:
+            self._note_missing(folder, {name[: -len(f".{tag}.pyc")] for name in missing})
+
+    def _note_missing(self, folder: PlannedFolder, stems: Container[str]) -> None:
+        for source, rows in folder.sources:
+            for stem, digest in rows:
+                if stem in stems:
+                    self.missing.setdefault(digest, []).append(Missing(folder.path, stem, source))
 
     def take(self, missing: Mapping[str, list[Missing]]) -> None:
         """Add what another one, in its process, noted as missing."""

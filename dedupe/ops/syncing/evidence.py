@@ -1,10 +1,11 @@
-"""Whether an environment changed since a sync last looked at all of it: a stat for each folder.
+"""What changed in an environment since a sync last looked at all of it: a stat for each folder.
 
 Theory of operation. A name that comes, goes or is replaced changes the change time of its folder, which no
 program can set. A file that is written to in place does not. Where files are hard links such a file is the
 store's, too (`pipm verify` looks after those); what the environment has for itself, RECORDs, scripts, path
 files, is looked at file by file. Reflinks and copies are all an environment's own, and are not remembered.
 
+What is remembered is a digest for each entry, so that a change costs a look at those whom it touches alone.
 The times are those from before all was looked at, or from when a new folder was filled: whatever changes
 afterwards shows, once the clock that change times come from has ticked. A power cut may take bytes of files
 whose times are on the disk: what was seen before a machine started is not believed.
@@ -17,14 +18,15 @@ import struct
 import sys
 import time
 import zlib
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from dedupe import __version__
 from dedupe.core.sha256 import sha256
 from dedupe.fs.cache import read_value, write_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from dedupe.core.scheme import Scheme
     from dedupe.env.environment import Environment
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
     Row = tuple[int, int, int]
     Times = Mapping[str, Row]
     """By path, a folder's ending with a slash: when it changed (ns), its inode, its size."""
+    Groups = Mapping[str, Sequence[str]]
+    """The paths of each entry; those of none are `COMMON`, or `BIN` where scripts lie."""
 
-_FORMAT = 1
+COMMON, BIN = "", "bin"
+_FORMAT = 2
 _NONE: Times = {}
 _KIND = "environment"
 LINKED = frozenset({"hardlink", "finder"})
@@ -48,6 +53,26 @@ _COARSE = 5
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
+class Seen(NamedTuple):
+    """How folders and files were at one time; what was not there has no time."""
+
+    groups: Groups
+    times: Times
+
+    def untouched_since(self, before: Seen) -> frozenset[str]:
+        """The groups that are as they were *before*; scripts may have come to `BIN`."""
+        then, now = before.times, self.times
+        return frozenset(
+            name
+            for name, paths in before.groups.items()
+            if all(now.get(path) == then[path] for path in paths if path != f"{BIN}/")
+            and (name == BIN or self.groups.get(name) == paths)
+        )
+
+
+NOTHING = Seen({}, {})
+
+
 class Evidence:
     """What is remembered of the environment open as *root*, which *known* says how to be."""
 
@@ -55,22 +80,30 @@ class Evidence:
         self._root = root
         parts = (known.device, known.inode, known.promise, known.entries, known.link_mode)
         boot = _boot()
-        self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}" if boot else ""
+        usable = boot and known.promise and known.link_mode in LINKED
+        self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}" if usable else ""
+        self.before = NOTHING
+        """The groups that `holds` found unchanged."""
 
     def holds(self) -> bool:
-        """Whether nothing changed since."""
+        """Whether nothing changed since; what did not is in ``before``."""
         remembered = read_value(_KIND, self._state) if self._state else None
         if remembered is None:
             return False
-        paths, digest = remembered
-        times = look(self._root, zlib.decompress(paths).decode("utf-8", "surrogateescape").split("\0"))
-        return times is not None and _digest(times) == digest
+        rows, text = remembered
+        paths = iter(zlib.decompress(text).decode("utf-8", "surrogateescape").split("\0"))
+        groups = {name: list(islice(paths, count)) for name, count, _ in rows}
+        seen = look(self._root, groups)
+        same = {name: groups[name] for name, _, digest in rows if _digest(seen, groups[name]) == digest}
+        self.before = Seen(same, seen.times)
+        return len(same) == len(groups)
 
-    def note(self, times: Times | None) -> None:
-        """Remember that all was as it should be when folders and files had these *times*."""
-        if times is not None and self._state:
-            paths = zlib.compress("\0".join(times).encode("utf-8", "surrogateescape"), 1)
-            write_value(_KIND, self._state, (paths, _digest(times)))
+    def note(self, seen: Seen) -> None:
+        """Remember that all was as it should be when *seen*; waits until no change can have its times."""
+        rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
+        if self._state and all(digest for *_, digest in rows) and _is_settled(seen.times):
+            text = "\0".join(path for paths in seen.groups.values() for path in paths)
+            write_value(_KIND, self._state, (rows, zlib.compress(text.encode("utf-8", "surrogateescape"), 1)))
 
 
 def _boot() -> str:
@@ -81,36 +114,34 @@ def _boot() -> str:
         return ""
 
 
-def look(root: int, paths: Iterable[str], known: Times = _NONE) -> Times | None:
-    """The times of *paths* below the open *root*, but those that are *known*; None where one is missing."""
+def look(root: int, groups: Groups, known: Times = _NONE) -> Seen:
+    """The times of all paths of *groups* below the open *root*, but those that are *known*."""
     times: dict[str, Row] = {}
-    try:
+    see = os.stat
+    for paths in groups.values():
         for path in paths:
-            times[path] = known[path] if path in known else row(path, os.stat(path, dir_fd=root))
-    except OSError:
-        return None
-    return times
+            if path in known:
+                times[path] = known[path]
+            elif path not in times:
+                try:
+                    times[path] = _row(path, see(path, dir_fd=root))
+                except OSError:
+                    continue
+    return Seen(groups, times)
 
 
-def row(path: str, status: os.stat_result) -> Row:
-    """What is remembered of *path*: for a folder, which ends with a slash, when a name of it changed."""
+def _row(path: str, status: os.stat_result) -> Row:
     # Another name of a file's inode, in another environment, is a change of the inode, but none of the file.
     changed = status.st_ctime_ns if path[-1] == "/" else status.st_mtime_ns
     return (changed, status.st_ino, status.st_size)
 
 
-def is_settled(times: Times) -> bool:
-    """Whether none of the *times* is so new that a change from now on could have the same."""
-    newest = max(times.values())[0]
-    # File systems that know whole seconds alone, or even ones.
-    return newest < time.time_ns() - (_MARGIN if newest % _SECOND else 2 * _SECOND)
-
-
-def settled(times: Times) -> bool:
-    """The same, after waiting for the clock's next tick."""
+def _is_settled(times: Times) -> bool:
+    """Whether none of the *times* is so new that a change from now on could have the same; waits for that."""
     newest = max(times.values())[0]
     if newest % _SECOND == 0 or sys.platform != "linux":
-        return is_settled(times)
+        # File systems that know whole seconds alone, or even ones.
+        return newest < time.time_ns() - (_MARGIN if newest % _SECOND else 2 * _SECOND)
     for _ in range(_TICKS):
         if newest < time.clock_gettime_ns(_COARSE):
             return True
@@ -118,6 +149,11 @@ def settled(times: Times) -> bool:
     return False
 
 
-def _digest(times: Times) -> bytes:
-    numbers = [number for one in times.values() for number in one]
+def _digest(seen: Seen, paths: Sequence[str]) -> bytes:
+    """The digest of the times of *paths*; none where one is missing."""
+    times = seen.times
+    try:
+        numbers = [number for path in paths for number in times[path]]
+    except KeyError:
+        return b""
     return sha256(struct.pack(f"{len(numbers)}q", *numbers)).digest()

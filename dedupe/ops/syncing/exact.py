@@ -9,21 +9,22 @@ from dedupe.core.blueprint import placed, without_modules
 from dedupe.env.folded import FOLDER, read_hidden, read_receipt
 from dedupe.fs.beneath import directory_beneath
 from dedupe.ops.folding.placing import interpreter_of, is_in_place
-from dedupe.ops.syncing.evidence import LINKED, is_settled, look
+from dedupe.ops.syncing.evidence import BIN, COMMON, look
 from dedupe.ops.syncing.standing import Survey
 from dedupe.wheel.blueprints import load_blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from dedupe.core.blueprint import Blueprint
     from dedupe.core.scheme import Scheme
     from dedupe.env.environment import Environment
     from dedupe.env.interpreter import Interpreter
-    from dedupe.ops.syncing.evidence import Evidence
+    from dedupe.ops.syncing.evidence import Evidence, Seen, Times
     from dedupe.store.layout import Store
     from dedupe.store.roots import Root
 
+_NONE: Times = {}
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
 
@@ -38,7 +39,7 @@ def is_exact(
 ) -> bool:
     """Whether the environment open as *root* has what *known* says, whole, and nothing else.
 
-    What was seen of it becomes *evidence*, where that is possible.
+    What did not change is believed; what was seen becomes *evidence*, where that is possible.
     """
     receipt = read_receipt(root)
     if receipt is not None and not is_in_place(store, root, interpreter_of(environment)):
@@ -46,13 +47,28 @@ def is_exact(
     hidden = {} if receipt is None else read_hidden(root)
     served = frozenset() if receipt is None else {row.entry for row in receipt.folded.values()}
     blueprints = {entry: _load(store, entry, served=entry in served) for entry in known.entries}
-    paths = paths_of(root, blueprints.values(), scheme, hidden=bool(hidden))
-    times = look(root, paths) if known.link_mode in LINKED else None
     survey = Survey(store, root, environment, scheme, interpreter, hidden)
+    return looks_exact(survey, blueprints, evidence.before, evidence)
+
+
+def looks_exact(
+    survey: Survey,
+    blueprints: Mapping[str, Blueprint],
+    before: Seen,
+    evidence: Evidence,
+    known: Times = _NONE,
+) -> bool:
+    """The same for an environment of *blueprints*, by entry; what is as it was *before* is believed.
+
+    Times that are *known* are not asked for.
+    """
+    groups = groups_of(survey.root, blueprints, survey.scheme, hidden=bool(survey.hidden))
+    seen = look(survey.root, groups, known)
+    survey.untouched = seen.untouched_since(before)
     if not survey.is_exactly(blueprints):
         return False
-    if survey.linked and times is not None and is_settled(times):
-        evidence.note(times)
+    if survey.linked:
+        evidence.note(seen)
     return True
 
 
@@ -62,22 +78,28 @@ def _load(store: Store, entry: str, *, served: bool) -> Blueprint:
     return without_modules(whole) if served else whole
 
 
-def paths_of(root: int, blueprints: Iterable[Blueprint], scheme: Scheme, *, hidden: bool) -> list[str]:
+def groups_of(
+    root: int, blueprints: Mapping[str, Blueprint], scheme: Scheme, *, hidden: bool
+) -> dict[str, list[str]]:
     """All folders that *blueprints* fill in the environment open as *root*, and the files that no link is.
 
     *hidden*: the metadata folders of what the finder serves were put away.
     """
-    found = dict.fromkeys(["pyvenv.cfg", f"{scheme.site}/", *_listed(root, "bin"), *_listed(root, FOLDER)])
-    for one in blueprints:
-        found.update(dict.fromkeys(_paths(one, scheme, hidden=hidden and not one.folders)))
-    return list(found)
+    groups = {
+        COMMON: ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)],
+        BIN: list(_listed(root, BIN)),
+    }
+    for entry, one in blueprints.items():
+        groups[entry] = list(_paths(one, scheme, hidden=hidden and not one.folders))
+    return groups
 
 
 def _paths(one: Blueprint, scheme: Scheme, *, hidden: bool) -> Iterator[str]:
     site = scheme.site
     for folder in (*one.folders, *(() if hidden else one.described)):
         path = f"{site}/{folder.path}" if folder.path else site
-        yield f"{path}/"
+        if folder.names or folder.empty:  # else it is there with what lies in it, and others' may come beside
+            yield f"{path}/"
         if scheme.cache_tag and folder.sources:
             yield f"{path}/__pycache__/"
         yield from (f"{path}/{name}" for name, _ in folder.empty)

@@ -16,8 +16,8 @@ from dedupe.ops.folding.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.acquire import Shelf, Trust
 from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
-from dedupe.ops.syncing.evidence import LINKED, Evidence, look, settled
-from dedupe.ops.syncing.exact import paths_of
+from dedupe.ops.syncing.evidence import BIN, COMMON, NOTHING, Evidence, Seen, look
+from dedupe.ops.syncing.exact import groups_of, looks_exact
 from dedupe.ops.syncing.place import made, running, scheme_of
 from dedupe.ops.syncing.service import wants_finder
 from dedupe.ops.syncing.settle import Settler, shown
@@ -27,7 +27,7 @@ from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import plan_sync
 from dedupe.store.layers import open_layers
 from dedupe.store.layout import keep_reserve
-from dedupe.store.roots import find_root
+from dedupe.store.roots import SYNCED, find_root
 from dedupe.wheel.blueprints import load_blueprint
 from dedupe.wheel.private import direct_url
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
+    from dedupe.ops.syncing.evidence import Times
     from dedupe.ops.syncing.fetch import Fetched
     from dedupe.ops.syncing.place import Place
     from dedupe.ops.syncing.serve import Serving
@@ -136,10 +137,14 @@ class Following:
         with held(self.store, environment, self.progress) as root:
             were_hidden = bring_back(self.store, root)
             survey = Survey(self.store, root, environment, scheme, interpreter)
+            before = NOTHING if fresh or were_hidden else self._unchanged(environment, root, scheme)
             hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
             serving = self._serving(environment, root, survey, wanted, hidden=hidden, fresh=fresh)
             if serving is not None:
                 wanted = serving.service.wanted
+            if before.groups:
+                groups = groups_of(root, {one.entry: one.blueprint for one in wanted}, scheme, hidden=False)
+                survey.untouched = Seen(groups, before.times).untouched_since(before)
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -157,25 +162,35 @@ class Following:
             later = missing_editables(survey, editables)
             stay = {pin.name for pin in editables} - {pin.name for pin in later}
             done = settler.settle(survey, wanted, frozenset(stay))
-            if fresh and not hidden:
-                self._note(environment, root, scheme, wanted, done)
+            if not hidden and (fresh or before.groups):
+                self._note(survey, wanted, done, before)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         install_editables(later, running(environment), target, lambda: self.pulse.stopping)
         return _told(environment, done, later, stay)
 
-    def _note(
-        self, environment: Environment, root: int, scheme: Scheme, wanted: list[Wanted], done: Settled
-    ) -> None:
+    def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> Seen:
+        """What is as the last sync left it or saw it."""
+        previous = find_root(self.store, environment.path)
+        if previous is None or previous.state != SYNCED:
+            return NOTHING
+        evidence = Evidence(environment, root, previous, scheme)
+        evidence.holds()
+        return evidence.before
+
+    def _note(self, survey: Survey, wanted: list[Wanted], done: Settled, before: Seen) -> None:
         """Let the next sync know by what it is seen that nothing changed since."""
+        environment, root, scheme = survey.environment, survey.root, survey.scheme
         known = find_root(self.store, environment.path)
+        blueprints = {one.entry: one.blueprint for one in wanted}
         odd = done.fallen or done.clashes or done.plan.stuck
-        if known is None or not known.promise or known.link_mode not in LINKED or done.made is None or odd:
+        if known is None or odd or blueprints.keys() != set(known.entries):
             return
-        left = {f"{path}/": state for path, state in done.made.left.items()}
-        paths = paths_of(root, [one.blueprint for one in wanted], scheme, hidden=False)
-        times = look(root, paths, left)
-        if times is not None and settled(times):
-            Evidence(environment, root, known, scheme).note(times)
+        evidence = Evidence(environment, root, known, scheme)
+        left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
+        if before.groups:
+            looks_exact(survey, blueprints, before, evidence, _still(before, done, left))
+        elif left:  # of a new environment: nobody else was there meanwhile
+            evidence.note(look(root, groups_of(root, blueprints, scheme, hidden=False), left))
 
     def _row(self, environment: Environment) -> LockRow:
         """What the finder's table says of the lock: a start tells by it that the lock changed since."""
@@ -261,6 +276,15 @@ class Following:
             unchanged=plan.unchanged + len(stay) + len(wanted_all) - len(wanted),
             fetched=len(missing.keys() - later),
         )
+
+
+def _still(before: Seen, done: Settled, left: Times) -> Times:
+    """The times from *before* of what was not touched, as far as that is known: a wrong one costs a look."""
+    if done.plan.uninstalled:
+        return {}
+    touched = {COMMON, BIN, *(one.entry for one in done.plan.materialised)}
+    groups = [paths for name, paths in before.groups.items() if name not in touched]
+    return {path: before.times[path] for paths in groups for path in paths if path not in left}
 
 
 def _told(environment: Environment, done: Settled, later: list[Pin], stay: set[str]) -> Synced:

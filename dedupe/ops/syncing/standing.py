@@ -11,12 +11,14 @@ from dedupe.core.record import is_bytecode, is_installers_own, parse_record
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 from dedupe.fs.fill import FOLDER
 from dedupe.ops.syncing.compilation import is_hopeless
+from dedupe.ops.syncing.evidence import BIN, COMMON
 from dedupe.ops.syncing.private import private_metadata, scripts_of
 from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import Fit, Standing, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
@@ -31,7 +33,10 @@ Lost = frozenset[tuple[str, str]]
 
 
 class Survey:
-    """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there."""
+    """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there.
+
+    ``untouched`` are the groups of `evidence` that need no look.
+    """
 
     def __init__(
         self,
@@ -42,8 +47,9 @@ class Survey:
         interpreter: Interpreter | None,
         hidden: Mapping[str, Mapping[str, PutAway]] = _NOTHING,
     ) -> None:
-        self._store, self.root, self._environment, self._scheme = store, root, environment, scheme
-        self._hidden = hidden
+        self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
+        self.hidden = hidden
+        self.untouched: AbstractSet[str] = frozenset()
         self.linked = True
         """No file that should be a link was seen that is none."""
         self._pool = None if interpreter is None else interpreter.pool("")
@@ -51,7 +57,7 @@ class Survey:
     def standing(self) -> list[Standing]:
         """All distributions that stand there."""
         found = []
-        for site in self._environment.sites:
+        for site in self.environment.sites:
             for metadata in metadata_folders(self.root, site):
                 name, version = name_and_version(metadata)
                 record = f"{site}/{metadata}/RECORD"
@@ -63,7 +69,7 @@ class Survey:
         """How each standing distribution compares with the wanted one of its name."""
         by_name = {one.blueprint.name: one for one in wanted}
         return [
-            (one, self._fit(one, by_name[one.name], lost) if one.name in by_name else Fit.OTHER)
+            (one, self._compared(one, by_name[one.name], lost) if one.name in by_name else Fit.OTHER)
             for one in self.standing()
         ]
 
@@ -72,30 +78,30 @@ class Survey:
         configuration = (read_beneath(self.root, "pyvenv.cfg") or b"").decode("utf-8", "replace")
         pairs = [line.partition("=") for line in configuration.splitlines()]
         settings = {key.strip(): value.strip().lower() for key, _, value in pairs}
-        version = tuple(int(part) for part in self._environment.python.split(".")[:2] if part.isdecimal())
+        version = tuple(int(part) for part in self.environment.python.split(".")[:2] if part.isdecimal())
         return seeds(version, uv_without_seed="uv" in settings and settings.get("seed") != "true")
 
     def is_exactly(self, blueprints: Mapping[str, Blueprint]) -> bool:
         """Whether nothing but these entries (and what is kept) stands there, each whole; reads no lock."""
-        if len(self._environment.sites) != 1:
+        if len(self.environment.sites) != 1:
             return False
-        there = set(metadata_folders(self.root, self._scheme.site))
+        there = set(metadata_folders(self.root, self.scheme.site))
         here = {blueprint.metadata for blueprint in blueprints.values()}
-        if not self._hidden.keys().isdisjoint(there):
+        if not self.hidden.keys().isdisjoint(there):
             return False  # half put away, or something of that name came since
-        there |= self._hidden.keys()
+        there |= self.hidden.keys()
         if not here <= there:
             return False
         if there != here and not {name_and_version(name)[0] for name in there - here} <= self.kept():
             return False
         for entry, blueprint in blueprints.items():
-            place = f"{self._scheme.site}/{blueprint.metadata}"
+            place = f"{self.scheme.site}/{blueprint.metadata}"
             url = self._metadata(place, "direct_url.json")
             wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=url)
             standing = Standing(
-                blueprint.name, blueprint.version, self._scheme.site, blueprint.metadata, removable=True
+                blueprint.name, blueprint.version, self.scheme.site, blueprint.metadata, removable=True
             )
-            if self._fit(standing, wanted, frozenset()) is not Fit.SAME:
+            if self._compared(standing, wanted, frozenset()) is not Fit.SAME:
                 return False
         return True
 
@@ -106,10 +112,27 @@ class Survey:
 
     def _metadata(self, folder: str, name: str) -> bytes | None:
         """What a file of a metadata folder says."""
-        hidden = self._hidden.get(folder.rpartition("/")[2])
+        hidden = self.hidden.get(folder.rpartition("/")[2])
         if hidden is None:
             return read_beneath(self.root, f"{folder}/{name}")
         return hidden[name].data if name in hidden else None
+
+    def _compared(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
+        return Fit.SAME if self._is_untouched(standing, wanted) else self._fit(standing, wanted, lost)
+
+    def _is_untouched(self, standing: Standing, wanted: Wanted) -> bool:
+        """Whether *standing* is *wanted*, and an earlier look at all of it still tells how it is."""
+        blueprint = wanted.blueprint
+        same = (standing.site, standing.metadata) == (self.scheme.site, blueprint.metadata)
+        if not same or wanted.entry not in self.untouched:
+            return False
+        if self.hidden and COMMON not in self.untouched:
+            return False
+        scripts = blueprint.scripts or any(other.scheme == "scripts" for other in blueprint.others)
+        if scripts and BIN not in self.untouched:
+            return False
+        url = self._metadata(f"{standing.site}/{standing.metadata}", "direct_url.json")
+        return (url is None) == (wanted.direct_url is None)
 
     def _fit(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
         """Compare *standing* with the *wanted* distribution of that name.
@@ -118,7 +141,7 @@ class Survey:
         adopt's matter.
         """
         blueprint, folder = wanted.blueprint, f"{standing.site}/{standing.metadata}"
-        if standing.version != blueprint.version or standing.site != self._scheme.site:
+        if standing.version != blueprint.version or standing.site != self.scheme.site:
             return Fit.OTHER
         record = self._metadata(folder, "RECORD")
         if record is None:
@@ -131,9 +154,7 @@ class Survey:
         if not same:
             return Fit.OTHER
         ended = not ours or record.endswith(f"{blueprint.metadata}/RECORD,,\n".encode())
-        compiled = (
-            not self._scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
-        )
+        compiled = not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
         if ended and compiled and self._is_whole(wanted, lost, ours=ours):
             return Fit.SAME
         return Fit.BROKEN if ours else Fit.OTHER
@@ -143,8 +164,8 @@ class Survey:
 
         *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
         """
-        blueprint, scheme = wanted.blueprint, self._scheme
-        hidden = blueprint.metadata in self._hidden
+        blueprint, scheme = wanted.blueprint, self.scheme
+        hidden = blueprint.metadata in self.hidden
         given_up = {path for entry, path in lost if entry == wanted.entry}
         site = os.open(scheme.site, FOLDER, dir_fd=self.root)
         try:
@@ -178,13 +199,13 @@ class Survey:
         linked = list(zip(folder.names, folder.sizes, strict=True))
         empty = [(name, 0) for name, _ in folder.empty]
         if given_up:
-            base = f"{self._scheme.site}/{folder.path}/" if folder.path else f"{self._scheme.site}/"
+            base = f"{self.scheme.site}/{folder.path}/" if folder.path else f"{self.scheme.site}/"
             linked = [row for row in linked if base + row[0] not in given_up]
             empty = [row for row in empty if base + row[0] not in given_up]
         try:
             if not _have_sizes(target, empty) or not self._are_whole(target, linked):
                 return False
-            return not (compiled and self._scheme.cache_tag) or self._is_compiled(target, folder)
+            return not (compiled and self.scheme.cache_tag) or self._is_compiled(target, folder)
         finally:
             os.close(target)
 
@@ -204,7 +225,7 @@ class Survey:
     def _is_compiled(self, target: int, folder: Folder) -> bool:
         if not folder.sources:
             return True
-        tag, there = self._scheme.cache_tag, _names(target, "__pycache__")
+        tag, there = self.scheme.cache_tag, _names(target, "__pycache__")
         missing = [digest for stem, digest in folder.sources if f"{stem}.{tag}.pyc" not in there]
         pool = self._pool
         return pool is not None and all(is_hopeless(self._store, pool, digest) for digest in missing)
