@@ -163,6 +163,7 @@ OF_MODULES: dict[str, Callable[[Environment], None]] = {
 OF_ALL: dict[str, Callable[[Environment], None]] = {
     "RECORD was written to": lambda e: write(e.file("alpha-1.0.dist-info/RECORD"), b"x,,\n"),
     "RECORD is gone": lambda e: os.unlink(e.file("alpha-1.0.dist-info/RECORD")),
+    "INSTALLER is gone": lambda e: os.unlink(e.file("alpha-1.0.dist-info/INSTALLER")),
     "METADATA is gone": lambda e: os.unlink(e.file("alpha-1.0.dist-info/METADATA")),
     "a script was written to": lambda e: append(f"{e.path}/bin/alpha"),
     "a script of the wheel is gone": lambda e: os.unlink(f"{e.path}/bin/alpha-script"),
@@ -201,6 +202,17 @@ def assert_mended(scene: Scene, looked: list[str]) -> None:
     assert looked
     assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
     assert scene.sync().unchanged == 2
+
+
+@pytest.mark.parametrize("scene", [LinkMode.FINDER], indirect=True)
+def test_a_path_file_of_the_finder_that_was_written_to_is_mended(scene: Scene) -> None:
+    name = scene.environment.file("000_pipm.pth")
+    with open(name, "rb") as stream:
+        before = stream.read()
+    append(name)
+    scene.sync()
+    with open(name, "rb") as stream:
+        assert stream.read() == before
 
 
 def test_a_change_costs_a_look_at_whom_it_touches(

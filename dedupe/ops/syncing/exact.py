@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import placed, without_modules
+from dedupe.core.modules import PATH_FILE
 from dedupe.env.folded import FOLDER, read_hidden, read_receipt
 from dedupe.fs.beneath import directory_beneath
 from dedupe.ops.folding.placing import interpreter_of, is_in_place
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dedupe.store.roots import Root
 
 _NONE: Times = {}
+_OURS = PATH_FILE.removesuffix(".pth")
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
 
@@ -85,10 +87,9 @@ def groups_of(
 
     *hidden*: the metadata folders of what the finder serves were put away.
     """
-    groups = {
-        COMMON: ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)],
-        BIN: list(_listed(root, BIN)),
-    }
+    common = ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)]
+    common += [path for path in _listed(root, scheme.site) if path.startswith(f"{scheme.site}/{_OURS}")]
+    groups = {COMMON: common, BIN: list(_listed(root, BIN))}
     for entry, one in blueprints.items():
         groups[entry] = list(_paths(one, scheme, hidden=hidden and not one.folders))
     return groups

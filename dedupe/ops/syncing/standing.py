@@ -15,6 +15,7 @@ from dedupe.ops.syncing.evidence import BIN, COMMON
 from dedupe.ops.syncing.private import private_metadata, scripts_of
 from dedupe.plan.materialise import Wanted
 from dedupe.plan.sync import Fit, Standing, seeds
+from dedupe.wheel.private import INSTALLER, hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -149,7 +150,8 @@ class Survey:
             return Fit.BROKEN if standing.metadata == blueprint.metadata else Fit.OTHER
         if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
             return Fit.OTHER
-        ours = self._metadata(folder, "INSTALLER") == b"pipm\n"
+        # RECORD tells, for INSTALLER may be what is missing.
+        ours = f"/INSTALLER,{hashed(INSTALLER)},".encode() in record
         same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
         if not same:
             return Fit.OTHER
