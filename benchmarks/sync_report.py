@@ -131,6 +131,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         ends = f'x1="{_at(row.least)}" x2="{_at(row.most)}"'
         parts.append(f'<line {ends} y1="{y}" y2="{y}" stroke="#357" stroke-width="2"/>')
         parts.append(f'<circle cx="{_at(row.wall)}" cy="{y}" r="4" fill="#357"/>')
+        # The number speaks for a dot that lies beyond the edge.
+        parts.append(f'<text x="{_LEFT + _WIDTH + 12}" y="{y + 4}">{row.wall:.2f}</text>')
         if row.goal is not None:
             x = _at(row.goal)
             parts.append(
