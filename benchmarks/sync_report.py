@@ -106,7 +106,7 @@ def report(found: Mapping[str, Runs]) -> list[Row]:
     return rows
 
 
-_LEFT, _WIDTH, _STEP = 420, 300, 24
+_LEFT, _WIDTH, _STEP = 420, 280, 24
 _LARGEST = 3.0
 
 

@@ -12,12 +12,24 @@ def main() -> None:
     """Run the command line, or hand over to pip or a program at once; ends the process."""
     try:
         code = _code()
-    except KeyboardInterrupt:  # while the command line itself was still being imported
+        code = _finish() or code
+    except KeyboardInterrupt:  # while the command line itself was still being imported, say
         code = _INTERRUPTED
     if sys.getprofile() or sys.gettrace():
         sys.exit(code)  # a profiler writes what it saw at Python's own end
     # All is done: Python's own end would only free every object one by one, and a Ctrl-C meanwhile kill it.
     os._exit(code)
+
+
+def _finish() -> int:
+    """Write what is still to be printed; 1 where that fails, of which the guard told."""
+    from dedupe.ui.output import finish_output  # noqa: PLC0415 - every command has it by now
+
+    try:
+        finish_output()
+    except OSError:
+        return 1
+    return 0
 
 
 def _code() -> int:
