@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.locks import pylock
+from support.process import run
 from support.synthetic import make_wheel
+from support.tools import find_tool
 
 from dedupe.core.pins import Selection
 from dedupe.fs.links import LinkMode
@@ -103,6 +105,28 @@ class Walk:
         DAMAGES[kind](victim)
         return f"{kind} {victim}"
 
+    def by_uv(self, uv: str) -> str:
+        """Let uv install or uninstall something; what it was."""
+        name = self.chance.choice(list(CHOICES))
+        if self.chance.random() < 0.5:
+            wheel = self.wheels[name, self.chance.choice(list(CHOICES[name]))]
+            command = ["install", "--no-deps", "--no-index", "--link-mode", "copy", "--reinstall", wheel]
+        else:
+            command = ["uninstall", name]
+        done = run(uv, "pip", *command, "--python", f"{self.path}/bin/python", cwd=self.folder)
+        assert done.returncode == 0, done.stderr
+        return " ".join(command)
+
+
+def contents(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Those of *files* that are the same whoever installed them."""
+    own = (".pyc", "/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json", "/uv_cache.json", ".lock")
+    return {
+        name: data
+        for name, data in files.items()
+        if not name.endswith(own) and not name.startswith("bin/") and "/000_pipm" not in name
+    }
+
 
 def files_of(path: str) -> dict[str, bytes]:
     """The bytes of all files of an environment but those of its interpreter, with its own path left out."""
@@ -184,3 +208,19 @@ def test_from_lock_to_lock(tmp_path: Path, pipm: Pipm, kind: str, seed: int) -> 
         story.append("the same lock" if same else f"{sorted(map(os.path.basename, wheels))}")
         walk.sync(walk.path, wheels)
         assert files_of(walk.path) == walk.new(wheels), "\n".join(story)
+
+
+@pytest.mark.parametrize("kind", ["links", "finder", "finder without metadata"])
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPM_WALKS", "2"))))
+def test_from_lock_to_lock_with_uv_on_the_way(tmp_path: Path, pipm: Pipm, kind: str, seed: int) -> None:
+    """What uv installed out of the same wheel stays where files are linked, and goes where it is served."""
+    uv = find_tool("uv")
+    walk = Walk(str(tmp_path), pipm, KINDS[kind], seed)
+    story = []
+    for _ in range(12):
+        wheels = walk.some_wheels()
+        story.append(f"{sorted(map(os.path.basename, wheels))}")
+        for _ in range(3):
+            walk.sync(walk.path, wheels)
+            assert contents(files_of(walk.path)) == contents(walk.new(wheels)), "\n".join(story)
+            story += [walk.by_uv(uv), walk.damage(same=False)]

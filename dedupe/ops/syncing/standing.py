@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dedupe.core.blueprint import placed
 from dedupe.core.names import name_and_version
 from dedupe.core.record import is_bytecode, is_installers_own, parse_record
+from dedupe.env.folded import is_record, read_receipt
 from dedupe.fs.beneath import open_directory_beneath, read_beneath
 from dedupe.fs.fill import FOLDER
 from dedupe.ops.syncing.compilation import is_hopeless
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from dedupe.core.blueprint import Blueprint, Folder
     from dedupe.core.scheme import Scheme
     from dedupe.env.environment import Environment
-    from dedupe.env.folded import PutAway
+    from dedupe.env.folded import Folded, PutAway
     from dedupe.env.interpreter import Interpreter
     from dedupe.store.layout import Store
 
@@ -54,6 +56,12 @@ class Survey:
         self.linked = True
         """No file that should be a link was seen that is none."""
         self._pool = None if interpreter is None else interpreter.pool("")
+
+    @cached_property
+    def _folded(self) -> Mapping[str, Folded]:
+        """What the finder's receipt says, by metadata folder."""
+        receipt = read_receipt(self.root)
+        return {} if receipt is None else receipt.folded
 
     def standing(self) -> list[Standing]:
         """All distributions that stand there."""
@@ -153,13 +161,18 @@ class Survey:
         # RECORD tells, for INSTALLER may be what is missing.
         ours = f"/INSTALLER,{hashed(INSTALLER)},".encode() in record
         same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
-        if not same:
+        if not same or (not ours and self._has_come(wanted, record)):
             return Fit.OTHER
         ended = not ours or record.endswith(f"{blueprint.metadata}/RECORD,,\n".encode())
         compiled = not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
         if ended and compiled and self._is_whole(wanted, lost, ours=ours):
             return Fit.SAME
         return Fit.BROKEN if ours else Fit.OTHER
+
+    def _has_come(self, wanted: Wanted, record: bytes) -> bool:
+        """Whether another installer brought real files of what the finder serves: they would win over it."""
+        folded = self._folded.get(wanted.blueprint.metadata)
+        return wanted.served if folded is None else not is_record(record, folded.record)
 
     def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
         """Whether all files of *wanted* are there and have their sizes; one stat a file.
