@@ -194,7 +194,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPM_WALKS", "3"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPM_WALKS", "2"))))
 def test_from_lock_to_lock(tmp_path: Path, pipm: Pipm, kind: str, seed: int) -> None:
     """PIPM_WALKS=60 takes five minutes."""
     walk = Walk(str(tmp_path), pipm, KINDS[kind], seed)
@@ -211,7 +211,7 @@ def test_from_lock_to_lock(tmp_path: Path, pipm: Pipm, kind: str, seed: int) -> 
 
 
 @pytest.mark.parametrize("kind", ["links", "finder", "finder without metadata"])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPM_WALKS", "2"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPM_WALKS", "1"))))
 def test_from_lock_to_lock_with_uv_on_the_way(tmp_path: Path, pipm: Pipm, kind: str, seed: int) -> None:
     """What uv installed out of the same wheel stays where files are linked, and goes where it is served."""
     uv = find_tool("uv")
