@@ -91,8 +91,7 @@ class Walk:
         """
         site = next(f"lib/{name}/site-packages" for name in sorted(os.listdir(f"{self.path}/lib")))
         kind = self.chance.choice(list(DAMAGES))
-        everything = [name for name in files_of(self.path) if "_pipm_" not in name]
-        names = [name for name in everything if name.startswith((site, "share", "bin/tool"))]
+        names = [name for name in files_of(self.path) if name.startswith((site, "share", "bin/tool"))]
         if not same:
             names = [name for name in names if not name.endswith(".dist-info/RECORD")]
             if kind == "remove the folder of":

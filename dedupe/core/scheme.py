@@ -42,8 +42,7 @@ class Scheme(NamedTuple):
         """How RECORD names *path*, which is relative to the environment: seen from site-packages."""
         if path.startswith(f"{self.site}/"):
             return path[len(self.site) + 1 :]
-        if path.partition("/")[0] != self.site.partition("/")[0]:
-            return "../" * (self.site.count("/") + 1) + path
         site, other = self.site.split("/"), path.split("/")
-        common = len(posixpath.commonprefix([site, other]))
-        return "/".join([".."] * (len(site) - common) + other[common:])
+        while site and other and site[0] == other[0]:
+            del site[0], other[0]
+        return "/".join([".."] * len(site) + other)

@@ -168,14 +168,17 @@ class _Planner:
             else:
                 new.empty.append((name, other.executable))
         for (folder, source), names in linked.items():
-            place = locate(
-                self.scheme.recorded(f"{folder}/{names[0]}" if folder else names[0]), self.scheme.site
-            ).place
-            kind = planned[folder].links if place in (Place.DATA, Place.HEADERS) else planned[folder].copies
+            shared = self._is_shared(f"{folder}/{names[0]}" if folder else names[0])
+            kind = planned[folder].links if shared else planned[folder].copies
             kind.append(Links(source, tuple(names)))
         for folder, new in planned.items():
             self._above(folder)
             self._add_folder(one, new)
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether the file at *path*, which is not in site-packages, is linked, and all of its folder."""
+        place = locate(self.scheme.recorded(path), self.scheme.site).place
+        return place in (Place.DATA, Place.HEADERS)
 
     def _above(self, path: str) -> None:
         while path and path not in self.folders:

@@ -42,7 +42,7 @@ COMMON, BIN = "", "bin"
 _FORMAT = 2
 _NONE: Times = {}
 _KIND = "environment"
-LINKED = frozenset({"hardlink", "finder"})
+_LINKED = frozenset({"hardlink", "finder"})
 """Link modes by which a file that is written to in place is the store's."""
 _SECOND = 1_000_000_000
 _MARGIN = 20_000_000
@@ -64,9 +64,14 @@ class Seen(NamedTuple):
         then, now = before.times, self.times
         return frozenset(
             name
-            for name, paths in before.groups.items()
-            if all(now.get(path) == then[path] for path in paths if path != f"{BIN}/")
-            and (name == BIN or self.groups.get(name) == paths)
+            for name in before.named_in(self.groups)
+            if all(now.get(path) == then[path] for path in before.groups[name] if path != f"{BIN}/")
+        )
+
+    def named_in(self, groups: Groups) -> frozenset[str]:
+        """Those of its groups that have the same paths in *groups*; scripts may have come to `BIN`."""
+        return frozenset(
+            name for name, paths in self.groups.items() if name == BIN or groups.get(name) == paths
         )
 
 
@@ -80,14 +85,15 @@ class Evidence:
         self._root = root
         parts = (known.device, known.inode, known.promise, known.entries, known.link_mode)
         boot = _boot()
-        usable = boot and known.promise and known.link_mode in LINKED
-        self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}" if usable else ""
+        self.is_kept = bool(boot and known.promise and known.link_mode in _LINKED)
+        """Whether anything can be remembered of it."""
+        self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}"
         self.before = NOTHING
         """The groups that `holds` found unchanged."""
 
     def holds(self) -> bool:
         """Whether nothing changed since; what did not is in ``before``."""
-        remembered = read_value(_KIND, self._state) if self._state else None
+        remembered = read_value(_KIND, self._state) if self.is_kept else None
         if remembered is None:
             return False
         rows, text = remembered
@@ -101,7 +107,7 @@ class Evidence:
     def note(self, seen: Seen) -> None:
         """Remember that all was as it should be when *seen*; waits until no change can have its times."""
         rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
-        if self._state and all(digest for *_, digest in rows) and _is_settled(seen.times):
+        if all(digest for *_, digest in rows) and _is_settled(seen.times):
             text = "\0".join(path for paths in seen.groups.values() for path in paths)
             write_value(_KIND, self._state, (rows, zlib.compress(text.encode("utf-8", "surrogateescape"), 1)))
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dedupe.store.layout import Store
     from dedupe.store.roots import Root
 
-_NONE: Times = {}
 _OURS = PATH_FILE.removesuffix(".pth")
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
@@ -50,7 +49,7 @@ def is_exact(
     served = frozenset() if receipt is None else {row.entry for row in receipt.folded.values()}
     blueprints = {entry: _load(store, entry, served=entry in served) for entry in known.entries}
     survey = Survey(store, root, environment, scheme, interpreter, hidden)
-    return looks_exact(survey, blueprints, evidence.before, evidence)
+    return looks_exact(survey, blueprints, evidence.before, evidence, {})
 
 
 def looks_exact(
@@ -58,12 +57,14 @@ def looks_exact(
     blueprints: Mapping[str, Blueprint],
     before: Seen,
     evidence: Evidence,
-    known: Times = _NONE,
+    known: Times,
 ) -> bool:
     """The same for an environment of *blueprints*, by entry; what is as it was *before* is believed.
 
     Times that are *known* are not asked for.
     """
+    if not evidence.is_kept:
+        return survey.is_exactly(blueprints)
     groups = groups_of(survey.root, blueprints, survey.scheme, hidden=bool(survey.hidden))
     seen = look(survey.root, groups, known)
     survey.untouched = seen.untouched_since(before)

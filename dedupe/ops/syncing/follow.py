@@ -16,7 +16,7 @@ from dedupe.ops.folding.hiding import bring_back, hidden_entries
 from dedupe.ops.holding import held
 from dedupe.ops.syncing.acquire import Shelf, Trust
 from dedupe.ops.syncing.editable import install_editables, is_editable, missing_editables
-from dedupe.ops.syncing.evidence import BIN, COMMON, NOTHING, Evidence, Seen, look
+from dedupe.ops.syncing.evidence import BIN, COMMON, NOTHING, Evidence, look
 from dedupe.ops.syncing.exact import groups_of, looks_exact
 from dedupe.ops.syncing.place import made, running, scheme_of
 from dedupe.ops.syncing.service import wants_finder
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dedupe.finder.table import LockRow
     from dedupe.ops.crew import Pulse
     from dedupe.ops.progress import Progress
-    from dedupe.ops.syncing.evidence import Times
+    from dedupe.ops.syncing.evidence import Seen, Times
     from dedupe.ops.syncing.fetch import Fetched
     from dedupe.ops.syncing.place import Place
     from dedupe.ops.syncing.serve import Serving
@@ -144,7 +144,7 @@ class Following:
                 wanted = serving.service.wanted
             if before.groups:
                 groups = groups_of(root, {one.entry: one.blueprint for one in wanted}, scheme, hidden=False)
-                survey.untouched = Seen(groups, before.times).untouched_since(before)
+                survey.untouched = before.named_in(groups)
             settler = Settler(
                 store=self.store,
                 environment=environment,
@@ -186,6 +186,8 @@ class Following:
         if known is None or odd or blueprints.keys() != set(known.entries):
             return
         evidence = Evidence(environment, root, known, scheme)
+        if not evidence.is_kept:
+            return
         left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
         if before.groups:
             looks_exact(survey, blueprints, before, evidence, _still(before, done, left))

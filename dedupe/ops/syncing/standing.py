@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dedupe.env.interpreter import Interpreter
     from dedupe.store.layout import Store
 
+_OUR_ROW = f"/INSTALLER,{hashed(INSTALLER)},".encode()
 _NOTHING: Mapping[str, Mapping[str, PutAway]] = {}
 Lost = frozenset[tuple[str, str]]
 """(entry, path in the environment) of files that another distribution's file took the place of."""
@@ -159,7 +160,7 @@ class Survey:
         if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
             return Fit.OTHER
         # RECORD tells, for INSTALLER may be what is missing.
-        ours = f"/INSTALLER,{hashed(INSTALLER)},".encode() in record
+        ours = _OUR_ROW in record
         same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
         if not same or (not ours and self._has_come(wanted, record)):
             return Fit.OTHER
