@@ -67,4 +67,4 @@ def contenders(python: str) -> list[Contender]:
 def pipm(python: str, link_mode: str) -> tuple[str, ...]:
     """Return pipm's command line up to the environments, the store beside them."""
     store = ("--store", "{mount}/store", "--json")
-    return (python, "-m", "dedupe", *store, "adopt", "--link-mode", link_mode)
+    return (python, "-m", "pipm", *store, "adopt", "--link-mode", link_mode)

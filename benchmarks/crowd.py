@@ -10,10 +10,10 @@ import time
 import zipfile
 from dataclasses import dataclass
 
-from dedupe.fs.sync import Durability
-from dedupe.ops.syncing.add import add_wheel_file
-from dedupe.store.layout import Store, open_store
-from dedupe.store.roots import ADOPTED, Root, write_root
+from pipm.fs.sync import Durability
+from pipm.ops.syncing.add import add_wheel_file
+from pipm.store.layout import Store, open_store
+from pipm.store.roots import ADOPTED, Root, write_root
 
 PYTHON = "3.11.7"
 

@@ -64,7 +64,7 @@ class Ground:
             shutil.rmtree(path)
         subprocess.run(["cp", "-a", str(self.folder / "template"), str(path)], check=True)
         if wrapped:
-            self.run(sys.executable, "-m", "dedupe", "-qq", "adopt", "--wrap-pip", str(path))
+            self.run(sys.executable, "-m", "pipm", "-qq", "adopt", "--wrap-pip", str(path))
         os.sync()
         return path
 

@@ -41,7 +41,7 @@ class Timing:
 def child_environment() -> dict[str, str]:
     """Return the environment of every child: this repository importable, bytecode allowed."""
     kept = {name: value for name, value in os.environ.items() if name not in DROPPED}
-    return kept | {"PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
+    return kept | {"PYTHONPATH": str(REPOSITORY / "dedupe"), "LC_ALL": "C.UTF-8"}
 
 
 def timed(command: Sequence[str], *, stdout: Path, stderr: Path) -> Timing:

@@ -61,7 +61,7 @@ def run(store: str, home: str, command: tuple[str, ...]) -> tuple[float, float]:
     variables = child_environment() | {"PIPM_STORE": store, "XDG_CACHE_HOME": f"{home}/cache"}
     started = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, "-m", "dedupe", *command],
+        [sys.executable, "-m", "pipm", *command],
         env=variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -67,7 +67,7 @@ class Ground:
     def pipm(self, env: str, *options: str, lock: Path | None = None, store: str = "store") -> str:
         """The command of pipm for the environment *env*."""
         python = os.path.realpath(sys.executable)
-        command = f"{sys.executable} -m dedupe --store {self.path(store)} -q sync {lock or self.lock}"
+        command = f"{sys.executable} -m pipm --store {self.path(store)} -q sync {lock or self.lock}"
         mode = "" if "--link-mode" in options else f"--link-mode {self.modes[0]}"
         return f"{command} --env {self.path(env)} --python {python} {mode} {' '.join(options)}"
 
@@ -162,7 +162,7 @@ def finder(ground: Ground) -> dict[str, Contender]:
     """By the finder, against what any command of pipm takes, and against links."""
     served = ("--link-mode", "finder")
     return {
-        "pipm --version": Contender(f"{sys.executable} -m dedupe --version"),
+        "pipm --version": Contender(f"{sys.executable} -m pipm --version"),
         "finder": Contender(ground.pipm("served", *served), ("served",)),
         "finder, no metadata folders": Contender(ground.pipm("bare", *served, "--no-dist-info"), ("bare",)),
         "finder, nothing to do": Contender(ground.pipm("served", *served)),

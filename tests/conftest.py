@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pipm.store.layout import Store, open_store
 from support.disks import KINDS, Disk, Disks, MountError
 from support.installers import Wheelhouse, pip_install, poetry_project, venv
 from support.pipm import Pipm
@@ -21,8 +22,6 @@ from support.places import (
     WINDOWS_ONLY,
     fresh_folder,
 )
-
-from dedupe.store.layout import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`dedupe.activate` and `dedupe.interactive` in an interpreter that runs."""
+"""`pipm.activate` and `pipm.interactive` in an interpreter that runs."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def told(pipm: Pipm, code: str, program: str = "") -> str:
 
 def test_a_project_is_importable_then(folder: str, pipm: Pipm) -> None:
     code = """
-import sys, dedupe, importlib.metadata as m
-found = dedupe.activate('one')
+import sys, pipm, importlib.metadata as m
+found = pipm.activate('one')
 import tool, leaf
 print(tool.VERSION, leaf.VERSION, m.version('leaf'), found.conflicts, found.source)
 print([f for f in m.files('tool') if not f.locate().exists()])
 before = list(sys.path), list(sys.meta_path), list(sys.path_hooks)
-assert dedupe.activate('one/pylock.toml') == found
+assert pipm.activate('one/pylock.toml') == found
 print(before == (sys.path, sys.meta_path, sys.path_hooks))
 # The standard library and the program's own folder come first, what was installed beside pipm later.
 at = sys.path.index(found.environment + '/.pipm/index')
@@ -64,22 +64,22 @@ print(all('site-packages' not in entry for entry in sys.path[: at - 1]), sys.pat
 
 
 def test_what_is_imported_already_is_said(pipm: Pipm) -> None:
-    code = "import dedupe; dedupe.activate('one'); import tool, leaf; found = dedupe.activate('two')\n"
+    code = "import pipm; pipm.activate('one'); import tool, leaf; found = pipm.activate('two')\n"
     done = python(pipm, code + "print(tool.VERSION, [one.module for one in found.conflicts])")
     assert done.stdout == "1 ['tool']\n"
     (text, *_) = done.stderr.splitlines()
     assert text.startswith("<string>:1: LoadedVersionWarning: tool 1 is imported already, ")
     assert text.endswith("pylock.toml has 2: restart the interpreter (kernel) first")
     # What was not imported yet comes from what was activated last.
-    code = "import dedupe; dedupe.activate('one'); dedupe.activate('two'); import tool, leaf\n"
+    code = "import pipm; pipm.activate('one'); pipm.activate('two'); import tool, leaf\n"
     assert told(pipm, code + "print(tool.VERSION, leaf.VERSION)") == "2 1\n"
-    code = "import dedupe; dedupe.activate('two'); dedupe.activate('one'); import tool, leaf\n"
+    code = "import pipm; pipm.activate('two'); pipm.activate('one'); import tool, leaf\n"
     assert told(pipm, code + "print(tool.VERSION, leaf.VERSION)") == "1 1\n"
 
 
 def test_requirements_are_resolved(folder: str, pipm: Pipm) -> None:
     publish(folder, "top==1", "leaf")
-    code = "import dedupe; dedupe.interactive('top', 'tool<2'); import top, leaf, tool; print(tool.VERSION)"
+    code = "import pipm; pipm.interactive('top', 'tool<2'); import top, leaf, tool; print(tool.VERSION)"
     assert told(pipm, code) == "1\n"
     os.rename(f"{folder}/index", f"{folder}/gone")
     assert told(pipm, code) == "1\n"
@@ -89,8 +89,8 @@ def test_in_a_finder_environment_and_of_one(folder: str, pipm: Pipm) -> None:
     pipm("sync", "one/pylock.toml", "--env", "env", "--link-mode", "finder").expect()
     environment = Environment(path=os.path.realpath(f"{folder}/env"))
     code = """
-import dedupe, importlib.metadata as m
-dedupe.activate('two')
+import pipm, importlib.metadata as m
+pipm.activate('two')
 import tool, leaf
 print(tool.VERSION, leaf.VERSION, m.version('tool'), m.version('leaf'))
 print([f for n in ('tool', 'leaf') for f in m.files(n) if not f.locate().exists()])
@@ -101,7 +101,7 @@ print([f for n in ('tool', 'leaf') for f in m.files(n) if not f.locate().exists(
     environ["PYTHONPATH"] = f"{variables['PYTHONPATH']}{os.pathsep}{libraries}"
     done = run(environment.python, "-c", code, cwd=folder, environ=environ)
     assert (done.stdout, done.stderr) == ("2 1 2 1\n[]\n", "")
-    code = "import dedupe; dedupe.activate('env'); import tool; print(tool.VERSION, tool.__file__)"
+    code = "import pipm; pipm.activate('env'); import tool; print(tool.VERSION, tool.__file__)"
     assert told(pipm, code).startswith(f"1 {pipm.store}/v1/wheels/tool/1/")
     os.makedirs(f"{folder}/data/pipm-environments")
     os.rename(f"{folder}/env", f"{folder}/data/pipm-environments/shared")
@@ -122,7 +122,7 @@ def test_errors_name_what_helps(folder: str, pipm: Pipm) -> None:
         ("interactive('tool>>1')", "is no requirement"),
         ("interactive('no-such-thing')", "no-such-thing"),
     ):
-        done = python(pipm, f"import dedupe; dedupe.{call}")
+        done = python(pipm, f"import pipm; pipm.{call}")
         assert done.returncode == 1
         error, *rest = done.stderr.splitlines()[-2:]
         assert words in error, done.stderr

@@ -6,19 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.store.layout import open_store
+from pipm.store.wheels import all_entries
+from pipm.wheel.blueprints import BLUEPRINT, load_blueprint
 from support.synthetic import make_wheel
-
-from dedupe.store.layout import open_store
-from dedupe.store.wheels import all_entries
-from dedupe.wheel.blueprints import BLUEPRINT, load_blueprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pipm.store.layout import Store
     from support.pipm import Pipm
-
-    from dedupe.store.layout import Store
 
 FILES = {f"alpha/part_{number}/module.py": b"VALUE = %d\n" % number for number in range(40)}
 TORN: dict[str, Callable[[bytes], bytes]] = {

@@ -6,18 +6,17 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from pipm.fs.links import LinkMode
+from pipm.ops.keeping.gc import collect
+from pipm.ops.keeping.verify import verify
+from pipm.ops.progress import Progress
+from pipm.ops.sharing.adopt import adopt
+from pipm.ops.sharing.adoption import AdoptOptions
+from pipm.plan.gc import Limits
 from support.kills import killed_at, torn_store
 from support.snapshot import snapshot
 from support.store import damage, entry_names, object_names, root_count
 from support.synthetic import import_all, install, make_environment, package
-
-from dedupe.fs.links import LinkMode
-from dedupe.ops.keeping.gc import collect
-from dedupe.ops.keeping.verify import verify
-from dedupe.ops.progress import Progress
-from dedupe.ops.sharing.adopt import adopt
-from dedupe.ops.sharing.adoption import AdoptOptions
-from dedupe.plan.gc import Limits
 
 if TYPE_CHECKING:
     from support.disks import Disk

@@ -26,9 +26,8 @@ from support.tools import interpreter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipm.core.pins import Selection
     from support.locking import Tool
-
-    from dedupe.core.pins import Selection
 
 pytestmark = pytest.mark.network
 

@@ -123,7 +123,7 @@ def test_files_and_bytecode_are_the_stores(
     second = copied(template, str(tmp_path / "two"))
     wrap(pipm, second)
     settings = tmp_path / "two" / ".pipm" / "pip.json"
-    settings.write_text(settings.read_text().replace("dedupe", "no_such_module"))
+    settings.write_text(settings.read_text().replace('"pipm"', '"no_such_module"'))
     done = run_pip(second, "install", *local(wheels), "alpha==1.0", "beta")
     assert (done.returncode, done.stderr) == (0, "")
     assert strangers(second, pipm) == []

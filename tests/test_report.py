@@ -11,11 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pipm.ui.report import page_of
 from support.browser import Page, browser
 from support.pipm import Pipm, assert_refused
 from support.synthetic import install, make_environment, package
-
-from dedupe.ui.report import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

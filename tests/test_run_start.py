@@ -17,7 +17,7 @@ ALLOWED = {"__future__", "_sha2", "_sha256", "errno", "fcntl"}
 _FRONT = """
 import os, sys
 before = set(sys.modules)
-import dedupe.__main__ as main
+import pipm.__main__ as main
 os.execve = lambda *rest: print(*sorted(set(sys.modules) - before))
 main.main()
 """
@@ -41,11 +41,9 @@ def test_a_warm_run_imports_little(tmp_path: Path, words: tuple[str, ...]) -> No
     command, environ = pipm.command(*words)
     done = run(command[0], "-S", "-c", _FRONT, *words, cwd=pipm.cwd, environ=environ)
     found = set(done.stdout.split())
-    assert "dedupe.ops.running.runs" in found, done.stderr
-    assert {name for name in found if not name.startswith("dedupe")} <= ALLOWED
-    assert not {
-        name for name in found if name.startswith(("dedupe.ops.running.making", "dedupe.store.layout"))
-    }
+    assert "pipm.ops.running.runs" in found, done.stderr
+    assert {name for name in found if not name.startswith("pipm")} <= ALLOWED
+    assert not {name for name in found if name.startswith(("pipm.ops.running.making", "pipm.store.layout"))}
 
 
 def test_a_warm_run_costs_little_more_than_its_program(tmp_path: Path) -> None:
@@ -58,7 +56,7 @@ def test_a_warm_run_costs_little_more_than_its_program(tmp_path: Path) -> None:
     own = [f"{tmp_path}/cache/pipm/environments/{name}/bin/python", "-c", "pass"]
     _, variables = pipm.command()
     environ = clean_environ(variables)
-    front = [pipm.command()[0][0], "-S", "-c", "from dedupe.__main__ import main; main()", *words]
+    front = [pipm.command()[0][0], "-S", "-c", "from pipm.__main__ import main; main()", *words]
     pairs = [(cpu_seconds(front, environ), cpu_seconds(own, environ)) for _ in range(15)]
     warm, bare = (min(column) for column in zip(*pairs, strict=True))
     assert warm - bare <= 2 * bare, (warm, bare)

@@ -204,7 +204,7 @@ def test_what_the_store_has_needs_no_socket(pipm: Pipm, tmp_path: object) -> Non
     sync(pipm, lock, f"{base}/env")
     shutil.rmtree(f"{base}/wheels")
     python, variables = interpreter_for(None)
-    command = (python, "-m", "dedupe", "sync", lock, "--env", f"{base}/second", "--json")
+    command = (python, "-m", "pipm", "sync", lock, "--env", f"{base}/second", "--json")
     trace = ("strace", "-f", "-qq", "-e", "trace=socket,connect,execve", "-o", f"{base}/trace")
     check(*trace, *command, environ=variables | {"PIPM_STORE": pipm.store})
     with open(f"{base}/trace", encoding="utf-8") as file:

@@ -8,30 +8,28 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.core.pins import Selection
+from pipm.errors import StoreError
+from pipm.fs.links import LinkMode
+from pipm.ops.progress import Progress
+from pipm.ops.syncing import settle
+from pipm.ops.syncing.lockfile import open_lock
+from pipm.ops.syncing.materialise import materialise
+from pipm.ops.syncing.standing import Survey
+from pipm.ops.syncing.sync import sync
+from pipm.ops.syncing.synced import SyncOptions
+from pipm.store.layout import open_store
 from support.locks import assert_holds, pylock
 from support.synthetic import Environment, make_wheel
-
-from dedupe.core.pins import Selection
-from dedupe.errors import StoreError
-from dedupe.fs.links import LinkMode
-from dedupe.ops.progress import Progress
-from dedupe.ops.syncing import settle
-from dedupe.ops.syncing.lockfile import open_lock
-from dedupe.ops.syncing.materialise import materialise
-from dedupe.ops.syncing.standing import Survey
-from dedupe.ops.syncing.sync import sync
-from dedupe.ops.syncing.synced import SyncOptions
-from dedupe.store.layout import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pipm.ops.syncing.materialise import Materialised
+    from pipm.ops.syncing.synced import Synced
+    from pipm.plan.sync import Standing
     from support.pipm import Pipm
-
-    from dedupe.ops.syncing.materialise import Materialised
-    from dedupe.ops.syncing.synced import Synced
-    from dedupe.plan.sync import Standing
 
 FILES = {
     "alpha/__init__.py": b"",
@@ -97,7 +95,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, pipm: Pipm) -> Scene:
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Gets an entry whenever a sync looks at every file."""
-    from dedupe.ops.syncing import exact  # noqa: PLC0415 - to be replaced
+    from pipm.ops.syncing import exact  # noqa: PLC0415 - to be replaced
 
     calls: list[str] = []
     whole = exact.is_exact

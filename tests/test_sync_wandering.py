@@ -9,17 +9,16 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.core.pins import Selection
+from pipm.fs.links import LinkMode
+from pipm.ops.progress import Progress
+from pipm.ops.syncing.lockfile import open_lock
+from pipm.ops.syncing.sync import sync
+from pipm.ops.syncing.synced import SyncOptions
 from support.locks import pylock
 from support.process import run
 from support.synthetic import make_wheel
 from support.tools import find_tool
-
-from dedupe.core.pins import Selection
-from dedupe.fs.links import LinkMode
-from dedupe.ops.progress import Progress
-from dedupe.ops.syncing.lockfile import open_lock
-from dedupe.ops.syncing.sync import sync
-from dedupe.ops.syncing.synced import SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

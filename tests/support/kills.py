@@ -128,7 +128,7 @@ def _pipm(arguments: list[str], variables: dict[str, str]) -> None:
     os.environ.update(clean_environ(variables))
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     sys.argv = ["pipm", *arguments]
-    from dedupe.__main__ import main  # noqa: PLC0415 - what it imports sees the counted changes
+    from pipm.__main__ import main  # noqa: PLC0415 - what it imports sees the counted changes
 
     main()
 

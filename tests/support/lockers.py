@@ -14,7 +14,8 @@ from support.tools import find_tool
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dedupe.core.pins import Selection
+    from pipm.core.pins import Selection
+
     from support.locking import Project
 
 

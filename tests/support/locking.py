@@ -12,9 +12,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dedupe.core.pins import Selection
-from dedupe.env.target import ask_target
-from dedupe.lock.read import read_lock
+from pipm.core.pins import Selection
+from pipm.env.target import ask_target
+from pipm.lock.read import read_lock
+
 from support.process import check
 
 if TYPE_CHECKING:

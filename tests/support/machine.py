@@ -20,17 +20,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from pipm.errors import PipmError
+from pipm.fs.links import LinkMode, parse_link_mode
+from pipm.ops.folding.ladder import adopt_by_ladder
+from pipm.ops.folding.unfold import release_environment
+from pipm.ops.keeping.gc import collect
+from pipm.ops.keeping.verify import verify
+from pipm.ops.progress import Progress
+from pipm.ops.sharing.adoption import Adoption, AdoptOptions
+from pipm.ops.syncing.wrapping import wrap_pip
+from pipm.plan.gc import DAY, Limits
 
-from dedupe.errors import PipmError
-from dedupe.fs.links import LinkMode, parse_link_mode
-from dedupe.ops.folding.ladder import adopt_by_ladder
-from dedupe.ops.folding.unfold import release_environment
-from dedupe.ops.keeping.gc import collect
-from dedupe.ops.keeping.verify import verify
-from dedupe.ops.progress import Progress
-from dedupe.ops.sharing.adoption import Adoption, AdoptOptions
-from dedupe.ops.syncing.wrapping import wrap_pip
-from dedupe.plan.gc import DAY, Limits
 from support.locks import pylock
 from support.model import NAMES, VERSIONS, Known, files_of, put_pip
 from support.pipm import Pipm

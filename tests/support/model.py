@@ -13,8 +13,9 @@ import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dedupe.store.layout import open_store
-from dedupe.store.roots import find_root
+from pipm.store.layout import open_store
+from pipm.store.roots import find_root
+
 from support.synthetic import Environment, Files, dist_info, make_environment, wheel_files
 
 if TYPE_CHECKING:

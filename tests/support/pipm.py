@@ -96,7 +96,7 @@ class Pipm:
         python, variables = interpreter_for(self.user)
         home = {} if self.user is None else {"HOME": os.path.dirname(self.store)}
         variables = variables | home | {"PIPM_STORE": self.store} | dict(self.environ)
-        return [python, "-m", "dedupe", *arguments], variables
+        return [python, "-m", "pipm", *arguments], variables
 
     def __call__(self, *arguments: str, timeout: float = 600) -> Result:
         """Run the command to its end."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ROOT = os.environ.get("PIPM_TEST_ROOT") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 )
+SOURCES = os.path.join(ROOT, "dedupe")
+"""The directory that holds the import package."""
 NORMAL_USER = 12345
 
 _DROPPED = (
@@ -88,11 +90,11 @@ def interpreter_for(user: int | None) -> tuple[str, dict[str, str]]:
     interpreter of the same version borrows the libraries of ours.
     """
     if user is None:
-        return sys.executable, {"PYTHONPATH": ROOT}
-    libraries = [ROOT, *(entry for entry in sys.path if entry.endswith("site-packages"))]
+        return sys.executable, {"PYTHONPATH": SOURCES}
+    libraries = [SOURCES, *(entry for entry in sys.path if entry.endswith("site-packages"))]
     variables = {"PYTHONPATH": os.pathsep.join(libraries)}
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    probe = f"import sys, dedupe; assert '%d.%d' % sys.version_info[:2] == '{version}'"
+    probe = f"import sys, pipm; assert '%d.%d' % sys.version_info[:2] == '{version}'"
     for candidate in (
         sys.executable,
         f"/usr/bin/python{version}",

@@ -12,8 +12,8 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dedupe.core.digest import Digest
-from dedupe.store.layout import Store, open_store
+from pipm.core.digest import Digest
+from pipm.store.layout import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,11 +6,10 @@ import os
 from dataclasses import dataclass
 
 import pytest
-
-from dedupe.core.pins import Archive, Pin, Selection
-from dedupe.core.target import Target
-from dedupe.errors import LockError
-from dedupe.lock.read import read_lock
+from pipm.core.pins import Archive, Pin, Selection
+from pipm.core.target import Target
+from pipm.errors import LockError
+from pipm.lock.read import read_lock
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 """Digests of archives."""

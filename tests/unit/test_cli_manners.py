@@ -10,24 +10,23 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pipm
 import pytest
 import typer
 from archives import FILE_NAME, Archive, install
+from pipm import cli
+from pipm.core.variables import VARIABLES
+from pipm.errors import FileSystemError, PipmError
+from pipm.ui.output import Output
+from pipm.ui.progress import NotesOnly, TerminalProgress, progress_for
+from pipm.ui.topics import TOPICS
+from pipm.ui.words import age_text, count_text, counted, path_text, printable, seconds_text, size_text
 from typer.testing import CliRunner
-
-import dedupe
-from dedupe import cli
-from dedupe.core.variables import VARIABLES
-from dedupe.errors import FileSystemError, PipmError
-from dedupe.ui.output import Output
-from dedupe.ui.progress import NotesOnly, TerminalProgress, progress_for
-from dedupe.ui.topics import TOPICS
-from dedupe.ui.words import age_text, count_text, counted, path_text, printable, seconds_text, size_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(dedupe.__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(pipm.__file__)))
 COMMON = ("--quiet", "--verbose", "--json", "--store", "--color")
 ESCAPE = "\x1b["
 
@@ -72,7 +71,7 @@ def test_help(option: str, command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_the_version(option: str) -> None:
     ran = Ran(option)
-    assert (ran.code, ran.out, ran.err) == (0, f"pipm {dedupe.__version__}\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, f"pipm {pipm.__version__}\n", "")
 
 
 def test_nothing_asked_is_wrong_usage() -> None:
@@ -161,7 +160,7 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("arguments", [("adopt", "--magic"), ("magic",)])
 def test_wrong_usage_as_json(arguments: tuple[str, ...]) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "dedupe", "--json", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pipm", "--json", *arguments], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 2
     assert json.loads(ran.stderr)["error"]["kind"] == "usage"
@@ -171,7 +170,7 @@ def test_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_arguments: object, **_options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dedupe.ui.usage.show_df", interrupted)
+    monkeypatch.setattr("pipm.ui.usage.show_df", interrupted)
     ran = Ran("df", "--json")
     assert (ran.code, ran.error["kind"], ran.error["code"]) == (130, "interrupted", 130)
 
@@ -255,7 +254,7 @@ def test_progress_is_for_terminals(
     progress.phase("Sharing files", 10)
     progress.advance(5, 100)
     assert capsys.readouterr().err == ""  # not within the first half second
-    monkeypatch.setattr("dedupe.ui.progress._DELAY", 0)
+    monkeypatch.setattr("pipm.ui.progress._DELAY", 0)
     progress.advance(5, 100)
     assert "5/10" in capsys.readouterr().err
     progress.done()
@@ -292,7 +291,7 @@ def modules_after(*arguments: str) -> set[str]:
     code = (
         "import os, sys\n"
         f"sys.argv = ['pipm', *{arguments!r}]\n"
-        "from dedupe.__main__ import main\n"
+        "from pipm.__main__ import main\n"
         "end = os._exit\n"
         "os._exit = lambda code: (print('\\n' + ' '.join(sys.modules), flush=True), end(code))\n"
         "main()"
@@ -311,13 +310,13 @@ def test_the_start_loads_little(arguments: tuple[str, ...]) -> None:
     loaded = modules_after(*arguments)
     assert "typer" in loaded
     assert loaded & (HEAVY - {"subprocess"}) == set()
-    assert not {name for name in loaded if name.startswith(("dedupe.ops", "dedupe.wheel", "dedupe.env"))}
+    assert not {name for name in loaded if name.startswith(("pipm.ops", "pipm.wheel", "pipm.env"))}
 
 
 def test_importing_the_package_loads_nothing() -> None:
-    code = "import sys; before = set(sys.modules); import dedupe; print(*(set(sys.modules) - before))"
+    code = "import sys; before = set(sys.modules); import pipm; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"__future__", "dedupe", "dedupe.version"}
+    assert set(done.stdout.split()) == {"__future__", "pipm", "pipm.version"}
 
 
 def test_the_list_of_commands_is_whole_sentences() -> None:
@@ -340,7 +339,7 @@ def test_help_about_commands_and_topics() -> None:
 
 def test_every_variable_is_explained() -> None:
     used: set[str] = set()
-    for path in glob.glob(f"{os.path.dirname(dedupe.__file__)}/**/*.py", recursive=True):
+    for path in glob.glob(f"{os.path.dirname(pipm.__file__)}/**/*.py", recursive=True):
         with open(path, encoding="utf-8") as source:
             used.update(re.findall(r"\"(PIPM_[A-Z_]+)\"", source.read()))
     assert used - {"PIPM_STALE_TOLD"} == set(VARIABLES)  # that one is said by a start to its children

@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.core.digest import Digest
-from dedupe.core.manifest import FileEntry, Manifest, identity_of
+from pipm.core.digest import Digest
+from pipm.core.manifest import FileEntry, Manifest, identity_of
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0")

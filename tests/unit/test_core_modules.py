@@ -9,8 +9,7 @@ import tempfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from dedupe.core.modules import (
+from pipm.core.modules import (
     Kind,
     Module,
     acts_on_its_folder,

@@ -8,9 +8,8 @@ import posixpath
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from dedupe.core.digest import EMPTY, Digest
-from dedupe.core.record import Location, Place, RecordRow, is_bytecode, locate, parse_record
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.record import Location, Place, RecordRow, is_bytecode, locate, parse_record
 
 SITE = "lib/python3.12/site-packages"
 ROW = f"{EMPTY.record},0"

@@ -10,12 +10,11 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.core import names
-from dedupe.core.digest import EMPTY, Digest, digest_of
-from dedupe.core.reasons import Reason
-from dedupe.core.usage import DiskUsage
-from dedupe.errors import BusyError, InterruptedRunError, PipmError, UsageError, WheelError
+from pipm.core import names
+from pipm.core.digest import EMPTY, Digest, digest_of
+from pipm.core.reasons import Reason
+from pipm.core.usage import DiskUsage
+from pipm.errors import BusyError, InterruptedRunError, PipmError, UsageError, WheelError
 
 digests = st.binary(min_size=32, max_size=32).map(Digest)
 usages = st.builds(

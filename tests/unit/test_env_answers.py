@@ -8,17 +8,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.core.scheme import Scheme
+from pipm.env import create
+from pipm.env.answers import remembered
+from pipm.env.base import BaseInterpreter, find_interpreter
+from pipm.env.create import create_environment
+from pipm.env.target import ask_target
+from pipm.errors import UsageError
+from pipm.fs.cache import cache_folder
 from support.tools import VERSIONS, pypy
 from support.tools import find_interpreter as known_interpreter
-
-from dedupe.core.scheme import Scheme
-from dedupe.env import create
-from dedupe.env.answers import remembered
-from dedupe.env.base import BaseInterpreter, find_interpreter
-from dedupe.env.create import create_environment
-from dedupe.env.target import ask_target
-from dedupe.errors import UsageError
-from dedupe.fs.cache import cache_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +72,7 @@ def test_a_torn_cache_is_asked_anew(tmp_path: Path, cache: str) -> None:
 
 def test_targets_are_kept_for_the_next_process() -> None:
     python = os.path.realpath(sys.executable)
-    code = f"from dedupe.env.target import ask_target; print(ask_target({python!r}))"
+    code = f"from pipm.env.target import ask_target; print(ask_target({python!r}))"
     first, second = (
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         for _ in range(2)

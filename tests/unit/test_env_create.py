@@ -5,11 +5,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.env.base import BaseInterpreter, find_interpreter
-from dedupe.env.create import create_environment
-from dedupe.env.shims import behind_shim
-from dedupe.errors import InterpreterError, UsageError
+from pipm.env.base import BaseInterpreter, find_interpreter
+from pipm.env.create import create_environment
+from pipm.env.shims import behind_shim
+from pipm.errors import InterpreterError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,10 @@ import packaging
 import pytest
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
+from pipm.env import target as asking
+from pipm.env.target import ask_target, own_target
+from pipm.errors import InterpreterError
 from support.tools import find_interpreter, pypy
-
-from dedupe.env import target as asking
-from dedupe.env.target import ask_target, own_target
-from dedupe.errors import InterpreterError
 
 OTHERS = [version for version in ("3.9", "3.12", "3.13") if find_interpreter(version)]
 

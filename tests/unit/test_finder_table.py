@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from dedupe.finder.inject import inject, withdraw
-from dedupe.finder.table import Table
+from pipm.finder.inject import inject, withdraw
+from pipm.finder.table import Table
 
 FOLDER = ".pipm/finder"
 

@@ -9,10 +9,9 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.fs import beneath
-from dedupe.fs.beneath import NOT_THERE, directory_beneath, open_beneath, open_directory_beneath
-from dedupe.fs.walk import inode_counts, walk_entries
+from pipm.fs import beneath
+from pipm.fs.beneath import NOT_THERE, directory_beneath, open_beneath, open_directory_beneath
+from pipm.fs.walk import inode_counts, walk_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

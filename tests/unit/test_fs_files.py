@@ -8,15 +8,14 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.core.digest import EMPTY, Digest
-from dedupe.core.reasons import Reason
-from dedupe.errors import FileSystemError
-from dedupe.fs import content
-from dedupe.fs.bytecode import Header, finish, is_timestamp_bytecode, patch_time
-from dedupe.fs.content import digest_file, prefetch, read_all, same_bytes
-from dedupe.fs.faults import explained, stops_everything
-from dedupe.fs.share import (
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.reasons import Reason
+from pipm.errors import FileSystemError
+from pipm.fs import content
+from pipm.fs.bytecode import Header, finish, is_timestamp_bytecode, patch_time
+from pipm.fs.content import digest_file, prefetch, read_all, same_bytes
+from pipm.fs.faults import explained, stops_everything
+from pipm.fs.share import (
     LeaveAloneError,
     NewFile,
     give_inode,
@@ -25,8 +24,8 @@ from dedupe.fs.share import (
     open_guarded,
     write_new_file,
 )
-from dedupe.fs.sync import sync_file_system, write_durably
-from dedupe.fs.tree import TreeBuilder
+from pipm.fs.sync import sync_file_system, write_durably
+from pipm.fs.tree import TreeBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,11 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.errors import FileSystemError, LinkingImpossibleError, UsageError
-from dedupe.fs import links
-from dedupe.fs.links import LinkMode, can_hardlink, choose_link_mode, parse_link_mode, place, probe
-from dedupe.fs.replace import STAGING, Staging, remove_tree, staging, sweep
+from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
+from pipm.fs import links
+from pipm.fs.links import LinkMode, can_hardlink, choose_link_mode, parse_link_mode, place, probe
+from pipm.fs.replace import STAGING, Staging, remove_tree, staging, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

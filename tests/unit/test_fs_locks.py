@@ -12,10 +12,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.errors import BusyError
-from dedupe.fs.lease import Lease, forbid_lease_signals, take_read_lease
-from dedupe.fs.lock import locked, locked_folder, try_lock
+from pipm.errors import BusyError
+from pipm.fs.lease import Lease, forbid_lease_signals, take_read_lease
+from pipm.fs.lock import locked, locked_folder, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

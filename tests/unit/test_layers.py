@@ -7,14 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import pipm
 import pytest
-
-import dedupe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = os.path.dirname(os.path.abspath(dedupe.__file__))
+PACKAGE = os.path.dirname(os.path.abspath(pipm.__file__))
 
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
@@ -81,7 +80,7 @@ IN_ENVIRONMENTS = {
     "finder.metadata": "_pipm_finder_metadata",
     "finder.seldom": "_pipm_finder_seldom",
 }
-"""Files that are copied into environments, by their names there: they have nothing of dedupe, so these
+"""Files that are copied into environments, by their names there: they have nothing of pipm, so these
 laws of the house end at their door; they import the standard library and each other."""
 
 IMPURE = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
@@ -90,11 +89,11 @@ __future__ base64 binascii collections csv dataclasses enum functools hashlib io
 posixpath re stat typing packaging _sha2 _sha256
 """
 PURE_LIBRARY = frozenset(_PURE_LIBRARY.split())
-"""What core/ and plan/ import besides dedupe; `os` for the name of a type only."""
+"""What core/ and plan/ import besides pipm; `os` for the name of a type only."""
 
 
 def module_name(path: str) -> str:
-    """``fs.links`` for ``dedupe/fs/links.py``, ``fs`` for ``dedupe/fs/__init__.py``."""
+    """``fs.links`` for ``pipm/fs/links.py``, ``fs`` for ``pipm/fs/__init__.py``."""
     name = os.path.relpath(path, PACKAGE).removesuffix(".py").replace(os.sep, ".")
     return name.removesuffix(".__init__")
 
@@ -133,8 +132,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def own_imports(tree: ast.AST) -> set[str]:
-    """The modules of dedupe that are imported, without the package's name."""
-    names = {name.removeprefix("dedupe.") for name in imported(tree) if name.startswith("dedupe")}
+    """The modules of pipm that are imported, without the package's name."""
+    names = {name.removeprefix("pipm.") for name in imported(tree) if name.startswith("pipm")}
     return {name for name in names if name in TREES}
 
 
@@ -200,7 +199,7 @@ def test_values_and_plans_are_pure(module: str) -> None:
     hidden = under_type_checking(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            tops = {name.partition(".")[0] for name in imported(node)} - {"dedupe"}
+            tops = {name.partition(".")[0] for name in imported(node)} - {"pipm"}
             assert tops <= PURE_LIBRARY | ({"os"} if node in hidden else set())
     assert IMPURE.isdisjoint(calls(tree))
 
@@ -271,20 +270,20 @@ def test_everything_is_caught_at_one_place(module: str) -> None:
     assert len(broad) <= (1 if module in ("ui.guard", "__main__", "ops.crew", "wheel.compiler") else 0)
 
 
-def test_the_compiler_runs_without_dedupe() -> None:
+def test_the_compiler_runs_without_pipm() -> None:
     names = {name.partition(".")[0] for name in imported(TREES["wheel.compiler"])}
     assert names <= sys.stdlib_module_names
     assert "__future__" not in names  # its annotations came with Python 3.7
 
 
 @pytest.mark.parametrize("module", sorted(IN_ENVIRONMENTS))
-def test_what_lies_in_environments_runs_without_dedupe(module: str) -> None:
+def test_what_lies_in_environments_runs_without_pipm(module: str) -> None:
     names = {name.partition(".")[0] for name in imported(TREES[module])}
     assert names <= sys.stdlib_module_names | set(IN_ENVIRONMENTS.values())
 
 
 def test_a_plan_is_carried_out_at_one_place() -> None:
-    changing = {"dedupe.fs.share.give_inode", "dedupe.fs.share.give_clone", "dedupe.fs.share.share_blocks"}
+    changing = {"pipm.fs.share.give_inode", "pipm.fs.share.give_clone", "pipm.fs.share.share_blocks"}
     users = {module for module in MODULES if changing & imported(TREES[module])}
     assert users == {"ops.sharing.plain", "ops.sharing.apply"}
 
@@ -300,7 +299,7 @@ def test_files_and_functions_stay_small(path: str) -> None:
 
 
 def test_tests_stay_small() -> None:
-    top = os.path.dirname(PACKAGE)
+    top = os.path.dirname(os.path.dirname(PACKAGE))
     large = [
         name
         for folder in ("tests", "benchmarks")

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 from locks import LINUX, OLD, A, Folder
-
-from dedupe.core.pins import Pin, Selection
-from dedupe.errors import LockError
-from dedupe.lock.read import read_lock
+from pipm.core.pins import Pin, Selection
+from pipm.errors import LockError
+from pipm.lock.read import read_lock
 
 SEED = int(os.environ.get("PIPM_FUZZ_SEED", "1"))
 RUNS = int(os.environ.get("PIPM_FUZZ_RUNS", "20"))

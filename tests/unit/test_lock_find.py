@@ -6,10 +6,9 @@ import os
 
 import pytest
 from locks import LINUX, Folder
-
-from dedupe.errors import LockError
-from dedupe.lock.find import find_lock
-from dedupe.lock.read import read_lock
+from pipm.errors import LockError
+from pipm.lock.find import find_lock
+from pipm.lock.read import read_lock
 
 NAMES = ["pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt"]
 

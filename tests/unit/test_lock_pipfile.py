@@ -6,9 +6,8 @@ import json
 
 import pytest
 from locks import OLD, WINDOWS, A, B, Folder, LockFile
-
-from dedupe.core.pins import Archive, Repository
-from dedupe.core.pins import Folder as Local
+from pipm.core.pins import Archive, Repository
+from pipm.core.pins import Folder as Local
 
 SOURCES = [
     {"name": "pypi", "url": "https://p/simple", "verify_ssl": True},

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locks import LINUX, OLD, WINDOWS, A, B, Folder, LockFile
 from packaging.version import Version
-
-from dedupe.core.pins import Archive, Repository
-from dedupe.core.pins import Folder as Local
-from dedupe.lock.poetry_versions import allows
+from pipm.core.pins import Archive, Repository
+from pipm.core.pins import Folder as Local
+from pipm.lock.poetry_versions import allows
 
 
 @pytest.fixture

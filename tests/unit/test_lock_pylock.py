@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from locks import LINUX, OLD, PYPY, WINDOWS, A, B, C, Folder, LockFile, file_names, target
-
-from dedupe.core.pins import Archive, Repository
-from dedupe.core.pins import Folder as Local
+from pipm.core.pins import Archive, Repository
+from pipm.core.pins import Folder as Local
 
 HEAD = 'lock-version = "1.0"\ncreated-by = "hand"\n'
 WHEEL = f'{{ name = "one-1.0-py3-none-any.whl", url = "https://h/one.whl", hashes = {{ sha256 = "{A}" }} }}'

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from locks import LINUX, OLD, WINDOWS, A, B, C, Folder, LockFile
-
-from dedupe.core.pins import Archive, Repository
-from dedupe.core.pins import Folder as Local
+from pipm.core.pins import Archive, Repository
+from pipm.core.pins import Folder as Local
 
 COMMIT = "0" * 40
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-
-from dedupe.errors import LockError
-from dedupe.lock.script import script_block, script_lock
+from pipm.errors import LockError
+from pipm.lock.script import script_block, script_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import sys
 
-import dedupe
-from dedupe import cli
-from dedupe.ui.topics import TOPICS
+import pipm
+from pipm import cli
+from pipm.ui.topics import TOPICS
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(dedupe.__file__)), "scripts", "man")
+SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(pipm.__file__))), "scripts", "man")
 
 
 def test_the_manual_page() -> None:

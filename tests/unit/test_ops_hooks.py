@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import dedupe
-from dedupe.ops.looking import hooks
-from dedupe.pip import inject
+import pipm
+from pipm.ops.looking import hooks
+from pipm.pip import inject
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGE = os.path.dirname(os.path.abspath(dedupe.__file__))
+PACKAGE = os.path.dirname(os.path.abspath(pipm.__file__))
 
 
 def test_the_wrapper_is_known_by_its_files() -> None:

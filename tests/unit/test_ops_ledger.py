@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.core.usage import DiskUsage
-from dedupe.fs.cache import cache_folder, read_cache
-from dedupe.ops.looking.ledger import Figures, Ledger, Stamp, _from_json, _to_json, open_ledger, stamp_of
+from pipm.core.usage import DiskUsage
+from pipm.fs.cache import cache_folder, read_cache
+from pipm.ops.looking.ledger import Figures, Ledger, Stamp, _from_json, _to_json, open_ledger, stamp_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.core.pins import Archive, Folder, Pin, Repository, Selection
-from dedupe.core.target import Target
-from dedupe.errors import LockError
-from dedupe.fs.cache import cache_folder
-from dedupe.lock.find import lock_content
-from dedupe.ops.syncing.lockfile import open_lock
-from dedupe.ops.syncing.remembered import remembered_pins
+from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
+from pipm.core.target import Target
+from pipm.errors import LockError
+from pipm.fs.cache import cache_folder
+from pipm.lock.find import lock_content
+from pipm.ops.syncing.lockfile import open_lock
+from pipm.ops.syncing.remembered import remembered_pins
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.core.digest import EMPTY, Digest
-from dedupe.core.reasons import Reason
-from dedupe.core.record import Place
-from dedupe.core.usage import Accounting
-from dedupe.plan.adopt import (
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.reasons import Reason
+from pipm.core.record import Place
+from pipm.core.usage import Accounting
+from pipm.plan.adopt import (
     Action,
     AlreadyShared,
     FileFact,
@@ -24,7 +23,7 @@ from dedupe.plan.adopt import (
     Share,
     decide,
 )
-from dedupe.plan.release import Release, SharedFile, needed_bytes, plan_release
+from pipm.plan.release import Release, SharedFile, needed_bytes, plan_release
 
 ME, SOMEBODY = 1000, 1001
 CONTENT = Digest.of(b"content")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.core.quantities import parse_age, parse_size
-from dedupe.errors import UsageError
-from dedupe.plan.gc import (
+from pipm.core.quantities import parse_age, parse_size
+from pipm.errors import UsageError
+from pipm.plan.gc import (
     DAY,
     EntryFact,
     Fate,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-
-from dedupe.core.blueprint import Blueprint, blueprint_of, is_private, placed, record_rows
-from dedupe.core.digest import Digest
-from dedupe.core.manifest import FileEntry, Manifest
-from dedupe.core.record import parse_record
-from dedupe.core.scheme import Scheme
-from dedupe.plan.materialise import Links, Wanted, plan_materialisation
-from dedupe.plan.sync import Fit, Standing, plan_sync, seeds
+from pipm.core.blueprint import Blueprint, blueprint_of, is_private, placed, record_rows
+from pipm.core.digest import Digest
+from pipm.core.manifest import FileEntry, Manifest
+from pipm.core.record import parse_record
+from pipm.core.scheme import Scheme
+from pipm.plan.materialise import Links, Wanted, plan_materialisation
+from pipm.plan.sync import Fit, Standing, plan_sync, seeds
 
 SITE = "lib/python3.12/site-packages"
 SCHEME = Scheme(site=SITE, python="/env/bin/python")

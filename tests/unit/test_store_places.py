@@ -10,15 +10,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from dedupe.core.digest import Digest
-from dedupe.errors import BusyError, FileSystemError, StoreError
-from dedupe.fs import sync
-from dedupe.store.bytecode import Pool
-from dedupe.store.layout import Store, lock_timeout, open_store
-from dedupe.store.objects import Rooms, find_object, is_sound, object_mode
-from dedupe.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root, write_roots
-from dedupe.store.where import store_path
+from pipm.core.digest import Digest
+from pipm.errors import BusyError, FileSystemError, StoreError
+from pipm.fs import sync
+from pipm.store.bytecode import Pool
+from pipm.store.layout import Store, lock_timeout, open_store
+from pipm.store.objects import Rooms, find_object, is_sound, object_mode
+from pipm.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root, write_roots
+from pipm.store.where import store_path
 
 if TYPE_CHECKING:
     from pathlib import Path

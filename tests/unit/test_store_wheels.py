@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-
-from dedupe.core.digest import EMPTY, Digest
-from dedupe.core.manifest import FileEntry, Manifest, identity_of
-from dedupe.errors import StoreError
-from dedupe.fs.tree import TreeBuilder
-from dedupe.store import wheels
-from dedupe.store.wheels import (
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.manifest import FileEntry, Manifest, identity_of
+from pipm.errors import StoreError
+from pipm.fs.tree import TreeBuilder
+from pipm.store import wheels
+from pipm.store.wheels import (
     all_entries,
     entry_names,
     entry_of_wheel,
@@ -29,7 +28,7 @@ from dedupe.store.wheels import (
 )
 
 if TYPE_CHECKING:
-    from dedupe.store.layout import Store
+    from pipm.store.layout import Store
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from pipm.cli.frame import app
+from pipm.ui.guard import DEFAULTS
+from pipm.ui.quick import COMMON_FLAGS, COMMON_VALUES, FLAGS, LISTS, VALUES, parsed
+from pipm.ui.syncing import SyncArguments
 from typer.testing import CliRunner
 
-from dedupe.cli.frame import app
-from dedupe.ui.guard import DEFAULTS
-from dedupe.ui.quick import COMMON_FLAGS, COMMON_VALUES, FLAGS, LISTS, VALUES, parsed
-from dedupe.ui.syncing import SyncArguments
-
 if TYPE_CHECKING:
-    from dedupe.ui.output import Output
+    from pipm.ui.output import Output
 
 
 def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], SyncArguments]:
@@ -26,7 +25,7 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
         got.append((output, store, arguments))
         return 0
 
-    monkeypatch.setattr("dedupe.ui.syncing.sync_environment", noted)
+    monkeypatch.setattr("pipm.ui.syncing.sync_environment", noted)
     assert CliRunner().invoke(app, words).exit_code == 0
     ((output, store, arguments),) = got
     common = {key: getattr(output, key) for key in ("quiet", "verbose", "json", "color")}

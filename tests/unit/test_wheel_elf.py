@@ -8,8 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dedupe.wheel.elf import run_paths
+from pipm.wheel.elf import run_paths
 
 
 def library(text: bytes, *, tag: int = 29, wide: bool = True, order: str = "<") -> bytes:

@@ -21,19 +21,18 @@ from archives import (
     good,
     opened,
 )
+from pipm.core.digest import Digest
+from pipm.core.manifest import FileEntry
+from pipm.errors import FileSystemError, WheelError
+from pipm.ops.syncing.add import Kept, add_wheel_file, keep_wheels
+from pipm.store.wheels import entry_of_wheel, load_manifest
 from spoiled import HOSTILE, INIT, better_row
-
-from dedupe.core.digest import Digest
-from dedupe.core.manifest import FileEntry
-from dedupe.errors import FileSystemError, WheelError
-from dedupe.ops.syncing.add import Kept, add_wheel_file, keep_wheels
-from dedupe.store.wheels import entry_of_wheel, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dedupe.store.layout import Store
+    from pipm.store.layout import Store
 
     Spoil = Callable[[Archive, str], str]
 
@@ -218,7 +217,7 @@ def test_a_full_disk_publishes_nothing(
     def full(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dedupe.ops.syncing.add.sync_file_system", full)
+    monkeypatch.setattr("pipm.ops.syncing.add.sync_file_system", full)
     with pytest.raises(FileSystemError, match="No space") as caught:
         add_wheel_file(empty_store.path, path)
     assert caught.value.hint

@@ -18,15 +18,14 @@ from archives import (
     install,
     opened,
 )
-
-from dedupe.core.digest import Digest
-from dedupe.core.manifest import FileEntry
-from dedupe.fs.links import LinkMode
-from dedupe.ops.progress import Progress
-from dedupe.ops.sharing.adopt import adopt
-from dedupe.ops.sharing.adoption import AdoptOptions
-from dedupe.ops.syncing.add import add_wheel_file
-from dedupe.store.wheels import all_entries, entry_of_wheel, load_manifest
+from pipm.core.digest import Digest
+from pipm.core.manifest import FileEntry
+from pipm.fs.links import LinkMode
+from pipm.ops.progress import Progress
+from pipm.ops.sharing.adopt import adopt
+from pipm.ops.sharing.adoption import AdoptOptions
+from pipm.ops.syncing.add import add_wheel_file
+from pipm.store.wheels import all_entries, entry_of_wheel, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

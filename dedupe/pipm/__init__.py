@@ -1,0 +1,36 @@
+"""pipm: one store for the files of all Python environments."""
+
+from __future__ import annotations
+
+from pipm.version import __version__
+
+TYPE_CHECKING = False  # importing this package costs nearly nothing, typing milliseconds
+
+if TYPE_CHECKING:
+    import os
+
+    from pipm.ops.running.activation import Activation
+
+__all__ = ["__version__", "activate", "interactive"]
+
+
+def activate(place: str | os.PathLike[str] | None = None) -> Activation:
+    """Make what a project's lock names importable in this interpreter (a notebook, say).
+
+    *place* is a lock file, a project's folder, an environment's folder or ``@NAME``; without one it is the
+    nearest lock upward. What is activated last wins. A module that is imported already stays as it is: where
+    it has another version, a LoadedVersionWarning says so. Raises PipmError.
+    """
+    from pipm.ops.running.activation import activate_place  # noqa: PLC0415 - see above
+
+    return activate_place(place)
+
+
+def interactive(*specs: str) -> Activation:
+    """Make requirements importable in this interpreter: ``pipm.interactive("numpy>=2", "pandas")``.
+
+    uv or pip resolves them, once; else as `activate`.
+    """
+    from pipm.ops.running.activation import activate_specs  # noqa: PLC0415 - see above
+
+    return activate_specs(specs)

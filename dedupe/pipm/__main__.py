@@ -1,0 +1,57 @@
+"""``python -m pipm`` and the command ``pipm``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line, or hand over to pip or a program at once; ends the process."""
+    try:
+        code = _code()
+        code = _finish() or code
+    except KeyboardInterrupt:  # while the command line itself was still being imported, say
+        code = _INTERRUPTED
+    if sys.getprofile() or sys.gettrace():
+        sys.exit(code)  # a profiler writes what it saw at Python's own end
+    # All is done: Python's own end would only free every object one by one, and a Ctrl-C meanwhile kill it.
+    os._exit(code)
+
+
+def _finish() -> int:
+    """Write what is still to be printed; 1 where that fails, of which the guard told."""
+    from pipm.ui.output import finish_output  # noqa: PLC0415 - every command has it by now
+
+    try:
+        finish_output()
+    except OSError:
+        return 1
+    return 0
+
+
+def _code() -> int:
+    """Do what the arguments ask for; the exit code."""
+    if sys.argv[1:2] in (["pip"], ["install"]):
+        from pipm.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
+
+        return hand_over(sys.argv[1:])
+    if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
+        from pipm.ui.run import hand_over as become  # noqa: PLC0415 - likewise
+
+        return become(sys.argv[1:])
+    if "sync" in sys.argv:
+        from pipm.ui.quick import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
+
+        code = quick_sync(sys.argv[1:])
+        if code is not None:
+            return code
+    from pipm.cli import run  # noqa: PLC0415 - `import pipm` stays free of typer
+
+    return run()
+
+
+if __name__ == "__main__":
+    main()

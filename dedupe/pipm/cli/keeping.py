@@ -1,0 +1,81 @@
+"""Commands that keep the store small and sound: gc, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.frame import DryRun, Session, app, command
+
+
+@command(app, "gc")
+def gc_command(
+    session: Session,
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="AGE", help="Keep what was used since: 0, 12h, 30d, 2w.")
+    ] = "14d",
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", metavar="SIZE", help="Remove more until it fits: 5G.")
+    ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="PATH", help="The environments at or below PATH are gone."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait so long for other processes.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Remove from the store what no environment needs any more.
+
+    Examples:
+
+      pipm gc -n
+
+      pipm gc --keep 0
+
+    Environments that are gone are forgotten. What an environment has stays its own: nothing that exists
+    outside of the store is removed.
+    """
+    from pipm.ui.keeping import collect_garbage
+
+    return collect_garbage(
+        session.output,
+        session.store,
+        keep=keep,
+        max_size=max_size,
+        forget=forget or [],
+        timeout=timeout,
+        dry_run=dry_run,
+    )
+
+
+@command(app, "verify")
+def verify_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="What these use; the whole store when none is named."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make lost indexes and roots anew from what is there.")
+    ] = False,
+) -> int:
+    """Find shared files that changed, and who shares them.
+
+    Examples:
+
+      pipm verify
+
+      pipm verify --full --repair
+
+    Exit code 1 when damage remains. What you edited in an environment of your own is no damage.
+    """
+    from pipm.ui.verify import verify_store
+
+    return verify_store(
+        session.output, session.store, environments or [], full=full, repair=repair, anew=rebuild
+    )

@@ -1,0 +1,156 @@
+"""What it takes to make an entry appear in an environment, sorted the way it is done.
+
+A manifest says what an entry holds; a blueprint says the same in the order of the work: folder after
+folder, names apart from digests, RECORD's rows ready made. It follows from the manifest (and the entry
+points) alone, so the store keeps it beside the manifest and makes it anew where it is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.core.manifest import FileEntry, Manifest
+    from pipm.core.scheme import Scheme
+
+KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
+"""What tools read from the disk themselves; of what the finder serves, the rest is found in the store."""
+OUTDATED = "-nspkg.pth"
+"""Path files of old setuptools: without the modules beside them they print an error at every start."""
+
+
+class Folder(NamedTuple):
+    """The files of one folder: those that are shared with their sizes in bytes, and empty ones.
+
+    ``path`` is relative to site-packages, empty for itself. ``sources`` are the Python modules, as
+    (name without ``.py``, hexadecimal sha256).
+    """
+
+    path: str
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    empty: tuple[tuple[str, bool], ...]
+    sources: tuple[tuple[str, str], ...]
+
+
+class Other(NamedTuple):
+    """A file of another scheme than site-packages; ``path`` is relative to that scheme's folder."""
+
+    scheme: str
+    path: str
+    size: int
+    executable: bool
+    record: str
+
+
+class Blueprint(NamedTuple):
+    """One entry, ready to be materialised.
+
+    ``metadata`` names the dist-info folder; ``described`` is that and what lies below it, ``folders`` are
+    all others. Both come with all folders that theirs lie in. ``copies`` are files of site-packages that no
+    environment shares.
+    ``record`` are RECORD's rows of all that lies in site-packages; ``scripts`` are the entry points, as
+    (name, what follows the ``#!`` line).
+    """
+
+    name: str
+    version: str
+    metadata: str
+    described: tuple[Folder, ...]
+    folders: tuple[Folder, ...]
+    copies: tuple[tuple[str, int], ...]
+    others: tuple[Other, ...]
+    record: bytes
+    scripts: tuple[tuple[str, bytes], ...]
+
+
+def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> Blueprint:
+    """Sort the files of *manifest*; ValueError where it has no metadata folder."""
+    files: defaultdict[str, list[FileEntry]] = defaultdict(list)
+    copies, others, rows = [], [], []
+    for entry in manifest.files:
+        scheme, _, path = entry.path.partition("/")
+        if scheme != "site":
+            others.append(Other(scheme, path, entry.size, entry.executable, entry.digest.record))
+            continue
+        rows.append((path, entry.digest.record, entry.size))
+        folder, _, name = path.rpartition("/")
+        if not folder and is_private(name):
+            copies.append((name, entry.size))
+        else:
+            files[folder].append(entry)
+    metadata = _metadata_folder(files)
+    for folder in list(files):
+        while folder:
+            folder = folder.rpartition("/")[0]  # noqa: PLW2901 - climbs up
+            files.setdefault(folder, [])
+    inside = f"{metadata}/"
+    ordered = [_folder(path, files[path]) for path in sorted(files, key=lambda path: path.split("/"))]
+    return Blueprint(
+        name=manifest.name,
+        version=manifest.version,
+        metadata=metadata,
+        described=tuple(folder for folder in ordered if f"{folder.path}/".startswith(inside)),
+        folders=tuple(folder for folder in ordered if not f"{folder.path}/".startswith(inside)),
+        copies=tuple(copies),
+        others=tuple(others),
+        record=record_rows(sorted(rows, key=lambda row: (row[0].startswith(inside), row[0]))),
+        scripts=scripts,
+    )
+
+
+def without_modules(blueprint: Blueprint) -> Blueprint:
+    """A blueprint of metadata, scripts, path files and data alone: of what the finder serves."""
+    first = blueprint.described[0]
+    rows = [row for row in zip(first.names, first.sizes, strict=True) if row[0] in KEPT_METADATA]
+    metadata = first._replace(
+        names=tuple(name for name, _ in rows), sizes=tuple(size for _, size in rows), empty=()
+    )
+    copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
+    return blueprint._replace(folders=(), described=(metadata,), copies=copies)
+
+
+def placed(other: Other, name: str, scheme: Scheme) -> str:
+    """Where a file of another scheme than site-packages goes, relative to the environment."""
+    folder = scheme.folder(other.scheme, name)
+    return f"{folder}/{other.path}" if folder else other.path
+
+
+def is_private(name: str) -> bool:
+    """Whether the file *name* at the top of site-packages is an environment's own: it acts at start-up."""
+    return name.endswith(".pth") or name.startswith("_virtualenv")
+
+
+def record_rows(rows: Iterable[tuple[str, str, int | str]]) -> bytes:
+    """Write (path, hash, size) as RECORD does."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _metadata_folder(folders: Iterable[str]) -> str:
+    found = {folder for folder in folders if folder.endswith(".dist-info") and "/" not in folder}
+    if len(found) != 1:
+        raise ValueError(f"it has {len(found)} dist-info folders")
+    return found.pop()
+
+
+def _folder(path: str, files: list[FileEntry]) -> Folder:
+    full = [entry for entry in files if entry.size]
+    names = [entry.path.rpartition("/")[2] for entry in full]
+    return Folder(
+        path=path,
+        names=tuple(names),
+        sizes=tuple(entry.size for entry in full),
+        empty=tuple((entry.path.rpartition("/")[2], entry.executable) for entry in files if not entry.size),
+        sources=tuple(
+            (entry.path.rpartition("/")[2][:-3], entry.digest.hex())
+            for entry in files
+            if entry.path.endswith(".py")
+        ),
+    )

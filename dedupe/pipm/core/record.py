@@ -1,0 +1,145 @@
+"""RECORD files (PEP 376, PEP 427) as they really are: odd rows included.
+
+`installer.records` reads what the specification allows; an environment has what tools wrote: rows
+without hash (PDM), other algorithms, CRLF, bytes that are no UTF-8, absolute paths. Here nothing is
+refused: a row only says where a file may be and what it may contain, and both get checked.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BYTECODE_NAME = re.compile(r"(.+)\.(?!opt-)\w+(?:-\w+)*(?:\.opt-\w+)?\.pyc")
+_INSTALLERS_OWN = frozenset(
+    {
+        "RECORD",
+        "RECORD.jws",
+        "RECORD.p7s",
+        "INSTALLER",
+        "REQUESTED",
+        "direct_url.json",
+        "uv_cache.json",
+        "uv_build.json",
+        "PDM_INSTALLER",
+        "REFER_TO",
+    }
+)
+
+
+_MOST_DIGITS = 19
+"""Of a size in bytes that a file can have; Python refuses to read numbers of thousands of digits."""
+
+
+class RecordRow(NamedTuple):
+    """One row: path as written, RECORD's spelling of the hash (may be empty), size or None."""
+
+    path: str
+    hash: str
+    size: int | None
+
+    @property
+    def digest(self) -> Digest | None:
+        """The promised sha256; None where there is none, or one of another algorithm."""
+        return Digest.from_record(self.hash)
+
+
+def parse_record(data: bytes) -> Iterator[RecordRow]:
+    """Yield the rows of a RECORD file; empty lines and empty paths are passed over."""
+    # surrogateescape is how Python names files whose names are no UTF-8: the path still opens.
+    text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), len(data)))  # else a long name is an error
+    for row in csv.reader(text):
+        if row and row[0]:
+            known = len(row) > 2 and row[2].isdecimal() and len(row[2]) <= _MOST_DIGITS
+            size = int(row[2]) if known else None
+            yield RecordRow(row[0], row[1] if len(row) > 1 else "", size)
+
+
+def is_bytecode(path: str) -> bool:
+    """Whether *path* is a cached ``.pyc`` (PEP 3147), which no wheel brings."""
+    return path.endswith(".pyc") and (path.startswith("__pycache__/") or "/__pycache__/" in path)
+
+
+def source_of_bytecode(name: str) -> str | None:
+    """The source that a file in ``__pycache__`` is named for (PEP 3147, 488); a name may have dots."""
+    found = _BYTECODE_NAME.fullmatch(name)
+    return None if found is None else f"{found[1]}.py"
+
+
+def is_installers_own(path: str) -> bool:
+    """Whether *path* (in site-packages) is written by the installer, not brought by the wheel."""
+    if ".dist-info/" not in path:
+        return False
+    folder, _, name = path.partition("/")
+    return folder.endswith(".dist-info") and name in _INSTALLERS_OWN
+
+
+class Place(Enum):
+    """Where a RECORD row lies, seen from the environment."""
+
+    SITE = "site"
+    HEADERS = "headers"
+    DATA = "data"
+    SCRIPT = "scripts"
+    CONFIGURATION = "configuration"
+    OUTSIDE = "outside"
+
+
+class Location(NamedTuple):
+    """A place and the path in it: site-packages for SITE, else the environment's root."""
+
+    place: Place
+    path: str
+
+
+_ODD = re.compile(r"^[./]|/[./]|\\|\0")
+"""What no ordinary path has: dots or slashes where a component begins, backslashes, NUL."""
+
+
+def locate(path: str, site: str) -> Location:
+    """Say where the RECORD path *path* lies; *site* is site-packages' path in the environment.
+
+    Nothing is resolved on disk: the caller opens the path beneath its root without following links.
+    """
+    if _ODD.search(path) is None:
+        return Location(Place.SITE, path)
+    if "\0" in path or "\\" in path or path.startswith("/"):
+        return Location(Place.OUTSIDE, path)
+    resolved = posixpath.normpath(f"{site}/{path}")
+    if resolved.startswith(("../", "/")) or resolved in ("..", "."):
+        return Location(Place.OUTSIDE, path)
+    if resolved.startswith(f"{site}/"):
+        return Location(Place.SITE, resolved[len(site) + 1 :])
+    return Location(_place_in_prefix(resolved), resolved)
+
+
+_HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
+"""Where installers put a wheel's headers: below the Python version and the distribution's name."""
+
+
+def entry_path(place: Place, path: str) -> str:
+    """The path in a wheel entry, scheme first, of what lies at *path* of *place*."""
+    return f"{place.value}/{_HEADERS.sub('', path) if place is Place.HEADERS else path}"
+
+
+def _place_in_prefix(path: str) -> Place:
+    top, _, rest = path.partition("/")
+    if top in ("bin", "Scripts"):
+        return Place.SCRIPT
+    if top == "etc":
+        return Place.CONFIGURATION
+    if _HEADERS.match(path):
+        return Place.HEADERS
+    if not rest or top in ("lib", "lib64", "Lib"):
+        return Place.OUTSIDE
+    return Place.DATA

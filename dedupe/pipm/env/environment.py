@@ -1,0 +1,126 @@
+"""A virtual environment (PEP 405): a folder with ``pyvenv.cfg``."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import NamedTuple
+
+from pipm.errors import NotAnEnvironmentError
+
+_LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
+
+
+class Environment(NamedTuple):
+    """What is known of an environment without running anything in it.
+
+    ``path`` is absolute and real; ``sites`` are its site-packages folders relative to it (more than one
+    after ``python -m venv --upgrade`` to another version); ``device`` and ``inode`` are pyvenv.cfg's.
+    """
+
+    path: str
+    python: str
+    sites: tuple[str, ...]
+    owner: int
+    device: int
+    inode: int
+
+    @property
+    def interpreter(self) -> str | None:
+        """Path of its interpreter; None where that is gone."""
+        for name in ("bin/python", "bin/python3", "bin/pypy3", "Scripts/python.exe"):
+            path = f"{self.path}/{name}"
+            if os.access(path, os.X_OK):
+                return path
+        return None
+
+
+def load_environment(path: str) -> Environment:
+    """Read the environment at *path*; raises NotAnEnvironmentError with the reason when it is none."""
+    real = os.path.realpath(path)
+    try:
+        status = os.stat(real)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotAnEnvironmentError(f"{path} is not a folder", hint=_HINT)
+        configuration = _read_configuration(path, real)
+        marker = os.stat(f"{real}/pyvenv.cfg")
+        sites = tuple(_sites(real))
+    except FileNotFoundError:
+        raise NotAnEnvironmentError(f"There is no folder {path}", hint=_HINT) from None
+    except PermissionError as error:
+        raise NotAnEnvironmentError(
+            f"Cannot read {error.filename or path}: permission denied",
+            hint="run as the user who owns the environment",
+        ) from error
+    if not sites:
+        raise NotAnEnvironmentError(
+            f"{path} has no site-packages of its own", hint="it may be half made; make it anew"
+        )
+    return Environment(
+        path=real,
+        python=configuration.get("version") or configuration.get("version_info") or "",
+        sites=sites,
+        owner=status.st_uid,
+        device=marker.st_dev,
+        inode=marker.st_ino,
+    )
+
+
+_HINT = "name a folder made by `python -m venv`, uv, Poetry, PDM, virtualenv or tox"
+
+
+def is_environment(path: str) -> bool:
+    """Whether *path* looks like an environment, by its ``pyvenv.cfg``."""
+    return os.path.isfile(f"{path}/pyvenv.cfg")
+
+
+def _read_configuration(path: str, real: str) -> dict[str, str]:
+    try:
+        with open(
+            f"{real}/pyvenv.cfg", encoding="utf-8", errors="surrogateescape", opener=_open_unseen
+        ) as stream:
+            lines = stream.readlines()
+    except FileNotFoundError:
+        if os.path.isdir(f"{real}/conda-meta"):
+            raise NotAnEnvironmentError(
+                f"{path} is a conda environment; conda links its packages itself",
+                hint="adopt environments made by `python -m venv`, uv, Poetry, PDM, virtualenv or tox",
+            ) from None
+        raise NotAnEnvironmentError(
+            f"{path} is not an environment: it has no pyvenv.cfg", hint=_HINT
+        ) from None
+    pairs = (line.partition("=") for line in lines)
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _open_unseen(path: str, flags: int) -> int:
+    """Open without setting the access time, by which `pipm list` tells when it was last used."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # O_NOATIME is the owner's (open(2))
+        return os.open(path, flags)
+
+
+def _sites(real: str) -> list[str]:
+    """Find ``lib/python3.12/site-packages`` and its kin; a symlinked ``lib64`` is the same again."""
+    found = []
+    for library in ("lib", "lib64"):
+        if os.path.islink(f"{real}/{library}") or not os.path.isdir(f"{real}/{library}"):
+            continue
+        for name in sorted(os.listdir(f"{real}/{library}")):
+            site = f"{library}/{name}/site-packages"
+            if _LIBRARY.fullmatch(name) and _is_real_folder(real, site):
+                found.append(site)
+    others = ("site-packages", "Lib/site-packages")  # PyPy before 3.8; Windows
+    return found + [site for site in others if _is_real_folder(real, site)]
+
+
+def _is_real_folder(real: str, relative: str) -> bool:
+    path = real
+    for part in relative.split("/"):
+        path = f"{path}/{part}"
+        if os.path.islink(path) or not os.path.isdir(path):
+            return False
+    os.listdir(path)  # an unreadable one is an error now, not a surprise later
+    return True

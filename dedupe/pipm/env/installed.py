@@ -1,0 +1,235 @@
+"""The distributions installed in an environment, as their metadata folders tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipm.core.names import name_and_version, without_folder
+from pipm.core.reasons import Reason
+from pipm.core.record import Location, Place, RecordRow, locate, parse_record
+from pipm.env.folded import FOLDER, HIDDEN_FILE, is_record, read_hidden, read_receipt
+from pipm.fs.beneath import open_directory_beneath, read_beneath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.env.environment import Environment
+    from pipm.env.folded import Folded
+
+_SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
+_ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"\n/")
+_ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledDistribution:
+    """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
+
+    ``record`` is its RECORD as it lies there, parsed where it is needed; ``refusal`` says why nothing of
+    it may be shared, then ``record`` may be empty.
+    """
+
+    name: str
+    version: str
+    site: str
+    metadata: str
+    record: bytes
+    refusal: Reason | None = None
+
+    @cached_property
+    def rows(self) -> tuple[RecordRow, ...]:
+        """The rows of RECORD."""
+        return tuple(parse_record(self.record))
+
+    @cached_property
+    def odd(self) -> bool:
+        """Whether a row of RECORD may name a file otherwise than its only plain spelling."""
+        return _has_odd_paths(self.record)
+
+    @property
+    def lines(self) -> int:
+        """About how many rows there are."""
+        return self.record.count(b"\n")
+
+    @cached_property
+    def located(self) -> list[tuple[RecordRow, Location]]:
+        """Each row with the place it lies in."""
+        return [(row, locate(row.path, self.site)) for row in self.rows]
+
+    @property
+    def cost(self) -> int:
+        """An estimate of the work: the bytes that RECORD counts, and 30 000 for each file."""
+        return sum(map(int, _SIZES.findall(self.record))) + 30_000 * self.lines
+
+
+def installed(environment: Environment, root: int) -> list[InstalledDistribution]:
+    """List the distributions of *environment*, whose folder is open as *root*, by metadata folder name."""
+    found = []
+    receipt = read_receipt(root)
+    for site in environment.sites:
+        folded = receipt.folded if receipt is not None and receipt.site == site else {}
+        folder = open_directory_beneath(root, site)
+        try:
+            names = sorted(os.listdir(folder))
+            for name in names:
+                if name.endswith(".dist-info"):
+                    distribution = _distribution(folder, site, name)
+                    if name in folded and _is_folded(folder, distribution, folded[name]):
+                        distribution = replace(distribution, refusal=Reason.IMPORTED)
+                    found.append(distribution)
+                elif name.endswith((".egg-info", ".egg-link")):
+                    found.append(_refused(site, name, Reason.EGG_INFO))
+            if folded:
+                found += _hidden(root, site, names)
+        finally:
+            os.close(folder)
+    return found
+
+
+def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
+    """The distributions whose metadata folders were put away, where nothing of their names came since."""
+    away = read_hidden(root)
+    for metadata in without_folder(away, names):
+        name, version = name_and_version(metadata)
+        record = away[metadata].get("RECORD")
+        yield InstalledDistribution(
+            name=name,
+            version=version,
+            site=site,
+            metadata=metadata,
+            record=(record.data if record is not None else None) or b"",
+            refusal=Reason.IMPORTED,
+        )
+
+
+def put_away(path: str, names: Iterable[str]) -> list[str]:
+    """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
+    if not os.path.exists(f"{path}/{FOLDER}/{HIDDEN_FILE}"):
+        return []
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return without_folder(read_hidden(root), names)
+    finally:
+        os.close(root)
+
+
+def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:
+    """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
+    if not is_record(distribution.record, folded.record):
+        return False
+    for row in distribution.rows:
+        if row.path.endswith(".py") and row.size and not row.path.startswith(("../", "/")):
+            try:
+                status = os.stat(row.path, dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                return True
+            return not stat.S_ISREG(status.st_mode)
+    return True
+
+
+def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
+    """Find the files that more than one distribution claims, as (site or "", path there)."""
+    suspects = _claiming_one_path(distributions)
+    return _contested(suspects) if suspects else frozenset()
+
+
+def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[InstalledDistribution]:
+    """Those that may claim a path of another's, by RECORD's raw lines: to parse them all takes long."""
+    if len({distribution.site for distribution in distributions}) > 1:
+        return distributions
+    owners: dict[bytes, InstalledDistribution] = {}
+    suspects = {}
+    for distribution in distributions:
+        if distribution.odd:
+            suspects[distribution.metadata] = distribution
+        for line in distribution.record.splitlines():
+            other = owners.setdefault(line.partition(b",")[0], distribution)
+            if other is not distribution:
+                suspects[other.metadata] = other
+                suspects[distribution.metadata] = distribution
+    # An odd path may lie anywhere: then all are compared by what their paths mean.
+    odd = any(distribution.odd for distribution in suspects.values())
+    return distributions if odd else list(suspects.values())
+
+
+def _has_odd_paths(record: bytes) -> bool:
+    text = b"\n" + record
+    if any(mark in text for mark in _ODD_MARKS):
+        return True
+    if b"./" not in text:
+        return False
+    if any(mark in text for mark in _ODD_STEPS):
+        return True
+    # What leads out of site-packages to scripts and data does so by these steps and no others.
+    return b"/../" in text.replace(b"\n../../../", b"\n")
+
+
+def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
+    claimed: set[tuple[str, str]] = set()
+    twice: set[tuple[str, str]] = set()
+    for distribution in distributions:
+        for key in {
+            (distribution.site, location.path) if location.place is Place.SITE else ("", location.path)
+            for _, location in distribution.located
+        }:
+            if key in claimed:
+                twice.add(key)
+            claimed.add(key)
+    return frozenset(twice)
+
+
+def read_metadata_file(root: int, distribution: InstalledDistribution, name: str) -> str:
+    """Read a small text file of the metadata folder; empty when it is missing or unreadable."""
+    path = f"{distribution.site}/{distribution.metadata}/{name}"
+    return (read_beneath(root, path) or b"").decode("utf-8", "surrogateescape")
+
+
+def _distribution(folder: int, site: str, metadata: str) -> InstalledDistribution:
+    if stat.S_ISLNK(os.stat(metadata, dir_fd=folder, follow_symlinks=False).st_mode):
+        return _refused(site, metadata, Reason.BEHIND_SYMLINK)
+    record = read_beneath(folder, f"{metadata}/RECORD")
+    if record is None:
+        return _refused(site, metadata, Reason.NO_RECORD)
+    name, version = name_and_version(metadata)
+    return InstalledDistribution(
+        name=name,
+        version=version,
+        site=site,
+        metadata=metadata,
+        record=record,
+        refusal=_refusal(folder, metadata),
+    )
+
+
+def _refusal(folder: int, metadata: str) -> Reason | None:
+    if (read_beneath(folder, f"{metadata}/INSTALLER") or b"").strip() == b"conda":
+        return Reason.CONDA
+    origin = read_beneath(folder, f"{metadata}/direct_url.json")
+    if origin is not None:
+        try:
+            document = json.loads(origin)
+            if document.get("dir_info", {}).get("editable"):
+                return Reason.EDITABLE
+        except (ValueError, AttributeError):
+            return Reason.EDITABLE  # unreadable origin (PEP 610): better not to touch it
+    return None
+
+
+def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
+    name, version = name_and_version(metadata)
+    return InstalledDistribution(
+        name=name, version=version, site=site, metadata=metadata, record=b"", refusal=reason
+    )
+
+
+def place_in_environment(distribution: InstalledDistribution, location: Location) -> str:
+    """Path of a located row relative to the environment's folder."""
+    if location.place is Place.SITE:
+        return f"{distribution.site}/{location.path}"
+    return location.path

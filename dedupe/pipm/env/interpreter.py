@@ -1,0 +1,59 @@
+"""Asking an environment's interpreter for the bytecode that it reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import MAGIC_NUMBER
+from typing import NamedTuple
+
+from pipm.env.answers import asked_if_it_runs, remembered
+
+_QUESTION = (
+    "import sys, importlib.util as u, importlib.machinery as m, json;"
+    "print(json.dumps([sys.implementation.cache_tag, u.MAGIC_NUMBER.hex(), m.EXTENSION_SUFFIXES]))"
+)
+
+
+class Interpreter(NamedTuple):
+    """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with.
+
+    ``extensions`` are the suffixes of its extension modules, in the order in which it tries them.
+    """
+
+    path: str
+    cache_tag: str
+    magic: bytes
+    extensions: tuple[str, ...] = ()
+
+    def pool(self, suffix: str) -> str:
+        """Name of its bytecode pool; *suffix* is empty or ``.opt-1`` (PEP 488)."""
+        return f"{self.cache_tag}{suffix}-{int.from_bytes(self.magic[:2], 'little')}"
+
+
+def ask_interpreter(path: str | None) -> Interpreter | None:
+    """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode."""
+    if path is None:
+        return None
+    answer = _asked(os.path.realpath(path))
+    if answer is None:
+        return None
+    tag, magic, extensions = answer
+    return Interpreter(path=path, cache_tag=tag, magic=magic, extensions=extensions)
+
+
+@cache
+def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
+    """The answer of one real interpreter, which many environments link to."""
+    if path == os.path.realpath(sys.executable):
+        own = sys.implementation.cache_tag
+        return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None
+    try:
+        tag, magic, extensions = remembered(
+            path, "bytecode", lambda: asked_if_it_runs(path, "-I", "-S", "-c", _QUESTION)
+        )
+        return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,119 @@
+"""Putting the finder into an environment, and taking it away without trace."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from pipm.core.digest import Digest
+from pipm.core.modules import PATH_FILE
+from pipm.env.folded import FOLDER, RECEIPT
+from pipm.finder.table import SOURCES, START_FILE, Table
+from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
+from pipm.fs.replace import remove_tree
+from pipm.fs.share import ensure_folder, forget, forget_folder, set_time
+from pipm.fs.sync import Durability, write_durably
+
+_TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
+_MODE = 0o666
+"""As any file of an environment; the umask is taken from it."""
+
+
+def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
+    """Put hook, table, receipt and path files into the environment open as *root*.
+
+    Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
+    """
+    ensure_folder(root, _TOP)
+    for name in ("finder", _INDEX):
+        ensure_folder(root, f"{_TOP}/{name}")
+    sources = {name: _source(file) for name, file in SOURCES.items()}
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, RECEIPT, receipt)
+        _write(folder, table.name(cache_tag), table.to_bytes())
+        for name, source in sources.items():
+            if read_beneath(folder, name) != source:
+                _write(folder, name, source)
+                # One content has one time here as well: its bytecode may come out of the store.
+                set_time(folder, name, Digest.of(source).mtime_ns)
+    finally:
+        os.close(folder)
+    site = open_directory_beneath(root, table.site)
+    try:
+        files = dict(table.path_files(FOLDER))
+        for name in _path_files(site) - set(files):
+            forget(site, name)
+        for name, data in files.items():
+            if read_beneath(site, name) != data:
+                _write(site, name, data)
+    finally:
+        os.close(site)
+
+
+def is_whole(root: int, cache_tag: str) -> bool:
+    """Whether hook, table and path files in the environment open as *root* are what `inject` put there."""
+    with directory_beneath(root, FOLDER) as folder:
+        data = None if folder is None else read_beneath(folder, Table.name(cache_tag))
+        table = None if data is None else Table.from_bytes(data)
+        if folder is None or table is None:
+            return False
+        if any(read_beneath(folder, name) != _source(file) for name, file in SOURCES.items()):
+            return False
+    with directory_beneath(root, table.site) as site:
+        return site is not None and all(
+            read_beneath(site, name) == data for name, data in table.path_files(FOLDER)
+        )
+
+
+def note_receipt(root: int, receipt: bytes) -> None:
+    """Write the receipt alone, into an environment that has the finder."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, RECEIPT, receipt)
+    finally:
+        os.close(folder)
+
+
+def _source(name: str) -> bytes:
+    with open(os.path.join(os.path.dirname(__file__), name), "rb") as stream:
+        return stream.read()
+
+
+def settle(root: int, table: Table, cache_tag: str) -> None:
+    """Write the table alone: what it says of site-packages' time is true now."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, table.name(cache_tag), table.to_bytes())
+        for name in os.listdir(folder):
+            if name.endswith(".table") and name != table.name(cache_tag):
+                forget(folder, name)  # of a hook or an interpreter that is no more
+    finally:
+        os.close(folder)
+
+
+def withdraw(root: int, site: str) -> None:
+    """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
+    with directory_beneath(root, site) as folder:
+        if folder is not None:
+            for name in sorted(_path_files(folder), key=lambda name: (name != START_FILE, len(name))):
+                forget(folder, name)
+    with directory_beneath(root, _TOP) as top:
+        if top is None:
+            return
+        for name in ("finder", _INDEX, _BYTECODE):
+            with directory_beneath(top, name) as folder:
+                is_there = folder is not None
+            if is_there:
+                remove_tree(top, name)
+    forget_folder(root, _TOP)
+
+
+def _path_files(site: int) -> set[str]:
+    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on, and from 3.15 on the start file."""
+    numbered = re.compile(PATH_FILE.replace(".", r"(_\d+)?\."))
+    return {name for name in os.listdir(site) if name == START_FILE or numbered.fullmatch(name)}
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    write_durably(folder, name, data, Durability.LATER, mode=_MODE)

@@ -1,0 +1,96 @@
+"""Reading whole files: their digest, and whether two are equal byte for byte."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import Digest, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WHOLE = 1 << 20
+_CHUNK = 1 << 18
+"""Two chunks stay in the processor's second-level cache while they are compared."""
+_READAHEAD = 128 * 1024
+"""One WILLNEED is capped at the device's readahead window, so it is asked for in steps of it."""
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def digest_file(file: int, size: int) -> Digest:
+    """Return the digest of the open *file* of *size* bytes, read from where it stands."""
+    if size <= _WHOLE:
+        return Digest.of(read_all(file, size))
+    return digest_of(_chunks(file))
+
+
+def digest_at(directory: int, name: str) -> Digest:
+    """Return the digest of the file *name* in *directory*; OSError where it cannot be read."""
+    file = os.open(name, _READ, dir_fd=directory)
+    try:
+        return digest_file(file, os.fstat(file).st_size)
+    finally:
+        os.close(file)
+
+
+def read_all(file: int, size: int) -> bytes:
+    """Read the open *file*, expected to have *size* bytes, to its end."""
+    data = os.read(file, size + 1)
+    if len(data) == size:
+        return data
+    return data + b"".join(_chunks(file))
+
+
+def same_bytes(one: int, other: int, size: int) -> bool:
+    """Whether two open files, each of *size* bytes by its stat, are equal to the last byte."""
+    if size <= _CHUNK:
+        return os.read(one, size + 1) == os.read(other, size + 1)
+    while True:
+        mine, yours = os.read(one, _CHUNK), os.read(other, _CHUNK)
+        if mine != yours:
+            return False
+        if not mine:
+            return True
+
+
+def prefetch(directory: int, names: list[str]) -> None:
+    """Ask the kernel to read the files *names* of *directory* in the background, unless the first is cached.
+
+    Reading, and the kernel's own comparison for FIDEDUPERANGE even more, otherwise waits for one block
+    after the other.
+    """
+    if not names or not hasattr(os, "posix_fadvise") or is_cached(directory, names[0]):
+        return
+    for name in names:
+        try:
+            file = os.open(name, _READ, dir_fd=directory)
+        except OSError:
+            continue
+        try:
+            for offset in range(0, os.fstat(file).st_size, _READAHEAD):
+                os.posix_fadvise(file, offset, _READAHEAD, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
+
+
+def is_cached(directory: int, name: str) -> bool:
+    """Whether the beginning of a file can be read without waiting for the disk (preadv2(2), RWF_NOWAIT)."""
+    try:
+        file = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return True
+    try:
+        return os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT) >= 0
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system cannot tell
+        return True
+    finally:
+        os.close(file)
+
+
+def _chunks(file: int) -> Iterator[bytes]:
+    while chunk := os.read(file, _CHUNK):
+        yield chunk

@@ -1,0 +1,26 @@
+"""Which errors concern one file, and which stop everything."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pipm.errors import FileSystemError
+
+_HINTS = {
+    errno.ENOSPC: "free some space (or inodes) there, then run the same command again",
+    errno.EDQUOT: "the quota is used up; free some space there, then run the same command again",
+    errno.EROFS: "it is mounted read-only",
+    errno.EIO: "the disk reports errors; look at the system's log before you go on",
+}
+
+
+def stops_everything(error: OSError) -> bool:
+    """Whether *error* is no single file's matter: disk full, quota, read-only, broken."""
+    return error.errno in _HINTS
+
+
+def explained(error: OSError, doing: str) -> FileSystemError:
+    """Say *error* with what we were *doing* ("write to ~/.local/share/pipm") and what helps."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return FileSystemError(f"Cannot {doing}: {reason}", hint=_HINTS.get(error.errno or 0))

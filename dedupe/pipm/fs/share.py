@@ -1,0 +1,283 @@
+"""Letting one file of an environment share a stored file's blocks or inode, proven equal just then.
+
+Theory of operation. A file is opened for reading without following links and a read lease is taken: it
+is refused exactly when somebody has the file open for writing, and while it is held a new writer waits.
+Then its bytes are hashed (new content) or compared (known content), and only then it is shared:
+
+- hardlink: new content keeps its inode, which gets a second name in the store; known content is
+  replaced by a link to the stored inode under a temporary name and rename(2).
+- reflink: the store gets a new inode over the same blocks; known content is shared by FIDEDUPERANGE, in
+  which the kernel compares once more. The environment's inode, mode and name never change.
+
+An environment's file is never opened for writing: a mapped ``.so`` rewritten in place, even with the
+same bytes, ends the process that maps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import Digest
+from pipm.core.reasons import Reason
+from pipm.fs.clone import Extent, clone_into, dedupe, extents
+from pipm.fs.content import same_bytes
+from pipm.fs.faults import stops_everything
+from pipm.fs.lease import Lease, take_read_lease
+from pipm.fs.links import copy_into
+from pipm.fs.xattrs import has_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class LeaveAloneError(Exception):
+    """This one file is not shared, for *reason*; nothing was changed."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Guarded(NamedTuple):
+    """A file of an environment, open for reading under a lease; the caller closes ``file``."""
+
+    directory: int
+    name: str
+    file: int
+    status: os.stat_result
+    lease: Lease
+
+    def unchanged(self) -> bool:
+        """Whether nothing was written since it was opened; under a lease that is so."""
+        if self.lease is Lease.GRANTED:
+            return True
+        now = os.fstat(self.file)
+        return (now.st_size, now.st_mtime_ns) == (self.status.st_size, self.status.st_mtime_ns)
+
+
+_REASONS = {
+    errno.ELOOP: Reason.SYMLINK,
+    errno.ENOENT: Reason.MISSING,
+    errno.EACCES: Reason.UNREADABLE,
+    errno.EPERM: Reason.PROTECTED,
+    errno.ETXTBSY: Reason.OPEN,
+}
+
+
+def open_guarded(directory: int, name: str, inode: int) -> Guarded:
+    """Open *name* in *directory* for sharing; LeaveAloneError when that file must be left alone.
+
+    *inode* is the one that the plan was made for. No context manager: it runs once a file.
+    """
+    file = os.open(name, _READ, dir_fd=directory)
+    try:
+        status = os.fstat(file)
+        lease = take_read_lease(file)
+        reason = None
+        if status.st_ino != inode:
+            reason = Reason.CHANGING
+        elif lease is Lease.REFUSED:
+            reason = Reason.OPEN
+        elif has_attributes(file):
+            reason = Reason.ATTRIBUTES
+    except BaseException:
+        os.close(file)
+        raise
+    if reason is not None:
+        os.close(file)
+        raise LeaveAloneError(reason)
+    return Guarded(directory, name, file, status, lease)
+
+
+def left_alone(error: OSError) -> LeaveAloneError:
+    """What an error of one file means; raises *error* itself when it is no single file's matter."""
+    if stops_everything(error):
+        raise error
+    return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
+
+
+def give_inode(source: Guarded, store: int, name: str, mode: int, mtime_ns: int) -> bool:
+    """Let the store name the inode of *source* as *name* below directory *store*; no data moves.
+
+    The inode gets *mode* and *mtime_ns* first, so that a crash never leaves a stored file without
+    them. Returns False when another process was first: *name* is there already.
+    """
+    os.fchmod(source.file, mode)
+    os.utime(source.file, ns=(mtime_ns, mtime_ns))
+    try:
+        os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    if os.stat(name, dir_fd=store, follow_symlinks=False).st_ino != source.status.st_ino:
+        # The name was given to another file between open and link: the store must not have that.
+        os.unlink(name, dir_fd=store)
+        raise LeaveAloneError(Reason.CHANGING)
+    return True
+
+
+class NewFile(NamedTuple):
+    """Where a file of the store is made before it gets its name: a private folder of this run."""
+
+    directory: int
+    name: str
+
+
+def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int, mtime_ns: int) -> bool:
+    """Make *name* below directory *store* a reflink of *source*, and give *source* the same mtime."""
+    clone_into(source.file, new.directory, new.name, mode)
+    try:
+        os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+        created = give_name(new, store, name)
+    finally:
+        os.unlink(new.name, dir_fd=new.directory)
+    os.utime(source.file, ns=(mtime_ns, mtime_ns))
+    return created
+
+
+def give_copy(source: int, new: NewFile, mode: int, mtime_ns: int) -> None:
+    """Copy the open file *source* to *new*; it must be synced before `give_name` publishes it."""
+    copy_into(source, new.directory, new.name, mode)
+    os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+
+
+def write_new_file(new: NewFile, chunks: Iterable[bytes], mode: int) -> tuple[Digest, int]:
+    """Write *new* with *mode* and the mtime of its content; returns digest and size. Nothing is synced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+
+    state = hashlib.sha256()
+    size = 0
+    with open(os.open(new.name, flags, 0o600, dir_fd=new.directory), "wb") as stream:
+        for chunk in chunks:
+            state.update(chunk)
+            size += len(chunk)
+            stream.write(chunk)
+        stream.flush()
+        digest = Digest(state.digest())
+        os.fchmod(stream.fileno(), mode)
+        os.utime(stream.fileno(), (digest.mtime, digest.mtime))
+    return digest, size
+
+
+def give_name(new: NewFile, store: int, name: str) -> bool:
+    """Name the finished file *new* also *name* below directory *store*; False if that is taken."""
+    try:
+        os.link(new.name, name, src_dir_fd=new.directory, dst_dir_fd=store, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def bring(source: int, name: str, new: NewFile, mtime_ns: int, *, link: bool, copy: bool) -> bool:
+    """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
+
+    False where none of what is allowed works.
+    """
+    if link:
+        with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do
+            os.link(name, new.name, src_dir_fd=source, dst_dir_fd=new.directory, follow_symlinks=False)
+            return True
+    file = os.open(name, _READ, dir_fd=source)
+    try:
+        mode = os.fstat(file).st_mode & 0o777
+        try:
+            clone_into(file, new.directory, new.name, mode)
+        except OSError:
+            if not copy:
+                return False
+            copy_into(file, new.directory, new.name, mode)
+    finally:
+        os.close(file)
+    os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+    return True
+
+
+def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
+    """Make the folder *name* in the open folder *parent* with *mode* less the umask, unless it is there."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=parent)
+
+
+def forget_folder(parent: int, name: str) -> bool:
+    """Remove the folder *name* from the open folder *parent*, unless something is in it; whether it went."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
+
+
+def write_text(parent: int, name: str, text: str) -> None:
+    """Write the new file *name* in the open folder *parent*, for another program to read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=parent), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def same_files(new: NewFile, store: int, name: str) -> bool:
+    """Whether *new* and the stored file *name* have the same bytes."""
+    one = os.open(new.name, _READ, dir_fd=new.directory)
+    try:
+        other = os.open(name, _READ, dir_fd=store)
+        try:
+            return same_bytes(one, other, os.fstat(one).st_size)
+        finally:
+            os.close(other)
+    finally:
+        os.close(one)
+
+
+def forget(store: int, name: str) -> None:
+    """Remove a stored file that is not what its name says; who has it linked keeps it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=store)
+
+
+def set_time(directory: int, name: str, mtime_ns: int) -> None:
+    """Set the modification time of *name* in *directory* (and its access time, to the same)."""
+    os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+
+def touch(file: int) -> None:
+    """Set the modification time of the open *file* or folder to now."""
+    os.utime(file)
+
+
+@contextlib.contextmanager
+def same_folder_time(directory: int) -> Iterator[None]:
+    """Keep the time of the open *directory*, whose names stay: import caches go by it."""
+    before = os.fstat(directory)
+    try:
+        yield
+    finally:
+        if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
+            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
+    """Let *target* share the blocks of the open file *stored*; None when the two differ.
+
+    Returns the bytes of blocks that this frees.
+    """
+    size = target.status.st_size
+    mine = extents(target.file)
+    if not _same_blocks(mine, extents(stored)) and (
+        os.fstat(stored).st_size != size or not dedupe(stored, target.file, size)
+    ):
+        return None
+    os.utime(target.file, ns=(mtime_ns, mtime_ns))
+    before = sum(extent.length for extent in mine if not extent.shared and not extent.inline)
+    if not before:
+        return 0
+    # Success is no proof of sharing (btrfs inline files): count what really is shared now.
+    return before - sum(e.length for e in extents(target.file) if not e.shared and not e.inline)
+
+
+def _same_blocks(mine: list[Extent], yours: list[Extent]) -> bool:
+    settled = all(extent.shared and extent.settled and not extent.inline for extent in mine)
+    return bool(mine) and settled and mine == yours

@@ -1,0 +1,85 @@
+"""Building a folder tree of links inside a private folder, to be renamed into place as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from pipm.core.digest import EMPTY
+from pipm.fs.sync import Durability, write_durably
+
+_BLOCK = 4096
+
+
+class TreeBuilder:
+    """A tree in the making at *name* in the open folder *parent*; paths are relative to the tree.
+
+    ``inodes`` and ``names`` count what was created.
+    """
+
+    def __init__(self, parent: int, name: str) -> None:
+        self.parent = parent
+        self.name = name
+        self.inodes = self.names = 1
+        self._folders: set[str] = set()
+        self._empty: dict[int, str] = {}  # mode to the last one made
+        self._written = 0
+        os.mkdir(name, 0o700, dir_fd=parent)
+
+    def link(self, source: int, name: str, path: str) -> None:
+        """Give the file *name* in directory *source* the name *path* too."""
+        self._make_folders(path)
+        os.link(
+            name,
+            f"{self.name}/{path}",
+            src_dir_fd=source,
+            dst_dir_fd=self.parent,
+            follow_symlinks=False,
+        )
+        self.names += 1
+
+    def empty(self, path: str, mode: int) -> None:
+        """Make an empty file: one inode a tree, for thousands in one store would have too many names."""
+        first = self._empty.get(mode)
+        if first is not None:
+            with contextlib.suppress(OSError):  # EMLINK: the next inode
+                self.link(self.parent, first, path)
+                return
+        self._make_folders(path)
+        whole = f"{self.name}/{path}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(whole, flags, mode, dir_fd=self.parent)
+        try:
+            os.fchmod(file, mode)  # whatever the umask
+            os.utime(file, (EMPTY.mtime, EMPTY.mtime))
+        finally:
+            os.close(file)
+        self._empty[mode] = whole
+        self.inodes += 1
+        self.names += 1
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file at the top of the tree."""
+        folder = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent)
+        try:
+            write_durably(folder, name, data, Durability.LATER)
+        finally:
+            os.close(folder)
+        self.inodes += 1
+        self.names += 1
+        self._written += -(-len(data) // _BLOCK) * _BLOCK
+
+    def blocks(self) -> int:
+        """Bytes that the tree takes on disk: its folders and written files; the others are links."""
+        paths = [self.name, *(f"{self.name}/{folder}" for folder in self._folders)]
+        folders = sum(os.stat(path, dir_fd=self.parent).st_blocks * 512 for path in paths)
+        return folders + self._written
+
+    def _make_folders(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if folder and folder not in self._folders:
+            self._make_folders(folder)
+            os.mkdir(f"{self.name}/{folder}", 0o700, dir_fd=self.parent)
+            self._folders.add(folder)
+            self.inodes += 1
+            self.names += 1

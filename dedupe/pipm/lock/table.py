@@ -1,0 +1,204 @@
+"""Lock files as tables whose types are checked while they are read, and errors that know their place."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from pipm.errors import LockError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_LARGEST = 256 << 20
+"""Bytes of the largest lock that is read; real ones have some megabytes."""
+
+_HASH = re.compile(r"(?P<algorithm>md5|sha1|sha224|sha256|sha384|sha512):(?P<digest>[0-9a-fA-F]+)")
+_DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping in a lock file: ``file`` is the lock's path, ``where`` the place in it (``package[3]``)."""
+
+    content: Mapping[str, Any]
+    file: str
+    where: str = ""
+
+    def error(self, message: str, *, key: str = "", hint: str | None = None) -> LockError:
+        """Make an error that names this place."""
+        place = ".".join(filter(None, (self.where, key)))
+        return LockError(": ".join(filter(None, (self.file, place, message))), hint=hint)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the lock file, to which its paths are relative."""
+        return os.path.dirname(os.path.abspath(self.file))
+
+    def text(self, key: str) -> str | None:
+        """The string at *key*, None when there is none."""
+        value = self.content.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        raise self._wrong(key, "a string")
+
+    def required(self, key: str) -> str:
+        """The string at *key*, which must be there."""
+        value = self.text(key)
+        if not value:
+            raise self.error(f"{key} is missing")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """The boolean at *key*, False when there is none."""
+        value = self.content.get(key, False)
+        if isinstance(value, bool):
+            return value
+        raise self._wrong(key, "true or false")
+
+    def number(self, key: str) -> int | None:
+        """The whole number at *key*, None when there is none."""
+        value = self.content.get(key)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        raise self._wrong(key, "a whole number")
+
+    def texts(self, key: str) -> list[str]:
+        """The list of strings at *key*, empty when there is none."""
+        value = self.content.get(key)
+        if value is None:
+            return []
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+        raise self._wrong(key, "a list of strings")
+
+    def table(self, key: str) -> Table:
+        """The table at *key*, empty when there is none."""
+        value = self.content.get(key)
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            raise self._wrong(key, "a table")
+        return Table(value, self.file, f"{self.where}.{key}" if self.where else key)
+
+    def tables(self, key: str) -> list[Table]:
+        """The list of tables at *key*, empty when there is none."""
+        value = self.content.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list of tables")
+        place = f"{self.where}.{key}" if self.where else key
+        for index, item in enumerate(value):
+            if not isinstance(item, dict):
+                raise self.error(f"{key}[{index}] is no table")
+        return [Table(item, self.file, f"{place}[{index}]") for index, item in enumerate(value)]
+
+    def children(self) -> Iterator[tuple[str, Table]]:
+        """Each key with its value, all of which are tables."""
+        return ((key, self.table(key)) for key in self.content)
+
+    def name(self) -> str:
+        """The distribution's ``name``, normalised (PEP 503)."""
+        return self.normalised(self.required("name"))
+
+    def normalised(self, name: str) -> str:
+        """Normalise the name of a distribution, extra or group."""
+        try:
+            return canonicalize_name(name, validate=True)
+        except InvalidName:
+            raise self.error(f"{name!r} is no valid name") from None
+
+    def version(self, key: str = "version") -> str | None:
+        """The distribution's version, normalised (PEP 440); None when there is none."""
+        text = self.text(key)
+        if text is None:
+            return None
+        try:
+            return str(Version(text))
+        except InvalidVersion:
+            raise self.error(f"{text!r} is no valid version") from None
+
+    def hashed(self, text: str) -> tuple[str, str]:
+        """Split ``sha256:…``."""
+        match = _HASH.fullmatch(text.strip())
+        if match is None or len(match["digest"]) != _DIGITS[match["algorithm"]]:
+            raise self.error(f"{text!r} is no hash that can be checked")
+        return match["algorithm"], match["digest"].lower()
+
+    def absolute(self, path: str) -> str:
+        """Make *path*, relative to the lock file, absolute."""
+        if "\0" in path:
+            raise self.error(f"{path!r} is no path")
+        return os.path.normpath(os.path.join(self.folder, path))
+
+    def beside(self, folder: str) -> Table:
+        """A file in another folder, of which nothing is known yet."""
+        return Table({}, os.path.join(folder, os.path.basename(self.file)))
+
+    def check_known(self, kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
+        """Raise LockError where an extra or group (*kind*) is wanted that the lock does not have."""
+        for name in sorted(set(wanted) - set(known)):
+            listed = ", ".join(sorted(known))
+            hint = f"it has the {kind}s {listed}" if listed else f"it has no {kind}s"
+            raise self.error(f"there is no {kind} {name}", hint=hint)
+
+    def _wrong(self, key: str, wanted: str) -> LockError:
+        kind = type(self.content[key]).__name__
+        return self.error(f"{key} should be {wanted}, it is {kind}")
+
+
+def load_toml(path: str) -> Table:
+    """Read a TOML file; raises LockError with line and column where it is none."""
+    return parse_toml(load_text(path), path, hint="lock again")
+
+
+def parse_toml(text: str, path: str, *, hint: str) -> Table:
+    """Read the TOML document *text* out of the file *path*; LockError with line and column and *hint*."""
+    try:
+        return Table(tomllib.loads(text), path)
+    except tomllib.TOMLDecodeError as error:
+        raise LockError(f"{path}: {error}", hint=hint) from None
+    except RecursionError:
+        raise LockError(f"{path}: nested too deeply") from None
+
+
+def load_json(path: str) -> Table:
+    """Read a JSON file; raises LockError with line and column where it is none."""
+    try:
+        content = json.loads(load_text(path))
+    except json.JSONDecodeError as error:
+        raise LockError(f"{path}: {error}", hint="lock again") from None
+    except (RecursionError, ValueError) as error:
+        raise LockError(f"{path}: {error}") from None
+    if not isinstance(content, dict):
+        raise LockError(f"{path}: not an object", hint="lock again")
+    return Table(content, path)
+
+
+def load_text(path: str) -> str:
+    """Read a text file in UTF-8; raises LockError where that is impossible."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise LockError(f"There is no file {path}") from None
+    except IsADirectoryError:
+        raise LockError(f"{path} is a folder, not a lock file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LockError(f"Cannot read {path}: {reason}") from error
+    if len(content) > _LARGEST:
+        raise LockError(f"{path} is too large for a lock file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise LockError(f"{path}: line {line}: not UTF-8") from None

@@ -1,0 +1,166 @@
+"""Bytecode in the store's own entries, for environments that import from them (design D8).
+
+It is linked out of the pool; what the pool lacks is compiled by the environment's interpreter, once. An
+empty file in the entry says that this was done for an interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.fs.bytecode import finish
+from pipm.fs.share import NewFile, ensure_folder, give_name
+from pipm.fs.sync import sync_file_system
+from pipm.store.bytecode import Pool, is_compiled, note_compiled
+from pipm.store.wheels import load_manifest
+from pipm.wheel.bytecode import BytecodeWorker, Compilation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.core.digest import Digest
+    from pipm.core.manifest import FileEntry, Manifest
+    from pipm.env.interpreter import Interpreter
+    from pipm.ops.crew import Pulse
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+_MODE = 0o444
+_BATCH = 256
+"""Sources that are compiled between two looks at Ctrl-C."""
+
+
+class _Source(NamedTuple):
+    """A module of an entry: its folder below ``v1/``, and what the manifest says of it."""
+
+    folder: str
+    file: FileEntry
+
+    @property
+    def stem(self) -> str:
+        return self.file.path.rpartition("/")[2][:-3]
+
+
+def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpreter, pulse: Pulse) -> None:
+    """Let each entry (below ``wheels/``) have the bytecode of *interpreter*; raises OSError."""
+    pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
+    lacking: dict[Digest, list[_Source]] = {}
+    done = []
+    for entry in entries:
+        if not is_compiled(store, entry, pool.interpreter):
+            pulse.check()
+            done.append(entry)
+            manifest = load_manifest(store, entry)
+            for source in _link_known(store, entry, manifest, pool, interpreter.cache_tag):
+                lacking.setdefault(source.file.digest, []).append(source)
+    if lacking:
+        with store.run() as (run, run_path):
+            _compile(store, run, run_path, lacking, interpreter, pool, pulse)
+    for entry in done:
+        note_compiled(store, entry, pool.interpreter)
+
+
+def compile_source(store: Store, path: str, digest: Digest, interpreter: Interpreter, pool: Pool) -> bool:
+    """Let the pool have the bytecode of the one source at *path*; False where it does not compile."""
+    with store.run() as (run, run_path):
+        new = NewFile(run, _name(digest))
+        worker = BytecodeWorker(interpreter)
+        try:
+            size = os.stat(path).st_size
+            task = Compilation(path, path, f"{run_path}/{new.name}", digest.mtime, size, 0)
+            (good,) = worker.compile([task])
+        finally:
+            worker.close()
+        if good:
+            finish(run, new.name, _MODE, digest.mtime)
+            sync_file_system(run)
+            pool.make_room(digest)
+            give_name(new, pool.folder, pool.name(digest))
+    return good
+
+
+def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
+    """Link what the pool has; returns the rest."""
+    folders: dict[str, list[_Source]] = {}
+    for file in manifest.files:
+        if file.path.startswith("site/") and file.path.endswith(".py"):
+            folder = f"wheels/{entry}/{file.path.rpartition('/')[0]}"
+            folders.setdefault(folder, []).append(_Source(folder, file))
+    lacking = []
+    for folder, sources in folders.items():
+        cache = _open_cache(store, folder)
+        try:
+            lacking += [source for source in sources if not _link(pool, source, cache, tag)]
+        finally:
+            os.close(cache)
+    return lacking
+
+
+def _open_cache(store: Store, folder: str) -> int:
+    with directory_beneath(store.v1, folder) as parent:
+        if parent is None:
+            raise FileNotFoundError(folder)
+        ensure_folder(parent, _CACHE, 0o700)
+        return open_directory_beneath(parent, _CACHE)
+
+
+def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
+    """Link the pool's bytecode into the open folder *cache*; False where the pool has none."""
+    if pool.find(source.file.digest) is None:
+        return False
+    # One that is there already is the same, or Python says that it is not and compiles for itself.
+    give_name(NewFile(pool.folder, pool.name(source.file.digest)), cache, f"{source.stem}.{tag}.pyc")
+    return True
+
+
+def _compile(
+    store: Store,
+    run: int,
+    run_path: str,
+    lacking: dict[Digest, list[_Source]],
+    interpreter: Interpreter,
+    pool: Pool,
+    pulse: Pulse,
+) -> None:
+    """Compile what the pool lacks, give it to the pool once it is on disk, and link it."""
+    worker = BytecodeWorker(interpreter)
+    digests = list(lacking)
+    fresh = []
+    try:
+        for start in range(0, len(digests), _BATCH):
+            pulse.check()
+            part = digests[start : start + _BATCH]
+            answers = worker.compile([_task(store, run_path, lacking[digest][0]) for digest in part])
+            fresh += [digest for digest, good in zip(part, answers, strict=True) if good]
+    finally:
+        worker.close()
+    for digest in fresh:
+        finish(run, _name(digest), _MODE, digest.mtime)
+    sync_file_system(run)
+    for digest in fresh:
+        pool.make_room(digest)
+        give_name(NewFile(run, _name(digest)), pool.folder, pool.name(digest))
+        for source in lacking[digest]:
+            cache = _open_cache(store, source.folder)
+            try:
+                _link(pool, source, cache, interpreter.cache_tag)
+            finally:
+                os.close(cache)
+
+
+def _name(digest: Digest) -> str:
+    return f"pyc-{digest.hex()}"
+
+
+def _task(store: Store, run_path: str, source: _Source) -> Compilation:
+    path = f"{source.folder}/{source.stem}.py"
+    return Compilation(
+        source=f"{store.path}/v1/{path}",
+        filename=path,
+        target=f"{run_path}/{_name(source.file.digest)}",
+        mtime=source.file.digest.mtime,
+        size=source.file.size,
+        level=0,
+    )

@@ -1,0 +1,204 @@
+"""Checking: is everything that is shared what it should be, and who shares what is not?
+
+Theory of operation. A stored file's time is a function of its content, so a stat finds what was changed by
+writing; bits that flipped under an unchanged time take reading (*full*). What the stat speaks against is
+read in any case. Environments are looked through for the files that RECORD promises: those on a stored
+inode share its fate, those with the same wrong bytes share the damage, those with the right ones repair it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipm.ops.keeping.pools import Compiled, Pools
+from pipm.ops.keeping.sharers import digest_of_holding, holdings
+from pipm.ops.keeping.stored import StoredFile, check_files, digest_of_stored, take_inventory
+from pipm.ops.keeping.strangers import strangers
+from pipm.plan.verify import Flaw, Sharer
+from pipm.store.layout import VERSION
+from pipm.store.roots import all_roots, find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.core.digest import Digest
+    from pipm.env.environment import Environment
+    from pipm.ops.keeping.sharers import Holding
+    from pipm.ops.keeping.strangers import Stranger
+    from pipm.ops.progress import Progress
+    from pipm.store.layout import Store
+
+
+@dataclass(slots=True)
+class Damage:
+    """A stored file, or an environment's copy of one (``holding``), that is not what it should be.
+
+    ``shared`` are environments' files that have the same wrong bytes, ``clean`` some that have the right
+    ones. After a repair ``repaired`` is set; ``kept_in`` is the environment that keeps the edited version,
+    ``saved`` where else that was put.
+    """
+
+    path: str
+    entry: str
+    flaw: Flaw
+    environments: list[str]
+    stored: StoredFile | None = None
+    holding: Holding | None = None
+    compiled: Compiled | None = None
+    stranger: Stranger | None = None
+    shared: list[tuple[Holding, Sharer]] = field(default_factory=list)
+    clean: list[Holding] = field(default_factory=list)
+    repaired: bool = False
+    kept_in: str = ""
+    saved: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check found.
+
+    No damage are ``modified`` files, environments' own edits, and ``strays``, caches that programs left
+    beside the store's files: nothing but those programs believes them, and a collection removes them.
+    """
+
+    checked: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def remaining(self) -> bool:
+        """Whether anything is still damaged."""
+        return bool(self.unreadable) or not all(damage.repaired for damage in self.damages)
+
+
+class Check:
+    """One look through *store* and *environments*; with *only* through what those environments use."""
+
+    def __init__(
+        self, store: Store, environments: Sequence[Environment], progress: Progress, *, full: bool, only: bool
+    ) -> None:
+        self.store = store
+        self.environments = environments
+        self.pools = Pools(store, environments)
+        self.findings = Findings()
+        self._full = full
+        self._only = only
+        self._progress = progress
+        self._done: Counter[str] = Counter()
+        self.same_content: dict[Digest, list[StoredFile]] = {}
+        self._device = os.fstat(store.objects).st_dev
+
+    def run(self) -> Findings:
+        """Check everything."""
+        started = time.monotonic()
+        inventory = take_inventory(self.store, self._entries() if self._only else None)
+        self._progress.phase("Checking files", len(inventory.files))
+        for file in check_files(self.store, inventory, full=self._full, advance=self._advance):
+            assert file.flaw is not None
+            self.findings.damages.append(Damage(file.shown, file.entry, file.flaw, [], stored=file))
+        self.findings.unreadable = sorted(inventory.unreadable)
+        for one in strangers(self.store, inventory.manifests.items()):
+            if one.is_cache:
+                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
+            else:
+                self.findings.damages.append(Damage(one.path, one.entry, Flaw.STRANGER, [], stranger=one))
+        self._readers_of_the_store()
+        wrong = self._wrong()
+        if wrong:
+            self.same_content = inventory.by_digest()
+        inodes = {file.status.st_ino: file for file in inventory.files if file.status is not None}
+        for environment in self.environments:
+            for holding in holdings(self.store, environment):
+                self._advance(0)
+                self._look_at(holding, inodes, wrong)
+        count, flawed = self.pools.check(full=self._full, advance=self._advance)
+        self.findings.damages += [_of_bytecode(file) for file in flawed]
+        self.findings.checked = len(inventory.files) + count
+        self.findings.seconds = time.monotonic() - started
+        return self.findings
+
+    def is_good(self, name: str) -> bool:
+        """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
+        text = name.removeprefix("objects/").removesuffix("-x").replace("/", "")
+        return digest_of_stored(self.store, name).hex() == text
+
+    def _entries(self) -> list[str]:
+        roots = [find_root(self.store, environment.path) for environment in self.environments]
+        return sorted({entry for root in roots if root is not None for entry in root.entries})
+
+    def _wrong(self) -> dict[Digest, list[Damage]]:
+        """Damaged stored files by the digest that they should have."""
+        found: dict[Digest, list[Damage]] = {}
+        for damage in self.findings.damages:
+            if damage.stored is not None and damage.flaw not in (Flaw.MODE, Flaw.TIME):
+                found.setdefault(damage.stored.promise.digest, []).append(damage)
+        return found
+
+    def _readers_of_the_store(self) -> None:
+        """Name the environments that read a damaged entry's files where they lie."""
+        readers = [root for root in all_roots(self.store) if root.borrows]
+        for damage in self.findings.damages:
+            damage.environments += [root.path for root in readers if damage.entry in root.entries]
+
+    def _look_at(
+        self, holding: Holding, inodes: dict[int, StoredFile], wrong: dict[Digest, list[Damage]]
+    ) -> None:
+        status, digest = holding.fact.status, holding.fact.digest
+        assert status is not None
+        assert digest is not None
+        damages = wrong.get(digest, [])
+        stored = inodes.get(status.st_ino) if status.st_dev == self._device else None
+        if stored is not None and (stored.flaw is None or damages):
+            for damage in damages:
+                if damage.stored is stored:
+                    _add(damage, holding, same_inode=True)
+            return
+        says_shared = status.st_mtime_ns == digest.mtime_ns and holding.fact.size in (None, status.st_size)
+        if not says_shared or self._full or damages:
+            self._compare(holding, digest, damages)
+
+    def _compare(self, holding: Holding, digest: Digest, damages: list[Damage]) -> None:
+        """Read a file that is not the store's inode, and see whose bytes it has."""
+        actual = digest_of_holding(holding)
+        if actual == digest:
+            for damage in damages:
+                damage.clean.append(holding)
+            return
+        same = [damage for damage in damages if damage.stored and damage.stored.actual == actual]
+        for damage in same:
+            _add(damage, holding, same_inode=False)
+        if actual is None or same:
+            return
+        status = holding.fact.status
+        if status is not None and status.st_mtime_ns == digest.mtime_ns:
+            self.findings.damages.append(_of_copy(holding))
+        elif holding.fact.promised:
+            self.findings.modified.append(holding.path)
+
+    def _advance(self, size: int) -> None:
+        self._done["files"] += 1
+        self._done["bytes"] += size
+        if not self._done["files"] % 64:
+            self._progress.advance(self._done["files"], self._done["bytes"])
+
+
+def _add(damage: Damage, holding: Holding, *, same_inode: bool) -> None:
+    damage.shared.append((holding, Sharer(holding.environment, same_inode)))
+    if holding.environment not in damage.environments:
+        damage.environments.append(holding.environment)
+
+
+def _of_copy(holding: Holding) -> Damage:
+    return Damage(holding.path, "", Flaw.CONTENT, [holding.environment], holding=holding)
+
+
+def _of_bytecode(file: Compiled) -> Damage:
+    assert file.flaw is not None
+    return Damage(file.name, "", file.flaw, [], compiled=file)

@@ -1,0 +1,151 @@
+"""The store's files as they are, beside what manifests and names promise."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import EMPTY, Digest
+from pipm.errors import StoreError
+from pipm.fs.content import digest_at
+from pipm.fs.walk import named_inodes
+from pipm.plan.verify import Flaw, Promise, is_suspicious, judge_file
+from pipm.store.layout import VERSION
+from pipm.store.objects import object_mode, trusted_owners
+from pipm.store.wheels import all_entries, load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pipm.core.manifest import Manifest
+    from pipm.store.layout import Store
+
+_NOBODYS = Digest(bytes(32))
+
+
+@dataclass(slots=True)
+class StoredFile:
+    """One inode of the store (or a name that should be one) with its names below ``v1/``.
+
+    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it.
+    """
+
+    promise: Promise
+    status: os.stat_result | None
+    names: list[str]
+    actual: Digest | None = None
+    flaw: Flaw | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path in its entry, else its name in the store."""
+        for name in self.names:
+            if name.startswith("wheels/"):
+                return name.split("/", 4)[4]
+        return self.names[0]
+
+    @property
+    def entry(self) -> str:
+        """The entry (path below ``wheels/``) that it is named by first; empty for an object of none."""
+        for name in self.names:
+            if name.startswith("wheels/"):
+                return "/".join(name.split("/")[1:4])
+        return ""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """All files of the store by inode, entries' manifests, and entries whose manifest cannot be read."""
+
+    files: list[StoredFile] = field(default_factory=list)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    unreadable: dict[str, StoreError] = field(default_factory=dict)
+
+    def by_digest(self) -> dict[Digest, list[StoredFile]]:
+        """The files of each content, executable or not."""
+        found: dict[Digest, list[StoredFile]] = {}
+        for file in self.files:
+            found.setdefault(file.promise.digest, []).append(file)
+        return found
+
+
+def take_inventory(store: Store, entries: Iterable[str] | None = None) -> Inventory:
+    """Stat every file of *entries* and their objects; of the whole store for None."""
+    inventory = Inventory()
+    names: dict[str, Promise] = {}
+    for entry in all_entries(store) if entries is None else entries:
+        try:
+            manifest = inventory.manifests[entry] = load_manifest(store, entry)
+        except StoreError as error:
+            inventory.unreadable[entry] = error
+            continue
+        names.update(_promises(entry, manifest))
+    if entries is None:
+        for name, _ in named_inodes(f"{store.path}/{VERSION}/objects", 1, "objects/"):
+            names.setdefault(name, _promise_of(name))
+    inodes: dict[int, StoredFile] = {}
+    for name, promise in names.items():
+        status = _status(store, name)
+        known = None if status is None else inodes.get(status.st_ino)
+        if known is not None and known.promise == promise:
+            known.names.append(name)
+            continue
+        file = StoredFile(promise, status, [name])
+        inventory.files.append(file)
+        if status is not None:
+            inodes[status.st_ino] = file
+    return inventory
+
+
+def _promises(entry: str, manifest: Manifest) -> Iterator[tuple[str, Promise]]:
+    for path, digest, size, executable in manifest.files:
+        promise = Promise(digest, size, object_mode(executable=executable))
+        yield f"wheels/{entry}/{path}", promise
+        if digest != EMPTY:
+            yield f"objects/{digest.object_name(executable=executable)}", promise
+
+
+def check_file(store: Store, file: StoredFile, *, full: bool) -> None:
+    """Set the file's flaw; its bytes are read where its stat speaks against it, and in a *full* check."""
+    status = file.status
+    if status is not None and stat.S_ISREG(status.st_mode) and (full or is_suspicious(file.promise, status)):
+        file.actual = digest_of_stored(store, file.names[0])
+    file.flaw = judge_file(file.promise, status, file.actual, trusted_owners())
+
+
+def check_files(
+    store: Store, inventory: Inventory, *, full: bool, advance: Callable[[int], None]
+) -> list[StoredFile]:
+    """Check all files of *inventory*; returns those with a flaw."""
+    for file in inventory.files:
+        check_file(store, file, full=full)
+        advance(0 if file.status is None else file.status.st_size)
+    return [file for file in inventory.files if file.flaw is not None]
+
+
+def digest_of_stored(store: Store, name: str) -> Digest:
+    """The digest of a file below ``v1/``; no file's digest where it cannot be read."""
+    try:
+        return digest_at(store.v1, name)
+    except OSError:
+        return _NOBODYS
+
+
+def _status(store: Store, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=store.v1, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _promise_of(name: str) -> Promise:
+    """What the name of an object that no entry has promises."""
+    text = name.removeprefix("objects/").replace("/", "")
+    executable = text.endswith("-x")
+    try:
+        digest = Digest.from_hex(text.removesuffix("-x"))
+    except ValueError:
+        digest = _NOBODYS  # not a name of ours
+    return Promise(digest, None, object_mode(executable=executable))

@@ -1,0 +1,57 @@
+"""`pipm verify`: check, and where it is asked for rebuild and repair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipm.env.environment import load_environment
+from pipm.fs.faults import explained
+from pipm.ops.keeping.check import Check, Findings
+from pipm.ops.keeping.rebuild import rebuild
+from pipm.ops.keeping.repair import Repair
+from pipm.ops.keeping.sharers import known_environments
+from pipm.store.layout import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.ops.keeping.rebuild import Rebuilt
+    from pipm.ops.progress import Progress
+
+
+def verify(
+    store_path: str,
+    paths: Sequence[str],
+    progress: Progress,
+    *,
+    full: bool = False,
+    repair: bool = False,
+    anew: bool = False,
+) -> tuple[Findings, Rebuilt | None]:
+    """Check the store at *store_path* and the environments at *paths* (all that it knows when none is named).
+
+    With *anew* what the store lost is rebuilt first, with *repair* damage is put right. Raises PipmError.
+    """
+    store = open_store(store_path, create=False)
+    named = [load_environment(path) for path in paths]
+    if store is None:
+        return Findings(), None
+
+    def waiting(what: str) -> None:
+        progress.note(f"waiting for other processes that work on {what}")
+
+    changing = repair or anew
+    try:
+        with store.alone(waiting) if changing else store.writing(waiting):
+            rebuilt = rebuild(store, [environment.path for environment in named]) if anew else None
+            environments = named or known_environments(store)
+            check = Check(store, environments, progress, full=full, only=bool(named) and not anew)
+            findings = check.run()
+            if repair and findings.damages:
+                with store.run() as (run, run_path):
+                    Repair(check, run, run_path).run()
+    except OSError as error:
+        raise explained(error, f"verify {store_path}") from error
+    finally:
+        progress.done()
+    return findings, rebuilt

@@ -1,0 +1,357 @@
+"""Sharing the bytecode of sources whose content is proven (design D4).
+
+Theory of operation. A source of known content has one mtime in the store, so one timestamp ``.pyc``
+serves all environments of an interpreter. The pool has it, or the environment's own is taken over: the
+environment's interpreter says that it is sound bytecode of exactly that source as it was, then the
+mtime in its header is set to the source's new one and the pool gets a link to it. Those four bytes are
+the one thing that pipm writes into a file of an environment: no process maps a ``.pyc``, Python itself
+replaces it by rename, and until the header fits, the file is merely stale. Writing it anew instead
+would write (and sync) a third of the environment's bytes once more.
+
+Bytecode that is neither in the pool nor sound is compiled anew, synced, and linked at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.reasons import Reason
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.bytecode import (
+    Header,
+    finish,
+    is_timestamp_bytecode,
+    patch_time,
+)
+from pipm.fs.faults import stops_everything
+from pipm.fs.links import LinkMode
+from pipm.fs.share import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
+from pipm.store.bytecode import Pool
+from pipm.wheel.bytecode import Check, Compilation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from pipm.core.digest import Digest
+    from pipm.env.interpreter import Interpreter
+    from pipm.fs.replace import Staging
+    from pipm.ops.sharing.scene import Scene
+    from pipm.ops.tally import Tally
+    from pipm.store.layout import Store
+    from pipm.wheel.bytecode import BytecodeWorker
+
+CACHE = "__pycache__"
+_LEVELS = ("", ".opt-1", ".opt-2")
+"""Optimisation levels as PEP 488 spells them."""
+_MODE = 0o444
+
+
+class Source(NamedTuple):
+    """A source whose content is proven; ``mtime`` (s) and ``size`` are those that it had before."""
+
+    directory: str
+    name: str
+    digest: Digest
+    mtime: int
+    size: int
+
+
+class _Candidate(NamedTuple):
+    """A ``.pyc`` of an environment that the pool does not have."""
+
+    source: Source
+    name: str
+    level: int
+
+
+class _Fresh(NamedTuple):
+    """New bytecode in the run's folder, to be linked after a sync."""
+
+    source: Source
+    name: str
+    level: int
+    new: NewFile
+
+
+def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
+    """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
+    if interpreter is not None:
+        for level, ending in enumerate(_endings(interpreter.cache_tag)):
+            if name.endswith(ending):
+                return name[: -len(ending)], level
+    return None
+
+
+@cache
+def _endings(cache_tag: str) -> tuple[str, ...]:
+    """How the names of an interpreter's bytecode end, by optimisation level."""
+    return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
+
+
+def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
+    """The interpreter's pools of bytecode, by level of optimisation."""
+    return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]
+
+
+class Compiler(NamedTuple):
+    """A process of an interpreter, and what the store has compiled for it, by level of optimisation."""
+
+    worker: BytecodeWorker
+    pools: list[Pool]
+
+
+class BytecodeSharer:
+    """Shares bytecode of one environment, counting in *tally*; *compiler* is of its interpreter."""
+
+    def __init__(self, scene: Scene, staging: Staging, tally: Tally, compiler: Compiler | None) -> None:
+        self.scene = scene
+        self.staging = staging
+        self.tally = tally
+        self._base = f"{scene.store.path}/v1/"
+        self._fresh: list[_Fresh] = []
+        self._worker = None if compiler is None else compiler.worker
+        self._pools = [] if compiler is None else compiler.pools
+
+    def close(self) -> None:
+        """End the interpreter."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def share(self, sources: Iterable[Source]) -> None:
+        """Share the bytecode of *sources*, which are of one distribution."""
+        folders: dict[str, dict[str, Source]] = {}
+        for source in sources:
+            folders.setdefault(source.directory, {})[source.name[:-3]] = source
+        candidates = [
+            candidate
+            for directory, modules in folders.items()
+            for candidate in self._share_known(directory, modules)
+        ]
+        if self.scene.tight:
+            for source, name, _ in candidates:
+                self._leave(source, name, Reason.NO_ROOM)
+        elif candidates:
+            self._take_over(candidates)
+
+    def settle(self) -> None:
+        """Link the bytecode that was made anew; the caller has synced it."""
+        for fresh in self._fresh:
+            self.scene.pulse.check()
+            pool = self._pools[fresh.level]
+            pool.make_room(fresh.source.digest)
+            if give_name(fresh.new, pool.folder, pool.name(fresh.source.digest)):
+                self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
+            if self.scene.compile_missing:
+                with directory_beneath(self.scene.root, fresh.source.directory) as folder:
+                    if folder is not None:
+                        ensure_folder(folder, CACHE)
+            with self._open(fresh.source.directory) as cache:
+                if cache is not None:
+                    old = _status(cache, fresh.name)
+                    with same_folder_time(cache):
+                        self._place(cache, fresh.name, old, fresh.source.digest, pool)
+        self._fresh = []
+
+    @property
+    def unsettled(self) -> int:
+        """How many files wait for `settle`."""
+        return len(self._fresh)
+
+    def _share_known(self, directory: str, modules: dict[str, Source]) -> list[_Candidate]:
+        """Share what the pool has in one folder; returns the rest."""
+        candidates: list[_Candidate] = []
+        with self._open(directory) as cache:
+            if cache is None:
+                return self._uncompiled(modules.values(), set())
+            present = set()
+            with same_folder_time(cache):
+                for name in os.listdir(cache):
+                    found = match_bytecode(name, self.scene.interpreter)
+                    if found is None or found[0] not in modules:
+                        if found is None and name.endswith(".pyc") and name.partition(".")[0] in modules:
+                            self.tally.files += 1
+                            self.tally.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
+                        continue
+                    source, level = modules[found[0]], found[1]
+                    present.add((source.name, level))
+                    self.tally.files += 1
+                    self._touch_empty(source)
+                    if not self._share_one(cache, name, source, level):
+                        candidates.append(_Candidate(source, name, level))
+        return candidates + self._uncompiled(modules.values(), present)
+
+    def _uncompiled(self, sources: Iterable[Source], present: set[tuple[str, int]]) -> list[_Candidate]:
+        if not self.scene.compile_missing or self.scene.interpreter is None:
+            return []
+        tag = self.scene.interpreter.cache_tag
+        missing = [source for source in sources if (source.name, 0) not in present]
+        self.tally.files += len(missing)
+        for source in missing:
+            self._touch_empty(source)
+        return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
+
+    def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
+        """Share one file out of the pool, or see that it must be left; False: the pool has none."""
+        status = _status(cache, name)
+        if status is None:
+            return True
+        if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
+            self._count_already(status)
+            return True
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != self.scene.user:
+            symlinked = stat.S_ISLNK(status.st_mode)
+            self._leave(source, name, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)
+            return True
+        if self._says_shared(status, source):
+            self._count_already(status)
+            return True
+        pool = self._pools[level]
+        stored = pool.find(source.digest)
+        if stored is None:
+            return False
+        if stored.st_ino == status.st_ino:
+            self._count_already(status)
+        elif not is_timestamp_bytecode(cache, name):
+            self._leave(source, name, Reason.OTHER_BYTECODE)
+        else:
+            self._place(cache, name, status, source.digest, pool)
+        return True
+
+    def _says_shared(self, status: os.stat_result, source: Source) -> bool:
+        return (
+            self.scene.trusted
+            and status.st_mtime_ns == source.digest.mtime_ns
+            and (status.st_nlink > 1 or not self.scene.hardlinks)
+        )
+
+    def _take_over(self, candidates: list[_Candidate]) -> None:
+        """Give the pool what the environment has of it; what is unsound gets compiled."""
+        assert self._worker is not None
+        base = self.scene.environment.path
+        checks = [
+            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.mtime, source.size)
+            for source, name, _ in candidates
+        ]
+        sound = self._worker.check(checks)
+        rest: list[_Candidate] = []
+        good: dict[str, list[_Candidate]] = {}
+        for candidate, is_sound in zip(candidates, sound, strict=True):
+            if is_sound and self.scene.hardlinks:
+                good.setdefault(candidate.source.directory, []).append(candidate)
+            else:
+                rest.append(candidate)
+        for directory, several in good.items():
+            with self._open(directory) as cache:
+                for candidate in several:
+                    self.scene.pulse.check()
+                    if cache is None or not self._give(cache, candidate):
+                        rest.append(candidate)
+        self._compile([candidate for candidate in rest if self._may_replace(candidate)])
+
+    def _give(self, cache: int, candidate: _Candidate) -> bool:
+        """Let the pool have the environment's file; False where it must be made anew."""
+        source, name, level = candidate
+        pool = self._pools[level]
+        header = Header(source.digest.mtime, source.mtime, source.size)
+        whole = self.scene.copies_on_write
+        try:
+            status = patch_time(cache, name, header, mode=_MODE, whole=whole)
+        except (OSError, LeaveAloneError) as error:
+            if isinstance(error, OSError) and stops_everything(error):
+                raise
+            return False
+        pool.make_room(source.digest)
+        if give_name(NewFile(cache, name), pool.folder, pool.name(source.digest)):
+            self.tally.names += 1
+            self._count_shared(status)
+        else:
+            with same_folder_time(cache):
+                self._place(cache, name, status, source.digest, pool)
+        return True
+
+    def _may_replace(self, candidate: _Candidate) -> bool:
+        """Whether a file that could not be taken over is nothing but a cache of its source."""
+        source, name, _ = candidate
+        with self._open(source.directory) as cache:
+            if cache is None or _status(cache, name) is None:
+                return self.scene.compile_missing
+            if is_timestamp_bytecode(cache, name):
+                return True
+        self._leave(source, name, Reason.OTHER_BYTECODE)
+        return False
+
+    def _compile(self, candidates: list[_Candidate]) -> None:
+        assert self._worker is not None
+        base = self.scene.environment.path
+        run = self.scene.run_path
+        tasks, fresh = [], []
+        for source, name, level in candidates:
+            new = self.scene.new_file()
+            path = f"{source.directory}/{source.name}"
+            tasks.append(
+                Compilation(
+                    f"{base}/{path}",
+                    path,
+                    f"{run}/{new.name}",
+                    source.digest.mtime,
+                    source.size,
+                    level,
+                )
+            )
+            fresh.append(_Fresh(source, name, level, new))
+        for item, good in zip(fresh, self._worker.compile(tasks), strict=True):
+            if good:
+                finish(item.new.directory, item.new.name, _MODE, item.source.digest.mtime)
+                self._fresh.append(item)
+            else:
+                self._leave(item.source, item.name, Reason.STALE_BYTECODE)
+
+    def _open(self, directory: str) -> AbstractContextManager[int | None]:
+        return directory_beneath(self.scene.root, f"{directory}/{CACHE}")
+
+    def _touch_empty(self, source: Source) -> None:
+        """Give an empty source, which is never shared, the time that its shared bytecode expects."""
+        if not source.size and source.mtime != source.digest.mtime:
+            with directory_beneath(self.scene.root, source.directory) as folder:
+                if folder is not None:
+                    set_time(folder, source.name, source.digest.mtime_ns)
+
+    def _place(self, cache: int, name: str, old: os.stat_result | None, digest: Digest, pool: Pool) -> None:
+        mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
+        stored = pool.name(digest)
+        path = f"{self.scene.store.path}/v1/bytecode/{stored}"
+        source = path if mode is LinkMode.SYMLINK else stored
+        try:
+            self.staging.put(mode, pool.folder, source, cache, name)
+        except OSError as error:
+            if stops_everything(error):
+                raise
+            self.tally.leave(f"{CACHE}/{name}", Reason.NO_LINK)
+            return
+        if old is not None:
+            self.tally.replaced(old)
+            self._count_shared(old)
+        else:
+            self.tally.shared += 1
+
+    def _leave(self, source: Source, name: str, reason: Reason) -> None:
+        self.tally.leave(f"{source.directory}/{CACHE}/{name}", reason)
+
+    def _count_shared(self, status: os.stat_result) -> None:
+        self.tally.shared += 1
+        self.tally.bytes_shared += status.st_size
+
+    def _count_already(self, status: os.stat_result) -> None:
+        self.tally.already += 1
+        self.tally.bytes_shared += status.st_size
+
+
+def _status(directory: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,99 @@
+"""Using what read-only layers have: their objects and entries get names in the own store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import EMPTY
+from pipm.core.usage import Accounting
+from pipm.fs.share import NewFile, bring, ensure_folder, give_name
+from pipm.fs.sync import sync_file_system
+from pipm.ops.sharing.entries import build_tree
+from pipm.ops.tally import Tally
+from pipm.store.layers import layered_object
+from pipm.store.objects import find_object, is_sound, trusted_owners
+from pipm.store.wheels import has_complete_entry, join_archives, load_manifest, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.core.digest import Digest
+    from pipm.core.manifest import Manifest
+    from pipm.store.layout import Store
+
+
+def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str, digest: Digest) -> bool:
+    """Let the own store name an object that a layer has, if that costs no copy; *new* is a place for it."""
+    for layer in layers:
+        status = layered_object(layer, name, digest)
+        if status is not None:
+            link = status.st_uid in trusted_owners()
+            if bring(layer.objects, name, new, digest.mtime_ns, link=link, copy=False):
+                return give_name(new, store.objects, name)
+    return False
+
+
+def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
+    """Make the complete *entry* of *layer* one of the own store; returns its path below ``wheels/`` there.
+
+    The caller holds the store's lock; *run* is a private folder of its own.
+    """
+    if has_complete_entry(store, entry):
+        return entry
+    manifest = load_manifest(layer, entry)
+    folder = f"layer-{entry.replace('/', '-')}"
+    ensure_folder(run, folder, 0o700)
+    brought = [
+        *_brought(store.objects, layer.objects, _objects(store, layer, manifest), run, f"{folder}/o"),
+        *_brought(store.bytecode, layer.bytecode, _bytecode(layer, manifest), run, f"{folder}/b"),
+    ]
+    sync_file_system(run)  # no name before the bytes are on disk
+    for target, new, name in brought:
+        _make_rooms(target, name)
+        give_name(new, target, name)
+    tree = f"{folder}/tree"
+    manifest = build_tree(run, tree, store, manifest, {}, Tally(Accounting()))
+    sync_file_system(run)
+    own = publish(store, run, tree, manifest.label)
+    join_archives(store, [(own, wheel) for wheel in manifest.wheels])
+    return own
+
+
+def _objects(store: Store, layer: Store, manifest: Manifest) -> Iterator[tuple[str, Digest]]:
+    for name, digest in {
+        file.digest.object_name(executable=file.executable): file.digest
+        for file in manifest.files
+        if file.digest != EMPTY
+    }.items():
+        own = find_object(store.objects, name)
+        if (own is None or not is_sound(own, digest)) and layered_object(layer, name, digest) is not None:
+            yield name, digest
+
+
+def _bytecode(layer: Store, manifest: Manifest) -> Iterator[tuple[str, Digest]]:
+    sources = {file.digest for file in manifest.files if file.path.endswith(".py")}
+    for interpreter in os.listdir(f"{layer.path}/v1/bytecode"):
+        for digest in sources:
+            text = digest.hex()
+            name = f"{interpreter}/{text[:2]}/{text[2:]}"
+            status = find_object(layer.bytecode, name)
+            if status is not None and status.st_mtime_ns == digest.mtime_ns:
+                yield name, digest
+
+
+def _brought(
+    target: int, source: int, names: Iterable[tuple[str, Digest]], run: int, prefix: str
+) -> Iterator[tuple[int, NewFile, str]]:
+    """Bring files into the run's folder, by whatever means."""
+    for number, (name, digest) in enumerate(names):
+        new = NewFile(run, f"{prefix}{number}")
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if bring(source, name, new, digest.mtime_ns, link=status.st_uid in trusted_owners(), copy=True):
+            yield target, new, name
+
+
+def _make_rooms(target: int, name: str) -> None:
+    parts = name.split("/")[:-1]
+    for number in range(len(parts)):
+        ensure_folder(target, "/".join(parts[: number + 1]), 0o700)

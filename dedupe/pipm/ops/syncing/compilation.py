@@ -1,0 +1,197 @@
+"""The shared bytecode of an environment in the making: linked out of the pool, or compiled once for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import Digest
+from pipm.fs.beneath import is_there, open_directory_beneath
+from pipm.fs.bytecode import finish
+from pipm.fs.fill import FOLDER, make_folder, state_of
+from pipm.fs.share import NewFile, ensure_folder, give_name
+from pipm.fs.sync import Durability, sync_file_system, write_durably
+from pipm.store.bytecode import Pool
+from pipm.wheel.bytecode import BytecodeWorker, Compilation
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from pipm.env.interpreter import Interpreter
+    from pipm.fs.fill import Filler, Left
+    from pipm.ops.syncing.ground import Ground
+    from pipm.plan.materialise import PlannedFolder
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+NONE = "-none"
+"""Ends the name of an empty file of the pool: this source has no bytecode."""
+_MODE = 0o444
+_BATCH = 64
+"""Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
+
+
+class Missing(NamedTuple):
+    """A module whose bytecode the pool has not; ``folder`` is the environment's, ``source`` the store's."""
+
+    folder: str
+    stem: str
+    source: str
+
+
+class Compiler:
+    """Gives each module its bytecode, if the environment's interpreter keeps any.
+
+    ``missing`` is what the pool had not, by the sha256 of the sources; ``uncompiled`` are those that have no
+    bytecode: templates, tests of syntax errors. ``left`` has how each folder of bytecode was when the work in
+    it ended.
+    """
+
+    def __init__(self, ground: Ground, filler: Filler) -> None:
+        self._ground = ground
+        self._filler = filler
+        self.missing: dict[str, list[Missing]] = {}
+        self.uncompiled: set[str] = set()
+        self.left: Left = {}
+        self._folder = -1
+        self._path = ""
+        if ground.interpreter is not None:
+            name = ground.interpreter.pool("")
+            ensure_folder(ground.store.bytecode, name, 0o700)
+            self._pool = Pool(folder=ground.store.bytecode, interpreter=name)
+            self._folder = os.open(name, FOLDER, dir_fd=ground.store.bytecode)
+            self._path = f"{ground.store.path}/v1/bytecode/{name}"
+
+    def close(self) -> None:
+        """Close the pool."""
+        if self._folder >= 0:
+            os.close(self._folder)
+
+    def link(self, folder: PlannedFolder, target: int) -> None:
+        """Link what the pool has for *folder*, which is open as *target*; note the rest."""
+        if self._ground.interpreter is None:
+            return
+        tag = self._ground.interpreter.cache_tag
+        cache = make_folder(target, _CACHE)
+        try:
+            wanted = [
+                (f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")
+                for _, rows in folder.sources
+                for stem, digest in rows
+            ]
+            missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
+            self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
+        finally:
+            os.close(cache)
+        if missing:
+            self._note_missing(folder, {name[: -len(f".{tag}.pyc")] for name in missing})
+
+    def _note_missing(self, folder: PlannedFolder, stems: Container[str]) -> None:
+        for source, rows in folder.sources:
+            for stem, digest in rows:
+                if stem in stems:
+                    self.missing.setdefault(digest, []).append(Missing(folder.path, stem, source))
+
+    def take(self, missing: Mapping[str, list[Missing]]) -> None:
+        """Add what another one, in its process, noted as missing."""
+        for digest, several in missing.items():
+            self.missing.setdefault(digest, []).extend(several)
+
+    def finish(self) -> None:
+        """Compile what the pool lacked, let the pool have it, and link it."""
+        interpreter = self._ground.interpreter
+        if interpreter is None or not self.missing:
+            return
+        known = {
+            digest
+            for digest in self.missing
+            if is_hopeless(self._ground.store, self._pool.interpreter, digest)
+        }
+        self.uncompiled |= known
+        fresh = self._compile(interpreter, [digest for digest in self.missing if digest not in known])
+        if fresh:
+            sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
+        for digest, new in fresh.items():
+            self._pool.make_room(Digest.from_hex(digest))
+            give_name(new, self._folder, f"{digest[:2]}/{digest[2:]}")
+        for digest in fresh:
+            self._link_late(digest, interpreter.cache_tag)
+
+    def _link_late(self, digest: str, tag: str) -> None:
+        for folder, stem, _ in self.missing[digest]:
+            path = f"{folder}/{_CACHE}" if folder else _CACHE
+            target = open_directory_beneath(self._ground.root, path)
+            try:
+                wanted = [(f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")]
+                self._filler.link_bytecode(self._folder, self._path, wanted, target)
+                self.left[path] = state_of(target)
+            finally:
+                os.close(target)
+
+    def _compile(self, interpreter: Interpreter, digests: list[str]) -> dict[str, NewFile]:
+        """Compile the sources with these sha256, in one process of the interpreter a processor."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most syncs compile nothing
+
+        ground, fresh = self._ground, {}
+        ground.progress.phase("Compiling", len(digests))
+        tasks = [self._task(digest) for digest in digests]
+        workers = [BytecodeWorker(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
+        step = _BATCH * len(workers)
+        try:
+            with ThreadPoolExecutor(len(workers)) as pool:
+                for start in range(0, len(tasks), step):
+                    ground.pulse.check()
+                    parts = [
+                        tasks[start + number : start + step : len(workers)] for number in range(len(workers))
+                    ]
+                    answers = list(pool.map(BytecodeWorker.compile, workers, parts))
+                    for number, answer in enumerate(answers):
+                        these = digests[start + number : start + step : len(workers)]
+                        fresh.update(self._made(these, answer))
+                    ground.progress.advance(start + step, 0)
+        finally:
+            for worker in workers:
+                worker.close()
+        return fresh
+
+    def _task(self, digest: str) -> Compilation:
+        folder, stem, source = self.missing[digest][0]
+        path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
+        return Compilation(
+            source=path,
+            filename=f"{folder}/{stem}.py",
+            target=f"{self._ground.run_path}/pyc-{digest}",
+            mtime=Digest.from_hex(digest).mtime,
+            size=os.stat(path).st_size,
+            level=0,
+        )
+
+    def _made(self, digests: list[str], answers: list[bool]) -> dict[str, NewFile]:
+        fresh = {}
+        for digest, good in zip(digests, answers, strict=True):
+            if good:
+                new = NewFile(self._ground.run, f"pyc-{digest}")
+                finish(new.directory, new.name, _MODE, Digest.from_hex(digest).mtime)
+                fresh[digest] = new
+            else:
+                self.uncompiled.add(digest)
+                if any(answers):  # else the interpreter itself may have failed
+                    self._note_hopeless(digest)
+        return fresh
+
+    def _note_hopeless(self, digest: str) -> None:
+        self._pool.make_room(Digest.from_hex(digest))
+        room = open_directory_beneath(self._folder, digest[:2])
+        try:
+            write_durably(room, f"{digest[2:]}{NONE}", b"", Durability.LATER)
+        finally:
+            os.close(room)
+
+
+def is_hopeless(store: Store, pool: str, digest: str) -> bool:
+    """Whether an earlier sync saw that the source of this sha256 does not compile."""
+    return is_there(store.bytecode, f"{pool}/{digest[:2]}/{digest[2:]}{NONE}")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

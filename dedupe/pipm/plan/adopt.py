@@ -1,0 +1,156 @@
+"""Deciding what becomes of each file of an environment that is adopted (design D6)."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.reasons import Reason
+from pipm.core.record import Place, entry_path, is_installers_own
+
+if TYPE_CHECKING:
+    import os
+
+_NANOSECONDS = 1_000_000_000
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+
+
+class FileFact(NamedTuple):
+    """What is known of one RECORD row before anything is read; a tuple, as there are so many.
+
+    ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
+    and ``size`` are what RECORD promises, or (not ``promised``) what the store knows of this release.
+    ``object`` names the store's object of that content, ``stored`` is its stat, ``sound`` says whether
+    that speaks for it; ``says_shared`` that the file's own time and size say "shared", and may be believed;
+    ``readable`` that its folder may be entered.
+    """
+
+    directory: str
+    name: str
+    place: Place
+    path: str
+    status: os.stat_result | None
+    executable: bool
+    digest: Digest | None
+    size: int | None
+    promised: bool
+    object: str
+    stored: os.stat_result | None
+    sound: bool
+    says_shared: bool
+    contested: bool
+    readable: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The path that a person is told, relative to the environment."""
+        return f"{self.directory}/{self.name}" if self.directory else self.name
+
+    @property
+    def entry_path(self) -> str:
+        """Its path in a wheel entry of the store, scheme first."""
+        return entry_path(self.place, self.path)
+
+
+class Leave(NamedTuple):
+    """Leave the file as it is."""
+
+    fact: FileFact
+    reason: Reason
+
+
+class AlreadyShared(NamedTuple):
+    """The store has it and the environment shares it."""
+
+    fact: FileFact
+    digest: Digest
+
+
+class Ingest(NamedTuple):
+    """The store does not have it: prove its content and let the store share it."""
+
+    fact: FileFact
+
+
+class IngestCopy(NamedTuple):
+    """The store gets a copy, the environment keeps its own (``.pth`` files)."""
+
+    fact: FileFact
+    reason: Reason
+
+
+class Share(NamedTuple):
+    """The store has it: prove the bytes equal and share them."""
+
+    fact: FileFact
+    digest: Digest
+
+
+Action = Leave | AlreadyShared | Ingest | IngestCopy | Share
+
+
+def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911
+    """Decide what becomes of one file.
+
+    *user* owns what may be shared. *by_inode*: sharing means one inode (hard links), else one set of
+    blocks.
+    """
+    status = fact.status
+    if status is None:
+        outside = fact.place is Place.OUTSIDE
+        return Leave(fact, Reason.OUTSIDE if outside else _absence(fact))
+    if not stat.S_ISREG(status.st_mode):
+        symlink = stat.S_ISLNK(status.st_mode)
+        return Leave(fact, Reason.SYMLINK if symlink else Reason.NOT_REGULAR)
+    private = _private_reason(fact)
+    if private is not None:
+        if private is Reason.PATH_FILE and not fact.contested and status.st_size:
+            return IngestCopy(fact, private)
+        return Leave(fact, private)
+    digest = fact.digest
+    if fact.says_shared and digest is not None and status.st_uid == user and status.st_size:
+        return AlreadyShared(fact, digest)
+    own = _own_reason(fact, status, user)
+    if own is not None:
+        return Leave(fact, own)
+    if digest is None:
+        return Ingest(fact)
+    if by_inode and fact.stored is not None and fact.stored.st_ino == status.st_ino:
+        # One inode is shared, whatever it holds; its time tells whether it still holds what it should.
+        return AlreadyShared(fact, digest) if fact.sound else Leave(fact, Reason.CHANGED_SHARED)
+    if fact.size is not None and fact.size != status.st_size:
+        return Leave(fact, Reason.MODIFIED) if fact.promised else Ingest(fact)
+    return Share(fact, digest) if fact.sound else Ingest(fact)
+
+
+def _absence(fact: FileFact) -> Reason:
+    return Reason.MISSING if fact.readable else Reason.UNREADABLE
+
+
+def _private_reason(fact: FileFact) -> Reason | None:
+    """Why a file of this place and name is an environment's own; None when it may be shared."""
+    place, path = fact.place, fact.path
+    if place is Place.SITE:
+        if is_installers_own(path):
+            return Reason.INSTALLERS_OWN
+        if "/" not in path and (path.endswith(".pth") or path.startswith("_virtualenv")):
+            return Reason.PATH_FILE
+        return None
+    if place is Place.SCRIPT:
+        return Reason.SCRIPT
+    if place is Place.CONFIGURATION:
+        return Reason.CONFIGURATION
+    return Reason.OUTSIDE if place is Place.OUTSIDE else None
+
+
+def _own_reason(fact: FileFact, status: os.stat_result, user: int) -> Reason | None:
+    if fact.contested:
+        return Reason.CONTESTED
+    if status.st_uid != user:
+        return Reason.OTHER_OWNER
+    if status.st_mode & _SPECIAL:
+        return Reason.SPECIAL_MODE
+    if not status.st_size:
+        return Reason.EMPTY if fact.digest in (None, EMPTY) else Reason.MODIFIED
+    return None

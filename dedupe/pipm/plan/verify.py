@@ -1,0 +1,72 @@
+"""Judging stored files by what their manifest promises (design D12)."""
+
+from __future__ import annotations
+
+import stat
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import os
+
+    from pipm.core.digest import Digest
+
+
+class Flaw(Enum):
+    """What is wrong with a stored file."""
+
+    MISSING = "is missing"
+    KIND = "is no regular file"
+    OWNER = "belongs to another user"
+    CONTENT = "differs from its digest"
+    TIME = "has another time than its content gives it"
+    MODE = "has other permissions"
+    STRANGER = "is not of its wheel"
+
+
+class Promise(NamedTuple):
+    """What a stored file shall be; ``size`` is None where only its digest is known."""
+
+    digest: Digest
+    size: int | None
+    mode: int
+
+
+def is_suspicious(promise: Promise, status: os.stat_result) -> bool:
+    """Whether the stat of a regular file speaks against its content."""
+    return status.st_mtime_ns != promise.digest.mtime_ns or promise.size not in (None, status.st_size)
+
+
+def judge_file(
+    promise: Promise, status: os.stat_result | None, actual: Digest | None, owners: frozenset[int]
+) -> Flaw | None:
+    """Say what is wrong with a file; *actual* is its digest where it was read, None where it was not."""
+    if status is None:
+        return Flaw.MISSING
+    if not stat.S_ISREG(status.st_mode):
+        return Flaw.KIND
+    if actual is not None and actual != promise.digest:
+        return Flaw.CONTENT
+    if status.st_uid not in owners:
+        return Flaw.OWNER
+    if stat.S_IMODE(status.st_mode) != promise.mode:
+        return Flaw.MODE
+    return Flaw.TIME if status.st_mtime_ns != promise.digest.mtime_ns else None
+
+
+class Sharer(NamedTuple):
+    """A file of an environment with the same wrong bytes as a stored one; often it is the same inode."""
+
+    environment: str
+    same_inode: bool
+
+
+def keeps_edit(promise: Promise, status: os.stat_result, sharers: list[Sharer]) -> bool:
+    """Whether the changed bytes are one environment's edit, and stay with it.
+
+    An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
+    nobody can tell which of them it was.
+    """
+    if status.st_mtime_ns == promise.digest.mtime_ns:
+        return False
+    return sum(sharer.same_inode for sharer in sharers) == 1

@@ -1,0 +1,57 @@
+"""Layers: further stores that are only read (``PIPM_STORE_LAYERS``), looked through first to last.
+
+A site-wide store of a cluster, or one that is baked into an image. What is needed of them gets names in
+the own store: links where the mount allows them, else reflinks, else copies.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pipm.errors import StoreError
+from pipm.store.layout import VERSION, Store
+from pipm.store.objects import find_object
+
+if TYPE_CHECKING:
+    from pipm.core.digest import Digest
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOWHERE = -1
+"""For folders of a layer that nobody may use: its roots and its work in progress."""
+
+
+def open_layers(own: str) -> tuple[Store, ...]:
+    """Open the layers that ``PIPM_STORE_LAYERS`` names, but for the store at *own* itself.
+
+    One that is not there (its disk is not mounted) is passed over; StoreError for one that is no store.
+    """
+    named = os.environ.get("PIPM_STORE_LAYERS", "")
+    paths = [os.path.realpath(os.path.expanduser(path)) for path in named.split(os.pathsep) if path]
+    return tuple(_opened(path) for path in dict.fromkeys(paths) if path != own and os.path.isdir(path))
+
+
+@cache
+def _opened(path: str) -> Store:
+    try:
+        v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
+        objects = os.open("objects", _DIRECTORY, dir_fd=v1)
+        bytecode = os.open("bytecode", _DIRECTORY, dir_fd=v1)
+    except OSError as error:
+        raise StoreError(
+            f"The layer {path} is no store that can be read: {os.strerror(error.errno or 0)}",
+            hint="mend or unset PIPM_STORE_LAYERS",
+        ) from error
+    return Store(path=path, v1=v1, objects=objects, bytecode=bytecode, roots=_NOWHERE, tmp=_NOWHERE)
+
+
+def layered_object(layer: Store, name: str, digest: Digest) -> os.stat_result | None:
+    """Look the object *name* up in *layer*; one whose time speaks against it is as good as none.
+
+    Whoever declares a layer trusts its owner.
+    """
+    status = find_object(layer.objects, name)
+    sound = status is not None and stat.S_ISREG(status.st_mode) and status.st_mtime_ns == digest.mtime_ns
+    return status if sound else None

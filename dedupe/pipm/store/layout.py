@@ -1,0 +1,272 @@
+"""Where the store is, what lies where in it, and who may use it.
+
+Everything is a plain file and can be rebuilt from the trees. All changes of state are "write temporary,
+sync, rename". See `_README` for the layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.errors import StoreError
+from pipm.fs.beneath import is_there
+from pipm.fs.faults import explained
+from pipm.fs.lock import locked, locked_folder, try_lock
+from pipm.fs.replace import remove_tree
+from pipm.fs.share import ensure_folder, forget
+from pipm.fs.sync import Durability, sync_file_system, write_durably
+from pipm.fs.walk import names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSION = "v1"
+_FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
+_RUN = "run-"
+RESERVE = "reserve"
+RESERVE_SIZE = 512 << 10
+"""Bytes kept for the day the disk is full: then sharing frees space, but needs a few blocks first."""
+_UNFINISHED = f".{VERSION}-"
+_README = """\
+This folder is a store of pipm (venv-dedupe). Environments share the files in it.
+
+  v1/objects/   every file's content once, named by its sha256; -x: executable
+  v1/wheels/    <name>/<version>/<tag>-<id>/: the files of one wheel, hard links to objects
+  v1/by-wheel/  <sha256 of a wheel archive>: which entry it is
+  v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
+  v1/roots/     one file an environment that uses the store
+  v1/tmp/       work in progress
+  v1/trash/     what `pipm gc` removes, for a while
+  v1/reserve    given back when the disk is full
+
+Do not change files here: environments share them. `pipm df` says what is used,
+`pipm release ENV` gives an environment its own copies back.
+"""
+_CACHEDIR_TAG = """\
+Signature: 8a477f597d28d172789f06886806bc55
+# This file is a cache directory tag (https://bford.info/cachedir/) made by pipm.
+"""
+
+
+class Store(NamedTuple):
+    """An open store: its path, and descriptors of its folders (closed with the process)."""
+
+    path: str
+    v1: int
+    objects: int
+    bytecode: int
+    roots: int
+    tmp: int
+
+    @contextlib.contextmanager
+    def writing(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the store's lock shared, as every writer does; a collector takes it exclusively."""
+        lock = f"{self.path}/lock"
+        with locked(lock, what="the store", shared=True, timeout=lock_timeout(), waiting=waiting):
+            yield
+
+    @contextlib.contextmanager
+    def alone(
+        self, waiting: Callable[[str], None] | None = None, timeout: float | None = None
+    ) -> Iterator[None]:
+        """Hold the store's lock alone, as a collector does; waits *timeout* seconds, else as writers do."""
+        lock = f"{self.path}/lock"
+        seconds = lock_timeout() if timeout is None else timeout
+        with locked(lock, what="the store", timeout=seconds, waiting=waiting):
+            yield
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[tuple[int, str]]:
+        """Make a private folder in ``tmp/`` for this run and yield its descriptor and its path.
+
+        A run holds a lock on its folder, so folders of killed runs are known for dead and removed.
+        """
+        name = _RUN + os.urandom(8).hex()
+        # Under the lock of tmp/ itself, so that nobody takes a new folder for a dead one.
+        with locked_folder(self.tmp):
+            self._sweep()
+            os.mkdir(name, 0o700, dir_fd=self.tmp)
+            folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
+            try_lock(folder)
+        try:
+            yield folder, f"{self.path}/{VERSION}/tmp/{name}"  # noqa: S108 - the store's own tmp
+        finally:
+            remove_tree(self.tmp, name)
+            os.close(folder)
+
+    def sweep(self) -> None:
+        """Remove the folders of runs that were killed; every new run does the same."""
+        if any(name.startswith(_RUN) for name in names_in(self.tmp)):
+            with locked_folder(self.tmp):
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for name in names_in(self.tmp):
+            if not name.startswith(_RUN):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
+                try:
+                    if try_lock(folder):
+                        remove_tree(self.tmp, name)
+                finally:
+                    os.close(folder)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def lock_timeout() -> float:
+    """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
+    text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
+    try:
+        seconds = float(text) if text else 300.0
+        if math.isnan(seconds):
+            raise ValueError  # noqa: TRY301 - no number of seconds either
+    except ValueError:
+        raise StoreError(
+            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
+            hint="unset PIPM_LOCK_TIMEOUT",
+        ) from None
+    return seconds
+
+
+def open_store(path: str, *, create: bool = True) -> Store | None:
+    """Open the store at *path*, and make it when it is missing and *create*; else return None.
+
+    Raises StoreError when the place holds something else, or belongs to somebody we do not trust.
+    """
+    try:
+        if not os.path.isdir(f"{path}/{VERSION}"):
+            if not create:
+                return None
+            _create(path)
+        return _opened(path)
+    except OSError as error:
+        raise explained(error, f"use the store {path}") from error
+
+
+_open_stores: dict[tuple[str, int, int], Store] = {}
+"""By path and v1's device and inode: a run over hundreds of environments opens its store once."""
+
+
+def _opened(path: str) -> Store:
+    v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
+    try:
+        status = os.fstat(v1)
+        _check_owner(path, status)
+        key = (path, status.st_dev, status.st_ino)
+        known = _open_stores.get(key)
+        if known is not None:
+            os.close(v1)
+            return known
+        if not all(is_there(v1, name) for name in _FOLDERS):
+            _make_whole(path, v1)
+        folders = {
+            name: os.open(name, _DIRECTORY, dir_fd=v1) for name in ("objects", "bytecode", "roots", "tmp")
+        }
+    except BaseException:
+        os.close(v1)
+        raise
+    _open_stores[key] = Store(path=path, v1=v1, **folders)
+    return _open_stores[key]
+
+
+def _make_whole(path: str, v1: int) -> None:
+    """Make the folders that a power cut took from a new store; one that holds anything is damaged."""
+    if not any(os.listdir(f"{path}/{VERSION}/{name}") for name in os.listdir(v1)):
+        for name in _FOLDERS:
+            ensure_folder(v1, name, 0o700)
+
+
+def spend_reserve(store: Store) -> None:
+    """Give the reserve's blocks back to a full file system, for the few that an adoption needs."""
+    with contextlib.suppress(OSError):
+        forget(store.v1, RESERVE)
+        sync_file_system(store.v1)  # XFS hands freed blocks out again after its log is written
+
+
+def keep_reserve(store: Store) -> None:
+    """Make the reserve where it is missing, and where there is room for it."""
+    if not os.path.exists(f"{store.path}/{VERSION}/{RESERVE}"):
+        with contextlib.suppress(OSError):
+            write_durably(store.v1, RESERVE, bytes(RESERVE_SIZE), Durability.LATER)
+
+
+def reserved_bytes(store: Store) -> int:
+    """Bytes of disk that the reserve takes now."""
+    try:
+        return os.stat(RESERVE, dir_fd=store.v1).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def folder_blocks(store: Store) -> int:
+    """Bytes that the store's own folders take, those of single entries not counted: they grow with names."""
+    total = 0
+    for top, depth in (("objects", 1), ("bytecode", 2), ("wheels", 2)):
+        total += sum(_blocks_below(f"{store.path}/{VERSION}/{top}", depth))
+    return total
+
+
+def _blocks_below(path: str, depth: int) -> Iterator[int]:
+    yield os.stat(path).st_blocks * 512
+    if depth:
+        with os.scandir(path) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in below:
+            yield from _blocks_below(folder, depth - 1)
+
+
+def _create(path: str) -> None:
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
+    # The lock, a v1 that another first run makes or was killed over, and a lost+found are no strangers.
+    if os.path.isdir(path):
+        known = (VERSION, "lock", "lost+found", "README.txt", "CACHEDIR.TAG")
+        strangers = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
+        if strangers:
+            raise StoreError(
+                f"{path} holds other things than a pipm store ({min(strangers)})",
+                hint="choose an empty or new folder with --store or PIPM_STORE",
+            )
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    with locked(f"{path}/lock", what="the store", timeout=lock_timeout()):
+        if os.path.isdir(f"{path}/{VERSION}"):
+            return
+        for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), ("README.txt", _README)):
+            with open(f"{path}/{name}", "w", encoding="ascii") as stream:
+                stream.write(text)
+        parent = os.open(path, _DIRECTORY)
+        try:
+            for name in filter(_is_unfinished, os.listdir(parent)):
+                remove_tree(parent, name)
+        finally:
+            os.close(parent)
+        # Built aside and renamed: a store that was killed in the making is no store.
+        new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
+        os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
+        for name in _FOLDERS:
+            os.mkdir(f"{new}/{name}", 0o700)
+        # Not synced: whoever writes to the store syncs it all before anything rests on it. After a power cut
+        # btrfs may bring the name back with half of what is below, which `_make_whole` mends.
+        os.rename(new, f"{path}/{VERSION}")
+
+
+def _is_unfinished(name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(_UNFINISHED)}[0-9a-f]{{8}}", name) is not None
+
+
+def _check_owner(path: str, status: os.stat_result) -> None:
+    if status.st_uid not in (os.geteuid(), 0):
+        raise StoreError(
+            f"The store {path} belongs to another user",
+            hint="use your own: pipm --store DIR, or unset PIPM_STORE",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(f"Other users can write to the store {path}", hint=f"chmod -R go-w {path}")

@@ -1,0 +1,185 @@
+"""Roots: one small file an environment, durable before the first file of it is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.sha256 import sha256
+from pipm.errors import StoreError
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.share import touch
+from pipm.fs.sync import Aside, Durability, SmallFile, write_aside, write_durably, write_together
+from pipm.fs.walk import names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.store.layout import Store
+
+FORMAT = 1
+ADOPTING = "adopting"
+ADOPTED = "adopted"
+PARTLY = "partly"
+SYNCING = "syncing"
+SYNCED = "synced"
+_BORROWING = ("finder", "symlink")
+
+
+class Root(NamedTuple):
+    """An environment that uses the store.
+
+    ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
+    ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
+    got killed) at work, then ``adopted``; ``partly`` after some distributions were released. ``syncing``
+    and ``synced`` are the same of an environment that follows the lock file at ``lock``; ``promise`` is
+    the digest of what decided then: the lock's bytes and the options; ``content`` that of the lock alone,
+    and ``words`` are the options. ``missing`` is since when (in seconds)
+    a collector has not found it; 0 while it is there.
+    """
+
+    path: str
+    device: int
+    inode: int
+    python: str
+    link_mode: str
+    state: str
+    entries: tuple[str, ...]
+    seen: float
+    lock: str = ""
+    missing: float = 0.0
+    promise: str = ""
+    content: str = ""
+    words: tuple[str, ...] = ()
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it reads files below the store's path: it alone can lose something to a collector."""
+        return self.link_mode in _BORROWING
+
+    @property
+    def name(self) -> str:
+        """The root's file name."""
+        return root_name(self.path)
+
+
+def root_name(path: str) -> str:
+    """Name the root of the environment at the absolute *path*."""
+    return sha256(os.fsencode(path)).hexdigest()[:32]
+
+
+def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:
+    """Write *root*, durably unless a lesser *durability* will do.
+
+    Entries that it named before and no longer does were used until now: a collector goes by that.
+    """
+    _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+    write_durably(store.roots, root.name, _document(root), durability)
+
+
+def write_roots(store: Store, roots: Iterable[Root]) -> None:
+    """Write several roots; after a power cut each is the old or the new, whole. One sync."""
+    files = []
+    for root in roots:
+        _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+        files.append(SmallFile(store.roots, root.name, _document(root)))
+    write_together(files)
+
+
+def prepare_root(store: Store, root: Root) -> Aside:
+    """Write *root* aside; publishing it later waits for no disk, and a power cut does not tear it."""
+    _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
+    return write_aside(store.roots, root.name, _document(root))
+
+
+def _document(root: Root) -> bytes:
+    document = {
+        "version": FORMAT,
+        "path": root.path,
+        "device": root.device,
+        "inode": root.inode,
+        "python": root.python,
+        "link_mode": root.link_mode,
+        "state": root.state,
+        "seen": root.seen,
+        "entries": root.entries,
+        "lock": root.lock,
+        "missing": root.missing,
+        "promise": root.promise,
+        "content": root.content,
+        "words": root.words,
+    }
+    return json.dumps(document, indent=1).encode("ascii")
+
+
+def remove_root(store: Store, path: str) -> None:
+    """Forget the environment at *path*, durably."""
+    _touch(store, _entries_before(store, root_name(path)))
+    drop_root(store, path)
+
+
+def drop_root(store: Store, path: str) -> None:
+    """Forget the environment at *path*, which used its entries no longer than its root says."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(root_name(path), dir_fd=store.roots)
+        os.fsync(store.roots)
+
+
+def _entries_before(store: Store, name: str) -> tuple[str, ...]:
+    try:
+        return _read(store, name).entries
+    except (FileNotFoundError, StoreError):
+        return ()
+
+
+def _touch(store: Store, entries: Iterable[str]) -> None:
+    for entry in entries:
+        with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+            if folder is not None:
+                touch(folder)
+
+
+def find_root(store: Store, path: str) -> Root | None:
+    """Return the root of the environment at the absolute *path*, if it has one."""
+    try:
+        return _read(store, root_name(path))
+    except FileNotFoundError:
+        return None
+
+
+def all_roots(store: Store) -> Iterator[Root]:
+    """Yield every root, sorted by path; StoreError for one that is damaged."""
+    names = [name for name in names_in(store.roots) if not name.startswith(".")]
+    yield from sorted((_read(store, name) for name in names), key=lambda root: root.path)
+
+
+def damaged_roots(store: Store) -> list[str]:
+    """Name the files in ``roots/`` that cannot be read."""
+    found = []
+    for name in sorted(names_in(store.roots)):
+        if not name.startswith("."):
+            try:
+                _read(store, name)
+            except StoreError:
+                found.append(name)
+    return found
+
+
+def _read(store: Store, name: str) -> Root:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.roots)
+    with open(file, "rb") as stream:
+        data = stream.read()
+    try:
+        document = json.loads(data)
+        if not isinstance(document, dict) or document.pop("version") != FORMAT:
+            raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
+        document["entries"] = tuple(document["entries"])
+        document["words"] = tuple(document.get("words", ()))
+        return Root(**document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The root {store.path}/v1/roots/{name} is damaged: {error}",
+            hint="`pipm verify --rebuild` makes roots anew from what is there",
+        ) from error

@@ -1,0 +1,84 @@
+"""Entries that a collector took away, for a while: ``trash/<seconds>-<hex>/<name>/<version>/<entry>``.
+
+A finder environment that the store lost sight of can get them back (`restore`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.replace import remove_empty_folders
+
+if TYPE_CHECKING:
+    from pipm.store.layout import Store
+
+_FOLDER = "trash"
+
+
+class Trashed(NamedTuple):
+    """An entry in the trash: since when (seconds), where below ``v1/``, its path below ``wheels/``."""
+
+    since: float
+    path: str
+    entry: str
+
+
+def new_batch(now: float) -> str:
+    """Name the folder of what one collector takes away at *now*."""
+    return f"{_FOLDER}/{int(now)}-{os.urandom(4).hex()}"
+
+
+def discard(store: Store, entry: str, batch: str) -> Trashed:
+    """Move *entry* from ``wheels/`` to the folder *batch*."""
+    target = f"{batch}/{entry}"
+    os.makedirs(f"{store.path}/v1/{os.path.dirname(target)}", 0o700, exist_ok=True)
+    os.rename(f"wheels/{entry}", target, src_dir_fd=store.v1, dst_dir_fd=store.v1)
+    return Trashed(_time_of(batch), target, entry)
+
+
+def trashed(store: Store) -> list[Trashed]:
+    """List what lies in the trash, the newest first."""
+    found = [
+        Trashed(_time_of(batch), f"{_FOLDER}/{batch}/{name}/{version}/{entry}", f"{name}/{version}/{entry}")
+        for batch in _listed(store, _FOLDER)
+        for name in _listed(store, f"{_FOLDER}/{batch}")
+        for version in _listed(store, f"{_FOLDER}/{batch}/{name}")
+        for entry in _listed(store, f"{_FOLDER}/{batch}/{name}/{version}")
+    ]
+    return sorted(found, key=lambda one: (-one.since, one.path))
+
+
+def restore(store: Store, one: Trashed) -> bool:
+    """Put an entry back; False when another process did, or ``wheels/`` has it again."""
+    os.makedirs(f"{store.path}/v1/wheels/{os.path.dirname(one.entry)}", 0o700, exist_ok=True)
+    with contextlib.suppress(OSError):  # ENOENT, ENOTEMPTY
+        os.rename(one.path, f"wheels/{one.entry}", src_dir_fd=store.v1, dst_dir_fd=store.v1)
+        return True
+    return False
+
+
+def purge(store: Store, one: Trashed, run: int, name: str) -> None:
+    """Move an entry of the trash to *name* in the private folder *run*, which is removed with it.
+
+    In two steps, so that what a killed collector left half removed is never restored.
+    """
+    os.rename(one.path, name, src_dir_fd=store.v1, dst_dir_fd=run)
+
+
+def tidy(store: Store) -> None:
+    """Remove the trash's empty folders."""
+    if os.path.isdir(f"{store.path}/v1/{_FOLDER}"):
+        remove_empty_folders(f"{store.path}/v1/{_FOLDER}", 3)
+
+
+def _time_of(batch: str) -> float:
+    text = batch.removeprefix(f"{_FOLDER}/").partition("-")[0]
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _listed(store: Store, path: str) -> list[str]:
+    with directory_beneath(store.v1, path) as folder:
+        return [] if folder is None else sorted(os.listdir(folder))

@@ -1,0 +1,62 @@
+"""Where the store and what belongs to it lies.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pipm.errors import UsageError
+
+READY = ".pipm/ready"
+"""What an environment of the cache has when it is complete; who uses it holds the lock on that file."""
+
+
+def store_path(option: str | None) -> str:
+    """Return the absolute path of the store: *option*, ``PIPM_STORE``, else the user's data folder."""
+    chosen = option or os.environ.get("PIPM_STORE")
+    if chosen:
+        return os.path.realpath(os.path.expanduser(chosen))
+    return os.path.realpath(os.path.join(_data_folder(), "pipm"))
+
+
+def cache_folder() -> str:
+    """Where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(os.path.realpath(cache), "pipm")
+
+
+def environments_folder() -> str:
+    """Where the environments are that `pipm run` made."""
+    return f"{cache_folder()}/environments"
+
+
+def locks_folder() -> str:
+    """Where the locks are that answer requirements."""
+    return f"{cache_folder()}/locks"
+
+
+def cache_lock() -> str:
+    """The file whose lock everybody holds who makes something in the cache; its collector holds it alone."""
+    return f"{cache_folder()}/lock"
+
+
+def environment_path(text: str) -> str:
+    """The folder that *text* means: ``@science`` is the environment of that name, all else is a path.
+
+    Named environments are the user's and belong to no project: ``$XDG_DATA_HOME/pipm-environments/NAME``.
+    """
+    if not text.startswith("@"):
+        return text
+    name = text[1:]
+    if not name or name != os.path.basename(name) or name.startswith("."):
+        raise UsageError(f"{text} is no name of an environment", hint="such as @science")
+    return os.path.join(os.path.realpath(_data_folder()), "pipm-environments", name)
+
+
+def _data_folder() -> str:
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Application Support")
+    return os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")

@@ -1,0 +1,97 @@
+"""What `gc` says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.core.quantities import parse_age, parse_size
+from pipm.core.usage import is_about
+from pipm.ops.keeping.gc import collect
+from pipm.ops.running.retire import retire
+from pipm.plan.gc import Fate, Limits
+from pipm.ui.progress import progress_for
+from pipm.ui.words import counted, path_text, seconds_text, size_text
+
+if TYPE_CHECKING:
+    from pipm.ops.keeping.gc import Collection
+    from pipm.ui.output import Output
+
+
+def collect_garbage(
+    output: Output,
+    store: str,
+    *,
+    keep: str,
+    max_size: str | None,
+    forget: list[str],
+    timeout: float | None,
+    dry_run: bool,
+) -> int:
+    """`pipm gc`."""
+    limits = Limits(
+        keep=parse_age(keep),
+        max_size=None if max_size is None else parse_size(max_size),
+        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
+    )
+    retired = retire(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
+    limits = replace(limits, retired=retired.paths)
+    found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
+    if output.json:
+        output.document("gc", _document(found) | {"environments_removed": list(retired.paths)})
+        return 0
+    if retired.paths:
+        verb = "Would remove" if dry_run else "Removed"
+        count = counted(len(retired.paths), "environment")
+        output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
+    gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
+    _say(output, replace(found, roots_dropped=gone), dry_run=dry_run)
+    return 0
+
+
+def _document(found: Collection) -> dict[str, object]:
+    return {
+        "entries_removed": len(found.entries_removed),
+        "objects_removed": found.objects_removed,
+        "bytes_freed": found.bytes_freed,
+        "bytes_estimated": found.bytes_estimated,
+        "roots_dropped": list(found.roots_dropped),
+        "entries": list(found.entries_removed),
+        "busy": list(found.busy),
+        "missing": [{"path": root.path, "state": root.fate.value} for root in found.missing],
+        "seconds": round(found.seconds, 3),
+    }
+
+
+def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
+    for path in found.roots_dropped:
+        output.result(f"{'Would forget' if dry_run else 'Forgot'} {path_text(path)}")
+    entries, objects = len(found.entries_removed), found.objects_removed
+    nothing = not (entries or objects or found.bytes_freed)
+    if nothing:
+        output.result("Nothing to remove")
+    else:
+        verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
+        about = "about " if is_about(found.bytes_estimated, found.bytes_freed) else ""
+        output.result(
+            f"{verb} {counted(objects, 'object')} and {counted(entries, 'distribution')},"
+            f" {freed} {about}{size_text(found.bytes_freed)} {seconds_text(found.seconds)}"
+        )
+    if output.verbose:
+        for entry in found.entries_removed:
+            output.result(f"  {entry}")
+    if found.later:
+        output.note(
+            "note", "what is removed now stays in the store's trash for a day: `--keep 0` frees it at once"
+        )
+    if found.busy:
+        output.note("note", f"{counted(len(found.busy), 'distribution')} stay, processes use them")
+        output.named(found.busy)
+    unreachable = [root for root in found.missing if root.fate is Fate.UNREACHABLE]
+    if unreachable:
+        output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
+        output.named(path_text(root.path) for root in unreachable)
+        output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
+    if dry_run and (found.roots_dropped or not nothing):
+        output.note("warning", "nothing was removed due to --dry-run")

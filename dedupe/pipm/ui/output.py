@@ -1,0 +1,111 @@
+"""stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from pipm.ui.words import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipm.errors import PipmError
+
+_CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
+_MOST_NAMED = 20
+
+
+class Output(NamedTuple):
+    """How to talk: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
+
+    quiet: int = 0
+    verbose: bool = False
+    json: bool = False
+    color: str = "auto"
+
+    def result(self, text: str) -> None:
+        """Print a result line."""
+        if self.quiet < 2 and not self.json:
+            print(text)
+
+    def table(self, rows: Sequence[tuple[str, ...]]) -> None:
+        """Print columns without borders; the heads begin with their column's alignment, ``<`` or ``>``."""
+        alignment = [head[0] for head in rows[0]]
+        plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
+        widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
+        for row in plain:
+            cells = (
+                f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True)
+            )
+            self.result("  ".join(cells).rstrip())
+
+    def data(self, text: str) -> None:
+        """Print what was asked for, whatever the quietness."""
+        print(text)
+
+    def document(self, command: str, content: dict[str, object]) -> None:
+        """Print the command's one JSON object."""
+        print(json.dumps({"version": 1, "command": command, **content}))
+
+    def note(self, kind: str, text: str) -> None:
+        """Say something beside the result: ``note``, ``warning``, ``hint``."""
+        if self.quiet == 0 and not self.json:
+            colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
+            print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}", file=sys.stderr)
+
+    def named(self, lines: Iterable[str]) -> None:
+        """List what a warning is about; past a screenful only how many more there are."""
+        if self.quiet or self.json:
+            return
+        every = list(lines)
+        shown = every if self.verbose else every[:_MOST_NAMED]
+        for line in shown:
+            print(f"  {printable(line)}", file=sys.stderr)
+        if len(every) > len(shown):
+            print(f"  … {len(every) - len(shown)} more (`--verbose`)", file=sys.stderr)
+
+    def error(self, error: PipmError) -> None:
+        """Say what went wrong and what helps."""
+        if self.json:
+            content = {
+                "kind": error.kind,
+                "message": error.message,
+                "hint": error.hint,
+                "code": error.exit_code,
+            }
+            print(json.dumps({"error": content}), file=sys.stderr)
+            return
+        print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}", file=sys.stderr)
+        if error.hint is not None:
+            print(
+                f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}",
+                file=sys.stderr,
+            )
+
+    def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
+        """*text* in *colour* where *stream* (standard output) shows colours."""
+        shows = self.colourful(stream or sys.stdout)
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if shows else text
+
+    def colourful(self, stream: IO[str]) -> bool:
+        """Whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def finish_output() -> None:
+    """Write what is still to be printed, or raise what is in the way (`>/dev/full`)."""
+    sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """Let what is still to be printed go nowhere: the reader of our pipe has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,105 @@
+"""Driving the environment's own interpreter to check and compile bytecode."""
+
+from __future__ import annotations
+
+import marshal
+import os
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+    from pipm.env.interpreter import Interpreter
+
+_SCRIPT = os.path.join(os.path.dirname(__file__), "compiler.py")
+
+
+class Check(NamedTuple):
+    """Is the file *path* sound timestamp bytecode of a source with this mtime (s) and size (bytes)?"""
+
+    path: str
+    mtime: int
+    size: int
+
+
+class Compilation(NamedTuple):
+    """Compile *source* to the new file *target*, with this mtime (s) and size (bytes) in its header."""
+
+    source: str
+    filename: str
+    target: str
+    mtime: int
+    size: int
+    level: int
+
+
+class Comparison(NamedTuple):
+    """Is the file *path* what *source*, with this mtime (s) and size (bytes), compiles to?"""
+
+    path: str
+    source: str
+    mtime: int
+    size: int
+    level: int
+
+
+class BytecodeWorker:
+    """A process of the interpreter that answers until it is closed; started at the first question."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.interpreter = interpreter
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def check(self, tasks: Sequence[Check]) -> list[bool]:
+        """Answer each check; all False when the interpreter does not run."""
+        return self._ask([("check", *task) for task in tasks])
+
+    def compile(self, tasks: Sequence[Compilation]) -> list[bool]:
+        """Compile each; False for a source that does not compile."""
+        return self._ask([("compile", *task) for task in tasks])
+
+    def compare(self, tasks: Sequence[Comparison]) -> list[bool]:
+        """Answer each comparison; all False when the interpreter does not run."""
+        return self._ask([("compare", *task) for task in tasks])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.wait()
+            self._process = None
+
+    def _ask(self, tasks: list[tuple[object, ...]]) -> list[bool]:
+        if not tasks:
+            return []
+        try:
+            requests, answers = self._pipes()
+            data = marshal.dumps(tasks, 2)
+            requests.write(len(data).to_bytes(4, "little") + data)
+            requests.flush()
+            length = int.from_bytes(answers.read(4), "little")
+            found = marshal.loads(answers.read(length))  # noqa: S302 - our own script's answer
+        except (OSError, EOFError, ValueError, TypeError):
+            found = None  # it died (of a torn .pyc, say): nothing is taken over, the rest goes on
+            self.close()
+        if not isinstance(found, list) or len(found) != len(tasks):
+            return [False] * len(tasks)
+        return found
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        if self._process is None:
+            import subprocess  # noqa: PLC0415 - most syncs compile nothing
+
+            self._process = subprocess.Popen(
+                [self.interpreter.path, "-I", "-S", "-B", "-W", "ignore", _SCRIPT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is ours to handle
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout

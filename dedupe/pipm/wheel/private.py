@@ -1,0 +1,78 @@
+"""The files that every environment has for itself: scripts, RECORD, INSTALLER, direct_url.json."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from pipm.core.pins import Archive, Folder, Repository
+from pipm.core.sha256 import sha256
+
+if TYPE_CHECKING:
+    from pipm.core.pins import Pin
+
+INSTALLER = b"pipm\n"
+_LONGEST_SIMPLE = 127 - len("#!\n")
+"""Characters of an interpreter's path that every kernel reads from a ``#!`` line."""
+
+
+def entry_point(body: bytes, python: str) -> bytes:
+    """The script of an entry point for the interpreter *python*; *body* is all but its first line."""
+    if " " not in python and len(python.encode("utf-8", "surrogateescape")) <= _LONGEST_SIMPLE:
+        return b"#!" + python.encode("utf-8", "surrogateescape") + b"\n" + body
+    from installer.scripts import Script  # noqa: PLC0415 - 40 ms, for odd paths alone
+
+    # Through /bin/sh, as installer and pip write it; the body does not depend on the interpreter.
+    _, code = Script("odd", "odd", "odd", "console").generate(python, "posix")
+    head, _, _ = code.partition(b"# -*- coding")
+    return head + body
+
+
+def wheels_own_script(content: bytes, python: str) -> bytes:
+    """A script that the wheel brings; its ``#!python`` becomes this environment's."""
+    first, newline, rest = content.partition(b"\n")
+    if not first.startswith(b"#!python"):
+        return content
+    return entry_point(rest, python) if newline else content
+
+
+def hashed(data: bytes) -> str:
+    """The hash of *data* as RECORD spells it."""
+    digest = base64.urlsafe_b64encode(sha256(data).digest())
+    return "sha256=" + digest.rstrip(b"=").decode("ascii")
+
+
+def direct_url(pin: Pin) -> bytes | None:
+    """What PEP 610 wants to be known of a distribution that came from no index."""
+    match pin.origin:
+        case None:
+            return None
+        case Archive() as archive:
+            url = archive.url or file_url(archive.path or "")
+            info: dict[str, object] = {}
+            if archive.hashes:
+                name, value = archive.hashes[0]
+                info = {"hash": f"{name}={value}", "hashes": dict(archive.hashes)}
+            return _json({"url": url, "archive_info": info})
+        case Repository() as repository:
+            vcs = {"vcs": repository.vcs, "commit_id": repository.commit}
+            if repository.requested_revision:
+                vcs["requested_revision"] = repository.requested_revision
+            return _json({"url": repository.url, "vcs_info": vcs}, repository.subdirectory)
+        case Folder() as folder:
+            information = {"editable": True} if folder.editable else {}
+            return _json({"url": file_url(folder.path), "dir_info": information}, folder.subdirectory)
+
+
+def _json(document: dict[str, object], subdirectory: str | None = None) -> bytes:
+    if subdirectory:
+        document["subdirectory"] = subdirectory
+    return json.dumps(document, sort_keys=True, separators=(", ", ": ")).encode("ascii")
+
+
+def file_url(path: str) -> str:
+    """The URL of an absolute path."""
+    from urllib.parse import quote  # noqa: PLC0415 - few locks name files
+
+    return "file://" + quote(path)

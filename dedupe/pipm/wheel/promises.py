@@ -1,0 +1,55 @@
+"""What RECORD promises of a wheel's members, and what counts where the two disagree."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.core.digest import Digest
+    from pipm.core.record import RecordRow
+
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+
+
+class Promise(NamedTuple):
+    """What RECORD says of a member: the digest by its algorithm, and the size in bytes if it tells."""
+
+    algorithm: str
+    digest: bytes
+    size: int | None
+
+
+class Doubt(NamedTuple):
+    """A member of *wheel* of which RECORD says something else than the archive, which a lock vouches for."""
+
+    wheel: str
+    member: str
+    why: str
+
+
+def promise_of(row: RecordRow) -> Promise | None:
+    """Read a row's hash: sha256 or better, as the wheel format wants."""
+    algorithm, _, text = row.hash.partition("=")
+    if algorithm not in _ALGORITHMS:
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    return Promise(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
+
+
+def is_vouched(stream: IO[bytes], archive: Digest, promises: Iterable[tuple[str, str]]) -> bool:
+    """Whether the archive *stream*, whose sha256 is known, has one of the (algorithm, hexadecimal) hashes."""
+    for algorithm, value in promises:
+        if algorithm == "sha256" and value == archive.hex():
+            return True
+        if algorithm in _ALGORITHMS[1:]:
+            stream.seek(0)
+            if hashlib.file_digest(stream, algorithm).hexdigest() == value:  # type: ignore[arg-type] # it is a file
+                return True
+    return False
