@@ -23,4 +23,6 @@ def stops_everything(error: OSError) -> bool:
 def explained(error: OSError, doing: str) -> FileSystemError:
     """Say *error* with what we were *doing* ("write to ~/.local/share/pipm") and what helps."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if not stops_everything(error) and isinstance(error.filename, str):
+        reason = f"{reason}: {error.filename}"  # one file's matter: which one
     return FileSystemError(f"Cannot {doing}: {reason}", hint=_HINTS.get(error.errno or 0))

@@ -17,6 +17,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import is_there
 from pipm.fs.faults import explained
 from pipm.fs.lock import locked, locked_folder, try_lock
+from pipm.fs.removal import remove_below, stuck_at
 from pipm.fs.replace import remove_tree
 from pipm.fs.share import ensure_folder, forget
 from pipm.fs.sync import Durability, sync_file_system, write_durably
@@ -24,6 +25,8 @@ from pipm.fs.walk import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pipm.fs.removal import Stuck
 
 VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
@@ -96,16 +99,18 @@ class Store(NamedTuple):
         try:
             yield folder, f"{self.path}/{VERSION}/tmp/{name}"  # noqa: S108 - the store's own tmp
         finally:
-            remove_tree(self.tmp, name)
+            self._remove_run(name)
             os.close(folder)
 
-    def sweep(self) -> None:
-        """Remove the folders of runs that were killed; every new run does the same."""
+    def sweep(self) -> list[Stuck]:
+        """Remove the folders of runs that were killed, as every new run does; returns what stays of them."""
         if any(name.startswith(_RUN) for name in names_in(self.tmp)):
             with locked_folder(self.tmp):
-                self._sweep()
+                return self._sweep()
+        return []
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> list[Stuck]:
+        stuck: list[Stuck] = []
         for name in names_in(self.tmp):
             if not name.startswith(_RUN):
                 continue
@@ -113,9 +118,29 @@ class Store(NamedTuple):
                 folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
                 try:
                     if try_lock(folder):
-                        remove_tree(self.tmp, name)
+                        stuck += self._remove_run(name)
                 finally:
                     os.close(folder)
+        return stuck
+
+    def _remove_run(self, name: str) -> list[Stuck]:
+        """Remove the folder *name* of ``tmp/``; an immutable file in it is no reason to refuse all work."""
+        return remove_below(self.tmp, name, f"{self.path}/{VERSION}/tmp/{name}")  # noqa: S108 - the store's
+
+    def remove_folder(self, path: str) -> list[Stuck]:
+        """Remove the folder *path* below ``v1/``; returns what stays. The caller has the store alone.
+
+        It gets a name among the killed runs first, by one rename(2), which needs neither a block nor an
+        inode: what a killed process left half removed is nobody's entry, and the next run removes the rest.
+        """
+        name = _RUN + os.urandom(8).hex()
+        try:
+            os.rename(path, name, src_dir_fd=self.v1, dst_dir_fd=self.tmp)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            return [stuck_at(self.v1, path, f"{self.path}/{VERSION}/{path}", error)]
+        return self._remove_run(name)
 
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

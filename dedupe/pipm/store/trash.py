@@ -60,14 +60,6 @@ def restore(store: Store, one: Trashed) -> bool:
     return False
 
 
-def purge(store: Store, one: Trashed, run: int, name: str) -> None:
-    """Move an entry of the trash to *name* in the private folder *run*, which is removed with it.
-
-    In two steps, so that what a killed collector left half removed is never restored.
-    """
-    os.rename(one.path, name, src_dir_fd=store.v1, dst_dir_fd=run)
-
-
 def tidy(store: Store) -> None:
     """Remove the trash's empty folders."""
     if os.path.isdir(f"{store.path}/v1/{_FOLDER}"):

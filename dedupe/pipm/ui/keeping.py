@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,8 +16,14 @@ from pipm.ui.progress import progress_for
 from pipm.ui.words import counted, path_text, seconds_text, size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.fs.removal import Stuck
     from pipm.ops.keeping.gc import Collection
     from pipm.ui.output import Output
+
+
+PARTLY = 3
 
 
 def collect_garbage(
@@ -38,16 +45,18 @@ def collect_garbage(
     retired = retire(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
     limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
+    found = replace(found, stuck=(*retired.stuck, *found.stuck))
     if output.json:
         output.document("gc", _document(found) | {"environments_removed": list(retired.paths)})
-        return 0
+        return PARTLY if found.stuck else 0
     if retired.paths:
         verb = "Would remove" if dry_run else "Removed"
         count = counted(len(retired.paths), "environment")
         output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
     gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
     _say(output, replace(found, roots_dropped=gone), dry_run=dry_run)
-    return 0
+    _say_stuck(output, found.stuck)
+    return PARTLY if found.stuck else 0
 
 
 def _document(found: Collection) -> dict[str, object]:
@@ -60,8 +69,25 @@ def _document(found: Collection) -> dict[str, object]:
         "entries": list(found.entries_removed),
         "busy": list(found.busy),
         "missing": [{"path": root.path, "state": root.fate.value} for root in found.missing],
+        "stuck": [{"path": one.path, "reason": one.reason} for one in found.stuck],
         "seconds": round(found.seconds, 3),
     }
+
+
+def _say_stuck(output: Output, stuck: Sequence[Stuck]) -> None:
+    if not stuck:
+        return
+    # Names of one inode refuse together: one of them says it all.
+    distinct = list({one.inode or one.path: one for one in stuck}.values())
+    output.note("warning", f"{counted(len(distinct), 'file')} could not be removed, all else was")
+    output.named(f"{path_text(one.path)}: {one.reason}" for one in distinct)
+    if any(one.lacks_room for one in distinct):
+        output.note("hint", "the trash needs room: `pipm gc --keep 0` removes without it")
+    protected = [one for one in distinct if one.error == errno.EPERM]
+    if protected:
+        output.note(
+            "hint", f"it may be immutable: chattr -i {path_text(protected[0].path)}, then run gc again"
+        )
 
 
 def _say(output: Output, found: Collection, *, dry_run: bool) -> None:

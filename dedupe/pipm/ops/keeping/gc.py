@@ -2,31 +2,38 @@
 
 Theory of operation. Under the store's lock alone, so that no writer is at work. Roots go first: an entry
 that nothing names is found again by the next run, a name that leads nowhere would be a promise broken.
-Entries go whole, by one rename: into the trash where an environment that reads the store's files could
-still miss them, else into this run's private folder, which is removed with all that a killed run left in
-it. Then objects and bytecode that no staying tree has, one unlink each.
+Entries go whole, by one rename(2), then objects and bytecode that no staying tree has, one unlink(2) each.
+All this needs neither a block nor an inode, so it works on a full disk. What writes comes after it: the
+trash, where an environment that reads the store's files could still miss an entry, and notes in roots.
+A file that refuses (an immutable one) is named and stays, everything else goes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipm.errors import UsageError
 from pipm.fs.faults import explained
-from pipm.fs.replace import remove_empty_folders
-from pipm.fs.share import forget
-from pipm.fs.space import settled_space
-from pipm.fs.sync import Durability, sync_file_system
-from pipm.ops.crew import Pulse, interruptible
+from pipm.fs.space import free_space, settled_space
+from pipm.fs.sync import sync_file_system
 from pipm.ops.keeping.garbage import find_garbage
-from pipm.plan.gc import Fate
-from pipm.store.layout import VERSION, open_store
-from pipm.store.roots import drop_root, find_root, write_root
-from pipm.store.trash import discard, new_batch, purge, restore, tidy
+from pipm.ops.keeping.removal import Removal
+from pipm.store.layout import (
+    RESERVE_SIZE,
+    keep_reserve,
+    open_store,
+    reserved_bytes,
+    spend_reserve,
+)
+from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.fs.removal import Stuck
     from pipm.ops.keeping.garbage import Garbage
     from pipm.ops.progress import Progress
     from pipm.plan.gc import Limits, RootFact
@@ -34,7 +41,6 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 0.1
 _SLACK = 64 << 10
-_FOLDERS = (("wheels", 2), ("objects", 1), ("bytecode", 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +49,9 @@ class Collection:
 
     ``bytes_estimated`` of those freed were not measured: how tight metadata lie nobody tells before they go.
 
-    ``later``: entries are in the trash for a while, since an environment that the store lost sight of could
-    miss them. ``missing`` are environments that are not there and stay known, ``busy`` entries that stay
-    because a process has them in its memory.
+    ``stuck`` are files that could not be removed. ``later``: entries are in the trash for a while, since an
+    environment that the store lost sight of could miss them. ``missing`` are environments that are not there
+    and stay known, ``busy`` entries that stay because a process has them in its memory.
     """
 
     entries_removed: tuple[str, ...] = ()
@@ -55,6 +61,7 @@ class Collection:
     roots_dropped: tuple[str, ...] = ()
     missing: tuple[RootFact, ...] = ()
     busy: tuple[str, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
     later: bool = False
     seconds: float = 0.0
 
@@ -91,12 +98,16 @@ def collect(
         def waiting(what: str) -> None:
             progress.note(f"waiting for other processes that work on {what}")
 
-        with store.alone(waiting, timeout), store.run() as (run, _):
+        with store.alone(waiting, timeout):
+            left = store.sweep()
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
             before = None if garbage.exact else settled_space(store.v1)
-            _carry_out(store, garbage, run, progress)
+            removal = Removal(store, garbage, progress)
+            with _room(store):
+                removal.run()
         sync_file_system(store.v1)
+        garbage = removal.result(left)
         after = None if before is None else settled_space(store.v1)
         if before is not None and after is not None:
             garbage = _measured(garbage, after - before)
@@ -104,7 +115,19 @@ def collect(
         raise explained(error, f"collect the garbage of {store_path}") from error
     finally:
         progress.done()
-    return _collection(garbage, started)
+    return _collection(garbage, started, (*left, *removal.stuck))
+
+
+@contextlib.contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Spend the reserve while the disk is full; it is made again where there is room for it."""
+    free = free_space(store.path)
+    tight = free.size < RESERVE_SIZE or free.inodes == 0
+    if tight and reserved_bytes(store):
+        spend_reserve(store)
+    yield
+    if tight:
+        keep_reserve(store)
 
 
 def _measured(garbage: Garbage, gained: int) -> Garbage:
@@ -117,7 +140,7 @@ def _measured(garbage: Garbage, gained: int) -> Garbage:
     return replace(garbage, freed=gained, solid=gained) if believable else garbage
 
 
-def _collection(garbage: Garbage, started: float) -> Collection:
+def _collection(garbage: Garbage, started: float, stuck: tuple[Stuck, ...] = ()) -> Collection:
     return Collection(
         entries_removed=garbage.entries,
         objects_removed=garbage.objects,
@@ -126,6 +149,7 @@ def _collection(garbage: Garbage, started: float) -> Collection:
         roots_dropped=tuple(root.path for root in garbage.roots),
         missing=garbage.missing,
         busy=garbage.busy,
+        stuck=stuck,
         later=garbage.grace and bool(garbage.entries),
         seconds=time.monotonic() - started,
     )
@@ -139,42 +163,3 @@ def _refuse_living(limits: Limits, garbage: Garbage, store: Store) -> None:
         if find_root(store, path) is not None:
             raise UsageError(f"{path} is there", hint=f"give it its own copies: pipm release {path}")
         raise UsageError(f"The store knows no environment {path}", hint="`pipm list` names those it knows")
-
-
-def _carry_out(store: Store, garbage: Garbage, run: int, progress: Progress) -> None:
-    pulse = Pulse()
-    for one in garbage.restored:
-        restore(store, one)
-    for root in garbage.roots:
-        drop_root(store, root.path)
-    for root in (*garbage.missing, *garbage.returned):
-        _note_missing(store, root)
-    batch = new_batch(time.time())
-    with interruptible(pulse):
-        due = list(garbage.due)
-        for entry in garbage.entries:
-            pulse.check()
-            one = discard(store, entry, batch)
-            if not garbage.grace:
-                due.append(one)
-        for number, one in enumerate(due):
-            pulse.check()
-            purge(store, one, run, f"gone-{number}")
-        progress.phase("Removing files", len(garbage.files))
-        for number, path in enumerate(garbage.files):
-            pulse.check()
-            forget(store.v1, path)
-            progress.advance(number, 0)
-    tidy(store)
-    for folder, depth in _FOLDERS:
-        remove_empty_folders(f"{store.path}/{VERSION}/{folder}", depth)
-
-
-def _note_missing(store: Store, root: RootFact) -> None:
-    """Remember since when an environment is missing, or that it is there again."""
-    known = find_root(store, root.path)
-    if known is None:
-        return
-    since = root.seen if root.fate in (Fate.GONE, Fate.REPLACED) else 0.0
-    if known.missing != since:
-        write_root(store, known._replace(missing=since), Durability.WHOLE)

@@ -16,6 +16,7 @@ from pipm.fs.faults import explained
 from pipm.fs.folders import move, remove_file, remove_folder
 from pipm.fs.lock import locked
 from pipm.fs.processes import programs_below
+from pipm.fs.removal import remove_folder_at, stuck_at
 from pipm.fs.usage import block_sizes
 from pipm.fs.use import is_held
 from pipm.store.layout import lock_timeout, open_store
@@ -25,6 +26,7 @@ from pipm.store.where import READY, cache_lock, environments_folder, locks_folde
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipm.fs.removal import Stuck
     from pipm.ops.progress import Progress
     from pipm.store.layout import Store
 
@@ -33,10 +35,14 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retired:
-    """Environments of the cache that were (or would be) removed, and the bytes on disk that they had."""
+    """Environments of the cache that were (or would be) removed, and the bytes on disk that they had.
+
+    ``stuck`` are files that could not be removed.
+    """
 
     paths: tuple[str, ...] = ()
     size: int = 0
+    stuck: tuple[Stuck, ...] = ()
 
 
 def retire(
@@ -60,16 +66,16 @@ def retire(
             return Retired(paths=paths, size=sum(map(_size, paths)))
         seconds = lock_timeout() if timeout is None else timeout
         with locked(cache_lock(), what="the cache", timeout=seconds, waiting=waiting):
-            _sweep(environments_folder())
+            stuck = _sweep(environments_folder())
             paths = tuple(_unused(store, before))
             size = sum(map(_size, paths))
             for path in paths:
-                _remove(store, path)
+                stuck += _remove(store, path)
             for path in _old_locks(before):
                 remove_file(path)
     except OSError as error:
         raise explained(error, f"clear the cache {environments_folder()}") from error
-    return Retired(paths=paths, size=size)
+    return Retired(paths=paths, size=size, stuck=tuple(stuck))
 
 
 def _unused(store: Store, before: float) -> Iterator[str]:
@@ -94,19 +100,24 @@ def _size(path: str) -> int:
     return sum(block_sizes(path).values())
 
 
-def _remove(store: Store, path: str) -> None:
+def _remove(store: Store, path: str) -> list[Stuck]:
     """Take the name away first: nobody begins to use what is half removed."""
     folder, name = os.path.split(path)
-    move(path, f"{folder}/.{name}")
+    try:
+        move(path, f"{folder}/.{name}")
+    except OSError as error:
+        return [stuck_at(0, path, path, error)]
     drop_root(store, path)
-    remove_folder(f"{folder}/.{name}")
+    return remove_folder_at(f"{folder}/.{name}")
 
 
-def _sweep(folder: str) -> None:
-    """Remove what a killed collector left."""
+def _sweep(folder: str) -> list[Stuck]:
+    """Remove what a killed collector left; returns what stays of it."""
+    stuck: list[Stuck] = []
     for name in os.listdir(folder):
         if name.startswith("."):
-            remove_folder(f"{folder}/{name}")
+            stuck += remove_folder_at(f"{folder}/{name}")
+    return stuck
 
 
 def _old_locks(before: float) -> Iterator[str]:
