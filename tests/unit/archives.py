@@ -42,13 +42,14 @@ class Archive:
     modes: dict[str, int] = field(default_factory=dict)
     info: str = INFO
     wheel: bytes = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    metadata: bytes | None = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
     record: bytes | None = None
     extra: list[tuple[str, bytes]] = field(default_factory=list)
     method: int = zipfile.ZIP_DEFLATED
 
     def members(self) -> dict[str, bytes]:
         """All members but RECORD and *extra* ones."""
-        about = {f"{self.info}/METADATA": b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"}
+        about = {} if self.metadata is None else {f"{self.info}/METADATA": self.metadata}
         return self.files | about | {f"{self.info}/WHEEL": self.wheel}
 
     def rows(self) -> str:

@@ -92,6 +92,21 @@ def wheel_file(content: bytes) -> Spoil:
     return spoil
 
 
+def metadata(content: bytes) -> Spoil:
+    """A wheel with another METADATA file."""
+
+    def spoil(archive: Archive, folder: str) -> str:
+        archive.metadata = content
+        return archive.write(folder)
+
+    return spoil
+
+
+def entry_points(content: bytes) -> Spoil:
+    """A wheel with entry points."""
+    return member(f"{INFO}/entry_points.txt", content=content)
+
+
 def info(name: str) -> Spoil:
     """A wheel whose metadata folder has another name."""
 
@@ -121,6 +136,11 @@ def corrupt(archive: Archive, folder: str) -> str:
 
 def without_record(archive: Archive, folder: str) -> str:
     archive.record = b""
+    return archive.write(folder)
+
+
+def without_metadata(archive: Archive, folder: str) -> str:
+    archive.metadata = None
     return archive.write(folder)
 
 
@@ -156,6 +176,7 @@ def better_row(algorithm: str, content: bytes) -> str:
 
 
 INIT = record_row("demo/__init__.py", GOOD["demo/__init__.py"])
+INTERPRETER = "would replace an environment's interpreter"
 ODD = "is not a name that a wheel may have"
 TWICE = "is there twice"
 HOSTILE: dict[str, tuple[Spoil, str, str]] = {
@@ -256,13 +277,78 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "an interpreter": (
         member(f"{DATA}/data/bin/python3.11"),
         f"'{DATA}/data/bin/python3.11'",
-        "interpreter",
+        INTERPRETER,
     ),
     "a script that is the interpreter": (
         member(f"{DATA}/data/Scripts/Python.exe"),
         f"'{DATA}/data/Scripts/Python.exe'",
-        "interpreter",
+        INTERPRETER,
     ),
+    **{
+        f"the script {name}": (member(f"{DATA}/scripts/{name}"), f"'{DATA}/scripts/{name}'", why)
+        for name, why in (
+            ("python", INTERPRETER),
+            ("Python3", INTERPRETER),
+            ("python3.11", INTERPRETER),
+            ("python3.13t", INTERPRETER),
+            ("pythonw.exe", INTERPRETER),
+            ("pypy3", INTERPRETER),
+            ("activate", "activation script"),
+            ("activate.fish", "activation script"),
+            ("activate_this.py", "activation script"),
+            ("sub/tool", "is a script in a folder"),
+        )
+    },
+    "data that activates": (member(f"{DATA}/data/bin/activate"), f"'{DATA}/data/bin/activate'", "activation"),
+    "pipm's folder": (member(f"{DATA}/data/.pipm/finder/x"), f"'{DATA}/data/.pipm/finder/x'", "pipm keeps"),
+    "pipm's staging": (member(f"{DATA}/data/.pipm-tmp/x"), f"'{DATA}/data/.pipm-tmp/x'", "pipm keeps"),
+    "pipm's path file": (member("000_pipm.pth"), "'000_pipm.pth'", "pipm keeps"),
+    "pipm's hook": (
+        member(f"{DATA}/purelib/_pipm_finder.py"),
+        f"'{DATA}/purelib/_pipm_finder.py'",
+        "pipm keeps",
+    ),
+    **{
+        f"entry points: {text!r}": (entry_points(text), f"'{INFO}/entry_points.txt'", why)
+        for text, why in (
+            (b"[console_scripts]\npython = demo:main\n", "line 2: a script named python would replace"),
+            (b"[gui_scripts]\npythonw = demo:main\n", "line 2: a script named pythonw would replace"),
+            (b"[console_scripts]\nactivate = demo:main\n", "line 2: a script named activate would replace"),
+            (b"[console_scripts]\n\nbad = mod\n", "line 3: 'mod' is not MODULE:FUNCTION"),
+            (b"[console_scripts]\nbad = mod:\n", "line 2: 'mod:' is not MODULE:FUNCTION"),
+            (b"[console_scripts]\nbad = os;print(1):main\n", "is not MODULE:FUNCTION"),
+            (b"[console_scripts]\nbad = mod:main ; later\n", "is not MODULE:FUNCTION"),
+            (b"[console_scripts]\nbad\n", "line 2 is not NAME = MODULE:FUNCTION: 'bad'"),
+            (b"[other]\nbad\n", "line 2 is not NAME = MODULE:FUNCTION: 'bad'"),
+            (b"[console_scripts]\n../../evil = demo:main\n", "line 2: '../../evil' cannot be the name"),
+            (b"[console_scripts]\n.. = demo:main\n", "line 2: '..' cannot be the name"),
+            (b"[console_scripts]\n = demo:main\n", "line 2: '' cannot be the name"),
+            (b"[console_scripts]\na\x1b[2J = demo:main\n", "cannot be the name"),
+            (b"[console_scripts]\n%b = demo:main\n" % (b"n" * 300), "cannot be the name"),
+            (b"[console_scripts]\n\xff = demo:main\n", "is not UTF-8"),
+        )
+    },
+    "METADATA is missing": (without_metadata, f"'{INFO}/METADATA'", "is missing"),
+    "METADATA is empty": (metadata(b""), f"'{INFO}/METADATA'", "has no Name"),
+    "METADATA has no version": (metadata(b"Name: demo\n"), f"'{INFO}/METADATA'", "has no Version"),
+    "METADATA has its name too late": (
+        metadata(b"Metadata-Version: 2.1\n\nName: demo\nVersion: 1.0\n"),
+        f"'{INFO}/METADATA'",
+        "has no Name",
+    ),
+    "METADATA is another's": (
+        metadata(b"Name: other\nVersion: 1.0\n"),
+        f"'{INFO}/METADATA'",
+        "of another release",
+    ),
+    "METADATA is of another version": (
+        metadata(b"Name: demo\nVersion: one\n"),
+        f"'{INFO}/METADATA'",
+        "of another release",
+    ),
+    "2 000 folders deep": (member("d/" * 1_000 + "x.py"), "'d/d/d/", "more than 100 folders"),
+    "a path without end": (member("d/" * 1_200 + "x.py"), "'d/d/d/", "longer than a file's name"),
+    "a name without end": (member("n" * 256 + ".py"), "'nnn", "longer than a file's name"),
     "RECORD lies by a better hash": (
         record(lambda rows: rows.replace(INIT, better_row("sha512", b"NAME = 'evil'\n"))),
         "'demo/__init__.py'",

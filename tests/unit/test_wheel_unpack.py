@@ -91,7 +91,8 @@ def test_a_wheel_is_known_again(tmp_path: Path) -> None:
 
 
 def test_names_are_normalised(tmp_path: Path) -> None:
-    archive = Archive(files={"x.py": b"x"}, info="My.Demo-1.0.dist-info")
+    about = b"Metadata-Version: 2.1\nName: My.Demo\nVersion: 1.0.0\n"
+    archive = Archive(files={"x.py": b"x"}, info="My.Demo-1.0.dist-info", metadata=about)
     path = archive.write(str(tmp_path), "my_demo-1.0-2-cp312.cp313-abi3-manylinux_2_28_x86_64.whl")
     entry = add_wheel_file(str(tmp_path / "store"), path).entry
     assert entry.startswith("my-demo/1.0/2-cp312.cp313-abi3-manylinux_2_28_x86_64-")

@@ -113,15 +113,17 @@ def _scripts(store: Store, entry: str, manifest: Manifest) -> tuple[tuple[str, b
     if path is None:
         return ()
     from installer.scripts import Script  # noqa: PLC0415 - 40 ms, paid once an entry
-    from installer.utils import parse_entrypoints  # noqa: PLC0415
+
+    from pipm.wheel.entry_points import parse_entry_points  # noqa: PLC0415
 
     file = open_beneath(store.v1, f"wheels/{entry}/{path}", os.O_RDONLY)
     with open(file, "rb") as stream:
-        text = stream.read().decode("utf-8")
+        try:
+            points = parse_entry_points(stream.read())
+        except ValueError as error:
+            raise ValueError(f"its entry_points.txt: {error}") from error
     scripts = []
-    for name, module, attribute, section in parse_entrypoints(text):
-        if "/" in name or name in ("", ".", ".."):
-            raise StoreError(f"The store's entry {entry} has a script named {name!r}")
+    for name, module, attribute, section in points:
         _, code = Script(name, module, attribute, section).generate("/python", "posix")
         scripts.append((name, code.partition(b"\n")[2]))
     return tuple(scripts)

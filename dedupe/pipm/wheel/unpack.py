@@ -25,7 +25,9 @@ from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.errors import WheelError
 from pipm.fs.share import NewFile, write_new_file
 from pipm.store.objects import object_mode
+from pipm.wheel.entry_points import parse_entry_points
 from pipm.wheel.promises import Doubt, is_vouched, promise_of
+from pipm.wheel.reserved import reserved_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +47,11 @@ _MOST_MEMBERS = 500_000
 _LARGEST_METADATA = 64 << 20
 """Bytes of a RECORD of all those members; it is read into memory."""
 _LONGEST_SHOWN = 300
-_INTERPRETER = re.compile(r"data/(bin|scripts)/pythonw?[0-9.]*(\.exe)?")
+_LONGEST_PART = 255
+"""Bytes of a file's name, on nearly all file systems."""
+_LONGEST_PATH = 2048
+_DEEPEST = 100
+"""Folders that a member lies in. No real wheel comes near; a path of 4096 bytes may have 2 000."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others need modules that not every interpreter has, and no build tool writes them."""
 _TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
@@ -134,6 +140,8 @@ class _Unpacking:
         self._check_room(members)
         metadata = self._metadata_folder(members, name, version)
         self._check_format(metadata)
+        self._check_metadata(metadata, name, version)
+        self._check_entry_points(metadata)
         promised = self._record(metadata, members)
         files = [
             self._write(member, entry_path, promised.get(member.filename))
@@ -200,6 +208,11 @@ class _Unpacking:
         odd = name != member.orig_filename or "\\" in name or ":" in parts[0] or not name.isprintable()
         if odd or any(part in ("", ".", "..") for part in parts):
             raise self._refuse(member.orig_filename, "is not a name that a wheel may have")
+        encoded = os.fsencode(name)
+        if len(encoded) > _LONGEST_PATH or max(map(len, encoded.split(b"/"))) > _LONGEST_PART:
+            raise self._refuse(name, "is longer than a file's name can be")
+        if len(parts) > _DEEPEST:
+            raise self._refuse(name, f"lies in more than {_DEEPEST} folders")
         mode = member.external_attr >> 16
         if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)):
             raise self._refuse(name, "is a symbolic link or a special file")
@@ -233,6 +246,34 @@ class _Unpacking:
                     raise self._refuse(f"{metadata}/WHEEL", f"is of wheel format {value.strip()}")
                 return
         raise self._refuse(f"{metadata}/WHEEL", "names no Wheel-Version")
+
+    def _check_metadata(self, metadata: str, name: str, version: str) -> None:
+        """METADATA must be there, and mean the release that the file's name means: tools show it."""
+        path = f"{metadata}/METADATA"
+        fields: dict[str, str] = {}
+        for line in self._read(path).decode("utf-8", "replace").splitlines():
+            key, colon, value = line.partition(":")
+            if not colon and not line.strip():
+                break  # the description follows
+            fields.setdefault(key.strip().lower(), value.strip())
+        for key in ("name", "version"):
+            if not fields.get(key):
+                raise self._refuse(path, f"has no {key.title()}")
+        try:
+            fits = Version(fields["version"]) == Version(version)
+        except InvalidVersion:
+            fits = False
+        if not fits or canonicalize_name(fields["name"]) != name:
+            raise self._refuse(path, "is of another release than the wheel's file name")
+
+    def _check_entry_points(self, metadata: str) -> None:
+        path = f"{metadata}/entry_points.txt"
+        if path not in self.wheel.NameToInfo:
+            return
+        try:
+            parse_entry_points(self._read(path))
+        except ValueError as error:
+            raise self._refuse(path, str(error)) from error
 
     def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, Promise]:
         """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
@@ -272,10 +313,9 @@ class _Unpacking:
             path = self._path(member.filename, metadata)
             if path is None:
                 continue
-            if _folded(path) in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
-                raise self._refuse(member.filename, "would overwrite an environment's pyvenv.cfg")
-            if _INTERPRETER.fullmatch(_folded(path)):
-                raise self._refuse(member.filename, "would overwrite an environment's interpreter")
+            why = reserved_path(_folded(path))
+            if why is not None:
+                raise self._refuse(member.filename, why)
             above = _folders(_folded(path))
             if _folded(path) in taken or _folded(path) in folders or not taken.isdisjoint(above):
                 raise self._refuse(member.filename, "lands where another member lands")

@@ -1,0 +1,39 @@
+"""The files of an environment that no wheel may bring: they decide what runs before any package does."""
+
+from __future__ import annotations
+
+import re
+
+_INTERPRETER = re.compile(r"(python|pypy|graalpy)w?[0-9.]*[td]?(\.exe)?", re.IGNORECASE)
+_ACTIVATION = re.compile(r"(de)?activate(\.[a-z0-9]+)?|activate_this\.py", re.IGNORECASE)
+"""Shells source these scripts. pydoc and pip are not among them: an environment works without, and pip's own
+wheel brings pip."""
+_SCRIPT_FOLDERS = ("data/bin/", "data/scripts/", "scripts/")
+_HOOK = re.compile(r"([0-9]{3}|zzz)_pipm(_[a-z0-9_]*)?\.(pth|start)|_pipm_(finder|pip)([._/].*)?")
+
+
+def reserved_script(name: str) -> str | None:
+    """Say why no distribution may bring a script of this *name*; None where it may.
+
+    uv refuses the interpreter's names, too; pip lets all of them replace what is there.
+    """
+    if _INTERPRETER.fullmatch(name):
+        return "would replace an environment's interpreter"
+    if _ACTIVATION.fullmatch(name):
+        return "would replace an environment's activation script"
+    return None
+
+
+def reserved_path(path: str) -> str | None:
+    """Say why no wheel may have the case-folded *path* of an entry (``site/…``, ``scripts/…``); or None."""
+    if path in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
+        return "would overwrite an environment's pyvenv.cfg"
+    for folder in _SCRIPT_FOLDERS:
+        if path.startswith(folder):
+            name = path.removeprefix(folder)
+            if "/" in name and folder == "scripts/":
+                return "is a script in a folder: scripts lie beside each other"
+            return reserved_script(name)
+    if path.startswith("data/.pipm") or (path.startswith("site/") and _HOOK.fullmatch(path, len("site/"))):
+        return "would lie where pipm keeps its own files"
+    return None
