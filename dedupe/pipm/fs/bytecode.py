@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipm.core.reasons import Reason
 from pipm.fs.share import LeaveAloneError
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SIZE = 16
 _TIME = slice(8, 12)
 _MASK = 0xFFFFFFFF
@@ -27,7 +28,7 @@ def is_timestamp_bytecode(directory: int, name: str) -> bool:
     A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
     """
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        file = os.open(name, _READ, dir_fd=directory)
     except OSError:
         return False
     try:
@@ -35,6 +36,29 @@ def is_timestamp_bytecode(directory: int, name: str) -> bool:
     finally:
         os.close(file)
     return head[4:8] == b"\0\0\0\0"
+
+
+def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[tuple[str, int]]:
+    """List bytecode of the module *stem* in the open *directory* that Python takes for a source's.
+
+    The source has this *mtime* (s) and *size*; returns names with their inodes.
+    """
+    expected = b"".join((number & _MASK).to_bytes(4, "little") for number in (0, mtime, size))
+    found = []
+    for name in os.listdir(directory):
+        if name.startswith(f"{stem}.") and name.endswith(".pyc"):
+            try:
+                file = os.open(
+                    name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
+                )
+            except OSError:
+                continue
+            try:
+                if os.read(file, _SIZE)[4:] == expected:
+                    found.append((name, os.fstat(file).st_ino))
+            finally:
+                os.close(file)
+    return found
 
 
 def patch_time(directory: int, name: str, header: Header, *, mode: int, whole: bool) -> os.stat_result:

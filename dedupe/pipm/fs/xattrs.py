@@ -10,8 +10,8 @@ _SET_BY_THE_SYSTEM = frozenset({"security.selinux"})
 """A label that policy gives by path; sharing the inode shares the label, as any hard link does."""
 
 
-def has_attributes(file: int) -> bool:
-    """Whether the open *file* has attributes, an ACL or capabilities of its own."""
+def has_attributes(file: int | str) -> bool:
+    """Whether *file*, open or a path, has attributes, an ACL or capabilities of its own."""
     try:
         names = _names(file)
     except OSError as error:
@@ -23,12 +23,12 @@ def has_attributes(file: int) -> bool:
 
 if hasattr(os, "listxattr"):  # Linux: the standard library has it, and this runs once a file
 
-    def _names(file: int) -> list[str]:
+    def _names(file: int | str) -> list[str]:
         return os.listxattr(file)
 
 else:
 
-    def _names(file: int) -> list[str]:
+    def _names(file: int | str) -> list[str]:
         import xattr  # noqa: PLC0415 - only macOS needs it
 
         return list(xattr.listxattr(file))

@@ -21,6 +21,8 @@ class Flaw(Enum):
     CONTENT = "differs from its digest"
     TIME = "has another time than its content gives it"
     MODE = "has other permissions"
+    ATTRIBUTES = "has extended attributes, an ACL or capabilities"
+    INODE = "is one inode with another stored file"
     STRANGER = "is not of its wheel"
 
 
@@ -31,10 +33,25 @@ class Promise(NamedTuple):
     size: int | None
     mode: int
 
+    @property
+    def mtime_ns(self) -> int:
+        """The time of the file's content in nanoseconds."""
+        return self.digest.mtime_ns
+
+    @property
+    def executable(self) -> bool:
+        """Whether it is the executable object of its content."""
+        return self.mode & stat.S_IXUSR != 0
+
+    @property
+    def object(self) -> str:
+        """Path of its object below ``objects/``."""
+        return self.digest.object_name(executable=self.executable)
+
 
 def is_suspicious(promise: Promise, status: os.stat_result) -> bool:
     """Whether the stat of a regular file speaks against its content."""
-    return status.st_mtime_ns != promise.digest.mtime_ns or promise.size not in (None, status.st_size)
+    return status.st_mtime_ns != promise.mtime_ns or promise.size not in (None, status.st_size)
 
 
 def judge_file(
@@ -51,7 +68,7 @@ def judge_file(
         return Flaw.OWNER
     if stat.S_IMODE(status.st_mode) != promise.mode:
         return Flaw.MODE
-    return Flaw.TIME if status.st_mtime_ns != promise.digest.mtime_ns else None
+    return Flaw.TIME if status.st_mtime_ns != promise.mtime_ns else None
 
 
 class Sharer(NamedTuple):
@@ -67,6 +84,6 @@ def keeps_edit(promise: Promise, status: os.stat_result, sharers: list[Sharer]) 
     An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
     nobody can tell which of them it was.
     """
-    if status.st_mtime_ns == promise.digest.mtime_ns:
+    if status.st_mtime_ns == promise.mtime_ns:
         return False
     return sum(sharer.same_inode for sharer in sharers) == 1

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from functools import cache
-from typing import TYPE_CHECKING
 
+from pipm.core.digest import Digest
+from pipm.errors import StoreError
 from pipm.fs.share import ensure_folder
-
-if TYPE_CHECKING:
-    from pipm.core.digest import Digest
 
 READ_ONLY = 0o444
 READ_ONLY_EXECUTABLE = 0o555
@@ -25,6 +23,15 @@ def trusted_owners() -> frozenset[int]:
 def object_mode(*, executable: bool) -> int:
     """The mode of a stored file: nobody writes to it in place."""
     return READ_ONLY_EXECUTABLE if executable else READ_ONLY
+
+
+def parse_object(name: str) -> tuple[Digest, bool] | None:
+    """Read ``objects/ab/cdef…[-x]``: the digest, and whether it is executable; None where it is neither."""
+    text = name.removeprefix("objects/").replace("/", "")
+    try:
+        return Digest.from_hex(text.removesuffix("-x")), text.endswith("-x")
+    except ValueError:
+        return None
 
 
 def find_object(objects: int, name: str) -> os.stat_result | None:
@@ -45,6 +52,14 @@ def is_sound(status: os.stat_result, digest: Digest) -> bool:
         status.st_mtime_ns == digest.mtime_ns
         and stat.S_ISREG(status.st_mode)
         and status.st_uid in trusted_owners()
+    )
+
+
+def altered(path: str) -> StoreError:
+    """The store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
+    return StoreError(
+        f"The store's file {path} was changed in place",
+        hint="pipm verify --full --repair mends it; before you patch a package: pipm release --dist NAME",
     )
 
 

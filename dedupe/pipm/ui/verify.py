@@ -47,6 +47,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         "repaired": sum(damage.repaired for damage in findings.damages),
         "modified": findings.modified,
         "strays": findings.strays,
+        "put_aside": findings.put_aside,
         "unreadable": findings.unreadable,
         "seconds": round(findings.seconds, 3),
     }
@@ -87,8 +88,12 @@ def _say(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair:
         output.named(path_text(path) for path in findings.modified)
     if findings.strays:
         count = counted(len(findings.strays), "file")
-        output.note("note", f"{count} left by programs among the store's bytecode; `pipm gc` removes them")
+        output.note("note", f"{count} left by programs among the store's files; `pipm gc` removes them")
         output.named(path_text(path) for path in findings.strays)
+    if findings.put_aside:
+        count = counted(len(findings.put_aside), "file")
+        output.note("note", f"{count} that programs left among the store's files moved out of the way")
+        output.named(path_text(path) for path in findings.put_aside)
     _hint(output, findings, repair=repair)
 
 

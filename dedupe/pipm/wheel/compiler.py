@@ -4,12 +4,16 @@ Standard library only, CPython 3.6 and later, PyPy: this file is run as a script
 imported by what runs in an environment. Requests and answers are marshal data behind a length of four
 bytes, on standard input and output:
 
-    [("check", path of a .pyc, source mtime, source size), …]                          -> [bool, …]
-    [("compare", path of a .pyc, source, source mtime, source size, level), …]         -> [bool, …]
-    [("compile", source, co_filename, target, source mtime, source size, level), …]    -> [bool, …]
+    [("check", path of a .pyc, source mtime, source size), …]                      -> [bool, …]
+    [("compare", path of a .pyc, source, its sha256, mtime, size, level), …]       -> [bool or None, …]
+    [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool or None, …]
+
+None says that the source has other bytes than its sha256 (in hexadecimal) promises: what is compiled is what
+was hashed, in one read.
 """
 
 import gc
+import hashlib
 import importlib.util
 import marshal
 import os
@@ -36,25 +40,32 @@ def check(path, mtime, size):
     return isinstance(marshal.loads(memoryview(data)[16:]), types.CodeType)
 
 
-def compile_source(source, filename, target, mtime, size, level):
-    """Compile *source* into the new file *target*."""
-    with open(source, "rb") as stream:
+def read_source(path, digest):
+    """The bytes of the source at *path*; None where they do not hash to *digest*."""
+    with open(path, "rb") as stream:
         text = stream.read()
-    if len(text) != size:
-        return False
+    return text if hashlib.sha256(text).hexdigest() == digest else None
+
+
+def compile_source(source, digest, filename, target, mtime, size, level):
+    """Compile *source* into the new file *target*."""
+    text = read_source(source, digest)
+    if text is None:
+        return None
     code = compile(text, filename, "exec", dont_inherit=True, optimize=level)
     with open(target, "xb") as stream:
         stream.write(MAGIC + header(mtime, size) + marshal.dumps(code))
     return True
 
 
-def compare(path, source, mtime, size, level):
+def compare(path, source, digest, mtime, size, level):
     """Whether *path* is what *source* compiles to today (code objects compare all but the file's name)."""
+    text = read_source(source, digest)
+    if text is None:
+        return None
     with open(path, "rb") as stream:
         data = stream.read()
-    with open(source, "rb") as stream:
-        text = stream.read()
-    if data[:16] != MAGIC + header(mtime & 0xFFFFFFFF, size & 0xFFFFFFFF) or len(text) != size:
+    if data[:16] != MAGIC + header(mtime & 0xFFFFFFFF, size & 0xFFFFFFFF):
         return False
     return marshal.loads(memoryview(data)[16:]) == compile(
         text, "", "exec", dont_inherit=True, optimize=level

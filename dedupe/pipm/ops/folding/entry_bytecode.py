@@ -14,6 +14,7 @@ from pipm.fs.bytecode import finish
 from pipm.fs.share import NewFile, ensure_folder, give_name
 from pipm.fs.sync import sync_file_system
 from pipm.store.bytecode import Pool, is_compiled, note_compiled
+from pipm.store.objects import altered
 from pipm.store.wheels import load_manifest
 from pipm.wheel.bytecode import BytecodeWorker, Compilation
 
@@ -69,7 +70,8 @@ def compile_source(store: Store, path: str, digest: Digest, interpreter: Interpr
         worker = BytecodeWorker(interpreter)
         try:
             size = os.stat(path).st_size
-            task = Compilation(path, path, f"{run_path}/{new.name}", digest.mtime, size, 0)
+            target = f"{run_path}/{new.name}"
+            task = Compilation(path, digest.hex(), path, target, digest.mtime, size, 0)
             (good,) = worker.compile([task])
         finally:
             worker.close()
@@ -78,7 +80,7 @@ def compile_source(store: Store, path: str, digest: Digest, interpreter: Interpr
             sync_file_system(run)
             pool.make_room(digest)
             give_name(new, pool.folder, pool.name(digest))
-    return good
+    return bool(good)
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
@@ -133,7 +135,11 @@ def _compile(
             pulse.check()
             part = digests[start : start + _BATCH]
             answers = worker.compile([_task(store, run_path, lacking[digest][0]) for digest in part])
-            fresh += [digest for digest, good in zip(part, answers, strict=True) if good]
+            for digest, good in zip(part, answers, strict=True):
+                if good is None:
+                    raise altered(f"{lacking[digest][0].folder}/{lacking[digest][0].stem}.py")
+                if good:
+                    fresh.append(digest)
     finally:
         worker.close()
     for digest in fresh:
@@ -158,6 +164,7 @@ def _task(store: Store, run_path: str, source: _Source) -> Compilation:
     path = f"{source.folder}/{source.stem}.py"
     return Compilation(
         source=f"{store.path}/v1/{path}",
+        digest=source.file.digest.hex(),
         filename=path,
         target=f"{run_path}/{_name(source.file.digest)}",
         mtime=source.file.digest.mtime,

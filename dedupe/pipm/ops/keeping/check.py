@@ -21,6 +21,7 @@ from pipm.ops.keeping.strangers import strangers
 from pipm.plan.verify import Flaw, Sharer
 from pipm.store.layout import VERSION
 from pipm.store.roots import all_roots, find_root
+from pipm.store.wheels import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,14 +62,16 @@ class Damage:
 class Findings:
     """What a check found.
 
-    No damage are ``modified`` files, environments' own edits, and ``strays``, caches that programs left
-    beside the store's files: nothing but those programs believes them, and a collection removes them.
+    No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
+    left beside the store's files: a collection removes them. ``put_aside`` is where a repair moved those that
+    are no mere caches.
     """
 
     checked: int = 0
     damages: list[Damage] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    put_aside: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -79,20 +82,34 @@ class Findings:
 
 
 class Check:
-    """One look through *store* and *environments*; with *only* through what those environments use."""
+    """One look through *store* and *environments*; with *only* through what those environments use.
+
+    *others* are looked at for what shares damage, nothing else.
+    """
 
     def __init__(
-        self, store: Store, environments: Sequence[Environment], progress: Progress, *, full: bool, only: bool
+        self,
+        store: Store,
+        environments: Sequence[Environment],
+        progress: Progress,
+        *,
+        full: bool,
+        only: bool,
+        others: Sequence[Environment] = (),
     ) -> None:
         self.store = store
         self.environments = environments
-        self.pools = Pools(store, environments)
+        self.others = others
+        self.pools = Pools(store, (*environments, *others))
         self.findings = Findings()
         self._full = full
         self._only = only
         self._progress = progress
         self._done: Counter[str] = Counter()
         self.same_content: dict[Digest, list[StoredFile]] = {}
+        self.strangers: list[Stranger] = []
+        self.strange: list[str] = []
+        self._executables: dict[str, dict[str, bool]] = {}
         self._device = os.fstat(store.objects).st_dev
 
     def run(self) -> Findings:
@@ -104,25 +121,35 @@ class Check:
             assert file.flaw is not None
             self.findings.damages.append(Damage(file.shown, file.entry, file.flaw, [], stored=file))
         self.findings.unreadable = sorted(inventory.unreadable)
+        self.strange = inventory.strange
+        self.findings.strays += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]
         for one in strangers(self.store, inventory.manifests.items()):
-            if one.is_cache:
-                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
-            else:
+            if one.is_code:
                 self.findings.damages.append(Damage(one.path, one.entry, Flaw.STRANGER, [], stranger=one))
+            else:
+                self.strangers.append(one)
+                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
         self._readers_of_the_store()
         wrong = self._wrong()
         if wrong:
             self.same_content = inventory.by_digest()
-        inodes = {file.status.st_ino: file for file in inventory.files if file.status is not None}
-        for environment in self.environments:
-            for holding in holdings(self.store, environment):
-                self._advance(0)
-                self._look_at(holding, inodes, wrong)
+        self._look_through(inventory.by_inode(), wrong)
         count, flawed = self.pools.check(full=self._full, advance=self._advance)
         self.findings.damages += [_of_bytecode(file) for file in flawed]
         self.findings.checked = len(inventory.files) + count
         self.findings.seconds = time.monotonic() - started
         return self.findings
+
+    def _look_through(self, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]) -> None:
+        """Find what shares damage in the environments, and what is wrong in those that are named."""
+        for environment in self.environments:
+            for holding in holdings(self.store, environment):
+                self._advance(0)
+                self._look_at(holding, inodes, wrong)
+        for environment in self.others if wrong else ():
+            for holding in holdings(self.store, environment):
+                if holding.fact.digest in wrong:
+                    self._look_at(holding, inodes, wrong)
 
     def is_good(self, name: str) -> bool:
         """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
@@ -148,21 +175,34 @@ class Check:
             damage.environments += [root.path for root in readers if damage.entry in root.entries]
 
     def _look_at(
-        self, holding: Holding, inodes: dict[int, StoredFile], wrong: dict[Digest, list[Damage]]
+        self, holding: Holding, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]
     ) -> None:
         status, digest = holding.fact.status, holding.fact.digest
         assert status is not None
         assert digest is not None
         damages = wrong.get(digest, [])
-        stored = inodes.get(status.st_ino) if status.st_dev == self._device else None
-        if stored is not None and (stored.flaw is None or damages):
+        files = inodes.get(status.st_ino, []) if status.st_dev == self._device else []
+        if files and (damages or all(file.flaw is None for file in files)):
             for damage in damages:
-                if damage.stored is stored:
+                if any(damage.stored is file for file in files) and self._is_meant(holding, damage):
                     _add(damage, holding, same_inode=True)
             return
         says_shared = status.st_mtime_ns == digest.mtime_ns and holding.fact.size in (None, status.st_size)
         if not says_shared or self._full or damages:
             self._compare(holding, digest, damages)
+
+    def _is_meant(self, holding: Holding, damage: Damage) -> bool:
+        """Whether a file of an environment is the one of two on its inode that *damage* is about."""
+        if damage.flaw is not Flaw.INODE or damage.stored is None:
+            return True
+        if holding.environment not in self._executables:
+            root = find_root(self.store, holding.environment)
+            rows = [load_manifest(self.store, entry).files for entry in (root.entries if root else ())]
+            self._executables[holding.environment] = {
+                row.path: row.executable for some in rows for row in some
+            }
+        known = self._executables[holding.environment].get(holding.fact.entry_path)
+        return known is damage.stored.promise.executable
 
     def _compare(self, holding: Holding, digest: Digest, damages: list[Damage]) -> None:
         """Read a file that is not the store's inode, and see whose bytes it has."""

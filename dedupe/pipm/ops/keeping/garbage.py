@@ -12,10 +12,11 @@ from pipm.fs.processes import mapped_paths
 from pipm.fs.usage import block_sizes
 from pipm.fs.walk import inodes_below, named_inodes
 from pipm.ops.keeping.freeing import Freeing
-from pipm.ops.keeping.strangers import stray_caches
+from pipm.ops.keeping.strangers import strays
 from pipm.ops.whereabouts import root_facts
 from pipm.plan.gc import DAY, EntryFact, StoredFile, evict, is_garbage, judge
 from pipm.store.layout import VERSION
+from pipm.store.objects import parse_object
 from pipm.store.roots import root_name
 from pipm.store.trash import trashed
 from pipm.store.wheels import MANIFEST, all_entries
@@ -23,6 +24,7 @@ from pipm.store.wheels import MANIFEST, all_entries
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipm.ops.keeping.strangers import Stranger
     from pipm.plan.gc import Limits, RootFact, Verdict
     from pipm.store.layout import Store
     from pipm.store.trash import Trashed
@@ -36,8 +38,9 @@ class Garbage:
     """What goes. ``entries`` and ``busy`` are paths below ``wheels/``, ``files`` below ``v1/``.
 
     ``restored`` comes back out of the trash, ``due`` leaves it for good; with ``grace`` the entries stay in
-    it for a while. ``busy`` would go, but a process has it in its memory. ``freed`` are bytes on disk,
-    estimated where not ``exact``; ``solid`` of them are no estimate in any case.
+    it for a while. ``busy`` would go, but a process has it in its memory. ``aside`` is data that programs
+    left in entries: it moves out of them. ``freed`` are bytes on disk, estimated where not ``exact``;
+    ``solid`` of them are no estimate in any case.
     """
 
     roots: tuple[RootFact, ...]
@@ -50,6 +53,7 @@ class Garbage:
     grace: bool
     files: tuple[str, ...]
     objects: int
+    aside: tuple[Stranger, ...]
     freed: int
     solid: int
     exact: bool
@@ -78,9 +82,9 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     sweep = _Sweep(v1, marked, staying, freeing, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
-    pooled = {inode for _, inode in stored.bytecode}
-    trees = [f"wheels/{name}" for name in kept]
-    files = (*objects, *bytecode, *stray_caches(v1, trees, pooled), *_leftovers(store, known))
+    own = {inode for _, inode in (*stored.objects, *stored.bytecode)}
+    caches, data = strays(store, kept, own)
+    files = (*objects, *bytecode, *caches, *_leftovers(store, known))
     freeing.files((*files, *(f"roots/{root_name(root.path)}" for root in verdict.dropped)))
     freed = freeing.total(marked | sweep.staying)
     return Garbage(
@@ -94,6 +98,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         grace=wait > 0,
         files=files,
         objects=len(objects),
+        aside=tuple(data),
         freed=freed,
         solid=freeing.solid,
         exact=freeing.exact,
@@ -169,6 +174,9 @@ class _Sweep:
         named: frozenset[str] | None = None
         for path, inode in stored:
             stays = inode in self.marked or not self._is_garbage(path, inode)
+            if parse_object(path) is None:
+                gone.append(path)  # another program left it here
+                continue
             if not stays:
                 # A tree whose file is another inode (a damaged one, or the last of too many links) has the
                 # object by its manifest alone.

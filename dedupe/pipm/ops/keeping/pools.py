@@ -1,4 +1,8 @@
-"""Checking the store's bytecode, and making it anew."""
+"""Checking the store's bytecode, and making it anew.
+
+Bytecode is judged by a fresh compile of its source, and only where the very bytes that were compiled hash to
+the source's digest: a damaged source says nothing about it.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,16 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.fs.bytecode import finish
 from pipm.fs.restore import rename_over
 from pipm.fs.share import NewFile, forget
+from pipm.fs.sync import sync_file_system
 from pipm.fs.walk import named_inodes
+from pipm.fs.xattrs import has_attributes
 from pipm.plan.verify import Flaw
 from pipm.store.layout import VERSION
 from pipm.store.objects import find_object, trusted_owners
 from pipm.wheel.bytecode import BytecodeWorker, Comparison, Compilation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
@@ -35,6 +41,11 @@ class Compiled(NamedTuple):
     digest: Digest
     inode: int
     flaw: Flaw | None
+
+    @property
+    def pool(self) -> str:
+        """The pool that it lies in: one interpreter and optimisation level."""
+        return self.name.split("/")[1]
 
 
 class _Reader(NamedTuple):
@@ -59,20 +70,29 @@ class Pools:
         count = 0
         flawed: list[Compiled] = []
         sound: dict[str, list[Compiled]] = {}
-        for name, inode in named_inodes(f"{self._store.path}/{VERSION}/bytecode", 2, "bytecode/"):
-            _, pool, *rest = name.split("/")
-            try:
-                digest = Digest.from_hex("".join(rest))
-            except ValueError:
-                continue  # not a name of ours
+        for name, digest, inode in self._files():
             count += 1
             advance(0)
             file = Compiled(name, digest, inode, self._flaw(name, digest))
-            (flawed if file.flaw else sound.setdefault(pool, [])).append(file)
+            (flawed if file.flaw else sound.setdefault(file.pool, [])).append(file)
         if full:
             for pool, files in sound.items():
                 flawed += self._compared(pool, files)
         return count, flawed
+
+    def of_sources(self, digests: Collection[Digest]) -> list[Compiled]:
+        """List all bytecode of the sources with these *digests*."""
+        if not digests:
+            return []
+        return [Compiled(*row, None) for row in self._files() if row[1] in digests]
+
+    def _files(self) -> Iterator[tuple[str, Digest, int]]:
+        for name, inode in named_inodes(f"{self._store.path}/{VERSION}/bytecode", 2, "bytecode/"):
+            try:
+                digest = Digest.from_hex("".join(name.split("/")[2:]))
+            except ValueError:
+                continue  # not a name of ours
+            yield name, digest, inode
 
     def _flaw(self, name: str, digest: Digest) -> Flaw | None:
         status = os.stat(name, dir_fd=self._store.v1, follow_symlinks=False)
@@ -82,6 +102,8 @@ class Pools:
             return Flaw.OWNER
         if status.st_mtime_ns != digest.mtime_ns:
             return Flaw.CONTENT
+        if has_attributes(self._path(name)):
+            return Flaw.ATTRIBUTES
         return Flaw.MODE if stat.S_IMODE(status.st_mode) != _MODE else None
 
     def _compared(self, pool: str, files: list[Compiled]) -> list[Compiled]:
@@ -95,38 +117,69 @@ class Pools:
                 batch = [(file, self._source(file.digest)) for file in files[start : start + _BATCH]]
                 known = [(file, source) for file, source in batch if source is not None]
                 tasks = [
-                    Comparison(self._path(file.name), path, file.digest.mtime, size, reader.level)
+                    Comparison(
+                        self._path(file.name), path, file.digest.hex(), file.digest.mtime, size, reader.level
+                    )
                     for file, (path, size) in known
                 ]
                 answers = worker.compare(tasks)
                 wrong += [
                     file._replace(flaw=Flaw.CONTENT)
                     for (file, _), good in zip(known, answers, strict=True)
-                    if not good
+                    if good is False
                 ]
         finally:
             worker.close()
         return wrong
 
-    def make_anew(self, file: Compiled, run: int, run_path: str) -> NewFile | None:
-        """Compile the source of *file* again and replace it; without interpreter the pool forgets it."""
-        pool = file.name.split("/")[1]
-        reader, source = self._readers.get(pool), self._source(file.digest)
-        if reader is not None and source is not None:
-            path, size = source
-            new = NewFile(run, f"pyc-{file.inode}")
-            worker = BytecodeWorker(reader.interpreter)
-            task = Compilation(path, "", f"{run_path}/{new.name}", file.digest.mtime, size, reader.level)
-            try:
-                (good,) = worker.compile([task])
-            finally:
-                worker.close()
+    def make_anew(self, files: Iterable[Compiled], run: int, run_path: str) -> dict[int, NewFile | None]:
+        """Compile the sources of *files* again and replace them in their pools.
+
+        Returns the new file of each old inode; None where there is none: without the interpreter, or without
+        a source of the right bytes, the pool forgets what it had.
+        """
+        pools: dict[str, list[Compiled]] = {}
+        for file in files:
+            pools.setdefault(file.pool, []).append(file)
+        made: dict[int, NewFile | None] = {}
+        for pool, several in pools.items():
+            fresh = self._compiled(pool, several, run, run_path)
+            if fresh:
+                sync_file_system(run)  # a pool's name stands for bytes that are on disk
+            for file in several:
+                new = made[file.inode] = fresh.get(file.name)
+                if new is None:
+                    forget(self._store.v1, file.name)
+                else:
+                    rename_over(new, self._store.v1, file.name)
+        return made
+
+    def _compiled(self, pool: str, files: list[Compiled], run: int, run_path: str) -> dict[str, NewFile]:
+        """Compile into the run's folder; returns the new files by name in the pool."""
+        reader = self._readers.get(pool)
+        known = [(file, self._source(file.digest)) for file in files if reader is not None]
+        if reader is None or not known:
+            return {}
+        made: dict[str, NewFile] = {}
+        tasks: list[Compilation] = []
+        for file, source in known:
+            if source is not None:
+                new = made[file.name] = NewFile(run, f"pyc-{file.inode}")
+                target, digest = f"{run_path}/{new.name}", file.digest
+                tasks.append(
+                    Compilation(source[0], digest.hex(), "", target, digest.mtime, source[1], reader.level)
+                )
+        worker = BytecodeWorker(reader.interpreter)
+        try:
+            answers = worker.compile(tasks)
+        finally:
+            worker.close()
+        for (name, new), good in zip(tuple(made.items()), answers, strict=True):
             if good:
-                finish(run, new.name, _MODE, file.digest.mtime)
-                rename_over(new, self._store.v1, file.name)
-                return new
-        forget(self._store.v1, file.name)
-        return None
+                finish(run, new.name, _MODE, Digest.from_hex("".join(name.split("/")[2:])).mtime)
+            else:
+                del made[name]
+        return made
 
     def _source(self, digest: Digest) -> tuple[str, int] | None:
         if digest == EMPTY:

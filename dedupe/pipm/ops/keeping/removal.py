@@ -15,6 +15,7 @@ from pipm.fs.replace import remove_empty_folders
 from pipm.fs.sync import Durability
 from pipm.fs.walk import inodes_below
 from pipm.ops.crew import Pulse, interruptible
+from pipm.ops.keeping.strangers import put_aside
 from pipm.plan.gc import Fate
 from pipm.store.layout import VERSION
 from pipm.store.roots import find_root, root_name, write_root
@@ -23,6 +24,7 @@ from pipm.store.trash import discard, new_batch, restore, tidy
 if TYPE_CHECKING:
     from pipm.fs.removal import Stuck
     from pipm.ops.keeping.garbage import Garbage
+    from pipm.ops.keeping.strangers import Stranger
     from pipm.ops.progress import Progress
     from pipm.plan.gc import RootFact
     from pipm.store.layout import Store
@@ -65,6 +67,8 @@ class Removal:
                 self._discard(entry)
         for one in garbage.restored:
             self._restore(one)
+        for stranger in garbage.aside:
+            self._put_aside(stranger)
         for root in (*garbage.missing, *garbage.returned):
             _note_missing(self._store, root)
         tidy(self._store)
@@ -117,6 +121,12 @@ class Removal:
             self.stuck.append(stuck_at(self._store.v1, path, f"{self._v1}/{path}", error))
         else:
             self._entries.append(entry)
+
+    def _put_aside(self, stranger: Stranger) -> None:
+        try:
+            put_aside(self._store, stranger)
+        except OSError as error:
+            self.stuck.append(stuck_at(self._store.v1, stranger.name, f"{self._v1}/{stranger.name}", error))
 
     def _restore(self, one: Trashed) -> None:
         try:

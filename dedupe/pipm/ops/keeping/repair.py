@@ -4,7 +4,8 @@ Theory of operation. Under the store's lock alone. A copy is made in this run's 
 there, synced, and only then takes the damaged file's names: the object's, those in trees, and those of
 environments that share its inode. Sources, the nearest first: another inode of the store, an environment's
 own copy, a wheel in pip's cache, the index. An edit that is one environment's stays there; one that might be
-anybody's is put aside.
+anybody's is put aside. Sources are mended first; then all bytecode of each mended source is thrown away, in
+every pool and environment, and made anew: what was compiled while the source was wrong may be wrong, too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pipm.fs.replace import Staging, staging
 from pipm.fs.restore import copy_if, rename_over, set_back, set_mode
 from pipm.fs.share import NewFile, bring, ensure_folder, forget, same_folder_time, write_new_file
 from pipm.fs.sync import sync_file_system
-from pipm.fs.walk import walk_entries
-from pipm.ops.keeping.strangers import put_aside
+from pipm.ops.keeping.renewal import renew_bytecode
+from pipm.ops.keeping.strangers import EDITED, put_aside
 from pipm.plan.verify import Flaw, keeps_edit
 from pipm.store.layout import VERSION
 from pipm.store.wheels import load_manifest
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITABLE = 0o644
 _WRITABLE_EXECUTABLE = 0o755
-EDITED = "edited"
-"""Folder in the store for changed versions and strange files of which nobody knows whose they are."""
 
 
 class Repair:
@@ -56,9 +55,7 @@ class Repair:
         """Repair all that can be."""
         damages = self._check.findings.damages
         for damage in damages:
-            if damage.compiled is not None:
-                self._compile(damage)
-            elif damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
+            if damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
                 self._set_back(damage, damage.stored)
         self._put_strangers_aside()
         lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
@@ -73,20 +70,30 @@ class Repair:
         for damage in lost:
             if damage.holding is not None:
                 damage.repaired = self._replace_in_environment(damage.holding, hardlink=False)
+        renew_bytecode(self._check, lost, self._run, self._path)
         sync_file_system(self._store.v1)
 
     def _put_strangers_aside(self) -> None:
         for damage in self._check.findings.damages:
             if damage.stranger is not None:
-                damage.saved = put_aside(self._store, damage.stranger, EDITED)
+                damage.saved = put_aside(self._store, damage.stranger)
                 damage.repaired = True
+        findings = self._check.findings
+        for stranger in self._check.strangers:
+            if stranger.is_cache:
+                forget(self._store.v1, stranger.name)
+            else:
+                findings.put_aside.append(put_aside(self._store, stranger))
+        for name in self._check.strange:
+            forget(self._store.v1, name)
+        findings.strays.clear()
 
     def _set_back(self, damage: Damage, file: StoredFile) -> None:
-        set_back(self._store.v1, file.names[0], file.promise.mode, file.promise.digest.mtime_ns)
+        set_back(self._store.v1, file.names[0], file.promise.mode, file.promise.mtime_ns)
         damage.repaired = True
 
     def _key(self, file: StoredFile) -> str:
-        return file.promise.digest.object_name(executable=file.promise.mode & stat.S_IXUSR != 0)
+        return file.promise.object
 
     def _from_copies(self, damage: Damage, file: StoredFile) -> None:
         """Make a copy of what another inode of the store, or an environment, has."""
@@ -166,11 +173,8 @@ class Repair:
     def _replace(self, damage: Damage, file: StoredFile) -> None:
         """Give the good copy the names of the bad file, in the store and in environments."""
         new = self._made[self._key(file)]
-        sharers = [sharer for _, sharer in damage.shared]
-        told = file.status is not None and damage.flaw is Flaw.CONTENT
-        if told and file.status is not None and keeps_edit(file.promise, file.status, sharers):
-            damage.kept_in = next(sharer.environment for sharer in sharers if sharer.same_inode)
-        elif told and file.status is not None and file.status.st_mtime_ns != file.promise.digest.mtime_ns:
+        damage.kept_in = _keeper(damage, file)
+        if damage.flaw is Flaw.CONTENT and not damage.kept_in and _was_written(file):
             damage.saved = self._put_aside(file)
         for name in file.names:
             rename_over(new, self._store.v1, name)
@@ -178,7 +182,7 @@ class Repair:
             if sharer.environment == damage.kept_in:
                 self._make_private(holding)
             else:
-                self._replace_in_environment(holding, hardlink=sharer.same_inode)
+                self._replace_in_environment(holding, hardlink=sharer.same_inode, name=self._key(file))
         damage.repaired = True
 
     def _put_aside(self, file: StoredFile) -> str:
@@ -209,12 +213,12 @@ class Repair:
         finally:
             os.close(root)
 
-    def _replace_in_environment(self, holding: Holding, *, hardlink: bool) -> bool:
-        """Let an environment's damaged file be what the store has; False where that is no help."""
+    def _replace_in_environment(self, holding: Holding, *, hardlink: bool, name: str = "") -> bool:
+        """Let an environment's damaged file be the store's object *name*; False where that is no help."""
         fact = holding.fact
         assert fact.digest is not None
         assert fact.status is not None
-        name = fact.digest.object_name(executable=fact.executable)
+        name = name or fact.digest.object_name(executable=fact.executable)
         if not self._is_good(f"objects/{name}"):
             return False
         root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -249,28 +253,19 @@ class Repair:
     def _is_good(self, name: str) -> bool:
         return self._check.is_good(name)
 
-    def _compile(self, damage: Damage) -> None:
-        """Replace bytecode in the pool; environments that have the bad one lose it, which is but a cache."""
-        file = damage.compiled
-        assert file is not None
-        if file.flaw is Flaw.MODE:
-            set_back(self._store.v1, file.name, 0o444, file.digest.mtime_ns)
-            damage.repaired = True
-            return
-        new = self._check.pools.make_anew(file, self._run, self._path)
-        for environment in self._check.environments:
-            self._drop_bytecode(environment.path, file.inode, new)
-        damage.repaired = True
 
-    def _drop_bytecode(self, path: str, inode: int, new: NewFile | None) -> None:
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for folder, entry in walk_entries(path):
-                if entry.inode() == inode and entry.name.endswith(".pyc"):
-                    name = f"{folder}/{entry.name}"
-                    if new is None:
-                        forget(root, name)
-                    else:
-                        rename_over(new, root, name)
-        finally:
-            os.close(root)
+def _was_written(file: StoredFile) -> bool:
+    """Whether a program wrote to the file, which moves its time; a bit that flipped on the disk does not."""
+    return file.status is not None and file.status.st_mtime_ns != file.promise.mtime_ns
+
+
+def _keeper(damage: Damage, file: StoredFile) -> str:
+    """Name the environment that keeps the changed inode, where one alone can have changed it; else ""."""
+    sharers = [sharer for _, sharer in damage.shared]
+    same_inode = [sharer.environment for sharer in sharers if sharer.same_inode]
+    if file.status is None or len(same_inode) != 1:
+        return ""
+    if damage.flaw is Flaw.ATTRIBUTES:
+        return same_inode[0]
+    edited = damage.flaw is Flaw.CONTENT and keeps_edit(file.promise, file.status, sharers)
+    return same_inode[0] if edited else ""

@@ -11,9 +11,10 @@ from pipm.core.digest import EMPTY, Digest
 from pipm.errors import StoreError
 from pipm.fs.content import digest_at
 from pipm.fs.walk import named_inodes
+from pipm.fs.xattrs import has_attributes
 from pipm.plan.verify import Flaw, Promise, is_suspicious, judge_file
 from pipm.store.layout import VERSION
-from pipm.store.objects import object_mode, trusted_owners
+from pipm.store.objects import object_mode, parse_object, trusted_owners
 from pipm.store.wheels import all_entries, load_manifest
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _NOBODYS = Digest(bytes(32))
 class StoredFile:
     """One inode of the store (or a name that should be one) with its names below ``v1/``.
 
-    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it.
+    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it. ``twin``: its inode has
+    another promise to keep, too (a program for duplicate files made one of a plain and an executable file).
     """
 
     promise: Promise
@@ -37,6 +39,7 @@ class StoredFile:
     names: list[str]
     actual: Digest | None = None
     flaw: Flaw | None = None
+    twin: bool = False
 
     @property
     def shown(self) -> str:
@@ -57,11 +60,23 @@ class StoredFile:
 
 @dataclass(slots=True)
 class Inventory:
-    """All files of the store by inode, entries' manifests, and entries whose manifest cannot be read."""
+    """All files of the store by inode, entries' manifests, and entries whose manifest cannot be read.
+
+    ``strange`` are names among the objects that are not a digest: something else left them.
+    """
 
     files: list[StoredFile] = field(default_factory=list)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     unreadable: dict[str, StoreError] = field(default_factory=dict)
+    strange: list[str] = field(default_factory=list)
+
+    def by_inode(self) -> dict[int, list[StoredFile]]:
+        """The files by the number of their inode; several where one has two promises to keep."""
+        found: dict[int, list[StoredFile]] = {}
+        for file in self.files:
+            if file.status is not None:
+                found.setdefault(file.status.st_ino, []).append(file)
+        return found
 
     def by_digest(self) -> dict[Digest, list[StoredFile]]:
         """The files of each content, executable or not."""
@@ -84,18 +99,21 @@ def take_inventory(store: Store, entries: Iterable[str] | None = None) -> Invent
         names.update(_promises(entry, manifest))
     if entries is None:
         for name, _ in named_inodes(f"{store.path}/{VERSION}/objects", 1, "objects/"):
-            names.setdefault(name, _promise_of(name))
-    inodes: dict[int, StoredFile] = {}
+            promise = _promise_of(name)
+            if promise is None:
+                inventory.strange.append(name)
+            else:
+                names.setdefault(name, promise)
+    inodes: dict[int, dict[Promise, StoredFile]] = {}
     for name, promise in names.items():
         status = _status(store, name)
-        known = None if status is None else inodes.get(status.st_ino)
-        if known is not None and known.promise == promise:
+        files = {} if status is None else inodes.setdefault(status.st_ino, {})
+        known = files.get(promise)
+        if known is not None:
             known.names.append(name)
             continue
-        file = StoredFile(promise, status, [name])
+        file = files[promise] = StoredFile(promise, status, [name], twin=bool(files))
         inventory.files.append(file)
-        if status is not None:
-            inodes[status.st_ino] = file
     return inventory
 
 
@@ -109,10 +127,18 @@ def _promises(entry: str, manifest: Manifest) -> Iterator[tuple[str, Promise]]:
 
 def check_file(store: Store, file: StoredFile, *, full: bool) -> None:
     """Set the file's flaw; its bytes are read where its stat speaks against it, and in a *full* check."""
-    status = file.status
-    if status is not None and stat.S_ISREG(status.st_mode) and (full or is_suspicious(file.promise, status)):
-        file.actual = digest_of_stored(store, file.names[0])
+    status, name = file.status, file.names[0]
+    if status is None or not stat.S_ISREG(status.st_mode):
+        file.flaw = judge_file(file.promise, status, None, trusted_owners())
+        return
+    if full or file.twin or is_suspicious(file.promise, status):
+        file.actual = digest_of_stored(store, name)
     file.flaw = judge_file(file.promise, status, file.actual, trusted_owners())
+    if file.flaw in (None, Flaw.MODE, Flaw.TIME):
+        if file.twin:
+            file.flaw = Flaw.INODE
+        elif has_attributes(f"{store.path}/{VERSION}/{name}"):
+            file.flaw = Flaw.ATTRIBUTES
 
 
 def check_files(
@@ -140,12 +166,7 @@ def _status(store: Store, name: str) -> os.stat_result | None:
         return None
 
 
-def _promise_of(name: str) -> Promise:
-    """What the name of an object that no entry has promises."""
-    text = name.removeprefix("objects/").replace("/", "")
-    executable = text.endswith("-x")
-    try:
-        digest = Digest.from_hex(text.removesuffix("-x"))
-    except ValueError:
-        digest = _NOBODYS  # not a name of ours
-    return Promise(digest, None, object_mode(executable=executable))
+def _promise_of(name: str) -> Promise | None:
+    """What the name of an object that no entry has promises; None for a name that is not an object's."""
+    object_ = parse_object(name)
+    return None if object_ is None else Promise(object_[0], None, object_mode(executable=object_[1]))

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import stat
+from importlib.machinery import BYTECODE_SUFFIXES, SOURCE_SUFFIXES
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.record import source_of_bytecode
+from pipm.errors import StoreError
 from pipm.fs.restore import rename_over
 from pipm.fs.share import NewFile, ensure_folder, forget
+from pipm.fs.walk import walk_entries
 from pipm.store.layout import VERSION
+from pipm.store.wheels import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -24,15 +28,24 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
+_CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, ".so", ".pyd")
 _TREES = ("site", "data", "headers", "scripts")
 
 
 class Stranger(NamedTuple):
-    """One such file: the entry (below ``wheels/``), the path in it, and whether it is a mere cache."""
+    """One such file: the entry (below ``wheels/``), the path in it, and whether it is a mere cache.
+
+    ``is_code``: Python would import it.
+    """
 
     entry: str
     path: str
     is_cache: bool
+
+    @property
+    def is_code(self) -> bool:
+        """Whether Python would import it."""
+        return not self.is_cache and self.path.startswith("site/") and self.path.endswith(_CODE)
 
     @property
     def name(self) -> str:
@@ -55,29 +68,70 @@ def strangers(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterat
                     yield Stranger(entry, path, is_cache=False)
 
 
-def stray_caches(v1: str, trees: Iterable[str], pooled: Collection[int]) -> Iterator[str]:
-    """Find files in the caches of *trees* that are not the store's, as paths below ``v1/``.
+def strays(store: Store, entries: Iterable[str], stored: Collection[int]) -> tuple[list[str], list[Stranger]]:
+    """Find files of *entries* that are not the store's: caches as paths below ``v1/``, and data.
 
-    *pooled* are the inodes of the store's bytecode, which need no closer look.
+    *stored* are the inodes of the store's objects and bytecode, which need no closer look. What cannot be
+    told from an entry's own file, and modules, are left to `verify`.
     """
-    for tree in trees:
-        for folder in _caches(f"{v1}/{tree}", tree):
-            with os.scandir(f"{v1}/{folder}") as scan:
-                names = [entry.name for entry in scan if entry.inode() not in pooled]
-            yield from (f"{folder}/{name}" for name in names if _is_foreign(f"{v1}/{folder}", name))
+    caches: list[str] = []
+    data: list[Stranger] = []
+    for entry in entries:
+        found = [
+            (folder, name)
+            for tree in _TREES
+            for folder, name, inode in _inodes(f"{store.path}/{VERSION}/wheels/{entry}/{tree}", tree)
+            if inode not in stored
+        ]
+        base = f"{store.path}/{VERSION}/wheels/{entry}"
+        rest = [
+            (folder, name)
+            for folder, name in found
+            if not folder.endswith(f"/{_CACHE}") and not _is_empty(f"{base}/{folder}/{name}")
+        ]
+        caches += [
+            f"wheels/{entry}/{folder}/{name}"
+            for folder, name in found
+            if folder.endswith(f"/{_CACHE}") and _is_foreign(f"{base}/{folder}", name)
+        ]
+        data += _unknown(store, entry, rest) if rest else ()
+    return caches, data
 
 
-def put_aside(store: Store, stranger: Stranger, place: str) -> str:
-    """Move a stranger into the folder *place* of the store; returns where it is now."""
+def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list[Stranger]:
+    try:
+        known = {file.path for file in load_manifest(store, entry).files}
+    except StoreError:
+        return []
+    found = [Stranger(entry, f"{folder}/{name}", is_cache=False) for folder, name in files]
+    return [one for one in found if one.path not in known and not one.is_code]
+
+
+def _is_empty(path: str) -> bool:
+    """Whether the file at *path* has no bytes: such files are no objects, so their inodes tell nothing."""
+    try:
+        return not os.lstat(path).st_size
+    except FileNotFoundError:
+        return True
+
+
+EDITED = "edited"
+"""Folder in the store for changed versions and strange files of which nobody knows whose they are."""
+
+
+def put_aside(store: Store, stranger: Stranger) -> str:
+    """Move a stranger into the folder `EDITED` of the store; returns where it is now."""
     shown = stranger.name.replace("/", "-")
+    while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
+        shown = f"{os.urandom(4).hex()}-{stranger.name.replace('/', '-')}"
     folder = os.open(store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        ensure_folder(folder, place, 0o700)
-        rename_over(NewFile(store.v1, stranger.name), folder, f"{place}/{shown}")
+        ensure_folder(folder, EDITED, 0o700)
+        rename_over(NewFile(store.v1, stranger.name), folder, f"{EDITED}/{shown}")
         forget(store.v1, stranger.name)
     finally:
         os.close(folder)
-    return f"{store.path}/{place}/{shown}"
+    return f"{store.path}/{EDITED}/{shown}"
 
 
 def _is_foreign(cache: str, name: str) -> bool:
@@ -98,7 +152,7 @@ def _files(path: str, shown: str) -> Iterator[tuple[str, str]]:
             yield f"{shown}{folder[len(path) :]}", name
 
 
-def _caches(path: str, shown: str) -> Iterator[str]:
-    for folder, folders, _ in os.walk(path):
-        if _CACHE in folders:
-            yield f"{shown}{folder[len(path) :]}/{_CACHE}"
+def _inodes(path: str, shown: str) -> Iterator[tuple[str, str, int]]:
+    """Yield (folder, name, inode) of all that is no folder below *path*; one readdir a folder, no stat."""
+    for folder, entry in walk_entries(path, shown):
+        yield folder, entry.name, entry.inode()

@@ -15,6 +15,7 @@ from pipm.store.layout import open_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipm.env.environment import Environment
     from pipm.ops.keeping.rebuild import Rebuilt
     from pipm.ops.progress import Progress
 
@@ -44,10 +45,17 @@ def verify(
     try:
         with store.alone(waiting) if changing else store.writing(waiting):
             rebuilt = rebuild(store, [environment.path for environment in named]) if anew else None
-            environments = named or known_environments(store)
-            check = Check(store, environments, progress, full=full, only=bool(named) and not anew)
+            known = known_environments(store)
+            check = Check(
+                store,
+                named or known,
+                progress,
+                full=full,
+                only=bool(named) and not anew,
+                others=_unnamed(named, known),
+            )
             findings = check.run()
-            if repair and findings.damages:
+            if repair and (findings.damages or findings.strays):
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
     except OSError as error:
@@ -55,3 +63,9 @@ def verify(
     finally:
         progress.done()
     return findings, rebuilt
+
+
+def _unnamed(named: list[Environment], known: list[Environment]) -> list[Environment]:
+    """Those of the *known* environments that are not *named*; they may share what is damaged in the named."""
+    paths = {environment.path for environment in named}
+    return [environment for environment in known if named and environment.path not in paths]

@@ -295,6 +295,7 @@ class BytecodeSharer:
             tasks.append(
                 Compilation(
                     f"{base}/{path}",
+                    source.digest.hex(),
                     path,
                     f"{run}/{new.name}",
                     source.digest.mtime,
@@ -308,7 +309,8 @@ class BytecodeSharer:
                 finish(item.new.directory, item.new.name, _MODE, item.source.digest.mtime)
                 self._fresh.append(item)
             else:
-                self._leave(item.source, item.name, Reason.STALE_BYTECODE)
+                reason = Reason.CHANGING if good is None else Reason.STALE_BYTECODE
+                self._leave(item.source, item.name, reason)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
         return directory_beneath(self.scene.root, f"{directory}/{CACHE}")

@@ -12,6 +12,7 @@ from pipm.fs.fill import FOLDER, make_folder, state_of
 from pipm.fs.share import NewFile, ensure_folder, give_name
 from pipm.fs.sync import Durability, sync_file_system, write_durably
 from pipm.store.bytecode import Pool
+from pipm.store.objects import altered
 from pipm.wheel.bytecode import BytecodeWorker, Compilation
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class Compiler:
         path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
         return Compilation(
             source=path,
+            digest=digest,
             filename=f"{folder}/{stem}.py",
             target=f"{self._ground.run_path}/pyc-{digest}",
             mtime=Digest.from_hex(digest).mtime,
@@ -166,9 +168,12 @@ class Compiler:
             level=0,
         )
 
-    def _made(self, digests: list[str], answers: list[bool]) -> dict[str, NewFile]:
+    def _made(self, digests: list[str], answers: list[bool | None]) -> dict[str, NewFile]:
         fresh = {}
         for digest, good in zip(digests, answers, strict=True):
+            if good is None:
+                _, stem, source = self.missing[digest][0]
+                raise altered(f"{source}/{stem}.py")
             if good:
                 new = NewFile(self._ground.run, f"pyc-{digest}")
                 finish(new.directory, new.name, _MODE, Digest.from_hex(digest).mtime)

@@ -10,7 +10,8 @@ from pipm.env.folded import PutAway
 from pipm.fs.fill import FOLDER, Filler, FolderStack, written_in_place
 from pipm.fs.replace import Staging
 from pipm.ops.syncing.compilation import Compiler
-from pipm.ops.syncing.private import altered, compiled_rows, damaged, private_metadata, scripts_of
+from pipm.ops.syncing.private import compiled_rows, damaged, private_metadata, scripts_of
+from pipm.store.objects import altered
 from pipm.wheel.private import hashed
 
 if TYPE_CHECKING:

@@ -61,14 +61,6 @@ def compiled_rows(scheme: Scheme, blueprint: Blueprint, uncompiled: Collection[s
     return text.encode("utf-8", "surrogateescape")
 
 
-def altered(path: str) -> StoreError:
-    """The store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
-    return StoreError(
-        f"The store's file {path} was changed in place",
-        hint="pipm verify --repair puts it right; before you patch a package: pipm release --dist NAME",
-    )
-
-
 def damaged(path: str) -> StoreError:
     """The store's file or folder *path* (below ``v1/``) is gone."""
     entry = "/".join(path.split("/")[1:4])
