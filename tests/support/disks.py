@@ -117,12 +117,14 @@ class Disks:
         return self.made[kind]
 
     @contextlib.contextmanager
-    def small(self, kind: str, *, size: str, name: str = "", options: tuple[str, ...] = ()) -> Iterator[Disk]:
-        """Make, mount, and later remove a file system of one's own; *options* are those of mkfs."""
+    def small(
+        self, kind: str, *, size: str, name: str = "", options: tuple[str, ...] = (), mount: str = ""
+    ) -> Iterator[Disk]:
+        """Make, mount, and later remove a file system of one's own; *options* are mkfs's, *mount* mount's."""
         image = os.path.join(self.folder, f"{name or kind}.img")
         make_image(kind, image, size, *options)
         try:
-            with mounted(kind, image, image.removesuffix(".img")) as disk:
+            with mounted(kind, image, image.removesuffix(".img"), options=mount) as disk:
                 yield disk
         finally:
             os.unlink(image)
