@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from support.installers import uv_environment, venv
-from support.locks import pylock
+from support.locks import assert_record, pylock
 from support.pipm import FAILED
 from support.process import check
 from support.projects import make_project, make_repository, make_sdist
@@ -85,6 +86,32 @@ def test_an_editable_project_stays_editable(pipm: Pipm, tmp_path: object) -> Non
     gone = pipm("sync", lock_of(f"{base}/empty"), "--env", env.path, "--json").expect().json
     assert [row["name"] for row in gone["removed"]] == ["editable"]
     assert os.path.isfile(f"{folder}/editable.py")
+
+
+def test_a_changed_editable_project_is_installed_anew(pipm: Pipm, tmp_path: object) -> None:
+    """In a folder whose name pip could take for extras."""
+    base = str(tmp_path)
+    folder = make_project(f"{base}/br[x]", "editable")
+    lock = lock_of(base, f'name = "editable"\ndirectory = {{ path = "{folder}", editable = true }}')
+    env = Environment(path=f"{base}/env")
+    pipm("sync", lock, "--env", env.path).expect()
+    make_project(folder, "editable", version="2.0")
+    preview = pipm("sync", lock, "--env", env.path, "-n", "--json").expect().json
+    done = pipm("sync", lock, "--env", env.path, "--json").expect().json
+    assert [row["name"] for row in done["replaced"]] == ["editable"]
+    assert (done["added"], done["removed"], done["unchanged"]) == ([], [], 0)
+    assert [row["name"] for row in preview["replaced"]] == ["editable"]
+    show = "from importlib.metadata import version; import editable; print(version('editable'))"
+    assert env.run(show).strip() == "2.0"
+    assert_record(env, "editable-2.0.dist-info")
+    assert pipm("sync", lock, "--env", env.path, "--json").expect().json["unchanged"] == 1
+    make_project(folder, "editable", version="3.0")
+    with open(f"{folder}/backend.py", "a", encoding="utf-8") as file:
+        file.write("def build_editable(*arguments, **options):\n    raise SystemExit('no')\n")
+    pipm("sync", lock, "--env", env.path, "--json").expect(FAILED)
+    assert env.run(show).strip() == "2.0"  # the old one stays until the new one is built
+    check(sys.executable, "-m", "pip", "--python", env.python, "uninstall", "-q", "-y", "editable")
+    assert glob.glob(f"{env.site}/*ditable*") == []
 
 
 def test_what_cannot_be_built_changes_nothing(pipm: Pipm, tmp_path: object) -> None:

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 
+def redacted(text: str) -> str:
+    """*text* with ``****`` for each password in an URL, and for each user who comes without one.
+
+    A token is such a user; the ``git@`` of SSH is none. Everything that a person sees goes through this.
+    """
+    if "://" not in text or "@" not in text:
+        return text
+    import re  # noqa: PLC0415 - few messages name a URL with a user
+
+    def hidden(match: re.Match[str]) -> str:
+        user, colon, _ = match["user"].partition(":")
+        if user == "git" and not colon:
+            return match[0]
+        return f"://{user}:****@" if colon else "://****@"
+
+    return re.sub(r"://(?P<user>[^/?#\s]*)@", hidden, text)
+
+
 class PipmError(Exception):
-    """A failure that is explained to the person: what, why, and what to do about it."""
+    """A failure that is explained to the person: what, why, and what to do about it.
+
+    ``details`` is the whole of what another program said, for who wants to see it.
+    """
 
     kind = "failed"
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
+        # What another program, a lock or a setting says may have passwords in it.
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        self.details = redacted(details)
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes with the hint."""
-        return _rebuilt, (type(self), self.message, self.hint)
+        return _rebuilt, (type(self), self.message, self.hint, self.details)
 
 
 class UsageError(PipmError):
@@ -99,5 +122,5 @@ class InterruptedRunError(PipmError):
     exit_code = 130
 
 
-def _rebuilt(kind: type[PipmError], message: str, hint: str | None) -> PipmError:
-    return kind(message, hint=hint)
+def _rebuilt(kind: type[PipmError], message: str, hint: str | None, details: str) -> PipmError:
+    return kind(message, hint=hint, details=details)

@@ -322,6 +322,7 @@ def test_the_sound_ones_are_read(tmp_path: object, name: str) -> None:
     folder = Folder(path=str(tmp_path))
     folder.write("pyproject.toml", _PROJECT)
     folder.write("constraints.txt", "one==1.0")
+    folder.write("three/setup.py", "")
     pins = read(folder.write(name, LOCKS[name]).path)
     assert any(len(found) >= 2 for found in pins)
 

@@ -74,7 +74,19 @@ def test_indexes_of_the_project(folder: Folder) -> None:
     )
     pin = lock(folder, package("one")).read()["one"]
     assert pin.index_url == "https://p"
-    assert pin.options == ("--find-links", "https://f", "--extra-index-url", "https://m")
+    assert pin.options == ("--extra-index-url", "https://m", "--find-links", "https://f")
+
+
+def test_a_source_that_lists_a_distribution_is_asked_alone(folder: Folder) -> None:
+    folder.write(
+        "pyproject.toml",
+        '[[tool.pdm.source]]\nname = "mine"\nurl = "https://m"\ninclude_packages = ["one*"]\n'
+        '[[tool.pdm.source]]\nname = "other"\nurl = "https://o"\nexclude_packages = ["two"]\n',
+    )
+    pins = lock(folder, package("one"), package("two"), package("three")).read()
+    assert (pins["one"].index_url, pins["one"].options) == ("https://m", ())
+    assert (pins["two"].index_url, pins["two"].options) == (None, ("--extra-index-url", "https://m"))
+    assert pins["three"].options == ("--extra-index-url", "https://m", "--extra-index-url", "https://o")
 
 
 def test_origins(folder: Folder) -> None:

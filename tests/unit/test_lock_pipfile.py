@@ -11,7 +11,7 @@ from pipm.core.pins import Folder as Local
 
 SOURCES = [
     {"name": "pypi", "url": "https://p/simple", "verify_ssl": True},
-    {"name": "mine", "url": "https://${USER_NAME}:x@m:8080/simple", "verify_ssl": False},
+    {"name": "mine", "url": "https://me:x@m:8080/simple", "verify_ssl": False},
 ]
 
 
@@ -51,8 +51,7 @@ def test_categories_and_markers(folder: Folder) -> None:
     assert "default.win: win is not pinned, its version is '*'" in file.fails(WINDOWS)
 
 
-def test_indexes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("USER_NAME", "me")
+def test_only_the_own_index_is_asked(folder: Folder) -> None:
     pins = lock(
         folder,
         default={
@@ -61,13 +60,22 @@ def test_indexes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
             "three": {"version": "==1", "index": "https://z"},
         },
     ).read()
-    mine = "https://me:x@m:8080/simple"
-    assert (pins["one"].index_url, pins["one"].options) == (
-        "https://p/simple",
-        ("--extra-index-url", mine, "--trusted-host", "m:8080"),
-    )
-    assert (pins["two"].index_url, pins["two"].options) == (mine, ("--trusted-host", "m:8080"))
+    assert (pins["one"].index_url, pins["one"].options) == ("https://p/simple", ())
+    assert pins["two"].index_url == "https://me:x@m:8080/simple"
+    assert pins["two"].options == ("--trusted-host", "m:8080")
     assert pins["three"].index_url == "https://z"
+
+
+def test_variables_are_not_put_in(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    variable = [{"name": "mine", "url": "https://${TOKEN}@m/simple", "verify_ssl": True}]
+    text = lock(folder, default={"one": {"version": "==1"}})
+    with open(text.path, encoding="utf-8") as stream:
+        document = json.load(stream)
+    document["_meta"]["sources"] = variable
+    message = folder.write("Pipfile.lock", json.dumps(document)).fails()
+    assert "_meta.sources[0]" in message
+    assert "secret" not in message
 
 
 def test_origins(folder: Folder) -> None:

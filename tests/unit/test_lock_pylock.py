@@ -49,7 +49,9 @@ def test_all_wheels_that_fit_the_best_first(folder: Folder) -> None:
         "one-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
         "one-1.0-cp312-cp312-manylinux_2_28_x86_64.whl",
     ]
-    wheels = ", ".join(f'{{ name = "{name}", url = "u", hashes = {{ sha256 = "{A}" }} }}' for name in names)
+    wheels = ", ".join(
+        f'{{ name = "{name}", url = "https://h/u", hashes = {{ sha256 = "{A}" }} }}' for name in names
+    )
     text = f'name = "one"\nversion = "1.0"\nwheels = [{wheels}]'
     assert file_names(lock(folder, text).read()["one"].wheels) == [names[i] for i in (5, 4, 6, 3, 2, 0)]
 

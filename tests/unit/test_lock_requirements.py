@@ -6,6 +6,8 @@ import pytest
 from locks import LINUX, OLD, WINDOWS, A, B, C, Folder, LockFile
 from pipm.core.pins import Archive, Repository
 from pipm.core.pins import Folder as Local
+from pipm.errors import LockError
+from pipm.lock.find import lock_content
 
 COMMIT = "0" * 40
 
@@ -81,8 +83,11 @@ def test_options_go_to_pip(folder: Folder) -> None:
 def test_variables(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
     monkeypatch.delenv("NOTHING", raising=False)
-    pin = lock(folder, "-i https://${TOKEN}@i/$TOKEN/${NOTHING}\none==1").read()["one"]
-    assert pin.index_url == "https://secret@i/$TOKEN/${NOTHING}"
+    monkeypatch.setenv("lower", "secret")
+    pin = lock(folder, "-i https://${TOKEN}@i/$TOKEN/\none==1").read()["one"]
+    assert pin.index_url == "https://secret@i/$TOKEN/"
+    for name in ("NOTHING", "lower"):
+        assert "line 2: " in lock(folder, f"-i https://i/${{{name}}}\none==1").fails()
 
 
 def test_urls_paths_and_repositories(folder: Folder) -> None:
@@ -156,13 +161,13 @@ def test_the_same_twice_is_once(folder: Folder) -> None:
         ("-r https://h/x.txt", "line 1: https://h/x.txt is not on this disk"),
         ("one==1\n-r requirements.txt", "the file includes itself"),
         (f"one==1 --hash=sha256:{A}\ntwo==1", "line 2: two has no --hash, others have"),
-        ("--require-hashes\n-e ./x#egg=x", "line 2: x has no --hash"),
+        ("--require-hashes\n-e .#egg=x", "line 2: x has no --hash"),
         ("https://h/x.zip", "line 1: https://h/x.zip does not say its name"),
         ("https://h/", "line 1: https://h/ names no file"),
         ("http://[x/a-1.0.zip", "line 1: 'http://[x/a-1.0.zip' is no URL"),
         ("git+https://h/x.git#egg=x", "line 1: https://h/x.git#egg=x is not pinned"),
         ("x @ git+https://h/x.git@main", "line 1: https://h/x.git@main is not pinned"),
-        ("./nowhere", "line 1: ./nowhere does not say its name"),
+        ("./nowhere", "line 1: there is no folder"),
         ("https://h/a-1.0-cp39-cp39-win32.whl", "line 1: a 1.0 has no wheel"),
         ("é==1", "line 1: "),
     ],
@@ -176,3 +181,99 @@ def test_it_has_neither_extras_nor_groups(folder: Folder) -> None:
     assert file.fails(extras=("x",)) == "LOCK: there is no extra x"
     assert file.fails(groups=("x",)) == "LOCK: there is no group x"
     assert lock(folder, "").read() == {}
+
+
+def test_an_editable_with_a_marker(folder: Folder) -> None:
+    """As Poetry and uv export it."""
+    folder.write("mm/pyproject.toml", '[project]\nname = "mm"')
+    lines = (
+        "-e ./mm ; sys_platform == 'linux'\n-e ./none ; sys_platform == 'win32'\n",
+        '--editable="./mm"; sys_platform == "linux"\n',
+        f"-e file://{folder.path}/mm ; python_version >= '3.9' --config-settings=a=b\n",
+        f"-e mm[x] @ file://{folder.path}/mm\n",
+        f'-e "mm @ file://{folder.path}/mm" ; sys_platform == "linux"\n',
+        f"--editable=mm @ file://{folder.path}/mm ; sys_platform == 'linux'\n",
+    )
+    for text in lines:
+        (pin,) = lock(folder, text).read().values()
+        assert (pin.name, pin.origin) == ("mm", Local(path=f"{folder.path}/mm", editable=True)), text
+    assert lock(folder, "-e ./mm ; sys_platform == 'win32'").read() == {}
+
+
+def test_projects_without_a_standard_name(folder: Folder) -> None:
+    folder.write("by_poetry/pyproject.toml", '[tool.poetry]\nname = "by-poetry"')
+    folder.write("by_cfg/setup.cfg", "[metadata]\nname = by.cfg\n")
+    folder.write(
+        "by_script/setup.py", "import setuptools as s\nif True:\n    s.setup(version='1', name='By_Script')"
+    )
+    folder.write("by_code/setup.py", "from setuptools import setup\nsetup(name=open('x').read())")
+    folder.write("odd/setup.cfg", "no section")
+    folder.write("br[x]/setup.cfg", "[metadata]\nname = br\n")
+    pins = lock(folder, "-e ./by_poetry\n./by_cfg\n-e by_script/\n-e ./br[x]\n").read()
+    assert set(pins) == {"by-poetry", "by-cfg", "by-script", "br"}
+    assert pins["br"].origin == Local(path=f"{folder.path}/br[x]", editable=True)
+    assert "./by_code does not say its name" in lock(folder, "-e ./by_code").fails()
+    assert "setup.cfg beside it cannot be read" in lock(folder, "-e ./odd").fails()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "latin-1"])
+def test_encodings(folder: Folder, encoding: str) -> None:
+    text = "-r more.txt\n# é\none==1\n"
+    if encoding == "latin-1":
+        text = f"# -*- coding: {encoding} -*-\n{text}"
+    file = lock(folder, "")
+    folder.write("more.txt", "two==2")
+    with open(file.path, "wb") as stream:
+        stream.write(text.encode(encoding))
+    assert file.versions() == {"one": "1", "two": "2"}
+    with open(file.path, "wb") as stream:
+        stream.write(b"# coding: nonsense\n")
+    assert "the file is not in nonsense" in file.fails()
+
+
+def test_an_included_file_of_utf_16_counts(folder: Folder) -> None:
+    file, more = lock(folder, ""), folder.write("more.txt", "two==2")
+    with open(file.path, "wb") as stream:
+        stream.write("-r more.txt\n".encode("utf-16"))
+    before = lock_content(file.path)
+    folder.write("more.txt", "two==3")
+    assert lock_content(file.path) != before
+    assert more.path
+
+
+def test_hints_that_fit(folder: Folder) -> None:
+    weak = f"one==1 --hash=md5:{'0' * 32}"
+    assert "line 1: md5 is too weak a hash" in lock(folder, weak).fails()
+    with pytest.raises(LockError) as short:
+        lock(folder, "x @ git+https://h/x@0123abc").read()
+    assert short.value.hint is not None
+    assert "40 digits" in short.value.hint
+    with pytest.raises(LockError) as conda:
+        lock(folder, "x @ file:///croot/x_1674/work").read()
+    assert conda.value.hint is not None
+    assert "pip list --format=freeze" in conda.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("", "any"),
+        ("--no-binary one", "source"),
+        ("--no-binary=two", "any"),
+        ("--only-binary=:all:", "wheel"),
+        ("--only-binary=:all: --no-binary=two,One", "source"),
+        ("--no-binary=one --only-binary=:all:", "wheel"),
+        ("--no-binary=one --no-binary=:none:", "any"),
+        ("--no-binary=:all: --only-binary=:none:", "source"),
+    ],
+)
+def test_which_archives_may_serve(folder: Folder, options: str, wanted: str) -> None:
+    lines = options.replace(" --", "\n--")
+    assert lock(folder, f"one==1\n{lines}\n").read()["one"].archives == wanted
+
+
+def test_an_index_replaces_those_before_it(folder: Folder) -> None:
+    pin = lock(
+        folder, "--extra-index-url https://a\n-i https://b\n--extra-index-url https://c\none==1"
+    ).read()
+    assert (pin["one"].index_url, pin["one"].options) == ("https://b", ("--extra-index-url", "https://c"))

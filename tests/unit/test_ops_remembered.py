@@ -101,3 +101,18 @@ def test_what_may_have_a_password_is_not_kept(tmp_path: Path, monkeypatch: pytes
     (pin,) = open_lock(str(lock), Selection(), "").pins(TARGET)
     assert "hunter2" in f"{pin.index_url} {pin.options}"
     assert not os.path.exists(cache_folder())
+
+
+def test_a_password_in_a_lock_is_not_kept() -> None:
+    for url in ("https://me:hunter2@x/a-1-py3-none-any.whl", "https://token@x/a-1-py3-none-any.whl"):
+        pin = Pin(name="a", version="1", wheels=(Archive("a-1-py3-none-any.whl", url=url),))
+        assert remembered_pins("one", TARGET, [pin].copy) == [pin]
+    assert not os.path.exists(cache_folder())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_what_another_user_wrote_is_not_believed() -> None:
+    remembered_pins("one", TARGET, lambda: PINS)
+    (name,) = os.listdir(cache_folder())
+    os.chown(f"{cache_folder()}/{name}", 12345, 12345)
+    assert remembered_pins("one", TARGET, lambda: PINS[:1]) == PINS[:1]

@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pipm.core.addresses import (
+    checked_line,
+    checked_repository,
+    checked_revision,
+    checked_subdirectory,
+    checked_system,
+    checked_url,
+)
 from pipm.core.digest import Digest
 
+if TYPE_CHECKING:
+    from typing import Self
 
-class Archive(NamedTuple):
+
+class _Archive(NamedTuple):
+    file_name: str
+    url: str | None
+    path: str | None
+    size: int | None
+    hashes: tuple[tuple[str, str], ...]
+    subdirectory: str | None
+
+
+class Archive(_Archive):
     """A wheel or source archive that a lock names.
 
     Without ``url`` and ``path`` (absolute) an index has it. ``size`` is in bytes; ``hashes`` are
     ``(algorithm, hexadecimal digest)``, none where the lock promises nothing. ``subdirectory`` is where
-    the project lies in a source archive, when not at its top.
+    the project lies in a source archive, when not at its top. Raises AddressError.
     """
 
-    file_name: str
-    url: str | None = None
-    path: str | None = None
-    size: int | None = None
-    hashes: tuple[tuple[str, str], ...] = ()
-    subdirectory: str | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        file_name: str,
+        url: str | None = None,
+        path: str | None = None,
+        size: int | None = None,
+        hashes: tuple[tuple[str, str], ...] = (),
+        subdirectory: str | None = None,
+    ) -> Self:
+        """Make one whose values are safe to pass on."""
+        if url is not None:
+            checked_url(url)
+        if subdirectory:
+            checked_subdirectory(subdirectory)
+        return super().__new__(cls, file_name, url, path, size, hashes, subdirectory)
 
     @property
     def sha256(self) -> Digest | None:
@@ -28,44 +59,111 @@ class Archive(NamedTuple):
         return next((Digest.from_hex(text) for name, text in self.hashes if name == "sha256"), None)
 
 
-class Repository(NamedTuple):
-    """A commit of a version control system (PEP 610)."""
-
+class _Repository(NamedTuple):
     vcs: str
     url: str
     commit: str
-    requested_revision: str | None = None
-    subdirectory: str | None = None
+    requested_revision: str | None
+    subdirectory: str | None
 
 
-class Folder(NamedTuple):
-    """A project on this disk; ``path`` is absolute."""
+class Repository(_Repository):
+    """A commit of a version control system (PEP 610). Raises AddressError."""
 
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        vcs: str,
+        url: str,
+        commit: str,
+        requested_revision: str | None = None,
+        subdirectory: str | None = None,
+    ) -> Self:
+        """Make one whose values are safe to pass on."""
+        checked_system(vcs)
+        checked_repository(url)
+        checked_revision(commit)
+        checked_line(requested_revision or "")
+        if subdirectory:
+            checked_subdirectory(subdirectory)
+        return super().__new__(cls, vcs, url, commit, requested_revision, subdirectory)
+
+
+class _Folder(NamedTuple):
     path: str
-    editable: bool = False
-    subdirectory: str | None = None
+    editable: bool
+    subdirectory: str | None
 
 
-class Pin(NamedTuple):
+class Folder(_Folder):
+    """A project on this disk; ``path`` is absolute. Raises AddressError."""
+
+    __slots__ = ()
+
+    def __new__(cls, path: str, editable: bool = False, subdirectory: str | None = None) -> Self:  # noqa: FBT001, FBT002
+        """Make one whose values are safe to pass on."""
+        if subdirectory:
+            checked_subdirectory(subdirectory)
+        return super().__new__(cls, path, editable, subdirectory)
+
+    @property
+    def project(self) -> str:
+        """The folder of the project itself."""
+        return f"{self.path}/{self.subdirectory}" if self.subdirectory else self.path
+
+
+Archives = Literal["any", "wheel", "source"]
+"""What may serve a pin, as ``--only-binary`` (wheel) and ``--no-binary`` (source) say."""
+
+
+class _Pin(NamedTuple):
+    name: str
+    version: str | None
+    wheels: tuple[Archive, ...]
+    sdist: Archive | None
+    origin: Archive | Repository | Folder | None
+    hashes: tuple[tuple[str, str], ...]
+    index_url: str | None
+    options: tuple[str, ...]
+    where: str
+    archives: Archives
+
+
+class Pin(_Pin):
     """One distribution that an environment shall have.
 
     ``name`` and ``version`` are normalised (PEP 503, PEP 440); ``version`` is None where only building
     tells it. ``wheels`` fit the interpreter, the best first. ``origin`` is where it comes from when that
     is no index. ``hashes`` are ``(algorithm, hexadecimal digest)`` that any archive of it may have, in
-    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index_url`` is the index that has
-    it and ``options`` are further arguments for pip, where the lock says so. ``where`` is the place in the
-    lock file, for messages.
+    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index_url`` is the only index
+    that is asked for it and ``options`` are further arguments for pip, where the lock says so. ``where`` is
+    the place in the lock file, for messages. Raises AddressError.
     """
 
-    name: str
-    version: str | None
-    wheels: tuple[Archive, ...] = ()
-    sdist: Archive | None = None
-    origin: Archive | Repository | Folder | None = None
-    hashes: tuple[tuple[str, str], ...] = ()
-    index_url: str | None = None
-    options: tuple[str, ...] = ()
-    where: str = ""
+    __slots__ = ()
+
+    def __new__(  # noqa: PLR0913, PLR0917 - the fields
+        cls,
+        name: str,
+        version: str | None,
+        wheels: tuple[Archive, ...] = (),
+        sdist: Archive | None = None,
+        origin: Archive | Repository | Folder | None = None,
+        hashes: tuple[tuple[str, str], ...] = (),
+        index_url: str | None = None,
+        options: tuple[str, ...] = (),
+        where: str = "",
+        archives: Archives = "any",
+    ) -> Self:
+        """Make one whose values are safe to pass on."""
+        if index_url is not None:
+            checked_url(index_url)
+        for option in options:
+            checked_line(option)
+        return super().__new__(
+            cls, name, version, wheels, sdist, origin, hashes, index_url, options, where, archives
+        )
 
 
 class Selection(NamedTuple):

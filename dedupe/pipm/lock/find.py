@@ -43,7 +43,7 @@ def lock_content(path: str) -> str:
     """Digest all that decides what the lock at *path* asks for.
 
     Poetry and PDM keep groups, extras and sources beside the lock; requirements name further files, and have
-    variables of the process, as Pipfile.lock has. Raises LockError where there is no lock that can be read.
+    variables of the process. Raises LockError where there is no lock that can be read.
     """
     try:
         with open(path, "rb") as stream:
@@ -59,13 +59,13 @@ def lock_content(path: str) -> str:
     if path.endswith((".txt", ".in")):
         for part in _parts(path, data, {path}):
             state.update(part)
-    elif path.endswith("Pipfile.lock"):
-        state.update(os.path.expandvars(data))
     return state.hexdigest()
 
 
 def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
     """The requirements *data* of *path* with its variables put in, then all files that it includes."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
     yield os.path.expandvars(data)
     # Whatever else it takes for an option does no harm.
     for line in data.splitlines():

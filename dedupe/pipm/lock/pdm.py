@@ -43,7 +43,8 @@ def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin,
         wanted = package.text("requires_python")
         if wanted:
             fit.check_python(wanted, package, package.name())
-        pin = pdm_pin(fit, package, metadata, project)
+        with package.checking():
+            pin = pdm_pin(fit, package, metadata, project)
         other = found.setdefault(pin.name, (pin, package))[0]
         if other is pin or (pin.version, pin.origin) != (other.version, other.origin):
             places.append((pin, package))  # the entry of `name[extra]` repeats that of `name`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -29,7 +30,7 @@ def pdm_pin(fit: Fit, package: Table, metadata: Table, project: Project) -> Pin:
     wheels, sdist = fit.choose(_files(package, metadata), _archive)
     if not wheels and sdist is None:
         raise fit.missing(package, name, version)
-    index, options = _indexes(project)
+    index, options = _indexes(project, name)
     return Pin(
         name=name,
         version=version,
@@ -95,18 +96,27 @@ def _repository(package: Table, vcs: str, url: str, subdirectory: str | None) ->
     )
 
 
-def _indexes(project: Project) -> tuple[str | None, tuple[str, ...]]:
-    """The indexes of the project's settings: one named pypi, or the first, is the main one."""
-    urls: list[str] = []
+def _indexes(project: Project, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The indexes of the project's settings that have *name*, as PDM chooses them.
+
+    Where a source lists the distribution, no other is asked. One named pypi stands for the default index;
+    without one that is what pip's own settings name.
+    """
+    sources = project.tool("pdm").tables("source")
+    listed = [source for source in sources if _lists(source, "include_packages", name)]
+    rest = [source for source in sources if not _lists(source, "exclude_packages", name)]
+    main: str | None = None
     options: list[str] = []
-    for source in project.tool("pdm").tables("source"):
+    for source in listed or rest:
         url = source.required("url")
         if source.text("type") == "find_links":
             options += ["--find-links", url]
-        elif source.text("name") == "pypi":
-            urls.insert(0, url)
+        elif main is None and (listed or source.text("name") == "pypi"):
+            main = url
         else:
-            urls.append(url)
-    for url in urls[1:]:
-        options += ["--extra-index-url", url]
-    return (urls[0] if urls else None), tuple(options)
+            options += ["--extra-index-url", url]
+    return main, tuple(options)
+
+
+def _lists(source: Table, key: str, name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in source.texts(key))

@@ -45,7 +45,8 @@ def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[
             marker = package.text("markers")
             if marker and not fit.holds(marker, package):
                 continue
-            pin = _pin(fit, package, package.normalised(name), meta)
+            with package.checking():
+                pin = _pin(fit, package, package.normalised(name), meta)
             # What several categories have is the same, for they are locked together; else the first counts,
             # as for pipenv.
             found.setdefault(pin.name, (pin, package))
@@ -98,14 +99,11 @@ def _origin(package: Table) -> Archive | Repository | Folder | None:
     for vcs in ("git", "hg", "svn", "bzr"):
         url = package.text(vcs)
         if url:
-            return Repository(
-                vcs=vcs, url=_expanded(url), commit=package.required("ref"), subdirectory=subdirectory
-            )
+            return Repository(vcs=vcs, url=url, commit=package.required("ref"), subdirectory=subdirectory)
     text = package.text("file") or package.text("path") or package.text("uri")
     if text is None:
         return None
     hashes = tuple(package.hashed(value) for value in package.texts("hashes"))
-    text = _expanded(text)
     if "://" in text and not text.startswith("file://"):
         name = archive_name(package, text)
         return Archive(file_name=name, url=text, hashes=hashes[:1], subdirectory=subdirectory)
@@ -118,21 +116,18 @@ def _origin(package: Table) -> Archive | Repository | Folder | None:
 
 
 def _indexes(package: Table, meta: Table) -> tuple[str | None, tuple[str, ...]]:
-    """The package's own index; else the lock's first, and its others as further ones."""
+    """The package's own index, else the lock's first: as for pipenv no other one is asked."""
     name = package.text("index")
-    sources = meta.tables("sources")
-    own = [source for source in sources if source.text("name") == name]
     if name and "://" in name:
-        return _expanded(name), ()
-    chosen = own or sources
-    urls = [_expanded(source.required("url")) for source in chosen]
-    options = [option for url in urls[1:] for option in ("--extra-index-url", url)]
-    for source, url in zip(chosen, urls, strict=True):
-        if source.content.get("verify_ssl") is False:
-            options += ["--trusted-host", urlsplit(url).netloc.rpartition("@")[2]]
-    return (urls[0] if urls else None), tuple(options)
-
-
-def _expanded(text: str) -> str:
-    """Put in the environment's variables (``${NAME}``), in which people keep passwords."""
-    return os.path.expandvars(text)
+        return name, ()
+    sources = meta.tables("sources")
+    for source in [one for one in sources if one.text("name") == name] or sources[:1]:
+        url = source.required("url")
+        if "$" in url:
+            raise source.error(
+                f"the index {url} has a variable, and those are set in requirements.txt alone",
+                hint="keep user and password in a netrc file or a keyring, and their URL out of the lock",
+            )
+        trusted = source.content.get("verify_ssl") is False
+        return url, ("--trusted-host", urlsplit(url).netloc.rpartition("@")[2]) if trusted else ()
+    return None, ()

@@ -41,7 +41,8 @@ def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[P
     found = []
     for package in chosen:
         check_python(fit, package, package.name())
-        found.append((poetry_pin(fit, package, metadata), package))
+        with package.checking():
+            found.append((poetry_pin(fit, package, metadata), package))
     return found + _project(project, selection)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from packaging.pylock import Pylock, PylockSelectError, PylockUnsupportedVersionError, PylockValidationError
 from packaging.tags import Tag
@@ -52,7 +52,11 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
     except (ValueError, KeyError, RecursionError) as error:
         raise root.error(f"a marker cannot be evaluated: {error}") from None
     tables = [Table({}, path, f"packages[{places[id(package)]}]") for package in packages]
-    return [(_pin(fit, table, package), table) for package, table in zip(packages, tables, strict=True)]
+    found = []
+    for package, table in zip(packages, tables, strict=True):
+        with table.checking():
+            found.append((_pin(fit, table, package), table))
+    return found
 
 
 def _environment(target: Target) -> Environment:
@@ -100,7 +104,7 @@ def _origin(fit: Fit, table: Table, package: Package) -> Archive | Repository | 
 def _repository(table: Table, vcs: PackageVcs) -> Repository:
     return Repository(
         vcs=vcs.type,
-        url=vcs.url or f"file://{table.absolute(vcs.path or '')}",
+        url=vcs.url or f"file://{quote(table.absolute(vcs.path or ''))}",
         commit=vcs.commit_id,
         requested_revision=vcs.requested_revision,
         subdirectory=vcs.subdirectory,

@@ -27,6 +27,7 @@ _SYSTEM = re.compile(r"(?P<vcs>git|hg|svn|bzr)\+(?P<url>.+)")
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^]]*])?\s*@")
 _EXTRAS = re.compile(r"\[[^]/]*]$")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_SHORT_COMMIT = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{7,39}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,16 +37,15 @@ class Direct:
     name: str
     version: str | None
     origin: Archive | Repository | Folder
-    marker: str = ""
 
 
 def is_direct(line: Line) -> bool:
     """Whether a line starts with an URL or path; ``name @ url`` does not."""
     text = line.text
-    if line.editable:
-        return True
     if _NAMED.match(text):
         return False
+    if line.editable:
+        return True
     start = text.split(";")[0].split()[0] if text.split(";")[0].strip() else ""
     return (
         "://" in start
@@ -57,9 +57,7 @@ def is_direct(line: Line) -> bool:
 
 def direct(text: str, line: Line, *, name: str | None = None) -> Direct:
     """Read an URL or path; *name* is what stands before ``@``. Raises LockError where it pins nothing."""
-    address, separator, marker = text.partition(" ;") if " ;" in text else text.partition("; ")
-    address = _EXTRAS.sub("", address.strip())
-    marker = marker.strip() if separator else ""
+    address = text if os.path.isdir(line.table.absolute(text)) else _EXTRAS.sub("", text)
     system = _SYSTEM.fullmatch(address)
     try:
         parts = urlsplit(system["url"] if system else address)
@@ -69,10 +67,11 @@ def direct(text: str, line: Line, *, name: str | None = None) -> Direct:
     name = name or _EXTRAS.sub("", fragment.get("egg", "")) or None
     if system:
         origin = _repository(line.table, system["vcs"], system["url"], fragment.get("subdirectory"))
-        return Direct(name=_known(line.table, name, address), version=None, origin=origin, marker=marker)
+        return Direct(name=_known(line.table, name, address), version=None, origin=origin)
     if "://" in address and parts.scheme != "file":
-        return _archive(line.table, address, fragment, name, marker)
-    return _local(line, unquote(parts.path), fragment, name, marker)
+        return _archive(line.table, address, fragment, name)
+    path = unquote(parts.path) if parts.scheme else address.partition("#")[0]
+    return _local(line, path, fragment, name)
 
 
 def _known(table: Table, name: str | None, address: str) -> str:
@@ -81,7 +80,7 @@ def _known(table: Table, name: str | None, address: str) -> str:
     return name
 
 
-def _archive(table: Table, url: str, fragment: dict[str, str], name: str | None, marker: str) -> Direct:
+def _archive(table: Table, url: str, fragment: dict[str, str], name: str | None) -> Direct:
     plain = url.partition("#")[0]
     file_name = archive_name(table, plain)
     own, version = _from_file(file_name)
@@ -91,26 +90,27 @@ def _archive(table: Table, url: str, fragment: dict[str, str], name: str | None,
         hashes=_hashes(table, fragment),
         subdirectory=fragment.get("subdirectory"),
     )
-    return Direct(name=_known(table, name or own, url), version=version, origin=origin, marker=marker)
+    return Direct(name=_known(table, name or own, url), version=version, origin=origin)
 
 
-def _local(line: Line, path: str, fragment: dict[str, str], name: str | None, marker: str) -> Direct:
+def _local(line: Line, path: str, fragment: dict[str, str], name: str | None) -> Direct:
     where = line.table.absolute(os.path.expanduser(path))
     if is_archive(where) and not os.path.isdir(where):
         file_name = archive_name(line.table, where)
         own, version = _from_file(file_name)
         archive = Archive(file_name=file_name, path=where, hashes=_hashes(line.table, fragment))
-        return Direct(
-            name=_known(line.table, name or own, path), version=version, origin=archive, marker=marker
-        )
+        return Direct(name=_known(line.table, name or own, path), version=version, origin=archive)
     subdirectory = fragment.get("subdirectory")
     folder = Folder(path=where, editable=line.editable, subdirectory=subdirectory)
-    project = os.path.join(where, subdirectory or "")
-    standard = load_project(line.table.beside(project)).standard
-    own = name or standard.text("name")
-    return Direct(
-        name=_known(line.table, own, path), version=standard.version(), origin=folder, marker=marker
-    )
+    if not os.path.isdir(folder.project):
+        raise line.table.error(
+            f"there is no folder {folder.project}",
+            hint="conda has paths of the machine that built it, and pip freeze writes them:"
+            " `pip list --format=freeze` writes name==version",
+        )
+    project = load_project(line.table.beside(folder.project))
+    own = name or project.name()
+    return Direct(name=_known(line.table, own, path), version=project.standard.version(), origin=folder)
 
 
 def _hashes(table: Table, fragment: dict[str, str]) -> tuple[tuple[str, str], ...]:
@@ -138,6 +138,11 @@ def _repository(table: Table, vcs: str, url: str, subdirectory: str | None) -> R
     plain = url.partition("#")[0]
     parts = urlsplit(plain)
     path, _, revision = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
+    if vcs == "git" and _SHORT_COMMIT.fullmatch(revision):
+        raise table.error(
+            f"{url}: {revision} is the beginning of a commit, which others may have, too",
+            hint=f"name all 40 digits of it: git rev-parse {revision}",
+        )
     if not revision or (vcs == "git" and not _COMMIT.fullmatch(revision)):
         raise table.error(f"{url} is not pinned", hint="name the commit: url@COMMIT")
     return Repository(

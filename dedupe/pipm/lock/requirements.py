@@ -9,7 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pipm.core.pins import Archive, Pin, Selection
 from pipm.lock.fit import Fit
-from pipm.lock.requirement_lines import Line, Options, read_lines
+from pipm.lock.requirement_lines import Line, Options, allowed_archives, marker_of, read_lines
 from pipm.lock.requirement_urls import Direct, direct, is_direct
 from pipm.lock.table import Table
 
@@ -40,7 +40,8 @@ def read_requirements(path: str, target: Target, selection: Selection) -> list[_
     found: dict[str, _Found] = {}
     others: list[_Found] = []
     for line in lines:
-        pin = None if line.constraint else _pin(fit, line, options, constraints)
+        with line.table.checking():
+            pin = None if line.constraint else _pin(fit, line, options, constraints)
         if pin is None:
             continue
         known = found.get(pin.name)
@@ -73,10 +74,10 @@ def _pin(
     """The pin of one line; None where its marker does not hold."""
     passed = (*options.passed, *line.options)
     if is_direct(line):
-        found = direct(line.text, line)
-        if found.marker and not fit.holds(found.marker, line.table):
+        address, marker = marker_of(line.text)
+        if marker and not fit.holds(marker, line.table):
             return None
-        return _direct_pin(fit, found, line, passed)
+        return _direct_pin(fit, direct(address, line), line, passed)
     requirement = _parsed(line)
     if not _counts(fit, requirement, line):
         return None
@@ -101,6 +102,7 @@ def _pin(
         index_url=options.index,
         options=passed,
         where=line.table.where,
+        archives=allowed_archives(passed, name),
     )
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import re
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from pipm.core.addresses import AddressError
 from pipm.errors import LockError
 
 if TYPE_CHECKING:
@@ -31,6 +33,14 @@ class Table:
     content: Mapping[str, Any]
     file: str
     where: str = ""
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Let a value that must not be passed on be an error that names this place."""
+        try:
+            yield
+        except AddressError as error:
+            raise self.error(str(error)) from None
 
     def error(self, message: str, *, key: str = "", hint: str | None = None) -> LockError:
         """Make an error that names this place."""
@@ -185,6 +195,16 @@ def load_json(path: str) -> Table:
 
 def load_text(path: str) -> str:
     """Read a text file in UTF-8; raises LockError where that is impossible."""
+    content = load_bytes(path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise LockError(f"{path}: line {line}: not UTF-8") from None
+
+
+def load_bytes(path: str) -> bytes:
+    """Read a file whole; raises LockError where that is impossible."""
     try:
         with open(path, "rb") as stream:
             content = stream.read(_LARGEST + 1)
@@ -197,8 +217,4 @@ def load_text(path: str) -> str:
         raise LockError(f"Cannot read {path}: {reason}") from error
     if len(content) > _LARGEST:
         raise LockError(f"{path} is too large for a lock file")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise LockError(f"{path}: line {line}: not UTF-8") from None
+    return content

@@ -56,7 +56,8 @@ def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, 
     _check_conflicts(lock, wanted, walk)
     found = []
     for index in walk.reached:
-        pin = uv_pin(fit, lock.packages[index])
+        with lock.packages[index].checking():
+            pin = uv_pin(fit, lock.packages[index])
         if pin is not None and (selection.project or not _is_member(lock, pin)):
             found.append((pin, lock.packages[index]))
     return found

@@ -84,6 +84,8 @@ class Output(NamedTuple):
                 f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}",
                 file=sys.stderr,
             )
+        if self.verbose and error.details:
+            print(f"\n{error.details.rstrip()}", file=sys.stderr)
 
     def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
         """*text* in *colour* where *stream* (standard output) shows colours."""

@@ -14,31 +14,39 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from pipm.errors import FetchError
+from pipm.wheel.settings import environ_for_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pipm.core.target import Target
 
 _TICK = 0.05
-_OPTIONS = ("--disable-pip-version-check", "--no-input", "--no-color")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pip:
-    """pip for one interpreter: ``command`` runs it.
+    """pip for one interpreter: ``command`` runs it with the environment ``environ``.
 
     Where pip does not run on that interpreter it cannot build for it; ``foreign`` are the options by which
-    `pip download` gets its wheels all the same.
+    `pip download` gets its wheels all the same. ``python`` is the interpreter's version, for messages.
     """
 
     command: tuple[str, ...]
+    environ: Mapping[str, str]
     foreign: tuple[str, ...] = ()
+    python: str = ""
+
+    @property
+    def index(self) -> str:
+        """The index that pip's own settings name, for messages."""
+        return self.environ.get("PIP_INDEX_URL", "pip's default index")
 
     def run(self, arguments: list[str], stopping: Callable[[], bool]) -> tuple[int, str]:
         """Run pip with *arguments*; returns exit code and output. Ends it when *stopping* says so."""
         process = subprocess.Popen(
-            [*self.command, *arguments, *_OPTIONS],
+            [*self.command, *arguments],
+            env=dict(self.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -61,25 +69,30 @@ class Pip:
                 process.wait()
 
 
-def find_pip(python: str, target: Target) -> Pip:
+def find_pip(python: str, target: Target, *, resolving: bool = False) -> Pip:
     """Choose the pip that works for the environment's interpreter *python*; FetchError where there is none.
 
     pipm's own first (its index, proxies and passwords are pip's configuration), which runs on the other
-    interpreter by ``--python``; where that is too old for it, the environment's own.
+    interpreter by ``--python``; where that is too old for it, the environment's own. *resolving*: it shall
+    choose versions, too, by the settings that are about those.
     """
     own = _own_pip()
+    foreign: tuple[str, ...] = ()
     if own is not None and os.path.realpath(python) == os.path.realpath(sys.executable):
-        return Pip(command=own)
-    if own is not None and _own_runs_on(target):
-        return Pip(command=(*own, "--python", python))
-    if _has_pip(python):
-        return Pip(command=(python, "-m", "pip"))
-    if own is None:
+        command = own
+    elif own is not None and _own_runs_on(target):
+        command = (*own, "--python", python)
+    elif _has_pip(python):
+        command = (python, "-m", "pip")
+    elif own is None:
         raise FetchError(
             "There is no pip: neither pipm's interpreter nor the environment has one",
             hint="install pip beside pipm, or into the environment",
         )
-    return Pip(command=own, foreign=_foreign_options(target))
+    else:
+        command, foreign = own, _foreign_options(target)
+    environ = environ_for_pip(command, resolving=resolving)
+    return Pip(command=command, environ=environ, foreign=foreign, python=target.python)
 
 
 def pip_into(python: str, target: Target) -> tuple[str, ...]:

@@ -1,68 +1,80 @@
-"""Fetching and building through pip: what to ask it for, and what its refusals mean.
+"""Fetching and building through pip: what to ask it for.
 
-Index, passwords, proxies and certificates are pip's own configuration. Hashes that a lock has are
-required of pip, and checked once more when the wheel comes into the store.
+Passwords, proxies and certificates are pip's own settings, and so is the index where the lock names none.
+Hashes that a lock has are required of pip, and checked once more when the wheel comes into the store. All
+addresses go through a private file, for other users see command lines.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import shlex
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.pins import Archive, Folder, Pin, Repository
-from pipm.errors import FetchError, InterruptedRunError
+from pipm.errors import InterruptedRunError
 from pipm.fs.share import ensure_folder, write_text
 from pipm.wheel.private import file_url
+from pipm.wheel.refusals import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipm.wheel.callpip import Pip
 
-_NORMALISE = re.compile(r"[-_.]+")
-_SHOWN_LINES = 3
+_FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary"})
+_ARGUMENTS = frozenset({"--config-settings", "--global-option"})
+"""Options of a requirement, which older pips know on their command line alone."""
 
 
-class UnreachableError(FetchError):
-    """Nobody answered at the place where the lock says that it is."""
+class Way(Enum):
+    """Where an archive is looked for."""
+
+    LOCKED = "the URL in the lock"
+    INDEX = "the index in the lock"
+    SETTINGS = "the indexes of pip's settings"
 
 
 class Request(NamedTuple):
-    """A requirement as pip reads it in a requirements file; ``hashed``: the line requires hashes."""
+    """A requirement as pip reads it in a requirements file, below the lines ``options``.
+
+    ``hashed``: the line requires hashes. ``arguments`` belong on the command line.
+    """
 
     line: str
     hashed: bool
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
     """Pins that one run of pip gets."""
 
     pins: tuple[Pin, ...]
-    by_index: bool = False
+    way: Way = Way.LOCKED
 
 
-def request_for(pin: Pin, *, by_index: bool) -> Request:
-    """What pip is asked for *pin*; *by_index*: by name and version, though the lock knows a URL."""
+def request_for(pin: Pin, way: Way = Way.LOCKED) -> Request:
+    """Return what pip is asked for *pin*, *way* says where."""
     origin = pin.origin
+    options, arguments = _divided(pin.options)
     if isinstance(origin, Repository):
-        place = f"{origin.vcs}+{origin.url}@{origin.commit}{_fragment(origin.subdirectory)}"
-        return Request(f"{pin.name} @ {place}", False, pin.options)
+        place = f"{origin.vcs}+{_cloned(origin.url)}@{origin.commit}{_fragment(origin.subdirectory)}"
+        return Request(f"{pin.name} @ {place}", False, options, arguments)
     if isinstance(origin, Folder):
-        path = f"{origin.path}/{origin.subdirectory}" if origin.subdirectory else origin.path
-        return Request(f"{pin.name} @ {file_url(path)}", False, pin.options)
+        return Request(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
     archive = origin or (pin.wheels[0] if pin.wheels else pin.sdist)
     hashes = pin.hashes if archive is None else archive.hashes
     url = None if archive is None else _url(archive)
     line = f"{pin.name}=={pin.version}"
-    options = pin.options
-    if archive is not None and url is not None and not (by_index and origin is None):
-        line = f"{pin.name} @ {url}{_fragment(archive.subdirectory)}"
-    elif pin.index_url is not None:
-        options = ("--extra-index-url", pin.index_url, *options)
+    if archive is not None and url is not None and (way is Way.LOCKED or origin is not None):
+        line = f"{pin.name} @ {url.partition('#')[0]}{_fragment(archive.subdirectory)}"
+    elif way is not Way.SETTINGS and pin.index_url is not None:
+        # In a file, unlike on the command line, it replaces the indexes of pip's settings, further ones, too.
+        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
     line += "".join(f" --hash={name}:{value}" for name, value in hashes)
-    return Request(line, bool(hashes), options)
+    return Request(line, bool(hashes), options, arguments)
 
 
 def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
@@ -85,8 +97,7 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
         if _needs_build(pin):
             alone.append(Batch((pin,)))
         else:
-            request = request_for(pin, by_index=False)
-            groups.setdefault((request.hashed, request.options), []).append(pin)
+            groups.setdefault((request_for(pin)[1:], pin.index_url), []).append(pin)
     together = []
     for group in groups.values():
         ordered = sorted(group, key=lambda pin: -_size(pin))
@@ -95,53 +106,106 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
     return alone + together
 
 
-def can_ask_index(pin: Pin) -> bool:
-    """Whether pip may find *pin* by name where its URL fails (a mirror stands for the index, say)."""
-    return pin.origin is None and pin.version is not None
+def other_ways(pip: Pip, pins: Sequence[Pin]) -> list[Way]:
+    """Where else *pins* may be looked for when nobody answers at the URLs of the lock.
+
+    First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
+    where hashes say what must come; without them it could be another's distribution of the same name.
+    """
+    if not all(pin.origin is None and pin.version is not None and _has_url(pin) for pin in pins):
+        return []
+    ways = [] if pins[0].index_url is None else [Way.INDEX]
+    if "PIP_INDEX_URL" in pip.environ and all(request_for(pin).hashed for pin in pins):
+        ways.append(Way.SETTINGS)
+    return ways
 
 
 def run_batch(pip: Pip, batch: Batch, parent: int, path: str, stopping: Callable[[], bool]) -> list[str]:
     """Let pip put the wheels of *batch* into the new folder ``got`` of *parent* (at *path*); returns paths.
 
-    Raises FetchError with pip's own words, InterruptedRunError.
+    Raises FetchError with what pip said, InterruptedRunError.
     """
     ensure_folder(parent, "got", 0o700)
-    requests = [request_for(pin, by_index=batch.by_index) for pin in batch.pins]
-    write_text(parent, "requirements.txt", "".join(f"{request.line}\n" for request in requests))
+    requests = [request_for(pin, batch.way) for pin in batch.pins]
+    lines = (*requests[0].options, *(request.line for request in requests))
+    write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
     verb = "download" if pip.foreign else "wheel"
     arguments = [verb, "--no-deps", "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
     arguments += ["--dest" if pip.foreign else "--wheel-dir", f"{path}/got", *pip.foreign]
     # The lock decided which interpreters a wheel is for.
-    arguments += ["--ignore-requires-python", *requests[0].options]
+    arguments += ["--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         arguments.append("--require-hashes")
     code, output = pip.run(arguments, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
     if code:
-        raise _explained(batch, output)
+        own_index = batch.way is Way.SETTINGS or batch.pins[0].index_url is None
+        index = pip.index if own_index else str(batch.pins[0].index_url)
+        raise explained(batch.pins, output, index=index, python=pip.python)
     return [f"{path}/got/{name}" for name in sorted(os.listdir(f"{path}/got")) if name.endswith(".whl")]
 
 
-def install_editable(pip: Pip, pin: Pin, python: str, stopping: Callable[[], bool]) -> None:
-    """Let pip install a project of this disk so that edits take effect."""
+def install_editable(
+    pip: Pip, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
+) -> None:
+    """Let pip install a project of this disk so that edits take effect; *parent* (at *path*) is a new folder.
+
+    Raises FetchError with what pip said, InterruptedRunError.
+    """
     assert isinstance(pin.origin, Folder)
-    folder = pin.origin
-    path = f"{folder.path}/{folder.subdirectory}" if folder.subdirectory else folder.path
+    options, arguments = _divided(pin.options)
+    if pin.index_url is not None:  # what builds it comes from there, too
+        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
+    # An URL, for pip takes brackets at the end of a path for extras.
+    lines = (*options, f"--editable {file_url(pin.origin.project)}")
+    write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
     command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
-    local = type(pip)(command=command) if pip.command[0] != python else pip
-    arguments = ["install", "--no-deps", "--ignore-requires-python", "--editable", path]
-    code, output = local.run(arguments, stopping)
+    local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
+    words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
+    code, output = local.run([*words, *arguments], stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
     if code:
-        raise _explained(Batch((pin,)), output)
+        raise explained((pin,), output, index=pin.index_url or pip.index, python=pip.python)
+
+
+def _divided(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide *options* into lines of a requirements file and arguments of a command line."""
+    lines: list[str] = []
+    arguments: list[str] = []
+    rest = iter(options)
+    for name in rest:
+        if name in _FLAGS:
+            lines.append(name)
+            continue
+        value = next(rest)
+        if name in _ARGUMENTS:
+            arguments += [name, value]
+        else:
+            # A path may hold what begins a comment in a file.
+            is_folder = name == "--find-links" and value.startswith("/")
+            lines.append(f"{name} {shlex.quote(file_url(value) if is_folder else value)}")
+    return tuple(lines), tuple(arguments)
+
+
+def _cloned(url: str) -> str:
+    """The URL of a repository; SSH's ``user@host:path`` and paths are none to pip."""
+    if "://" in url:
+        return url
+    host, colon, path = url.partition(":")
+    return f"ssh://{host}/{path.lstrip('/')}" if colon and "/" not in host else file_url(os.path.abspath(url))
 
 
 def _url(archive: Archive) -> str | None:
     if archive.path is not None:
         return file_url(archive.path)
     return archive.url
+
+
+def _has_url(pin: Pin) -> bool:
+    archive = pin.wheels[0] if pin.wheels else pin.sdist
+    return archive is not None and archive.url is not None
 
 
 def _fragment(subdirectory: str | None) -> str:
@@ -157,70 +221,3 @@ def _needs_build(pin: Pin) -> bool:
 def _size(pin: Pin) -> int:
     archive = pin.wheels[0] if pin.wheels else None
     return (archive.size or 0) if archive is not None else 0
-
-
-_WRONG_HASHES = "DO NOT MATCH THE HASHES"
-_GOT = re.compile(r"^\s+Got\s+([0-9a-f]+)$", re.MULTILINE)
-_MEANINGS = (
-    (
-        "No space left on device",
-        "does not fit on the disk",
-        "free some space, then run the same command again",
-    ),
-    (
-        "No matching distribution found",
-        "is not to be had",
-        "is it still on the index, and built for this Python?",
-    ),
-    ("Failed to build", "cannot be built", "its own words are above; -v shows all of pip's"),
-)
-_NETWORK = re.compile(
-    r"NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Connection (?:refused|broken|aborted)|"
-    r"Max retries|IncompleteRead|HTTP error|ProxyError|SSLError",
-)
-
-
-def _explained(batch: Batch, output: str) -> FetchError:
-    """Say in one line what pip said in many; what it names is what failed, else the whole batch is."""
-    if _WRONG_HASHES in output:
-        return _promised_otherwise(batch, output.partition(_WRONG_HASHES)[2])
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
-        errors = lines[-1:]
-    names = _named(batch, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
-    shown = _listed(names)
-    tail = "; ".join(errors[:_SHOWN_LINES])
-    for sign, meaning, hint in _MEANINGS:
-        if sign in output:
-            return FetchError(f"{shown} {meaning}: {tail}", hint=hint)
-    if _NETWORK.search(output):
-        return UnreachableError(
-            f"Cannot fetch {shown}: {tail}",
-            hint="is the index reachable? what was fetched is kept; run the same command again",
-        )
-    return FetchError(f"pip cannot give {shown}: {tail}", hint="`pip config list` shows what pip goes by")
-
-
-def _promised_otherwise(batch: Batch, text: str) -> FetchError:
-    """Say which archives have other hashes than the lock has, from pip's list of them."""
-    names, got = _named(batch, text), _GOT.findall(text)
-    verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
-    return FetchError(
-        f"{_listed(names)} {verb} not what the lock promises: {whose} {_listed(got)}",
-        hint="make the lock anew if the project published other files, else do not trust this index",
-    )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _named(batch: Batch, text: str) -> list[str]:
-    """The distributions of *batch* that pip's words name, with versions; all when it names none."""
-    said = _NORMALISE.sub("-", text).lower()
-    shown = {pin.name: f"{pin.name} {pin.version}" if pin.version else pin.name for pin in batch.pins}
-    if len(shown) == 1:
-        return list(shown.values())
-    found = [text for name, text in shown.items() if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w])", said)]
-    return found or list(shown.values())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import TYPE_CHECKING
 
+from pipm.core.addresses import without_credentials
 from pipm.core.pins import Archive, Folder, Repository
 from pipm.core.sha256 import sha256
 
@@ -49,7 +51,7 @@ def direct_url(pin: Pin) -> bytes | None:
         case None:
             return None
         case Archive() as archive:
-            url = archive.url or file_url(archive.path or "")
+            url = without_credentials(archive.url or file_url(archive.path or ""))
             info: dict[str, object] = {}
             if archive.hashes:
                 name, value = archive.hashes[0]
@@ -59,7 +61,9 @@ def direct_url(pin: Pin) -> bytes | None:
             vcs = {"vcs": repository.vcs, "commit_id": repository.commit}
             if repository.requested_revision:
                 vcs["requested_revision"] = repository.requested_revision
-            return _json({"url": repository.url, "vcs_info": vcs}, repository.subdirectory)
+            return _json(
+                {"url": without_credentials(repository.url), "vcs_info": vcs}, repository.subdirectory
+            )
         case Folder() as folder:
             information = {"editable": True} if folder.editable else {}
             return _json({"url": file_url(folder.path), "dir_info": information}, folder.subdirectory)
@@ -75,4 +79,4 @@ def file_url(path: str) -> str:
     """The URL of an absolute path."""
     from urllib.parse import quote  # noqa: PLC0415 - few locks name files
 
-    return "file://" + quote(path)
+    return "file://" + quote(os.fsencode(path))

@@ -50,10 +50,19 @@ class Shelf:
         if pin.sdist is not None:
             return self._of_key(self.built_key(pin.sdist)) or self._adopted(pin)
         if pin.hashes:
+            return self._of_hashes(pin)
+        # What stands for a release may be built, or be of another index: only the same request tells.
+        asked = self._of_key(self.request_key(pin))
+        return asked or (self._best(self._of_release(pin)) if pin.archives == "any" else None)
+
+    def _of_hashes(self, pin: Pin) -> str | None:
+        """The entry of an archive with one of the hashes of *pin*, or what was built from one."""
+        if pin.archives != "source":
             entries = [self._of_key(promise_key(*promise)) for promise in pin.hashes]
             known = self._best(entry for entry in entries if entry)
-            return known or self._of_key(self.release_key(pin)) or self._adopted(pin)
-        return self._best(self._of_release(pin))
+            if known or pin.archives == "wheel":
+                return known
+        return self._of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
 
     def built_key(self, origin: Archive | Repository | Folder) -> Digest | None:
         """The key under which the store knows what *origin* builds to on this interpreter and machine.
@@ -75,6 +84,11 @@ class Shelf:
         promises = " ".join(sorted(f"{name}:{value}" for name, value in pin.hashes))
         return Digest.of(f"built {pin.name} from {promises} for {self._target.tags[0]}".encode())
 
+    def request_key(self, pin: Pin) -> Digest:
+        """The key of what pip chose for a name and a version alone, from the indexes that *pin* names."""
+        request = (pin.name, pin.version, pin.archives, pin.index_url, pin.options, self._target.tags[0])
+        return Digest.of(f"requested {request}".encode("utf-8", "surrogateescape"))
+
     def keys(self, pin: Pin, archive: Digest) -> list[Digest]:
         """The keys by which `find` shall find what was fetched (as the wheel *archive*) for *pin*."""
         origin = pin.origin
@@ -87,7 +101,9 @@ class Shelf:
             return [] if key is None else [key]
         if pin.wheels:
             return [promise_key(*promise) for promise in pin.wheels[0].hashes]
-        return [self.release_key(pin)] if pin.hashes and ("sha256", archive.hex()) not in pin.hashes else []
+        if not pin.hashes:
+            return [self.request_key(pin)]
+        return [] if ("sha256", archive.hex()) in pin.hashes else [self.release_key(pin)]
 
     def _of_origin(self, pin: Pin, origin: Archive | Repository | Folder) -> str | None:
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):

@@ -16,14 +16,8 @@ from pipm.fs.sync import Durability, sync_file_system
 from pipm.ops.crew import Crew, Tickets
 from pipm.ops.syncing.add import keep_wheels
 from pipm.store.wheels import index_wheel
-from pipm.wheel.fetch import (
-    Batch,
-    UnreachableError,
-    batches,
-    can_ask_index,
-    promised_hashes,
-    run_batch,
-)
+from pipm.wheel.fetch import batches, other_ways, promised_hashes, run_batch
+from pipm.wheel.refusals import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
     from pipm.ops.syncing.acquire import Shelf
     from pipm.ops.syncing.add import Kept
     from pipm.wheel.callpip import Pip
+    from pipm.wheel.fetch import Batch
     from pipm.wheel.promises import Doubt
 
 _MOST_WORKERS = 6
@@ -109,16 +104,20 @@ class _Worker:
     def _fetch(self, number: int) -> _Answer:
         batch = self._parts[number]
         try:
-            try:
-                return self._once(batch, f"batch-{number}")
-            except UnreachableError:
-                if not all(map(can_ask_index, batch.pins)):
-                    raise
-                return self._once(Batch(batch.pins, by_index=True), f"again-{number}")
+            return self._one_way_or_other(batch, number)
         except InterruptedRunError:
             raise
         except PipmError as error:
             return _Answer({}, error)
+
+    def _one_way_or_other(self, batch: Batch, number: int) -> _Answer:
+        """Fetch *batch*; where nobody answers, from where else it may come."""
+        for way in other_ways(self._fetching.pip, batch.pins):
+            try:
+                return self._once(batch, f"batch-{number}-{batch.way.name}")
+            except UnreachableError:
+                batch = batch._replace(way=way)
+        return self._once(batch, f"batch-{number}-{batch.way.name}")
 
     def _once(self, batch: Batch, name: str) -> _Answer:
         fetching = self._fetching
@@ -153,7 +152,8 @@ def _wheel_of(pin: Pin, kept: list[Kept]) -> Kept:
         )
     (one,) = found
     version = one.entry.split("/")[1]
-    if pin.version is not None and version != pin.version:
+    # As for pip, a local version (PEP 440) serves where none is asked for.
+    if pin.version is not None and pin.version not in (version, version.partition("+")[0]):
         raise FetchError(
             f"{pin.name} came as version {version}, the lock says {pin.version} ({pin.where})",
             hint="make the lock anew",

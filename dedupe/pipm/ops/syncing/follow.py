@@ -15,7 +15,14 @@ from pipm.fs.links import LinkMode
 from pipm.ops.folding.hiding import bring_back, hidden_entries
 from pipm.ops.holding import held
 from pipm.ops.syncing.acquire import Shelf, Trust
-from pipm.ops.syncing.editable import install_editables, is_editable, missing_editables
+from pipm.ops.syncing.editable import (
+    install_editables,
+    is_editable,
+    missing_editables,
+    note_editables,
+    project_state,
+    standing_editables,
+)
 from pipm.ops.syncing.evidence import BIN, COMMON, NOTHING, Evidence, look
 from pipm.ops.syncing.exact import groups_of, looks_exact
 from pipm.ops.syncing.place import made, running, scheme_of
@@ -32,6 +39,8 @@ from pipm.wheel.blueprints import load_blueprint
 from pipm.wheel.private import direct_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipm.core.pins import Pin
     from pipm.core.scheme import Scheme
     from pipm.core.target import Target
@@ -44,6 +53,7 @@ if TYPE_CHECKING:
     from pipm.ops.syncing.place import Place
     from pipm.ops.syncing.serve import Serving
     from pipm.ops.syncing.settle import Settled
+    from pipm.plan.sync import Standing
     from pipm.store.layout import Store
     from pipm.wheel.promises import Doubt
 
@@ -159,14 +169,19 @@ class Following:
                 clobber=self.options.clobber,
                 serving=serving,
             )
-            later = missing_editables(survey, editables)
-            stay = {pin.name for pin in editables} - {pin.name for pin in later}
-            done = settler.settle(survey, wanted, frozenset(stay))
+            standing = standing_editables(survey, editables)
+            later = missing_editables(survey, editables, standing)
+            # What pip installs anew it removes itself, once the new one is built.
+            done = settler.settle(survey, wanted, frozenset(standing))
             if not hidden and (fresh or before.groups):
                 self._note(survey, wanted, done, before)
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
-        install_editables(later, running(environment), target, lambda: self.pulse.stopping)
-        return _told(environment, done, later, stay)
+        states = {pin.name: project_state(pin) for pin in later}
+        install_editables(self.store, later, running(environment), target, lambda: self.pulse.stopping)
+        if later:
+            with held(self.store, environment, self.progress) as root:
+                note_editables(Survey(self.store, root, environment, scheme, interpreter), later, states)
+        return _told(environment, done, later, standing)
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> Seen:
         """What is as the last sync left it or saw it."""
@@ -257,11 +272,13 @@ class Following:
             )
             survey = Survey(self.store, root, environment, scheme, interpreter)
             local = [pin for pin in pins if isinstance(pin.origin, Folder) and pin.origin.editable]
-            later = {pin.name for pin in missing_editables(survey, local)}
-            stay = {pin.name for pin in local} - later
+            there = standing_editables(survey, local)
+            later = {pin.name for pin in missing_editables(survey, local, there)}
+            stay = there.keys() - later
             missing = {name: version for name, version in missing.items() if name not in stay}
-            plan = plan_sync(wanted, survey.compared(wanted, frozenset()), survey.kept() | stay)
+            plan = plan_sync(wanted, survey.compared(wanted, frozenset()), survey.kept() | there.keys())
         gone = {one.name: one.version for one in plan.removed}
+        gone |= {name: one.version for name, one in there.items() if name in later}
         asked = {one.entry for one in wanted_all}
         gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in hidden if entry not in asked}
         return Synced(
@@ -289,18 +306,24 @@ def _still(before: Seen, done: Settled, left: Times) -> Times:
     return {path: before.times[path] for paths in groups for path in paths if path not in left}
 
 
-def _told(environment: Environment, done: Settled, later: list[Pin], stay: set[str]) -> Synced:
-    """What was done; *later* are editable and were installed, *stay* are, too, and were there."""
-    added = tuple((pin.name, pin.version or "") for pin in later)
+def _told(
+    environment: Environment, done: Settled, later: list[Pin], standing: Mapping[str, Standing]
+) -> Synced:
+    """What was done; *later* are editable and were installed, *standing* were there before."""
+    added = tuple((pin.name, pin.version or "") for pin in later if pin.name not in standing)
+    again = [(pin, standing[pin.name].version) for pin in later if pin.name in standing]
     return Synced(
         path=environment.path,
         link_mode=done.link_mode,
         added=shown(done.plan.added) + added,
-        replaced=tuple((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
+        replaced=(
+            *((old.name, old.version, new.blueprint.version) for old, new in done.plan.replaced),
+            *((pin.name, version, pin.version or version) for pin, version in again),
+        ),
         mended=shown(done.plan.mended),
         removed=tuple((one.name, one.version) for one in done.plan.removed if one.name not in dict(added)),
         stuck=tuple((one.name, one.version) for one in done.plan.stuck),
-        unchanged=done.plan.unchanged + len(stay),
+        unchanged=done.plan.unchanged + len(standing) - len(again),
         files=done.files,
         fallen=done.fallen,
         clashes=tuple(clash.path for clash in done.clashes),

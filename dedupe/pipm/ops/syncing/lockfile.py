@@ -44,7 +44,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
             return read_lock(found, target, selection)
 
         # Those are parsed fast, and may have passwords by then that were variables.
-        plain = found.endswith((".txt", ".in", "Pipfile.lock"))
+        plain = found.endswith((".txt", ".in"))
         return read() if plain else remembered_pins(promise, target, read)
 
     return Lock(

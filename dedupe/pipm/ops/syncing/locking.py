@@ -18,7 +18,7 @@ from pipm.lock.table import load_toml
 from pipm.wheel.callpip import find_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipm.core.target import Target
 
@@ -79,9 +79,9 @@ def write_lock(request: Request) -> Locked:
     target = ask_target(request.python)
     uv = which("uv")
     if uv is not None:
-        _run(_uv_command(uv, request), "uv")
+        _run(_uv_command(uv, request), "uv", None)
     else:
-        _run(_pip_command(request, target), "pip")
+        _by_pip(request, target)
     pins = read_lock(request.path, target, Selection())
     return Locked(
         path=os.path.abspath(request.path),
@@ -99,16 +99,18 @@ def _uv_command(uv: str, request: Request) -> list[str]:
     return [*command, "--output-file", request.path, request.source]
 
 
-def _pip_command(request: Request, target: Target) -> list[str]:
-    pip = find_pip(request.python, target)
+def _by_pip(request: Request, target: Target) -> None:
+    pip = find_pip(request.python, target, resolving=True)
     if pip.foreign:
         raise FetchError(f"No pip runs on {request.python}", hint="install uv, or pip into the environment")
-    command = [*pip.command, "lock", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [*pip.command, "lock", "--quiet"]
     command += ["--output", os.path.abspath(request.path), *_constrained(request)]
     if os.path.basename(request.source) != "pyproject.toml":
-        return [*command, "--requirement", request.source]
-    command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
-    return [*command, *_requirements(request)]
+        command += ["--requirement", request.source]
+    else:
+        command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
+        command += _requirements(request)
+    _run(command, "pip", pip.environ)
 
 
 def _requirements(request: Request) -> list[str]:
@@ -130,9 +132,10 @@ def _each(option: str, values: Sequence[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 
-def _run(command: list[str], tool: str) -> None:
+def _run(command: list[str], tool: str, environ: Mapping[str, str] | None) -> None:
     done = subprocess.run(
         command,
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -148,6 +151,7 @@ def _run(command: list[str], tool: str) -> None:
         raise FetchError(
             f"{tool} cannot lock: {text}",
             hint="`pip lock` came with pip 25.1; upgrade it, or install uv" if old else _LOOK,
+            details=done.stdout,
         )
 
 

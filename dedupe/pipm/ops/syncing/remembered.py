@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipm import __version__
+from pipm.core.addresses import has_credentials
 from pipm.core.pins import Archive, Folder, Pin, Repository
 from pipm.fs.cache import read_value, write_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipm.core.target import Target
 
-_FORMAT = 2
+_FORMAT = 3
 _KINDS = (Archive, Repository, Folder)
 
 
@@ -25,8 +26,17 @@ def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pi
     if kept is not None:
         return [_pin(row) for row in kept]
     pins = read()
-    write_value("pins", state, [_plain(pin) for pin in pins])
+    if not any(map(has_credentials, _urls(pins))):
+        write_value("pins", state, [_plain(pin) for pin in pins])
     return pins
+
+
+def _urls(pins: Sequence[Pin]) -> Iterator[str]:
+    for pin in pins:
+        for one in (*pin.wheels, pin.sdist, pin.origin):
+            if isinstance(one, Archive | Repository) and one.url:
+                yield one.url
+        yield from filter(None, (pin.index_url, *pin.options))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - marshal takes what is built in

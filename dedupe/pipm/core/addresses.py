@@ -1,0 +1,116 @@
+"""Addresses that a lock names: what they may hold, and how they are shown without their credentials.
+
+A warm sync imports this: nothing here may import what takes milliseconds (re, urllib).
+"""
+
+from __future__ import annotations
+
+from pipm.errors import redacted
+
+SYSTEMS = frozenset({"git", "hg", "svn", "bzr"})
+"""The version control systems of PEP 610."""
+
+_MARKS = frozenset("._-+/")
+_SCHEME = frozenset("+.-")
+
+
+class AddressError(ValueError):
+    """A value that would mean something else in a requirements file or on a command line."""
+
+
+def checked_url(text: str) -> str:
+    """Let *text* through where it is an absolute URL of one word; AddressError where it is none."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or not rest or not _is_scheme(scheme):
+        raise _refused("URL", text, "it begins with no scheme such as https://")
+    return _one_word("URL", text)
+
+
+def checked_repository(text: str) -> str:
+    """The same for the address of a repository, which may be ``user@host:path`` or a path, too.
+
+    It has neither query nor fragment: behind one of them no revision would count.
+    """
+    if "?" in text or "#" in text:
+        raise _refused("repository", text, "it has a query or a fragment")
+    return checked_url(text) if "://" in text else _one_word("repository", text)
+
+
+def checked_system(text: str) -> str:
+    """Let the name of a version control system through."""
+    if text not in SYSTEMS:
+        raise _refused("version control system", text, f"known are {', '.join(sorted(SYSTEMS))}")
+    return text
+
+
+def checked_revision(text: str) -> str:
+    """Let the name of a commit, tag or branch through."""
+    if (
+        not text
+        or text[0] in "-/"
+        or not all((one.isascii() and one.isalnum()) or one in _MARKS for one in text)
+    ):
+        raise _refused("revision", text, "it may hold ASCII letters, digits and ._-+/ only")
+    return text
+
+
+def checked_subdirectory(text: str) -> str:
+    """Let a relative path through that does not lead out of where it begins."""
+    if text.startswith("/") or ".." in text.split("/"):
+        raise _refused("subdirectory", text, "it leads out of the project")
+    if any(one in text for one in "#&%"):
+        raise _refused("subdirectory", text, "it holds one of # & %")
+    return _one_word("subdirectory", text)
+
+
+def checked_line(text: str) -> str:
+    """Let *text* through where it is one line without control characters."""
+    if not text.isprintable():
+        raise _refused("value", text, "it holds a line break or a control character")
+    return text
+
+
+def has_credentials(url: str) -> bool:
+    """Whether *url* names a user or a password, other than the user of SSH to a forge."""
+    return without_credentials(url) != url
+
+
+def without_credentials(url: str) -> str:
+    """*url* without what PEP 610 wants to be stripped: all users and passwords but ``git@`` and variables."""
+    scheme, separator, rest = url.partition("://")
+    end = min((index for mark in "/?#" if (index := rest.find(mark)) >= 0), default=len(rest))
+    user, at, host = rest[:end].rpartition("@")
+    if not separator or not at or user == "git" or all(map(_is_variable, user.split(":", 1))):
+        return url
+    return f"{scheme}://{host}{rest[end:]}"
+
+
+def _is_variable(text: str) -> bool:
+    name = text[2:-1]
+    return (
+        text.startswith("${")
+        and text.endswith("}")
+        and bool(name)
+        and all((one.isascii() and one.isalnum()) or one in "-_" for one in name)
+    )
+
+
+def _is_scheme(text: str) -> bool:
+    return text[:1].isalpha() and all((one.isascii() and one.isalnum()) or one in _SCHEME for one in text)
+
+
+def _one_word(kind: str, text: str) -> str:
+    # `isprintable` is False for each separator of lines and words but the plain space.
+    if not text.isprintable() or " " in text:
+        raise _refused(kind, text, "it holds a space, a line break or a control character")
+    if "\\" in text:
+        raise _refused(kind, text, "it holds a backslash")
+    if "${" in text:
+        raise _refused(kind, text, "variables are set in requirements.txt alone, and only where they exist")
+    if text.startswith("-"):
+        raise _refused(kind, text, "it begins like an option")
+    return text
+
+
+def _refused(kind: str, text: str, reason: str) -> AddressError:
+    return AddressError(f"{redacted(ascii(text))} is refused as a {kind}: {reason}")

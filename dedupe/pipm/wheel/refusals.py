@@ -1,0 +1,143 @@
+"""What pip's refusals mean, in one line each; all that pip said are the details."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from pipm.errors import FetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.core.pins import Pin
+
+_NORMALISE = re.compile(r"[-_.]+")
+_SHOWN_LINES = 2
+_LONGEST = 300
+_NEAREST = 2
+_DETAILS = "-v shows all that pip said"
+
+
+class UnreachableError(FetchError):
+    """Nobody answered, or nothing of that name is there: pip tells no difference."""
+
+
+_WRONG_HASHES = "DO NOT MATCH THE HASHES"
+_GOT = re.compile(r"^\s+Got\s+([0-9a-f]+)$", re.MULTILINE)
+_MISSING = re.compile(
+    r"find a version that satisfies the requirement (?P<name>[\w.-]+)[^(]*"
+    r"\(from versions: (?P<versions>[^)]*)\)"
+)
+_NONE = re.compile(r"No matching distribution found for (?P<name>[\w.-]+)")
+_MEANINGS = (
+    (
+        "No space left on device",
+        "does not fit on the disk",
+        "free some space, then run the same command again",
+    ),
+    ("Failed to build", "cannot be built", _DETAILS),
+    ("Failed building", "cannot be built", _DETAILS),
+)
+_NETWORK = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Connection (?:refused|broken|aborted)|"
+    r"Max retries|IncompleteRead|HTTP error|ProxyError|SSLError",
+)
+
+
+def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> FetchError:
+    """Make the error for *pins*, which pip refused with *output*; *index* was asked, for Python *python*."""
+    if _WRONG_HASHES in output:
+        return _promised_otherwise(pins, output)
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
+        errors = lines[-1:]
+    names = _named(pins, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
+    shown = _listed(names)
+    tail = "; ".join(_clipped(error) for error in errors[:_SHOWN_LINES])
+    for sign, meaning, hint in _MEANINGS[:1]:
+        if sign in output:
+            return FetchError(f"{shown} {meaning}: {tail}", hint=hint, details=output)
+    if _NETWORK.search(output):
+        return UnreachableError(
+            f"Cannot fetch {shown}: {tail}",
+            hint="is the index reachable? what was fetched is kept; run the same command again",
+            details=output,
+        )
+    missing = _MISSING.search(output) or _NONE.search(output)
+    if missing is not None:
+        return _not_there(pins, missing, output, index=index, python=python)
+    for sign, meaning, hint in _MEANINGS[1:]:
+        if sign in output:
+            return FetchError(f"{shown} {meaning}: {tail}", hint=hint, details=output)
+    return FetchError(
+        f"pip cannot give {shown}: {tail}",
+        hint=f"{_DETAILS}, `pip config list` its settings",
+        details=output,
+    )
+
+
+def nearest(wanted: str, versions: Sequence[str]) -> list[str]:
+    """Return those of *versions* that lie just below and just above *wanted*, in order."""
+    known: dict[Version, str] = {}
+    for text in versions:
+        try:
+            known[Version(text)] = text
+        except InvalidVersion:
+            continue
+    try:
+        middle = Version(wanted)
+    except InvalidVersion:
+        return [known[version] for version in sorted(known)[-_NEAREST:]]
+    below = [version for version in sorted(known) if version < middle]
+    above = [version for version in sorted(known) if version > middle]
+    return [known[version] for version in (*below[-_NEAREST:], *above[:_NEAREST])]
+
+
+def _not_there(
+    pins: Sequence[Pin], missing: re.Match[str], output: str, *, index: str, python: str
+) -> FetchError:
+    name = _NORMALISE.sub("-", missing["name"]).lower()
+    version = next((pin.version for pin in pins if pin.name == name), None)
+    found = missing.groupdict().get("versions") or "none"
+    near = [] if found == "none" else nearest(version or "", found.split(", "))
+    if near:
+        hint = f"the nearest versions there are {', '.join(near)}; {_DETAILS}"
+    else:
+        hint = f"no version of it that fits is there: is the name right, does the index answer? {_DETAILS}"
+    kind = FetchError if near else UnreachableError
+    shown = f"{name} {version}" if version else name
+    return kind(f"{shown} is not on {index}, or not for Python {python}", hint=hint, details=output)
+
+
+def _promised_otherwise(pins: Sequence[Pin], output: str) -> FetchError:
+    """Say which archives have other hashes than the lock has, from pip's list of them."""
+    text = output.partition(_WRONG_HASHES)[2]
+    names, got = _named(pins, text), _GOT.findall(text)
+    verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
+    return FetchError(
+        f"{_listed(names)} {verb} not what the lock promises: {whose} {_listed(got)}",
+        hint="make the lock anew if the project published other files, else do not trust this index",
+        details=output,
+    )
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _named(pins: Sequence[Pin], text: str) -> list[str]:
+    """The distributions of *pins* that pip's words name, with versions; all when it names none."""
+    said = _NORMALISE.sub("-", text).lower()
+    shown = {pin.name: f"{pin.name} {pin.version}" if pin.version else pin.name for pin in pins}
+    if len(shown) == 1:
+        return list(shown.values())
+    found = [text for name, text in shown.items() if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w])", said)]
+    return found or list(shown.values())
