@@ -20,6 +20,8 @@ from support.synthetic import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk
 
 TARGET = "alpha/data/table.bin"
@@ -157,6 +159,38 @@ def test_repair_from_pips_cache(either_mode: Disk) -> None:
     pipm = Pipm(store=pipm.store, environ={"PIP_NO_INDEX": "1", "PIP_CACHE_DIR": either_mode / "cache"})
     assert pipm("verify", "--full", "--repair", "--json").expect().json["repaired"] == 1
     assert snapshot(first.path) == before
+
+
+def test_repair_from_uvs_cache(either_mode: Disk) -> None:
+    """It has wheels unpacked; the files are known by their digests alone."""
+    pipm, (first,) = adopted(either_mode, "a")
+    before = snapshot(first.path)
+    os.makedirs(either_mode / "uv/archive-v0")
+    cached = make_environment(either_mode / "unpacked")
+    install(cached, "alpha==1.0", package("alpha"))
+    os.rename(cached.site, either_mode / "uv/archive-v0/some-hash")
+    spoil(object_path(pipm.store, file_digest(first.file(TARGET))), keep_time=True)
+    if either_mode.reflinks:
+        spoil(first.file(TARGET), keep_time=True)
+    pipm = Pipm(store=pipm.store, environ=NO_INDEX | {"UV_CACHE_DIR": either_mode / "uv"})
+    assert pipm("verify", "--full", "--repair", "--json").expect().json["repaired"] == 1
+    assert snapshot(first.path) == before
+
+
+def test_repair_from_any_release_that_has_the_content(tmp_path: Path) -> None:
+    """pip has a copy of six among its own modules: whichever of the two the index has will do."""
+    first = make_environment(str(tmp_path / "a"))
+    for name in ("alpha", "omega"):
+        install(first, f"{name}==1.0", {f"{name}/__init__.py": b"SAME = 1\n" * 100})
+    pipm = Pipm(store=str(tmp_path / "store"), environ=NO_INDEX)
+    pipm.adopt(first.path, mode="hardlink")
+    stored = object_path(pipm.store, file_digest(first.file("alpha/__init__.py")))
+    spoil(stored, keep_time=False)
+    make_wheel(str(tmp_path / "index"), "omega==1.0", {"omega/__init__.py": b"SAME = 1\n" * 100})
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")}
+    Pipm(store=pipm.store, environ=index)("verify", "--repair").expect()
+    import_all(first)
+    assert damage(pipm.store) == []
 
 
 def test_one_environments_edit_stays_with_it(either_mode: Disk) -> None:

@@ -1,4 +1,4 @@
-"""Finding known contents in wheels: those of pip's cache, and those that the index has.
+"""Finding known contents in wheels: those of pip's and uv's caches, and those that the index has.
 
 What is found is known by its sha256 alone: where it came from needs no trust.
 """
@@ -6,10 +6,13 @@ What is found is known by its sha256 alone: where it came from needs no trust.
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import zipfile
 import zlib
+from glob import escape as glob_escape
+from glob import glob
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -18,7 +21,7 @@ from pipm.core.digest import Digest
 from pipm.core.record import parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from pipm.core.manifest import Manifest
 
@@ -28,22 +31,59 @@ _HEAD = b"PK\x03\x04"
 _UNSOUND = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, zlib.error, KeyError)
 
 
-def contents_of_wheel(path: str, wanted: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
-    """Yield those of the *wanted* contents that the wheel at *path* has, by its RECORD, proven by digest."""
+def contents_of(path: str, wanted: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
+    """Yield those of the *wanted* contents that the wheel at *path* has, proven by their digests.
+
+    It may be unpacked (a folder); its RECORD says where they are.
+    """
     try:
+        if os.path.isdir(path):
+            yield from _recorded(
+                _read_file(f"{path}/{_record_in(path)}"), wanted, lambda n: _read_file(f"{path}/{n}")
+            )
+            return
         with zipfile.ZipFile(path) as wheel:
             record = next(name for name in wheel.namelist() if name.endswith(".dist-info/RECORD"))
-            for row in parse_record(wheel.read(record)):
-                if row.digest in wanted and row.digest is not None:
-                    data = wheel.read(row.path)
-                    if Digest.of(data) == row.digest:
-                        yield row.digest, data
+            yield from _recorded(wheel.read(record), wanted, wheel.read)
     except (*_UNSOUND, StopIteration):
         return
 
 
-def cached_wheels(manifest: Manifest) -> Iterator[str]:
-    """Yield the archives in pip's cache that are wheels of the same release."""
+def _recorded(
+    record: bytes, wanted: Collection[Digest], read: Callable[[str], bytes]
+) -> Iterator[tuple[Digest, bytes]]:
+    for row in parse_record(record):
+        if row.digest is not None and row.digest in wanted:
+            try:
+                data = read(row.path)
+            except _UNSOUND:  # this member; another may have the same content
+                continue
+            if Digest.of(data) == row.digest:
+                yield row.digest, data
+
+
+def _record_in(folder: str) -> str:
+    """The path of RECORD in the unpacked wheel *folder*; StopIteration where there is none."""
+    return next(f"{name}/RECORD" for name in os.listdir(folder) if name.endswith(".dist-info"))
+
+
+def _read_file(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(file, "rb") as stream:
+        return stream.read() if stat.S_ISREG(os.fstat(file).st_mode) else b""
+
+
+def wheels_of(manifest: Manifest, folder: str) -> Iterator[str]:
+    """Yield wheels of the same release, the nearest first: pip's cache, uv's, then the index.
+
+    What is fetched goes into the empty *folder*.
+    """
+    yield from _in_pips_cache(manifest)
+    yield from _in_uvs_cache(manifest)
+    yield from _fetched(manifest, folder)
+
+
+def _in_pips_cache(manifest: Manifest) -> Iterator[str]:
     folder = _pip("cache", "dir").strip()
     if not folder or not os.path.isdir(folder):
         return
@@ -54,17 +94,29 @@ def cached_wheels(manifest: Manifest) -> Iterator[str]:
                 yield path
 
 
-def fetched_wheels(manifest: Manifest, folder: str) -> Iterator[str]:
-    """Let pip fetch the same release for the same tags into *folder*; yields what it brought."""
+def _in_uvs_cache(manifest: Manifest) -> Iterator[str]:
+    """Unpacked wheels: uv keeps them in folders with names of its own."""
+    cache = os.environ.get("UV_CACHE_DIR") or _output(("uv", "cache", "dir")).strip()
+    for folder in glob(f"{glob_escape(cache)}/archive-v*/*/*.dist-info") if cache else ():
+        if _names_release(os.path.basename(folder), manifest):
+            yield os.path.dirname(folder)
+
+
+def _fetched(manifest: Manifest, folder: str) -> Iterator[str]:
+    """Let pip, else uv, fetch the release for the same tags."""
+    release = f"{manifest.name}=={manifest.version}"
     for options in (_tag_options(manifest.tag), ()):
-        _pip(
-            "download", "--no-deps", "--only-binary", ":all:", "--dest", folder, *options,
-            f"{manifest.name}=={manifest.version}",
-        )  # fmt: skip
+        _pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, *options, release)
         found = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".whl")]
         if found:
             yield from found
             return
+    _output(
+        ("uv", "pip", "install", "--no-deps", "--no-build", "--quiet", "--no-config", "--target",
+         f"{folder}/unpacked", "--python", sys.executable, release)
+    )  # fmt: skip
+    if os.path.isdir(f"{folder}/unpacked"):
+        yield f"{folder}/unpacked"
 
 
 def _tag_options(tag: str) -> tuple[str, ...]:
@@ -91,26 +143,37 @@ def _is_wheel_of(path: str, manifest: Manifest) -> bool:
                 folder = next(name for name in wheel.namelist() if name.endswith(".dist-info/RECORD"))
     except (*_UNSOUND, StopIteration):
         return False
-    name, _, version = folder.removesuffix(".dist-info/RECORD").rpartition("-")
+    return _names_release(folder.removesuffix("/RECORD"), manifest)
+
+
+def _names_release(folder: str, manifest: Manifest) -> bool:
+    """Whether a folder of metadata is named after the release of *manifest*."""
+    name, _, version = folder.removesuffix(".dist-info").rpartition("-")
     return canonicalize_name(name) == manifest.name and version == manifest.version
 
 
 def _pip(*arguments: str) -> str:
     """Run pip of our own interpreter, else the first on PATH; empty when it fails."""
-    for command in ((sys.executable, "-m", "pip"), ("pip",)):
-        try:
-            done = subprocess.run(
-                [*command, *arguments, *_OPTIONS],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-                timeout=_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError):
-            continue
-        if not done.returncode:
-            return done.stdout
+    for command in ((sys.executable, "-m", "pip"), ("pip",), ("pip3",)):
+        answer = _output((*command, *arguments, *_OPTIONS))
+        if answer:
+            return answer
     return ""
+
+
+def _output(command: tuple[str, ...]) -> str:
+    """Run *command* and return what it prints; empty when it fails."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return "" if done.returncode else done.stdout

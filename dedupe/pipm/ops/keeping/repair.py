@@ -26,7 +26,7 @@ from pipm.ops.keeping.strangers import EDITED, put_aside
 from pipm.plan.verify import Flaw, keeps_edit
 from pipm.store.layout import VERSION
 from pipm.store.wheels import load_manifest
-from pipm.wheel.contents import cached_wheels, contents_of_wheel, fetched_wheels
+from pipm.wheel.contents import contents_of, wheels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,24 +143,27 @@ class Repair:
             yield file.names[0]
 
     def _from_wheels(self, files: list[StoredFile]) -> None:
-        """Take what is still missing out of wheels, one release after the other."""
+        """Take what is still missing out of wheels: of any release that has it, one after the other."""
         releases: dict[str, list[StoredFile]] = {}
         for file in files:
-            if file.entry and self._key(file) not in self._made:
-                releases.setdefault(file.entry, []).append(file)
+            for entry in file.entries:
+                releases.setdefault(entry, []).append(file)
         for number, (entry, wanting) in enumerate(releases.items()):
-            manifest = load_manifest(self._store, entry)
+            if self._have(wanting):
+                continue
             folder = f"fetched-{number}"
             ensure_folder(self._run, folder, 0o700)
-            for find in (cached_wheels(manifest), fetched_wheels(manifest, f"{self._path}/{folder}")):
-                for wheel in find:
-                    self._from_wheel(wheel, wanting)
-                if all(self._key(file) in self._made for file in wanting):
+            for wheel in wheels_of(load_manifest(self._store, entry), f"{self._path}/{folder}"):
+                self._from_wheel(wheel, wanting)
+                if self._have(wanting):
                     break
+
+    def _have(self, files: list[StoredFile]) -> bool:
+        return all(self._key(file) in self._made for file in files)
 
     def _from_wheel(self, path: str, files: list[StoredFile]) -> None:
         wanted = {file.promise.digest for file in files if self._key(file) not in self._made}
-        for digest, data in contents_of_wheel(path, wanted) if wanted else ():
+        for digest, data in contents_of(path, wanted) if wanted else ():
             for file in files:
                 if file.promise.digest == digest and self._key(file) not in self._made:
                     new = self._new(file)

@@ -50,12 +50,15 @@ class StoredFile:
         return self.names[0]
 
     @property
+    def entries(self) -> list[str]:
+        """The entries (paths below ``wheels/``) that have it."""
+        trees = [name.split("/")[1:4] for name in self.names if name.startswith("wheels/")]
+        return list(dict.fromkeys("/".join(parts) for parts in trees))
+
+    @property
     def entry(self) -> str:
-        """The entry (path below ``wheels/``) that it is named by first; empty for an object of none."""
-        for name in self.names:
-            if name.startswith("wheels/"):
-                return "/".join(name.split("/")[1:4])
-        return ""
+        """The entry that it is named by first; empty for an object of none."""
+        return next(iter(self.entries), "")
 
 
 @dataclass(slots=True)
