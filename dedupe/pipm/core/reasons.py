@@ -18,6 +18,7 @@ class Reason(Enum):
     PATH_FILE = ".pth file"
     EMPTY = "empty"
     EDITABLE = "editable install"
+    LARGE_RECORD = "its RECORD is larger than any real one"
     NO_RECORD = "its distribution has no RECORD, so nobody knows which files are its own"
     EGG_INFO = "installed without RECORD (egg-info)"
     CONDA = "installed by conda, which shares its files itself"

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.env.answers import asked_if_it_runs, remembered
+from pipm.env.permission import check_runnable, refusal
 from pipm.env.shims import behind_shim
 from pipm.errors import InterpreterError
 
@@ -141,6 +142,7 @@ def _default() -> BaseInterpreter:
 def _named(path: str) -> BaseInterpreter:
     if not os.path.lexists(path):
         raise InterpreterError(f"There is no interpreter {path}", hint=_HINT)
+    check_runnable(path)
     found = _ask(path)
     if found is None:
         raise InterpreterError(f"{path} is not a Python interpreter that runs", hint=_HINT)
@@ -183,9 +185,9 @@ def _release(path: str) -> tuple[int, ...]:
 
 
 def _ask(path: str) -> BaseInterpreter | None:
-    """Let the interpreter at *path* describe itself; None where it does not run."""
+    """Let the interpreter at *path* describe itself; None where it does not run, or is not to be run."""
     program = behind_shim(path)
-    if program is None:
+    if program is None or refusal(program) is not None:
         return None
     try:
         answer = remembered(program, "base", lambda: asked_if_it_runs(program, "-I", "-c", _QUESTION))

@@ -19,18 +19,19 @@ def find_environments(folder: str, *, leave_out: str) -> Iterator[str]:
     Follows no symlink and does not enter *leave_out* (the store), environments themselves, or folders
     that never hold one. Unreadable folders are passed over, as find(1) does.
     """
-    if is_environment(folder):
-        yield folder
-        return
-    try:
-        with os.scandir(folder) as entries:
-            below = sorted(
-                entry.path
-                for entry in entries
-                if entry.name not in _NEVER and entry.is_dir(follow_symlinks=False)
-            )
-    except OSError:
-        return
-    for path in below:
-        if path != leave_out:
-            yield from find_environments(path, leave_out=leave_out)
+    waiting = [folder]
+    while waiting:  # no recursion: somebody's folders may lie in each other a thousand deep
+        path = waiting.pop()
+        if is_environment(path):
+            yield path
+            continue
+        try:
+            with os.scandir(path) as entries:
+                below = sorted(
+                    entry.path
+                    for entry in entries
+                    if entry.name not in _NEVER and entry.is_dir(follow_symlinks=False)
+                )
+        except OSError:
+            continue
+        waiting += [child for child in reversed(below) if child != leave_out]

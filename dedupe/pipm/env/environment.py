@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -9,6 +10,8 @@ from typing import NamedTuple
 
 from pipm.errors import NotAnEnvironmentError
 
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
+"""``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
 _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
@@ -43,23 +46,25 @@ def load_environment(path: str) -> Environment:
         status = os.stat(real)
         if not stat.S_ISDIR(status.st_mode):
             raise NotAnEnvironmentError(f"{path} is not a folder", hint=_HINT)
-        configuration = _read_configuration(path, real)
-        marker = os.stat(f"{real}/pyvenv.cfg")
+        configuration, marker = _read_configuration(path, real)
         sites = tuple(_sites(real))
     except FileNotFoundError:
         raise NotAnEnvironmentError(f"There is no folder {path}", hint=_HINT) from None
+    except NotADirectoryError:
+        raise NotAnEnvironmentError(f"{path} is no folder any more", hint=_HINT) from None
     except PermissionError as error:
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: permission denied",
             hint="run as the user who owns the environment",
         ) from error
+    version = _VERSION.match(configuration.get("version") or configuration.get("version_info") or "")
     if not sites:
         raise NotAnEnvironmentError(
             f"{path} has no site-packages of its own", hint="it may be half made; make it anew"
         )
     return Environment(
         path=real,
-        python=configuration.get("version") or configuration.get("version_info") or "",
+        python=version[0] if version is not None else "",
         sites=sites,
         owner=status.st_uid,
         device=marker.st_dev,
@@ -67,6 +72,8 @@ def load_environment(path: str) -> Environment:
     )
 
 
+_LARGEST = 1 << 16
+"""Bytes of a pyvenv.cfg; those of venv, virtualenv and uv have 200."""
 _HINT = "name a folder made by `python -m venv`, uv, Poetry, PDM, virtualenv or tox"
 
 
@@ -75,12 +82,19 @@ def is_environment(path: str) -> bool:
     return os.path.isfile(f"{path}/pyvenv.cfg")
 
 
-def _read_configuration(path: str, real: str) -> dict[str, str]:
+def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_result]:
+    """The pairs in pyvenv.cfg, and its status. It may be another user's: a pipe, a link, without end."""
     try:
-        with open(
-            f"{real}/pyvenv.cfg", encoding="utf-8", errors="surrogateescape", opener=_open_unseen
-        ) as stream:
-            lines = stream.readlines()
+        file = _open_unseen(f"{real}/pyvenv.cfg", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise NotAnEnvironmentError(f"{path}/pyvenv.cfg is no regular file", hint=_HINT)
+            if status.st_size > _LARGEST:
+                raise NotAnEnvironmentError(
+                    f"{path}/pyvenv.cfg is larger than {_LARGEST >> 10} KiB", hint=_HINT
+                )
+            lines = stream.read(_LARGEST).splitlines()
     except FileNotFoundError:
         if os.path.isdir(f"{real}/conda-meta"):
             raise NotAnEnvironmentError(
@@ -90,8 +104,16 @@ def _read_configuration(path: str, real: str) -> dict[str, str]:
         raise NotAnEnvironmentError(
             f"{path} is not an environment: it has no pyvenv.cfg", hint=_HINT
         ) from None
+    except PermissionError:
+        raise
+    except OSError as error:
+        is_link = error.errno == errno.ELOOP
+        reason = "is a symbolic link" if is_link else f"cannot be read: {error.strerror}"
+        raise NotAnEnvironmentError(
+            f"{path}/pyvenv.cfg {reason}", hint="make it a file again, or make the environment anew"
+        ) from None
     pairs = (line.partition("=") for line in lines)
-    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}, status
 
 
 def _open_unseen(path: str, flags: int) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import marshal
-import os
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipm.fs.beneath import is_there, open_beneath, read_beneath
+from pipm.fs.beneath import is_there, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,12 +44,9 @@ class Receipt(NamedTuple):
 
 def read_receipt(root: int) -> Receipt | None:
     """Read the receipt of the environment open as *root*; None where there is none that can be read."""
-    try:
-        file = open_beneath(root, f"{FOLDER}/{RECEIPT}", os.O_RDONLY)
-    except OSError:
+    data = read_beneath(root, f"{FOLDER}/{RECEIPT}")
+    if data is None:
         return None
-    with open(file, "rb") as stream:
-        data = stream.read()
     try:
         document = json.loads(data)
         if document["version"] != _FORMAT:
@@ -59,8 +55,12 @@ def read_receipt(root: int) -> Receipt | None:
             Folded(metadata, entry, record, tuple(bytecode), tuple((name, text) for name, text in dropped))
             for metadata, entry, record, bytecode, dropped in document["folded"]
         ]
-        return Receipt(document["store"], document["site"], {row.metadata: row for row in rows})
-    except (KeyError, TypeError, ValueError):
+        store, site = document["store"], document["site"]
+        plain = all(isinstance(text, str) for row in rows for text in (*row[:3], *row.bytecode))
+        if not (plain and isinstance(store, str) and isinstance(site, str)):
+            return None
+        return Receipt(store, site, {row.metadata: row for row in rows})
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -77,17 +77,31 @@ class PutAway(NamedTuple):
 
 
 def read_hidden(root: int) -> dict[str, dict[str, PutAway]]:
-    """The metadata folders that were put away in the environment open as *root*, each with its files."""
-    data = read_beneath(root, f"{FOLDER}/{HIDDEN_FILE}")
-    if data is None:
+    """The metadata folders that were put away in the environment open as *root*, each with its files.
+
+    What another user can change is not unmarshalled: of such an environment the receipt tells the folders.
+    """
+    if not is_there(root, f"{FOLDER}/{HIDDEN_FILE}"):
         return {}
+    data = read_beneath(root, f"{FOLDER}/{HIDDEN_FILE}", ours=True)
+    if data is None:
+        receipt = read_receipt(root)
+        return {} if receipt is None else {info: {} for info in receipt.folded}
     try:
         document = marshal.loads(data)  # noqa: S302 - of the environment's own code, as its modules are
-        return {
+        away = {
             info: {name: PutAway(*row) for name, row in files.items()} for info, files in document.items()
         }
-    except (EOFError, ValueError, TypeError, AttributeError):
+    except (EOFError, ValueError, TypeError, AttributeError, MemoryError, SystemError):
         return {}
+    return away if all(map(_is_sound, away, away.values())) else {}
+
+
+def _is_sound(info: Any, files: Mapping[Any, PutAway]) -> bool:  # noqa: ANN401 - what marshal can say
+    return type(info) is str and all(
+        type(name) is str and type(row.mode) is int and type(row.data) in (bytes, type(None))
+        for name, row in files.items()
+    )
 
 
 def hidden_bytes(away: Mapping[str, Mapping[str, PutAway]]) -> bytes:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pipm.env.folded import Folded
 
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
+_MOST_ROWS = 1_000_000
+_MOST_BYTES = 256 << 20
+"""Of all RECORDs of an environment, which may be another user's; real ones stay below a tenth."""
 _ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"\n/")
 _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 
@@ -71,15 +74,22 @@ class InstalledDistribution:
 def installed(environment: Environment, root: int) -> list[InstalledDistribution]:
     """List the distributions of *environment*, whose folder is open as *root*, by metadata folder name."""
     found = []
+    rows = size = 0
     receipt = read_receipt(root)
     for site in environment.sites:
         folded = receipt.folded if receipt is not None and receipt.site == site else {}
-        folder = open_directory_beneath(root, site)
+        try:
+            folder = open_directory_beneath(root, site)
+        except FileNotFoundError:  # it is being removed, or made anew
+            continue
         try:
             names = sorted(os.listdir(folder))
             for name in names:
                 if name.endswith(".dist-info"):
                     distribution = _distribution(folder, site, name)
+                    rows, size = rows + distribution.lines, size + len(distribution.record)
+                    if rows > _MOST_ROWS or size > _MOST_BYTES:
+                        distribution = replace(distribution, record=b"", refusal=Reason.LARGE_RECORD)
                     if name in folded and _is_folded(folder, distribution, folded[name]):
                         distribution = replace(distribution, refusal=Reason.IMPORTED)
                     found.append(distribution)
@@ -191,7 +201,11 @@ def read_metadata_file(root: int, distribution: InstalledDistribution, name: str
 
 
 def _distribution(folder: int, site: str, metadata: str) -> InstalledDistribution:
-    if stat.S_ISLNK(os.stat(metadata, dir_fd=folder, follow_symlinks=False).st_mode):
+    try:
+        is_link = stat.S_ISLNK(os.stat(metadata, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:  # an installer is at work
+        is_link = False
+    if is_link:
         return _refused(site, metadata, Reason.BEHIND_SYMLINK)
     record = read_beneath(folder, f"{metadata}/RECORD")
     if record is None:
@@ -216,7 +230,7 @@ def _refusal(folder: int, metadata: str) -> Reason | None:
             document = json.loads(origin)
             if document.get("dir_info", {}).get("editable"):
                 return Reason.EDITABLE
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return Reason.EDITABLE  # unreadable origin (PEP 610): better not to touch it
     return None
 

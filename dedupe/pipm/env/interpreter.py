@@ -10,6 +10,7 @@ from importlib.util import MAGIC_NUMBER
 from typing import NamedTuple
 
 from pipm.env.answers import asked_if_it_runs, remembered
+from pipm.env.permission import refusal
 
 _QUESTION = (
     "import sys, importlib.util as u, importlib.machinery as m, json;"
@@ -34,8 +35,11 @@ class Interpreter(NamedTuple):
 
 
 def ask_interpreter(path: str | None) -> Interpreter | None:
-    """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode."""
-    if path is None:
+    """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode.
+
+    None, too, where it is not to be run (`env.permission`).
+    """
+    if path is None or refusal(path) is not None:
         return None
     answer = _asked(os.path.realpath(path))
     if answer is None:

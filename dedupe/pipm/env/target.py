@@ -10,6 +10,7 @@ import packaging
 
 from pipm.core.target import Target
 from pipm.env.answers import asked, remembered
+from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError
 
 _QUESTION = """\
@@ -33,8 +34,9 @@ def ask_target(python: str) -> Target:
     """Let the interpreter at *python* say what it is; asked once a process for each real interpreter.
 
     A virtual environment's interpreter is asked as the one it was made from: markers and tags are the
-    same. Raises InterpreterError where it does not run, or is older than 3.9.
+    same. Raises InterpreterError where it does not run, is not to be run, or is older than 3.9.
     """
+    check_runnable(python)
     real = os.path.realpath(python)
     try:
         status = os.stat(real)

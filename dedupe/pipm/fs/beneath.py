@@ -16,6 +16,8 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pipm.fs.trust import is_foreign
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -83,14 +85,42 @@ def open_directory_beneath(root: int, path: str) -> int:
     return open_beneath(root, path or ".", _DIRECTORY)
 
 
-def read_beneath(root: int, path: str) -> bytes | None:
-    """Read the regular file *path* below *root*; None where there is none that can be read."""
+LARGEST = 64 << 20
+"""Bytes of a file that is read whole; the largest RECORD of a real wheel has 3 MiB."""
+
+
+def read_beneath(root: int, path: str, *, ours: bool = False) -> bytes | None:
+    """Read the regular file *path* below *root*; None where there is none that can be read.
+
+    It may be another user's, who would have us wait for a pipe or read without end: what is no file, or has
+    more than `LARGEST` bytes, is not read. With *ours* neither is what another user can change.
+    """
     try:
         file = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
+    return _read(file, ours=ours)
+
+
+def read_file(path: str) -> bytes | None:
+    """The same for the file at *path* itself, which is no symbolic link."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    return _read(file, ours=False)
+
+
+def _read(file: int, *, ours: bool) -> bytes | None:
     with open(file, "rb") as stream:
-        return stream.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or (ours and is_foreign(status)):
+            return None
+        try:
+            data = stream.read(LARGEST + 1)
+        except OSError:  # EIO
+            return None
+    return data if len(data) <= LARGEST else None
 
 
 def is_there(directory: int, path: str) -> bool:

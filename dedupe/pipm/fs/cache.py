@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import stat
 import struct
 import sys
 import zlib
@@ -12,6 +13,7 @@ from typing import Any
 
 from pipm.core.sha256 import sha256
 from pipm.fs.sync import Durability, write_durably
+from pipm.fs.trust import is_foreign
 
 _DIGEST = 32
 _CHECK = struct.Struct("<I")
@@ -27,9 +29,10 @@ def cache_folder() -> str:
 def read_cache(name: str) -> bytes | None:
     """Return what was kept under *name*, if it is still there, and ours."""
     try:
-        file = os.open(f"{cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(f"{cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as stream:
-            if os.fstat(file).st_uid != os.geteuid():
+            status = os.fstat(file)
+            if status.st_uid != os.geteuid() or is_foreign(status) or not stat.S_ISREG(status.st_mode):
                 return None
             return stream.read()
     except OSError:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 def make_folders(path: str) -> None:
     """Make the folder *path* with all above it, for this user alone where they are new."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):  # os.makedirs would make those above with the umask's mode
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def write_marker(path: str) -> None:

@@ -119,7 +119,7 @@ class _Surveyor:
     def _file(self, entry: os.DirEntry[str]) -> None:
         try:
             status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # the environment is alive
+        except OSError:  # the environment is alive
             return
         key = (status.st_dev, status.st_ino)
         known = self.inodes.get(key)
@@ -133,7 +133,8 @@ class _Surveyor:
             self._symlink(entry.path, status)
         else:
             self.apparent += status.st_size
-            if status.st_size > self.account.inline and status.st_blocks:
+            is_file = stat.S_ISREG(status.st_mode)
+            if is_file and status.st_size > self.account.inline and status.st_blocks:
                 tree, lent = self._extents(entry.path, status.st_dev)
                 own += tree - lent
                 solid -= lent

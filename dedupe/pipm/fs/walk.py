@@ -14,16 +14,19 @@ def walk_entries(path: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry
 
     Folders that cannot be read are passed over; a symlink is an entry, never entered.
     """
-    try:
-        with os.scandir(path) as scan:
-            entries = list(scan)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk_entries(entry.path, f"{prefix}/{entry.name}" if prefix else entry.name)
-        else:
-            yield prefix, entry
+    waiting = [(path, prefix)]
+    while waiting:  # no recursion: folders may lie in each other as deep as somebody likes
+        folder, under = waiting.pop()
+        try:
+            with os.scandir(folder) as scan:
+                entries = list(scan)
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, f"{under}/{entry.name}" if under else entry.name))
+            else:
+                yield under, entry
 
 
 def inode_counts(path: str) -> dict[int, int]:

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.replace import remove_tree
@@ -149,6 +150,7 @@ def _try_it(environment: Environment) -> None:
         raise NotAnEnvironmentError(
             f"{environment.path} has no interpreter that runs", hint="make the environment anew"
         )
+    check_runnable(python)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [

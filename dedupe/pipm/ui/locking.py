@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipm.env.base import find_interpreter
 from pipm.env.environment import is_environment, load_environment
+from pipm.env.permission import check_runnable
 from pipm.ops.syncing.locking import Request, find_source, write_lock
 from pipm.ui.words import counted, path_text, seconds_text
 
@@ -53,5 +54,6 @@ def _interpreter(python: str | None, environment: str) -> str:
     if python is None and is_environment(environment):
         found = load_environment(environment).interpreter
         if found is not None:
+            check_runnable(found)
             return found
     return find_interpreter(python).path

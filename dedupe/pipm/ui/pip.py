@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from pipm.env.environment import Environment, load_environment
+from pipm.env.permission import check_runnable
 from pipm.errors import InterruptedRunError, PipmError, UsageError
 from pipm.pip.inject import is_wrapped
 from pipm.store.where import environment_path, store_path
@@ -37,6 +38,7 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
     python = environment.interpreter
     if python is None:
         raise UsageError(f"{path} has no interpreter that runs", hint="make the environment anew")
+    check_runnable(python)
     command = [*_pip_of(environment, python), *rest]
     if is_wrapped(environment) or not _CHANGING.intersection(rest):
         os.execv(command[0], command)  # noqa: S606 - no shell between: that is what we want

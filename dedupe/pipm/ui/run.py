@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pipm.env.permission import check_runnable
 from pipm.env.programs import which
 from pipm.errors import InterruptedRunError, PipmError, UsageError
 from pipm.ops.running.runs import environment_for
@@ -104,6 +105,7 @@ def _existing(text: str) -> str:
     """The environment that *text* (a folder, or @NAME) means, by its real path."""
     path = os.path.realpath(environment_path(text))
     if os.access(f"{path}/bin/python", os.X_OK) and os.path.isfile(f"{path}/pyvenv.cfg"):
+        check_runnable(f"{path}/bin/python")
         return path
     if text.startswith("@") and not os.path.isdir(path):
         raise UsageError(f"There is no environment {text}", hint=f"make it: pipm venv {text} --lock LOCK")
@@ -112,6 +114,7 @@ def _existing(text: str) -> str:
     environment = load_environment(text if not text.startswith("@") else path)
     if environment.interpreter is None:
         raise UsageError(f"{environment.path} has no interpreter that runs", hint="make it anew")
+    check_runnable(environment.interpreter)
     return environment.path
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipm.ops.keeping.verify import verify
 from pipm.ui.progress import progress_for
-from pipm.ui.words import count_text, counted, path_text, seconds_text
+from pipm.ui.words import count_text, counted, path_text, printable, seconds_text
 
 if TYPE_CHECKING:
     from pipm.ops.keeping.check import Damage, Findings
@@ -49,6 +49,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         "strays": findings.strays,
         "put_aside": findings.put_aside,
         "unreadable": findings.unreadable,
+        "not_run": findings.not_run,
         "seconds": round(findings.seconds, 3),
     }
     if rebuilt is not None:
@@ -86,6 +87,8 @@ def _say(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair:
             "note", f"{counted(len(findings.modified), 'file')} edited in their environments, private"
         )
         output.named(path_text(path) for path in findings.modified)
+    for reason in findings.not_run:
+        output.note("note", printable(reason))
     if findings.strays:
         count = counted(len(findings.strays), "file")
         output.note("note", f"{count} left by programs among the store's files; `pipm gc` removes them")

@@ -65,6 +65,7 @@ class Findings:
     No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
     left beside the store's files: a collection removes them. ``put_aside`` is where a repair moved those that
     are no mere caches.
+    ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode.
     """
 
     checked: int = 0
@@ -73,6 +74,7 @@ class Findings:
     strays: list[str] = field(default_factory=list)
     put_aside: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -101,7 +103,7 @@ class Check:
         self.environments = environments
         self.others = others
         self.pools = Pools(store, (*environments, *others))
-        self.findings = Findings()
+        self.findings = Findings(not_run=self.pools.not_run)
         self._full = full
         self._only = only
         self._progress = progress

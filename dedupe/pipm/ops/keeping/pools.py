@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import EMPTY, Digest
 from pipm.env.interpreter import ask_interpreter
+from pipm.env.permission import refusal
 from pipm.fs.bytecode import finish
 from pipm.fs.restore import rename_over
 from pipm.fs.share import NewFile, forget
@@ -54,13 +55,22 @@ class _Reader(NamedTuple):
 
 
 class Pools:
-    """The bytecode of all interpreters; those of *environments* can say whether theirs is right."""
+    """The bytecode of all interpreters; those of *environments* can say whether theirs is right.
+
+    ``not_run`` says of which interpreters that is not asked, and why.
+    """
 
     def __init__(self, store: Store, environments: Iterable[Environment]) -> None:
         self._store = store
         self._readers: dict[str, _Reader] = {}
+        self.not_run: list[str] = []
         for environment in environments:
-            interpreter = ask_interpreter(environment.interpreter)
+            python = environment.interpreter
+            refused = None if python is None else refusal(python)
+            if refused is not None:
+                self.not_run.append(f"{refused.message} ({refused.hint})")
+                continue
+            interpreter = ask_interpreter(python)
             if interpreter is not None:
                 for level, suffix in enumerate(("", ".opt-1", ".opt-2")):
                     self._readers.setdefault(interpreter.pool(suffix), _Reader(interpreter, level))

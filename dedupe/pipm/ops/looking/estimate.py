@@ -39,6 +39,8 @@ class Estimator:
             return 0
         try:
             found = installed(environment, root)
+        except OSError:  # others work in it
+            return 0
         finally:
             os.close(root)
         one = _One(environment, python)

@@ -11,6 +11,7 @@ import pipm
 from pipm.env.environment import load_environment
 from pipm.errors import NotAnEnvironmentError
 from pipm.finder.table import SOURCES
+from pipm.fs.beneath import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,10 +87,10 @@ def _faults(hook: _Hook, path: str, sites: tuple[str, ...], store_path: str) -> 
     if not any(os.path.isfile(f"{path}/{site}/{hook.path_file}") for site in sites):
         yield f"{hook.path_file} is missing, so it never starts"
     for name, source in hook.modules.items():
-        content = _content(f"{path}/{name}")
+        content = read_file(f"{path}/{name}")
         if content is None:
             yield f"{name} is missing"
-        elif content != _content(f"{_PACKAGE}/{source}"):
+        elif content != _own(f"{_PACKAGE}/{source}"):
             yield f"{name} is of another version of pipm"
     if hook.marker.endswith(".json"):
         yield from _settings(f"{path}/{hook.marker}", store_path)
@@ -97,20 +98,18 @@ def _faults(hook: _Hook, path: str, sites: tuple[str, ...], store_path: str) -> 
 
 def _settings(path: str, store_path: str) -> Iterator[str]:
     try:
-        document = json.loads(_content(path) or b"")
+        document = json.loads(read_file(path) or b"")
         used, command = document["store"], document["command"]
-    except (ValueError, KeyError, TypeError):
+        program = "".join(command[:1])
+    except (ValueError, KeyError, TypeError, RecursionError):
         yield f"{os.path.basename(path)} is damaged"
         return
     if used != store_path:
         yield f"it uses another store, {used}"
-    if command and not os.access(command[0], os.X_OK):
-        yield f"{command[0]} is gone, by which it runs pipm"
+    if program and not os.access(program, os.X_OK):
+        yield f"{program} is gone, by which it runs pipm"
 
 
-def _content(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return None
+def _own(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()

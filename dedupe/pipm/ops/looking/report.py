@@ -93,6 +93,8 @@ def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
         return ()
     try:
         distributions = installed(environment, root)
+    except OSError:  # others work in it
+        return ()
     finally:
         os.close(root)
     return tuple(

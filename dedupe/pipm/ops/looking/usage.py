@@ -199,15 +199,19 @@ def _measure(
         else:
             try:
                 environment = load_environment(path)
+                root = root or moved.get((environment.device, environment.inode))
+                fresh = stamp_of(path, environment.sites, roots.get(path))
+                if fresh is None:  # it went away this moment
+                    continue
+                stamp = fresh
+                figures = _figures(environment, root, held, stamp.text, ledger.now)
             except NotAnEnvironmentError as error:
                 found.append(_missing(path, root, error))
                 continue
-            root = root or moved.get((environment.device, environment.inode))
-            fresh = stamp_of(path, environment.sites, roots.get(path))
-            if fresh is None:  # it went away this moment
+            except OSError as error:  # others work in it, or it is not ours to read
+                reason = NotAnEnvironmentError(f"cannot be measured: {error.strerror}")
+                found.append(_missing(path, root, reason))
                 continue
-            stamp = fresh
-            figures = _figures(environment, root, held, stamp.text, ledger.now)
             ledger.note(path, figures)
         kept[path] = figures
         found.append(_usage(path, root, figures, stamp.used))

@@ -18,6 +18,7 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import is_environment, load_environment
+from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, LockError, PipmError, UsageError
 from pipm.finder.table import HOOK
 from pipm.lock.find import find_lock
@@ -64,6 +65,7 @@ def activate_place(place: str | os.PathLike[str] | None) -> Activation:
     with _hinted():
         source = _source(place)
         if is_environment(source):
+            check_runnable(f"{os.path.realpath(source)}/bin/python")
             _refuse_stale(os.path.realpath(source))
             return _activated(_fitting(source), source)
         wish = Wish(store_path(None), lock=os.path.realpath(source), python=_own_interpreter())

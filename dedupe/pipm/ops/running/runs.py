@@ -14,9 +14,11 @@ import os
 from pipm.core.sha256 import sha256
 from pipm.env.programs import which
 from pipm.env.shims import behind_shim
+from pipm.errors import StoreError
+from pipm.fs.trust import foreign_part, is_foreign, is_owned
 from pipm.fs.use import hold
 from pipm.lock.find import lock_content
-from pipm.store.where import READY, environments_folder, locks_folder
+from pipm.store.where import READY, cache_folder, environments_folder, locks_folder
 
 TYPE_CHECKING = False  # typing's takes its import
 
@@ -35,6 +37,8 @@ def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
 
     Raises PipmError.
     """
+    for folder in (cache_folder(), environments_folder(), locks_folder()):
+        _check_ours(folder)
     interpreter = _interpreter_mark(wish)
     asked = _digest(
         wish.store,
@@ -54,6 +58,8 @@ def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
         resolve(wish, resolved, progress())
     key = _digest(asked, resolved and lock_content(resolved))
     path = f"{environments_folder()}/{_printable(wish.name)}-{key}"
+    if os.path.lexists(path) and not is_owned(path):
+        raise _not_ours(path)
     for _ in range(_ATTEMPTS):  # a collector may take it away before it is held
         if os.access(f"{path}/bin/python", os.X_OK) and hold(f"{path}/{READY}", onwards=True) is not None:
             break
@@ -61,6 +67,35 @@ def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
 
         make(wish, path, resolved, progress())
     return path
+
+
+def _check_ours(folder: str) -> None:
+    """Raise StoreError where another user can change what lies in *folder*: programs are run from there."""
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        from pipm.fs.faults import explained  # noqa: PLC0415 - ends the run
+
+        raise explained(error, f"use the cache {folder}") from error
+    if os.geteuid() == 0:
+        part = foreign_part(folder)
+        if part is not None:
+            raise _not_ours(part)
+    elif is_foreign(status):
+        raise _not_ours(folder)
+
+
+def _not_ours(path: str) -> StoreError:
+    if is_owned(path):
+        return StoreError(
+            f"Other users can write to {path}: nothing in the cache there is run", hint=f"chmod go-w {path}"
+        )
+    return StoreError(
+        f"{path} belongs to another user: nothing in the cache there is run",
+        hint="remove it, or export XDG_CACHE_HOME=/a/folder/of/your/own",
+    )
 
 
 def _digest(*parts: str | bytes) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.scheme import Scheme
 from pipm.env.interpreter import ask_interpreter
+from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.lock import locked_folder
 from pipm.fs.replace import remove_tree
@@ -78,13 +79,14 @@ def made(place: Place, store_path: str) -> tuple[Environment, bool]:
 
 
 def running(environment: Environment) -> str:
-    """The interpreter of *environment*; InterpreterError where it is gone."""
+    """The interpreter of *environment*; InterpreterError where it is gone, or is not to be run."""
     python = environment.interpreter
     if python is None:
         raise InterpreterError(
             f"The interpreter of {environment.path} is gone",
             hint=f"remove that folder; `pipm sync --env {environment.path}` makes it anew",
         )
+    check_runnable(python)
     return python
 
 

@@ -1,0 +1,93 @@
+"""The gate before every interpreter of an environment: may we run it?
+
+Root runs nothing that another user can change: not the interpreter, nor what decides which standard library
+it loads (pyvenv.cfg and the home named there), nor a folder on the way. Other users run no environment of
+somebody else's; the interpreter that their own one was made from is their choice.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipm.errors import InterpreterError
+from pipm.fs.trust import foreign_part, is_owned, user_name
+
+TYPE_CHECKING = False  # typing's takes its import
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LARGEST = 1 << 16
+"""Bytes of a pyvenv.cfg."""
+
+
+def refusal(python: str) -> InterpreterError | None:
+    """Say why the interpreter at *python* is not run; None where it may be."""
+    path = os.path.abspath(python)
+    if os.geteuid() == 0:
+        foreign = next(filter(None, map(foreign_part, _deciding(path))), None)
+    else:
+        foreign = next((part for part in _own(path) if os.path.lexists(part) and not is_owned(part)), None)
+    if foreign is None:
+        return None
+    try:
+        owner = os.lstat(foreign).st_uid
+    except OSError:
+        owner = 0
+    if is_owned(foreign):
+        return InterpreterError(
+            f"{python} is not run: other users can write to {foreign}", hint=f"chmod go-w {foreign}"
+        )
+    return InterpreterError(
+        f"{python} is not run: {'it' if foreign == path else foreign} belongs to another user",
+        hint=f"run pipm as that user: sudo -u {user_name(owner)} pipm",
+    )
+
+
+def check_runnable(python: str) -> None:
+    """Raise InterpreterError where the interpreter at *python* is not to be run."""
+    refused = refusal(python)
+    if refused is not None:
+        raise refused
+
+
+def _deciding(python: str) -> Iterator[str]:
+    """Yield what decides which code the interpreter *python* runs."""
+    yield python
+    for folder in dict.fromkeys((python, os.path.realpath(python))):
+        for above in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
+            if os.path.lexists(f"{above}/pyvenv.cfg"):
+                yield f"{above}/pyvenv.cfg"
+                yield from _homes(f"{above}/pyvenv.cfg")
+
+
+def _homes(configuration: str) -> Iterator[str]:
+    """Yield the folder that pyvenv.cfg names as home (PEP 405); its own owner is asked about before."""
+    try:
+        file = os.open(configuration, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as stream:
+            lines = stream.read(_LARGEST).splitlines()
+    except OSError:
+        return
+    for line in lines:
+        key, _, value = line.partition(b"=")
+        home = os.fsdecode(value.strip())
+        if key.strip().lower() == b"home" and os.path.isabs(home):
+            yield home
+
+
+def _own(python: str) -> Iterator[str]:
+    """Yield the parts of the environment of *python* that make it somebody's; none where it is in none."""
+    folder = os.path.dirname(python)
+    environment = os.path.dirname(folder)
+    if not os.path.lexists(f"{environment}/pyvenv.cfg"):
+        return
+    yield from (environment, f"{environment}/pyvenv.cfg", folder, python, f"{environment}/lib")
+    try:
+        libraries = [f"{environment}/lib/{name}" for name in os.listdir(f"{environment}/lib")]
+    except OSError:
+        return
+    for library in libraries:
+        yield from (library, f"{library}/site-packages")

@@ -1,0 +1,142 @@
+"""Who can change a file: whoever may write to it, or to a folder on the way to it, decides what it holds.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+_MOST_LINKS = 40
+"""Symbolic links on one way, as the kernel counts them (path_resolution(7))."""
+
+
+_users: frozenset[int] = frozenset()
+_way: frozenset[str] = frozenset()
+_private: dict[tuple[int, int], bool] = {}
+"""What was found out already; functools takes milliseconds to import."""
+
+
+def trusted_users() -> frozenset[int]:
+    """Root, we ourselves, and the owner of the interpreter that runs this: who can change us already.
+
+    In a user namespace (a rootless container, a sandbox) files of users that it does not have, the machine's
+    root among them, show one number for all of them (user_namespaces(7)); there that is trusted, too.
+    """
+    global _users  # noqa: PLW0603 - asked for once a process
+    if not _users:
+        users = {0, os.geteuid()}
+        try:
+            users.add(os.stat(os.path.realpath(sys.executable)).st_uid)
+            if _words_of("/proc/self/uid_map") != [b"0", b"0", b"4294967295"]:
+                users.update(map(int, _words_of("/proc/sys/fs/overflowuid")))
+        except (OSError, ValueError):
+            pass  # no Linux
+        _users = frozenset(users)
+    return _users
+
+
+def _words_of(path: str) -> list[bytes]:
+    with open(path, "rb") as stream:
+        return stream.read().split()
+
+
+def _own_way() -> frozenset[str]:
+    """The folders that our own interpreter lies in: who can change one of those can change us already."""
+    global _way  # noqa: PLW0603 - likewise
+    if not _way:
+        path, found = os.path.realpath(sys.executable), {"/"}
+        while path != "/":
+            path = os.path.dirname(path)
+            found.add(path)
+        _way = frozenset(found)
+    return _way
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Whether another user owns what has this *status*, or may write to it.
+
+    In a folder with the sticky bit (``/tmp``) others make files of their own, and change no other's. A group
+    that has no member but the owner (``umask 002`` on Debian and Fedora) is the owner.
+    """
+    mode = status.st_mode
+    if status.st_uid not in trusted_users():
+        return True
+    if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return False
+    if mode & stat.S_IWOTH:
+        return True
+    return bool(mode & stat.S_IWGRP) and not _is_private(status.st_gid, status.st_uid)
+
+
+def is_owned(path: str) -> bool:
+    """Whether *path* itself, be it a symbolic link, is ours or root's; False where it is not there."""
+    try:
+        return os.lstat(path).st_uid in trusted_users()
+    except OSError:
+        return False
+
+
+def foreign_part(path: str) -> str | None:
+    """Name the first file, link or folder on the way to the absolute *path* that another user can change.
+
+    None where there is none; what is missing ends the way.
+    """
+    where, links = "/", 0
+    waiting = path.split("/")[::-1]
+    try:
+        while waiting:
+            name = waiting.pop()
+            if name == "..":
+                where = os.path.dirname(where)
+            if name in ("", ".", ".."):
+                continue
+            part = os.path.join(where, name)
+            status = os.lstat(part)
+            if is_foreign(status) and part not in _own_way():
+                return part
+            if not stat.S_ISLNK(status.st_mode):
+                where = part
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                return part
+            target = os.readlink(part)
+            waiting += target.split("/")[::-1]
+            if target.startswith("/"):
+                where = "/"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None
+
+
+def user_name(number: int) -> str:
+    """The name of the user with this *number*, as a shell and sudo take it."""
+    import pwd  # noqa: PLC0415 - for an error
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"'#{number}'"
+
+
+def _is_private(group: int, user: int) -> bool:
+    """Whether *group* is the one that is made for *user* alone: of the same name, without other members."""
+    key = (group, user)
+    if key not in _private:
+        _private[key] = key == (0, 0) or _is_alone(group, user)
+    return _private[key]
+
+
+def _is_alone(group: int, user: int) -> bool:
+    import grp  # noqa: PLC0415 - few files may be written by a group
+    import pwd  # noqa: PLC0415
+
+    try:
+        account, members = pwd.getpwuid(user), grp.getgrgid(group)
+    except KeyError:
+        return False
+    alone = set(members.gr_mem) <= {account.pw_name}
+    return account.pw_gid == group and account.pw_name == members.gr_name and alone
