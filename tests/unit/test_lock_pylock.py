@@ -169,3 +169,12 @@ def test_an_archive_that_is_another_platforms_wheel(folder: Folder) -> None:
 def test_a_python_between_releases(folder: Folder) -> None:
     file = lock(folder, one(rest='requires-python = ">=3.13"'))
     assert file.versions(target("3.14.0+")) == {"one": "1.0"}
+
+
+def test_variant_wheels_are_left_out(folder: Folder) -> None:
+    variant = WHEEL.replace("none-any", "none-any-x86_64_v3")
+    text = f'name = "one"\nversion = "1.0"\nwheels = [{variant}, {WHEEL}]'
+    assert file_names(lock(folder, text).read()["one"].wheels) == ["one-1.0-py3-none-any.whl"]
+    message = lock(folder, f'name = "one"\nversion = "1.0"\nwheels = [{variant}]').fails()
+    assert "is a variant wheel (PEP 825)" in message
+    assert "packages[0]" in message

@@ -169,6 +169,10 @@ def test_the_same_twice_is_once(folder: Folder) -> None:
         ("x @ git+https://h/x.git@main", "line 1: https://h/x.git@main is not pinned"),
         ("./nowhere", "line 1: there is no folder"),
         ("https://h/a-1.0-cp39-cp39-win32.whl", "line 1: a 1.0 has no wheel"),
+        (
+            "https://h/a-1.0-py3-none-any-x86_64_v3.whl",
+            "line 1: a-1.0-py3-none-any-x86_64_v3.whl is a variant",
+        ),
         ("é==1", "line 1: "),
     ],
 )

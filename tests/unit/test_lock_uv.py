@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from locks import LINUX, OLD, WINDOWS, A, B, Folder, LockFile, file_names
-from pipm.core.pins import Archive, Repository
+from pipm.core.pins import Archive, Repository, Selection
 from pipm.core.pins import Folder as Local
+from pipm.errors import LockError
+from pipm.lock.read import read_lock
 
 HEAD = 'version = 1\nrevision = 3\nrequires-python = ">=3.9"\n'
 
@@ -290,3 +292,41 @@ def test_wrong_python_and_format(folder: Folder) -> None:
     assert file.fails() == "LOCK: The lock needs Python >=3.12, the environment has 3.11.7"
     assert "version 2 of the format" in folder.write("uv.lock", "version = 2").fails()
     assert "version should be a whole number" in folder.write("uv.lock", "version = true").fails()
+
+
+def test_members_of_a_workspace(folder: Folder) -> None:
+    dev = "[package.dev-dependencies]\ndev = [{ name = 'four' }]\nlint = [{ name = 'five' }]\n"
+    file = lock(
+        folder,
+        project("{ name = 'one' }"),
+        project("{ name = 'two' }", name="lib", source='editable = "libs/lib"', rest=dev),
+        project("{ name = 'lib' }, { name = 'three' }", name="tool", source='virtual = "tool"'),
+        *map(package, ("one", "two", "three", "four", "five")),
+        head='[manifest]\nmembers = ["app", "lib", "tool"]\n',
+    )
+    folder.write("pyproject.toml", '[project]\nname = "app"')
+
+    def names(selection: Selection) -> set[str]:
+        return {pin.name for pin in read_lock(file.path, LINUX, selection)}
+
+    assert names(Selection()) == {"app", "one"}
+    assert names(Selection(packages=("Lib",))) == {"lib", "two", "four"}
+    assert names(Selection(packages=("tool",))) == {"lib", "two", "three"}
+    assert names(Selection(packages=("lib", "app"))) == {"app", "one", "lib", "two", "four"}
+    assert names(Selection(all_packages=True)) == {"app", "lib", "one", "two", "three", "four"}
+    folder.write("libs/lib/pyproject.toml", '[tool.uv]\ndefault-groups = ["lint"]')
+    assert names(Selection(packages=("lib",))) == {"lib", "two", "five"}
+    with pytest.raises(LockError, match="there is no package one"):
+        names(Selection(packages=("one",)))
+
+
+def test_variant_wheels_are_never_chosen(folder: Folder) -> None:
+    variant, more = "py3-none-any-x86_64_v3", "1-py3-none-any-x86_64_v3"
+    head = 'name = "one"\nversion = "1.0"\nsource = { registry = "https://i/simple" }\n'
+    both = f"{head}wheels = [{wheel('one', tags=variant)}, {wheel('one', tags=more)}, {wheel('one')}]"
+    needed = project("{ name = 'one' }")
+    assert file_names(lock(folder, needed, both).read()["one"].wheels) == ["one-1.0-py3-none-any.whl"]
+    for tags in (variant, more):
+        message = lock(folder, needed, f"{head}wheels = [{wheel('one', tags=tags)}]").fails()
+        assert f"one-1.0-{tags}.whl is a variant wheel (PEP 825)" in message
+        assert "package[1]" in message

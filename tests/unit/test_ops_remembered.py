@@ -11,7 +11,7 @@ from pipm.core.target import Target
 from pipm.errors import LockError
 from pipm.fs.cache import cache_folder
 from pipm.lock.find import lock_content
-from pipm.ops.syncing.lockfile import open_lock
+from pipm.ops.syncing.lockfile import member_here, open_lock
 from pipm.ops.syncing.remembered import remembered_pins
 
 if TYPE_CHECKING:
@@ -116,3 +116,16 @@ def test_what_another_user_wrote_is_not_believed() -> None:
     (name,) = os.listdir(cache_folder())
     os.chown(f"{cache_folder()}/{name}", 12345, 12345)
     assert remembered_pins("one", TARGET, lambda: PINS[:1]) == PINS[:1]
+
+
+def test_the_member_of_the_folder_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libs/lib/src/lib").mkdir(parents=True)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\n')
+    (tmp_path / "libs/lib/pyproject.toml").write_text('[project]\nname = "lib"\n')
+    for folder, wanted in ((".", ()), ("tests", ()), ("libs/lib", ("lib",)), ("libs/lib/src/lib", ("lib",))):
+        monkeypatch.chdir(tmp_path / folder)
+        assert member_here() == wanted
+    (tmp_path / "libs/lib/poetry.lock").write_text("")
+    assert member_here() == ()

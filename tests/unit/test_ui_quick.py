@@ -9,7 +9,8 @@ import pytest
 import typer
 from pipm.cli.frame import app
 from pipm.ui.guard import DEFAULTS
-from pipm.ui.quick import COMMON_FLAGS, COMMON_VALUES, FLAGS, LISTS, VALUES, parsed
+from pipm.ui.options import FLAGS, LISTS
+from pipm.ui.quick import COMMON_FLAGS, COMMON_VALUES, VALUES, parsed
 from pipm.ui.syncing import SyncArguments
 from typer.testing import CliRunner
 

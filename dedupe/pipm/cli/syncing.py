@@ -24,6 +24,11 @@ Groups = Annotated[
     list[str] | None, typer.Option("--group", metavar="NAME", help="Also this dependency group.")
 ]
 NoDefaultGroups = Annotated[bool, typer.Option("--no-default-groups", help="No group but those named.")]
+Packages = Annotated[
+    list[str] | None,
+    typer.Option("--package", metavar="NAME", help="This member of uv's workspace, not the project here."),
+]
+AllPackages = Annotated[bool, typer.Option("--all-packages", help="Every member of uv's workspace.")]
 PreferStored = Annotated[
     bool, typer.Option("--prefer-stored", help="A wheel that the store has, though not the best.")
 ]
@@ -48,6 +53,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     extras: Extras = None,
     groups: Groups = None,
     no_default_groups: NoDefaultGroups = False,
+    packages: Packages = None,
+    all_packages: AllPackages = False,
     prefer_stored: PreferStored = False,
     trust_adopted: TrustAdopted = False,
     no_compile: NoCompile = False,
@@ -79,6 +86,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
             extras=tuple(extras or ()),
             groups=tuple(groups or ()),
             default_groups=not no_default_groups,
+            packages=tuple(packages or ()),
+            all_packages=all_packages,
             prefer_stored=prefer_stored,
             trust_adopted=trust_adopted,
             compiled=not no_compile,

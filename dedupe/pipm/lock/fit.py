@@ -84,7 +84,7 @@ class Fit:
         if len(parts) == 6 and parts[2][:1].isdigit():  # name-version-build-python-abi-platform
             number = re.match(r"\d+", parts[2])
             build = (int(number[0]), parts[2][number.end() :]) if number else _NO_BUILD
-        elif len(parts) != 5:  # no wheel's name, or one of a standard that comes after us
+        elif len(parts) != 5:  # no wheel's name, or that of a variant
             return None
         tags = "-".join(parts[-3:])
         if tags not in self._names:
@@ -107,21 +107,28 @@ class Fit:
         """Choose among a distribution's files: the wheels that fit, the best first, and the sdist."""
         wheels: list[tuple[int, tuple[int, str], Archive]] = []
         sources: list[tuple[str, Table]] = []
+        variants: list[tuple[str, Table]] = []
         for name, table in files:
             if name.endswith(".whl"):
                 ranked = self.rank(name)
                 if ranked is not None:
                     wheels.append((*ranked, make(name, table)))
+                elif is_variant(name):
+                    variants.append((name, table))
             elif name.endswith(_SOURCE_ENDINGS):
                 sources.append((name, table))
         wheels.sort(key=lambda item: item[1], reverse=True)  # of equal tags the highest build
         wheels.sort(key=lambda item: item[0])
+        if variants and not wheels and not sources:
+            raise variant_error(*variants[0])
         sources.sort(key=lambda item: not item[0].endswith(".tar.gz"))
         return tuple(item[2] for item in wheels), make(*sources[0]) if sources else None
 
     def check_wheel(self, origin: object, table: Table, name: str, version: str | None) -> None:
         """Raise LockError where a distribution comes from one file, and that is a wheel that does not fit."""
         file_name = getattr(origin, "file_name", "")
+        if is_variant(file_name):
+            raise variant_error(file_name, table)
         if file_name.endswith(".whl") and self.rank(file_name) is None:
             raise self.missing(table, name, version)
 
@@ -134,6 +141,21 @@ class Fit:
             f"{name} {version or ''}".strip()
             + f" has no wheel for {implementation} {self.target.python} on {system} {platform}, and no sdist"
         )
+
+
+def is_variant(file_name: str) -> bool:
+    """Whether it is the name of a variant wheel (PEP 825): a label follows the tags."""
+    parts = file_name.removesuffix(".whl").split("-")
+    has_build = len(parts) > 2 and parts[2][:1].isdigit()
+    return file_name.endswith(".whl") and len(parts) == (7 if has_build else 6)
+
+
+def variant_error(file_name: str, table: Table) -> Exception:
+    """Make the error for a wheel that cannot be chosen."""
+    return table.error(
+        f"{file_name} is a variant wheel (PEP 825), which pip cannot choose or install yet",
+        hint="let the lock name a wheel without a variant, or the source archive",
+    )
 
 
 def archive_name(table: Table, text: str) -> str:

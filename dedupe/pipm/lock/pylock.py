@@ -9,7 +9,7 @@ from packaging.pylock import Pylock, PylockSelectError, PylockUnsupportedVersion
 from packaging.tags import Tag
 
 from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
-from pipm.lock.fit import Fit, archive_name, checked_name
+from pipm.lock.fit import Fit, archive_name, checked_name, is_variant, variant_error
 from pipm.lock.table import Table, load_toml
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
     """Read a pylock file; raises LockError where it is broken or does not fit."""
-    root = load_toml(path)
+    root = _without_variants(load_toml(path))
     try:
         lock = Pylock.from_dict(root.content)
     except PylockUnsupportedVersionError as error:
@@ -57,6 +57,28 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
         with table.checking():
             found.append((_pin(fit, table, package), table))
     return found
+
+
+def _without_variants(root: Table) -> Table:
+    """Leave the variant wheels out, by which `Pylock` would take the whole lock for broken.
+
+    Raises LockError where a package has no other file.
+    """
+    packages = []
+    for package in root.tables("packages"):
+        content = dict(package.content)
+        variants = [table for table in package.tables("wheels") if is_variant(_name_of(table))]
+        if variants:
+            rest = [table for table in package.tables("wheels") if not is_variant(_name_of(table))]
+            if not rest and "sdist" not in content:
+                raise variant_error(_name_of(variants[0]), variants[0])
+            content |= {"wheels": [table.content for table in rest]}
+        packages.append(content)
+    return Table({**root.content, "packages": packages}, root.file) if "packages" in root.content else root
+
+
+def _name_of(wheel: Table) -> str:
+    return wheel.text("name") or (wheel.text("path") or wheel.text("url") or "").rpartition("/")[2]
 
 
 def _environment(target: Target) -> Environment:

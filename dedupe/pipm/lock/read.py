@@ -31,6 +31,8 @@ def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[P
     """
     from pipm.lock.fit import once  # noqa: PLC0415 - markers and tags, 20 ms: finding a lock needs none
 
+    if (selection.packages or selection.all_packages) and os.path.basename(path) != "uv.lock":
+        raise LockError(f"{path} has no members of a workspace", hint="--package is for uv.lock alone")
     return once(_reader(path)(path, target, selection))
 
 

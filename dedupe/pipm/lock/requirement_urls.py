@@ -16,7 +16,7 @@ from packaging.utils import (
 )
 
 from pipm.core.pins import Archive, Folder, Repository
-from pipm.lock.fit import archive_name, is_archive
+from pipm.lock.fit import archive_name, is_archive, is_variant, variant_error
 from pipm.lock.project import load_project
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _known(table: Table, name: str | None, address: str) -> str:
 def _archive(table: Table, url: str, fragment: dict[str, str], name: str | None) -> Direct:
     plain = url.partition("#")[0]
     file_name = archive_name(table, plain)
-    own, version = _from_file(file_name)
+    own, version = _from_file(table, file_name)
     origin = Archive(
         file_name=file_name,
         url=plain,
@@ -97,7 +97,7 @@ def _local(line: Line, path: str, fragment: dict[str, str], name: str | None) ->
     where = line.table.absolute(os.path.expanduser(path))
     if is_archive(where) and not os.path.isdir(where):
         file_name = archive_name(line.table, where)
-        own, version = _from_file(file_name)
+        own, version = _from_file(line.table, file_name)
         archive = Archive(file_name=file_name, path=where, hashes=_hashes(line.table, fragment))
         return Direct(name=_known(line.table, name or own, path), version=version, origin=archive)
     subdirectory = fragment.get("subdirectory")
@@ -121,8 +121,10 @@ def _hashes(table: Table, fragment: dict[str, str]) -> tuple[tuple[str, str], ..
     )
 
 
-def _from_file(file_name: str) -> tuple[str | None, str | None]:
+def _from_file(table: Table, file_name: str) -> tuple[str | None, str | None]:
     """Name and version in the name of a wheel or sdist."""
+    if is_variant(file_name):
+        raise variant_error(file_name, table)
     try:
         if file_name.endswith(".whl"):
             name, version, _, _ = parse_wheel_filename(file_name)

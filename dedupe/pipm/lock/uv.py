@@ -43,6 +43,8 @@ class _Wanted:
     roots: list[int]
     extras: frozenset[str]
     groups: frozenset[str]
+    packages: bool
+    """Members are named: what the workspace itself asks for does not count."""
 
 
 def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
@@ -89,7 +91,7 @@ def _is_member(lock: _Lock, pin: Pin) -> bool:
 
 
 def _wanted(lock: _Lock, selection: Selection) -> _Wanted:
-    roots = _roots(lock)
+    roots = _roots(lock, selection)
     tables = [lock.packages[index] for index in roots]
     groups = {name for table in tables for name in _keys(table, "dev-dependencies", "requires-dev")}
     groups |= set(lock.root.table("manifest").table("dependency-groups").content)
@@ -100,8 +102,9 @@ def _wanted(lock: _Lock, selection: Selection) -> _Wanted:
     lock.root.check_known("extra", asked, extras)
     lock.root.check_known("group", chosen, groups)
     if selection.default_groups:
-        chosen |= _default_groups(lock, groups)
-    return _Wanted(roots=roots, extras=frozenset(asked), groups=frozenset(chosen))
+        chosen |= _default_groups(lock, roots, groups)
+    named = bool(selection.packages) and not selection.all_packages
+    return _Wanted(roots=roots, extras=frozenset(asked), groups=frozenset(chosen), packages=named)
 
 
 def _keys(table: Table, key: str, metadata: str) -> Iterator[str]:
@@ -110,9 +113,11 @@ def _keys(table: Table, key: str, metadata: str) -> Iterator[str]:
         yield from table.table("metadata").table(metadata).content
 
 
-def _default_groups(lock: _Lock, known: set[str]) -> set[str]:
+def _default_groups(lock: _Lock, roots: list[int], known: set[str]) -> set[str]:
     """The groups that uv installs unasked: ``dev``, or what the project's settings say."""
-    tool = load_project(lock.root).tool("uv")
+    source = lock.packages[roots[0]].table("source") if len(roots) == 1 else lock.root
+    folder = source.text("editable") or source.text("virtual") or "."
+    tool = load_project(lock.root.beside(lock.root.absolute(folder))).tool("uv")
     if tool.content.get("default-groups") == "all":
         return known
     if "default-groups" in tool.content:
@@ -120,8 +125,19 @@ def _default_groups(lock: _Lock, known: set[str]) -> set[str]:
     return {"dev"} & known
 
 
-def _roots(lock: _Lock) -> list[int]:
-    """The project beside the lock; every member where a workspace's root is no project; none for a script."""
+def _roots(lock: _Lock, selection: Selection) -> list[int]:
+    """The members that are named, else the project beside the lock.
+
+    Every member where a workspace's root is no project, none for a script.
+    """
+    members = [lock.root.normalised(name) for name in lock.root.table("manifest").texts("members")]
+    if selection.packages and not selection.all_packages:
+        asked = [lock.root.normalised(name) for name in selection.packages]
+        # A project without a workspace is its only member.
+        lock.root.check_known("package", asked, members or _own_projects(lock))
+        return [index for name in asked for index in lock.by_name.get(name, [])]
+    if selection.all_packages and members:
+        return [index for member in members for index in lock.by_name.get(member, [])]
     name = load_project(lock.root).standard.text("name")
     if name:
         found = lock.by_name.get(lock.root.normalised(name), [])
@@ -131,8 +147,14 @@ def _roots(lock: _Lock) -> list[int]:
         source = package.table("source")
         if "." in (source.content.get("editable"), source.content.get("virtual")):
             return [index]
-    members = lock.root.table("manifest").texts("members")
-    return [index for member in members for index in lock.by_name.get(lock.root.normalised(member), [])]
+    return [index for member in members for index in lock.by_name.get(member, [])]
+
+
+def _own_projects(lock: _Lock) -> list[str]:
+    sources = {package.name(): package.table("source").content for package in lock.packages}
+    return [
+        name for name, source in sources.items() if "." in (source.get("editable"), source.get("virtual"))
+    ]
 
 
 def _settled(lock: _Lock, target: Target, wanted: _Wanted) -> tuple[Fit, _Walk]:
@@ -197,6 +219,8 @@ def _manifest(lock: _Lock, fit: Fit, wanted: _Wanted) -> list[_Node]:
     manifest = lock.root.table("manifest")
     groups = manifest.table("dependency-groups")
     needs = manifest.tables("requirements")
+    if wanted.packages:
+        return []
     for group in sorted(wanted.groups & set(groups.content)):
         needs += groups.tables(group)
     found: list[_Node] = []

@@ -10,6 +10,8 @@ import sys
 
 from pipm.errors import UsageError
 
+_LONGEST_PATH = 4096
+
 READY = ".pipm/ready"
 """What an environment of the cache has when it is complete; who uses it holds the lock on that file."""
 
@@ -46,14 +48,35 @@ def cache_lock() -> str:
 def environment_path(text: str) -> str:
     """The folder that *text* means: ``@science`` is the environment of that name, all else is a path.
 
-    Named environments are the user's and belong to no project: ``$XDG_DATA_HOME/pipm-environments/NAME``.
+    A file ``.venv`` names the folder (PEP 832). Named environments are the user's and belong to no project:
+    ``$XDG_DATA_HOME/pipm-environments/NAME``.
     """
     if not text.startswith("@"):
-        return text
+        return _folder_in_file(text) if os.path.basename(text) == ".venv" and os.path.isfile(text) else text
     name = text[1:]
     if not name or name != os.path.basename(name) or name.startswith("."):
         raise UsageError(f"{text} is no name of an environment", hint="such as @science")
     return os.path.join(os.path.realpath(_data_folder()), "pipm-environments", name)
+
+
+def _folder_in_file(path: str) -> str:
+    """The folder that the file at *path* names, relative to where it lies."""
+    with open(path, "rb") as stream:
+        owner, data = os.fstat(stream.fileno()).st_uid, stream.read(_LONGEST_PATH + 1)
+    if owner not in (os.geteuid(), 0):
+        raise UsageError(
+            f"{path} is another user's, what it names is not followed", hint="name the environment"
+        )
+    try:
+        name = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        name = ""
+    folder = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+    if not name or not name.isprintable() or len(data) > _LONGEST_PATH or not os.path.isdir(folder):
+        raise UsageError(
+            f"{path} is a file and names no folder", hint="its text is the path of an environment"
+        )
+    return folder
 
 
 def _data_folder() -> str:

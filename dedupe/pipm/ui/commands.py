@@ -136,7 +136,7 @@ def _named(environments: list[str], below: list[str], store: str) -> list[str]:
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
         found += find_environments(os.path.realpath(folder), leave_out=store)
     if not environments and not below:
-        found = [".venv"]
+        found = [environment_path(".venv")]
     return list({os.path.realpath(path): path for path in found}.values())
 
 

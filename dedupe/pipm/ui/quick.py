@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pipm.ui.guard import DEFAULTS, guarded, run_to_end
+from pipm.ui.options import FLAGS, LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,18 +25,6 @@ COMMON_FLAGS = {
     "--json": ("json", True),
 }
 VALUES = {"--env": "environment", "--python": "python", "--link-mode": "link_mode"}
-LISTS = {"--extra": "extras", "--group": "groups"}
-FLAGS = {
-    "--no-default-groups": ("default_groups", False),
-    "--prefer-stored": ("prefer_stored", True),
-    "--trust-adopted": ("trust_adopted", True),
-    "--no-compile": ("compiled", False),
-    "--clobber": ("clobber", True),
-    "--dist-info": ("dist_info", True),
-    "--no-dist-info": ("dist_info", False),
-    "--dry-run": ("dry_run", True),
-    "-n": ("dry_run", True),
-}
 _COMMAND = "sync"
 _FOREIGN = ("PIPM_LINK_MODE", "_PIPM_COMPLETE")
 """Variables that typer reads."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.core.pins import Selection
 from pipm.fs.links import parse_link_mode
-from pipm.ops.syncing.lockfile import open_lock
+from pipm.ops.syncing.lockfile import member_here, open_lock
 from pipm.ops.syncing.sync import sync
 from pipm.ops.syncing.synced import SyncOptions
 from pipm.ui.named import place_for
+from pipm.ui.options import FLAGS, LISTS
 from pipm.ui.progress import progress_for
 from pipm.ui.words import counted, near_text, path_text, seconds_text
 
@@ -33,6 +34,8 @@ class SyncArguments(NamedTuple):
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     default_groups: bool = True
+    packages: tuple[str, ...] = ()
+    all_packages: bool = False
     prefer_stored: bool = False
     trust_adopted: bool = False
     compiled: bool = True
@@ -45,6 +48,7 @@ class SyncArguments(NamedTuple):
         """The options that decide which files the environment gets, as the command line has them."""
         flags = {
             "--no-default-groups": not self.default_groups,
+            "--all-packages": self.all_packages,
             "--prefer-stored": self.prefer_stored,
             "--trust-adopted": self.trust_adopted,
             "--no-compile": not self.compiled,
@@ -53,7 +57,11 @@ class SyncArguments(NamedTuple):
             "--dist-info": self.dist_info is True,
         }
         found = [] if self.link_mode == "auto" else ["--link-mode", self.link_mode]
-        for option, values in (("--extra", self.extras), ("--group", self.groups)):
+        for option, values in (
+            ("--extra", self.extras),
+            ("--group", self.groups),
+            ("--package", self.packages),
+        ):
             found += [word for value in values for word in (option, value)]
         return (*found, *(flag for flag, is_set in flags.items() if is_set))
 
@@ -68,27 +76,17 @@ def resync(output: Output, store: str, environment: str, lock: str, words: Seque
 
 def arguments_of(environment: str, lock: str, words: Sequence[str]) -> SyncArguments:
     """The arguments whose `words` are *words*."""
-    chosen = SyncArguments(lock=lock, environment=environment)
+    values: dict[str, Any] = {"lock": lock, "environment": environment}
     rest = iter(words)
     for word in rest:
-        match word:
-            case "--link-mode":
-                chosen = chosen._replace(link_mode=next(rest))
-            case "--extra":
-                chosen = chosen._replace(extras=(*chosen.extras, next(rest)))
-            case "--group":
-                chosen = chosen._replace(groups=(*chosen.groups, next(rest)))
-            case "--no-default-groups":
-                chosen = chosen._replace(default_groups=False)
-            case "--no-compile":
-                chosen = chosen._replace(compiled=False)
-            case "--prefer-stored":
-                chosen = chosen._replace(prefer_stored=True)
-            case "--trust-adopted":
-                chosen = chosen._replace(trust_adopted=True)
-            case "--clobber":
-                chosen = chosen._replace(clobber=True)
-    return chosen
+        if word == "--link-mode":
+            values["link_mode"] = next(rest)
+        elif word in LISTS:
+            values[LISTS[word]] = (*values.get(LISTS[word], ()), next(rest))
+        elif word in FLAGS and "dist-info" not in word:
+            name, value = FLAGS[word]
+            values[name] = value
+    return SyncArguments(**values)
 
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
@@ -103,8 +101,15 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
 
 
 def _lock_of(arguments: SyncArguments) -> Lock:
+    if arguments.lock is None and not arguments.packages and not arguments.all_packages:
+        # Said by name, so that it is the same wherever the command is repeated.
+        arguments = arguments._replace(packages=member_here())
     selection = Selection(
-        extras=arguments.extras, groups=arguments.groups, default_groups=arguments.default_groups
+        extras=arguments.extras,
+        groups=arguments.groups,
+        default_groups=arguments.default_groups,
+        packages=arguments.packages,
+        all_packages=arguments.all_packages,
     )
     return open_lock(arguments.lock, selection, arguments.words)
 

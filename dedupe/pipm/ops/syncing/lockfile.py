@@ -57,6 +57,25 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     )
 
 
+def member_here() -> tuple[str, ...]:
+    """The member of uv's workspace in whose folder the process is; empty where there is none.
+
+    Raises LockError where the project there has no name.
+    """
+    found, folder = find_lock(os.getcwd()), os.path.realpath(os.getcwd())
+    if found is None or os.path.basename(found) != "uv.lock":
+        return ()
+    top = os.path.dirname(found)
+    while folder.startswith(f"{top}/"):
+        if os.path.isfile(f"{folder}/pyproject.toml"):
+            from pipm.lock.table import load_toml  # noqa: PLC0415 - of a member's folder alone
+
+            name = load_toml(f"{folder}/pyproject.toml").table("project").text("name")
+            return (name,) if name else ()
+        folder = os.path.dirname(folder)
+    return ()
+
+
 def _stamp(path: str) -> Stamp:
     """Look at the lock before it is read: a change meanwhile shows at the next look."""
     try:

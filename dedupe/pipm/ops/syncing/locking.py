@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from pipm.core.pins import Selection
 from pipm.env.target import ask_target
 from pipm.errors import FetchError, UsageError
@@ -105,12 +107,15 @@ def _by_pip(request: Request, target: Target) -> None:
         raise FetchError(f"No pip runs on {request.python}", hint="install uv, or pip into the environment")
     command = [*pip.command, "lock", "--quiet"]
     command += ["--output", os.path.abspath(request.path), *_constrained(request)]
+    needs: list[str] = []
     if os.path.basename(request.source) != "pyproject.toml":
         command += ["--requirement", request.source]
     else:
         command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
-        command += _requirements(request)
-    _run(command, "pip", pip.environ)
+        needs = _requirements(request)
+        # Not as arguments: other users see those, and a requirement may have a password in it.
+        command += ["--requirement", "/dev/stdin"] if needs else []
+    _run(command, "pip", pip.environ, "".join(f"{need}\n" for need in needs))
 
 
 def _requirements(request: Request) -> list[str]:
@@ -120,8 +125,20 @@ def _requirements(request: Request) -> list[str]:
         raise project.error("pip locks no dependencies that only building tells", hint="install uv")
     optional = project.table("optional-dependencies")
     project.check_known("extra", request.extras, optional.content)
-    needs = project.texts("dependencies")
-    return [*needs, *(need for extra in request.extras for need in optional.texts(extra))]
+    needs = [
+        *project.texts("dependencies"),
+        *(need for one in request.extras for need in optional.texts(one)),
+    ]
+    for need in needs:
+        try:
+            Requirement(need)
+        except InvalidRequirement:
+            raise project.error(f"{need!r} is no requirement") from None
+        if "${" in need or not need.isprintable():  # a file of requirements would say something else
+            raise project.error(
+                f"{need!r} has a variable or a line break, which count in requirements.txt alone"
+            )
+    return needs
 
 
 def _constrained(request: Request) -> list[str]:
@@ -132,11 +149,11 @@ def _each(option: str, values: Sequence[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 
-def _run(command: list[str], tool: str, environ: Mapping[str, str] | None) -> None:
+def _run(command: list[str], tool: str, environ: Mapping[str, str] | None, text: str = "") -> None:
     done = subprocess.run(
         command,
         env=environ,
-        stdin=subprocess.DEVNULL,
+        input=text,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
