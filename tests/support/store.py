@@ -16,9 +16,11 @@ _PRIVATE = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.jso
 
 
 def object_path(store: str, digest: str, *, executable: bool = False) -> str:
-    """Return where the store has a content."""
-    name = digest[2:] + ("-x" if executable else "")
-    return os.path.join(store, "v1", "objects", digest[:2], name)
+    """Return where the store has a content: an object that Python imports, else one of data."""
+    kind = "-x" if executable else ""
+    path = os.path.join(store, "v1", "objects", digest[:2], digest[2:] + kind)
+    data = path + "w" if executable else f"{path}-w"
+    return data if os.path.exists(data) and not os.path.exists(path) else path
 
 
 def object_names(store: str) -> set[str]:
@@ -48,17 +50,27 @@ def damage(store: str) -> list[str]:
     found = []
     for name in sorted(object_names(store)):
         path = os.path.join(store, "v1", "objects", name)
-        if file_digest(path) != name.replace(os.sep, "").removesuffix("-x"):
+        if file_digest(path) != name.replace(os.sep, "")[:64]:
             found.append(f"{name}: content is not its name")
-        if os.stat(path).st_mode & 0o777 != (0o555 if name.endswith("-x") else 0o444):
-            found.append(f"{name}: mode {os.stat(path).st_mode & 0o777:o}")
     for name in sorted(entry_names(store)):
-        with open(os.path.join(store, "v1", "wheels", name, "manifest.json"), "rb") as file:
+        folder = os.path.join(store, "v1", "wheels", name)
+        with open(os.path.join(folder, "manifest.json"), "rb") as file:
             try:
-                json.load(file)
+                manifest = json.load(file)
             except ValueError as error:
                 found.append(f"{name}: manifest is torn: {error}")
+                continue
+        for path, digest, size, kind, mode, time in manifest["files"]:
+            for stored in [os.path.join(folder, path), *([_object(store, digest, kind)] if size else [])]:
+                status = os.stat(stored)
+                if (status.st_mode & 0o7777, status.st_mtime_ns) != (mode, time):
+                    found.append(f"{stored}: mode {status.st_mode:o}, time {status.st_mtime_ns}")
     return found + [f"tmp: {row.path}" for row in leftovers(store)]
+
+
+def _object(store: str, digest: str, kind: int) -> str:
+    name = digest[2:] + ("", "-x", "-w", "-xw")[kind]
+    return os.path.join(store, "v1", "objects", digest[:2], name)
 
 
 def leftovers(store: str) -> list[os.DirEntry[str]]:
@@ -101,10 +113,10 @@ def unshared(site: str, store: str) -> list[str]:
 def in_store(path: str, store: str) -> bool:
     """Tell whether a file's bytes lie where the store's object of the same content lies."""
     executable = bool(os.stat(path).st_mode & 0o100)
-    stored = object_path(store, file_digest(path), executable=executable)
-    if not os.path.exists(stored):
-        return False
-    return same_place(path, stored) or is_inline(path)
+    digest = file_digest(path)
+    objects = [_object(store, digest, executable | writable << 1) for writable in (False, True)]
+    there = [stored for stored in objects if os.path.exists(stored)]
+    return any(same_place(path, stored) for stored in there) or (bool(there) and is_inline(path))
 
 
 def is_inline(path: str) -> bool:

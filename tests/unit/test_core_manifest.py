@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipm.core.digest import Digest
-from pipm.core.manifest import FileEntry, Manifest, identity_of
+from pipm.core.manifest import FileEntry, Manifest, identity_of, times_in
+from rows import TIME_NS, row
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0")
@@ -27,6 +28,9 @@ entries = st.builds(
     digest=digests,
     size=st.integers(0, 1 << 60),
     executable=st.booleans(),
+    writable=st.booleans(),
+    mode=st.integers(0, 0o7777),
+    mtime_ns=st.integers(-(1 << 60), 1 << 62),
 )
 manifests = st.builds(
     Manifest,
@@ -130,7 +134,7 @@ def test_the_folder_of_an_entry() -> None:
 
 
 def test_merging_completes() -> None:
-    one, two = FileEntry("site/one.py", A, 1, False), FileEntry("site/two.py", B, 1, False)
+    one, two = row("site/one.py", A, 1), row("site/two.py", B, 1)
     partial = manifest_of(one, missing=("site/two.py", "scripts/tool"), wheels=(A,))
     assert partial.partial
     # Another environment brings the module, but it is unsure of the script as well.
@@ -152,14 +156,14 @@ def test_merging_with_itself_changes_nothing(manifest: Manifest) -> None:
 
 
 def document() -> dict[str, object]:
-    value = json.loads(manifest_of(FileEntry("site/a.py", A, 1, False)).to_json())
+    value = json.loads(manifest_of(row("site/a.py", A, 1)).to_json())
     assert isinstance(value, dict)
     return value
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{}", b"[]", b"null", b"7", b'"text"', b"\xff", b'{"version": 2}', b'{"version": 1, "files": 3}'],
+    [b"", b"{}", b"[]", b"null", b"7", b'"text"', b"\xff", b'{"version": 3}', b'{"version": 1, "files": 3}'],
 )
 def test_what_is_no_manifest(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"manifest|Expecting|codec"):
@@ -171,9 +175,10 @@ def test_what_is_no_manifest(data: bytes) -> None:
     [
         [[]],
         [["site/a.py"]],
-        [["site/a.py", "00", 1, 0]],
-        [[None, A.hex(), 1, 0]],
-        [["site/a.py", 5, 1, 0]],
+        [["site/a.py", "00", 1, 0, 0o444, 1]],
+        [[None, A.hex(), 1, 0, 0o444, 1]],
+        [["site/a.py", 5, 1, 0, 0o444, 1]],
+        [["site/a.py", A.hex(), 1, 0]],
         5,
     ],
 )
@@ -194,5 +199,33 @@ def test_a_path_that_leaves_the_entry(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["site/.hidden", "site/..x", "site/x..", "site/...", "data/.\n"])
 def test_odd_paths_that_stay(path: str) -> None:
-    data = json.dumps(document() | {"files": [[path, A.hex(), 1, 0]]}).encode()
-    assert Manifest.from_json(data).files == (FileEntry(path, A, 1, False),)
+    data = json.dumps(document() | {"files": [[path, A.hex(), 1, 0, 0o444, TIME_NS]]}).encode()
+    assert Manifest.from_json(data).files == (row(path, A, 1),)
+
+
+def test_an_old_format_has_the_mode_and_time_of_its_content() -> None:
+    rows = [["site/a.py", A.hex(), 1, 0], ["scripts/b", B.hex(), 2, 1]]
+    data = json.dumps(document() | {"version": 1, "files": rows}).encode()
+    one, two = Manifest.from_json(data).files
+    # 1980-01-02 and the first 30 bits of the sha256, in seconds.
+    times = [(315_619_200 + (int(digest.hex()[:8], 16) >> 2)) * 10**9 for digest in (A, B)]
+    assert one == FileEntry("site/a.py", A, 1, False, False, 0o444, times[0])
+    assert two == FileEntry("scripts/b", B, 2, True, False, 0o555, times[1])
+    assert one.object_name == f"{A.hex()[:2]}/{A.hex()[2:]}"
+    assert times_in(data) == {"site/a.py": (A.hex(), times[0]), "scripts/b": (B.hex(), times[1])}
+
+
+@given(manifests)
+def test_times_alone_are_those_of_the_rows(manifest: Manifest) -> None:
+    found = times_in(manifest.to_json())
+    assert found == {file.path: (file.digest.hex(), file.mtime_ns) for file in manifest.files}
+
+
+@pytest.mark.parametrize("length", [200, 201, 255, 5000])
+def test_a_tag_of_any_length_makes_a_name_that_a_file_can_have(length: int) -> None:
+    label = replace(manifest_of(), tag="t" * length).label
+    folder = label.directory.rpartition("/")[2]
+    assert len(folder) <= 255
+    assert folder.endswith(f"-{A.hex()[:8]}")
+    other = replace(manifest_of(), tag="t" * length + "u").label
+    assert other.directory != label.directory

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipm.core import names
+from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, header_time, parse_bytecode_key
 from pipm.core.digest import EMPTY, Digest, digest_of
 from pipm.core.reasons import Reason
 from pipm.core.usage import DiskUsage
@@ -34,6 +35,8 @@ def test_a_digest_survives_its_spellings(digest: Digest) -> None:
     name = digest.object_name(executable=False)
     assert Digest.from_hex(name.replace("/", "")) == digest
     assert digest.object_name(executable=True) == f"{name}-x"
+    assert digest.object_name(executable=False, writable=True) == f"{name}-w"
+    assert digest.object_name(executable=True, writable=True) == f"{name}-xw"
     assert name.index("/") == 2
 
 
@@ -44,11 +47,31 @@ def test_chunks_have_the_digest_of_the_whole(chunks: list[bytes]) -> None:
 
 
 @given(digests)
-def test_the_time_of_a_content(digest: Digest) -> None:
+def test_the_time_that_an_old_store_gave_a_content(digest: Digest) -> None:
     bits = int(digest.hex(), 16) >> (256 - 30)
-    assert digest.mtime == 315619200 + bits
-    assert digest.mtime_ns == digest.mtime * 10**9
-    assert digest.mtime < 2**32  # a .pyc's header has room for it
+    assert digest.legacy_mtime_ns == (315619200 + bits) * 10**9
+    assert header_time(digest.legacy_mtime_ns) == 315619200 + bits  # a .pyc's header has room for it
+
+
+@given(digests, st.integers(-(1 << 62), 1 << 62))
+def test_the_name_of_bytecode_tells_source_and_time(digest: Digest, mtime_ns: int) -> None:
+    time = header_time(mtime_ns)
+    assert 0 <= time < 2**32
+    key = bytecode_key(digest, time)
+    assert parse_bytecode_key(key) == (digest, time)
+    assert key.startswith(digest.hex())
+    assert header_time(bytecode_mtime_ns(time)) == time
+
+
+@given(digests)
+def test_bytecode_of_an_old_store_keeps_its_name(digest: Digest) -> None:
+    assert bytecode_key(digest, header_time(digest.legacy_mtime_ns)) == digest.hex()
+
+
+@pytest.mark.parametrize("ending", ["-", "-0", "-000000000", "-none", "0", "-xyzxyzxy"])
+def test_other_names_are_no_bytecode(ending: str) -> None:
+    with pytest.raises(ValueError, match=r"bytecode|invalid literal"):
+        parse_bytecode_key(EMPTY.hex() + ending)
 
 
 @given(
@@ -76,7 +99,7 @@ def test_usual_metadata_folders_need_no_packaging() -> None:
 def test_known_spellings() -> None:
     assert EMPTY.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert EMPTY.record == "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
-    assert EMPTY.mtime == 315619200 + (0xE3B0C442 >> 2)
+    assert EMPTY.legacy_mtime_ns == (315619200 + (0xE3B0C442 >> 2)) * 10**9
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,22 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.digest import EMPTY, Digest
+from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
 from pipm.errors import FileSystemError
 from pipm.fs import content
-from pipm.fs.bytecode import Header, finish, is_timestamp_bytecode, patch_time
+from pipm.fs.bytecode import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
 from pipm.fs.content import digest_file, prefetch, read_all, same_bytes
 from pipm.fs.faults import explained, stops_everything
 from pipm.fs.share import (
     LeaveAloneError,
     NewFile,
+    Stored,
     give_inode,
     give_name,
     left_alone,
     open_guarded,
+    second_inode,
     write_new_file,
 )
 from pipm.fs.sync import sync_file_system, write_durably
@@ -156,11 +158,11 @@ def test_the_time_in_a_header(tmp_path: Path, folder: int, whole: bool, old: int
     path.chmod(0o640)
     inode = path.stat().st_ino
     header = Header(mtime=400_000_000, old_mtime=old, source_size=77)
-    before = patch_time(folder, "a.pyc", header, mode=0o444, whole=whole)
+    before = patch_time(folder, "a.pyc", header, whole=whole)
     assert (before.st_ino, before.st_mode & 0o777) == (inode, 0o640)
     assert path.read_bytes() == pyc(400_000_000, 77)
     status = path.stat()
-    assert (status.st_ino, status.st_mode & 0o777, status.st_mtime) == (inode, 0o444, 400_000_000)
+    assert (status.st_ino, status.st_mode & 0o777) == (inode, 0o640)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_header_that_is_not_what_was_checked(
     before = path.stat()
     for whole in (True, False):
         with pytest.raises(LeaveAloneError):
-            patch_time(folder, "a.pyc", header, mode=0o444, whole=whole)
+            patch_time(folder, "a.pyc", header, whole=whole)
     assert path.read_bytes() == data
     assert (path.stat().st_mode, path.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
 
@@ -192,24 +194,38 @@ def test_bytecode_that_others_have_is_not_patched(tmp_path: Path, folder: int) -
     header = Header(5, LONG_AGO, 77)
     os.link(path, tmp_path / "b.pyc")
     with pytest.raises(LeaveAloneError):
-        patch_time(folder, "a.pyc", header, mode=0o444, whole=False)
+        patch_time(folder, "a.pyc", header, whole=False)
     os.symlink("a.pyc", tmp_path / "c.pyc")
     with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
-        patch_time(folder, "c.pyc", header, mode=0o444, whole=False)
+        patch_time(folder, "c.pyc", header, whole=False)
     assert caught.value.errno == errno.ELOOP
     assert path.read_bytes() == pyc(LONG_AGO, 77)
 
 
-def test_kinds_of_bytecode(tmp_path: Path, folder: int) -> None:
+def test_kinds_of_bytecode(tmp_path: Path) -> None:
     (tmp_path / "time.pyc").write_bytes(pyc(LONG_AGO, 77))
     (tmp_path / "checked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=3))
     (tmp_path / "unchecked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=1))
     (tmp_path / "torn.pyc").write_bytes(b"\xcb\r")
-    os.symlink("time.pyc", tmp_path / "link.pyc")
-    os.mkfifo(tmp_path / "fifo.pyc")
-    found = {name for name in os.listdir(tmp_path) if is_timestamp_bytecode(folder, name)}
+    found = set()
+    for name in ("time.pyc", "checked.pyc", "unchecked.pyc", "torn.pyc"):
+        with open(tmp_path / name, "rb") as file:
+            found |= {name} if is_timestamp_bytecode(file.fileno()) else set()
     assert found == {"time.pyc"}
-    assert not is_timestamp_bytecode(folder, "none.pyc")
+
+
+def test_a_copy_of_bytecode_with_another_time(tmp_path: Path, folder: int) -> None:
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(LONG_AGO, 77))
+    os.link(path, tmp_path / "backup.pyc")
+    before = path.stat()
+    assert not copy_with_time(folder, "a.pyc", NewFile(folder, "no"), Header(5, LONG_AGO, 78), 0o444)
+    assert copy_with_time(folder, "a.pyc", NewFile(folder, "new"), Header(5, LONG_AGO, 77), 0o444)
+    assert (tmp_path / "new").read_bytes() == pyc(5, 77)
+    assert (tmp_path / "new").stat().st_mtime == 5
+    after = path.stat()
+    assert path.read_bytes() == pyc(LONG_AGO, 77)
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
 
 
 def test_finishing_bytecode(tmp_path: Path, folder: int) -> None:
@@ -221,15 +237,15 @@ def test_finishing_bytecode(tmp_path: Path, folder: int) -> None:
     )
 
 
-def test_new_files_have_the_time_of_their_content(tmp_path: Path, folder: int) -> None:
+def test_new_files_have_the_time_that_is_named(tmp_path: Path, folder: int) -> None:
     old = os.umask(0o077)
     try:
-        digest, size = write_new_file(NewFile(folder, "new"), [b"con", b"", b"tent"], 0o555)
+        digest, size = write_new_file(NewFile(folder, "new"), [b"con", b"", b"tent"], 0o555, 5_000_000_001)
     finally:
         os.umask(old)
     assert (digest, size) == (Digest.of(b"content"), 7)
     status = os.stat(tmp_path / "new")
-    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o555, digest.mtime_ns)
+    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o555, 5_000_000_001)
     assert give_name(NewFile(folder, "new"), folder, "object")
     assert not give_name(NewFile(folder, "new"), folder, "object")
     with pytest.raises(FileExistsError):
@@ -243,18 +259,40 @@ def test_the_store_takes_an_inode(tmp_path: Path, folder: int) -> None:
     (tmp_path / "a").write_bytes(b"content")
     guarded = open_guarded(folder, "a", os.stat(tmp_path / "a").st_ino)
     assert guarded.unchanged()
-    assert give_inode(guarded, store, "object", 0o444, 5_000_000_000)
-    assert not give_inode(guarded, store, "object", 0o444, 5_000_000_000)
+    time = os.stat(tmp_path / "a").st_mtime_ns
+    assert give_inode(guarded, store, "object", 0o444) == (0o444, time)
+    assert give_inode(guarded, store, "object", 0o444) is None
     status = os.stat(tmp_path / "store/object")
     assert os.path.samefile(tmp_path / "store/object", tmp_path / "a")
-    assert (status.st_mode & 0o777, status.st_mtime) == (0o444, 5)
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o444, time)
     # The name goes to another file between open and link.
     (tmp_path / "b").write_bytes(b"evil")
     os.rename(tmp_path / "b", tmp_path / "a")
     with pytest.raises(LeaveAloneError) as caught:
-        give_inode(guarded, store, "other", 0o444, 5_000_000_000)
+        give_inode(guarded, store, "other", 0o444)
     assert caught.value.reason is Reason.CHANGING
     assert os.listdir(tmp_path / "store") == ["object"]
+    os.close(guarded.file)
+    os.close(store)
+
+
+def test_an_inode_with_another_name_stays_as_it_is(tmp_path: Path, folder: int) -> None:
+    os.mkdir(tmp_path / "store")
+    store = os.open(tmp_path / "store", os.O_RDONLY)
+    (tmp_path / "a").write_bytes(b"content")
+    os.chmod(tmp_path / "a", 0o664)
+    os.link(tmp_path / "a", tmp_path / "backup")
+    before = os.stat(tmp_path / "a")
+    guarded = open_guarded(folder, "a", before.st_ino)
+    assert give_inode(guarded, store, "object", 0o444) == (0o664, before.st_mtime_ns)
+    with pytest.raises(LeaveAloneError):
+        second_inode(guarded, NewFile(store, "new"), Stored(0o444, 5), link=True)
+    after = os.stat(tmp_path / "store/object")
+    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_mtime_ns,
+    )
     os.close(guarded.file)
     os.close(store)
 
@@ -287,8 +325,8 @@ def test_a_tree_of_links(tmp_path: Path, folder: int) -> None:
         builder = TreeBuilder(folder, "tree")
         builder.link(folder, "object", "site/a/b.py")
         builder.link(folder, "object", "site/a/c.py")
-        builder.empty("site/a/__init__.py", 0o444)
-        builder.empty("site/tool", 0o555)
+        builder.empty("site/a/__init__.py", 0o444, 7_000_000_001)
+        builder.empty("site/tool", 0o555, 7_000_000_001)
         builder.write("manifest.json", b"{}")
     finally:
         os.umask(old)
@@ -301,7 +339,7 @@ def test_a_tree_of_links(tmp_path: Path, folder: int) -> None:
     assert found == {"manifest.json", "site/a/__init__.py", "site/a/b.py", "site/a/c.py", "site/tool"}
     assert os.path.samefile(tmp_path / "tree/site/a/b.py", tmp_path / "object")
     status = os.stat(tmp_path / "tree/site/a/__init__.py")
-    assert (status.st_mode & 0o777, status.st_mtime) == (0o444, EMPTY.mtime)
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o444, 7_000_000_001)
     assert os.stat(tmp_path / "tree/site/tool").st_mode & 0o777 == 0o555
     assert os.stat(tmp_path / "tree/site").st_mode & 0o777 == 0o700
     folders = [tmp_path / "tree", tmp_path / "tree/site", tmp_path / "tree/site/a"]

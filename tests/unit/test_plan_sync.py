@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from pipm.core.blueprint import Blueprint, blueprint_of, is_private, placed, record_rows
 from pipm.core.digest import Digest
-from pipm.core.manifest import FileEntry, Manifest
+from pipm.core.manifest import Manifest
 from pipm.core.record import parse_record
 from pipm.core.scheme import Scheme
 from pipm.plan.materialise import Links, Wanted, plan_materialisation
 from pipm.plan.sync import Fit, Standing, plan_sync, seeds
+from rows import TIME_NS, row
 
 SITE = "lib/python3.12/site-packages"
 SCHEME = Scheme(site=SITE, python="/env/bin/python")
@@ -21,9 +22,7 @@ def blueprint(name: str, files: dict[str, bytes], version: str = "1.0") -> Bluep
     """The blueprint of a wheel with these files, by entry path, and metadata."""
     whole = {f"site/{path}" if path.count("/") == 0 else path: data for path, data in files.items()}
     whole[f"site/{name}-{version}.dist-info/METADATA"] = b"about"
-    rows = tuple(
-        FileEntry(path, Digest.of(data), len(data), executable=False) for path, data in whole.items()
-    )
+    rows = tuple(row(path, Digest.of(data), len(data)) for path, data in whole.items())
     return blueprint_of(
         Manifest(
             name=name,
@@ -97,7 +96,7 @@ def test_what_acts_at_start_or_configures_is_copied() -> None:
     )
     plan = plan_materialisation([one], SCHEME)
     by_path = {folder.path: folder for folder in plan.folders}
-    assert by_path[SITE].copies == [Links("wheels/one/1.0/x-12345678/site", ("start.pth",))]
+    assert by_path[SITE].copies == [Links("wheels/one/1.0/x-12345678/site", ("start.pth",), (TIME_NS,))]
     assert by_path["etc"].copies
     assert by_path["share"].links
     assert is_private("_virtualenv.py")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.core.digest import EMPTY, Digest
-from pipm.core.manifest import FileEntry, Manifest, identity_of
+from pipm.core.manifest import Manifest, identity_of
 from pipm.errors import StoreError
 from pipm.fs.tree import TreeBuilder
 from pipm.store import wheels
@@ -26,6 +26,7 @@ from pipm.store.wheels import (
     load_manifest,
     publish,
 )
+from rows import row
 
 if TYPE_CHECKING:
     from pipm.store.layout import Store
@@ -40,7 +41,7 @@ def manifest(*names: str, missing: tuple[str, ...] = (), identity: Digest | None
         tag="py3-none-any",
         identity=identity or identity_of([("demo.py", A, False)]),
         origin="test",
-        files=tuple(FileEntry(f"site/{name}", EMPTY, 0, executable=False) for name in names),
+        files=tuple(row(f"site/{name}", EMPTY, 0) for name in names),
         missing=missing,
     )
 
@@ -48,7 +49,7 @@ def manifest(*names: str, missing: tuple[str, ...] = (), identity: Digest | None
 def built(run: int, tree: str, value: Manifest) -> None:
     builder = TreeBuilder(run, tree)
     for entry in value.files:
-        builder.empty(entry.path, 0o444)
+        builder.empty(entry.path, entry.mode, entry.mtime_ns)
     builder.write("manifest.json", value.to_json())
     if value.partial:
         builder.write("partial", b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 def test_a_sound_wheel(tmp_path: Path) -> None:
+    before = time.time()
     store = opened(str(tmp_path / "store"))
     path = good().write(str(tmp_path))
     added = add_wheel_file(store.path, path)
@@ -57,18 +59,32 @@ def test_a_sound_wheel(tmp_path: Path) -> None:
         f"site/{INFO}/WHEEL": good().wheel,
     }
     executable = {"site/demo/tool.sh", "scripts/run"}
+    writable = set(placed) - {
+        *("site/demo/__init__.py", "site/demo/empty.py", "site/demo/caf\u00e9.py"),
+        *("site/pure.py", "site/native.so"),
+    }
+    modes = {
+        name: (0o555 if name in executable else 0o444) | (0o200 if name in writable else 0) for name in placed
+    }
+    times = {file.mtime_ns for file in manifest.files}
+    assert len(times) == 1  # the moment of the ingest, in whole seconds
+    (now,) = times
+    assert now % 10**9 == 0
+    assert before - 1 < now / 10**9 <= time.time()
     assert set(manifest.files) == {
-        FileEntry(name, Digest.of(content), len(content), name in executable)
+        FileEntry(
+            *(name, Digest.of(content), len(content), name in executable),
+            *(name in writable, modes[name], now),
+        )
         for name, content in placed.items()
     }
     assert files_of(folder) == {*placed, "manifest.json"}
     for name, content in placed.items():
         status = os.stat(f"{folder}/{name}")
         assert digest_of_file(f"{folder}/{name}") == Digest.of(content)
-        assert status.st_mode & 0o7777 == (0o555 if name in executable else 0o444)
-        assert status.st_mtime_ns == Digest.of(content).mtime_ns
+        assert (status.st_mode & 0o7777, status.st_mtime_ns) == (modes[name], now)
         if content:
-            name_of = Digest.of(content).object_name(executable=name in executable)
+            name_of = Digest.of(content).object_name(executable=name in executable, writable=name in writable)
             assert os.path.samefile(f"{store.path}/v1/objects/{name_of}", f"{folder}/{name}")
     assert (manifest.name, manifest.version, manifest.tag) == ("demo", "1.0", "py3-none-any")
     assert (manifest.origin, manifest.partial) == (f"wheel {FILE_NAME}", False)

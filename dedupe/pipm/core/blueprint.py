@@ -12,6 +12,8 @@ import io
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.bytecode import bytecode_key, header_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,16 +27,17 @@ OUTDATED = "-nspkg.pth"
 
 
 class Folder(NamedTuple):
-    """The files of one folder: those that are shared with their sizes in bytes, and empty ones.
+    """The files of one folder: those that are shared with sizes (bytes) and times (ns), and empty ones.
 
-    ``path`` is relative to site-packages, empty for itself. ``sources`` are the Python modules, as
-    (name without ``.py``, hexadecimal sha256).
+    ``path`` is relative to site-packages, empty for itself. ``empty`` are (name, time, whether it is
+    executable), ``sources`` the Python modules, as (name without ``.py``, name of the bytecode in the store).
     """
 
     path: str
     names: tuple[str, ...]
     sizes: tuple[int, ...]
-    empty: tuple[tuple[str, bool], ...]
+    times: tuple[int, ...]
+    empty: tuple[tuple[str, int, bool], ...]
     sources: tuple[tuple[str, str], ...]
 
 
@@ -44,6 +47,7 @@ class Other(NamedTuple):
     scheme: str
     path: str
     size: int
+    mtime_ns: int
     executable: bool
     record: str
 
@@ -53,7 +57,7 @@ class Blueprint(NamedTuple):
 
     ``metadata`` names the dist-info folder; ``described`` is that and what lies below it, ``folders`` are
     all others. Both come with all folders that theirs lie in. ``copies`` are files of site-packages that no
-    environment shares.
+    environment shares, as (name, size, time).
     ``record`` are RECORD's rows of all that lies in site-packages; ``scripts`` are the entry points, as
     (name, what follows the ``#!`` line).
     """
@@ -63,7 +67,7 @@ class Blueprint(NamedTuple):
     metadata: str
     described: tuple[Folder, ...]
     folders: tuple[Folder, ...]
-    copies: tuple[tuple[str, int], ...]
+    copies: tuple[tuple[str, int, int], ...]
     others: tuple[Other, ...]
     record: bytes
     scripts: tuple[tuple[str, bytes], ...]
@@ -76,12 +80,14 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
     for entry in manifest.files:
         scheme, _, path = entry.path.partition("/")
         if scheme != "site":
-            others.append(Other(scheme, path, entry.size, entry.executable, entry.digest.record))
+            others.append(
+                Other(scheme, path, entry.size, entry.mtime_ns, entry.executable, entry.digest.record)
+            )
             continue
         rows.append((path, entry.digest.record, entry.size))
         folder, _, name = path.rpartition("/")
         if not folder and is_private(name):
-            copies.append((name, entry.size))
+            copies.append((name, entry.size, entry.mtime_ns))
         else:
             files[folder].append(entry)
     metadata = _metadata_folder(files)
@@ -107,10 +113,9 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
 def without_modules(blueprint: Blueprint) -> Blueprint:
     """A blueprint of metadata, scripts, path files and data alone: of what the finder serves."""
     first = blueprint.described[0]
-    rows = [row for row in zip(first.names, first.sizes, strict=True) if row[0] in KEPT_METADATA]
-    metadata = first._replace(
-        names=tuple(name for name, _ in rows), sizes=tuple(size for _, size in rows), empty=()
-    )
+    rows = [row for row in zip(first.names, first.sizes, first.times, strict=True) if row[0] in KEPT_METADATA]
+    names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
+    metadata = first._replace(names=names, sizes=sizes, times=times, empty=())
     copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
     return blueprint._replace(folders=(), described=(metadata,), copies=copies)
 
@@ -147,9 +152,14 @@ def _folder(path: str, files: list[FileEntry]) -> Folder:
         path=path,
         names=tuple(names),
         sizes=tuple(entry.size for entry in full),
-        empty=tuple((entry.path.rpartition("/")[2], entry.executable) for entry in files if not entry.size),
+        times=tuple(entry.mtime_ns for entry in full),
+        empty=tuple(
+            (entry.path.rpartition("/")[2], entry.mtime_ns, entry.executable)
+            for entry in files
+            if not entry.size
+        ),
         sources=tuple(
-            (entry.path.rpartition("/")[2][:-3], entry.digest.hex())
+            (entry.path.rpartition("/")[2][:-3], bytecode_key(entry.digest, header_time(entry.mtime_ns)))
             for entry in files
             if entry.path.endswith(".py")
         ),

@@ -1,4 +1,4 @@
-"""A sha256 in its three spellings, and the modification time that follows from it."""
+"""A sha256 in its three spellings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
-_EPOCH = 315619200
-"""1980-01-02 UTC in seconds: no zip file, time zone or FAT volume has trouble with it."""
-
-LATEST = _EPOCH + (1 << 30)
-"""No content's modification time (in seconds) is so late; that of a file that was written to in place is."""
+_LEGACY_EPOCH = 315619200
 
 
 class Digest(bytes):
@@ -63,23 +59,22 @@ class Digest(bytes):
         return "sha256=" + base64.urlsafe_b64encode(self).rstrip(b"=").decode("ascii")
 
     @property
-    def mtime(self) -> int:
-        """Modification time in seconds that every stored file of this content has.
+    def legacy_mtime_ns(self) -> int:
+        """Modification time (ns) that follows from the content.
 
-        A function of the content: equal size and mtime mean equal content (one chance in 2**30), and
-        a timestamp ``.pyc`` can never be stale against another version's source.
+        A store of manifest format 1 gave it to all files, and the finder's own sources have it.
         """
-        return _EPOCH + (int.from_bytes(self[:4]) >> 2)
+        return (_LEGACY_EPOCH + (int.from_bytes(self[:4]) >> 2)) * 1_000_000_000
 
-    @property
-    def mtime_ns(self) -> int:
-        """`mtime` in nanoseconds."""
-        return (_EPOCH + (int.from_bytes(self[:4]) >> 2)) * 1_000_000_000
+    def object_name(self, *, executable: bool, writable: bool = False) -> str:
+        """Path below the store's ``objects/``.
 
-    def object_name(self, *, executable: bool) -> str:
-        """Path below the store's ``objects/``; the executable bit is part of a file's identity."""
+        A content has an object of its own for each kind of file: what Python imports is read-only in the
+        store, what programs copy as a template (*writable*) has its owner's write permission.
+        """
         text = self.hex()
-        return f"{text[:2]}/{text[2:]}-x" if executable else f"{text[:2]}/{text[2:]}"
+        kind = ("", "-w", "-x", "-xw")[2 * executable + writable]
+        return f"{text[:2]}/{text[2:]}{kind}"
 
 
 EMPTY = Digest.of(b"")

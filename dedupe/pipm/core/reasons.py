@@ -34,7 +34,7 @@ class Reason(Enum):
     OPEN = "open for writing by another process"
     CHANGING = "changed while it was looked at"
     NOT_REGULAR = "not a regular file"
-    SPECIAL_MODE = "setuid, setgid or sticky"
+    SPECIAL_MODE = "has an unusual mode: not readable by all, setuid, setgid or sticky"
     OTHER_OWNER = "owned by another user"
     ATTRIBUTES = "has extended attributes or an ACL"
     PROTECTED = "protected from changes (immutable, or not permitted)"

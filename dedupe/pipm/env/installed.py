@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pipm.core.importable import packages_in
 from pipm.core.names import name_and_version, without_folder
 from pipm.core.reasons import Reason
 from pipm.core.record import Location, Place, RecordRow, locate, parse_record
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.env.folded import Folded
 
+_INITIAL = re.compile(rb'^"?([^\n]*/__init__\.[^/,"\n]*)', re.MULTILINE)
+"""Rows of the files that make a folder a package."""
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
 _MOST_ROWS = 1_000_000
 _MOST_BYTES = 256 << 20
@@ -54,6 +57,18 @@ class InstalledDistribution:
     def odd(self) -> bool:
         """Whether a row of RECORD may name a file otherwise than its only plain spelling."""
         return _has_odd_paths(self.record)
+
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        """The folders of site-packages that RECORD makes packages, with all their parents."""
+        text = b"\n".join(_INITIAL.findall(self.record)).decode("utf-8", "surrogateescape")
+        return packages_in(text.replace('""', '"').splitlines())
+
+    def narrowed(self, record: bytes) -> InstalledDistribution:
+        """The same distribution with some of its rows alone; its packages are those of all rows."""
+        narrow = replace(self, record=record)
+        narrow.__dict__["packages"] = self.packages
+        return narrow
 
     @property
     def lines(self) -> int:

@@ -63,8 +63,8 @@ class StoredSourceLoader(external.SourceFileLoader):
     def get_data(self, path):
         """Read a file; bytecode that the store has not may lie in the environment.
 
-        The store's bytecode has the time of its source, as it is in its header. What has another was left
-        there by a program that passed the finder by, and is not believed.
+        The store's bytecode has the time of its source, as it is in its header: whole seconds. What has
+        another was left there by a program that passed the finder by, and is not believed.
         """
         own = own_bytecode(path)
         if own is None:
@@ -72,7 +72,7 @@ class StoredSourceLoader(external.SourceFileLoader):
         try:
             with _io.FileIO(path) as file:
                 data = file.readall()
-                if int.from_bytes(data[8:12], "little") == int(os.fstat(file.fileno()).st_mtime):
+                if int.from_bytes(data[8:12], "little") * 10**9 == os.fstat(file.fileno()).st_mtime_ns:
                     return data
         except OSError:
             pass

@@ -35,8 +35,8 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
         for name, source in sources.items():
             if read_beneath(folder, name) != source:
                 _write(folder, name, source)
-                # One content has one time here as well: its bytecode may come out of the store.
-                set_time(folder, name, Digest.of(source).mtime_ns)
+                # One content has one time in all environments: its bytecode may come out of the store.
+                set_time(folder, name, Digest.of(source).legacy_mtime_ns)
     finally:
         os.close(folder)
     site = open_directory_beneath(root, table.site)

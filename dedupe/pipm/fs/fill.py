@@ -12,7 +12,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pipm.core.digest import EMPTY, LATEST
 from pipm.errors import FileSystemError
 from pipm.fs.clone import clone_contents
 from pipm.fs.faults import stops_everything
@@ -47,10 +46,10 @@ _FALLS = frozenset(
 """Errors by which a file system refuses to share one file, though it shares others."""
 
 
-def written_in_place(source: int, names: Iterable[str]) -> str | None:
-    """Name the first of the stored files *names* of folder *source* whose time is that of no content."""
-    for name in names:
-        if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime >= LATEST:
+def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) -> str | None:
+    """Name the first of the stored files *names* of folder *source* whose time (ns) is not as in *times*."""
+    for name, time in zip(names, times, strict=True):
+        if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime_ns != time:
             return name
     return None
 
@@ -134,17 +133,20 @@ class Filler:
                 self._replace(LinkMode.COPY, source, "", name, target, name)
             self.placed += 1
 
-    def create_empty(self, target: int, name: str, *, executable: bool) -> None:
+    def create_empty(self, target: int, name: str, mtime_ns: int, *, executable: bool) -> None:
         """Make *name* an empty file, with the time that its bytecode expects."""
+        mode = 0o777 if executable else 0o666
         try:
-            file = os.open(name, _CREATE, 0o777 if executable else 0o666, dir_fd=target)
+            file = os.open(name, _CREATE, mode, dir_fd=target)
         except FileExistsError:
             status = os.stat(name, dir_fd=target, follow_symlinks=False)
-            if status.st_size or not stat.S_ISREG(status.st_mode):
-                self.write(target, name, b"", executable=executable)
-            os.utime(name, (EMPTY.mtime, EMPTY.mtime), dir_fd=target, follow_symlinks=False)
+            if status.st_size or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                temporary = self._staging.name()
+                os.close(os.open(temporary, _CREATE, mode, dir_fd=self._staging.directory))
+                self._move(temporary, target, name)
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=target, follow_symlinks=False)
         else:
-            os.utime(file, (EMPTY.mtime, EMPTY.mtime))
+            os.utime(file, ns=(mtime_ns, mtime_ns))
             os.close(file)
         self.placed += 1
 
@@ -278,7 +280,7 @@ _PLACES = {
 
 
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
-    """Whether *name* is what it shall be already; time and size tell, for the time follows from the bytes."""
+    """Whether *name* is what it shall be already; of files of their own, time and size tell."""
     there = os.stat(name, dir_fd=target, follow_symlinks=False)
     if mode is LinkMode.SYMLINK:
         return stat.S_ISLNK(there.st_mode) and os.readlink(name, dir_fd=target) == f"{path}/{stored}"

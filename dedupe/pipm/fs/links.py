@@ -80,7 +80,17 @@ def can_hardlink(store: int, path: str, target: int) -> bool:
 
 
 def probe(mode: LinkMode, store: int, path: str, target: int) -> None:
-    """Make one real file appear in *target* by *mode* and compare it; OSError where it does not work."""
+    """Make one real file appear in *target* by *mode*, and one in *store*; OSError where it does not work.
+
+    A file system may allow one way alone: a link out of an encrypted folder works, and cannot be read any
+    more once that is locked (fscrypt); a link into it is refused.
+    """
+    _try(mode, store, path, target)
+    if mode in AUTO:
+        _try(mode, target, "", store)
+
+
+def _try(mode: LinkMode, store: int, path: str, target: int) -> None:
     content = os.urandom(_ONE_BLOCK)
     with _trial_file(store, content) as name:
         try:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def copy_if(source: int, new: NewFile, digest: Digest, mode: int) -> bool:
-    """Make *new* a copy of the open file *source* if that has *digest*; a reflink where that works."""
+def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int | None = None) -> bool:
+    """Make *new* a copy of the open file *source* if that has *digest*; a reflink where that works.
+
+    It has the time *mtime_ns*, else that of now.
+    """
     try:
         clone_into(source, new.directory, new.name, mode)
     except OSError:
@@ -28,8 +31,8 @@ def copy_if(source: int, new: NewFile, digest: Digest, mode: int) -> bool:
     try:
         # The copy is read, not the source: what is checked is what gets its name.
         good = digest_file(file, os.fstat(file).st_size) == digest
-        if good:
-            os.utime(file, ns=(digest.mtime_ns, digest.mtime_ns))
+        if good and mtime_ns is not None:
+            os.utime(file, ns=(mtime_ns, mtime_ns))
     finally:
         os.close(file)
     if not good:

@@ -4,10 +4,13 @@ Theory of operation. A file is opened for reading without following links and a 
 is refused exactly when somebody has the file open for writing, and while it is held a new writer waits.
 Then its bytes are hashed (new content) or compared (known content), and only then it is shared:
 
-- hardlink: new content keeps its inode, which gets a second name in the store; known content is
-  replaced by a link to the stored inode under a temporary name and rename(2).
+- hardlink: new content keeps its inode and its time; the inode gets a second name in the store. Known
+  content is replaced by a link to the stored inode under a temporary name and rename(2).
 - reflink: the store gets a new inode over the same blocks; known content is shared by FIDEDUPERANGE, in
   which the kernel compares once more. The environment's inode, mode and name never change.
+
+An inode with further names may be a file of another environment, of a tool's cache or of a backup: its mode,
+its time and its bytes are never changed. Whatever can fail is done first and changes nothing.
 
 An environment's file is never opened for writing: a mapped ``.so`` rewritten in place, even with the
 same bytes, ends the process that maps it.
@@ -18,7 +21,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import stat
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
@@ -27,12 +31,14 @@ from pipm.fs.content import same_bytes
 from pipm.fs.faults import stops_everything
 from pipm.fs.lease import Lease, take_read_lease
 from pipm.fs.links import copy_into
-from pipm.fs.xattrs import has_attributes
+from pipm.fs.xattrs import LABEL, attribute_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OURS = 2
+"""Names of an inode that only the environment and the store name."""
 
 
 class LeaveAloneError(Exception):
@@ -51,6 +57,8 @@ class Guarded(NamedTuple):
     file: int
     status: os.stat_result
     lease: Lease
+    labelled: bool = False
+    """Whether a security module gave it a label; no other attribute."""
 
     def unchanged(self) -> bool:
         """Whether nothing was written since it was opened; under a lease that is so."""
@@ -78,12 +86,13 @@ def open_guarded(directory: int, name: str, inode: int) -> Guarded:
     try:
         status = os.fstat(file)
         lease = take_read_lease(file)
+        attributes = attribute_names(file)
         reason = None
         if status.st_ino != inode:
             reason = Reason.CHANGING
         elif lease is Lease.REFUSED:
             reason = Reason.OPEN
-        elif has_attributes(file):
+        elif not attributes <= {LABEL}:
             reason = Reason.ATTRIBUTES
     except BaseException:
         os.close(file)
@@ -91,7 +100,7 @@ def open_guarded(directory: int, name: str, inode: int) -> Guarded:
     if reason is not None:
         os.close(file)
         raise LeaveAloneError(reason)
-    return Guarded(directory, name, file, status, lease)
+    return Guarded(directory, name, file, status, lease, bool(attributes))
 
 
 def left_alone(error: OSError) -> LeaveAloneError:
@@ -101,23 +110,38 @@ def left_alone(error: OSError) -> LeaveAloneError:
     return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
 
 
-def give_inode(source: Guarded, store: int, name: str, mode: int, mtime_ns: int) -> bool:
+class Stored(NamedTuple):
+    """Permission bits and modification time of a file of the store."""
+
+    mode: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Take both from a stat."""
+        return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+
+
+def give_inode(source: Guarded, store: int, name: str, mode: int) -> Stored | None:
     """Let the store name the inode of *source* as *name* below directory *store*; no data moves.
 
-    The inode gets *mode* and *mtime_ns* first, so that a crash never leaves a stored file without
-    them. Returns False when another process was first: *name* is there already.
+    The inode keeps its time. It gets *mode* unless it has a third name: then it stays as it is. Returns None
+    when another process was first: *name* is there already.
     """
-    os.fchmod(source.file, mode)
-    os.utime(source.file, ns=(mtime_ns, mtime_ns))
     try:
         os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
     except FileExistsError:
-        return False
-    if os.stat(name, dir_fd=store, follow_symlinks=False).st_ino != source.status.st_ino:
+        return None
+    status = os.stat(name, dir_fd=store, follow_symlinks=False)
+    if status.st_ino != source.status.st_ino:
         # The name was given to another file between open and link: the store must not have that.
         os.unlink(name, dir_fd=store)
         raise LeaveAloneError(Reason.CHANGING)
-    return True
+    stored = Stored.of(status)
+    if status.st_nlink == _OURS and stored.mode != mode:
+        os.fchmod(source.file, mode)
+        stored = stored._replace(mode=mode)
+    return stored
 
 
 class NewFile(NamedTuple):
@@ -127,26 +151,55 @@ class NewFile(NamedTuple):
     name: str
 
 
-def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int, mtime_ns: int) -> bool:
-    """Make *name* below directory *store* a reflink of *source*, and give *source* the same mtime."""
+def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int) -> Stored | None:
+    """Make *name* below directory *store* a reflink of *source* with the same time; None if that is taken."""
+    stored = Stored(mode, source.status.st_mtime_ns)
     clone_into(source.file, new.directory, new.name, mode)
     try:
-        os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+        os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
         created = give_name(new, store, name)
     finally:
         os.unlink(new.name, dir_fd=new.directory)
-    os.utime(source.file, ns=(mtime_ns, mtime_ns))
-    return created
+    return stored if created else None
 
 
-def give_copy(source: int, new: NewFile, mode: int, mtime_ns: int) -> None:
-    """Copy the open file *source* to *new*; it must be synced before `give_name` publishes it."""
-    copy_into(source, new.directory, new.name, mode)
-    os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+def give_copy(source: Guarded, new: NewFile, mode: int) -> Stored:
+    """Copy *source* to *new* with its time; it must be synced before `give_name` publishes it."""
+    stored = Stored(mode, source.status.st_mtime_ns)
+    copy_into(source.file, new.directory, new.name, mode)
+    os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
+    return stored
 
 
-def write_new_file(new: NewFile, chunks: Iterable[bytes], mode: int) -> tuple[Digest, int]:
-    """Write *new* with *mode* and the mtime of its content; returns digest and size. Nothing is synced."""
+def second_inode(source: Guarded, new: NewFile, stored: Stored, *, link: bool) -> None:
+    """Make *new* an inode with the bytes of *source* and the mode and time of *stored*.
+
+    For an object whose own inode takes no more names, or no more references to its blocks. *link*: it is the
+    inode of *source* itself, which then must have no other name; else a reflink of it. Raises OSError.
+    """
+    if link:
+        if source.status.st_nlink != 1:
+            raise LeaveAloneError(Reason.NO_LINK)
+        os.link(
+            source.name,
+            new.name,
+            src_dir_fd=source.directory,
+            dst_dir_fd=new.directory,
+            follow_symlinks=False,
+        )
+        if os.stat(new.name, dir_fd=new.directory, follow_symlinks=False).st_ino != source.status.st_ino:
+            os.unlink(new.name, dir_fd=new.directory)
+            raise LeaveAloneError(Reason.CHANGING)
+        os.fchmod(source.file, stored.mode)
+    else:
+        clone_into(source.file, new.directory, new.name, stored.mode)
+    os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
+
+
+def write_new_file(
+    new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
+) -> tuple[Digest, int]:
+    """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
 
@@ -158,10 +211,10 @@ def write_new_file(new: NewFile, chunks: Iterable[bytes], mode: int) -> tuple[Di
             size += len(chunk)
             stream.write(chunk)
         stream.flush()
-        digest = Digest(state.digest())
         os.fchmod(stream.fileno(), mode)
-        os.utime(stream.fileno(), (digest.mtime, digest.mtime))
-    return digest, size
+        if mtime_ns is not None:
+            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+    return Digest(state.digest()), size
 
 
 def give_name(new: NewFile, store: int, name: str) -> bool:
@@ -173,10 +226,10 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     return True
 
 
-def bring(source: int, name: str, new: NewFile, mtime_ns: int, *, link: bool, copy: bool) -> bool:
+def bring(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
     """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
 
-    False where none of what is allowed works.
+    It has the same mode and time. False where none of what is allowed works.
     """
     if link:
         with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do
@@ -184,7 +237,7 @@ def bring(source: int, name: str, new: NewFile, mtime_ns: int, *, link: bool, co
             return True
     file = os.open(name, _READ, dir_fd=source)
     try:
-        mode = os.fstat(file).st_mode & 0o777
+        mode, mtime_ns = Stored.of(os.fstat(file))
         try:
             clone_into(file, new.directory, new.name, mode)
         except OSError:
@@ -243,6 +296,11 @@ def set_time(directory: int, name: str, mtime_ns: int) -> None:
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
 
 
+def set_time_of(file: int, mtime_ns: int) -> None:
+    """Set the modification time of the open *file* (and its access time, to the same)."""
+    os.utime(file, ns=(mtime_ns, mtime_ns))
+
+
 def touch(file: int) -> None:
     """Set the modification time of the open *file* or folder to now."""
     os.utime(file)
@@ -262,7 +320,8 @@ def same_folder_time(directory: int) -> Iterator[None]:
 def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
     """Let *target* share the blocks of the open file *stored*; None when the two differ.
 
-    Returns the bytes of blocks that this frees.
+    It gets the time *mtime_ns* of that, unless it has another name. Returns the bytes of blocks that this
+    frees.
     """
     size = target.status.st_size
     mine = extents(target.file)
@@ -270,7 +329,8 @@ def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
         os.fstat(stored).st_size != size or not dedupe(stored, target.file, size)
     ):
         return None
-    os.utime(target.file, ns=(mtime_ns, mtime_ns))
+    if target.status.st_nlink == 1 and target.status.st_mtime_ns != mtime_ns:
+        os.utime(target.file, ns=(mtime_ns, mtime_ns))
     before = sum(extent.length for extent in mine if not extent.shared and not extent.inline)
     if not before:
         return 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 
-from pipm.core.digest import EMPTY
+from pipm.fs.share import NewFile, bring
 from pipm.fs.sync import Durability, write_durably
 
 _BLOCK = 4096
@@ -22,39 +22,42 @@ class TreeBuilder:
         self.name = name
         self.inodes = self.names = 1
         self._folders: set[str] = set()
-        self._empty: dict[int, str] = {}  # mode to the last one made
+        self._empty: dict[tuple[int, int], str] = {}  # mode and time to the last one made
         self._written = 0
         os.mkdir(name, 0o700, dir_fd=parent)
 
     def link(self, source: int, name: str, path: str) -> None:
-        """Give the file *name* in directory *source* the name *path* too."""
+        """Give the file *name* in directory *source* the name *path* too.
+
+        Where its inode takes no more names (ext4: 65 000) the tree gets an inode of its own, alike.
+        """
         self._make_folders(path)
-        os.link(
-            name,
-            f"{self.name}/{path}",
-            src_dir_fd=source,
-            dst_dir_fd=self.parent,
-            follow_symlinks=False,
-        )
+        whole = f"{self.name}/{path}"
+        try:
+            os.link(name, whole, src_dir_fd=source, dst_dir_fd=self.parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            bring(source, name, NewFile(self.parent, whole), link=False, copy=True)
+            self.inodes += 1
         self.names += 1
 
-    def empty(self, path: str, mode: int) -> None:
+    def empty(self, path: str, mode: int, mtime_ns: int) -> None:
         """Make an empty file: one inode a tree, for thousands in one store would have too many names."""
-        first = self._empty.get(mode)
+        first = self._empty.get((mode, mtime_ns))
         if first is not None:
-            with contextlib.suppress(OSError):  # EMLINK: the next inode
-                self.link(self.parent, first, path)
-                return
+            self.link(self.parent, first, path)
+            return
         self._make_folders(path)
         whole = f"{self.name}/{path}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(whole, flags, mode, dir_fd=self.parent)
         try:
             os.fchmod(file, mode)  # whatever the umask
-            os.utime(file, (EMPTY.mtime, EMPTY.mtime))
+            os.utime(file, ns=(mtime_ns, mtime_ns))
         finally:
             os.close(file)
-        self._empty[mode] = whole
+        self._empty[mode, mtime_ns] = whole
         self.inodes += 1
         self.names += 1
 

@@ -5,20 +5,33 @@ from __future__ import annotations
 import errno
 import os
 
+_NONE: frozenset[str] = frozenset()
 _NO_SUPPORT = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
-_SET_BY_THE_SYSTEM = frozenset({"security.selinux"})
-"""A label that policy gives by path; sharing the inode shares the label, as any hard link does."""
+LABEL = "security.selinux"
+"""A label that policy gives by path; two files may become one where it is the same."""
 
 
 def has_attributes(file: int | str) -> bool:
-    """Whether *file*, open or a path, has attributes, an ACL or capabilities of its own."""
+    """Whether *file*, open or a path, has attributes, an ACL or capabilities beside a label."""
+    return not attribute_names(file) <= {LABEL}
+
+
+def attribute_names(file: int | str) -> frozenset[str]:
+    """Return the names of the attributes, ACLs and capabilities of *file*, open or a path."""
     try:
-        names = _names(file)
+        return frozenset(_names(file))
     except OSError as error:
         if error.errno in _NO_SUPPORT:
-            return False
+            return _NONE
         raise
-    return bool(names and not _SET_BY_THE_SYSTEM.issuperset(names))
+
+
+def label_of(file: int) -> bytes:
+    """Return the security label of the open *file*; empty where it has none."""
+    try:
+        return os.getxattr(file, LABEL)
+    except (OSError, AttributeError):
+        return b""
 
 
 if hasattr(os, "listxattr"):  # Linux: the standard library has it, and this runs once a file

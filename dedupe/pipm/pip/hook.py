@@ -7,8 +7,8 @@ metadata, rollback, messages, exit code.
 
 What a file must contain is known in two ways. Of an archive that the store knows by its sha256, the
 entry's manifest tells. Of any other, RECORD tells what to look for, and the member is unpacked and
-hashed before that is believed (RECORD may lie). Either way a stored object is taken only while its time
-is the one that its content has, as everywhere in the store.
+hashed before that is believed (RECORD may lie). A stored object is taken while its time is the one that
+the manifest records; where no manifest is at hand, it is read.
 
 What the store did not have becomes pip's own file. When pip is done, the ``pipm`` that left this file
 here is run once to share that too, so that the next environment has it. The archive stays open until
@@ -39,9 +39,9 @@ from _pipm_pip.shelf import (
     Shelf,
     digest_of,
     entry_path,
+    importable,
     is_private,
     locked,
-    mtime_of,
     note_entries,
     recorded,
 )
@@ -92,15 +92,16 @@ def let_in(module, session):
 
 
 class Wheel:
-    """What is known of an archive: member → sha256; *proven*: the archive's own sha256 vouches for it.
+    """What is known of an archive: member → sha256, and where its own sha256 vouches for it member → row.
 
     ``entry`` is the store's, until the environment's root has it.
     """
 
-    def __init__(self, archive, digests, *, proven, shareable=True, entry=None):
+    def __init__(self, archive, digests, rows=None, *, shareable=True, entry=None):
         self.archive = archive
         self.digests = digests
-        self.proven = proven
+        self.rows = rows
+        self.importable = frozenset() if rows is not None else importable(digests)
         self.shareable = shareable
         self.entry = entry
 
@@ -157,9 +158,11 @@ class Session:
         try:
             size = os.stat(file.dest_path).st_size
             if not size and file.dest_path.endswith(".py"):
-                # Never shared, but its bytecode is, and goes by this time.
-                os.utime(file.dest_path, (mtime_of(EMPTY), mtime_of(EMPTY)))
-                self._remember(file, EMPTY)
+                row = (self.wheel.rows or {}).get(file.src_record_path)
+                if row is not None and row.digest == EMPTY:
+                    # Never shared, but its bytecode is, and goes by this time.
+                    os.utime(file.dest_path, ns=(row.mtime_ns, row.mtime_ns))
+                    self._remember(file, EMPTY, row.mtime_ns)
             elif size and not file.src_record_path.endswith(".dist-info/RECORD"):
                 self.rest = self.rest or self._is_inside(file.dest_path)
         except Exception as error:
@@ -167,11 +170,11 @@ class Session:
 
     def place_bytecode(self, path):
         """Make the bytecode of the source *path* appear out of the store; False: pip shall compile it."""
-        digest = None if self.off else self.sources.get(os.path.normpath(path))
-        if digest is None:
+        source = None if self.off else self.sources.get(os.path.normpath(path))
+        if source is None:
             return False
         try:
-            stored = self.shelf.find_bytecode(digest)
+            stored = self.shelf.find_bytecode(*source)
             if stored is None:
                 return False
             appear(self.make_bytecode, stored, importlib.util.cache_from_source(path), executable=False)
@@ -220,14 +223,15 @@ class Session:
         executable = bool(stat.S_ISREG(bits) and bits & 0o111)  # as pip sees it
         if not info.file_size:
             return False
-        stored = self.shelf.find_object(digest, info.file_size, executable=executable)
+        if self.wheel.rows is None:
+            found = self._find_unproven(archive, info, digest, executable=executable)
+            self.rest = self.rest or (found is not None and self._is_inside(file.dest_path))
+            stored, mtime_ns = found or (None, 0)  # its entry is not in the root yet
+        else:
+            row = self.wheel.rows[member]
+            stored, mtime_ns = self.shelf.find_row(row, info.file_size), row.mtime_ns
         if stored is None:
             return False
-        if not self.wheel.proven:
-            with archive.open(info) as stream:
-                if digest_of(stream.read) != digest:
-                    return False
-            self.rest = self.rest or self._is_inside(file.dest_path)  # its entry is not in the root yet
         if self.wheel.entry is not None and self._is_inside(file.dest_path):
             self.entries[self.wheel.entry.partition("/")[0]] = self.wheel.entry
             self.wheel.entry = None
@@ -235,19 +239,29 @@ class Session:
         appear(self.make, stored, file.dest_path, executable=executable)
         if hasattr(file, "written"):  # pip 26.3
             file.written = True
-        self._remember(file, digest)
+        self._remember(file, digest, mtime_ns)
         return True
 
-    def _remember(self, file, digest):
-        """Note the content of a source: its bytecode is the store's. Of data files nobody keeps that."""
+    def _find_unproven(self, archive, info, digest, *, executable):
+        """The object of a member of which RECORD alone says what it is: path and time, or None."""
+        writable = info.filename not in self.wheel.importable
+        found = self.shelf.find_object(digest, info.file_size, executable=executable, writable=writable)
+        if found is not None:
+            with archive.open(info) as stream:
+                if digest_of(stream.read) != digest:
+                    return None
+        return found
+
+    def _remember(self, file, digest, mtime_ns):
+        """Note content and time of a source: its bytecode is the store's. Of data files nobody keeps that."""
         if file.dest_path.endswith(".py") and entry_path(file.src_record_path).startswith("site/"):
-            self.sources[os.path.normpath(file.dest_path)] = digest
+            self.sources[os.path.normpath(file.dest_path)] = (digest, mtime_ns)
 
     def _open_wheel(self, archive):
         """Find out what the store knows of the archive; keeps one that it does not know open."""
         path = archive.filename
         if "pip-ephem-wheel-cache-" in path:  # built here and now: nobody else will have just that
-            return Wheel(archive, {}, proven=True, shareable=False)
+            return Wheel(archive, {}, {}, shareable=False)
         if self.lock is None:
             self.lock = locked(f"{self.shelf.path}/lock", fcntl.LOCK_SH, f"the store {self.shelf.path}")
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -255,13 +269,14 @@ class Session:
         if entry is not None:
             os.close(file)
             files = self.shelf.files_of(entry)
-            digests = {member: files.get(entry_path(member)) for member in archive.namelist()}
-            return Wheel(archive, digests, proven=True, entry=entry)
+            rows = {member: files.get(entry_path(member)) for member in archive.namelist()}
+            digests = {member: row.digest for member, row in rows.items() if row is not None}
+            return Wheel(archive, digests, rows, entry=entry)
         if len(self.unknown) < MOST_OPEN:
             self.unknown.append((file, os.path.basename(path)))
         else:
             os.close(file)
-        return Wheel(archive, recorded(archive), proven=False)
+        return Wheel(archive, recorded(archive))
 
     def _is_inside(self, path):
         return path.startswith((f"{sys.prefix}/", f"{self.environment}/"))

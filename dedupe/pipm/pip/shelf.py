@@ -17,16 +17,25 @@ import sys
 import time
 
 FORMAT = 1
+MANIFESTS = (1, 2)
 EPOCH = 315619200
-"""The store's: a stored file's time is this and the first 30 bits of its sha256, in seconds."""
 EMPTY = hashlib.sha256(b"").hexdigest()
 LOCK_SECONDS = 10.0
 ENTRY = re.compile(r"[^./\0][^/\0]*/[^./\0][^/\0]*/[^./\0][^/\0]*")
 
 
-def mtime_of(digest):
-    """The time in seconds that a stored file of this content (hexadecimal sha256) has."""
+def legacy_time(digest):
+    """The time in seconds that a manifest of format 1 means: it follows from the content."""
     return EPOCH + (int(digest[:8], 16) >> 2)
+
+
+class Row:
+    """What a manifest says of a file: sha256 (hexadecimal), name of its object, time (ns)."""
+
+    def __init__(self, digest, kind, mtime_ns):
+        self.digest = digest
+        self.object = f"{digest[:2]}/{digest[2:]}{('', '-x', '-w', '-xw')[kind]}"
+        self.mtime_ns = mtime_ns
 
 
 def digest_of(read):
@@ -63,6 +72,22 @@ def entry_path(member):
         return f"site/{member}"
     scheme, _, rest = rest.partition("/")
     return f"{'site' if scheme in ('purelib', 'platlib') else scheme}/{rest}"
+
+
+def importable(members):
+    """Those of a wheel's *members* that Python imports: the store keeps them read-only."""
+    modules = {
+        path[5:]: member
+        for member, path in ((m, entry_path(m)) for m in members)
+        if path.startswith("site/") and path.endswith((".py", ".so", ".pyd"))
+    }
+    folders = [path.rpartition("/") for path in modules]
+    initial = {folder for folder, slash, name in folders if slash and name.startswith("__init__.")}
+    packages = {""}
+    for folder in sorted(initial, key=lambda folder: folder.count("/")):
+        if folder.rpartition("/")[0] in packages:
+            packages.add(folder)
+    return {member for path, member in modules.items() if path.rpartition("/")[0] in packages}
 
 
 def recorded(archive):
@@ -105,16 +130,35 @@ class Shelf:
         self.owners = (0, os.geteuid())
         self.pool = self._pool()
 
-    def find_object(self, digest, size, *, executable):
-        """The path of the object with this content; None where the store has none that is as it should be."""
-        name = f"{digest[:2]}/{digest[2:]}{'-x' if executable else ''}"
-        return self._sound(f"{self.v1}/objects/{name}", digest, size)
+    def find_row(self, row, size):
+        """The path of a manifest's object; None where the store has none that is as it should be."""
+        path = f"{self.v1}/objects/{row.object}"
+        status = self._sound(path)
+        fits = status is not None and (status.st_mtime_ns, status.st_size) == (row.mtime_ns, size)
+        return path if fits else None
 
-    def find_bytecode(self, digest):
-        """The path of the bytecode of the source with this content, or None."""
+    def find_object(self, digest, size, *, executable, writable):
+        """The path of the object with this content, and its time (ns); None where there is none.
+
+        No manifest is at hand that vouches for its time, so it is read.
+        """
+        row = Row(digest, executable | writable << 1, 0)
+        path = f"{self.v1}/objects/{row.object}"
+        status = self._sound(path)
+        if status is None or status.st_size != size:
+            return None
+        with open(path, "rb") as stream:
+            return (path, status.st_mtime_ns) if digest_of(stream.read) == digest else None
+
+    def find_bytecode(self, digest, mtime_ns):
+        """The path of the bytecode of the source with this content and time, or None."""
         if self.pool is None:
             return None
-        return self._sound(f"{self.pool}/{digest[:2]}/{digest[2:]}", digest, None)
+        time = mtime_ns // 1_000_000_000 & 0xFFFFFFFF
+        suffix = "" if time == legacy_time(digest) else f"-{time:08x}"
+        path = f"{self.pool}/{digest[:2]}/{digest[2:]}{suffix}"
+        status = self._sound(path)
+        return path if status is not None and status.st_mtime_ns == time * 1_000_000_000 else None
 
     def find_entry(self, digest):
         """The entry of the archive with this sha256; None where the store has none."""
@@ -127,14 +171,18 @@ class Shelf:
         return entry if present else None
 
     def files_of(self, entry):
-        """What the entry's manifest says: path in the entry → hexadecimal sha256. ValueError if damaged."""
+        """What the entry's manifest says: path in the entry → `Row`. ValueError if it is damaged."""
         path = f"{self.v1}/wheels/{entry}/manifest.json"
         try:
             with open(path, encoding="ascii") as stream:
                 document = json.load(stream)
-            if document["version"] != FORMAT:
+            if document["version"] not in MANIFESTS:
                 raise ValueError(f"of format {document['version']!r}")
-            return {path: digest for path, digest, _, _ in document["files"]}
+            if document["version"] == FORMAT:
+                rows = ((*row, 0, legacy_time(row[1]) * 1_000_000_000) for row in document["files"])
+            else:
+                rows = document["files"]
+            return {path: Row(digest, kind, time) for path, digest, _, kind, _, time in rows}
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error})") from None
 
@@ -147,19 +195,14 @@ class Shelf:
         magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
         return f"{self.v1}/bytecode/{tag}{suffix}-{magic}"
 
-    def _sound(self, path, digest, size):
-        """Return *path* if it is there and its metadata speaks for it: a changed file has another time."""
+    def _sound(self, path):
+        """The stat of a file of the store; None where there is none, or it is another user's."""
         try:
             status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        sound = (
-            stat.S_ISREG(status.st_mode)
-            and status.st_uid in self.owners
-            and status.st_mtime_ns == mtime_of(digest) * 1_000_000_000
-            and size in (None, status.st_size)
-        )
-        return path if sound else None
+        sound = stat.S_ISREG(status.st_mode) and status.st_uid in self.owners
+        return status if sound else None
 
 
 def note_entries(shelf, environment, added, present, *, durable):

@@ -12,8 +12,13 @@ from pipm.core.record import Place, entry_path, is_installers_own
 if TYPE_CHECKING:
     import os
 
-_NANOSECONDS = 1_000_000_000
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+_READABLE, _EXECUTABLE, OWNER_WRITES = 0o444, 0o111, 0o200
+
+
+def is_usual_mode(mode: int) -> bool:
+    """Whether everybody may read a file of this *mode*, and all or nobody execute it."""
+    return not mode & _SPECIAL and mode & _READABLE == _READABLE and mode & _EXECUTABLE in (0, _EXECUTABLE)
 
 
 class FileFact(NamedTuple):
@@ -21,9 +26,10 @@ class FileFact(NamedTuple):
 
     ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
     and ``size`` are what RECORD promises, or (not ``promised``) what the store knows of this release.
-    ``object`` names the store's object of that content, ``stored`` is its stat, ``sound`` says whether
-    that speaks for it; ``says_shared`` that the file's own time and size say "shared", and may be believed;
-    ``readable`` that its folder may be entered.
+    ``writable``: Python does not import it, and its owner may write to it. ``recorded`` is the time (ns) that
+    the store's manifests of this release give that content. ``object`` names the store's object of it,
+    ``stored`` is its stat, ``sound`` says that it has the recorded time; ``says_shared`` that the file's own
+    time and size say "shared", and may be believed; ``readable`` that its folder may be entered.
     """
 
     directory: str
@@ -32,9 +38,11 @@ class FileFact(NamedTuple):
     path: str
     status: os.stat_result | None
     executable: bool
+    writable: bool
     digest: Digest | None
     size: int | None
     promised: bool
+    recorded: int | None
     object: str
     stored: os.stat_result | None
     sound: bool
@@ -117,8 +125,8 @@ def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR
     if digest is None:
         return Ingest(fact)
     if by_inode and fact.stored is not None and fact.stored.st_ino == status.st_ino:
-        # One inode is shared, whatever it holds; its time tells whether it still holds what it should.
-        return AlreadyShared(fact, digest) if fact.sound else Leave(fact, Reason.CHANGED_SHARED)
+        # One inode is shared, whatever it holds; without the recorded time it is read.
+        return AlreadyShared(fact, digest) if fact.sound else Ingest(fact)
     if fact.size is not None and fact.size != status.st_size:
         return Leave(fact, Reason.MODIFIED) if fact.promised else Ingest(fact)
     return Share(fact, digest) if fact.sound else Ingest(fact)
@@ -149,7 +157,7 @@ def _own_reason(fact: FileFact, status: os.stat_result, user: int) -> Reason | N
         return Reason.CONTESTED
     if status.st_uid != user:
         return Reason.OTHER_OWNER
-    if status.st_mode & _SPECIAL:
+    if not is_usual_mode(status.st_mode):
         return Reason.SPECIAL_MODE
     if not status.st_size:
         return Reason.EMPTY if fact.digest in (None, EMPTY) else Reason.MODIFIED

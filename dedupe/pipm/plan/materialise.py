@@ -38,16 +38,18 @@ class Wanted(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Files that one folder of the store (below ``v1/``) gives to one folder of an environment."""
+    """Files that one folder of the store (below ``v1/``) gives to one folder, and their times (ns)."""
 
     source: str
     names: tuple[str, ...]
+    times: tuple[int, ...]
 
 
 class PlannedFolder:
     """One folder, ``path`` relative to the environment. ``copies`` are private and not linked.
 
-    ``sources`` are the modules that each folder of the store gives: their names without ``.py``, and sha256.
+    ``empty`` are (name, time, whether it is executable). ``sources`` are the modules that each folder of the
+    store gives: their names without ``.py``, and the names of their bytecode in the store.
     """
 
     __slots__ = ("copies", "empty", "links", "owners", "path", "sources")
@@ -58,7 +60,7 @@ class PlannedFolder:
         *,
         links: list[Links] | None = None,
         copies: list[Links] | None = None,
-        empty: list[tuple[str, bool]] | None = None,
+        empty: list[tuple[str, int, bool]] | None = None,
         sources: list[Sources] | None = None,
     ) -> None:
         self.path = path
@@ -68,7 +70,7 @@ class PlannedFolder:
 
     def names(self) -> set[str]:
         """The names of all its files."""
-        found = {name for name, _ in self.empty}
+        found = {name for name, _, _ in self.empty}
         for part in (*self.links, *self.copies):
             found.update(part.names)
         return found
@@ -76,15 +78,19 @@ class PlannedFolder:
     def drop(self, names: set[str]) -> None:
         """Leave *names* out of what was planned so far."""
         for kind in (self.links, self.copies):
-            kind[:] = [
-                Links(part.source, tuple(name for name in part.names if name not in names)) for part in kind
-            ]
+            kind[:] = [_without(part, names) for part in kind]
         self.empty = [row for row in self.empty if row[0] not in names]
         rest = [
             (source, tuple(row for row in rows if f"{row[0]}.py" not in names))
             for source, rows in self.sources
         ]
         self.sources = [row for row in rest if row[1]]
+
+
+def _without(part: Links, names: set[str]) -> Links:
+    rows = [row for row in zip(part.names, part.times, strict=True) if row[0] not in names]
+    kept, times = zip(*rows, strict=True) if rows else ((), ())
+    return Links(part.source, kept, times)
 
 
 class Clash(NamedTuple):
@@ -137,8 +143,9 @@ class _Planner:
         for folder in blueprint.folders:
             self._add_folder(one, self._planned(folder, base))
         if blueprint.copies:
-            names = tuple(name for name, _ in blueprint.copies)
-            self._add_folder(one, PlannedFolder(self.scheme.site, copies=[Links(f"{base}/site", names)]))
+            names, _, times = zip(*blueprint.copies, strict=True)
+            copies = [Links(f"{base}/site", names, times)]
+            self._add_folder(one, PlannedFolder(self.scheme.site, copies=copies))
         self._add_others(one, base)
         self.described.append((one, tuple(self._planned(folder, base) for folder in blueprint.described)))
 
@@ -146,7 +153,7 @@ class _Planner:
         path, source = folder.path, f"{base}/site/{folder.path}" if folder.path else f"{base}/site"
         return PlannedFolder(
             f"{self.scheme.site}/{path}" if path else self.scheme.site,
-            links=[Links(source, folder.names)] if folder.names else [],
+            links=[Links(source, folder.names, folder.times)] if folder.names else [],
             empty=list(folder.empty),
             sources=[(source, folder.sources)] if folder.sources else [],
         )
@@ -154,7 +161,7 @@ class _Planner:
     def _add_others(self, one: Wanted, base: str) -> None:
         """Data files and headers; what configures or runs is the environment's own, as with adopt."""
         planned: dict[str, PlannedFolder] = {}
-        linked: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        linked: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
         for other in one.blueprint.others:
             if other.scheme == "scripts":
                 continue
@@ -164,13 +171,14 @@ class _Planner:
             if other.size:
                 below = other.path.rpartition("/")[0]
                 source = f"{base}/{other.scheme}/{below}" if below else f"{base}/{other.scheme}"
-                linked[folder, source].append(name)
+                linked[folder, source].append((name, other.mtime_ns))
             else:
-                new.empty.append((name, other.executable))
-        for (folder, source), names in linked.items():
+                new.empty.append((name, other.mtime_ns, other.executable))
+        for (folder, source), rows in linked.items():
+            names, times = zip(*rows, strict=True)
             shared = self._is_shared(f"{folder}/{names[0]}" if folder else names[0])
             kind = planned[folder].links if shared else planned[folder].copies
-            kind.append(Links(source, tuple(names)))
+            kind.append(Links(source, names, times))
         for folder, new in planned.items():
             self._above(folder)
             self._add_folder(one, new)

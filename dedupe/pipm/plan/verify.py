@@ -19,7 +19,7 @@ class Flaw(Enum):
     KIND = "is no regular file"
     OWNER = "belongs to another user"
     CONTENT = "differs from its digest"
-    TIME = "has another time than its content gives it"
+    TIME = "has another time than when it was stored"
     MODE = "has other permissions"
     ATTRIBUTES = "has extended attributes, an ACL or capabilities"
     INODE = "is one inode with another stored file"
@@ -27,31 +27,27 @@ class Flaw(Enum):
 
 
 class Promise(NamedTuple):
-    """What a stored file shall be; ``size`` is None where only its digest is known."""
+    """What a stored file shall be; all but the digest is None where no manifest tells it.
+
+    ``executable`` and ``writable`` are the kind of its object.
+    """
 
     digest: Digest
     size: int | None
-    mode: int
+    executable: bool
+    writable: bool
+    mode: int | None
+    mtime_ns: int | None
 
     @property
-    def mtime_ns(self) -> int:
-        """The time of the file's content in nanoseconds."""
-        return self.digest.mtime_ns
-
-    @property
-    def executable(self) -> bool:
-        """Whether it is the executable object of its content."""
-        return self.mode & stat.S_IXUSR != 0
-
-    @property
-    def object(self) -> str:
-        """Path of its object below ``objects/``."""
-        return self.digest.object_name(executable=self.executable)
+    def object_name(self) -> str:
+        """Path of the object below the store's ``objects/``."""
+        return self.digest.object_name(executable=self.executable, writable=self.writable)
 
 
 def is_suspicious(promise: Promise, status: os.stat_result) -> bool:
     """Whether the stat of a regular file speaks against its content."""
-    return status.st_mtime_ns != promise.mtime_ns or promise.size not in (None, status.st_size)
+    return promise.mtime_ns not in (None, status.st_mtime_ns) or promise.size not in (None, status.st_size)
 
 
 def judge_file(
@@ -66,9 +62,9 @@ def judge_file(
         return Flaw.CONTENT
     if status.st_uid not in owners:
         return Flaw.OWNER
-    if stat.S_IMODE(status.st_mode) != promise.mode:
+    if promise.mode not in (None, stat.S_IMODE(status.st_mode)):
         return Flaw.MODE
-    return Flaw.TIME if status.st_mtime_ns != promise.mtime_ns else None
+    return Flaw.TIME if promise.mtime_ns not in (None, status.st_mtime_ns) else None
 
 
 class Sharer(NamedTuple):

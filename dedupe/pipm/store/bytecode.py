@@ -1,6 +1,6 @@
-"""The pool of compiled sources: ``bytecode/<tag>-<magic>/ab/cdef…``, named by the source's sha256.
+"""The pool of compiled sources: ``bytecode/<tag>-<magic>/ab/cdef…``, named by the source's content and time.
 
-A source of one content has one mtime in the store, so its timestamp ``.pyc`` is the same for every
+A source of one content has one time in the store, so its timestamp ``.pyc`` is the same for every
 distribution, version and environment; ``co_filename`` is corrected by the import system
 (``_imp._fix_co_filename``). Keyed by content, a patch release shares the bytecode of unchanged modules.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, key_path
 from pipm.fs.beneath import directory_beneath, is_there
 from pipm.fs.share import ensure_folder
 from pipm.fs.sync import Durability, write_durably
@@ -27,19 +28,18 @@ class Pool:
         self.folder, self.interpreter = folder, interpreter
         self._made: set[str] = set()
 
-    def name(self, source: Digest) -> str:
-        """Path of the bytecode of *source*, below the ``bytecode/`` folder."""
-        text = source.hex()
-        return f"{self.interpreter}/{text[:2]}/{text[2:]}"
+    def name(self, source: Digest, time: int) -> str:
+        """Path of the bytecode of *source* with *time* in its header, below the ``bytecode/`` folder."""
+        return f"{self.interpreter}/{key_path(bytecode_key(source, time))}"
 
-    def find(self, source: Digest) -> os.stat_result | None:
+    def find(self, source: Digest, time: int) -> os.stat_result | None:
         """Look the bytecode of *source* up; a changed one (other mtime) is as good as none."""
         try:
-            status = os.stat(self.name(source), dir_fd=self.folder, follow_symlinks=False)
+            status = os.stat(self.name(source, time), dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
         trusted = status.st_uid in trusted_owners()
-        return status if trusted and status.st_mtime_ns == source.mtime_ns else None
+        return status if trusted and status.st_mtime_ns == bytecode_mtime_ns(time) else None
 
     def make_room(self, source: Digest) -> None:
         """Make the folder that the bytecode of *source* lies in."""

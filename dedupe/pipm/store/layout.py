@@ -38,10 +38,13 @@ _UNFINISHED = f".{VERSION}-"
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
 
-  v1/objects/   every file's content once, named by its sha256; -x: executable
+  v1/objects/   every file's content once, named by its sha256; -x: executable, -w: writable.
+                What Python imports is read-only; all else (data, templates) is not, because programs
+                copy it with its mode. A content that is both has an object for each.
   v1/wheels/    <name>/<version>/<tag>-<id>/: the files of one wheel, hard links to objects
   v1/by-wheel/  <sha256 of a wheel archive>: which entry it is
   v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
+                and the time in their header
   v1/roots/     one file an environment that uses the store
   v1/tmp/       work in progress
   v1/trash/     what `pipm gc` removes, for a while

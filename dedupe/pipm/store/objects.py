@@ -10,8 +10,8 @@ from pipm.core.digest import Digest
 from pipm.errors import StoreError
 from pipm.fs.share import ensure_folder
 
-READ_ONLY = 0o444
-READ_ONLY_EXECUTABLE = 0o555
+_MODES = (0o444, 0o644, 0o555, 0o755)
+"""By executable and writable."""
 
 
 @cache
@@ -20,18 +20,21 @@ def trusted_owners() -> frozenset[int]:
     return frozenset({0, os.geteuid()})
 
 
-def object_mode(*, executable: bool) -> int:
-    """The mode of a stored file: nobody writes to it in place."""
-    return READ_ONLY_EXECUTABLE if executable else READ_ONLY
+def object_mode(*, executable: bool, writable: bool = False) -> int:
+    """Return the mode of a stored file: what Python imports is read-only."""
+    return _MODES[2 * executable + writable]
 
 
-def parse_object(name: str) -> tuple[Digest, bool] | None:
-    """Read ``objects/ab/cdef…[-x]``: the digest, and whether it is executable; None where it is neither."""
-    text = name.removeprefix("objects/").replace("/", "")
+def parse_object(name: str) -> tuple[Digest, bool, bool] | None:
+    """Read ``objects/ab/cdef…[-xw]``: digest, executable, writable; None where it is not an object's name."""
+    text, _, kind = name.removeprefix("objects/").replace("/", "").partition("-")
     try:
-        return Digest.from_hex(text.removesuffix("-x")), text.endswith("-x")
+        digest = Digest.from_hex(text)
     except ValueError:
         return None
+    parsed = (digest, "x" in kind, "w" in kind)
+    known = digest.object_name(executable=parsed[1], writable=parsed[2]).replace("/", "")
+    return parsed if name.removeprefix("objects/").replace("/", "") == known else None
 
 
 def find_object(objects: int, name: str) -> os.stat_result | None:
@@ -42,17 +45,9 @@ def find_object(objects: int, name: str) -> os.stat_result | None:
         return None
 
 
-def is_sound(status: os.stat_result, digest: Digest) -> bool:
-    """Whether an object's metadata speaks for it: a changed file has another mtime.
-
-    No proof of its bytes; those are compared when a file is shared. Files of other users than us and
-    root are not trusted.
-    """
-    return (
-        status.st_mtime_ns == digest.mtime_ns
-        and stat.S_ISREG(status.st_mode)
-        and status.st_uid in trusted_owners()
-    )
+def is_trusted(status: os.stat_result) -> bool:
+    """Whether an object is a regular file of ours or root's; no proof of its bytes."""
+    return stat.S_ISREG(status.st_mode) and status.st_uid in trusted_owners()
 
 
 def altered(path: str) -> StoreError:

@@ -30,7 +30,7 @@ SITE, LIBRARY = "site", "site-packages"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks something of its wheel."""
 _HEAD = re.compile(
-    rb'\{"version":1,"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
+    rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
 )
 """How a manifest begins; its rows need not be read to know its identity."""
 _HEAD_SIZE = 4096
@@ -105,6 +105,18 @@ def load_manifest(store: Store, entry: str) -> Manifest:
             f"The store's entry {entry} has no readable manifest: {error}",
             hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
         ) from error
+
+
+def recorded_times(store: Store, entry: str) -> dict[str, tuple[str, int]]:
+    """Return each file's sha256 (hexadecimal) and recorded time (ns), by path; empty if that is damaged."""
+    from pipm.core.manifest import times_in  # noqa: PLC0415 - a warm sync reads none
+
+    try:
+        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
+        with open(file, "rb") as stream:
+            return times_in(stream.read())
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def _read_manifest(directory: int, tree: str) -> Manifest:

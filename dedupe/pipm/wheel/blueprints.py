@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 BLUEPRINT = "blueprint"
-_MAGIC = b"pipm blueprint 2\n"
+_MAGIC = b"pipm blueprint 3\n"
 _PREFIX = struct.Struct("<17sIII")
 """What the file begins with: magic, the length of its first part, the checksums of both parts."""
 _CHUNK = 1 << 16

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+import time
 import unicodedata
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from pipm.core.digest import Digest, digest_of
+from pipm.core.importable import is_importable, packages_in
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.errors import WheelError
@@ -134,6 +136,9 @@ class _Unpacking:
         self.doubts: list[Doubt] = []
         self.new: dict[str, NewFile] = {}
         self.written = 0
+        self.packages: frozenset[str] = frozenset()
+        # One time for all files, in whole seconds: bytecode of equal sources has one name.
+        self.now_ns = int(time.time()) * 1_000_000_000
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> Unpacked:
         members = self._members()
@@ -143,9 +148,11 @@ class _Unpacking:
         self._check_metadata(metadata, name, version)
         self._check_entry_points(metadata)
         promised = self._record(metadata, members)
+        placed = list(self._placed(members, metadata))
+        site = [path.removeprefix("site/") for _, path in placed if path.startswith("site/")]
+        self.packages = packages_in(site)
         files = [
-            self._write(member, entry_path, promised.get(member.filename))
-            for member, entry_path in self._placed(members, metadata)
+            self._write(member, entry_path, promised.get(member.filename)) for member, entry_path in placed
         ]
         identity = identity_of(
             (file.path.removeprefix("site/"), file.digest, file.executable)
@@ -347,18 +354,21 @@ class _Unpacking:
         if promise is not None and promise.algorithm != "sha256":
             check = hashlib.new(promise.algorithm)
         content = _hashed(self._content(member), check)
+        scheme, _, path = entry_path.partition("/")
+        writable = scheme != "site" or not is_importable(path, self.packages)
+        stored_mode = object_mode(executable=executable, writable=writable)
         if self.run is None:
             digest, size = digest_of(content), member.file_size
         else:
             self.written += 1
             new = NewFile(self.run, f"member-{self.written}")
-            digest, size = write_new_file(new, content, object_mode(executable=executable))
-            self.new.setdefault(digest.object_name(executable=executable), new)
+            digest, size = write_new_file(new, content, stored_mode, self.now_ns)
+            self.new.setdefault(digest.object_name(executable=executable, writable=writable), new)
         if promise is not None:
             actual = digest if check is None else check.digest()
             if actual != promise.digest or promise.size not in (None, size):
                 self._doubt(member.filename, "is not what RECORD says")
-        return FileEntry(entry_path, digest, size, executable)
+        return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
         """Read exactly what the archive's directory declares: a bomb ends here."""

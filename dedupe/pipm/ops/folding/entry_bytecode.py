@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.bytecode import bytecode_key, header_time
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.bytecode import finish
 from pipm.fs.share import NewFile, ensure_folder, give_name
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pipm.ops.crew import Pulse
     from pipm.store.layout import Store
 
+_Key = tuple["Digest", int]
 _CACHE = "__pycache__"
 _MODE = 0o444
 _BATCH = 256
@@ -40,6 +42,11 @@ class _Source(NamedTuple):
     file: FileEntry
 
     @property
+    def key(self) -> _Key:
+        """What its bytecode is filed by: content, and time in the header."""
+        return self.file.digest, header_time(self.file.mtime_ns)
+
+    @property
     def stem(self) -> str:
         return self.file.path.rpartition("/")[2][:-3]
 
@@ -47,7 +54,7 @@ class _Source(NamedTuple):
 def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpreter, pulse: Pulse) -> None:
     """Let each entry (below ``wheels/``) have the bytecode of *interpreter*; raises OSError."""
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
-    lacking: dict[Digest, list[_Source]] = {}
+    lacking: dict[_Key, list[_Source]] = {}
     done = []
     for entry in entries:
         if not is_compiled(store, entry, pool.interpreter):
@@ -55,7 +62,7 @@ def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpret
             done.append(entry)
             manifest = load_manifest(store, entry)
             for source in _link_known(store, entry, manifest, pool, interpreter.cache_tag):
-                lacking.setdefault(source.file.digest, []).append(source)
+                lacking.setdefault(source.key, []).append(source)
     if lacking:
         with store.run() as (run, run_path):
             _compile(store, run, run_path, lacking, interpreter, pool, pulse)
@@ -63,23 +70,24 @@ def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpret
         note_compiled(store, entry, pool.interpreter)
 
 
-def compile_source(store: Store, path: str, digest: Digest, interpreter: Interpreter, pool: Pool) -> bool:
-    """Let the pool have the bytecode of the one source at *path*; False where it does not compile."""
+def compile_source(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
+    """Let the pool have the bytecode *key* of the one source at *path*; False where it does not compile."""
+    digest, time = key
     with store.run() as (run, run_path):
-        new = NewFile(run, _name(digest))
+        new = NewFile(run, _name(key))
         worker = BytecodeWorker(interpreter)
         try:
             size = os.stat(path).st_size
             target = f"{run_path}/{new.name}"
-            task = Compilation(path, digest.hex(), path, target, digest.mtime, size, 0)
+            task = Compilation(path, digest.hex(), path, target, time, size, 0)
             (good,) = worker.compile([task])
         finally:
             worker.close()
         if good:
-            finish(run, new.name, _MODE, digest.mtime)
+            finish(run, new.name, _MODE, time)
             sync_file_system(run)
             pool.make_room(digest)
-            give_name(new, pool.folder, pool.name(digest))
+            give_name(new, pool.folder, pool.name(*key))
     return bool(good)
 
 
@@ -110,10 +118,10 @@ def _open_cache(store: Store, folder: str) -> int:
 
 def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
     """Link the pool's bytecode into the open folder *cache*; False where the pool has none."""
-    if pool.find(source.file.digest) is None:
+    if pool.find(*source.key) is None:
         return False
     # One that is there already is the same, or Python says that it is not and compiles for itself.
-    give_name(NewFile(pool.folder, pool.name(source.file.digest)), cache, f"{source.stem}.{tag}.pyc")
+    give_name(NewFile(pool.folder, pool.name(*source.key)), cache, f"{source.stem}.{tag}.pyc")
     return True
 
 
@@ -121,34 +129,34 @@ def _compile(
     store: Store,
     run: int,
     run_path: str,
-    lacking: dict[Digest, list[_Source]],
+    lacking: dict[_Key, list[_Source]],
     interpreter: Interpreter,
     pool: Pool,
     pulse: Pulse,
 ) -> None:
     """Compile what the pool lacks, give it to the pool once it is on disk, and link it."""
     worker = BytecodeWorker(interpreter)
-    digests = list(lacking)
+    keys = list(lacking)
     fresh = []
     try:
-        for start in range(0, len(digests), _BATCH):
+        for start in range(0, len(keys), _BATCH):
             pulse.check()
-            part = digests[start : start + _BATCH]
-            answers = worker.compile([_task(store, run_path, lacking[digest][0]) for digest in part])
-            for digest, good in zip(part, answers, strict=True):
+            part = keys[start : start + _BATCH]
+            answers = worker.compile([_task(store, run_path, lacking[key][0]) for key in part])
+            for key, good in zip(part, answers, strict=True):
                 if good is None:
-                    raise altered(f"{lacking[digest][0].folder}/{lacking[digest][0].stem}.py")
+                    raise altered(f"{lacking[key][0].folder}/{lacking[key][0].stem}.py")
                 if good:
-                    fresh.append(digest)
+                    fresh.append(key)
     finally:
         worker.close()
-    for digest in fresh:
-        finish(run, _name(digest), _MODE, digest.mtime)
+    for key in fresh:
+        finish(run, _name(key), _MODE, key[1])
     sync_file_system(run)
-    for digest in fresh:
-        pool.make_room(digest)
-        give_name(NewFile(run, _name(digest)), pool.folder, pool.name(digest))
-        for source in lacking[digest]:
+    for key in fresh:
+        pool.make_room(key[0])
+        give_name(NewFile(run, _name(key)), pool.folder, pool.name(*key))
+        for source in lacking[key]:
             cache = _open_cache(store, source.folder)
             try:
                 _link(pool, source, cache, interpreter.cache_tag)
@@ -156,8 +164,8 @@ def _compile(
                 os.close(cache)
 
 
-def _name(digest: Digest) -> str:
-    return f"pyc-{digest.hex()}"
+def _name(key: _Key) -> str:
+    return f"pyc-{bytecode_key(*key)}"
 
 
 def _task(store: Store, run_path: str, source: _Source) -> Compilation:
@@ -166,8 +174,8 @@ def _task(store: Store, run_path: str, source: _Source) -> Compilation:
         source=f"{store.path}/v1/{path}",
         digest=source.file.digest.hex(),
         filename=path,
-        target=f"{run_path}/{_name(source.file.digest)}",
-        mtime=source.file.digest.mtime,
+        target=f"{run_path}/{_name(source.key)}",
+        mtime=source.key[1],
         size=source.file.size,
         level=0,
     )

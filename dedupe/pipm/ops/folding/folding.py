@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipm.core.blueprint import KEPT_METADATA, OUTDATED
+from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.share import forget, forget_folder
 from pipm.ops.folding.together import SITE, path_file_text
-from pipm.ops.sharing.bytecode import match_bytecode, pools_of
+from pipm.ops.sharing.compiled import match_bytecode, pools_of
 
 if TYPE_CHECKING:
     from pipm.core.manifest import FileEntry
@@ -103,7 +104,7 @@ class _Planner:
             return False
         if stat.S_ISLNK(status.st_mode):
             target = os.readlink(name, dir_fd=descriptor)
-            stored = entry.digest.object_name(executable=entry.executable)
+            stored = entry.object_name
             if target in (
                 f"{self.links}wheels/{self.one.entry}/{entry.path}",
                 f"{self.links}objects/{stored}",
@@ -141,7 +142,7 @@ class _Planner:
         """Whether a file is the pool's bytecode of *source*: a symlink to it, or (one file system) a link."""
         if _leads_to(cache, name, f"{self.links}bytecode/"):
             return True
-        pooled = self.pools[level].find(source.digest)
+        pooled = self.pools[level].find(source.digest, header_time(source.mtime_ns))
         return pooled is not None and os.path.samestat(
             pooled, os.stat(name, dir_fd=cache, follow_symlinks=False)
         )

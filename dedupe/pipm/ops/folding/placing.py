@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipm.core.bytecode import header_time
 from pipm.core.digest import Digest
 from pipm.core.modules import module_table
 from pipm.env.folded import FOLDER, receipt_bytes
@@ -113,16 +114,14 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
             return
         ensure_folder(folder, _CACHE)
         for source in SOURCES:
-            digest = Digest.of(read_beneath(folder, source) or b"")
-            if pool.find(digest) is None:
+            key = _key(read_beneath(folder, source))
+            if pool.find(*key) is None:
                 from pipm.ops.folding.entry_bytecode import compile_source  # noqa: PLC0415 - once a store
 
                 path = f"{environment.path}/{FOLDER}/{source}"
-                if not compile_source(store, path, digest, interpreter, pool):
+                if not compile_source(store, path, key, interpreter, pool):
                     continue  # Python says at the next start what is wrong
-            _put_bytecode(
-                folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(digest))
-            )
+            _put_bytecode(folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(*key)))
 
 
 def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
@@ -141,10 +140,16 @@ def is_in_place(store: Store, root: int, interpreter: Interpreter) -> bool:
         assert folder is not None
         for source in SOURCES:
             there = read_beneath(folder, _compiled(source, interpreter))
-            name = pool.name(Digest.of(read_beneath(folder, source) or b""))
+            name = pool.name(*_key(read_beneath(folder, source)))
             if there not in (None, read_beneath(pool.folder, name)):
                 return False
     return True
+
+
+def _key(source: bytes | None) -> tuple[Digest, int]:
+    """What the bytecode of a *source* of the hook is filed by: `inject` gives it the time of its content."""
+    digest = Digest.of(source or b"")
+    return digest, header_time(digest.legacy_mtime_ns)
 
 
 def _compiled(source: str, interpreter: Interpreter) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.core.digest import EMPTY, Digest
+from pipm.core.bytecode import header_time
+from pipm.core.digest import EMPTY
 from pipm.core.record import Place, entry_path
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.links import LinkMode, place
 from pipm.fs.share import NewFile, ensure_folder, write_new_file
 from pipm.ops.folding.together import SITE
-from pipm.ops.sharing.bytecode import match_bytecode, pools_of
+from pipm.ops.sharing.compiled import match_bytecode, pools_of
 
 if TYPE_CHECKING:
     from pipm.core.manifest import FileEntry
@@ -31,13 +32,13 @@ def restore(
     folders = _Folders(root, site)
     count = 0
     try:
-        sources: dict[str, Digest] = {}
+        sources: dict[str, FileEntry] = {}
         for entry in one.manifest.files:
             if entry.path.startswith(SITE):
                 path = entry.path[len(SITE) :]
                 count += _restore_file(store, folders, one, entry, path)
                 if path.endswith(".py"):
-                    sources[path] = entry.digest
+                    sources[path] = entry
         for path in folded.bytecode:
             count += _restore_bytecode(store, folders, path, sources, interpreter)
         for name, text in folded.dropped:
@@ -58,7 +59,8 @@ def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry
     if is_there(folder, name):
         return False
     if entry.digest == EMPTY:
-        write_new_file(NewFile(folder, name), [], _EXECUTABLE if entry.executable else _PLAIN)
+        mode = _EXECUTABLE if entry.executable else _PLAIN
+        write_new_file(NewFile(folder, name), [], mode, entry.mtime_ns)
     else:
         target = f"{store.path}/v1/wheels/{one.entry}/{entry_path(Place.SITE, path)}"
         place(LinkMode.SYMLINK, store.objects, target, folder, name)
@@ -66,7 +68,7 @@ def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry
 
 
 def _restore_bytecode(
-    store: Store, folders: _Folders, path: str, sources: dict[str, Digest], interpreter: Interpreter | None
+    store: Store, folders: _Folders, path: str, sources: dict[str, FileEntry], interpreter: Interpreter | None
 ) -> bool:
     """Link to the pool's bytecode of a source, if the pool still has it."""
     cache, _, name = path.rpartition("/")
@@ -76,12 +78,15 @@ def _restore_bytecode(
     module, level = found
     source = sources.get(f"{cache.removesuffix('__pycache__')}{module}.py")
     pool = pools_of(store, interpreter)[level]
-    if source is None or pool.find(source) is None:
+    if source is None:
+        return False
+    key = (source.digest, header_time(source.mtime_ns))
+    if pool.find(*key) is None:
         return False
     folder = folders.open(cache)
     if is_there(folder, name):
         return False
-    target = f"{store.path}/v1/bytecode/{pool.name(source)}"
+    target = f"{store.path}/v1/bytecode/{pool.name(*key)}"
     place(LinkMode.SYMLINK, store.bytecode, target, folder, name)
     return True
 

@@ -1,6 +1,6 @@
 """Checking: is everything that is shared what it should be, and who shares what is not?
 
-Theory of operation. A stored file's time is a function of its content, so a stat finds what was changed by
+Theory of operation. A manifest records each stored file's time, so a stat finds what was changed by
 writing; bits that flipped under an unchanged time take reading (*full*). What the stat speaks against is
 read in any case. Environments are looked through for the files that RECORD promises: those on a stored
 inode share its fate, those with the same wrong bytes share the damage, those with the right ones repair it.
@@ -155,7 +155,7 @@ class Check:
 
     def is_good(self, name: str) -> bool:
         """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
-        text = name.removeprefix("objects/").removesuffix("-x").replace("/", "")
+        text = name.removeprefix("objects/").replace("/", "")[:64]
         return digest_of_stored(self.store, name).hex() == text
 
     def _entries(self) -> list[str]:
@@ -189,7 +189,10 @@ class Check:
                 if any(damage.stored is file for file in files) and self._is_meant(holding, damage):
                     _add(damage, holding, same_inode=True)
             return
-        says_shared = status.st_mtime_ns == digest.mtime_ns and holding.fact.size in (None, status.st_size)
+        says_shared = status.st_mtime_ns == holding.fact.recorded and holding.fact.size in (
+            None,
+            status.st_size,
+        )
         if not says_shared or self._full or damages:
             self._compare(holding, digest, damages)
 
@@ -219,7 +222,7 @@ class Check:
         if actual is None or same:
             return
         status = holding.fact.status
-        if status is not None and status.st_mtime_ns == digest.mtime_ns:
+        if status is not None and status.st_mtime_ns == holding.fact.recorded:
             self.findings.damages.append(_of_copy(holding))
         elif holding.fact.promised:
             self.findings.modified.append(holding.path)

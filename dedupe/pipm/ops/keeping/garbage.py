@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipm.store.trash import Trashed
 
 _DIGEST = re.compile(r'"([0-9a-f]{64})"')
+_DIGITS = 64
 _BELOW_WHEELS = f"/{VERSION}/wheels/"
 
 
@@ -220,13 +221,13 @@ class _Sweep:
 
 
 def _digest_of(path: str) -> str:
-    """The digest in hex of ``objects/ab/cdef…[-x]``."""
-    return path.removeprefix("objects/").removesuffix("-x").replace("/", "")
+    """The digest in hex of ``objects/ab/cdef…``, whatever its kind."""
+    return path.removeprefix("objects/").replace("/", "")[:_DIGITS]
 
 
 def _source_of(path: str) -> str:
-    """The digest in hex of the source of ``bytecode/<interpreter>/ab/cdef…``."""
-    return "".join(path.split("/")[2:])
+    """The digest in hex of the source of ``bytecode/<interpreter>/ab/cdef…``, whatever its time."""
+    return "".join(path.split("/")[2:])[:_DIGITS]
 
 
 def _leftovers(store: Store, known: set[str]) -> Iterator[str]:

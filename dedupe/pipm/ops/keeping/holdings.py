@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _SITE = "site"
+_DIGITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +96,11 @@ def holdings(store: Store) -> Holdings:
                 if parts[3:4] == [_SITE]:
                     sites[entry].update(inodes)
         elif kind == "objects" and rest:
-            objects.update((inode, rest + name.removesuffix("-x")) for name, inode in names)
+            objects.update((inode, (rest + name)[:_DIGITS]) for name, inode in names)
         elif kind == "bytecode" and "/" in rest:
             prefix = rest.rpartition("/")[2]
             for name, inode in names:
-                bytecode[prefix + name].append(inode)
+                bytecode[(prefix + name)[:_DIGITS]].append(inode)
     return Holdings(
         path=store.path,
         listed=listed,

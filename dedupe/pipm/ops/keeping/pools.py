@@ -10,7 +10,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.core.digest import EMPTY, Digest
+from pipm.core.bytecode import bytecode_mtime_ns, parse_bytecode_key
+from pipm.core.digest import EMPTY
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import refusal
 from pipm.fs.bytecode import finish
@@ -27,6 +28,7 @@ from pipm.wheel.bytecode import BytecodeWorker, Comparison, Compilation
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from pipm.core.digest import Digest
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
     from pipm.store.layout import Store
@@ -36,10 +38,11 @@ _BATCH = 256
 
 
 class Compiled(NamedTuple):
-    """A file of the pool: its path below ``v1/``, its source's digest, what is wrong with it."""
+    """A file of the pool: its path below ``v1/``, its source's digest and time, what is wrong with it."""
 
     name: str
     digest: Digest
+    time: int
     inode: int
     flaw: Flaw | None
 
@@ -80,10 +83,10 @@ class Pools:
         count = 0
         flawed: list[Compiled] = []
         sound: dict[str, list[Compiled]] = {}
-        for name, digest, inode in self._files():
+        for found in self._files():
             count += 1
             advance(0)
-            file = Compiled(name, digest, inode, self._flaw(name, digest))
+            file = found._replace(flaw=self._flaw(found))
             (flawed if file.flaw else sound.setdefault(file.pool, [])).append(file)
         if full:
             for pool, files in sound.items():
@@ -92,25 +95,24 @@ class Pools:
 
     def of_sources(self, digests: Collection[Digest]) -> list[Compiled]:
         """List all bytecode of the sources with these *digests*."""
-        if not digests:
-            return []
-        return [Compiled(*row, None) for row in self._files() if row[1] in digests]
+        return [file for file in self._files() if file.digest in digests] if digests else []
 
-    def _files(self) -> Iterator[tuple[str, Digest, int]]:
+    def _files(self) -> Iterator[Compiled]:
         for name, inode in named_inodes(f"{self._store.path}/{VERSION}/bytecode", 2, "bytecode/"):
             try:
-                digest = Digest.from_hex("".join(name.split("/")[2:]))
+                digest, time = parse_bytecode_key("".join(name.split("/")[2:]))
             except ValueError:
                 continue  # not a name of ours
-            yield name, digest, inode
+            yield Compiled(name, digest, time, inode, None)
 
-    def _flaw(self, name: str, digest: Digest) -> Flaw | None:
+    def _flaw(self, file: Compiled) -> Flaw | None:
+        name, time = file.name, file.time
         status = os.stat(name, dir_fd=self._store.v1, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             return Flaw.KIND
         if status.st_uid not in trusted_owners():
             return Flaw.OWNER
-        if status.st_mtime_ns != digest.mtime_ns:
+        if status.st_mtime_ns != bytecode_mtime_ns(time):
             return Flaw.CONTENT
         if has_attributes(self._path(name)):
             return Flaw.ATTRIBUTES
@@ -127,9 +129,7 @@ class Pools:
                 batch = [(file, self._source(file.digest)) for file in files[start : start + _BATCH]]
                 known = [(file, source) for file, source in batch if source is not None]
                 tasks = [
-                    Comparison(
-                        self._path(file.name), path, file.digest.hex(), file.digest.mtime, size, reader.level
-                    )
+                    Comparison(self._path(file.name), path, file.digest.hex(), file.time, size, reader.level)
                     for file, (path, size) in known
                 ]
                 answers = worker.compare(tasks)
@@ -175,10 +175,8 @@ class Pools:
         for file, source in known:
             if source is not None:
                 new = made[file.name] = NewFile(run, f"pyc-{file.inode}")
-                target, digest = f"{run_path}/{new.name}", file.digest
-                tasks.append(
-                    Compilation(source[0], digest.hex(), "", target, digest.mtime, source[1], reader.level)
-                )
+                target, digest = f"{run_path}/{new.name}", file.digest.hex()
+                tasks.append(Compilation(source[0], digest, "", target, file.time, source[1], reader.level))
         worker = BytecodeWorker(reader.interpreter)
         try:
             answers = worker.compile(tasks)
@@ -186,7 +184,7 @@ class Pools:
             worker.close()
         for (name, new), good in zip(tuple(made.items()), answers, strict=True):
             if good:
-                finish(run, new.name, _MODE, Digest.from_hex("".join(name.split("/")[2:])).mtime)
+                finish(run, new.name, _MODE, parse_bytecode_key("".join(name.split("/")[2:]))[1])
             else:
                 del made[name]
         return made
@@ -195,10 +193,11 @@ class Pools:
         if digest == EMPTY:
             return os.devnull, 0
         for executable in (False, True):
-            name = digest.object_name(executable=executable)
-            status = find_object(self._store.objects, name)
-            if status is not None:
-                return self._path(f"objects/{name}"), status.st_size
+            for writable in (False, True):
+                name = digest.object_name(executable=executable, writable=writable)
+                status = find_object(self._store.objects, name)
+                if status is not None:
+                    return self._path(f"objects/{name}"), status.st_size
         return None
 
     def _path(self, name: str) -> str:

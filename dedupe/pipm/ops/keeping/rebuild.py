@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY, Digest
+from pipm.core.importable import is_importable, packages_in
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import Place, is_bytecode
 from pipm.env.environment import load_environment
 from pipm.env.installed import installed
 from pipm.errors import NotAnEnvironmentError, StoreError
 from pipm.fs.beneath import open_directory_beneath
-from pipm.fs.share import NewFile, forget, give_name
+from pipm.fs.share import NewFile, Stored, forget, give_name
 from pipm.fs.sync import Durability, write_durably
 from pipm.fs.usage import shares_extents
 from pipm.fs.walk import walk_entries
@@ -24,6 +25,7 @@ from pipm.ops.holding import root_of
 from pipm.ops.keeping.sharers import holdings
 from pipm.ops.keeping.stored import digest_of_stored
 from pipm.ops.whereabouts import FINDER_FOLDER
+from pipm.plan.adopt import OWNER_WRITES
 from pipm.store.layout import VERSION
 from pipm.store.objects import Rooms, find_object
 from pipm.store.roots import PARTLY, damaged_roots, find_root, write_root
@@ -103,7 +105,9 @@ def _manifest_of(store: Store, entry: str) -> Manifest | None:
         if directory.split("/")[0] in _SCHEMES and not is_bytecode(path):
             status = row.stat(follow_symlinks=False)
             digest = digest_of_stored(store, f"wheels/{entry}/{path}")
-            files.append(FileEntry(path, digest, status.st_size, bool(status.st_mode & stat.S_IXUSR)))
+            executable = bool(status.st_mode & stat.S_IXUSR)
+            stored = Stored.of(status)
+            files.append(FileEntry(path, digest, status.st_size, executable, False, *stored))
     identity = identity_of(
         (file.path.removeprefix("site/"), file.digest, file.executable)
         for file in files
@@ -112,13 +116,15 @@ def _manifest_of(store: Store, entry: str) -> Manifest | None:
     if identity.hex()[:8] != identity8:
         return None
     partial = os.path.lexists(f"{store.path}/{VERSION}/wheels/{entry}/{PARTIAL}")
+    site = (file.path.removeprefix("site/") for file in files if file.path.startswith("site/"))
+    packages = packages_in(site)
     manifest = Manifest(
         name=name,
         version=version,
         tag=tag,
         identity=identity,
         origin="rebuilt",
-        files=tuple(sorted(files)),
+        files=tuple(sorted(_of_its_kind(file, packages) for file in files)),
         missing=("scripts/unknown",) if partial else (),
     )
     place = open_directory_beneath(store.v1, f"wheels/{entry}")
@@ -129,15 +135,22 @@ def _manifest_of(store: Store, entry: str) -> Manifest | None:
     return manifest
 
 
+def _of_its_kind(file: FileEntry, packages: frozenset[str]) -> FileEntry:
+    """The row of the object that a file of a tree is: read-only files of an old store are of one kind."""
+    scheme, _, path = file.path.partition("/")
+    importable = scheme == "site" and is_importable(path, packages)
+    return file._replace(writable=not importable and file.mode & OWNER_WRITES != 0)
+
+
 def _name_objects(store: Store, entry: str, manifest: Manifest, rooms: Rooms) -> int:
     """Give the files of a tree their names among the objects again, if they have the right bytes."""
     made = 0
-    for path, digest, _, executable in manifest.files:
-        name = digest.object_name(executable=executable)
-        if digest == EMPTY or find_object(store.objects, name) is not None:
+    for file in manifest.files:
+        name = file.object_name
+        if file.digest == EMPTY or find_object(store.objects, name) is not None:
             continue
-        stored = f"wheels/{entry}/{path}"
-        if digest_of_stored(store, stored) == digest:
+        stored = f"wheels/{entry}/{file.path}"
+        if digest_of_stored(store, stored) == file.digest:
             rooms.make(name)
             made += give_name(NewFile(store.v1, stored), store.objects, name)
     return made

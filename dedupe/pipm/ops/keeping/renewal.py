@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.bytecode import believed_bytecode
 from pipm.fs.restore import rename_over, set_back
@@ -60,7 +61,7 @@ def _flawed(check: Check) -> dict[str, Compiled]:
             continue
         damage.repaired = True
         if file.flaw is Flaw.MODE:
-            set_back(check.store.v1, file.name, _MODE, file.digest.mtime_ns)
+            set_back(check.store.v1, file.name, _MODE, bytecode_mtime_ns(file.time))
         else:
             files[file.name] = file
     return files
@@ -87,10 +88,10 @@ def _drop_private(holding: Holding, promise: Promise, fresh: set[int]) -> None:
     root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
-            if folder is None or promise.size is None:
+            if folder is None or promise.size is None or promise.mtime_ns is None:
                 return
-            seconds = promise.mtime_ns // 10**9
-            for name, inode in believed_bytecode(folder, fact.name[:-3], seconds, promise.size):
+            time = header_time(promise.mtime_ns)
+            for name, inode in believed_bytecode(folder, fact.name[:-3], time, promise.size):
                 if inode not in fresh:
                     forget(folder, name)
     finally:

@@ -19,12 +19,13 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.faults import stops_everything
 from pipm.fs.replace import Staging, staging
 from pipm.fs.restore import copy_if, rename_over, set_back, set_mode
-from pipm.fs.share import NewFile, bring, ensure_folder, forget, same_folder_time, write_new_file
+from pipm.fs.share import NewFile, Stored, bring, ensure_folder, forget, same_folder_time, write_new_file
 from pipm.fs.sync import sync_file_system
 from pipm.ops.keeping.renewal import renew_bytecode
 from pipm.ops.keeping.strangers import EDITED, put_aside
 from pipm.plan.verify import Flaw, keeps_edit
 from pipm.store.layout import VERSION
+from pipm.store.objects import find_object, object_mode
 from pipm.store.wheels import load_manifest
 from pipm.wheel.contents import contents_of, wheels_of
 
@@ -89,18 +90,29 @@ class Repair:
         findings.strays.clear()
 
     def _set_back(self, damage: Damage, file: StoredFile) -> None:
-        set_back(self._store.v1, file.names[0], file.promise.mode, file.promise.mtime_ns)
+        promise = file.promise
+        assert promise.mode is not None  # what no manifest tells has no such flaw
+        assert promise.mtime_ns is not None
+        set_back(self._store.v1, file.names[0], promise.mode, promise.mtime_ns)
         damage.repaired = True
 
     def _key(self, file: StoredFile) -> str:
-        return file.promise.object
+        """What a good copy is filed by: the object, and the time that this entry records of it."""
+        return f"{file.promise.object_name}-{file.promise.mtime_ns or ''}"
+
+    @staticmethod
+    def _mode(file: StoredFile) -> int:
+        promise = file.promise
+        if promise.mode is None:
+            return object_mode(executable=promise.executable, writable=promise.writable)
+        return promise.mode
 
     def _from_copies(self, damage: Damage, file: StoredFile) -> None:
         """Make a copy of what another inode of the store, or an environment, has."""
         if self._key(file) in self._made:
             return
         if file.promise.digest == EMPTY:
-            write_new_file(self._new(file), [], file.promise.mode)
+            write_new_file(self._new(file), [], self._mode(file), file.promise.mtime_ns)
             self._made[self._key(file)] = self._new(file)
             return
         if self._from_object(file):
@@ -113,7 +125,7 @@ class Repair:
                 continue
             new = self._new(file)
             try:
-                if copy_if(source, new, file.promise.digest, file.promise.mode):
+                if copy_if(source, new, file.promise.digest, self._mode(file), file.promise.mtime_ns):
                     self._made[self._key(file)] = new
                     return
             except OSError as error:
@@ -124,18 +136,24 @@ class Repair:
 
     def _from_object(self, file: StoredFile) -> bool:
         """Use the object's own inode, where only a tree lost it: what is one content shall be one inode."""
-        name = f"objects/{self._key(file)}"
-        if name in file.names or not self._check.is_good(name):
+        name = f"objects/{file.promise.object_name}"
+        status = find_object(self._store.v1, name)
+        if status is None or name in file.names or not self._check.is_good(name):
             return False
-        new, digest = self._new(file), file.promise.digest
-        bring(self._store.v1, name, new, digest.mtime_ns, link=True, copy=True)
-        set_back(new.directory, new.name, file.promise.mode, digest.mtime_ns)
+        if Stored.of(status) != (file.promise.mode, file.promise.mtime_ns):
+            return False  # the entry gets a copy of its own
+        new = self._new(file)
+        bring(self._store.v1, name, new, link=True, copy=True)
         self._made[self._key(file)] = new
         return True
 
     def _names_with(self, digest: Digest) -> Iterator[str]:
-        """Names of stored files that shall have *digest*: of both kinds of object, and of other trees."""
-        yield from (f"objects/{digest.object_name(executable=flag)}" for flag in (False, True))
+        """Names of stored files that shall have *digest*: of all kinds of object, and of other trees."""
+        yield from (
+            f"objects/{digest.object_name(executable=executable, writable=writable)}"
+            for executable in (False, True)
+            for writable in (False, True)
+        )
         for damage in self._check.findings.damages:
             if damage.stored is not None and damage.stored.promise.digest == digest:
                 yield from damage.stored.names
@@ -167,7 +185,7 @@ class Repair:
             for file in files:
                 if file.promise.digest == digest and self._key(file) not in self._made:
                     new = self._new(file)
-                    write_new_file(new, [data], file.promise.mode)
+                    write_new_file(new, [data], self._mode(file), file.promise.mtime_ns)
                     self._made[self._key(file)] = new
 
     def _new(self, file: StoredFile) -> NewFile:
@@ -185,7 +203,9 @@ class Repair:
             if sharer.environment == damage.kept_in:
                 self._make_private(holding)
             else:
-                self._replace_in_environment(holding, hardlink=sharer.same_inode, name=self._key(file))
+                self._replace_in_environment(
+                    holding, hardlink=sharer.same_inode, name=file.promise.object_name
+                )
         damage.repaired = True
 
     def _put_aside(self, file: StoredFile) -> str:
@@ -221,7 +241,7 @@ class Repair:
         fact = holding.fact
         assert fact.digest is not None
         assert fact.status is not None
-        name = name or fact.digest.object_name(executable=fact.executable)
+        name = name or fact.object
         if not self._is_good(f"objects/{name}"):
             return False
         root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -248,7 +268,8 @@ class Repair:
             return
         source = os.open(name, _READ, dir_fd=self._store.objects)
         try:
-            temporary = area.twin(source, stat.S_IMODE(fact.status.st_mode), fact.digest.mtime_ns)
+            mtime_ns = os.fstat(source).st_mtime_ns
+            temporary = area.twin(source, stat.S_IMODE(fact.status.st_mode), mtime_ns)
         finally:
             os.close(source)
         area.move(temporary, folder, fact.name)

@@ -15,6 +15,7 @@ from pipm.fs.content import digest_at
 from pipm.ops.sharing.facts import Observer
 from pipm.ops.whereabouts import whereabouts
 from pipm.plan.gc import Fate
+from pipm.store.known import Releases
 from pipm.store.roots import all_roots
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def holdings(store: Store, environment: Environment) -> Iterator[Holding]:
     """Yield the files of *environment* whose content is promised and may be shared."""
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        observer = Observer(root=root, store=store, trusted=False, by_inode=True)
+        observer = Observer(root=root, store=store, releases=Releases(store), trusted=False, by_inode=True)
         for distribution in installed(environment, root):
             if distribution.refusal is None:
                 for _, _, facts in observer.folders(distribution):

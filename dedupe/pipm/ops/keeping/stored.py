@@ -14,7 +14,7 @@ from pipm.fs.walk import named_inodes
 from pipm.fs.xattrs import has_attributes
 from pipm.plan.verify import Flaw, Promise, is_suspicious, judge_file
 from pipm.store.layout import VERSION
-from pipm.store.objects import object_mode, parse_object, trusted_owners
+from pipm.store.objects import parse_object, trusted_owners
 from pipm.store.wheels import all_entries, load_manifest
 
 if TYPE_CHECKING:
@@ -92,24 +92,26 @@ class Inventory:
 def take_inventory(store: Store, entries: Iterable[str] | None = None) -> Inventory:
     """Stat every file of *entries* and their objects; of the whole store for None."""
     inventory = Inventory()
-    names: dict[str, Promise] = {}
+    names: dict[str, list[Promise]] = {}
     for entry in all_entries(store) if entries is None else entries:
         try:
             manifest = inventory.manifests[entry] = load_manifest(store, entry)
         except StoreError as error:
             inventory.unreadable[entry] = error
             continue
-        names.update(_promises(entry, manifest))
+        for name, promise in _promises(entry, manifest):
+            names.setdefault(name, []).append(promise)
     if entries is None:
         for name, _ in named_inodes(f"{store.path}/{VERSION}/objects", 1, "objects/"):
-            promise = _promise_of(name)
-            if promise is None:
+            named = _promise_of(name)
+            if named is None:
                 inventory.strange.append(name)
             else:
-                names.setdefault(name, promise)
+                names.setdefault(name, [named])
     inodes: dict[int, dict[Promise, StoredFile]] = {}
-    for name, promise in names.items():
+    for name, promises in names.items():
         status = _status(store, name)
+        promise = _fitting(promises, status)
         files = {} if status is None else inodes.setdefault(status.st_ino, {})
         known = files.get(promise)
         if known is not None:
@@ -120,12 +122,24 @@ def take_inventory(store: Store, entries: Iterable[str] | None = None) -> Invent
     return inventory
 
 
+def _fitting(promises: list[Promise], status: os.stat_result | None) -> Promise:
+    """Return the promise that a file keeps: entries may record several times of one content.
+
+    That is so where a damaged object was replaced by what another environment had.
+    """
+    if status is not None:
+        for promise in promises:
+            if promise.mtime_ns == status.st_mtime_ns:
+                return promise
+    return promises[0]
+
+
 def _promises(entry: str, manifest: Manifest) -> Iterator[tuple[str, Promise]]:
-    for path, digest, size, executable in manifest.files:
-        promise = Promise(digest, size, object_mode(executable=executable))
+    for row in manifest.files:
+        path, promise = row.path, Promise(*row[1:])
         yield f"wheels/{entry}/{path}", promise
-        if digest != EMPTY:
-            yield f"objects/{digest.object_name(executable=executable)}", promise
+        if promise.digest != EMPTY:
+            yield f"objects/{promise.object_name}", promise
 
 
 def check_file(store: Store, file: StoredFile, *, full: bool) -> None:
@@ -171,5 +185,5 @@ def _status(store: Store, name: str) -> os.stat_result | None:
 
 def _promise_of(name: str) -> Promise | None:
     """What the name of an object that no entry has promises; None for a name that is not an object's."""
-    object_ = parse_object(name)
-    return None if object_ is None else Promise(object_[0], None, object_mode(executable=object_[1]))
+    kind = parse_object(name)
+    return None if kind is None else Promise(kind[0], None, kind[1], kind[2], None, None)

@@ -13,6 +13,7 @@ import stat
 from importlib.machinery import BYTECODE_SUFFIXES, SOURCE_SUFFIXES
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.record import source_of_bytecode
 from pipm.errors import StoreError
 from pipm.fs.restore import rename_over
@@ -141,7 +142,8 @@ def _is_foreign(cache: str, name: str) -> bool:
         source = os.stat(f"{os.path.dirname(cache)}/{source_of_bytecode(name) or name}")
     except FileNotFoundError:
         return True
-    ours = name.endswith(".pyc") and status.st_mtime_ns == source.st_mtime_ns
+    expected = bytecode_mtime_ns(header_time(source.st_mtime_ns))
+    ours = name.endswith(".pyc") and status.st_mtime_ns == expected
     return not ours and not stat.S_ISDIR(status.st_mode)
 
 

@@ -4,7 +4,7 @@ Theory of operation. The environments' roots are durable and their file systems 
 stage.
 
 - ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
-  built in the run's folder. Bytecode of those sources follows at once, as their mtime changed.
+  built in the run's folder. Bytecode of those sources follows at once.
 - share: content that the store has is proven equal and shared; bytecode follows at once. It comes right
   after ingest, distribution by distribution; only symlinks lead to the entries themselves, so there the
   parent syncs and publishes them first.
@@ -17,7 +17,7 @@ Killed between any two files, the environment has each file old or new, and the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 from pipm.core.digest import EMPTY
@@ -27,15 +27,17 @@ from pipm.core.record import Place, is_installers_own
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.content import prefetch
 from pipm.fs.links import LinkMode
-from pipm.fs.share import LeaveAloneError, same_folder_time
+from pipm.fs.share import LeaveAloneError, Stored, same_folder_time
 from pipm.fs.space import accounting
-from pipm.ops.sharing.apply import FileSharer
-from pipm.ops.sharing.bytecode import BytecodeSharer, Source
+from pipm.ops.sharing.apply import FileSharer, Shared
+from pipm.ops.sharing.bytecode import BytecodeSharer
+from pipm.ops.sharing.compiled import Source
 from pipm.ops.sharing.entries import Contents, Prepared, prepare_entry
 from pipm.ops.sharing.facts import Observer
 from pipm.ops.sharing.plain import PlainPart, PlainSharer
 from pipm.ops.tally import Tally
 from pipm.plan.adopt import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+from pipm.store.objects import object_mode
 from pipm.store.wheels import has_complete_entry
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pipm.ops.sharing.bytecode import Compiler
     from pipm.ops.sharing.scene import Scene
     from pipm.plan.adopt import Action, FileFact
+    from pipm.store.known import Releases
 
 Stage = Literal["adopt", "share", "settle"]
 
@@ -83,25 +86,27 @@ class _Work:
     sources: list[Source] = field(default_factory=list)
     changed: bool = False
 
-    def prove(self, fact: FileFact, digest: Digest) -> None:
-        """Note that a source's content is proven, so that its bytecode may be shared."""
+    def prove(self, fact: FileFact, digest: Digest, mtime_ns: int) -> None:
+        """Note that a source's content is proven and its time is *mtime_ns*: its bytecode may be shared."""
         if fact.name.endswith(".py") and fact.place is Place.SITE:
             status = fact.status
             assert status is not None
-            mtime = status.st_mtime_ns // 1_000_000_000
-            self.sources.append(Source(fact.directory, fact.name, digest, mtime, status.st_size))
+            source = Source(fact.directory, fact.name, digest, status.st_size, status.st_mtime_ns, mtime_ns)
+            self.sources.append(source)
 
-    def keep(self, fact: FileFact, digest: Digest) -> None:
+    def keep(self, fact: FileFact, shared: Shared) -> None:
         """Note that the environment has a file as the wheel brought it."""
         assert fact.status is not None
-        self.have.append(FileEntry(fact.entry_path, digest, fact.status.st_size, fact.executable))
+        size = fact.status.st_size
+        row = FileEntry(fact.entry_path, shared.digest, size, fact.executable, fact.writable, *shared.stored)
+        self.have.append(row)
 
     def contents(self) -> Contents:
         """What the environment has of the distribution, and the rows of its identity."""
         files = list({entry.path: entry for entry in self.have}.values())  # a path may have two rows
         rows = [
             (path.removeprefix("site/"), digest, executable)
-            for path, digest, _, executable in files
+            for path, digest, _, executable, *_ in files
             if path.startswith("site/")
         ]
         identified = True
@@ -171,7 +176,9 @@ class EnvironmentWorker:
         staging: Staging,
         distributions: Sequence[InstalledDistribution],
         compiler: Compiler | None,
+        releases: Releases,
     ) -> None:
+        """*releases* are remembered for all environments of the run."""
         self.scene = scene
         self._staging = staging
         self._distributions = distributions
@@ -185,9 +192,11 @@ class EnvironmentWorker:
         self._observer = Observer(
             root=scene.root,
             store=scene.store,
+            releases=releases,
             trusted=scene.trusted,
             by_inode=scene.by_inode,
             contested=scene.contested,
+            entries=scene.entries,
         )
 
     def answer(self) -> Answer:
@@ -231,7 +240,7 @@ class EnvironmentWorker:
         """Take a distribution through the first stage, after its plain files."""
         distribution = work.distribution
         if work.plain is not None:
-            distribution = replace(distribution, record=b"\n".join(work.plain.left))
+            distribution = distribution.narrowed(b"\n".join(work.plain.left))
             work.plain = None
             work.changed = bool(work.have)
         for folder, _, facts in self._observer.folders(distribution):
@@ -280,27 +289,31 @@ class EnvironmentWorker:
                 case Leave():
                     self._leave(work, action)
                 case AlreadyShared():
+                    assert fact.status is not None
                     self._count_already(fact)
-                    work.keep(fact, action.digest)
-                    work.prove(fact, action.digest)
+                    stored = Stored.of(fact.status)
+                    if not self.scene.by_inode:  # the environment's inode has a mode of its own
+                        stored = stored._replace(mode=_mode(fact))
+                    work.keep(fact, Shared(action.digest, stored))
+                    work.prove(fact, action.digest, fact.status.st_mtime_ns)
                 case Share():
+                    assert fact.stored is not None
                     work.changed = True
                     work.to_share.setdefault(fact.directory, []).append(action)
-                    work.keep(fact, action.digest)
+                    work.keep(fact, Shared(action.digest, Stored.of(fact.stored)))
                     return  # counted when it is shared
                 case Ingest() | IngestCopy() if self.scene.tight:
                     raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
                 case Ingest():
                     work.changed = True
-                    digest = self._files.ingest(_present(folder), action)
-                    work.keep(fact, digest)
+                    shared = self._files.ingest(_present(folder), action)
+                    work.keep(fact, shared)
                     if self.scene.mode is LinkMode.SYMLINK:
-                        work.to_share.setdefault(fact.directory, []).append(Share(fact, digest))
+                        work.to_share.setdefault(fact.directory, []).append(Share(fact, shared.digest))
                         return
-                    work.prove(fact, digest)
+                    self._prove_shared(work, fact, shared)
                 case IngestCopy():
-                    digest = self._files.ingest_copy(_present(folder), action)
-                    work.keep(fact, digest)
+                    work.keep(fact, self._files.ingest_copy(_present(folder), action))
                     self._tally.leave(fact.shown, action.reason)
                 case _:
                     assert_never(action)
@@ -313,10 +326,28 @@ class EnvironmentWorker:
         fact, reason = action
         self._tally.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
-            work.keep(fact, EMPTY)
-            work.prove(fact, EMPTY)
+            self._keep_empty(work, fact)
         elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
             work.lacking.append(fact)
+
+    def _keep_empty(self, work: _Work, fact: FileFact) -> None:
+        """Note an empty file: it is never shared, but its bytecode is, and goes by its time."""
+        status = fact.status
+        assert status is not None
+        rows = self._observer.known(work.distribution).rows
+        row = rows.get(fact.entry_path)
+        mtime_ns = status.st_mtime_ns if row is None or row.digest != EMPTY else row.mtime_ns
+        work.keep(fact, Shared(EMPTY, Stored(_mode(fact), mtime_ns)))
+        rows.setdefault(fact.entry_path, work.have[-1])  # for the next environment that has the release
+        if status.st_nlink == 1 or status.st_mtime_ns == mtime_ns:
+            work.prove(fact, EMPTY, mtime_ns)
+
+    def _prove_shared(self, work: _Work, fact: FileFact, shared: Shared) -> None:
+        """Note a source that was just shared, unless its own inode has names elsewhere and keeps its time."""
+        assert fact.status is not None
+        keeps = self.scene.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
+        if not keeps or fact.status.st_mtime_ns == shared.stored.mtime_ns:
+            work.prove(fact, shared.digest, shared.stored.mtime_ns)
 
     def _share(self, work: _Work) -> None:
         stored = [action.fact.object for actions in work.to_share.values() for action in actions]
@@ -334,8 +365,7 @@ class EnvironmentWorker:
         fact = action.fact
         self.scene.pulse.check()
         try:
-            self._files.share(folder, action, work.entry)
-            work.prove(fact, action.digest)
+            self._prove_shared(work, fact, self._files.share(folder, action, work.entry))
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
         self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
@@ -344,6 +374,10 @@ class EnvironmentWorker:
         assert fact.status is not None
         self._tally.already += 1
         self._tally.bytes_shared += fact.status.st_size
+
+
+def _mode(fact: FileFact) -> int:
+    return object_mode(executable=fact.executable, writable=fact.writable)
 
 
 def _present(folder: int | None) -> int:

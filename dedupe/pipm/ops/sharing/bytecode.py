@@ -1,63 +1,56 @@
 """Sharing the bytecode of sources whose content is proven (design D4).
 
-Theory of operation. A source of known content has one mtime in the store, so one timestamp ``.pyc``
-serves all environments of an interpreter. The pool has it, or the environment's own is taken over: the
-environment's interpreter says that it is sound bytecode of exactly that source as it was, then the
-mtime in its header is set to the source's new one and the pool gets a link to it. Those four bytes are
-the one thing that pipm writes into a file of an environment: no process maps a ``.pyc``, Python itself
-replaces it by rename, and until the header fits, the file is merely stale. Writing it anew instead
-would write (and sync) a third of the environment's bytes once more.
+Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves
+all environments of an interpreter. The pool has it, or the environment's own is taken over: the
+environment's interpreter says that it is sound bytecode of exactly that source as it was. Where the source
+kept its time, the file is what the pool needs and gets a name there. Where the source got another time, the
+time in the header is set to it: those four bytes are the one thing that pipm writes into a file of an
+environment, and only into an inode without further names: no process maps a ``.pyc``, Python itself
+replaces it by rename, and until the header fits, the file is merely stale. Of a file with further names
+(a backup's, say) the pool gets a copy.
 
-Bytecode that is neither in the pool nor sound is compiled anew, synced, and linked at the end.
+Bytecode that is neither in the pool nor sound is compiled anew; what is new is synced, and linked at the end.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.reasons import Reason
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.bytecode import (
     Header,
+    copy_with_time,
     finish,
     is_timestamp_bytecode,
     patch_time,
 )
 from pipm.fs.faults import stops_everything
 from pipm.fs.links import LinkMode
+from pipm.fs.restore import set_back
 from pipm.fs.share import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
-from pipm.store.bytecode import Pool
+from pipm.fs.xattrs import LABEL, attribute_names
+from pipm.ops.sharing.compiled import CACHE, match_bytecode
+from pipm.plan.adopt import is_usual_mode
 from pipm.wheel.bytecode import Check, Compilation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from pipm.core.digest import Digest
-    from pipm.env.interpreter import Interpreter
     from pipm.fs.replace import Staging
+    from pipm.ops.sharing.compiled import Source
     from pipm.ops.sharing.scene import Scene
     from pipm.ops.tally import Tally
-    from pipm.store.layout import Store
+    from pipm.store.bytecode import Pool
     from pipm.wheel.bytecode import BytecodeWorker
 
-CACHE = "__pycache__"
-_LEVELS = ("", ".opt-1", ".opt-2")
-"""Optimisation levels as PEP 488 spells them."""
 _MODE = 0o444
-
-
-class Source(NamedTuple):
-    """A source whose content is proven; ``mtime`` (s) and ``size`` are those that it had before."""
-
-    directory: str
-    name: str
-    digest: Digest
-    mtime: int
-    size: int
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Candidate(NamedTuple):
@@ -75,26 +68,6 @@ class _Fresh(NamedTuple):
     name: str
     level: int
     new: NewFile
-
-
-def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
-    """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
-    if interpreter is not None:
-        for level, ending in enumerate(_endings(interpreter.cache_tag)):
-            if name.endswith(ending):
-                return name[: -len(ending)], level
-    return None
-
-
-@cache
-def _endings(cache_tag: str) -> tuple[str, ...]:
-    """How the names of an interpreter's bytecode end, by optimisation level."""
-    return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
-
-
-def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
-    """The interpreter's pools of bytecode, by level of optimisation."""
-    return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]
 
 
 class Compiler(NamedTuple):
@@ -143,7 +116,7 @@ class BytecodeSharer:
             self.scene.pulse.check()
             pool = self._pools[fresh.level]
             pool.make_room(fresh.source.digest)
-            if give_name(fresh.new, pool.folder, pool.name(fresh.source.digest)):
+            if give_name(fresh.new, pool.folder, _name(pool, fresh.source)):
                 self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
             if self.scene.compile_missing:
                 with directory_beneath(self.scene.root, fresh.source.directory) as folder:
@@ -153,7 +126,7 @@ class BytecodeSharer:
                 if cache is not None:
                     old = _status(cache, fresh.name)
                     with same_folder_time(cache):
-                        self._place(cache, fresh.name, old, fresh.source.digest, pool)
+                        self._place(cache, fresh.name, old, fresh.source, pool)
         self._fresh = []
 
     @property
@@ -197,8 +170,24 @@ class BytecodeSharer:
     def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
         """Share one file out of the pool, or see that it must be left; False: the pool has none."""
         status = _status(cache, name)
-        if status is None:
+        if status is None or self._is_settled(cache, name, source, status):
             return True
+        pool = self._pools[level]
+        stored = pool.find(source.digest, source.time)
+        if stored is not None and stored.st_ino == status.st_ino:
+            self._count_already(status)
+            return True
+        reason = _own_reason(cache, name, status)
+        if reason is not None:
+            self._leave(source, name, reason)
+            return True
+        if stored is None:
+            return False
+        self._place(cache, name, status, source, pool)
+        return True
+
+    def _is_settled(self, cache: int, name: str, source: Source, status: os.stat_result) -> bool:
+        """Whether a stat alone tells that a file is shared, or must be left; it is counted then."""
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
@@ -209,22 +198,12 @@ class BytecodeSharer:
         if self._says_shared(status, source):
             self._count_already(status)
             return True
-        pool = self._pools[level]
-        stored = pool.find(source.digest)
-        if stored is None:
-            return False
-        if stored.st_ino == status.st_ino:
-            self._count_already(status)
-        elif not is_timestamp_bytecode(cache, name):
-            self._leave(source, name, Reason.OTHER_BYTECODE)
-        else:
-            self._place(cache, name, status, source.digest, pool)
-        return True
+        return False
 
     def _says_shared(self, status: os.stat_result, source: Source) -> bool:
         return (
             self.scene.trusted
-            and status.st_mtime_ns == source.digest.mtime_ns
+            and status.st_mtime_ns == bytecode_mtime_ns(source.time)
             and (status.st_nlink > 1 or not self.scene.hardlinks)
         )
 
@@ -233,7 +212,7 @@ class BytecodeSharer:
         assert self._worker is not None
         base = self.scene.environment.path
         checks = [
-            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.mtime, source.size)
+            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.before, source.size)
             for source, name, _ in candidates
         ]
         sound = self._worker.check(checks)
@@ -256,21 +235,42 @@ class BytecodeSharer:
         """Let the pool have the environment's file; False where it must be made anew."""
         source, name, level = candidate
         pool = self._pools[level]
-        header = Header(source.digest.mtime, source.mtime, source.size)
-        whole = self.scene.copies_on_write
+        header = Header(source.time, source.before, source.size)
+        status = _status(cache, name)
         try:
-            status = patch_time(cache, name, header, mode=_MODE, whole=whole)
+            if status is None:
+                return False
+            if status.st_nlink != 1:
+                return self._copy(cache, candidate, header)
+            status = patch_time(cache, name, header, whole=self.scene.copies_on_write)
         except (OSError, LeaveAloneError) as error:
             if isinstance(error, OSError) and stops_everything(error):
                 raise
             return False
         pool.make_room(source.digest)
-        if give_name(NewFile(cache, name), pool.folder, pool.name(source.digest)):
+        finish(cache, name, _MODE, source.time)
+        try:
+            given = give_name(NewFile(cache, name), pool.folder, _name(pool, source))
+        except OSError as error:
+            set_back(cache, name, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+            if stops_everything(error):
+                raise
+            self._leave(source, name, Reason.NO_LINK)  # its header fits the source
+            return True
+        if given:
             self.tally.names += 1
             self._count_shared(status)
         else:
             with same_folder_time(cache):
-                self._place(cache, name, status, source.digest, pool)
+                self._place(cache, name, status, source, pool)
+        return True
+
+    def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
+        """Let the pool have a copy of a file whose inode has further names."""
+        new = self.scene.new_file()
+        if not copy_with_time(cache, candidate.name, new, header, _MODE):
+            return False
+        self._fresh.append(_Fresh(candidate.source, candidate.name, candidate.level, new))
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:
@@ -279,10 +279,7 @@ class BytecodeSharer:
         with self._open(source.directory) as cache:
             if cache is None or _status(cache, name) is None:
                 return self.scene.compile_missing
-            if is_timestamp_bytecode(cache, name):
-                return True
-        self._leave(source, name, Reason.OTHER_BYTECODE)
-        return False
+        return True
 
     def _compile(self, candidates: list[_Candidate]) -> None:
         assert self._worker is not None
@@ -298,7 +295,7 @@ class BytecodeSharer:
                     source.digest.hex(),
                     path,
                     f"{run}/{new.name}",
-                    source.digest.mtime,
+                    source.time,
                     source.size,
                     level,
                 )
@@ -306,7 +303,7 @@ class BytecodeSharer:
             fresh.append(_Fresh(source, name, level, new))
         for item, good in zip(fresh, self._worker.compile(tasks), strict=True):
             if good:
-                finish(item.new.directory, item.new.name, _MODE, item.source.digest.mtime)
+                finish(item.new.directory, item.new.name, _MODE, item.source.time)
                 self._fresh.append(item)
             else:
                 reason = Reason.CHANGING if good is None else Reason.STALE_BYTECODE
@@ -317,28 +314,48 @@ class BytecodeSharer:
 
     def _touch_empty(self, source: Source) -> None:
         """Give an empty source, which is never shared, the time that its shared bytecode expects."""
-        if not source.size and source.mtime != source.digest.mtime:
+        if not source.size and source.before_ns != source.mtime_ns:
             with directory_beneath(self.scene.root, source.directory) as folder:
                 if folder is not None:
-                    set_time(folder, source.name, source.digest.mtime_ns)
+                    set_time(folder, source.name, source.mtime_ns)
 
-    def _place(self, cache: int, name: str, old: os.stat_result | None, digest: Digest, pool: Pool) -> None:
-        mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
-        stored = pool.name(digest)
-        path = f"{self.scene.store.path}/v1/bytecode/{stored}"
-        source = path if mode is LinkMode.SYMLINK else stored
+    def _place(self, cache: int, name: str, old: os.stat_result | None, source: Source, pool: Pool) -> None:
+        stored = _name(pool, source)
         try:
-            self.staging.put(mode, pool.folder, source, cache, name)
+            self._put(cache, name, stored, pool)
         except OSError as error:
             if stops_everything(error):
                 raise
-            self.tally.leave(f"{CACHE}/{name}", Reason.NO_LINK)
+            self._keep_valid(cache, name, source)
+            self._leave(source, name, Reason.NO_LINK)
             return
         if old is not None:
             self.tally.replaced(old)
             self._count_shared(old)
         else:
             self.tally.shared += 1
+
+    def _put(self, cache: int, name: str, stored: str, pool: Pool) -> None:
+        mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
+        path = f"{self.scene.store.path}/v1/bytecode/{stored}"
+        try:
+            self.staging.put(mode, pool.folder, path if mode is LinkMode.SYMLINK else stored, cache, name)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            with open(os.open(stored, _READ, dir_fd=pool.folder), "rb") as stream:
+                status = os.fstat(stream.fileno())
+                temporary = self.staging.twin(stream.fileno(), _MODE, status.st_mtime_ns)
+            self.staging.move(temporary, cache, name)
+
+    def _keep_valid(self, cache: int, name: str, source: Source) -> None:
+        """Let bytecode that stays an environment's own fit its source, which may have another time now."""
+        header = Header(source.time, source.before, source.size)
+        try:
+            if source.time != source.before:
+                patch_time(cache, name, header, whole=self.scene.copies_on_write)
+        except (OSError, LeaveAloneError):
+            return  # Python compiles it again
 
     def _leave(self, source: Source, name: str, reason: Reason) -> None:
         self.tally.leave(f"{source.directory}/{CACHE}/{name}", reason)
@@ -350,6 +367,26 @@ class BytecodeSharer:
     def _count_already(self, status: os.stat_result) -> None:
         self.tally.already += 1
         self.tally.bytes_shared += status.st_size
+
+
+def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
+    """Why bytecode is an environment's own; None when it may be shared."""
+    if not is_usual_mode(status.st_mode):
+        return Reason.SPECIAL_MODE
+    try:
+        file = os.open(name, _READ, dir_fd=cache)
+    except OSError:
+        return Reason.UNREADABLE
+    try:
+        if not attribute_names(file) <= {LABEL}:
+            return Reason.ATTRIBUTES
+        return None if is_timestamp_bytecode(file) else Reason.OTHER_BYTECODE
+    finally:
+        os.close(file)
+
+
+def _name(pool: Pool, source: Source) -> str:
+    return pool.name(source.digest, source.time)
 
 
 def _status(directory: int, name: str) -> os.stat_result | None:

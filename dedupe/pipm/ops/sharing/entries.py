@@ -13,7 +13,6 @@ from pipm.core.record import Place
 from pipm.env.installed import read_metadata_file
 from pipm.fs.sync import sync_file_system
 from pipm.fs.tree import TreeBuilder
-from pipm.store.objects import object_mode
 from pipm.store.wheels import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest, publish
 
 if TYPE_CHECKING:
@@ -132,9 +131,9 @@ def build_tree(
     gone = set()
     for entry in manifest.files:
         if entry.digest == EMPTY:
-            builder.empty(entry.path, object_mode(executable=entry.executable))
+            builder.empty(entry.path, entry.mode, entry.mtime_ns)
             continue
-        name = entry.digest.object_name(executable=entry.executable)
+        name = entry.object_name
         new = pending.get(name)
         try:
             if new is None:

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipm.core.digest import EMPTY
+from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, header_time, key_path
+from pipm.core.digest import EMPTY, Digest
 from pipm.core.usage import Accounting
-from pipm.fs.share import NewFile, bring, ensure_folder, give_name
+from pipm.fs.share import NewFile, Stored, bring, ensure_folder, give_name
 from pipm.fs.sync import sync_file_system
 from pipm.ops.sharing.entries import build_tree
 from pipm.ops.tally import Tally
 from pipm.store.layers import layered_object
-from pipm.store.objects import find_object, is_sound, trusted_owners
+from pipm.store.objects import find_object, is_trusted, trusted_owners
 from pipm.store.wheels import has_complete_entry, join_archives, load_manifest, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipm.core.digest import Digest
-    from pipm.core.manifest import Manifest
+    from pipm.core.manifest import FileEntry, Manifest
     from pipm.store.layout import Store
 
 
-def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str, digest: Digest) -> bool:
+def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str) -> bool:
     """Let the own store name an object that a layer has, if that costs no copy; *new* is a place for it."""
     for layer in layers:
-        status = layered_object(layer, name, digest)
+        status = layered_object(layer, name)
         if status is not None:
             link = status.st_uid in trusted_owners()
-            if bring(layer.objects, name, new, digest.mtime_ns, link=link, copy=False):
+            if bring(layer.objects, name, new, link=link, copy=False):
                 return give_name(new, store.objects, name)
     return False
 
@@ -42,7 +43,7 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
     if has_complete_entry(store, entry):
         return entry
     manifest = load_manifest(layer, entry)
-    folder = f"layer-{entry.replace('/', '-')}"
+    folder = f"layer-{Digest.of(entry.encode()).hex()[:16]}"
     ensure_folder(run, folder, 0o700)
     brought = [
         *_brought(store.objects, layer.objects, _objects(store, layer, manifest), run, f"{folder}/o"),
@@ -53,6 +54,7 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
         _make_rooms(target, name)
         give_name(new, target, name)
     tree = f"{folder}/tree"
+    manifest = replace(manifest, files=true_rows(store, manifest.files))
     manifest = build_tree(run, tree, store, manifest, {}, Tally(Accounting()))
     sync_file_system(run)
     own = publish(store, run, tree, manifest.label)
@@ -60,36 +62,45 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
     return own
 
 
-def _objects(store: Store, layer: Store, manifest: Manifest) -> Iterator[tuple[str, Digest]]:
-    for name, digest in {
-        file.digest.object_name(executable=file.executable): file.digest
-        for file in manifest.files
-        if file.digest != EMPTY
-    }.items():
+def true_rows(store: Store, files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Return *files* with the mode and time of the store's objects, where it has those."""
+    rows = []
+    for file in files:
+        status = find_object(store.objects, file.object_name) if file.size else None
+        rows.append(file if status is None else file._replace(**Stored.of(status)._asdict()))
+    return tuple(rows)
+
+
+def _objects(store: Store, layer: Store, manifest: Manifest) -> Iterator[str]:
+    times = {file.object_name: file.mtime_ns for file in manifest.files if file.digest != EMPTY}
+    for name, mtime_ns in times.items():
         own = find_object(store.objects, name)
-        if (own is None or not is_sound(own, digest)) and layered_object(layer, name, digest) is not None:
-            yield name, digest
+        if own is None or not is_trusted(own):
+            theirs = layered_object(layer, name)
+            if theirs is not None and theirs.st_mtime_ns == mtime_ns:
+                yield name
 
 
-def _bytecode(layer: Store, manifest: Manifest) -> Iterator[tuple[str, Digest]]:
-    sources = {file.digest for file in manifest.files if file.path.endswith(".py")}
+def _bytecode(layer: Store, manifest: Manifest) -> Iterator[str]:
+    sources = {
+        (file.digest, header_time(file.mtime_ns)) for file in manifest.files if file.path.endswith(".py")
+    }
     for interpreter in os.listdir(f"{layer.path}/v1/bytecode"):
-        for digest in sources:
-            text = digest.hex()
-            name = f"{interpreter}/{text[:2]}/{text[2:]}"
+        for digest, time in sources:
+            name = f"{interpreter}/{key_path(bytecode_key(digest, time))}"
             status = find_object(layer.bytecode, name)
-            if status is not None and status.st_mtime_ns == digest.mtime_ns:
-                yield name, digest
+            if status is not None and status.st_mtime_ns == bytecode_mtime_ns(time):
+                yield name
 
 
 def _brought(
-    target: int, source: int, names: Iterable[tuple[str, Digest]], run: int, prefix: str
+    target: int, source: int, names: Iterable[str], run: int, prefix: str
 ) -> Iterator[tuple[int, NewFile, str]]:
     """Bring files into the run's folder, by whatever means."""
-    for number, (name, digest) in enumerate(names):
+    for number, name in enumerate(names):
         new = NewFile(run, f"{prefix}{number}")
         status = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if bring(source, name, new, digest.mtime_ns, link=status.st_uid in trusted_owners(), copy=True):
+        if bring(source, name, new, link=status.st_uid in trusted_owners(), copy=True):
             yield target, new, name
 
 

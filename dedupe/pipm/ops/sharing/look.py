@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.digest import EMPTY
 from pipm.core.reasons import Reason
 from pipm.core.record import Place
@@ -18,19 +18,19 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.links import LinkMode
 from pipm.ops.crew import crew_at_work
-from pipm.ops.sharing.bytecode import CACHE, match_bytecode
+from pipm.ops.sharing.compiled import CACHE, match_bytecode
 from pipm.ops.sharing.facts import Observer
 from pipm.ops.sharing.job import lines, turns
 from pipm.ops.sharing.plain import NOT_PLAIN, plain_rows
 from pipm.ops.sharing.prepare import entries_by_release
 from pipm.ops.tally import Tally
 from pipm.plan.adopt import AlreadyShared, IngestCopy, Leave, decide
-from pipm.store.wheels import has_entry
+from pipm.store.known import Releases
+from pipm.store.wheels import has_entry, recorded_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipm.core.digest import Digest
     from pipm.env.installed import InstalledDistribution
     from pipm.ops.crew import Pulse, Tickets
     from pipm.ops.progress import Progress
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 
 Sources = dict[str, int]
-"""Modules of a folder, and the modification time (ns) that their source and bytecode have."""
+"""Modules of a folder, and the modification time (ns) that their bytecode has."""
+Times = dict[str, tuple[str, int]]
+"""By path in an entry, a file's sha256 (hexadecimal) and its recorded time (ns)."""
 
 
 class Seen(NamedTuple):
@@ -138,7 +140,13 @@ class _Look:
         self._user = os.geteuid()
         self._contested = bool(held.contested)
         self._observer = Observer(
-            root=held.root, store=store, trusted=True, by_inode=self._by_inode, contested=held.contested
+            root=held.root,
+            store=store,
+            releases=Releases(store),
+            trusted=True,
+            by_inode=self._by_inode,
+            contested=held.contested,
+            entries=self._entries,
         )
         self.seen = Seen(Tally(job.tally.accounting), [], [])
 
@@ -169,17 +177,20 @@ class _Look:
         entry = self._entries.get((distribution.name, distribution.version))
         if entry is None or not has_entry(self._store, entry):
             raise _UnsettledError
-        rest = self._plain_rows(distribution, sources, tally)
-        for _, directory, facts in self._observer.folders(replace(distribution, record=rest)):
+        times = recorded_times(self._store, entry)
+        rest = self._plain_rows(distribution, sources, times, tally)
+        for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
                 action = decide(fact, user=self._user, by_inode=self._by_inode)
-                digest = self._settled(action, tally)
-                if digest is not None and fact.name.endswith(".py") and fact.place is Place.SITE:
-                    sources.setdefault(directory, {})[fact.name[:-3]] = digest.mtime_ns
+                proven = self._settled(action, times, tally)
+                if proven and fact.name.endswith(".py") and fact.place is Place.SITE:
+                    assert fact.status is not None
+                    compiled = bytecode_mtime_ns(header_time(fact.status.st_mtime_ns))
+                    sources.setdefault(directory, {})[fact.name[:-3]] = compiled
         return entry
 
     def _plain_rows(
-        self, distribution: InstalledDistribution, sources: dict[str, Sources], tally: Tally
+        self, distribution: InstalledDistribution, sources: dict[str, Sources], times: Times, tally: Tally
     ) -> bytes:
         """Count what the ordinary rows of RECORD name, if it is shared; returns all other rows.
 
@@ -191,30 +202,35 @@ class _Look:
         rest = [other]
         for folder, rows in folders.items():
             directory = f"{distribution.site}/{os.fsdecode(folder)}"
-            rest += self._unshared(directory, rows.values(), sources.setdefault(directory, {}), tally)
+            recorded = [(row, times.get(f"site/{os.fsdecode(folder)}/{row.name}")) for row in rows.values()]
+            rest += self._unshared(directory, recorded, sources.setdefault(directory, {}), tally)
         return b"\n".join(rest)
 
     def _unshared(
-        self, directory: str, rows: Iterable[PlainRow], modules: Sources, tally: Tally
+        self,
+        directory: str,
+        rows: Iterable[tuple[PlainRow, tuple[str, int] | None]],
+        modules: Sources,
+        tally: Tally,
     ) -> Iterator[bytes]:
         """Count the files of one folder that are shared, and yield the rows of the others."""
         with directory_beneath(self._root, directory) as folder:
             if folder is None:
                 raise _UnsettledError
-            for row in rows:
+            for row, recorded in rows:
                 try:
                     status = os.stat(row.name, dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
                     raise _UnsettledError from error
-                mtime_ns = row.digest.mtime_ns
-                if not self._is_shared(status, mtime_ns, row.size):
+                same = recorded is not None and recorded[0] == row.digest.hex()
+                if recorded is None or not same or not self._is_shared(status, recorded[1], row.size):
                     yield row.row
                     continue
                 tally.files += 1
                 tally.already += 1
                 tally.bytes_shared += row.size
                 if row.name.endswith(".py"):
-                    modules[row.name[:-3]] = mtime_ns
+                    modules[row.name[:-3]] = bytecode_mtime_ns(header_time(recorded[1]))
 
     def _is_shared(self, status: os.stat_result, mtime_ns: int, size: int) -> bool:
         return (
@@ -225,8 +241,9 @@ class _Look:
             and status.st_mode & NOT_PLAIN == stat.S_IFREG
         )
 
-    def _settled(self, action: Action, tally: Tally) -> Digest | None:
-        """Count a file that needs nothing; returns its digest where that is proven."""
+    @staticmethod
+    def _settled(action: Action, times: Times, tally: Tally) -> bool:
+        """Count a file that needs nothing; whether its content is proven."""
         fact = action.fact
         tally.files += 1
         match action:
@@ -234,17 +251,17 @@ class _Look:
                 assert fact.status is not None
                 tally.already += 1
                 tally.bytes_shared += fact.status.st_size
-                return action.digest
-            case Leave(_, Reason.EMPTY) if _has_time(fact):
+                return True
+            case Leave(_, Reason.EMPTY) if _has_time(fact, times):
                 tally.leave(fact.shown, action.reason)
-                return EMPTY
+                return True
             case Leave() if action.reason is not Reason.EMPTY:
                 tally.leave(fact.shown, action.reason)
             case IngestCopy() if fact.sound:
                 tally.leave(fact.shown, action.reason)
             case _:
                 raise _UnsettledError
-        return None
+        return False
 
     def _bytecode(self, directory: str, sources: Sources, tally: Tally) -> None:
         if not sources:
@@ -281,7 +298,10 @@ class _Look:
         tally.bytes_shared += status.st_size
 
 
-def _has_time(fact: FileFact) -> bool:
+def _has_time(fact: FileFact, times: Times) -> bool:
     """Whether an empty file, which is never shared, has the time that its bytecode expects."""
     assert fact.status is not None
-    return not fact.name.endswith(".py") or fact.status.st_mtime_ns == EMPTY.mtime_ns
+    return not fact.name.endswith(".py") or times.get(fact.entry_path) == (
+        EMPTY.hex(),
+        fact.status.st_mtime_ns,
+    )

@@ -19,16 +19,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
+from pipm.core.importable import is_importable
 from pipm.core.manifest import FileEntry
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.content import is_cached, prefetch
 from pipm.fs.faults import stops_everything
 from pipm.fs.lease import Lease, take_read_lease
-from pipm.fs.share import Guarded, LeaveAloneError, give_inode, same_folder_time
-from pipm.fs.xattrs import has_attributes
-from pipm.ops.sharing.bytecode import Source
+from pipm.fs.share import Guarded, LeaveAloneError, Stored, give_inode, same_folder_time
+from pipm.fs.xattrs import LABEL, attribute_names, label_of
+from pipm.ops.sharing.compiled import Source
+from pipm.plan.adopt import OWNER_WRITES, is_usual_mode
+from pipm.store.known import Releases
 from pipm.store.layers import open_layers
-from pipm.store.objects import Rooms, is_sound, object_mode
+from pipm.store.objects import Rooms, is_trusted, object_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from pipm.fs.replace import Staging
     from pipm.ops.sharing.scene import Scene
     from pipm.ops.tally import Tally
+    from pipm.store.known import Kind
 
 _PLAIN_ROW = re.compile(
     rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
@@ -134,16 +138,21 @@ class PlainPart:
             objects = [row.digest.object_name(executable=False) for row in rows]
             prefetch(self.scene.store.objects, objects)
 
-    def count(self, folder: str, row: PlainRow, status: os.stat_result) -> None:
-        """Count a file that was shared; *status* is what it had before."""
-        executable = status.st_mode & _EXECUTABLE != 0
-        self.files.append(FileEntry(f"site/{folder}/{row.name}", row.digest, row.size, executable))
+    def count(self, folder: str, row: PlainRow, status: os.stat_result, content: Content) -> None:
+        """Count a file that shares *content*; *status* is what it had before."""
+        executable, writable = content.kind
+        stored = content.stored
+        path = f"site/{folder}/{row.name}"
+        self.files.append(FileEntry(path, row.digest, row.size, executable, writable, *stored))
         if row.name.endswith(".py"):
             directory = f"{self.distribution.site}/{folder}"
-            mtime = status.st_mtime_ns // 1_000_000_000
-            self.sources.append(Source(directory, row.name, row.digest, mtime, row.size))
+            source = Source(directory, row.name, row.digest, row.size, status.st_mtime_ns, stored.mtime_ns)
+            self.sources.append(source)
         self.tally.files += 1
-        self.tally.shared += 1
+        if status.st_ino == content.inode and not content.is_new:
+            self.tally.already += 1
+        else:
+            self.tally.shared += 1
         self.tally.bytes_shared += row.size
         self.scene.pulse.advance(row.size)
 
@@ -157,6 +166,7 @@ class PlainSharer:
         self._pulse = scene.pulse
         objects = scene.store.objects
         self._shelf = _Shelf(objects, Rooms(objects), bool(open_layers(scene.store.path)))
+        self._releases = Releases(scene.store)
 
     def share(self, parts: Sequence[PlainPart]) -> None:
         """Share the plain files of *parts*; what they have in common is read once."""
@@ -169,10 +179,14 @@ class PlainSharer:
                 together = folders.setdefault(folder, {})
                 for row in rows.values():
                     together.setdefault(row, []).append(part)
+        if not parts:
+            return
+        one = parts[0].distribution
+        times = self._releases.known(one.name, one.version).objects
         for folder, together in folders.items():
-            self._folder(os.fsdecode(folder), together)
+            self._folder(os.fsdecode(folder), together, times)
 
-    def _folder(self, folder: str, together: dict[PlainRow, list[PlainPart]]) -> None:
+    def _folder(self, folder: str, together: dict[PlainRow, list[PlainPart]], known: dict[Kind, int]) -> None:
         """Share the files of one folder, in all environments that have it."""
         rows: dict[PlainPart, list[PlainRow]] = {}
         for row, parts in together.items():
@@ -181,21 +195,24 @@ class PlainSharer:
         with ExitStack() as stack:
             opened = {part: stack.enter_context(part.open(folder, own)) for part, own in rows.items()}
             for row, parts in together.items():
-                content = _Content(self._shelf, row.digest)
+                content = Content(self._shelf, row.digest, known)
                 try:
                     for part in parts:
                         self._pulse.check()
                         directory = opened[part]
+                        importable = is_importable(f"{folder}/{row.name}", part.distribution.packages)
+                        content.importable = importable
                         status = None if directory is None else self._file(part, directory, row, content)
                         if status is None:
                             part.left.append(row.row)
                         else:
-                            part.count(folder, row, status)
+                            part.count(folder, row, status, content)
+                            content.is_new = False
                 finally:
                     content.close()
 
     def _file(
-        self, part: PlainPart, directory: int, row: PlainRow, content: _Content
+        self, part: PlainPart, directory: int, row: PlainRow, content: Content
     ) -> os.stat_result | None:
         """Share one file; returns its stat before, None where it is not plain or not what RECORD says."""
         try:
@@ -208,12 +225,16 @@ class PlainSharer:
                 status.st_size == row.size
                 and 0 < row.size <= _LARGEST
                 and status.st_uid == self._user
-                and status.st_mode & NOT_PLAIN == stat.S_IFREG
+                and stat.S_ISREG(status.st_mode)
+                and is_usual_mode(status.st_mode)
             )
-            if not plain or take_read_lease(file) is not Lease.GRANTED or has_attributes(file):
+            if not plain or take_read_lease(file) is not Lease.GRANTED:
+                return None
+            attributes = attribute_names(file)
+            if not attributes <= {LABEL}:
                 return None
             data = os.read(file, row.size + 1)
-            guarded = Guarded(directory, row.name, file, status, Lease.GRANTED)
+            guarded = Guarded(directory, row.name, file, status, Lease.GRANTED, bool(attributes))
             return status if content.share(part, guarded, data) else None
         except LeaveAloneError:
             return None
@@ -234,22 +255,31 @@ class _Shelf(NamedTuple):
     layered: bool
 
 
-class _Content:
-    """One content in the store: ``file`` is open (else -1) and its bytes are ``data``.
+class Content:
+    """One content in the store: ``file`` is open (else -1), its bytes are ``data``, its stat is ``stored``.
 
     A read lease is held on it, so that nobody writes to it between two files that are compared with it.
+    ``kind`` says which object of the content it is (executable, writable), ``is_new`` that an environment
+    just gave it. ``importable`` is set for each file before it is shared.
     """
 
-    __slots__ = ("_data", "_digest", "_executable", "_inode", "_name", "_shelf", "file")
+    __slots__ = (
+        *("_data", "_digest", "_known", "_label", "_name", "_shelf"),
+        *("file", "importable", "inode", "is_new", "kind", "stored"),
+    )
 
-    def __init__(self, shelf: _Shelf, digest: Digest) -> None:
+    def __init__(self, shelf: _Shelf, digest: Digest, known: dict[Kind, int]) -> None:
+        """*known* are the recorded times of objects of the release."""
         self._shelf = shelf
         self._digest = digest
-        self.file = -1
-        self._data = b""
-        self._executable = False
-        self._inode = 0
+        self._known = known
+        self._data = self._label = b""
         self._name = ""
+        self.file = -1
+        self.inode = 0
+        self.is_new = self.importable = False
+        self.kind = (False, False)
+        self.stored = Stored(0, 0)
 
     def close(self) -> None:
         """Close the file."""
@@ -259,11 +289,12 @@ class _Content:
 
     def share(self, part: PlainPart, file: Guarded, data: bytes) -> bool:
         """Link the file, which holds *data*, and the object; False where more than that is needed."""
-        executable = file.status.st_mode & _EXECUTABLE != 0
-        if self.file < 0 or executable is not self._executable:
+        mode = file.status.st_mode
+        kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
+        if self.file < 0 or kind != self.kind:
             self.close()
-            self._executable = executable
-            self._name = self._digest.object_name(executable=executable)
+            self.kind, self.is_new = kind, False
+            self._name = self._digest.object_name(executable=kind[0], writable=kind[1])
             try:
                 stored = os.open(self._name, _READ, dir_fd=self._shelf.objects)
             except FileNotFoundError:
@@ -271,19 +302,33 @@ class _Content:
             if not self._hold(stored):
                 os.close(stored)
                 return False
-        if file.status.st_ino == self._inode or data != self._data:
+        if data != self._data:
+            return False
+        if file.status.st_ino == self.inode:
+            return True
+        if (file.labelled or self._label) and label_of(file.file) != self._label:
             return False
         part.staging.link_over(self._shelf.objects, self._name, file.directory, file.name)
         part.tally.replaced(file.status)
         return True
 
     def _hold(self, stored: int) -> bool:
-        """Keep the open object, if its stat speaks for it and nobody has it open for writing."""
+        """Keep the open object, if it is what its name says and nobody has it open for writing."""
         status = os.fstat(stored)
-        if not is_sound(status, self._digest) or take_read_lease(stored) is not Lease.GRANTED:
+        if not is_trusted(status) or take_read_lease(stored) is not Lease.GRANTED:
             return False
-        self._data = os.read(stored, status.st_size + 1)
-        self._inode = status.st_ino
+        attributes = attribute_names(stored)
+        if not attributes <= {LABEL}:
+            return False
+        data = os.read(stored, status.st_size + 1)
+        recorded = self._known.get((self._digest, *self.kind))
+        # The time that a manifest of this release records speaks for the object; else its bytes must.
+        if status.st_mtime_ns != recorded and hashlib.sha256(data).digest() != self._digest:
+            return False
+        self._data = data
+        self._label = label_of(stored) if attributes else b""
+        self.inode = status.st_ino
+        self.stored = Stored.of(status)
         self.file = stored
         return True
 
@@ -293,12 +338,16 @@ class _Content:
         if self._shelf.layered or hashlib.sha256(data).digest() != self._digest:
             return False
         self._shelf.rooms.make(self._name)
-        mode = object_mode(executable=self._executable)
-        if not give_inode(file, self._shelf.objects, self._name, mode, self._digest.mtime_ns):
+        mode = object_mode(executable=self.kind[0], writable=self.kind[1])
+        stored = give_inode(file, self._shelf.objects, self._name, mode)
+        if stored is None:
             return False
         part.tally.names += 1
         part.tally.ingested += 1
         self._data = data
-        self._inode = file.status.st_ino
+        self._label = label_of(file.file) if file.labelled else b""
+        self.inode = file.status.st_ino
+        self.is_new = True
+        self.stored = stored
         self.file = file.file
         return True

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from pipm.core.bytecode import header_time
 from pipm.core.reasons import Reason
 from pipm.core.record import Place
 from pipm.env.installed import contested_paths, installed
@@ -21,6 +22,7 @@ from pipm.ops.sharing.facts import Observer
 from pipm.ops.tally import Tally, settle
 from pipm.plan.adopt import AlreadyShared, IngestCopy, Leave, Share, decide
 from pipm.store.bytecode import Pool
+from pipm.store.known import Releases
 from pipm.store.layout import RESERVE_SIZE, open_store
 from pipm.store.roots import ADOPTED, find_root
 
@@ -65,6 +67,7 @@ class Preview:
         observer = Observer(
             root=root,
             store=self._store,
+            releases=Releases(self._store),
             trusted=known is not None
             and (known.device, known.inode, known.state) == (environment.device, environment.inode, ADOPTED),
             by_inode=by_inode,
@@ -114,7 +117,7 @@ class Preview:
             tally.already += 1
             return
         tally.shared += 1
-        name = "" if fact.digest is None else fact.digest.object_name(executable=fact.executable)
+        name = fact.object
         if isinstance(action, Share) or name in self._promised:
             if not self._by_blocks:
                 tally.replaced(fact.status)
@@ -160,7 +163,9 @@ class _Bytecode:
         assert fact.digest is not None
         tally.files += 1
         tally.bytes_shared += status.st_size
-        stored = None if self._pool is None else self._pool.find(fact.digest)
+        assert fact.status is not None
+        mtime_ns = fact.status.st_mtime_ns if fact.recorded is None else fact.recorded
+        stored = None if self._pool is None else self._pool.find(fact.digest, header_time(mtime_ns))
         key = f"{self._tag} {fact.digest.hex()}"
         if stored is not None and stored.st_ino == status.st_ino:
             tally.already += 1

@@ -12,9 +12,11 @@ from pipm.fs.sync import sync_file_systems
 from pipm.ops.crew import crew_at_work, processes
 from pipm.ops.holding import root_of
 from pipm.ops.sharing.adopt_worker import AdoptWorker, EnvironmentWorker
-from pipm.ops.sharing.bytecode import Compiler, pools_of
+from pipm.ops.sharing.bytecode import Compiler
+from pipm.ops.sharing.compiled import pools_of
 from pipm.ops.sharing.entries import complete_entry
 from pipm.ops.sharing.job import lines, turns
+from pipm.store.known import Releases
 from pipm.store.objects import Rooms
 from pipm.store.roots import ADOPTED, ADOPTING, write_roots
 from pipm.store.wheels import publish
@@ -54,8 +56,9 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
 
         def work(number: int, tickets: Tickets) -> AdoptWorker:
             compilers: dict[tuple[str, bytes], Compiler] = {}
+            releases = Releases(at_work[0].scene.store)
             environments = [
-                EnvironmentWorker(scene, area[number], job.left, _compiler(scene, compilers))
+                EnvironmentWorker(scene, area[number], job.left, _compiler(scene, compilers), releases)
                 for (job, scene, _), area in zip(at_work, areas, strict=True)
             ]
             return AdoptWorker(environments, order, tickets)

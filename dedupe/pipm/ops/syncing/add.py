@@ -13,9 +13,10 @@ from pipm.fs.faults import explained
 from pipm.fs.share import ensure_folder, forget, give_name, same_files
 from pipm.fs.sync import sync_file_system
 from pipm.ops.sharing.entries import build_tree
+from pipm.ops.sharing.layers import true_rows
 from pipm.ops.tally import Tally
 from pipm.store.layout import open_store
-from pipm.store.objects import Rooms, find_object, is_sound
+from pipm.store.objects import Rooms, find_object, is_trusted
 from pipm.store.wheels import (
     find_entry,
     join_archives,
@@ -104,7 +105,10 @@ def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: 
 
 
 def _has_all(known: Manifest, archive: Manifest) -> bool:
-    return not known.missing and set(known.files) == set(archive.files)
+    def brought(manifest: Manifest) -> set[tuple[str, Digest, bool]]:
+        return {(file.path, file.digest, file.executable) for file in manifest.files}
+
+    return not known.missing and brought(known) == brought(archive)
 
 
 def keep_wheels(
@@ -163,6 +167,7 @@ class _Arrival:
         """Name its objects and link its tree together."""
         if self.is_new:
             _name_objects(self._store, self._unpacked)
+            self._manifest = replace(self._manifest, files=true_rows(self._store, self._manifest.files))
             self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Tally())
 
     def publish(self) -> Kept:
@@ -184,7 +189,7 @@ class _Arrival:
 def _name_objects(store: Store, unpacked: Unpacked) -> None:
     rooms = Rooms(store.objects)
     for file in unpacked.manifest.files:
-        name = file.digest.object_name(executable=file.executable)
+        name = file.object_name
         new = unpacked.new[name]
         if not file.size:
             continue
@@ -192,6 +197,6 @@ def _name_objects(store: Store, unpacked: Unpacked) -> None:
         if give_name(new, store.objects, name):
             continue
         stored = find_object(store.objects, name)
-        if stored is None or not is_sound(stored, file.digest) or not same_files(new, store.objects, name):
+        if stored is None or not is_trusted(stored) or not same_files(new, store.objects, name):
             forget(store.objects, name)  # it was changed in place; the wheel has what it should be
             give_name(new, store.objects, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.core.digest import Digest
+from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.bytecode import finish
 from pipm.fs.fill import FOLDER, make_folder, state_of
@@ -28,6 +28,8 @@ _CACHE = "__pycache__"
 NONE = "-none"
 """Ends the name of an empty file of the pool: this source has no bytecode."""
 _MODE = 0o444
+_DIGITS = 64
+"""Of a sha256 in hexadecimal, with which the name of bytecode begins."""
 _BATCH = 64
 """Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
 
@@ -43,7 +45,7 @@ class Missing(NamedTuple):
 class Compiler:
     """Gives each module its bytecode, if the environment's interpreter keeps any.
 
-    ``missing`` is what the pool had not, by the sha256 of the sources; ``uncompiled`` are those that have no
+    ``missing`` is what the pool had not, by the bytecode's name there; ``uncompiled`` are those that have no
     bytecode: templates, tests of syntax errors. ``left`` has how each folder of bytecode was when the work in
     it ended.
     """
@@ -76,9 +78,9 @@ class Compiler:
         cache = make_folder(target, _CACHE)
         try:
             wanted = [
-                (f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")
+                (f"{key[:2]}/{key[2:]}", f"{stem}.{tag}.pyc")
                 for _, rows in folder.sources
-                for stem, digest in rows
+                for stem, key in rows
             ]
             missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
             self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
@@ -89,53 +91,49 @@ class Compiler:
 
     def _note_missing(self, folder: PlannedFolder, stems: Container[str]) -> None:
         for source, rows in folder.sources:
-            for stem, digest in rows:
+            for stem, key in rows:
                 if stem in stems:
-                    self.missing.setdefault(digest, []).append(Missing(folder.path, stem, source))
+                    self.missing.setdefault(key, []).append(Missing(folder.path, stem, source))
 
     def take(self, missing: Mapping[str, list[Missing]]) -> None:
         """Add what another one, in its process, noted as missing."""
-        for digest, several in missing.items():
-            self.missing.setdefault(digest, []).extend(several)
+        for key, several in missing.items():
+            self.missing.setdefault(key, []).extend(several)
 
     def finish(self) -> None:
         """Compile what the pool lacked, let the pool have it, and link it."""
         interpreter = self._ground.interpreter
         if interpreter is None or not self.missing:
             return
-        known = {
-            digest
-            for digest in self.missing
-            if is_hopeless(self._ground.store, self._pool.interpreter, digest)
-        }
+        known = {key for key in self.missing if is_hopeless(self._ground.store, self._pool.interpreter, key)}
         self.uncompiled |= known
-        fresh = self._compile(interpreter, [digest for digest in self.missing if digest not in known])
+        fresh = self._compile(interpreter, [key for key in self.missing if key not in known])
         if fresh:
             sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
-        for digest, new in fresh.items():
-            self._pool.make_room(Digest.from_hex(digest))
-            give_name(new, self._folder, f"{digest[:2]}/{digest[2:]}")
-        for digest in fresh:
-            self._link_late(digest, interpreter.cache_tag)
+        for key, new in fresh.items():
+            self._pool.make_room(parse_bytecode_key(key)[0])
+            give_name(new, self._folder, key_path(key))
+        for key in fresh:
+            self._link_late(key, interpreter.cache_tag)
 
-    def _link_late(self, digest: str, tag: str) -> None:
-        for folder, stem, _ in self.missing[digest]:
+    def _link_late(self, key: str, tag: str) -> None:
+        for folder, stem, _ in self.missing[key]:
             path = f"{folder}/{_CACHE}" if folder else _CACHE
             target = open_directory_beneath(self._ground.root, path)
             try:
-                wanted = [(f"{digest[:2]}/{digest[2:]}", f"{stem}.{tag}.pyc")]
+                wanted = [(key_path(key), f"{stem}.{tag}.pyc")]
                 self._filler.link_bytecode(self._folder, self._path, wanted, target)
                 self.left[path] = state_of(target)
             finally:
                 os.close(target)
 
-    def _compile(self, interpreter: Interpreter, digests: list[str]) -> dict[str, NewFile]:
-        """Compile the sources with these sha256, in one process of the interpreter a processor."""
+    def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
+        """Compile the sources of this bytecode, in one process of the interpreter a processor."""
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most syncs compile nothing
 
         ground, fresh = self._ground, {}
-        ground.progress.phase("Compiling", len(digests))
-        tasks = [self._task(digest) for digest in digests]
+        ground.progress.phase("Compiling", len(keys))
+        tasks = [self._task(key) for key in keys]
         workers = [BytecodeWorker(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
         step = _BATCH * len(workers)
         try:
@@ -147,7 +145,7 @@ class Compiler:
                     ]
                     answers = list(pool.map(BytecodeWorker.compile, workers, parts))
                     for number, answer in enumerate(answers):
-                        these = digests[start + number : start + step : len(workers)]
+                        these = keys[start + number : start + step : len(workers)]
                         fresh.update(self._made(these, answer))
                     ground.progress.advance(start + step, 0)
         finally:
@@ -155,47 +153,48 @@ class Compiler:
                 worker.close()
         return fresh
 
-    def _task(self, digest: str) -> Compilation:
-        folder, stem, source = self.missing[digest][0]
+    def _task(self, key: str) -> Compilation:
+        folder, stem, source = self.missing[key][0]
         path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
+        digest, time = parse_bytecode_key(key)
         return Compilation(
             source=path,
-            digest=digest,
+            digest=digest.hex(),
             filename=f"{folder}/{stem}.py",
-            target=f"{self._ground.run_path}/pyc-{digest}",
-            mtime=Digest.from_hex(digest).mtime,
+            target=f"{self._ground.run_path}/pyc-{key}",
+            mtime=time,
             size=os.stat(path).st_size,
             level=0,
         )
 
-    def _made(self, digests: list[str], answers: list[bool | None]) -> dict[str, NewFile]:
+    def _made(self, keys: list[str], answers: list[bool | None]) -> dict[str, NewFile]:
         fresh = {}
-        for digest, good in zip(digests, answers, strict=True):
+        for key, good in zip(keys, answers, strict=True):
             if good is None:
-                _, stem, source = self.missing[digest][0]
+                _, stem, source = self.missing[key][0]
                 raise altered(f"{source}/{stem}.py")
             if good:
-                new = NewFile(self._ground.run, f"pyc-{digest}")
-                finish(new.directory, new.name, _MODE, Digest.from_hex(digest).mtime)
-                fresh[digest] = new
+                new = NewFile(self._ground.run, f"pyc-{key}")
+                finish(new.directory, new.name, _MODE, parse_bytecode_key(key)[1])
+                fresh[key] = new
             else:
-                self.uncompiled.add(digest)
+                self.uncompiled.add(key)
                 if any(answers):  # else the interpreter itself may have failed
-                    self._note_hopeless(digest)
+                    self._note_hopeless(key)
         return fresh
 
-    def _note_hopeless(self, digest: str) -> None:
-        self._pool.make_room(Digest.from_hex(digest))
-        room = open_directory_beneath(self._folder, digest[:2])
+    def _note_hopeless(self, key: str) -> None:
+        self._pool.make_room(parse_bytecode_key(key)[0])
+        room = open_directory_beneath(self._folder, key[:2])
         try:
-            write_durably(room, f"{digest[2:]}{NONE}", b"", Durability.LATER)
+            write_durably(room, f"{key[2:_DIGITS]}{NONE}", b"", Durability.LATER)
         finally:
             os.close(room)
 
 
-def is_hopeless(store: Store, pool: str, digest: str) -> bool:
-    """Whether an earlier sync saw that the source of this sha256 does not compile."""
-    return is_there(store.bytecode, f"{pool}/{digest[:2]}/{digest[2:]}{NONE}")
+def is_hopeless(store: Store, pool: str, key: str) -> bool:
+    """Whether an earlier sync saw that the source of the bytecode *key* does not compile, at any time."""
+    return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")
 
 
 def _processors() -> int:

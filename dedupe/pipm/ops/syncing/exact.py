@@ -104,12 +104,12 @@ def _paths(one: Blueprint, scheme: Scheme, *, hidden: bool) -> Iterator[str]:
             yield f"{path}/"
         if scheme.cache_tag and folder.sources:
             yield f"{path}/__pycache__/"
-        yield from (f"{path}/{name}" for name, _ in folder.empty)
+        yield from (f"{path}/{name}" for name, _, _ in folder.empty)
     if not hidden:
         # The finder's are copies where no link is possible.
         names = _OWN if one.folders else (*_OWN, *one.described[0].names)
         yield from (f"{site}/{one.metadata}/{name}" for name in names)
-    yield from (f"{site}/{name}" for name, _ in one.copies)
+    yield from (f"{site}/{name}" for name, _, _ in one.copies)
     for other in one.others:
         if other.scheme != "scripts":  # those are in bin
             yield placed(other, one.name, scheme)

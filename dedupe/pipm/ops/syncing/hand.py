@@ -119,19 +119,19 @@ class Hand:
             fill(source, path, target, names)
         for source, _, names in self._sources(folder.copies):
             filler.copy(source, target, names)
-        for name, executable in folder.empty:
-            filler.create_empty(target, name, executable=executable)
+        for name, mtime_ns, executable in folder.empty:
+            filler.create_empty(target, name, mtime_ns, executable=executable)
 
     def _sources(self, links: Iterable[Links]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Open the store's folders one after the other."""
         store = self._ground.store
-        for relative, names in links:
+        for relative, names, times in links:
             try:
                 source = os.open(relative, FOLDER, dir_fd=store.v1)
             except FileNotFoundError as error:
                 raise damaged(relative) from error
             try:
-                changed = written_in_place(source, names)
+                changed = written_in_place(source, names, times)
                 if changed is not None:
                     raise altered(f"{relative}/{changed}")
                 yield source, f"{store.path}/v1/{relative}", names

@@ -52,8 +52,8 @@ def compiled_rows(scheme: Scheme, blueprint: Blueprint, uncompiled: Collection[s
     rows = [
         f"{folder.path}/__pycache__/{stem}.{tag}.pyc" if folder.path else f"__pycache__/{stem}.{tag}.pyc"
         for folder in blueprint.folders
-        for stem, digest in folder.sources
-        if digest not in uncompiled
+        for stem, key in folder.sources
+        if key not in uncompiled
     ]
     text = "".join([f"{row},,\n" for row in rows])
     if text.count(",") != 2 * len(rows) or '"' in text:

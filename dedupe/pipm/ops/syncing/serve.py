@@ -118,7 +118,7 @@ def _divided(
     dropped = [
         tuple(
             (name, path_file_text(store, wanted[number].entry, name))
-            for name, _ in wanted[number].blueprint.copies
+            for name, *_ in wanted[number].blueprint.copies
             if name.endswith(OUTDATED)
         )
         for number in served
@@ -228,6 +228,6 @@ def _paths(blueprint: Blueprint) -> list[str]:
     paths = [
         f"{folder.path}/{name}" if folder.path else name
         for folder in blueprint.folders
-        for name in (*folder.names, *(name for name, _ in folder.empty))
+        for name in (*folder.names, *(name for name, _, _ in folder.empty))
     ]
-    return paths + [name for name, _ in blueprint.copies]
+    return paths + [name for name, *_ in blueprint.copies]

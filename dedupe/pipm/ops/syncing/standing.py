@@ -189,7 +189,7 @@ class Survey:
                 if not self._folder_is_whole(site, folder, given_up, compiled=ours):
                     return False
             if not _have_sizes(
-                site, [row for row in blueprint.copies if f"{scheme.site}/{row[0]}" not in given_up]
+                site, [row[:2] for row in blueprint.copies if f"{scheme.site}/{row[0]}" not in given_up]
             ):
                 return False
         finally:
@@ -213,7 +213,7 @@ class Survey:
         except OSError:
             return False
         linked = list(zip(folder.names, folder.sizes, strict=True))
-        empty = [(name, 0) for name, _ in folder.empty]
+        empty = [(name, 0) for name, _, _ in folder.empty]
         if given_up:
             base = f"{self.scheme.site}/{folder.path}/" if folder.path else f"{self.scheme.site}/"
             linked = [row for row in linked if base + row[0] not in given_up]
@@ -242,9 +242,9 @@ class Survey:
         if not folder.sources:
             return True
         tag, there = self.scheme.cache_tag, _names(target, "__pycache__")
-        missing = [digest for stem, digest in folder.sources if f"{stem}.{tag}.pyc" not in there]
+        missing = [key for stem, key in folder.sources if f"{stem}.{tag}.pyc" not in there]
         pool = self._pool
-        return pool is not None and all(is_hopeless(self._store, pool, digest) for digest in missing)
+        return pool is not None and all(is_hopeless(self._store, pool, key) for key in missing)
 
 
 def _has_sources(blueprint: Blueprint) -> bool:

@@ -42,9 +42,9 @@ def entry_paths(blueprint: Blueprint, scheme: Scheme) -> list[str]:
     paths = [
         f"{site}/{folder.path}/{name}" if folder.path else f"{site}/{name}"
         for folder in (*blueprint.folders, *blueprint.described)
-        for name in (*folder.names, *(name for name, _ in folder.empty))
+        for name in (*folder.names, *(name for name, _, _ in folder.empty))
     ]
-    paths += [f"{site}/{name}" for name, _ in blueprint.copies]
+    paths += [f"{site}/{name}" for name, *_ in blueprint.copies]
     paths += [placed(other, blueprint.name, scheme) for other in blueprint.others]
     paths += [f"bin/{name}" for name, _ in blueprint.scripts]
     metadata = f"{site}/{blueprint.metadata}"
