@@ -32,15 +32,11 @@ _MISSING = re.compile(
     r"\(from versions: (?P<versions>[^)]*)\)"
 )
 _NONE = re.compile(r"No matching distribution found for (?P<name>[\w.-]+)")
-_MEANINGS = (
-    (
-        "No space left on device",
-        "does not fit on the disk",
-        "free some space, then run the same command again",
-    ),
-    ("Failed to build", "cannot be built", _DETAILS),
-    ("Failed building", "cannot be built", _DETAILS),
-)
+_FULL = "No space left on device"
+_BUILDING = re.compile(r"Failed (?:to build|building)|\[end of output]")
+_LAST_WORD = re.compile(r"(?P<word>\S.*)\n\s*\[end of output]")
+"""The last line of what a build backend said: its exception, as a rule."""
+
 _NETWORK = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Connection (?:refused|broken|aborted)|"
     r"Max retries|IncompleteRead|HTTP error|ProxyError|SSLError",
@@ -58,9 +54,9 @@ def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> F
     names = _named(pins, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
     shown = _listed(names)
     tail = "; ".join(_clipped(error) for error in errors[:_SHOWN_LINES])
-    for sign, meaning, hint in _MEANINGS[:1]:
-        if sign in output:
-            return FetchError(f"{shown} {meaning}: {tail}", hint=hint, details=output)
+    if _FULL in output:
+        hint = "free some space, then run the same command again"
+        return FetchError(f"{shown} does not fit on the disk: {tail}", hint=hint, details=output)
     if _NETWORK.search(output):
         return UnreachableError(
             f"Cannot fetch {shown}: {tail}",
@@ -70,9 +66,10 @@ def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> F
     missing = _MISSING.search(output) or _NONE.search(output)
     if missing is not None:
         return _not_there(pins, missing, output, index=index, python=python)
-    for sign, meaning, hint in _MEANINGS[1:]:
-        if sign in output:
-            return FetchError(f"{shown} {meaning}: {tail}", hint=hint, details=output)
+    if _BUILDING.search(output):
+        last = _LAST_WORD.search(output)
+        why = tail if last is None else _clipped(last["word"])
+        return FetchError(f"{shown} cannot be built: {why}", hint=_DETAILS, details=output)
     return FetchError(
         f"pip cannot give {shown}: {tail}",
         hint=f"{_DETAILS}, `pip config list` its settings",
