@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from locks import LINUX, A
 from pipm.core.addresses import AddressError, has_credentials, without_credentials
 from pipm.core.pins import Archive, Folder, Pin, Repository
-from pipm.errors import LockError, PipmError, redacted
+from pipm.errors import FetchError, LockError, PipmError, redacted
 from pipm.lock.read import read_lock
 from pipm.wheel.fetch import Way, request_for
 from pipm.wheel.private import direct_url
@@ -277,3 +277,14 @@ def test_direct_url_names_no_password() -> None:
         == "https://h/x-1-py3-none-any.whl"
     )
     assert json.loads(direct_url(Pin("x", "1", origin=repository)) or b"")["url"] == "ssh://git@h/x"
+
+
+def test_hashes_that_pip_takes_elsewhere() -> None:
+    weak = (("md5", "0" * 32),)
+    archive = Archive("x-1.tar.gz", url="https://h/x-1.tar.gz#sha256=0", hashes=weak, subdirectory="s")
+    request = request_for(Pin("x", "1", sdist=archive))
+    assert request == (f"x @ https://h/x-1.tar.gz#subdirectory=s&md5={'0' * 32}", False, (), ())
+    both = request_for(Pin("x", "1", hashes=(*weak, ("sha256", A))))
+    assert (both.line, both.hashed) == (f"x==1 --hash=sha256:{A}", True)
+    with pytest.raises(FetchError, match="only md5"):
+        request_for(Pin("x", "1", hashes=weak))

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.pins import Archive, Folder, Pin, Repository
-from pipm.errors import InterruptedRunError
+from pipm.errors import FetchError, InterruptedRunError
 from pipm.fs.share import ensure_folder, write_text
 from pipm.wheel.private import file_url
 from pipm.wheel.refusals import explained
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipm.wheel.callpip import Pip
+
+_STRONG = frozenset({"sha256", "sha384", "sha512"})
+"""Hashes that pip takes as ``--hash``."""
 
 _FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary"})
 _ARGUMENTS = frozenset({"--config-settings", "--global-option"})
@@ -66,15 +69,22 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> Request:
         return Request(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
     archive = origin or (pin.wheels[0] if pin.wheels else pin.sdist)
     hashes = pin.hashes if archive is None else archive.hashes
+    strong = [(name, value) for name, value in hashes if name in _STRONG]
+    weak = "" if strong or not hashes else "=".join(hashes[0])
     url = None if archive is None else _url(archive)
     line = f"{pin.name}=={pin.version}"
     if archive is not None and url is not None and (way is Way.LOCKED or origin is not None):
-        line = f"{pin.name} @ {url.partition('#')[0]}{_fragment(archive.subdirectory)}"
+        line = f"{pin.name} @ {url.partition('#')[0]}{_fragment(archive.subdirectory, weak)}"
+    elif weak:
+        raise FetchError(
+            f"{pin.name} {pin.version} has no hash that pip checks, only {hashes[0][0]} ({pin.where})",
+            hint=f"let the lock have one of {', '.join(sorted(_STRONG))}, or the file's URL",
+        )
     elif way is not Way.SETTINGS and pin.index_url is not None:
         # In a file, unlike on the command line, it replaces the indexes of pip's settings, further ones, too.
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
-    line += "".join(f" --hash={name}:{value}" for name, value in hashes)
-    return Request(line, bool(hashes), options, arguments)
+    line += "".join(f" --hash={name}:{value}" for name, value in strong)
+    return Request(line, bool(strong), options, arguments)
 
 
 def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
@@ -208,8 +218,11 @@ def _has_url(pin: Pin) -> bool:
     return archive is not None and archive.url is not None
 
 
-def _fragment(subdirectory: str | None) -> str:
-    return f"#subdirectory={subdirectory}" if subdirectory else ""
+def _fragment(subdirectory: str | None, weak: str = "") -> str:
+    """The fragment of an URL; pip checks the *weak* hashes there alone."""
+    parts = [f"subdirectory={subdirectory}"] if subdirectory else []
+    parts += [weak] if weak else []
+    return f"#{'&'.join(parts)}" if parts else ""
 
 
 def _needs_build(pin: Pin) -> bool:
