@@ -10,8 +10,8 @@ from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
 from pipm.core.target import Target
 from pipm.errors import LockError
 from pipm.fs.cache import cache_folder
-from pipm.lock.find import lock_content
-from pipm.ops.syncing.lockfile import member_here, open_lock
+from pipm.lock.find import lock_content, member_here
+from pipm.ops.syncing.lockfile import open_lock
 from pipm.ops.syncing.remembered import remembered_pins
 
 if TYPE_CHECKING:

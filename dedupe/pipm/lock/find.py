@@ -39,6 +39,25 @@ def find_lock(folder: str) -> str | None:
         here = above
 
 
+def member_here() -> tuple[str, ...]:
+    """The member of uv's workspace in whose folder the process is; empty where there is none.
+
+    Raises LockError where the project there has no name.
+    """
+    found, folder = find_lock(os.getcwd()), os.path.realpath(os.getcwd())
+    if found is None or os.path.basename(found) != "uv.lock":
+        return ()
+    top = os.path.dirname(found)
+    while folder.startswith(f"{top}/"):
+        if os.path.isfile(f"{folder}/pyproject.toml"):
+            from pipm.lock.table import load_toml  # noqa: PLC0415 - see above
+
+            name = load_toml(f"{folder}/pyproject.toml").table("project").text("name")
+            return (name,) if name else ()
+        folder = os.path.dirname(folder)
+    return ()
+
+
 def lock_content(path: str) -> str:
     """Digest all that decides what the lock at *path* asks for.
 

@@ -71,11 +71,11 @@ def make(wish: Wish, path: str, resolved: str, progress: Progress) -> None:
             remove_folder(path)  # the interpreter that it was made with is gone
 
         def pins(target: Target) -> list[Pin]:
-            added = _pins(resolved, target)
+            added = _pins(resolved, target, ())
             for other in wish.below:
                 there = installed_versions(other)
                 added = {name: pin for name, pin in added.items() if there.get(name) != pin.version}
-            found = _pins(wish.lock, target) | added
+            found = _pins(wish.lock, target, wish.members) | added
             if wish.block:
                 _check_script(wish, found, target)
             return list(found.values())
@@ -143,7 +143,7 @@ def _constraints(wish: Wish, python: str, needs: Iterable[Requirement | None]) -
     there: dict[str, str] = {}
     for path in reversed(wish.below):
         there |= installed_versions(path)
-    for pin in _pins(wish.lock, ask_target(python)).values():
+    for pin in _pins(wish.lock, ask_target(python), wish.members).values():
         if pin.version is not None and pin.origin is None:
             there[pin.name] = pin.version
     for need in needs:
@@ -165,8 +165,9 @@ def installed_versions(path: str) -> dict[str, str]:
         os.close(root)
 
 
-def _pins(lock: str, target: Target) -> dict[str, Pin]:
-    return {pin.name: pin for pin in read_lock(lock, target, Selection())} if lock else {}
+def _pins(lock: str, target: Target, members: tuple[str, ...]) -> dict[str, Pin]:
+    selection = Selection(packages=members)
+    return {pin.name: pin for pin in read_lock(lock, target, selection)} if lock else {}
 
 
 def _check_script(wish: Wish, pins: dict[str, Pin], target: Target) -> None:

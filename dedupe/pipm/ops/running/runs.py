@@ -44,6 +44,7 @@ def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
         wish.store,
         interpreter,
         wish.lock and f"{wish.lock}\0{lock_content(wish.lock)}",
+        *(f"member {name}" for name in wish.members),
         *wish.specs,
         *(local for spec in wish.specs if (local := _time_of(spec))),
         "script",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from pipm.errors import LockError, UsageError
-from pipm.lock.find import find_lock
+from pipm.lock.find import find_lock, member_here
 from pipm.lock.script import script_block, script_lock
 
 TYPE_CHECKING = False  # typing's takes its import
@@ -22,10 +22,11 @@ class Wish:
 
     ``lock`` is a lock file or empty. ``specs`` are requirements beside it, ``script`` one with metadata of
     its own, ``block`` its document. ``below`` are environments that the new one is stacked over, the
-    uppermost first. ``refresh``: requirements are resolved anew.
+    uppermost first. ``refresh``: requirements are resolved anew. ``members`` are those of uv's workspace
+    that the lock is read for, instead of the project beside it.
     """
 
-    __slots__ = ("below", "block", "lock", "python", "refresh", "script", "specs", "store")
+    __slots__ = ("below", "block", "lock", "members", "python", "refresh", "script", "specs", "store")
 
     def __init__(  # noqa: PLR0913 - see above
         self,
@@ -38,6 +39,7 @@ class Wish:
         below: tuple[str, ...] = (),
         python: str | None = None,
         refresh: bool = False,
+        members: tuple[str, ...] = (),
     ) -> None:
         self.store = store
         self.lock = lock
@@ -47,6 +49,7 @@ class Wish:
         self.below = below
         self.python = python
         self.refresh = refresh
+        self.members = members
 
     @property
     def name(self) -> str:
@@ -80,12 +83,14 @@ def wish_of(  # noqa: PLR0913 - the options of a command
     *search*) the nearest lock upward. Raises PipmError where nothing says what to run with.
     """
     block = script_block(script) if script else None
+    members: tuple[str, ...] = ()
     if lock is not None:
         lock = os.path.realpath(lock)
     elif block is not None:
         lock = script_lock(script) if search else None
     elif not below:
         lock = find_lock(os.getcwd()) if search else None
+        members = member_here() if lock is not None else ()
         if lock is None and not specs:
             raise _nothing(search=search)
     if len(below) == 1 and lock is None and block is None and not specs:
@@ -99,6 +104,7 @@ def wish_of(  # noqa: PLR0913 - the options of a command
         below=below,
         python=python,
         refresh=refresh,
+        members=members,
     )
 
 

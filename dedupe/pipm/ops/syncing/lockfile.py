@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipm.core.sha256 import sha256
 from pipm.errors import LockError
-from pipm.lock.find import find_lock, lock_content
+from pipm.lock.find import find_lock, lock_content, member_here
 from pipm.lock.read import read_lock
 from pipm.ops.syncing.remembered import remembered_pins
 from pipm.ops.syncing.synced import Lock, Stamp
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pipm.core.pins import Pin, Selection
     from pipm.core.target import Target
+
+__all__ = ["member_here", "open_lock"]
 
 _FORMAT = 2
 """Of what pipm makes of a lock: another number, and every environment is looked at anew."""
@@ -55,25 +57,6 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
         words=tuple(words),
         stamp=stamp,
     )
-
-
-def member_here() -> tuple[str, ...]:
-    """The member of uv's workspace in whose folder the process is; empty where there is none.
-
-    Raises LockError where the project there has no name.
-    """
-    found, folder = find_lock(os.getcwd()), os.path.realpath(os.getcwd())
-    if found is None or os.path.basename(found) != "uv.lock":
-        return ()
-    top = os.path.dirname(found)
-    while folder.startswith(f"{top}/"):
-        if os.path.isfile(f"{folder}/pyproject.toml"):
-            from pipm.lock.table import load_toml  # noqa: PLC0415 - of a member's folder alone
-
-            name = load_toml(f"{folder}/pyproject.toml").table("project").text("name")
-            return (name,) if name else ()
-        folder = os.path.dirname(folder)
-    return ()
 
 
 def _stamp(path: str) -> Stamp:
