@@ -11,6 +11,9 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line, or hand over to pip or a program at once; ends the process."""
     try:
+        from pipm.ui.streams import fill_streams  # noqa: PLC0415 - as all here, when it is needed
+
+        fill_streams()
         code = _code()
         code = _finish() or code
     except KeyboardInterrupt:  # while the command line itself was still being imported, say
@@ -23,11 +26,12 @@ def main() -> None:
 
 def _finish() -> int:
     """Write what is still to be printed; 1 where that fails, of which the guard told."""
-    from pipm.ui.output import finish_output  # noqa: PLC0415 - every command has it by now
+    from pipm.errors import OutputError  # noqa: PLC0415 - likewise
+    from pipm.ui.streams import finish_output  # noqa: PLC0415 - likewise
 
     try:
         finish_output()
-    except OSError:
+    except (OSError, OutputError):
         return 1
     return 0
 

@@ -115,6 +115,12 @@ class FileSystemError(PipmError):
     kind = "file-system"
 
 
+class OutputError(PipmError):
+    """Standard output cannot be written."""
+
+    kind = "output"
+
+
 class InterruptedRunError(PipmError):
     """Ctrl-C: what was done is sound, the same command finishes the rest."""
 

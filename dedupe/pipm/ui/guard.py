@@ -6,9 +6,10 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pipm.errors import InterruptedRunError, PipmError, UsageError
+from pipm.errors import InterruptedRunError, OutputError, PipmError, UsageError
 from pipm.store.where import store_path
-from pipm.ui.output import Output, drop_output, finish_output
+from pipm.ui.output import Output, check_output
+from pipm.ui.streams import drop_output, finish_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,11 +46,15 @@ def run_to_end(call: Callable[[], int | None]) -> int:
     """Return the exit code of the whole program *call*, whatever becomes of it."""
     gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
     output = Output(json="--json" in sys.argv)
+    check_output()
     try:
         code = call()
         finish_output()
     except KeyboardInterrupt:
         code = InterruptedRunError.exit_code
+    except OutputError as error:
+        output.error(error)
+        code = error.exit_code
     except BrokenPipeError:
         drop_output()  # whoever read it has seen enough (`pipm list | head`)
         code = 1
@@ -59,7 +64,7 @@ def run_to_end(call: Callable[[], int | None]) -> int:
 
 
 def _explained(output: Output, error: Exception) -> int:
-    """Tell an error that no command told: wrong usage (of typer's classes), or a defect of ours."""
+    """Tell an error that no command told: wrong usage (of typer's classes), a defect of ours."""
     show = getattr(error, "show", None)
     code: int = getattr(error, "exit_code", 1)
     if show is None:

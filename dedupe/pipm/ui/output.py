@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from pipm.errors import OutputError
 from pipm.ui.words import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipm.errors import PipmError
 
 _CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
 _MOST_NAMED = 20
+
+
+def _say(text: str) -> None:
+    """Print to standard error; that it is closed or full is no reason to leave work undone."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 class Output(NamedTuple):
@@ -54,7 +63,7 @@ class Output(NamedTuple):
         """Say something beside the result: ``note``, ``warning``, ``hint``."""
         if self.quiet == 0 and not self.json:
             colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
-            print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}", file=sys.stderr)
+            _say(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
 
     def named(self, lines: Iterable[str]) -> None:
         """List what a warning is about; past a screenful only how many more there are."""
@@ -63,9 +72,9 @@ class Output(NamedTuple):
         every = list(lines)
         shown = every if self.verbose else every[:_MOST_NAMED]
         for line in shown:
-            print(f"  {printable(line)}", file=sys.stderr)
+            _say(f"  {printable(line)}")
         if len(every) > len(shown):
-            print(f"  … {len(every) - len(shown)} more (`--verbose`)", file=sys.stderr)
+            _say(f"  … {len(every) - len(shown)} more (`--verbose`)")
 
     def error(self, error: PipmError) -> None:
         """Say what went wrong and what helps."""
@@ -76,16 +85,13 @@ class Output(NamedTuple):
                 "hint": error.hint,
                 "code": error.exit_code,
             }
-            print(json.dumps({"error": content}), file=sys.stderr)
+            _say(json.dumps({"error": content}))
             return
-        print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}", file=sys.stderr)
+        _say(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}")
         if error.hint is not None:
-            print(
-                f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}",
-                file=sys.stderr,
-            )
+            _say(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}")
         if self.verbose and error.details:
-            print(f"\n{error.details.rstrip()}", file=sys.stderr)
+            _say(f"\n{error.details.rstrip()}")
 
     def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
         """*text* in *colour* where *stream* (standard output) shows colours."""
@@ -103,11 +109,42 @@ class Output(NamedTuple):
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def finish_output() -> None:
-    """Write what is still to be printed, or raise what is in the way (`>/dev/full`)."""
-    sys.stdout.flush()
+def check_output() -> None:
+    """Let whatever prints to standard output raise OutputError where it cannot be written."""
+    plain = sys.stdout
+    if type(plain) is io.TextIOWrapper:  # nobody has put anything else there
+        checked = _Checked(plain.buffer, plain.encoding, plain.errors, line_buffering=plain.line_buffering)
+        checked.plain = plain
+        sys.stdout = checked
 
 
-def drop_output() -> None:
-    """Let what is still to be printed go nowhere: the reader of our pipe has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Checked(io.TextIOWrapper):
+    """Standard output, whose faults are told from those of files.
+
+    ``plain`` is what was there before: it would close the file with its own end.
+    """
+
+    plain: IO[str]
+
+    def write(self, text: str, /) -> int:
+        """Write, or raise OutputError; BrokenPipeError where the reader has left."""
+        with _told():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with _told():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to standard output: {error.strerror}",
+            hint="is the disk full, or the terminal gone?",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -41,8 +42,7 @@ class TerminalProgress(Progress):
             f"{self._label} {bar:─<{_BAR}} {count_text(files)}/{count_text(self._total)}  {size_text(size)}"
         )
         width = _terminal_width()
-        sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}")
-        sys.stderr.flush()
+        _draw(f"\r\x1b[2K{text[: width - 1]}")
         self._drawn = True
 
     def note(self, text: str) -> None:
@@ -53,8 +53,7 @@ class TerminalProgress(Progress):
     def done(self) -> None:
         """See `Progress`."""
         if self._drawn:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+            _draw("\r\x1b[2K")
             self._drawn = False
 
 
@@ -75,6 +74,12 @@ def progress_for(output: Output) -> Progress:
     if off or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return NotesOnly(output)
     return TerminalProgress(output)
+
+
+def _draw(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _terminal_width() -> int:
