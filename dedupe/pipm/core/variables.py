@@ -9,6 +9,7 @@ VARIABLES = {
     "PIPM_LOCK_TIMEOUT": "seconds to wait for other processes; 300 if unset",
     "PIPM_NO_PROGRESS": "set: no progress bar",
     "PIPM_PIP": "off: an environment's wrapped pip is plain pip",
+    "PIPM_TRUSTED_USERS": "numbers of users, separated by commas, whose environments may be run",
     "PIPM_STALE": "when a finder environment's lock changed: warn (the default), ignore or error",
 }
 """What each of pipm's own variables says."""

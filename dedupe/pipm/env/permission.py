@@ -42,7 +42,8 @@ def refusal(python: str) -> InterpreterError | None:
         )
     return InterpreterError(
         f"{python} is not run: {'it' if foreign == path else foreign} belongs to another user",
-        hint=f"run pipm as that user: sudo -u {user_name(owner)} pipm",
+        hint=f"run pipm as that user: sudo -u {user_name(owner)} pipm; where that is you (a container):"
+        f" export PIPM_TRUSTED_USERS={owner}",
     )
 
 

@@ -20,7 +20,9 @@ _private: dict[tuple[int, int], bool] = {}
 
 
 def trusted_users() -> frozenset[int]:
-    """Root, we ourselves, and the owner of the interpreter that runs this: who can change us already.
+    """Return the numbers of root, ourselves, and the owner of our interpreter, who can change us already.
+
+    Those in ``PIPM_TRUSTED_USERS`` too: in a container root works on folders of the one user outside.
 
     In a user namespace (a rootless container, a sandbox) files of users that it does not have, the machine's
     root among them, show one number for all of them (user_namespaces(7)); there that is trusted, too.
@@ -28,6 +30,8 @@ def trusted_users() -> frozenset[int]:
     global _users  # noqa: PLW0603 - asked for once a process
     if not _users:
         users = {0, os.geteuid()}
+        named = os.environ.get("PIPM_TRUSTED_USERS", "").split(",")
+        users.update(int(number) for number in named if number.strip().isdecimal())
         try:
             users.add(os.stat(os.path.realpath(sys.executable)).st_uid)
             if _words_of("/proc/self/uid_map") != [b"0", b"0", b"4294967295"]:

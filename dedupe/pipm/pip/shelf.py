@@ -128,6 +128,10 @@ class Shelf:
         self.path = path
         self.v1 = f"{path}/v1"
         self.owners = (0, os.geteuid())
+        for folder in (self.v1, f"{self.v1}/objects", f"{self.v1}/wheels", f"{self.v1}/by-wheel"):
+            status = os.stat(folder)
+            if status.st_uid not in self.owners or status.st_mode & 0o022:
+                raise PermissionError(f"other users can write to the store's {folder}")
         self.pool = self._pool()
 
     def find_row(self, row, size):

@@ -40,6 +40,11 @@ def _opened(path: str) -> Store:
             f"The layer {path} is no store that can be read: {os.strerror(error.errno or 0)}",
             hint="mend or unset PIPM_STORE_LAYERS",
         ) from error
+    if any(os.fstat(folder).st_mode & stat.S_IWOTH for folder in (v1, objects, bytecode)):
+        raise StoreError(
+            f"All users can write to the layer {path}: it is not to be trusted",
+            hint="its owner: chmod -R o-w; else unset PIPM_STORE_LAYERS",
+        )
     return Store(path=path, v1=v1, objects=objects, bytecode=bytecode, roots=_NOWHERE, tmp=_NOWHERE)
 
 

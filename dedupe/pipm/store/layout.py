@@ -21,6 +21,7 @@ from pipm.fs.removal import remove_below, stuck_at
 from pipm.fs.replace import remove_tree
 from pipm.fs.share import ensure_folder, forget
 from pipm.fs.sync import Durability, sync_file_system, write_durably
+from pipm.fs.trust import is_foreign
 from pipm.fs.walk import names_in
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
+_TRASH = "trash"
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _RUN = "run-"
 RESERVE = "reserve"
 RESERVE_SIZE = 512 << 10
@@ -187,7 +190,7 @@ def _opened(path: str) -> Store:
     v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
     try:
         status = os.fstat(v1)
-        _check_owner(path, status)
+        _check_owner(path, v1)
         key = (path, status.st_dev, status.st_ino)
         known = _open_stores.get(key)
         if known is not None:
@@ -290,11 +293,40 @@ def _is_unfinished(name: str) -> bool:
     return re.fullmatch(rf"{re.escape(_UNFINISHED)}[0-9a-f]{{8}}", name) is not None
 
 
-def _check_owner(path: str, status: os.stat_result) -> None:
-    if status.st_uid not in (os.geteuid(), 0):
+def _check_owner(path: str, v1: int) -> None:
+    """Raise StoreError where another user owns, or can write to, a folder of the store at *path*."""
+    _check_folder(path, path, os.stat(path))
+    _check_folder(path, f"{path}/{VERSION}", os.fstat(v1))
+    for name in (*_FOLDERS, _TRASH):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=v1, follow_symlinks=False)
+            _check_folder(path, f"{path}/{VERSION}/{name}", status)
+
+
+def _check_folder(store: str, path: str, status: os.stat_result) -> None:
+    if not stat.S_ISDIR(status.st_mode):
         raise StoreError(
-            f"The store {path} belongs to another user",
+            f"{path} in the store is no folder", hint="move the whole store, and name it by PIPM_STORE"
+        )
+    if status.st_uid not in (os.geteuid(), 0):
+        shown = "" if path == store else f" has a folder {path} that"
+        raise StoreError(
+            f"The store {store}{shown} belongs to another user",
             hint="use your own: pipm --store DIR, or unset PIPM_STORE",
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StoreError(f"Other users can write to the store {path}", hint=f"chmod -R go-w {path}")
+    # The folder itself may have been there before, with the mode of the user's umask.
+    open_to_others = is_foreign(status) if path == store else status.st_mode & _OTHERS
+    if open_to_others:
+        raise StoreError(
+            f"Other users can write to {path}: the store is not to be trusted", hint=f"chmod -R go-w {store}"
+        )
+
+
+def open_folders(store_path: str) -> Iterator[str]:
+    """Yield the folders of objects, bytecode and distributions that another user owns or can write to."""
+    for top in ("objects", "bytecode", "wheels"):
+        with contextlib.suppress(OSError), os.scandir(f"{store_path}/{VERSION}/{top}") as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if status.st_uid not in (os.geteuid(), 0) or status.st_mode & _OTHERS:
+                    yield entry.path

@@ -16,7 +16,7 @@ from pipm.ops.looking.hooks import hook_faults
 from pipm.ops.looking.trial import Trial, try_links
 from pipm.ops.whereabouts import whereabouts
 from pipm.plan.gc import Fate
-from pipm.store.layout import lock_timeout, open_store
+from pipm.store.layout import lock_timeout, open_folders, open_store
 from pipm.store.roots import all_roots
 from pipm.version import __version__
 
@@ -159,6 +159,13 @@ def _permissions(store_path: str) -> Iterator[Check]:
             "permissions",
             f"other users may look into the store {store_path} (mode {mode:o})",
             hint=f"chmod 700 {store_path}",
+        )
+    for path in open_folders(store_path):
+        yield Check(
+            name="permissions",
+            ok=False,
+            detail=f"{path} belongs to another user, or others can write to it",
+            hint=f"chmod -R go-w {store_path}; pipm verify --full",
         )
 
 
