@@ -86,7 +86,7 @@ laws of the house end at their door; they import the standard library and each o
 IMPURE = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
 _PURE_LIBRARY = """
 __future__ base64 binascii collections csv dataclasses enum functools hashlib io itertools json
-posixpath re stat typing packaging _sha2 _sha256
+posixpath re stat struct typing packaging zlib _sha2 _sha256
 """
 PURE_LIBRARY = frozenset(_PURE_LIBRARY.split())
 """What core/ and plan/ import besides pipm; `os` for the name of a type only."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipm.core.digest import EMPTY, Digest
+from pipm.core.originals import Original
 from pipm.core.reasons import Reason
 from pipm.core.record import Place
 from pipm.core.usage import Accounting
@@ -23,7 +24,7 @@ from pipm.plan.adopt import (
     Share,
     decide,
 )
-from pipm.plan.release import Release, SharedFile, needed_bytes, plan_release
+from pipm.plan.release import SharedFile, needed_bytes, plan_release
 
 ME, SOMEBODY = 1000, 1001
 CONTENT = Digest.of(b"content")
@@ -31,7 +32,9 @@ REGULAR = stat.S_IFREG | 0o644
 
 
 def status(mode: int = REGULAR, *, size: int = 7, inode: int = 10, owner: int = ME) -> os.stat_result:
-    return os.stat_result((mode, inode, 1, 1, owner, owner, size, 0, 0, 0))
+    blocks = -(-size // 4096) * 8
+    times = (0.0, 0.0, 0.0, 0, 0, 0)
+    return os.stat_result((mode, inode, 1, 1, owner, owner, size, 0, 0, 0, *times, 4096, blocks, 0))
 
 
 def fact(**changes: Any) -> FileFact:  # noqa: ANN401 - fields of any type
@@ -223,27 +226,52 @@ def shared(mode: int, *, size: int = 10, directory: str = "lib") -> SharedFile:
 
 
 @pytest.mark.parametrize(
-    ("mode", "umask", "private"),
+    ("mode", "noted", "private"),
     [
-        (0o444, 0o022, 0o644),
-        (0o555, 0o022, 0o755),
-        (0o444, 0o077, 0o600),
-        (0o555, 0o077, 0o700),
-        (0o444, 0o002, 0o664),
-        (0o555, 0, 0o777),
-        (0o644, 0o077, 0o644),  # a reflinked file kept its own mode
-        (0o755, 0o022, 0o755),
-        (0o600, 0o022, 0o600),
+        (0o444, None, 0o644),
+        (0o555, None, 0o755),
+        (0o644, None, 0o644),
+        (0o440, None, 0o640),
+        (0o444, 0o664, 0o664),
+        (0o444, 0o444, 0o444),
+        (0o555, 0o775, 0o775),
+        (0o644, 0o664, 0o664),
+        (0o600, 0o664, 0o600),  # somebody took rights away since
+        (0o555, 0o644, 0o755),  # somebody made it executable
     ],
 )
-def test_modes_of_private_copies(mode: int, umask: int, private: int) -> None:
-    file = shared(mode)
-    assert plan_release([file], umask) == [Release(file, private)]
+def test_modes_of_private_copies(mode: int, noted: int | None, private: int) -> None:
+    original = None if noted is None else Original(noted, 7, 5)
+    file = shared(mode)._replace(original=original)
+    (planned,) = plan_release([file])
+    assert planned.mode == private
+    assert (planned.group, planned.mtime_ns) == ((None, 0) if original is None else (7, 5))
+
+
+def test_a_file_with_an_inode_of_its_own_keeps_what_came_since() -> None:
+    file = shared(0o600)._replace(borrowed=False, original=Original(0o644, 7, 5))
+    (planned,) = plan_release([file._replace(stored_mtime_ns=0)])
+    assert (planned.mode, planned.group, planned.mtime_ns) == (0o600, None, 5)
+    (planned,) = plan_release([file._replace(stored_mtime_ns=1)])  # somebody set its time since
+    assert planned.mtime_ns == 0
+    private = file._replace(private=True)
+    assert plan_release([private]) == []
+    (planned,) = plan_release([private._replace(stored_mtime_ns=0)])
+    assert planned.mtime_ns == 5
+
+
+def test_bytecode_follows_the_time_of_its_source() -> None:
+    source = shared(0o444)._replace(original=Original(0o644, 7, 5_000_000_007))
+    compiled = SharedFile("lib/__pycache__", "a.cpython-312.pyc", status(), source="lib/a.py")
+    (_, planned) = plan_release([source, compiled])
+    assert planned.source_times == (0, 5)
+    (planned,) = plan_release([compiled])
+    assert planned.source_times is None
 
 
 def test_what_private_copies_take() -> None:
     sizes = (0, 1, 4096, 4097)
-    releases = plan_release([shared(0o444, size=size) for size in sizes], 0o022)
+    releases = plan_release([shared(0o444, size=size) for size in sizes])
     assert [needed_bytes([release], Accounting()) for release in releases] == [0, 4096, 4096, 8192]
     assert needed_bytes(releases, Accounting()) == 16384
     assert needed_bytes(releases, Accounting(made=500, inline=2048)) == 16384 - 4096 + 2 + 4 * 500

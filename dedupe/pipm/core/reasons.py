@@ -37,6 +37,8 @@ class Reason(Enum):
     SPECIAL_MODE = "has an unusual mode: not readable by all, setuid, setgid or sticky"
     OTHER_OWNER = "owned by another user"
     ATTRIBUTES = "has extended attributes or an ACL"
+    METADATA = "its owner, attributes, ACL or flags cannot be given to a private copy"
+    NO_WRITE = "its folder is read-only, or not yours to change"
     PROTECTED = "protected from changes (immutable, or not permitted)"
     UNREADABLE = "cannot be read"
     IMPORTED = "imported from the store by the finder"

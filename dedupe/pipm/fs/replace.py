@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.clone import clone_into
+from pipm.fs.copies import Metadata, copy_privately
 from pipm.fs.links import LinkMode, copy_into, place
+from pipm.fs.share import same_folder_time
+from pipm.fs.xattrs import hand_nothing_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +67,12 @@ class Staging:
             os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
         return temporary
 
+    def copy_privately(self, source: int, wanted: Metadata) -> str:
+        """Copy the open file *source* with all its metadata to a temporary name and return that."""
+        temporary = self.name()
+        copy_privately(source, self.directory, temporary, wanted)
+        return temporary
+
     def twin(self, source: int, mode: int, mtime_ns: int) -> str:
         """Reflink the open file *source* to a temporary name, or copy it where that does not work."""
         temporary = self.name()
@@ -88,16 +97,20 @@ class Staging:
 def staging(environment: int) -> Iterator[int]:
     """Make the folder of temporary names in the open folder *environment*; the caller holds its lock.
 
-    What a killed run left in it is removed first, and all of it at the end.
+    What a killed run left in it is removed first, and all of it at the end; the environment's folder keeps
+    its time.
     """
-    sweep(environment)
-    os.mkdir(STAGING, 0o700, dir_fd=environment)
+    with same_folder_time(environment):
+        sweep(environment)
+        os.mkdir(STAGING, 0o700, dir_fd=environment)
     directory = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=environment)
     try:
+        hand_nothing_down(directory)
         yield directory
     finally:
         os.close(directory)
-        sweep(environment)
+        with same_folder_time(environment):
+            sweep(environment)
 
 
 def sweep(environment: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -32,6 +33,14 @@ def label_of(file: int) -> bytes:
         return os.getxattr(file, LABEL)
     except (OSError, AttributeError):
         return b""
+
+
+def hand_nothing_down(folder: int) -> None:
+    """Let new files in the open *folder* get neither a group nor an ACL from it."""
+    os.fchmod(folder, 0o700)  # without setgid
+    if hasattr(os, "removexattr"):
+        with contextlib.suppress(OSError):  # there is none, or no such thing
+            os.removexattr(folder, "system.posix_acl_default")
 
 
 if hasattr(os, "listxattr"):  # Linux: the standard library has it, and this runs once a file

@@ -49,6 +49,7 @@ This folder is a store of pipm (venv-dedupe). Environments share the files in it
   v1/bytecode/  <interpreter>/: compiled sources, named by the sha256 of the source
                 and the time in their header
   v1/roots/     one file an environment that uses the store
+  v1/originals/ what the files of such an environment were like before: modes and times
   v1/tmp/       work in progress
   v1/trash/     what `pipm gc` removes, for a while
   v1/reserve    given back when the disk is full

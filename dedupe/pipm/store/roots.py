@@ -25,6 +25,8 @@ ADOPTED = "adopted"
 PARTLY = "partly"
 SYNCING = "syncing"
 SYNCED = "synced"
+ORIGINALS = "originals"
+"""The folder of the store with a file beside some roots: what was recorded of the environment's files."""
 _BORROWING = ("finder", "symlink")
 
 
@@ -79,13 +81,16 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
     write_durably(store.roots, root.name, _document(root), durability)
 
 
-def write_roots(store: Store, roots: Iterable[Root]) -> None:
-    """Write several roots; after a power cut each is the old or the new, whole. One sync."""
+def write_roots(store: Store, roots: Iterable[Root], others: Iterable[SmallFile] = ()) -> None:
+    """Write several roots; after a power cut each is the old or the new, whole. One sync.
+
+    *others* are files that belong to them, and have their names first.
+    """
     files = []
     for root in roots:
         _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
         files.append(SmallFile(store.roots, root.name, _document(root)))
-    write_together(files)
+    write_together([*files, *others])  # it names the last one first
 
 
 def prepare_root(store: Store, root: Root) -> Aside:
@@ -125,6 +130,8 @@ def drop_root(store: Store, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(root_name(path), dir_fd=store.roots)
         os.fsync(store.roots)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{ORIGINALS}/{root_name(path)}", dir_fd=store.v1)
 
 
 def _entries_before(store: Store, name: str) -> tuple[str, ...]:

@@ -97,7 +97,12 @@ def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
     if released.left:
         output.note("warning", f"{counted(len(released.left), 'file')} left shared")
         output.named(f"{left.path}: {left.reason.value}" for left in released.left)
-        output.note("hint", "run the same command again")
+        if any(left.reason is Reason.PROTECTED for left in released.left):
+            output.note(
+                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
+            )
+        else:
+            output.note("hint", "run the same command again")
 
 
 def _balance(adoption: Adoption) -> str:

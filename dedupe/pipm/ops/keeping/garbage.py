@@ -17,7 +17,7 @@ from pipm.ops.whereabouts import root_facts
 from pipm.plan.gc import DAY, EntryFact, StoredFile, evict, is_garbage, judge
 from pipm.store.layout import VERSION
 from pipm.store.objects import parse_object
-from pipm.store.roots import root_name
+from pipm.store.roots import ORIGINALS, root_name
 from pipm.store.trash import trashed
 from pipm.store.wheels import MANIFEST, all_entries
 
@@ -86,7 +86,9 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     own = {inode for _, inode in (*stored.objects, *stored.bytecode)}
     caches, data = strays(store, kept, own)
     files = (*objects, *bytecode, *caches, *_leftovers(store, known))
-    freeing.files((*files, *(f"roots/{root_name(root.path)}" for root in verdict.dropped)))
+    names = [root_name(root.path) for root in verdict.dropped]
+    recorded = [path for path in (f"{ORIGINALS}/{name}" for name in names) if os.path.exists(f"{v1}/{path}")]
+    freeing.files((*files, *(f"roots/{name}" for name in names), *recorded))
     freed = freeing.total(marked | sweep.staying)
     return Garbage(
         roots=verdict.dropped,
@@ -238,6 +240,8 @@ def _leftovers(store: Store, known: set[str]) -> Iterator[str]:
             path = f"{folder}/{name}"
             if name.startswith(".") or (folder == "by-wheel" and _entry_in(f"{v1}/{path}") not in known):
                 yield path
+    originals = os.listdir(f"{v1}/{ORIGINALS}") if os.path.isdir(f"{v1}/{ORIGINALS}") else ()
+    yield from (f"{ORIGINALS}/{name}" for name in originals if not os.path.exists(f"{v1}/roots/{name}"))
 
 
 def _entry_in(path: str) -> str:

@@ -18,7 +18,7 @@ from pipm.ops.crew import Pulse, interruptible
 from pipm.ops.keeping.strangers import put_aside
 from pipm.plan.gc import Fate
 from pipm.store.layout import VERSION
-from pipm.store.roots import find_root, root_name, write_root
+from pipm.store.roots import ORIGINALS, find_root, root_name, write_root
 from pipm.store.trash import discard, new_batch, restore, tidy
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Removal:
     def run(self) -> None:
         """Remove it all; raises OSError for what concerns the file system as a whole."""
         garbage, pulse = self._garbage, Pulse()
-        for root in garbage.roots:
-            name = root_name(root.path)
-            self.stuck += remove_name(self._store.roots, name, f"{self._v1}/roots/{name}")
+        names = [root_name(root.path) for root in garbage.roots]
+        for path in [f"{folder}/{name}" for name in names for folder in ("roots", ORIGINALS)]:
+            self.stuck += remove_name(self._store.v1, path, f"{self._v1}/{path}")
         os.fsync(self._store.roots)
         with interruptible(pulse):
             for one in garbage.due:

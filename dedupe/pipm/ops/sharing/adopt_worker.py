@@ -17,6 +17,7 @@ Killed between any two files, the environment has each file old or new, and the 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
@@ -246,8 +247,10 @@ class EnvironmentWorker:
         for folder, _, facts in self._observer.folders(distribution):
             if folder is not None and not self.scene.trusted:
                 prefetch(folder, [fact.name for fact in facts if fact.status is not None])
-            for fact in facts:
-                self._first(work, folder, decide(fact, user=self.scene.user, by_inode=self.scene.by_inode))
+            with nullcontext() if folder is None else same_folder_time(folder):
+                for fact in facts:
+                    action = decide(fact, user=self.scene.user, by_inode=self.scene.by_inode)
+                    self._first(work, folder, action)
         self._bytecode.share(work.sources)
         work.sources = []
         work.entry = None if work.changed else self._known_entry(distribution)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,24 +16,29 @@ from pipm.core.record import Place, source_of_bytecode
 from pipm.env.installed import installed, place_in_environment
 from pipm.errors import FileSystemError, UsageError
 from pipm.fs.beneath import directory_beneath
+from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.faults import explained, stops_everything
 from pipm.fs.replace import Staging, staging
 from pipm.fs.share import LeaveAloneError, same_folder_time
 from pipm.fs.space import accounting, file_system_type, free_space
 from pipm.fs.sync import sync_file_system
-from pipm.fs.usage import shares_extents
-from pipm.fs.walk import inode_counts, walk_entries
 from pipm.ops.crew import Pulse, interruptible
 from pipm.ops.holding import checked_environment, held
+from pipm.ops.sharing.shared import Finder
 from pipm.ops.tally import Left
 from pipm.pip.inject import withdraw
-from pipm.plan.release import Release, SharedFile, needed_bytes, plan_release
+from pipm.plan.release import needed_bytes, plan_release
 from pipm.store.layout import open_store
-from pipm.store.roots import PARTLY, find_root, remove_root, write_root
+from pipm.store.originals import read_originals, record_blocks
+from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, find_root, remove_root, write_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipm.env.environment import Environment
+    from pipm.env.installed import InstalledDistribution
     from pipm.ops.progress import Progress
+    from pipm.plan.release import Release, SharedFile
     from pipm.store.layout import Store
 
 
@@ -64,9 +69,12 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
         return _nothing(environment, started)
     try:
         with held(store, environment, progress) as root:
-            chosen, distributions = _chosen(environment, root, names)
-            total, shared = _shared_files(store, environment, chosen)
-            releases = plan_release(shared, _umask())
+            there = installed(environment, root)
+            chosen, distributions = _chosen(environment, there, names)
+            finder = Finder(store, environment, there)
+            releases = plan_release(list(finder.files(chosen)))
+            record = 0 if names else record_blocks(store, environment.path)
+            _say_unknown(store, environment, progress)
             left = [] if dry_run else _apply(environment, root, releases, progress)
             if not dry_run and not names:
                 withdraw(environment)
@@ -82,10 +90,10 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
         python=environment.python,
         link_mode="copy" if known is None else known.link_mode,
         distributions=distributions,
-        files=total,
+        files=finder.total,
         files_released=len(releases) - len(left),
         left=tuple(left),
-        bytes_used=needed_bytes(releases, accounting(file_system_type(environment.path))),
+        bytes_used=max(needed_bytes(releases, accounting(file_system_type(environment.path))) - record, 0),
         seconds=time.monotonic() - started,
     )
 
@@ -104,9 +112,10 @@ def _nothing(environment: Environment, started: float) -> Released:
     )
 
 
-def _chosen(environment: Environment, root: int, names: list[str]) -> tuple[frozenset[str] | None, int]:
-    """The paths (sources without suffix, for their bytecode) of the distributions *names*; None: all."""
-    distributions = installed(environment, root)
+def _chosen(
+    environment: Environment, distributions: list[InstalledDistribution], names: list[str]
+) -> tuple[Callable[[str], bool] | None, int]:
+    """Whether a path is one of the distributions *names* (None: all), and how many these are."""
     if not names:
         return None, len(distributions)
     wanted = {canonicalize_name(name) for name in names}
@@ -123,7 +132,7 @@ def _chosen(environment: Environment, root: int, names: list[str]) -> tuple[froz
         for _, location in distribution.located
         if location.place is not Place.OUTSIDE
     }
-    return frozenset(paths), len(found)
+    return lambda path: _bytecode_key(path) in paths, len(found)
 
 
 def _bytecode_key(path: str) -> str:
@@ -132,36 +141,6 @@ def _bytecode_key(path: str) -> str:
     if folder.endswith("/__pycache__") and name.endswith(".pyc"):
         return f"{folder[: -len('/__pycache__')]}/{source_of_bytecode(name) or name}"
     return path
-
-
-def _shared_files(
-    store: Store, environment: Environment, chosen: frozenset[str] | None
-) -> tuple[int, list[SharedFile]]:
-    """Walk the environment for what it shares: stored inodes, shared extents, links into the store."""
-    device = os.fstat(store.objects).st_dev
-    stored = inode_counts(f"{store.path}/v1")
-    total = 0
-    found = []
-    for directory, entry in walk_entries(environment.path):
-        if chosen is not None and _bytecode_key(f"{directory}/{entry.name}") not in chosen:
-            continue
-        total += 1
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            # One whose target is gone stays as it is: there is nothing left to copy.
-            if os.readlink(entry.path).startswith(f"{store.path}/") and os.path.exists(entry.path):
-                found.append(SharedFile(directory, entry.name, os.stat(entry.path)))
-        elif stat.S_ISREG(status.st_mode) and status.st_size:
-            by_inode = status.st_dev == device and status.st_ino in stored
-            if by_inode or (status.st_nlink == 1 and shares_extents(entry.path)):
-                found.append(SharedFile(directory, entry.name, status))
-    return total, found
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _apply(environment: Environment, root: int, releases: list[Release], progress: Progress) -> list[Left]:
@@ -174,7 +153,7 @@ def _apply(environment: Environment, root: int, releases: list[Release], progres
             hint="free some space there, or release one distribution: pipm release --dist NAME",
         )
     left: list[Left] = []
-    copies: list[tuple[Release, str]] = []
+    ready: list[tuple[Release, str]] = []
     pulse = Pulse()
     with interruptible(pulse), staging(root) as folder, ExitStack() as stack:
         area = Staging(folder, "0")
@@ -183,17 +162,23 @@ def _apply(environment: Environment, root: int, releases: list[Release], progres
         for release_ in releases:
             pulse.check()
             try:
-                copies.append((release_, _copy(root, area, release_)))
+                ready.append((release_, "" if _in_place(release_) else _copy(root, area, release_)))
             except LeaveAloneError as refusal:
                 left.append(Left(release_.file.shown, refusal.reason))
             pulse.advance(release_.file.status.st_size)
             progress.advance(*pulse.done())
         sync_file_system(root)
-        for release_, temporary in copies:
-            if not _move(root, area, release_, temporary):
-                left.append(Left(release_.file.shown, Reason.CHANGING))
+        for release_, temporary in ready:
+            reason = _move(root, area, release_, temporary)
+            if reason is not None:
+                left.append(Left(release_.file.shown, reason))
         sync_file_system(root)
     return left
+
+
+def _in_place(planned: Release) -> bool:
+    """Whether a file shares nothing but the time, and its own inode gets that back."""
+    return planned.file.private and not planned.file.source
 
 
 def _copy(root: int, area: Staging, planned: Release) -> str:
@@ -202,7 +187,8 @@ def _copy(root: int, area: Staging, planned: Release) -> str:
         if folder is None:
             raise LeaveAloneError(Reason.CHANGING)
         try:
-            source = os.open(file.name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+            named = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
+            source = os.open(file.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         except OSError as error:
             if stops_everything(error):
                 raise
@@ -210,20 +196,48 @@ def _copy(root: int, area: Staging, planned: Release) -> str:
         try:
             if os.fstat(source).st_ino != file.status.st_ino:
                 raise LeaveAloneError(Reason.CHANGING)
-            return area.copy(source, planned.mode, file.status.st_mtime_ns)
+            return area.copy_privately(source, _metadata(planned, named))
         finally:
             os.close(source)
 
 
-def _move(root: int, area: Staging, planned: Release, temporary: str) -> bool:
-    """Put the copy in the file's place, unless that changed since it was copied."""
+def _metadata(planned: Release, named: os.stat_result) -> Metadata:
+    """What the copy shall have; *named* is the symlink, where the file is one to the store's."""
+    return Metadata(
+        mode=planned.mode,
+        owner=named.st_uid,
+        group=named.st_gid if planned.group is None else planned.group,
+        mtime_ns=planned.mtime_ns,
+        source=planned.source_times,
+    )
+
+
+def _move(root: int, area: Staging, planned: Release, temporary: str) -> Reason | None:
+    """Put the copy in the file's place; returns why not, where it changed since or cannot be replaced."""
     file = planned.file
     with directory_beneath(root, file.directory) as folder:
         if folder is None or not _is_as_it_was(folder, file):
-            return False
-        with same_folder_time(folder):
-            area.move(temporary, folder, file.name)
-    return True
+            return Reason.CHANGING
+        try:
+            if not temporary:
+                set_metadata(folder, file.name, _metadata(planned, file.status))
+                return None
+            with same_folder_time(folder):
+                area.move(temporary, folder, file.name)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            return _REFUSALS[error.errno]
+    return None
+
+
+_REFUSALS = {
+    errno.EPERM: Reason.PROTECTED,
+    errno.EACCES: Reason.NO_WRITE,
+    errno.EROFS: Reason.NO_WRITE,  # a mount of its own: here there was room for the copies
+    errno.EXDEV: Reason.NO_WRITE,
+    errno.EBUSY: Reason.NO_WRITE,
+}
 
 
 def _is_as_it_was(folder: int, file: SharedFile) -> bool:
@@ -231,8 +245,22 @@ def _is_as_it_was(folder: int, file: SharedFile) -> bool:
         now = os.stat(file.name, dir_fd=folder)  # the stored file's, behind a symlink of ours
     except FileNotFoundError:
         return False
-    was = file.status
-    return (now.st_ino, now.st_size, now.st_mtime_ns) == (was.st_ino, was.st_size, was.st_mtime_ns)
+    return all(getattr(now, name) == getattr(file.status, name) for name in _SAME)
+
+
+_SAME = ("st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_gid")
+"""Not the ctime: a link to the same inode, made in another environment, changes it."""
+
+
+def _say_unknown(store: Store, environment: Environment, progress: Progress) -> None:
+    """Tell a person where it is not known what files were like when they were adopted."""
+    known = find_root(store, environment.path)
+    adopted = known is not None and known.state in (ADOPTING, ADOPTED, PARTLY)
+    if adopted and read_originals(store, environment.path) is None:
+        progress.note(
+            "the modes and times that files had before they were adopted were not noted (by an earlier pipm),"
+            " or are lost: they stay as the store has them, but for the owner's right to write"
+        )
 
 
 def _forget(store: Store, environment: Environment, names: list[str], *, complete: bool) -> None:

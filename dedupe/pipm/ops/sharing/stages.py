@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,8 +17,10 @@ from pipm.ops.sharing.bytecode import Compiler
 from pipm.ops.sharing.compiled import pools_of
 from pipm.ops.sharing.entries import complete_entry
 from pipm.ops.sharing.job import lines, turns
+from pipm.ops.sharing.originals import originals_of
 from pipm.store.known import Releases
 from pipm.store.objects import Rooms
+from pipm.store.originals import originals_files, record_blocks
 from pipm.store.roots import ADOPTED, ADOPTING, write_roots
 from pipm.store.wheels import publish
 from pipm.wheel.bytecode import BytecodeWorker
@@ -25,6 +28,7 @@ from pipm.wheel.bytecode import BytecodeWorker
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pipm.fs.sync import SmallFile
     from pipm.ops.crew import Crew, Pulse, Tickets
     from pipm.ops.progress import Progress
     from pipm.ops.sharing.adopt_worker import Answer, Stage
@@ -44,9 +48,9 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
     """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
     # The roots stand before the first file is touched, then whatever is dirty is written: a file
     # that shared unwritten blocks could come back from a power cut as zeros.
-    _write_roots(at_work, ADOPTING, [job.candidate.entries for job, _, _ in at_work])
-    _sync(at_work)
     jobs = [job for job, _, _ in at_work]
+    _write_first_roots(at_work, jobs, progress)
+    _sync(at_work)
     files = lines(jobs)
     order = turns(jobs)
     with ExitStack() as stack:
@@ -140,13 +144,36 @@ class _Stages:
                         complete_entry(one, prepared, job.tally)
 
 
-def _write_roots(at_work: Sequence[AtWork], state: str, used: Iterable[Iterable[str]]) -> None:
-    """Write the root of each environment, with the entries that it *used*."""
+def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[Job], progress: Progress) -> None:
+    """Write the root of each environment, and with it what the files are like that may be shared now."""
+    entries = [job.candidate.entries for job in jobs]
+    store = at_work[0].scene.store
+    before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
+    records = ((job.candidate.environment.path, originals_of(store, job)) for job in jobs)
+    try:
+        with ExitStack() as stack:
+            _write_roots(at_work, ADOPTING, entries, list(originals_files(store, records, stack)))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        progress.note("no room to note the modes and times that files have: a release will not know them")
+        _write_roots(at_work, ADOPTING, entries)
+    for job, taken in zip(jobs, before, strict=True):
+        job.tally.taken += record_blocks(store, job.candidate.environment.path) - taken
+
+
+def _write_roots(
+    at_work: Sequence[AtWork],
+    state: str,
+    used: Iterable[Iterable[str]],
+    others: Iterable[SmallFile] = (),
+) -> None:
+    """Write the root of each environment, with the entries that it *used*, and *others* before."""
     roots = [
         root_of(scene.environment, scene.mode.value, state, tuple(sorted(entries)))
         for (_, scene, _), entries in zip(at_work, used, strict=True)
     ]
-    write_roots(at_work[0].scene.store, roots)
+    write_roots(at_work[0].scene.store, roots, others)
 
 
 def _sync(at_work: Sequence[AtWork]) -> None:

@@ -1,0 +1,180 @@
+"""Private copies of an environment's files that keep all metadata: owner, attributes, ACL, flags, holes.
+
+A copy gets what the file itself has, never what the folder of temporary names hands down (setgid,
+default ACL, flags). What cannot be given to the copy leaves the file alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import sys
+from typing import NamedTuple
+
+from pipm.core.reasons import Reason
+from pipm.fs.faults import stops_everything
+from pipm.fs.share import LeaveAloneError
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_STEP = 1 << 20
+_GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602
+_FLAGS = struct.Struct("=l4x")
+_PROTECTED = 0x10 | 0x20
+"""Immutable and append-only (ioctl_iflags(2)): rename(2) over such a file fails."""
+_KEPT = 0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x400 | 0x4000 | 0x800000
+"""Flags that a person sets by chattr(1) and that a copy can have: s u c S d A, no compression, j, C."""
+_ACL = "system.posix_acl_access"
+_LABEL = "security.selinux"
+_PYC_HEAD = 16
+
+
+class Metadata(NamedTuple):
+    """What a private copy shall have: mode, owner, group and time.
+
+    None for ``owner`` and ``group`` keeps the file's. ``source`` are, for bytecode, the old and the new time
+    (in seconds) of its source: a header that fits the old one is written for the new one.
+    """
+
+    mode: int
+    owner: int | None
+    group: int | None
+    mtime_ns: int
+    source: tuple[int, int] | None = None
+
+
+def copy_privately(file: int, directory: int, name: str, wanted: Metadata) -> None:
+    """Make *name* in *directory* a private copy of the open *file*, with *wanted* and all other metadata.
+
+    Nothing is synced. Raises LeaveAloneError where the copy could not have all of it, OSError where the
+    disk is full or broken; no copy is left then.
+    """
+    flags = _flags(file)
+    if flags & _PROTECTED:
+        raise LeaveAloneError(Reason.PROTECTED)
+    target = os.open(name, _NEW, 0o600, dir_fd=directory)
+    try:
+        if (flags ^ _flags(target)) & _KEPT:  # before there is data: NOCOW is for empty files
+            _set_flags(target, (_flags(target) & ~_KEPT) | (flags & _KEPT))
+        _copy_data(file, target)
+        if wanted.source is not None:
+            _fit_header(target, *wanted.source)
+        _copy_metadata(file, target, wanted)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        if isinstance(error, OSError) and not stops_everything(error):
+            raise LeaveAloneError(Reason.METADATA) from error
+        raise
+    finally:
+        os.close(target)
+
+
+def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
+    """Give the regular file *name* in *directory*, which is nobody else's, mode, group and time in place."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        status = os.fstat(file)
+        if wanted.group is not None and wanted.group != status.st_gid:
+            os.fchown(file, -1, wanted.group)
+        if status.st_mode & 0o7777 != wanted.mode:
+            os.fchmod(file, wanted.mode)
+        os.utime(file, ns=(status.st_atime_ns, wanted.mtime_ns))
+    finally:
+        os.close(file)
+
+
+def _copy_data(file: int, target: int) -> None:
+    """Copy bytes where there are some; holes stay holes. Reads and writes: no blocks are shared."""
+    size = os.fstat(file).st_size
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(file, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                break
+            start, end = position, size  # a file system that knows no holes
+        else:
+            end = min(os.lseek(file, start, os.SEEK_HOLE), size)
+        _copy_range(file, target, start, end)
+        position = end
+    os.ftruncate(target, size)
+
+
+def _copy_range(file: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        chunk = memoryview(os.pread(file, min(end - start, _STEP), start))
+        if not chunk:
+            raise LeaveAloneError(Reason.CHANGING)  # somebody made it shorter
+        while chunk:
+            written = os.pwrite(target, chunk, start)
+            chunk = chunk[written:]
+            start += written
+
+
+def _fit_header(target: int, old: int, new: int) -> None:
+    head = os.pread(target, _PYC_HEAD, 0)
+    if head[4:12] == bytes(4) + (old & 0xFFFFFFFF).to_bytes(4, "little"):
+        os.pwrite(target, (new & 0xFFFFFFFF).to_bytes(4, "little"), 8)
+
+
+def _copy_metadata(file: int, target: int, wanted: Metadata) -> None:
+    status, made = os.fstat(file), os.fstat(target)
+    owner = status.st_uid if wanted.owner is None else wanted.owner
+    group = status.st_gid if wanted.group is None else wanted.group
+    if (made.st_uid, made.st_gid) != (owner, group):
+        os.fchown(target, owner, group)
+    mode = wanted.mode
+    if _copy_attributes(file, target):  # with an ACL, the group's bits are its mask
+        mode = (mode & ~0o070) | (status.st_mode & 0o070)
+    os.fchmod(target, mode)
+    os.utime(target, ns=(status.st_atime_ns, wanted.mtime_ns))
+
+
+def _copy_attributes(file: int, target: int) -> bool:
+    """Give *target* the extended attributes of *file* and no others; returns whether there is an ACL."""
+    wanted, made = _attributes(file), _attributes(target)
+    for name in made.keys() - wanted.keys() - {_LABEL}:
+        os.removexattr(target, name)
+    for name, value in wanted.items():
+        if made.get(name) != value:
+            os.setxattr(target, name, value)
+    return _ACL in wanted
+
+
+def _attributes(file: int) -> dict[str, bytes]:
+    if not hasattr(os, "listxattr"):
+        return {}
+    try:
+        names = os.listxattr(file)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            return {}
+        raise
+    found = {}
+    for name in names:
+        try:
+            found[name] = os.getxattr(file, name)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # btrfs lists properties that are not there
+                raise
+    return found
+
+
+def _flags(file: int) -> int:
+    if sys.platform != "linux":
+        return 0
+    buffer = bytearray(_FLAGS.size)
+    try:
+        fcntl.ioctl(file, _GETFLAGS, buffer)
+    except OSError:  # a file system without flags
+        return 0
+    flags: int = _FLAGS.unpack(buffer)[0]
+    return flags
+
+
+def _set_flags(file: int, flags: int) -> None:
+    fcntl.ioctl(file, _SETFLAGS, _FLAGS.pack(flags))
