@@ -63,6 +63,16 @@ def either_mode(request: pytest.FixtureRequest, disks: Disks) -> Iterator[Disk]:
 
 
 @pytest.fixture
+def images(disks: Disks, tmp_path: Path) -> Iterator[Disk]:
+    """A folder for images on XFS, so that copying one takes a moment."""
+    whole = disks.get("xfs")
+    path = whole / f"images-{tmp_path.name}"
+    os.mkdir(path)
+    yield Disk(kind="xfs", path=path)
+    os.rmdir(path)
+
+
+@pytest.fixture
 def store(tmp_path: object) -> str:
     """Where the test's own store will be."""
     return os.path.join(str(tmp_path), "store")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.disks import KINDS, Disk, Disks
+from support.disks import KINDS, Disk
 from support.powercut import PowerCut
 from support.process import clean_environ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 # A design without a sync: write the store's copy, rename it into place, link it over the file.
@@ -34,16 +32,6 @@ for folder, _, names in os.walk(site):
         os.link(stored, path + ".new")
         os.rename(path + ".new", path)
 """
-
-
-@pytest.fixture
-def images(disks: Disks, tmp_path: Path) -> Iterator[Disk]:
-    """A folder for images on XFS, so that copying one takes a moment."""
-    whole = disks.get("xfs")
-    path = whole / f"images-{tmp_path.name}"
-    os.mkdir(path)
-    yield Disk(kind="xfs", path=path)
-    os.rmdir(path)
 
 
 @pytest.mark.mounts

@@ -137,7 +137,7 @@ class Ground:
     """A folder on a disk where a command of pipm is killed again and again."""
 
     def __init__(self, disk: Disk) -> None:
-        self.pipm = Pipm(store=disk / "store")
+        self.pipm = Pipm(store=disk / "store", environ={"XDG_CACHE_HOME": disk / "cache"})
         self.work = disk / "work"
         start = time.monotonic()
         self.pipm("--version").expect()
@@ -158,6 +158,10 @@ class Ground:
 
     def unfinished(self) -> list[str]:
         """What the same command leaves undone afterwards."""
+        raise NotImplementedError
+
+    def undone(self) -> list[str]:
+        """What is not as the command, which returned, said that it is."""
         raise NotImplementedError
 
     def kill(self, chance: random.Random, how: signal.Signals = signal.SIGKILL) -> Kill:
@@ -242,11 +246,14 @@ class KillGround(Ground):
         return faults
 
     def unfinished(self) -> list[str]:
-        faults = self._again()
+        return self._again() + self.undone() + damage(self.pipm.store)
+
+    def undone(self) -> list[str]:
+        faults = []
         for environment in self.environments:
             missing = unshared(environment.site, self.pipm.store)
             faults += [f"not shared {path}" for path in missing]
-        return faults + damage(self.pipm.store)
+        return faults
 
     def _again(self) -> list[str]:
         """Run the command again; what of the environments is not as it was before."""
@@ -275,12 +282,15 @@ class ReleaseGround(KillGround):
         return super().torn() + torn_store(self.pipm.store)
 
     def unfinished(self) -> list[str]:
-        faults = self._again()
+        return self._again() + self.undone() + torn_store(self.pipm.store)
+
+    def undone(self) -> list[str]:
+        faults = []
         for environment in self.environments:
             faults += [f"still shared {path}" for path in still_shared(environment.path)]
         if roots := root_count(self.pipm.store):
             faults.append(f"{roots} roots are left")
-        return faults + torn_store(self.pipm.store)
+        return faults
 
 
 class GcGround(KillGround):
@@ -301,7 +311,10 @@ class GcGround(KillGround):
         return faults if verified.code == 0 else [*faults, f"verify: {verified.out}{verified.err}"]
 
     def unfinished(self) -> list[str]:
-        faults = self._again()
+        return self._again() + self.undone() + damage(self.pipm.store)
+
+    def undone(self) -> list[str]:
+        faults = []
         names = {name.split("/", maxsplit=1)[0] for name in entry_names(self.pipm.store)}
         if names != {"alpha", "econd"}:
             faults.append(f"the store has {sorted(names)}")
@@ -310,7 +323,7 @@ class GcGround(KillGround):
         trash = os.path.join(self.pipm.store, "v1", "trash")
         if os.path.isdir(trash) and os.listdir(trash):
             faults.append(f"trash: {os.listdir(trash)}")
-        return faults + damage(self.pipm.store)
+        return faults
 
 
 def not_importable(environment: Environment) -> list[str]:

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from support.disks import make_image, mounted
+from support.disks import Disk, make_image, mounted
 from support.extents import clone, sync_file_system
 from support.kills import without_temporaries
 from support.pipm import Pipm
@@ -28,7 +28,7 @@ from support.synthetic import Environment, install, make_environment, package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.disks import Disk
+    from support.kills import Ground
 
 _FSYNCS = """
 import os, sys, time
@@ -63,50 +63,41 @@ def _unrelated_fsyncs(path: str) -> Iterator[None]:
         process.wait()
 
 
-class PowerCut:
-    """A small file system with a durable environment and one that was just written.
+class CrashStates:
+    """A small file system whose states a power cut could leave behind while a command works on it.
 
     `images` must lie on a file system with reflinks.
     """
 
-    def __init__(self, kind: str, *, images: Disk, point: str, modules: int = 80) -> None:
+    def __init__(self, kind: str, *, images: Disk, point: str) -> None:
         self.kind, self.point = kind, point
-        self._folder, self._modules = images.path, modules
+        self._folder = images.path
         self._image = images / "live.img"
-        self.durable = Environment(path=os.path.join(point, "durable"))
-        self.fresh = Environment(path=os.path.join(point, "fresh"))
-        self.pipm = Pipm(store=os.path.join(point, "store"))
 
-    def adopt(self) -> subprocess.Popen[str]:
-        """Start the work that the cuts interrupt: the freshly written copy becomes the store's."""
-        return self.pipm.start("adopt", self.fresh.path, self.durable.path)
+    def prepare(self) -> None:
+        """Write the state before the command, on the mounted file system."""
+        raise NotImplementedError
+
+    def check(self, number: int, *, done: bool) -> list[str]:
+        """Return the faults of the mounted state of this *number*; *done*: the command had returned."""
+        raise NotImplementedError
 
     def run(self, work: Callable[[], subprocess.Popen[str]], *, most: int) -> Outcome:
         """Copy the image while the work runs, then check at most about so many of the copies."""
-        self._adopted = work == self.adopt
         make_image(self.kind, self._image, "512M")
         try:
             with mounted(self.kind, self._image, self.point):
-                self._write()
-                self._before = snapshot(self.durable.path)
+                self.prepare()
                 with _unrelated_fsyncs(os.path.join(self.point, "unrelated")):
                     process = work()
                     self._copy_while(process)
                     out, err = process.communicate()
                     assert process.returncode == 0, f"{out}\n{err}"
                     self._copy("done")
-            return self._check(most)
+            return self._check_states(most)
         finally:
             for path in glob.glob(os.path.join(self._folder, "*.img")):
                 os.unlink(path)
-
-    def _write(self) -> None:
-        for environment in (self.durable, self.fresh):
-            made = make_environment(environment.path)
-            install(made, "alpha==1.0", package("alpha", modules=self._modules))
-            made.compile()
-            if environment is self.durable:
-                sync_file_system(self.point)
 
     def _copy(self, name: str) -> None:
         clone(self._image, os.path.join(self._folder, f"state-{name}.img"))
@@ -118,19 +109,90 @@ class PowerCut:
             number += 1
             time.sleep(0.005)
 
-    def _check(self, most: int) -> Outcome:
+    def _check_states(self, most: int) -> Outcome:
         states = sorted(glob.glob(os.path.join(self._folder, "state-*.img")))
         outcome = Outcome(states=len(states))
         step = -(-len(states) // most)
         for number, state in enumerate([*states[-2::-step], states[-1]]):
-            again = self._adopted and number % 4 == 0
             with mounted(self.kind, state, self.point, options=_OPTIONS[self.kind]):
-                faults = self._faults(done="done" in state)
-                if again:
-                    faults += self._again()
+                faults = self.check(number, done="done" in state)
             outcome.checked += 1
             outcome.faults += [f"{os.path.basename(state)}: {fault}" for fault in faults]
         return outcome
+
+
+class CommandCut(CrashStates):
+    """Power cuts of any command that the kill tests know, in the state that *prepare_state* makes."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        images: Disk,
+        point: str,
+        make: Callable[[Disk], Ground],
+        prepare_state: Callable[[Ground], object],
+    ) -> None:
+        super().__init__(kind, images=images, point=point)
+        self._make, self._prepare_state = make, prepare_state
+        self._ground: Ground | None = None
+
+    @property
+    def ground(self) -> Ground:
+        """What the command works on."""
+        assert self._ground is not None
+        return self._ground
+
+    def prepare(self) -> None:
+        self._ground = self._make(Disk(kind=self.kind, path=self.point))
+        self._prepare_state(self._ground)
+        sync_file_system(self.point)
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the command that the cuts interrupt."""
+        return self.ground.pipm.start(*self.ground.arguments())
+
+    def check(self, number: int, *, done: bool) -> list[str]:  # noqa: ARG002 - all alike
+        ground = self.ground
+        for path in glob.glob(f"{self.point}/cache/pipm/environment-*"):
+            os.unlink(path)  # of an earlier start of the machine, which nobody believes
+        faults = ground.undone() if done else []
+        return faults + ground.torn() + ground.unfinished()
+
+
+class PowerCut(CrashStates):
+    """A durable environment and one that was just written."""
+
+    def __init__(self, kind: str, *, images: Disk, point: str, modules: int = 80) -> None:
+        super().__init__(kind, images=images, point=point)
+        self._modules = modules
+        self.durable = Environment(path=os.path.join(point, "durable"))
+        self.fresh = Environment(path=os.path.join(point, "fresh"))
+        self.pipm = Pipm(store=os.path.join(point, "store"))
+
+    def adopt(self) -> subprocess.Popen[str]:
+        """Start the work that the cuts interrupt: the freshly written copy becomes the store's."""
+        return self.pipm.start("adopt", self.fresh.path, self.durable.path)
+
+    def run(self, work: Callable[[], subprocess.Popen[str]], *, most: int) -> Outcome:
+        self._adopted = work == self.adopt
+        return super().run(work, most=most)
+
+    def prepare(self) -> None:
+        self._write()
+        self._before = snapshot(self.durable.path)
+
+    def _write(self) -> None:
+        for environment in (self.durable, self.fresh):
+            made = make_environment(environment.path)
+            install(made, "alpha==1.0", package("alpha", modules=self._modules))
+            made.compile()
+            if environment is self.durable:
+                sync_file_system(self.point)
+
+    def check(self, number: int, *, done: bool) -> list[str]:
+        faults = self._faults(done=done)
+        return faults + self._again() if self._adopted and number % 4 == 0 else faults
 
     def _faults(self, *, done: bool) -> list[str]:
         now = without_temporaries(snapshot(self.durable.path))

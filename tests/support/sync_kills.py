@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LOCKS = {"old": ("alpha==1.0", "beta==1.0", "gone==1.0"), "new": ("alpha==2.0", "beta==1.0", "come==1.0")}
 MODES = {
     "links": (),
+    "copies": ("--link-mode", "copy"),
     "finder": ("--link-mode", "finder"),
     "hidden": ("--link-mode", "finder", "--no-dist-info"),
 }
@@ -76,6 +77,9 @@ class SyncGround(Ground):
         if not os.path.isdir(os.path.join(self.pipm.store, "v1", "objects")):
             return []
         faults = torn_store(self.pipm.store)
+        if self._there:  # both locks have it
+            done = run(self._environment.python, "-c", "import beta.module_1", cwd=self.work)
+            faults += [f"import beta: {done.stderr}"] if done.returncode else []
         if self._there and self._state() == "synced":
             old, new = (self._unlike(name) + self._said_wrong(name) for name in _LOCKS)
             if self._mode == "hidden":  # its folders come back before anything else: they say the same
@@ -87,7 +91,10 @@ class SyncGround(Ground):
         again = self.pipm(*self.arguments())
         faults = [] if again.code == 0 else [f"sync again: {again.code} {again.err}"]
         faults += damage(self.pipm.store)
-        return faults + self._unlike(self._target) + self._said_wrong(self._target)
+        return faults + self.undone()
+
+    def undone(self) -> list[str]:
+        return self._unlike(self._target) + self._said_wrong(self._target)
 
     def _unlike(self, name: str) -> list[str]:
         """Which files are not those of a lock."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.env.environment import Environment, load_environment
+from pipm.env.environment import Environment, is_half_made, load_environment
 from pipm.env.template import write_like_venv
 from pipm.errors import InterpreterError, UsageError
-from pipm.fs.replace import remove_folder
+from pipm.fs.replace import clear_folder, remove_folder
+from pipm.fs.sync import sync_tree
 
 if TYPE_CHECKING:
     from pipm.env.base import BaseInterpreter
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
     """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
 
-    Raises UsageError where something else is there, InterpreterError when venv fails; what was begun is
-    removed then.
+    It is on disk when this returns. Raises UsageError where something else is there, InterpreterError when
+    venv fails; what was begun is removed then.
     """
     real = os.path.realpath(path)
     _check_place(path, real)
@@ -28,6 +29,7 @@ def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
     try:
         if not write_like_venv(real, interpreter, lambda place: _run_venv(interpreter, place)):
             _run_venv(interpreter, real)
+            sync_tree(real)
         return load_environment(real)
     except BaseException:
         if not was_there and os.path.isdir(real):
@@ -54,6 +56,9 @@ def _check_place(path: str, real: str) -> None:
         return
     if not os.path.isdir(real):
         raise UsageError(f"{path} is not a folder", hint="name a new one")
+    if is_half_made(real):
+        clear_folder(real)
+        return
     if os.path.isfile(f"{real}/pyvenv.cfg"):
         raise UsageError(
             f"{path} is an environment already",

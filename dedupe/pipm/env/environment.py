@@ -12,6 +12,8 @@ from pipm.errors import NotAnEnvironmentError
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
 """``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
+_OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore")
+_PROGRAM = re.compile(r"(python|pypy)[\d.]*|activate(\.\w+)?", re.IGNORECASE)
 _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
@@ -80,6 +82,36 @@ _HINT = "name a folder made by `python -m venv`, uv, Poetry, PDM, virtualenv or 
 def is_environment(path: str) -> bool:
     """Whether *path* looks like an environment, by its ``pyvenv.cfg``."""
     return os.path.isfile(f"{path}/pyvenv.cfg")
+
+
+def is_half_made(path: str) -> bool:
+    """Return whether the directory *path* holds an environment whose creation a crash interrupted.
+
+    It is this user's, has no file but those of ``python -m venv --without-pip``, and one that matters is
+    missing, or empty as a power cut leaves a file that was not on disk yet.
+    """
+    if not all(_OF_VENV.fullmatch(name) for name in os.listdir(path)) or not os.path.isdir(f"{path}/bin"):
+        return False
+    if os.stat(path).st_uid != os.geteuid():
+        return False
+    if any(names for base in ("lib", "include") for _, _, names in os.walk(f"{path}/{base}")):
+        return False
+    names = os.listdir(f"{path}/bin")
+    if not all(_PROGRAM.fullmatch(name) for name in names):
+        return False
+    files = [f"{path}/pyvenv.cfg", *(f"{path}/bin/{name}" for name in names)]
+    return not os.access(f"{path}/bin/python", os.X_OK) or any(_is_blank(file) for file in files)
+
+
+def _is_blank(path: str) -> bool:
+    """Return whether the file *path* is missing, or has no byte but zeros."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        with open(path, "rb") as stream:
+            return not stream.read(_LARGEST).strip(b"\0")
+    except FileNotFoundError:
+        return True
 
 
 def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_result]:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from pipm.fs.outline import Row
 
 _PLAIN = re.compile(r"/[A-Za-z0-9_./-]+")
+CONFIGURATION = "pyvenv.cfg"
 _PATH, _NAME = "\0path\0", "\0name\0"
 
 
 def write_like_venv(path: str, interpreter: BaseInterpreter, run_venv: Callable[[str], None]) -> bool:
-    """Make the environment at *path*; False where only venv itself can, and nothing was made.
+    """Make the environment at *path*, on disk; False where only venv itself can, and nothing was made.
+
+    Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is no environment.
 
     *run_venv* makes one by venv, at the path that it is given. Raises OSError.
     """
@@ -46,7 +49,9 @@ def write_like_venv(path: str, interpreter: BaseInterpreter, run_venv: Callable[
         return False
     name = os.path.basename(path)
     write_outline(
-        path, [(where, kind, text.replace(_PATH, path).replace(_NAME, name)) for where, kind, text in rows]
+        path,
+        [(where, kind, text.replace(_PATH, path).replace(_NAME, name)) for where, kind, text in rows],
+        last=CONFIGURATION,
     )
     return True
 

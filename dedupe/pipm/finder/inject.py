@@ -9,12 +9,13 @@ from pipm.core.digest import Digest
 from pipm.core.modules import PATH_FILE
 from pipm.env.folded import FOLDER, RECEIPT
 from pipm.finder.table import SOURCES, START_FILE, Table
-from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
+from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
 from pipm.fs.replace import remove_tree
 from pipm.fs.share import ensure_folder, forget, forget_folder, set_time
-from pipm.fs.sync import Durability, write_durably
+from pipm.fs.sync import Durability, forget_temporaries, write_durably
 
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
+_PATH_FILE = re.compile(PATH_FILE.replace(".", r"(_\d+)?\.") + "|" + re.escape(START_FILE))
 _MODE = 0o666
 """As any file of an environment; the umask is taken from it."""
 
@@ -30,6 +31,7 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
     sources = {name: _source(file) for name, file in SOURCES.items()}
     folder = open_directory_beneath(root, FOLDER)
     try:
+        forget_temporaries(folder, lambda _: True)
         _write(folder, RECEIPT, receipt)
         _write(folder, table.name(cache_tag), table.to_bytes())
         for name, source in sources.items():
@@ -41,6 +43,7 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
         os.close(folder)
     site = open_directory_beneath(root, table.site)
     try:
+        forget_temporaries(site, _PATH_FILE.fullmatch)
         files = dict(table.path_files(FOLDER))
         for name in _path_files(site) - set(files):
             forget(site, name)
@@ -111,9 +114,10 @@ def withdraw(root: int, site: str) -> None:
 
 def _path_files(site: int) -> set[str]:
     """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on, and from 3.15 on the start file."""
-    numbered = re.compile(PATH_FILE.replace(".", r"(_\d+)?\."))
-    return {name for name in os.listdir(site) if name == START_FILE or numbered.fullmatch(name)}
+    return {name for name in os.listdir(site) if _PATH_FILE.fullmatch(name)}
 
 
 def _write(folder: int, name: str, data: bytes) -> None:
-    write_durably(folder, name, data, Durability.LATER, mode=_MODE)
+    """Write a file of the finder; of one that is there a power cut leaves the old or the new, whole."""
+    durability = Durability.WHOLE if is_there(folder, name) else Durability.LATER
+    write_durably(folder, name, data, durability, mode=_MODE)

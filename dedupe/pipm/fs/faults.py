@@ -13,6 +13,13 @@ _HINTS = {
     errno.EROFS: "it is mounted read-only",
     errno.EIO: "the disk reports errors; look at the system's log before you go on",
 }
+_FILE_HINTS = {
+    errno.EACCES: "look at its owner and permissions, and at those of the folders above",
+    errno.EPERM: "look at its owner and attributes (lsattr), and at those of its folder",
+    errno.EMFILE: "let the process open more files (ulimit -n), then run the same command again",
+    errno.ENFILE: "the system has too many open files; run the same command again later",
+}
+_HINT = "look at that file or folder, then run the same command again"
 
 
 def stops_everything(error: OSError) -> bool:
@@ -25,4 +32,7 @@ def explained(error: OSError, doing: str) -> FileSystemError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if not stops_everything(error) and isinstance(error.filename, str):
         reason = f"{reason}: {error.filename}"  # one file's matter: which one
-    return FileSystemError(f"Cannot {doing}: {reason}", hint=_HINTS.get(error.errno or 0))
+    number = error.errno or 0
+    return FileSystemError(
+        f"Cannot {doing}: {reason}", hint=_HINTS.get(number) or _FILE_HINTS.get(number, _HINT)
+    )

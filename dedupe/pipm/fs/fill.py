@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.clone import clone_contents
+from pipm.fs.content import digest_at
 from pipm.fs.faults import stops_everything
 from pipm.fs.links import LinkMode
 from pipm.fs.twins import Twins
@@ -280,19 +281,23 @@ _PLACES = {
 
 
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
-    """Whether *name* is what it shall be already; of files of their own, time and size tell."""
+    """Whether *name* is what it shall be already.
+
+    Time and size tell what differs; after a power cut a copy may have both and not its bytes.
+    """
     there = os.stat(name, dir_fd=target, follow_symlinks=False)
     if mode is LinkMode.SYMLINK:
         return stat.S_ISLNK(there.st_mode) and os.readlink(name, dir_fd=target) == f"{path}/{stored}"
     wanted = os.stat(stored, dir_fd=source, follow_symlinks=False)
     if mode is LinkMode.HARDLINK:
         return there.st_ino == wanted.st_ino
-    return (there.st_mode & ~0o777, there.st_size, there.st_mtime_ns, there.st_nlink) == (
+    alike = (there.st_mode & ~0o777, there.st_size, there.st_mtime_ns, there.st_nlink) == (
         wanted.st_mode & ~0o777,
         wanted.st_size,
         wanted.st_mtime_ns,
         1,
     )
+    return alike and digest_at(target, name) == digest_at(source, stored)
 
 
 def _write(target: int, name: str, data: bytes, mode: int) -> None:

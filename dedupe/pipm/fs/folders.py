@@ -65,6 +65,16 @@ def move(path: str, to: str) -> None:
     os.replace(path, to)
 
 
+def move_durably(path: str, to: str) -> None:
+    """Give the file at *path* the name *to* on the same file system once its bytes are on disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+    move(path, to)
+
+
 def remove_file(path: str) -> None:
     """Remove the file *path*."""
     os.unlink(path)

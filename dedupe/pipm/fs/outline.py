@@ -6,6 +6,8 @@ import contextlib
 import os
 import stat
 
+from pipm.fs.sync import sync_file_system, write_durably
+
 Row = tuple[str, str, str]
 """A path relative to the tree's top; ``folder``, ``link``, ``file`` or ``program``; target or content."""
 
@@ -38,10 +40,14 @@ def _read(path: str) -> tuple[str, str]:
         return "program" if status.st_mode & stat.S_IXUSR else "file", stream.read()
 
 
-def write_outline(path: str, rows: list[Row]) -> None:
-    """Make the tree of *rows* at *path*, where nothing but folders may be; folders, files, then links."""
+def write_outline(path: str, rows: list[Row], last: str) -> None:
+    """Make the tree of *rows* at *path*, durably: directories, files, then links, and the file *last*.
+
+    Nothing but directories may be there. Everything else is on disk before *last* has its name.
+    """
     os.makedirs(path, exist_ok=True)
     order = {"folder": 0, "file": 1, "program": 1, "link": 2}
+    texts = {relative: content for relative, _, content in rows}
     for relative, kind, content in sorted(rows, key=lambda row: order[row[1]]):
         place = f"{path}/{relative}"
         if kind == "folder":
@@ -49,8 +55,17 @@ def write_outline(path: str, rows: list[Row]) -> None:
                 os.mkdir(place)
         elif kind == "link":
             os.symlink(content, place)
-        else:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(place, flags, 0o777 if kind == "program" else 0o666)
-            with open(file, "w", encoding="utf-8", newline="") as stream:
-                stream.write(content)
+        elif relative != last:
+            _write(place, content, 0o777 if kind == "program" else 0o666)
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_file_system(top)
+        write_durably(top, last, texts[last].encode("utf-8"), mode=0o666)
+    finally:
+        os.close(top)
+
+
+def _write(path: str, content: str, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, mode), "w", encoding="utf-8", newline="") as stream:
+        stream.write(content)

@@ -130,16 +130,20 @@ def remove_tree(parent: int, name: str) -> None:
     """Remove the folder *name* of directory *parent* with all below it, following no symlink."""
     directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        with os.scandir(directory) as entries:
-            below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_directory in below:
-            if is_directory:
-                remove_tree(directory, child)
-            else:
-                os.unlink(child, dir_fd=directory)
+        _clear(directory)
     finally:
         os.close(directory)
     os.rmdir(name, dir_fd=parent)
+
+
+def _clear(directory: int) -> None:
+    with os.scandir(directory) as entries:
+        below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in below:
+        if is_directory:
+            remove_tree(directory, name)
+        else:
+            os.unlink(name, dir_fd=directory)
 
 
 def move_folder(parent: int, name: str, target: int) -> None:
@@ -155,6 +159,15 @@ def remove_folder(path: str) -> None:
             remove_tree(parent, os.path.basename(path))
     finally:
         os.close(parent)
+
+
+def clear_folder(path: str) -> None:
+    """Remove all that is in the directory at *path*, following no symlink."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _clear(directory)
+    finally:
+        os.close(directory)
 
 
 def remove_empty_folders(path: str, depth: int) -> int:

@@ -11,7 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_RANDOM = 16
+"""Hexadecimal digits that end the name of a file being written: ``.NAME.0123456789abcdef``."""
 
 
 @cache
@@ -30,6 +33,15 @@ def sync_file_system(file: int) -> None:
     if _libc().syncfs(file):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_tree(path: str) -> None:
+    """Write all that is dirty on the file system of the directory *path*; raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_file_system(directory)
+    finally:
+        os.close(directory)
 
 
 def sync_file_systems(files: Iterable[int]) -> None:
@@ -167,6 +179,18 @@ def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, 
             os.unlink(temporary, dir_fd=directory)
         raise
     return Aside(directory, temporary, name)
+
+
+def forget_temporaries(directory: int, is_ours: Callable[[str], object]) -> None:
+    """Remove what killed runs of `write_aside` left in *directory* of files whose names are ours.
+
+    The caller holds the lock under which they are written.
+    """
+    for name in os.listdir(directory):
+        base, _, end = name[1:].rpartition(".")
+        if name[0] == "." and len(end) == _RANDOM and not end.strip("0123456789abcdef") and is_ours(base):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
 
 
 def write_file(path: str, data: bytes) -> None:

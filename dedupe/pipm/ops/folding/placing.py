@@ -128,7 +128,7 @@ def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
     if data is not None and read_beneath(folder, path) != data:
         with directory_beneath(folder, _CACHE) as cache:
             if cache is not None:
-                write_durably(cache, path.rpartition("/")[2], data, Durability.LATER, mode=0o666)
+                write_durably(cache, path.rpartition("/")[2], data, Durability.WHOLE, mode=0o666)
 
 
 def is_in_place(store: Store, root: int, interpreter: Interpreter) -> bool:

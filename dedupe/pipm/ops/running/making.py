@@ -18,9 +18,17 @@ from pipm.env.environment import load_environment
 from pipm.env.installed import installed
 from pipm.env.target import ask_target
 from pipm.errors import InterpreterError, LockError, UsageError
-from pipm.fs.folders import make_folders, move, remove_folder, scratch, write_lines, write_marker
+from pipm.fs.folders import (
+    make_folders,
+    move_durably,
+    remove_folder,
+    scratch,
+    write_lines,
+    write_marker,
+)
 from pipm.fs.links import LinkMode
 from pipm.fs.lock import locked
+from pipm.fs.sync import sync_tree
 from pipm.lock.read import read_lock
 from pipm.lock.script import script_needs
 from pipm.ops.running.stacking import stack
@@ -60,7 +68,7 @@ def resolve(wish: Wish, path: str, progress: Progress) -> None:
         write_lines(request.source, needs)
         write_lines(f"{folder}/constraints.txt", list(_constraints(wish, python, requirements)))
         write_lock(request)
-        move(request.path, path)
+        move_durably(request.path, path)
 
 
 def make(wish: Wish, path: str, resolved: str, progress: Progress) -> None:
@@ -85,7 +93,8 @@ def make(wish: Wish, path: str, resolved: str, progress: Progress) -> None:
         sync(wish.store, path, Lock(path=wish.lock or resolved, promise=key, pins=pins), options, progress)
         if wish.below:
             stack(path, wish.below)
-        write_marker(f"{path}/{READY}")
+            sync_tree(path)
+        write_marker(f"{path}/{READY}")  # the environment is used without another look from now on
 
 
 @contextlib.contextmanager

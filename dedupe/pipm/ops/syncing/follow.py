@@ -12,6 +12,7 @@ from pipm.env.folded import read_receipt
 from pipm.env.target import ask_target
 from pipm.errors import UsageError
 from pipm.fs.links import LinkMode
+from pipm.fs.sync import sync_tree
 from pipm.ops.folding.hiding import bring_back, hidden_entries
 from pipm.ops.holding import held
 from pipm.ops.syncing.acquire import Shelf, Trust
@@ -34,7 +35,7 @@ from pipm.plan.materialise import Wanted
 from pipm.plan.sync import plan_sync
 from pipm.store.layers import open_layers
 from pipm.store.layout import keep_reserve
-from pipm.store.roots import SYNCED, find_root
+from pipm.store.roots import SYNCED, SYNCING, find_root
 from pipm.wheel.blueprints import load_blueprint
 from pipm.wheel.private import direct_url
 
@@ -146,7 +147,9 @@ class Following:
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with held(self.store, environment, self.progress) as root:
             were_hidden = bring_back(self.store, root)
-            survey = Survey(self.store, root, environment, scheme, interpreter)
+            previous = find_root(self.store, environment.path)
+            doubted = previous is not None and previous.state == SYNCING
+            survey = Survey(self.store, root, environment, scheme, interpreter, doubted=doubted)
             before = NOTHING if fresh or were_hidden else self._unchanged(environment, root, scheme)
             hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
             serving = self._serving(environment, root, survey, wanted, hidden=hidden, fresh=fresh)
@@ -181,6 +184,7 @@ class Following:
         if later:
             with held(self.store, environment, self.progress) as root:
                 note_editables(Survey(self.store, root, environment, scheme, interpreter), later, states)
+            sync_tree(environment.path)
         return _told(environment, done, later, standing)
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> Seen:

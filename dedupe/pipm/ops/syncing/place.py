@@ -6,19 +6,17 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.scheme import Scheme
+from pipm.env.environment import is_half_made
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.lock import locked_folder
-from pipm.fs.replace import remove_tree
 from pipm.ops.holding import checked_environment
 
 if TYPE_CHECKING:
     from pipm.env.base import BaseInterpreter
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
-
-_OF_VENV = frozenset({"bin", "include", "lib", "lib64", "pyvenv.cfg", ".gitignore"})
 
 
 class Place(NamedTuple):
@@ -40,12 +38,11 @@ class Place(NamedTuple):
 def find_place(store_path: str, path: str, python: str | None) -> Place:
     """Look at *path*; *python* (a version or path) is for an environment that is not there yet."""
     real = os.path.realpath(path)
-    if os.path.lexists(f"{real}/pyvenv.cfg"):
+    if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
         environment = checked_environment(store_path, path)
-        if not _is_half_made(environment):
-            if python is not None:
-                _check_version(environment, python)
-            return Place(path=path, environment=environment, base=None)
+        if python is not None:
+            _check_version(environment, python)
+        return Place(path=path, environment=environment, base=None)
     if f"{real}/".startswith(f"{store_path}/"):
         raise UsageError(f"{path} lies inside the store", hint="name a folder outside of it")
     from pipm.env.base import find_interpreter  # noqa: PLC0415 - for what is to be made alone
@@ -65,11 +62,8 @@ def made(place: Place, store_path: str) -> tuple[Environment, bool]:
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with locked_folder(parent):  # another sync may be making it just now
-            if os.path.lexists(f"{real}/pyvenv.cfg"):
-                environment = checked_environment(store_path, place.path)
-                if not _is_half_made(environment):
-                    return environment, False
-                remove_tree(parent, os.path.basename(real))
+            if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
+                return checked_environment(store_path, place.path), False
             from pipm.env.create import create_environment  # noqa: PLC0415 - likewise
 
             create_environment(real, place.base)
@@ -102,15 +96,6 @@ def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Inte
         cache_tag="" if interpreter is None else interpreter.cache_tag,
     )
     return scheme, interpreter
-
-
-def _is_half_made(environment: Environment) -> bool:
-    """Whether venv was killed while it made it: no interpreter, nothing installed, nothing else there."""
-    return (
-        environment.interpreter is None
-        and not any(os.listdir(f"{environment.path}/{site}") for site in environment.sites)
-        and set(os.listdir(environment.path)) <= _OF_VENV
-    )
 
 
 def _check_version(environment: Environment, python: str) -> None:

@@ -94,6 +94,7 @@ class Settler(NamedTuple):
                 sweep(self.root)
                 if self.serving is not None:
                     self.serving.end(self.serving.begin())
+                sync_file_system(self.root)  # a killed run may have written it
                 write_root(self.store, self._root(mode, SYNCED, entries))
                 return Settled(plan=plan, link_mode=mode)
             ground = self._ground(stack)
@@ -113,11 +114,10 @@ class Settler(NamedTuple):
                 for blueprint in unfinished:
                     remove_unfinished(ground, blueprint, claimed)
             done = materialise(ground, self._chosen(everything, wanted, plan))
-            if ground.mode is LinkMode.COPY or (self.serving is not None and ground.mode is LinkMode.SYMLINK):
-                sync_file_system(self.root)  # time and size of a copy speak for bytes that are on disk
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             if self.serving is not None and table is not None:
                 self.serving.end(table, done.records, done.away)
+            sync_file_system(self.root)  # a root that says "synced" speaks for bytes that are on disk
             final.publish()
         return Settled(
             plan=plan,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipm.core.blueprint import placed
+from pipm.core.bytecode import key_path
 from pipm.core.names import name_and_version
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.env.folded import is_record, read_receipt
-from pipm.fs.beneath import open_directory_beneath, read_beneath
+from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
+from pipm.fs.content import digest_at
 from pipm.fs.fill import FOLDER
 from pipm.ops.syncing.compilation import is_hopeless
 from pipm.ops.syncing.evidence import BIN, COMMON
@@ -39,7 +42,8 @@ Lost = frozenset[tuple[str, str]]
 class Survey:
     """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there.
 
-    ``untouched`` are the groups of `evidence` that need no look.
+    ``untouched`` are the groups of `evidence` that need no look. *doubted*: a sync began to write and did not
+    end, so after a power cut a file may have its size and not its bytes.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class Survey:
         scheme: Scheme,
         interpreter: Interpreter | None,
         hidden: Mapping[str, Mapping[str, PutAway]] = _NOTHING,
+        *,
+        doubted: bool = False,
     ) -> None:
         self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
-        self.hidden = hidden
+        self.hidden, self._doubted = hidden, doubted
         self.untouched: AbstractSet[str] = frozenset()
         self.linked = True
         """No file that should be a link was seen that is none."""
@@ -166,9 +172,24 @@ class Survey:
             return Fit.OTHER
         ended = not ours or record.endswith(f"{blueprint.metadata}/RECORD,,\n".encode())
         compiled = not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
-        if ended and compiled and self._is_whole(wanted, lost, ours=ours):
+        whole = ended and compiled and self._is_whole(wanted, lost, ours=ours)
+        if whole and not (ours and self._doubted and not self._is_proven(record)):
             return Fit.SAME
         return Fit.BROKEN if ours else Fit.OTHER
+
+    def _is_proven(self, record: bytes) -> bool:
+        """Whether the environment's own files have the hashes that *record* says; links are the store's."""
+        if b"\0" in record:
+            return False
+        for row in parse_record(record):
+            path = os.path.normpath(f"{self.scheme.site}/{row.path}")
+            folder, _, name = path.rpartition("/")
+            with directory_beneath(self.root, folder or ".") as directory:
+                if not row.hash or directory is None or not _is_private(directory, name):
+                    continue
+                if digest_at(directory, name).record != row.hash:
+                    return False
+        return True
 
     def _has_come(self, wanted: Wanted, record: bytes) -> bool:
         """Whether another installer brought real files of what the finder serves: they would win over it."""
@@ -244,7 +265,30 @@ class Survey:
         tag, there = self.scheme.cache_tag, _names(target, "__pycache__")
         missing = [key for stem, key in folder.sources if f"{stem}.{tag}.pyc" not in there]
         pool = self._pool
+        if self._doubted and not self._is_bytecode_proven(target, folder):
+            return False
         return pool is not None and all(is_hopeless(self._store, pool, key) for key in missing)
+
+    def _is_bytecode_proven(self, target: int, folder: Folder) -> bool:
+        """Whether bytecode that is no link is the store's."""
+        with directory_beneath(target, "__pycache__") as cache:
+            for stem, key in folder.sources:
+                name = f"{stem}.{self.scheme.cache_tag}.pyc"
+                if cache is None or not _is_private(cache, name):
+                    continue
+                stored = f"{self._pool}/{key_path(key)}"
+                if read_beneath(cache, name) != read_beneath(self._store.bytecode, stored):
+                    return False
+        return True
+
+
+def _is_private(directory: int, name: str) -> bool:
+    """Whether *name* is a file whose inode has no other name."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _has_sources(blueprint: Blueprint) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipm.env.create import create_environment, seed_pip
 from pipm.errors import LinkingImpossibleError, PipmError
+from pipm.fs.sync import sync_tree
 from pipm.ops.folding.ladder import adopt_by_ladder
 from pipm.ops.progress import Progress
 from pipm.ops.syncing.wrapping import wrap_pip
@@ -60,6 +61,7 @@ def make_venv(
     seed_pip(environment, interpreter)
     if obstacle is None and (not wrapped or interpreter.version < _ZIPIMPORT):
         _share(store_path, environment.path, options, Progress())
+    sync_tree(environment.path)
     return NewEnvironment(
         path=environment.path,
         python=environment.python,
