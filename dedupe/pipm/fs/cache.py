@@ -8,14 +8,18 @@ import os
 import stat
 import struct
 import sys
+import time
 import zlib
 from typing import Any
 
 from pipm.core.sha256 import sha256
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.sync import Durability, write_durably
 from pipm.fs.trust import is_foreign
 
 _DIGEST = 32
+_LONG = 60.0
+"""Seconds that nobody takes to write such a file."""
 _CHECK = struct.Struct("<I")
 
 
@@ -45,6 +49,7 @@ def write_cache(name: str, data: bytes) -> None:
         os.makedirs(cache_folder(), mode=0o700, exist_ok=True)
         folder = os.open(cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            remove_torn_writes(folder, ("",), before=time.time() - _LONG)
             write_durably(folder, name, data, Durability.LATER)
         finally:
             os.close(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, load_environment
 from pipm.errors import NotAnEnvironmentError, UsageError
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.lock import locked
 from pipm.store.layout import Store, lock_timeout
 from pipm.store.roots import Root
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipm.ops.progress import Progress
+
+_OWN_FOLDERS = (".pipm/finder",)
+"""Of an environment: who writes there holds it."""
 
 
 def checked_environment(store_path: str, path: str) -> Environment:
@@ -56,6 +60,7 @@ def held(store: Store, environment: Environment, progress: Progress) -> Iterator
                 raise NotAnEnvironmentError(
                     f"{environment.path} was made anew meanwhile", hint="run the same command again"
                 )
+            remove_torn_writes(root, _OWN_FOLDERS)
             _bring_back(store, environment, root)
             yield root
         finally:

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.replace import remove_tree
 from pipm.fs.share import ensure_folder, forget, forget_folder
 from pipm.fs.sync import Durability, write_durably
@@ -80,6 +82,8 @@ def inject(environment: Environment, store_path: str, link_mode: str) -> None:
         with _opened(environment) as root:
             ensure_folder(root, FOLDER)
             ensure_folder(root, f"{FOLDER}/{PACKAGE}")
+            folders = (FOLDER, f"{FOLDER}/{PACKAGE}")
+            remove_torn_writes(root, folders, before=time.time() - _SECONDS)
             _write(root, FOLDER, SETTINGS, json.dumps(settings, indent=1).encode("ascii"))
             new = [
                 _write(root, f"{FOLDER}/{PACKAGE}", name, _source(source)) for name, source in MODULES.items()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY
+from pipm.fs.leftovers import is_torn_write
 from pipm.fs.processes import mapped_paths
 from pipm.fs.usage import block_sizes
 from pipm.fs.walk import inodes_below, named_inodes
@@ -242,6 +244,9 @@ def _leftovers(store: Store, known: set[str]) -> Iterator[str]:
                 yield path
     originals = os.listdir(f"{v1}/{ORIGINALS}") if os.path.isdir(f"{v1}/{ORIGINALS}") else ()
     yield from (f"{ORIGINALS}/{name}" for name in originals if not os.path.exists(f"{v1}/roots/{name}"))
+    for entry in sorted(known):
+        with contextlib.suppress(OSError), os.scandir(f"{v1}/wheels/{entry}") as names:
+            yield from (f"wheels/{entry}/{one.name}" for one in names if is_torn_write(one.name))
 
 
 def _entry_in(path: str) -> str:
