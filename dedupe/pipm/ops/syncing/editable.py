@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from pipm.core.blueprint import record_rows
 from pipm.core.pins import Folder
 from pipm.core.sha256 import sha256
+from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.sync import Durability, write_durably
+from pipm.lock.table import load_toml
 from pipm.wheel.private import file_url, hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pipm.core.pins import Pin
     from pipm.core.target import Target
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _STATE = "pipm_project.sha256"
 """A file beside RECORD: the digest of what the project was installed from."""
+
+_LARGEST = 1 << 20
 
 _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
 """Files that say the version, scripts, entry points and dependencies of a project, and how it is built."""
@@ -61,14 +65,40 @@ def missing_editables(survey: Survey, pins: Iterable[Pin], standing: Mapping[str
 def project_state(pin: Pin) -> str:
     """Digest what an editable *pin* is installed from, but its modules, which are read where they lie."""
     assert isinstance(pin.origin, Folder)
-    state = sha256(repr(pin.options).encode("utf-8", "surrogateescape"))
-    for name in _DESCRIBING:
+    folder = pin.origin.project
+    state = sha256(repr((pin.version, pin.options)).encode("utf-8", "surrogateescape"))
+    for name in (*_DESCRIBING, *_files_with_metadata(folder)):
         try:
-            with open(os.path.join(pin.origin.project, name), "rb") as stream:
-                state.update(name.encode() + sha256(stream.read()).digest())
+            with open(os.path.join(folder, name), "rb") as stream:
+                state.update(name.encode() + sha256(stream.read(_LARGEST)).digest())
         except OSError:
             continue
     return state.hexdigest()
+
+
+def _files_with_metadata(folder: str) -> Iterator[str]:
+    """Yield the files that settings of tools name, where ``project.dynamic`` leaves metadata to the build."""
+    try:
+        document = load_toml(f"{folder}/pyproject.toml")
+        if not document.table("project").texts("dynamic"):
+            return
+        texts = list(_texts(document.table("tool").content))
+    except LockError:  # there is none, or its build will say what is wrong
+        return
+    for text in texts:
+        module = text.rpartition(".")[0].replace(".", "/")  # setuptools: package.module.attribute
+        named = [f"{top}{module}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")]
+        for name in (text, *(named if module else ())):
+            if "\0" not in name and not os.path.isabs(name) and os.path.isfile(f"{folder}/{name}"):
+                yield name
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def install_editables(
