@@ -77,6 +77,21 @@ def test_indexes_of_the_project(folder: Folder) -> None:
     assert pin.options == ("--extra-index-url", "https://m", "--find-links", "https://f")
 
 
+def test_links_of_the_project(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    source = '[[tool.pdm.source]]\ntype = "find_links"\nurl = "{}"\n'
+    wanted = {
+        "file:///${PROJECT_ROOT}/w": f"file://{folder.path}/w",
+        "w": f"{folder.path}/w",
+        "https://f": "https://f",
+    }
+    for url, option in wanted.items():
+        folder.write("pyproject.toml", source.format(url))
+        assert lock(folder, package("one")).read()["one"].options == ("--find-links", option)
+    folder.write("pyproject.toml", source.format("https://${TOKEN}@f"))
+    assert "package[0]: 'https://****@f' is refused" in lock(folder, package("one")).fails()
+
+
 def test_a_source_that_lists_a_distribution_is_asked_alone(folder: Folder) -> None:
     folder.write(
         "pyproject.toml",

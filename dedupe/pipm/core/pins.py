@@ -117,6 +117,9 @@ Archives = Literal["any", "wheel", "source"]
 """What may serve a pin, as ``--only-binary`` (wheel) and ``--no-binary`` (source) say."""
 
 
+_OF_ADDRESSES = frozenset({"--index-url", "--extra-index-url", "--find-links"})
+
+
 class _Pin(NamedTuple):
     name: str
     version: str | None
@@ -159,8 +162,12 @@ class Pin(_Pin):
         """Make one whose values are safe to pass on."""
         if index_url is not None:
             checked_url(index_url)
+        before = ""
         for option in options:
             checked_line(option)
+            if before in _OF_ADDRESSES and "://" in option:
+                checked_url(option)
+            before = option
         return super().__new__(
             cls, name, version, wheels, sdist, origin, hashes, index_url, options, where, archives
         )

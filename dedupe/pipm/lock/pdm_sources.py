@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pipm.core.pins import Archive, Folder, Pin, Repository
 from pipm.lock.fit import archive_name, checked_name, is_archive
@@ -108,9 +108,9 @@ def _indexes(project: Project, name: str) -> tuple[str | None, tuple[str, ...]]:
     main: str | None = None
     options: list[str] = []
     for source in listed or rest:
-        url = source.required("url")
+        url = source.required("url").replace("/${PROJECT_ROOT}", quote(project.table.folder))
         if source.text("type") == "find_links":
-            options += ["--find-links", url]
+            options += ["--find-links", url if "://" in url else project.table.absolute(url)]
         elif main is None and (listed or source.text("name") == "pypi"):
             main = url
         else:
