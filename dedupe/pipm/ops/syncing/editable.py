@@ -10,7 +10,7 @@ from pipm.core.pins import Folder
 from pipm.core.sha256 import sha256
 from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
-from pipm.fs.sync import Durability, write_durably
+from pipm.fs.sync import write_durably
 from pipm.lock.table import load_toml
 from pipm.wheel.private import file_url, hashed
 
@@ -126,8 +126,8 @@ def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str
                 continue
             row = record_rows([(f"{standing.metadata}/{_STATE}", hashed(state), len(state))])
             # First: whoever uninstalls it then knows of the file, and one that is missing is made anew.
-            write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, Durability.LATER, 0o644)
-            write_durably(folder, _STATE, state, Durability.LATER, 0o644)
+            write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, mode=0o644)
+            write_durably(folder, _STATE, state, mode=0o644)
         finally:
             os.close(folder)
 

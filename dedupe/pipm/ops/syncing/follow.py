@@ -182,9 +182,9 @@ class Following:
         states = {pin.name: project_state(pin) for pin in later}
         install_editables(self.store, later, running(environment), target, lambda: self.pulse.stopping)
         if later:
+            sync_tree(environment.path)  # the note says that all of it is there
             with held(self.store, environment, self.progress) as root:
                 note_editables(Survey(self.store, root, environment, scheme, interpreter), later, states)
-            sync_tree(environment.path)
         return _told(environment, done, later, standing)
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> Seen:
