@@ -3,10 +3,12 @@
     python -m benchmarks.sync SCRATCH --uv UV [--group GROUP] [--rounds N] [--kind ext4 --kind xfs …]
     python -m benchmarks.sync SCRATCH --report [--plot FILE.svg]
 
-Needs root, a C compiler, and the network once for each file system (the tools fill their caches). Every round
-runs all contenders of a group one after the other, in an order that turns, and each figure is the median of
-the rounds' ratios: another process that runs meanwhile disturbs a round, not the comparison. Results stay in
-SCRATCH, so that groups may be measured one after the other.
+Needs root, a C compiler, and the network once for each file system (the tools fill their caches). uv runs its
+fastest documented way, `uv sync --frozen --offline` with a warm cache on the same file system; the group
+`peers` tries its other ways, so that this stays true. pipm and uv read one uv.lock. Every round runs all
+contenders of a group one after the other, in an order that turns. Each figure is the median of the rounds'
+ratios: another process that runs meanwhile disturbs a round, not the comparison. Results stay in SCRATCH,
+so groups may be measured one after the other.
 """
 
 from __future__ import annotations
@@ -43,10 +45,11 @@ MODES = {"ext4": ("hardlink", "hardlink"), "xfs": ("reflink", "clone"), "btrfs":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """One file system, the lock on it (and the same without one distribution), and the programs."""
+    """One file system, the lock (and the same without one distribution), and the programs."""
 
     volume: Volume
     lock: Path
+    pylock: Path
     uv: str
     floor: Path
 
@@ -58,7 +61,7 @@ class Ground:
     @property
     def smaller(self) -> Path:
         """The lock without `ADDED`."""
-        return self.lock.parent / "smaller" / "pylock.toml"
+        return self.lock.parent.parent / "smaller" / "uv.lock"
 
     def path(self, name: str) -> str:
         """Where *name* lies."""
@@ -71,22 +74,28 @@ class Ground:
         mode = "" if "--link-mode" in options else f"--link-mode {self.modes[0]}"
         return f"{command} --env {self.path(env)} --python {python} {mode} {' '.join(options)}"
 
-    def uv_venv(self, env: str) -> str:
-        """The command by which uv makes an environment."""
-        return f"{self._uv('uv-cache')} venv -q --python {os.path.realpath(sys.executable)} {self.path(env)}"
-
-    def uv_fill(self, env: str, *options: str, lock: Path | None = None, cache: str = "uv-cache") -> str:
-        """The command by which uv fills it."""
+    def uv_sync(
+        self, env: str, *options: str, lock: Path | None = None, cache: str = "uv-cache", offline: bool = True
+    ) -> str:
+        """The command by which uv makes or changes the environment *env*: the fastest that it documents."""
         mode = "" if "--link-mode" in options else f"--link-mode {self.modes[1]}"
-        command = f"{self._uv(cache)} pip sync -q --preview-features pylock {mode} {' '.join(options)}"
-        return f"{command} --python {self.path(env)}/bin/python {lock or self.lock}"
+        project = (lock or self.lock).parent
+        python = os.path.realpath(sys.executable)
+        flags = f"{'--offline' if offline else ''} {mode} {' '.join(options)}"
+        target = f"UV_PROJECT_ENVIRONMENT={self.path(env)} {self._uv(cache)}"
+        return f"{target} sync -q --frozen --no-install-project --project {project} --python {python} {flags}"
+
+    def uv_pip_sync(self, env: str, lock: Path, *options: str) -> str:
+        """The command by which uv makes the environment *env* from a pylock.toml or a requirements file."""
+        python, uv = os.path.realpath(sys.executable), self._uv("uv-cache")
+        fill = f"{uv} pip sync -q --preview-features pylock --link-mode {self.modes[1]} {' '.join(options)}"
+        return (
+            f"{uv} venv -q --python {python} {self.path(env)}"
+            f" && {fill} --python {self.path(env)}/bin/python {lock}"
+        )
 
     def _uv(self, cache: str) -> str:
         return f"UV_CACHE_DIR={self.path(cache)} UV_NO_CONFIG=1 {self.uv}"
-
-    def uv_sync(self, env: str, *options: str, cache: str = "uv-cache") -> str:
-        """Both."""
-        return f"{self.uv_venv(env)} && {self.uv_fill(env, *options, cache=cache)}"
 
     def pip(self, env: str) -> str:
         """The command of pip, which has the wheels of all in a folder."""
@@ -118,12 +127,23 @@ def links(ground: Ground) -> dict[str, Contender]:
         "pipm": Contender(ground.pipm("whole"), ("whole",)),
         "floor": Contender(floor, ("floor",)),
         "pipm, nothing to do": Contender(ground.pipm("whole")),
-        "uv, nothing to do": Contender(ground.uv_fill("by-uv")),
+        "uv, nothing to do": Contender(ground.uv_sync("by-uv")),
         "pipm adds one": Contender(ground.pipm("whole"), before=ground.pipm("whole", lock=ground.smaller)),
         "uv adds one": Contender(
-            ground.uv_fill("by-uv"), before=ground.uv_fill("by-uv", lock=ground.smaller)
+            ground.uv_sync("by-uv"), before=ground.uv_sync("by-uv", lock=ground.smaller)
         ),
     }
+
+
+def peers(ground: Ground) -> dict[str, Contender]:
+    """The ways by which uv makes the same environment; the fastest is the peer of all other groups."""
+    ways = {
+        "uv sync --frozen --offline": ground.uv_sync("by-uv"),
+        "uv sync --frozen": ground.uv_sync("by-uv", offline=False),
+        "uv pip sync pylock.toml --offline": ground.uv_pip_sync("by-uv", ground.pylock, "--offline"),
+        "uv pip sync pylock.toml": ground.uv_pip_sync("by-uv", ground.pylock),
+    }
+    return {name: Contender(command, ("by-uv",)) for name, command in ways.items()}
 
 
 def copies(ground: Ground) -> dict[str, Contender]:
@@ -179,14 +199,22 @@ def finder(ground: Ground) -> dict[str, Contender]:
 
 def cold(ground: Ground) -> dict[str, Contender]:
     """Nothing but the lock is there: downloads included."""
+    fresh = ("by-uv", "cold-cache")
     return {
-        "uv, cold": Contender(ground.uv_sync("by-uv", cache="cold-cache"), ("by-uv", "cold-cache")),
-        "pipm, cold": Contender(ground.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")),
+        "uv, cold": Contender(ground.uv_sync("by-uv", cache="cold-cache", offline=False), fresh),
+        "uv with bytecode, cold": Contender(
+            ground.uv_sync("by-uv", "--compile-bytecode", cache="cold-cache", offline=False), fresh
+        ),
+        "pipm, no bytecode, cold": Contender(
+            ground.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")
+        ),
+        "pipm, cold": Contender(ground.pipm("plain", store="cold"), ("plain", "cold")),
     }
 
 
 GROUPS: dict[str, Callable[[Ground], dict[str, Contender]]] = {
     "links": links,
+    "peers": peers,
     "copies": copies,
     "imports": imports,
     "compiled": compiled,
@@ -238,7 +266,7 @@ def prepare(ground: Ground, group: str, log: Path) -> None:
     for name in filled:
         if (seed / name).exists() and not Path(ground.path(name)).exists():
             run_measured(f"cp -a {seed / name} {ground.path(name)}", log, "copying")
-    steps = [] if group == "cold" else [ground.pipm("run"), ground.uv_sync("uv-run")]
+    steps = [] if group == "cold" else [ground.pipm("run"), ground.uv_sync("uv-run", offline=False)]
     if group == "links":
         steps.append(ground.pipm("plain", "--no-compile"))
     if group == "finder":
@@ -291,18 +319,31 @@ def measure(ground: Ground, group: str, rounds: int, results: Path) -> None:
         print(f"{ground.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
 
 
-def make_locks(scratch: Path, uv: str) -> Path:
-    """Write the lock, and a smaller one, unless they are there."""
-    lock, smaller = scratch / "pylock.toml", scratch / "smaller" / "pylock.toml"
-    smaller.parent.mkdir(exist_ok=True)
-    if not lock.exists():
-        pins = PINS.read_text().splitlines(keepends=True)
-        few = scratch / "smaller.txt"
-        few.write_text("".join(line for line in pins if not line.startswith(ADDED)))
-        for source, target in ((few, smaller), (PINS, lock)):
-            command = [uv, "pip", "compile", "-q", "--no-deps", "--python", sys.executable, str(source)]
-            subprocess.run([*command, "--format", "pylock.toml", "-o", str(target)], check=True)
-    return lock
+def make_locks(scratch: Path, uv: str) -> tuple[Path, Path]:
+    """Write uv.lock and pylock.toml, and a smaller uv.lock, unless they are there; the first two's paths."""
+    pins = [line.split()[0] for line in PINS.read_text().splitlines() if line[:1].isalnum()]
+    version = ".".join(map(str, sys.version_info[:2]))
+    for name, some in (("whole", pins), ("smaller", [pin for pin in pins if not pin.startswith(ADDED)])):
+        project = scratch / name
+        if not (project / "uv.lock").exists():
+            project.mkdir(exist_ok=True)
+            lines = [
+                "[project]",
+                f'name = "benchmark-{name}"',
+                'version = "0"',
+                f'requires-python = "=={version}.*"',
+                f"dependencies = {json.dumps(some)}",
+                # What is pinned was resolved with all its requirements: nothing may be added to it.
+                "[tool.uv]",
+                "environments = [\"sys_platform == 'linux'\"]",
+            ]
+            (project / "pyproject.toml").write_text("\n".join([*lines, ""]))
+            subprocess.run([uv, "lock", "-q", "--project", project, "--python", sys.executable], check=True)
+    pylock = scratch / "pylock.toml"
+    if not pylock.exists():
+        export = [uv, "export", "-q", "--frozen", "--no-emit-project", "--format", "pylock.toml"]
+        subprocess.run([*export, "--project", scratch / "whole", "-o", pylock], check=True)
+    return scratch / "whole" / "uv.lock", pylock
 
 
 def main() -> None:
@@ -323,10 +364,10 @@ def main() -> None:
         floor = scratch / "floor"
         subprocess.run(["cc", "-O2", "-o", str(floor), str(FLOOR)], check=True)
         uv = shutil.which(arguments.uv) or arguments.uv
-        lock = make_locks(scratch, uv)
+        lock, pylock = make_locks(scratch, uv)
         for kind in arguments.kind or MODES:
             with fresh_volume(kind, scratch, SIZE) as volume:
-                ground = Ground(volume=volume, lock=lock, uv=uv, floor=floor)
+                ground = Ground(volume=volume, lock=lock, pylock=pylock, uv=uv, floor=floor)
                 for group in arguments.group or ("links", "copies", "imports"):
                     measure(ground, group, arguments.rounds, scratch / f"{kind}-{group}.json")
     found: dict[str, Runs] = {kind: {} for kind in MODES}

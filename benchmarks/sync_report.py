@@ -24,25 +24,29 @@ class Question(NamedTuple):
 
 
 QUESTIONS = (
-    Question("pipm, no bytecode", "uv", "the same files", (0.8, 0.9)),
+    Question("pipm, no bytecode", "uv", "the same files", (1.0, 0.9)),
     Question("pipm, no bytecode", "floor", "over the least possible", (1.6, None)),
     Question("pipm", "uv", "with bytecode that uv does not bring", (1.1, 1.1)),
     Question("pipm copies, no bytecode", "uv copies", "every file copied"),
-    Question("pipm, then import", "uv, then import", "lock to first import", (0.4, 0.4)),
+    Question("pipm, then import", "uv, then import", "lock to first import", (0.35, 0.35)),
     Question(
         "pipm again, then import", "uv with bytecode, then import", "the same, uv compiles", (0.12, 0.12)
     ),
     Question("pipm again", "uv with bytecode", "both with bytecode"),
     Question("pipm again", "pip", "both with bytecode, pip's wheels on this disk"),
+    Question("uv sync --frozen", "uv sync --frozen --offline", "uv's ways, compared"),
+    Question("uv pip sync pylock.toml --offline", "uv sync --frozen --offline", "uv's ways, compared"),
+    Question("uv pip sync pylock.toml", "uv sync --frozen --offline", "uv's ways, compared"),
     Question("pipm, nothing to do", "uv, nothing to do", "a second sync"),
     Question("pipm adds one", "uv adds one", "one of 161 distributions is missing"),
     Question("finder", "pipm --version", "nothing but metadata, scripts and data", more=True),
     Question("finder, no metadata folders", "pipm --version", "not even metadata", more=True),
     Question("finder, nothing to do", "pipm --version", "a second sync", more=True),
     Question("finder", "pipm by links", "both by pipm"),
-    Question("finder", "uv by links", "against uv"),
-    Question("finder, then import", "uv by links, then import", "lock to first import"),
-    Question("pipm, cold", "uv, cold", "downloads included"),
+    Question("finder", "uv by links", "against uv", (0.35, 0.35)),
+    Question("finder, then import", "uv by links, then import", "lock to first import", (0.35, 0.35)),
+    Question("pipm, no bytecode, cold", "uv, cold", "downloads included", (1.2, 1.2)),
+    Question("pipm, cold", "uv with bytecode, cold", "downloads and bytecode included", (1.0, 1.0)),
 )
 
 
