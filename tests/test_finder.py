@@ -216,7 +216,7 @@ def test_importing_writes_nothing_into_the_store(pair: Pair) -> None:
 
 
 def test_bytecode_that_the_store_lacks_is_the_environments_own(pair: Pair) -> None:
-    code = "import alpha.module_1 as m, os; print(os.path.exists(m.__cached__))"
+    code = "import alpha.module_1 as m, os; print(os.path.exists(m.__spec__.cached))"
     pair.finder.run(code, "-O")
     found = [name for _, _, names in os.walk(f"{pair.finder.path}/.pipm/bytecode") for name in names]
     assert any(name.startswith("module_1.") and ".opt-1" in name for name in found)

@@ -63,7 +63,10 @@ def test_imports_and_metadata_are_the_same(pair: Pair) -> None:
         one, other = (told(e, *options) for e in (pair.flat, pair.finder))
         assert differences(one, other) == {}
     code = "import importlib.metadata as m; print(m.version('Tool'), m.version('space_one'), m.version('no'))"
-    assert run(pair.finder.python, "-c", code).stderr.endswith("No package metadata was found for no\n")
+    # Python 3.15 adds a name that is spelled nearly so.
+    assert (
+        "No package metadata was found for no" in run(pair.finder.python, "-c", code).stderr.splitlines()[-1]
+    )
 
 
 def test_under_thirty_inodes(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_file_of_ones_own_keeps_its_distribution(tmp_path: Path) -> None:
 
 
 def test_a_start_file_starts_it_as_well(tmp_path: Path) -> None:
-    """From 3.15 on both ways to start may act, from 3.18 on the start file's alone; the same comes of it."""
+    """The start file of Python 3.18 and later (PEP 829), alone or beside the import line: all is the same."""
     pair = make_pair(str(tmp_path))
     state = "import sys; print(sys.path, len(sys.meta_path), len(sys.path_hooks))"
     start = "import pkgutil; pkgutil.resolve_name('_pipm_finder:start')()"
@@ -171,8 +172,12 @@ def test_a_start_file_starts_it_as_well(tmp_path: Path) -> None:
         file.truncate()
     assert pair.finder.run(state) != before  # the lines alone
     assert pair.finder.run(f"{start}\n{state}") == before
-    for environment in (pair.flat, pair.finder):
-        write(environment.file("sitecustomize.py"), f"try:\n {start}\nexcept ImportError: pass\n".encode())
+    if sys.version_info >= (3, 15):
+        write(pair.finder.file("000_pipm_boot.start"), b"_pipm_finder:start\n")
+    else:  # Python reads no start files yet
+        guarded = f"try:\n {start}\nexcept ImportError: pass\n".encode()
+        for environment in (pair.flat, pair.finder):
+            write(environment.file("sitecustomize.py"), guarded)
     one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
     assert differences(one, other) == {}
 

@@ -23,7 +23,7 @@ from support.process import check
 from support.snapshot import difference, snapshot
 from support.store import damage, unshared
 from support.synthetic import Environment, make_wheel, package
-from support.tools import any_interpreter, interpreter
+from support.tools import any_interpreter, newest_interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def pipm(tmp_path_factory: pytest.TempPathFactory) -> Pipm:
 def template(tmp_path_factory: pytest.TempPathFactory, pips: dict[str, str]) -> Environment:
     """An environment with the newest pip."""
     path = str(tmp_path_factory.mktemp("template") / "env")
-    return environment_with_pip(path, python=interpreter("3.13"), pip=pips[NEWEST])
+    return environment_with_pip(path, python=newest_interpreter(), pip=pips[NEWEST])
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_pip_replaces_itself_and_stays_wrapped(
 ) -> None:
     wrap(pipm, newest)
     folder = os.path.dirname(pips[NEWEST])
-    for version in ("24.3.1", NEWEST):
+    for version in ("25.3", NEWEST):
         done = run_pip(newest, "install", *local(folder), f"pip=={version}")
         assert (done.returncode, done.stderr) == (0, "")
         assert version in check(newest.python, "-m", "pip", "--version")
@@ -230,11 +230,11 @@ def test_every_way_of_calling_pip(newest: Environment, pipm: Pipm, wheels: str, 
     check(newest.python, "-m", "pip", "install", "-q", *local(wheels), "beta")
     for command in (
         (script, *options),
-        (f"{script}3.13", *options),
+        (f"{script}{newest.version}", *options),
         (newest.python, "-I", "-m", "pip", *options),
         (newest.python, "-c", runpy),
         (newest.python, "-c", child),
-        (interpreter("3.13"), pips[NEWEST] + "/pip", "--python", newest.path, *options),
+        (newest_interpreter(), pips[NEWEST] + "/pip", "--python", newest.path, *options),
     ):
         before = os.stat(newest.file("beta-1.0.dist-info/RECORD")).st_ino
         check(*command)
@@ -332,7 +332,7 @@ def test_pip_and_install_from_outside(newest: Environment, pipm: Pipm, wheels: s
 
 
 def test_an_environment_without_pip_is_served_by_pips_own(pipm: Pipm, tmp_path: Path, wheels: str) -> None:
-    bare = venv(str(tmp_path / "bare"), python=interpreter("3.13"), pip=False)
+    bare = venv(str(tmp_path / "bare"), python=newest_interpreter(), pip=False)
     assert pipm("install", "--env", bare.path, *local(wheels), "beta").code == 0
     assert strangers(bare, pipm) == []
     listed = pipm("pip", "--env", bare.path, "list").out

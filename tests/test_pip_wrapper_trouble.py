@@ -20,7 +20,7 @@ from support.places import fresh_folder
 from support.process import check
 from support.store import damage, leftovers, unshared
 from support.synthetic import Environment, make_wheel, package
-from support.tools import interpreter
+from support.tools import newest_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the newest pip."""
     folder = tmp_path_factory.mktemp("template")
     pip = fetch_pips(str(folder), PIP)[PIP]
-    return environment_with_pip(str(folder / "env"), python=interpreter("3.13"), pip=pip)
+    return environment_with_pip(str(folder / "env"), python=newest_interpreter(), pip=pip)
 
 
 @pytest.fixture(scope="module")

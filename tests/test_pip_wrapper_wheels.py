@@ -10,7 +10,7 @@ from support.pip_play import play
 from support.pipm import Pipm
 from support.pips import Twins, environment_with_pip, fetch_pips, wrap
 from support.store import damage
-from support.tools import interpreter
+from support.tools import newest_interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory, pipm: Pipm) -> Twins:
     """A wrapped environment and its plain twin, which each case leaves as they were."""
     folder = str(tmp_path_factory.mktemp("twins"))
     pip = fetch_pips(folder, PIP)[PIP]
-    environment = environment_with_pip(f"{folder}/env", python=interpreter("3.13"), pip=pip)
+    environment = environment_with_pip(f"{folder}/env", python=newest_interpreter(), pip=pip)
     twins = Twins(environment=environment, variables={"PYTHONHASHSEED": "0"})
     twins.copy()
     wrap(pipm, environment)

@@ -31,11 +31,14 @@ CHOICE = (
     f"pp310-pypy310_pp73-{LINUX}",
     "cp310-cp310-win_amd64",
     "cp310-cp310-macosx_11_0_arm64",
-    "py3-none-any",
     "py38-none-any",
     "py2-none-any",
+    "py3-none-any",
 )
-"""Tags of the wheels of one distribution; each wheel says which it is."""
+"""Tags of the wheels of one distribution; each wheel says which it is.
+
+The last is the tag under which each of them is made.
+"""
 MARKERS = {
     "old": "python_version < '3.10'",
     "middle": "python_full_version >= '3.10.0' and python_version != '3.13'",

@@ -110,7 +110,9 @@ def _():
 
 @question("packages_distributions")
 def _():
-    return {name: sorted(set(found)) for name, found in metadata.packages_distributions().items()}
+    found = metadata.packages_distributions()
+    found.pop("__pycache__", None)  # from Python 3.12 on for bytecode in RECORD, which the finder's lists not
+    return {name: sorted(set(several)) for name, several in found.items()}
 
 @question("resources")
 def _():

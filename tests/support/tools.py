@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 def find_tool(name: str) -> str:
@@ -36,16 +37,32 @@ def _works(python: str, version: str) -> bool:
     return done.returncode == 0 and done.stdout.strip() == version
 
 
+def _homes() -> list[str]:
+    """Return patterns of the folders where pyenv, uv and conda keep interpreters.
+
+    They are where the user's account says, whatever HOME is: tests run with another HOME, too.
+    """
+    account = pwd.getpwuid(os.getuid()).pw_dir
+    homes = dict.fromkeys((os.path.expanduser("~"), account))
+    pyenvs = dict.fromkeys((os.environ.get("PYENV_ROOT", ""), *(f"{home}/.pyenv" for home in homes)))
+    managed = (os.environ.get("UV_PYTHON_INSTALL_DIR", ""), *(f"{h}/.local/share/uv/python" for h in homes))
+    condas = (f"{home}/{name}" for home in homes for name in ("miniconda3", "miniforge3", "anaconda3"))
+    return [
+        *(f"{folder}/versions/*" for folder in pyenvs if folder),
+        *(f"{folder}/cpython-*" for folder in dict.fromkeys(managed) if folder),
+        *(f"{folder}{part}" for folder in condas for part in ("", "/envs/*")),
+    ]
+
+
 @functools.cache
 def find_interpreter(version: str) -> str | None:
     """Return a CPython of this version which can make an environment with pip."""
-    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
-    managed = os.path.expanduser("~/.local/share/uv/python")
     candidates = [
         os.path.realpath(sys.executable),
-        *sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}")),
-        *sorted(glob.glob(f"{managed}/cpython-{version}.*/bin/python{version}")),
+        *(path for folder in _homes() for path in sorted(glob.glob(f"{folder}/bin/python{version}"))),
         shutil.which(f"python{version}") or "",
+        f"/usr/bin/python{version}",
+        f"/usr/local/bin/python{version}",
     ]
     return next((path for path in candidates if path and _works(path, version)), None)
 
@@ -55,6 +72,14 @@ def interpreter(version: str) -> str:
     found = find_interpreter(version)
     if found is None:
         pytest.skip(f"no CPython {version} here")
+    return found
+
+
+def newest_interpreter() -> str:
+    """Return the newest CPython here; skip the test where there is none."""
+    found = next(filter(None, map(find_interpreter, reversed(VERSIONS))), None)
+    if found is None:
+        pytest.skip("no CPython that makes environments here")
     return found
 
 

@@ -14,9 +14,10 @@ from packaging.tags import sys_tags
 from pipm.env import target as asking
 from pipm.env.target import ask_target, own_target
 from pipm.errors import InterpreterError
-from support.tools import find_interpreter, pypy
+from support.tools import VERSIONS, find_interpreter, pypy
 
-OTHERS = [version for version in ("3.9", "3.12", "3.13") if find_interpreter(version)]
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHERS = [version for version in VERSIONS if version != OWN and find_interpreter(version)]
 
 
 def test_the_own_interpreter_says_the_same_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +26,9 @@ def test_the_own_interpreter_says_the_same_in_a_child(monkeypatch: pytest.Monkey
     assert here.tags == tuple(map(str, sys_tags()))
     asking._asked.cache_clear()
     monkeypatch.setattr(sys, "executable", "/nowhere")
-    assert ask_target(os.path.join(sys.base_prefix, "bin", "python3")) == here
+    assert (
+        ask_target(f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}") == here
+    )
     asking._asked.cache_clear()
 
 

@@ -38,46 +38,46 @@ def test_many_lines_are_split_over_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "imports", "starts"),
+    ("release", "by_line"),
     [
-        ("python3.9", True, False),
-        ("pypy3.9", True, False),
-        ("python3.14", True, False),
-        ("python3.15", True, True),
-        ("python3.17", True, True),
-        ("python3.18", False, True),
-        ("python3.20", False, True),
+        ("python3.9", True),
+        ("pypy3.9", True),
+        ("python3.14", True),
+        ("python3.15", True),
+        ("python3.17", True),
+        ("python3.18", False),
+        ("python3.20", False),
     ],
 )
-def test_what_starts_the_hook(release: str, imports: bool, starts: bool) -> None:  # noqa: FBT001 - a table
-    """PEP 829: import lines end with 3.18, start files begin with 3.15 and mute a path file of their stem."""
+def test_what_starts_the_hook(release: str, by_line: bool) -> None:  # noqa: FBT001 - a table
+    """PEP 829: import lines end with 3.18; a start file mutes a path file of its stem, and is slow before."""
     files = dict(table_of(release, ["a/1/py3-none-any-0"]).path_files(FOLDER))
     text = files["000_pipm.pth"].decode()
     assert text.splitlines()[0] == f"../../../{FOLDER}"
-    assert ("import _pipm_finder" in text) is imports
-    assert files.get("000_pipm_boot.start") == (b"_pipm_finder:start\n" if starts else None)
+    assert ("import _pipm_finder" in text) is by_line
+    assert files.get("000_pipm_boot.start") == (None if by_line else b"_pipm_finder:start\n")
     assert files["000_pipm_1.pth"] == b"/s/v1/wheels/a/1/py3-none-any-0/site-packages\n"
     stems = [name.rpartition(".")[0] for name in files]
     assert len(stems) == len(set(stems))
 
 
 def test_all_of_it_goes_again(tmp_path: os.PathLike[str]) -> None:
-    site = os.path.join(tmp_path, "lib/python3.15/site-packages")
+    site = os.path.join(tmp_path, "lib/python3.18/site-packages")
     os.makedirs(site)
     with open(f"{site}/other.pth", "wb"):
         pass
     root = os.open(tmp_path, os.O_RDONLY)
     try:
-        inject(root, table_of("python3.15", [f"{'long/' * 50}{n}" for n in range(400)]), b"{}", "cpython-315")
+        inject(root, table_of("python3.18", [f"{'long/' * 50}{n}" for n in range(400)]), b"{}", "cpython-318")
         assert len(os.listdir(site)) == 5
-        inject(root, table_of("python3.15", ["a/1/x"]), b"{}", "cpython-315")
+        inject(root, table_of("python3.18", ["a/1/x"]), b"{}", "cpython-318")
         assert sorted(os.listdir(site)) == [
             "000_pipm.pth",
             "000_pipm_1.pth",
             "000_pipm_boot.start",
             "other.pth",
         ]
-        withdraw(root, "lib/python3.15/site-packages")
+        withdraw(root, "lib/python3.18/site-packages")
     finally:
         os.close(root)
     assert os.listdir(site) == ["other.pth"]

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_named(folder: Folder, default: object, part: str) 
         ("{", "line 1 column 2"),
         ("[]", "not an object"),
         ("{}", "version None of the format"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"_meta": {"pipfile-spec": 7}}', "version 7 of the format"),
         ('{"_meta": {"pipfile-spec": "6"}}', "pipfile-spec should be a whole number"),
     ],

@@ -25,7 +25,7 @@ Several environments may be in place at once: one is stacked over another, or a 
 one. Each has an index of its own; the first hook that is imported serves them all.
 
 Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it,
-from Python 3.15 on also ``000_pipm_boot.start``. What few starts need is in files beside it (`part`).
+from Python 3.18 on ``000_pipm_boot.start``. What few starts need is in files beside it (`part`).
 Standard library only, CPython 3.9 and later, PyPy; it imports nothing that Python has not loaded already.
 """
 

@@ -32,8 +32,11 @@ _MARSHAL = 4
 _LINE = f'import sys; exec("try:\\n import {HOOK}; {HOOK}.start()\\nexcept ImportError: pass")\n'
 """Guarded: whoever removes the hook by hand is not told of it at every start."""
 START_FILE = "000_pipm_boot.start"
-"""Starts the hook from Python 3.15 on (PEP 829); of another stem than the path file, which it would mute."""
-_START_FILES_SINCE, _IMPORT_LINES_UNTIL = (3, 15), (3, 18)
+"""Starts the hook from Python 3.18 on (PEP 829); of another stem than the path file, which it would mute.
+
+Python 3.15 to 3.17 read start files as well, but import pkgutil for them: a start takes nearly twice as long.
+"""
+_IMPORT_LINES_UNTIL = (3, 18)
 _MOST_BYTES = 60_000
 """Of one path file: pyright's own reader passes over files of 64 KiB and more."""
 
@@ -123,13 +126,13 @@ class Table(NamedTuple):
     def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Yield the path files: those that start the hook, which is in *folder*, then a line for each entry.
 
-        Both kinds of start may act in one interpreter. The lines are for tools that read path files
+        The lines are for tools that read path files
         themselves; where the hook runs, site passes over their files, whose names sort behind the first.
         """
         up = "/".join(".." for _ in self.site.split("/"))
-        line = _LINE if self._release < _IMPORT_LINES_UNTIL else ""
-        yield PATH_FILE, f"{up}/{folder}\n{line}".encode()
-        if self._release >= _START_FILES_SINCE:
+        by_line = self._release < _IMPORT_LINES_UNTIL
+        yield PATH_FILE, f"{up}/{folder}\n{_LINE if by_line else ''}".encode()
+        if not by_line:
             yield START_FILE, f"{HOOK}:start\n".encode()
         part, count = b"", 0
         for entry in self.entries:

@@ -186,7 +186,9 @@ def load_json(path: str) -> Table:
         content = json.loads(load_text(path))
     except json.JSONDecodeError as error:
         raise LockError(f"{path}: {error}", hint="lock again") from None
-    except (RecursionError, ValueError) as error:
+    except RecursionError:
+        raise LockError(f"{path}: nested too deeply") from None
+    except ValueError as error:  # more digits in a number than Python converts
         raise LockError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise LockError(f"{path}: not an object", hint="lock again")
