@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from support.disks import make_image, mounted
 from support.extents import free_bytes
 from support.installers import copy_environment
 from support.pipm import Pipm
@@ -14,7 +16,9 @@ from support.store import still_shared
 from support.synthetic import install, make_environment
 
 if TYPE_CHECKING:
-    from support.disks import Disk
+    from collections.abc import Iterator
+
+    from support.disks import Disk, Disks
     from support.synthetic import Environment
 
 
@@ -37,6 +41,45 @@ def test_large_files(filesystem: Disk) -> None:
     assert near(freed, gained), (freed, gained)
     assert near(freed, 2 * sum(map(len, content.values())))
     assert near(result.json["environments"][1]["bytes_freed"], sum(map(len, content.values())))
+
+
+@pytest.fixture
+def packed(disks: Disks) -> Iterator[Disk]:
+    """A btrfs that compresses what is written to it."""
+    image = os.path.join(disks.folder, "packed.img")
+    make_image("btrfs", image, "600M")
+    with mounted("btrfs", image, image.removesuffix(".img"), options="compress=zstd:1") as disk:
+        yield disk
+    os.unlink(image)
+
+
+@pytest.mark.mounts
+def test_compressed_files(packed: Disk) -> None:
+    """Twenty times as many bytes as blocks on the disk, of which no stat tells."""
+    lines = [b"".join(b"line %d of file %d\n" % (n, number) for n in range(200_000)) for number in range(6)]
+    content = {f"alpha/part{number}.txt": text for number, text in enumerate(lines)}
+    first, second = make_environment(packed / "one"), make_environment(packed / "two")
+    for environment in (first, second):
+        install(environment, "alpha==1.0", content)
+    pipm = Pipm(store=packed / "store")
+    pipm.adopt(first.path)
+    before = free_bytes(packed.path)
+    (row,) = pipm.adopt(second.path).json["environments"]
+    after = free_bytes(packed.path)
+    assert not row["bytes_at_most"]
+    assert near(row["bytes_freed"], after - before)
+    assert row["bytes_freed"] < sum(map(len, content.values())) / 2
+    report = pipm("df", "--exact", "--json").expect().json
+    assert abs(report["saved"] - row["bytes_freed"]) <= row["bytes_freed"] / 8
+    (released,) = pipm.release(second.path).json["environments"]
+    assert near(released["bytes_used"], after - free_bytes(packed.path))
+    shutil.rmtree(first.path)
+    shutil.rmtree(second.path)
+    before = free_bytes(packed.path)
+    promised = pipm("gc", "-n", "--keep", "0", "--json").expect().json["bytes_freed"]
+    done = pipm("gc", "--keep", "0", "--json").expect().json["bytes_freed"]
+    assert near(done, free_bytes(packed.path) - before)
+    assert abs(promised - done) <= done / 10
 
 
 def test_dry_run_promises_what_adopt_gives(filesystem: Disk) -> None:

@@ -15,6 +15,8 @@ import struct
 import sys
 from typing import NamedTuple
 
+from pipm.fs.compression import compressed_sizes
+
 _FICLONE = 0x40049409
 _FIDEDUPERANGE = 0xC0189436
 _FIEMAP = 0xC020660B
@@ -31,6 +33,7 @@ _EXTENTS_A_CALL = 32
 _EXTENT_LAST = 0x1
 _EXTENT_UNKNOWN = 0x2
 _EXTENT_DELAYED = 0x4
+_EXTENT_ENCODED = 0x8
 _EXTENT_INLINE = 0x200
 _EXTENT_SHARED = 0x2000
 
@@ -94,7 +97,11 @@ def dedupe(source: int, target: int, size: int) -> bool:
 
 
 class Extent(NamedTuple):
-    """A run of a file's blocks on the device, in bytes."""
+    """A run of a file's blocks on the device, in bytes.
+
+    ``encoded``: it is compressed, so ``length`` is what it unpacks to. ``stored`` is what it takes on the
+    disk, None where this user may not ask for it.
+    """
 
     logical: int
     physical: int
@@ -103,6 +110,13 @@ class Extent(NamedTuple):
     inline: bool
     settled: bool
     """Whether the place is known: not delayed, not unknown."""
+    encoded: bool = False
+    stored: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk, at most."""
+        return self.length if self.stored is None else self.stored
 
 
 def extents(file: int, *, sync: bool = False) -> list[Extent]:
@@ -110,6 +124,17 @@ def extents(file: int, *, sync: bool = False) -> list[Extent]:
 
     Raises OSError for errors other than "not supported".
     """
+    found = _mapped(file, sync=sync)
+    if not any(extent.encoded for extent in found):
+        return found
+    sizes = compressed_sizes(file)
+    return [
+        extent._replace(stored=sizes.get(extent.physical)) if extent.encoded else extent for extent in found
+    ]
+
+
+def _mapped(file: int, *, sync: bool) -> list[Extent]:
+    """List extents by FIEMAP, which tells no sizes of compressed ones."""
     found: list[Extent] = []
     start = 0
     while True:
@@ -131,7 +156,9 @@ def extents(file: int, *, sync: bool = False) -> list[Extent]:
             )
             inline = bool(bits & _EXTENT_INLINE)
             settled = not bits & (_EXTENT_DELAYED | _EXTENT_UNKNOWN)
-            found.append(Extent(logical, physical, length, bool(bits & _EXTENT_SHARED), inline, settled))
+            encoded = bool(bits & _EXTENT_ENCODED) and not inline
+            shared, stored = bool(bits & _EXTENT_SHARED), None if encoded else length
+            found.append(Extent(logical, physical, length, shared, inline, settled, encoded, stored))
             start = logical + length
             if bits & _EXTENT_LAST:
                 return found

@@ -331,11 +331,16 @@ def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
         return None
     if target.status.st_nlink == 1 and target.status.st_mtime_ns != mtime_ns:
         os.utime(target.file, ns=(mtime_ns, mtime_ns))
-    before = sum(extent.length for extent in mine if not extent.shared and not extent.inline)
+    before = sum(extent.size for extent in mine if not extent.shared and not extent.inline)
     if not before:
         return 0
     # Success is no proof of sharing (btrfs inline files): count what really is shared now.
-    return before - sum(e.length for e in extents(target.file) if not e.shared and not e.inline)
+    return before - sum(extent.size for extent in _own(target.file))
+
+
+def _own(file: int) -> list[Extent]:
+    """List the extents that the open *file* shares with no other."""
+    return [extent for extent in extents(file) if not extent.shared and not extent.inline]
 
 
 def _same_blocks(mine: list[Extent], yours: list[Extent]) -> bool:

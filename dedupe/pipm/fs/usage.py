@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.usage import DiskUsage
 from pipm.fs.clone import Extent, extents
+from pipm.fs.compression import compresses
 from pipm.fs.space import accounting, file_system_type, has_reflinks
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ class _Surveyor:
             self.apparent += status.st_size
             is_file = stat.S_ISREG(status.st_mode)
             if is_file and status.st_size > self.account.inline and status.st_blocks:
-                tree, lent = self._extents(entry.path, status.st_dev)
-                own += tree - lent
-                solid -= lent
+                tree, elsewhere, unsure = self._extents(entry.path, status.st_dev)
+                own += tree - elsewhere
+                solid -= elsewhere + unsure
         self.inodes[key] = _Inode(status.st_nlink, 1, max(own, 0), max(solid, 0))
 
     def _symlink(self, path: str, status: os.stat_result) -> None:
@@ -152,16 +153,23 @@ class _Surveyor:
         else:
             self.apparent += status.st_size
 
-    def _extents(self, path: str, device: int) -> tuple[int, int]:
-        """Note the extents that others share; returns the bytes that the file has in trees, and those."""
+    def _extents(self, path: str, device: int) -> tuple[int, int, int]:
+        """Note the extents that others share.
+
+        Returns the bytes that the file has in trees, those of its blocks that others have or that compression
+        saves, and those that it may save: nobody but root is told.
+        """
         if not self.reflinks:
-            return self.account.extent, 0
-        shared = [extent for extent in file_extents(path) if extent.shared]
+            return self.account.extent, 0, 0
+        found = file_extents(path)
+        shared = [extent for extent in found if extent.shared]
         for extent in shared:
-            self.extents[device, extent.physical] = extent.length
+            self.extents[device, extent.physical] = extent.size
+        saved, unsure = _compression([extent for extent in found if not extent.shared])
         if not shared:
-            return self.account.extent, 0
-        return len(shared) * self.account.reference, sum(extent.length for extent in shared)
+            return self.account.extent, saved, unsure
+        lent = sum(extent.length for extent in shared)
+        return len(shared) * self.account.reference, lent + saved, unsure
 
     def lend(self, inodes: Iterable[int]) -> None:
         """Count stored files that the tree uses without names of its own, as a finder's do."""
@@ -245,6 +253,7 @@ def catalogue(path: str) -> Catalogue:
     contents: dict[int, Content] = {}
     folders: dict[str, list[tuple[str, int]]] = {}
     apparent = files = own = solid = 0
+    packs = compresses(path)
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -266,9 +275,10 @@ def catalogue(path: str) -> Catalogue:
             content = contents.get(inode)
             if content is None:
                 status = entry.stat(follow_symlinks=False)
-                content = contents[inode] = _content(status, account)
+                saved, unsure = _compression(file_extents(entry.path)) if packs else (0, 0)
+                content = contents[inode] = _content(status, account, saved)
                 own += content.data
-                solid += account.solid(status.st_size, status.st_blocks)
+                solid += max(account.solid(status.st_size, status.st_blocks) - saved - unsure, 0)
                 apparent += content.size
             files += 1
             own += account.entry_of(len(entry.name))
@@ -278,10 +288,20 @@ def catalogue(path: str) -> Catalogue:
     return Catalogue(usage=usage, device=device, contents=contents, folders=folders)
 
 
-def _content(status: os.stat_result, account: Accounting) -> Content:
+def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:
+    """Size up an inode; compression has *saved* some of its blocks."""
     extent = account.extent if status.st_size > account.inline else 0
     data = account.data(status.st_size, status.st_blocks) + account.whole + extent
-    return Content(status.st_size, data)
+    return Content(status.st_size, max(data - saved, 0))
+
+
+def _compression(found: Iterable[Extent]) -> tuple[int, int]:
+    """Sum up what compression saves in these extents, and the length of those of which nobody tells."""
+    saved = unsure = 0
+    for extent in found:
+        saved += 0 if extent.inline else extent.length - extent.size
+        unsure += extent.length if extent.stored is None else 0
+    return saved, unsure
 
 
 def places_of(paths: Iterable[str]) -> set[int]:

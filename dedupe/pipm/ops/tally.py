@@ -27,8 +27,9 @@ class Tally:
 
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
     count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
-    files that share blocks. ``linked`` counts replaced names of inodes that have
-    more: they come free with the last name only. ``seconds`` of work went into it.
+    files that share blocks. ``at_most``: compression makes the bytes of content fewer, nobody knows how many.
+    ``linked`` counts replaced names of inodes that have more: they come free with the last name only.
+    ``seconds`` of work went into it.
     """
 
     accounting: Accounting = field(default_factory=Accounting)
@@ -45,6 +46,7 @@ class Tally:
     entries: int = 0
     references: int = 0
     seconds: float = 0.0
+    at_most: bool = False
     left: list[Left] = field(default_factory=list)
     linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
 

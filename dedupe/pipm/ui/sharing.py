@@ -29,6 +29,7 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
         "files_left": [{"path": left.path, "reason": left.reason.value} for left in adoption.left],
         "bytes_shared": adoption.bytes_shared,
         "bytes_freed": adoption.bytes_freed,
+        "bytes_at_most": adoption.at_most,
         "seconds": round(adoption.seconds, 3),
     }
 
@@ -107,6 +108,7 @@ def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
 
 def _balance(adoption: Adoption) -> str:
     balance = "freed" if adoption.bytes_freed >= 0 else "used"
+    balance += " up to" if adoption.at_most and adoption.bytes_freed else ""
     text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
     if adoption.files_new:
         return f"{text}; {count_text(adoption.files_new)} were new to the store, for the next environment"

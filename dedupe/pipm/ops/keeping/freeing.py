@@ -134,6 +134,7 @@ class Freeing:
         if not found or any(extent.inline for extent in found):
             self.solid += solid
             return account.data(status.st_size, status.st_blocks)
-        own = sum(extent.length for extent in found if not extent.shared)
-        self.solid += own
+        mine = [extent for extent in found if not extent.shared]
+        own = sum(extent.size for extent in mine)
+        self.solid += sum(extent.stored or 0 for extent in mine)
         return own + (account.extent if own else account.reference)

@@ -19,6 +19,7 @@ from pipm.errors import (
     PipmError,
     UsageError,
 )
+from pipm.fs.compression import compresses
 from pipm.fs.faults import explained
 from pipm.fs.lease import forbid_lease_signals
 from pipm.fs.links import LinkMode
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _WORTH_MEASURING = 64 << 20
 """Bytes freed from which a look at the file system's own figure, a fraction of a second, is worth it."""
 _PLAUSIBLE = 0.05
+_SLACK = 1 << 20
 _WRITE_EVERY = 1.0
 """Seconds from one sync to the next while there is work, so that those that are waited for are short."""
 _SEEN_EVERY = 3600.0
@@ -120,12 +122,13 @@ class _Run:
         self._progress = progress
         self._pulse = Pulse()
         self._jobs: list[Job] = []
+        self._compressed = False
         self._outcomes: dict[str, Outcome] = {}
 
     def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
         """Adopt all of them; *is_new*: the store was made for it, and its reserve counts as taken."""
         started = time.monotonic()
-        before = free_space(self._store.path).size
+        before = self._free_before()
         forbid_lease_signals()
         try:
             with ExitStack() as stack:
@@ -225,20 +228,51 @@ class _Run:
         if jobs:
             jobs[0].tally.taken += rest + reserve
 
+    def _free_before(self) -> int:
+        """Ask what is free; where files are compressed the figures rest on it, so all is written first."""
+        places = [self._store.path, *(one.path for one in self._environments.values())]
+        self._compressed = any(map(compresses, places))
+        settled = settled_space(self._store.v1) if self._compressed else None
+        return free_space(self._store.path).size if settled is None else settled
+
     def _measure(self, before: int) -> None:
         """Take the file system's own word for what came free, where ours rests on estimates of metadata.
 
-        XFS and btrfs give metadata back in larger pieces than single inodes and names; *before* is what
-        was free. Somebody else who writes at the same time makes the two differ: then ours stands.
+        XFS and btrfs give metadata back in larger pieces than single inodes and names, and no stat tells how
+        well a file is compressed; *before* is what was free. Somebody else who writes at the same time makes
+        the two differ: then ours stands.
         """
         freed = sum(job.tally.balance for job in self._jobs)
-        if freed < _WORTH_MEASURING or not any(job.tally.accounting.made for job in self._jobs):
+        if not self._compressed and (
+            freed < _WORTH_MEASURING or not any(job.tally.accounting.made for job in self._jobs)
+        ):
+            return
+        if not any(job.tally.shared for job in self._jobs):
             return
         after = settled_space(self._store.v1)
         difference = 0 if after is None else after - before - freed
-        if abs(difference) <= freed * _PLAUSIBLE:
+        if self._compressed:
+            self._take(difference, known=after is not None)
+        elif abs(difference) <= freed * _PLAUSIBLE:
             most = max(self._jobs, key=lambda job: job.tally.balance)
             most.tally.freed += difference
+
+    def _take(self, difference: int, *, known: bool) -> None:
+        """Spread what compression makes of our figures over the environments, by what each freed and took.
+
+        It makes them smaller, never larger; one that says otherwise is somebody else's work.
+        """
+        most = sum(job.tally.freed + job.tally.taken for job in self._jobs)
+        if not known or abs(difference) > most + _SLACK:
+            for job in self._jobs:
+                job.tally.at_most = True
+            return
+        rest = difference
+        for job in self._jobs[1:]:
+            share = difference * (job.tally.freed + job.tally.taken) // max(most, 1)
+            job.tally.freed += share
+            rest -= share
+        self._jobs[0].tally.freed += rest
 
     def _report(self, seconds: float) -> None:
         work = sum(job.tally.seconds for job in self._jobs)

@@ -28,7 +28,7 @@ class Adoption:
     """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
 
     ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file
-    system: what came free less what the store took.
+    system: what came free less what the store took; ``at_most`` says that compression makes it fewer.
     """
 
     path: str
@@ -43,6 +43,7 @@ class Adoption:
     bytes_shared: int
     bytes_freed: int
     seconds: float
+    at_most: bool = False
 
     @property
     def surprises(self) -> tuple[Left, ...]:
@@ -67,4 +68,5 @@ def adoption_of(
         bytes_shared=tally.bytes_shared,
         bytes_freed=tally.balance,
         seconds=seconds,
+        at_most=tally.at_most,
     )

@@ -16,11 +16,12 @@ from pipm.core.record import Place, source_of_bytecode
 from pipm.env.installed import installed, place_in_environment
 from pipm.errors import FileSystemError, UsageError
 from pipm.fs.beneath import directory_beneath
+from pipm.fs.compression import compresses
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.faults import explained, stops_everything
 from pipm.fs.replace import Staging, staging
 from pipm.fs.share import LeaveAloneError, same_folder_time
-from pipm.fs.space import accounting, file_system_type, free_space
+from pipm.fs.space import accounting, file_system_type, free_space, settled_space
 from pipm.fs.sync import sync_file_system
 from pipm.ops.crew import Pulse, interruptible
 from pipm.ops.holding import checked_environment, held
@@ -75,7 +76,11 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
             releases = plan_release(list(finder.files(chosen)))
             record = 0 if names else record_blocks(store, environment.path)
             _say_unknown(store, environment, progress)
+            before = None if dry_run or not compresses(environment.path) else settled_space(root)
             left = [] if dry_run else _apply(environment, root, releases, progress)
+            used = needed_bytes(releases, accounting(file_system_type(environment.path)))
+            if before is not None:
+                used = _used(root, before, used)
             if not dry_run and not names:
                 withdraw(environment)
             if not dry_run:
@@ -93,9 +98,16 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
         files=finder.total,
         files_released=len(releases) - len(left),
         left=tuple(left),
-        bytes_used=max(needed_bytes(releases, accounting(file_system_type(environment.path))) - record, 0),
+        bytes_used=max(used - record, 0),
         seconds=time.monotonic() - started,
     )
+
+
+def _used(root: int, before: int, most: int) -> int:
+    """Ask a file system that compresses what the copies take: at *most* their bytes."""
+    after = settled_space(root)
+    used = most if after is None else before - after
+    return used if 0 <= used <= most else most
 
 
 def _nothing(environment: Environment, started: float) -> Released:
