@@ -107,8 +107,7 @@ def needed_bytes(releases: Sequence[Release], accounting: Accounting) -> int:
         if release.file.private:
             continue
         size = release.file.status.st_size
-        blocks = min(-(-size // 4096) * 8, release.file.status.st_blocks) if size else 0
-        total += accounting.data(size, blocks)
+        total += accounting.data(size, release.file.status.st_blocks)  # a copy has as many
         total += accounting.made if release.file.borrowed else 0  # a reflinked file's goes, its copy's comes
         total += accounting.extent if size > accounting.inline else 0
     return total
