@@ -152,7 +152,6 @@ class BytecodeSharer:
                     source, level = modules[found[0]], found[1]
                     present.add((source.name, level))
                     self.tally.files += 1
-                    self._touch_empty(source)
                     if not self._share_one(cache, name, source, level):
                         candidates.append(_Candidate(source, name, level))
         return candidates + self._uncompiled(modules.values(), present)
@@ -163,8 +162,6 @@ class BytecodeSharer:
         tag = self.scene.interpreter.cache_tag
         missing = [source for source in sources if (source.name, 0) not in present]
         self.tally.files += len(missing)
-        for source in missing:
-            self._touch_empty(source)
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
     def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
@@ -175,6 +172,7 @@ class BytecodeSharer:
         pool = self._pools[level]
         stored = pool.find(source.digest, source.time)
         if stored is not None and stored.st_ino == status.st_ino:
+            self._touch_empty(source)
             self._count_already(status)
             return True
         reason = _own_reason(cache, name, status)
@@ -252,6 +250,8 @@ class BytecodeSharer:
         try:
             given = give_name(NewFile(cache, name), pool.folder, _name(pool, source))
         except OSError as error:
+            if not source.size:  # it kept its own time
+                patch_time(cache, name, Header(source.before, source.time, 0), whole=False)
             set_back(cache, name, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
             if stops_everything(error):
                 raise
@@ -259,6 +259,7 @@ class BytecodeSharer:
             return True
         if given:
             self.tally.names += 1
+            self._touch_empty(source)
             self._count_shared(status)
         else:
             with same_folder_time(cache):
@@ -329,6 +330,7 @@ class BytecodeSharer:
             self._keep_valid(cache, name, source)
             self._leave(source, name, Reason.NO_LINK)
             return
+        self._touch_empty(source)
         if old is not None:
             self.tally.replaced(old)
             self._count_shared(old)
@@ -352,7 +354,7 @@ class BytecodeSharer:
         """Let bytecode that stays an environment's own fit its source, which may have another time now."""
         header = Header(source.time, source.before, source.size)
         try:
-            if source.time != source.before:
+            if source.size and source.time != source.before:  # an empty source kept its own
                 patch_time(cache, name, header, whole=self.scene.copies_on_write)
         except (OSError, LeaveAloneError):
             return  # Python compiles it again

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 Sources = dict[str, int]
 """Modules of a folder, and the modification time (ns) that their bytecode has."""
+_NEVER = -1
+"""A time that no shared bytecode has."""
 Times = dict[str, tuple[str, int]]
 """By path in an entry, a file's sha256 (hexadecimal) and its recorded time (ns)."""
 
@@ -182,10 +184,12 @@ class _Look:
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
                 action = decide(fact, user=self._user, by_inode=self._by_inode)
-                proven = self._settled(action, times, tally)
+                proven = self._settled(action, tally)
                 if proven and fact.name.endswith(".py") and fact.place is Place.SITE:
                     assert fact.status is not None
-                    compiled = bytecode_mtime_ns(header_time(fact.status.st_mtime_ns))
+                    shared = fact.status.st_size > 0 or _has_time(fact, times)
+                    time = header_time(fact.status.st_mtime_ns)
+                    compiled = bytecode_mtime_ns(time) if shared else _NEVER
                     sources.setdefault(directory, {})[fact.name[:-3]] = compiled
         return entry
 
@@ -242,7 +246,7 @@ class _Look:
         )
 
     @staticmethod
-    def _settled(action: Action, times: Times, tally: Tally) -> bool:
+    def _settled(action: Action, tally: Tally) -> bool:
         """Count a file that needs nothing; whether its content is proven."""
         fact = action.fact
         tally.files += 1
@@ -252,10 +256,10 @@ class _Look:
                 tally.already += 1
                 tally.bytes_shared += fact.status.st_size
                 return True
-            case Leave(_, Reason.EMPTY) if _has_time(fact, times):
+            case Leave(_, Reason.EMPTY):
                 tally.leave(fact.shown, action.reason)
                 return True
-            case Leave() if action.reason is not Reason.EMPTY:
+            case Leave():
                 tally.leave(fact.shown, action.reason)
             case IngestCopy() if fact.sound:
                 tally.leave(fact.shown, action.reason)
@@ -299,9 +303,6 @@ class _Look:
 
 
 def _has_time(fact: FileFact, times: Times) -> bool:
-    """Whether an empty file, which is never shared, has the time that its bytecode expects."""
+    """Whether an empty source, which is never shared, has the time that its shared bytecode expects."""
     assert fact.status is not None
-    return not fact.name.endswith(".py") or times.get(fact.entry_path) == (
-        EMPTY.hex(),
-        fact.status.st_mtime_ns,
-    )
+    return times.get(fact.entry_path) == (EMPTY.hex(), fact.status.st_mtime_ns)

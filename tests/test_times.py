@@ -1,0 +1,177 @@
+"""A stored file has the time of the first file that it was: upgrades are newer, and old stores go on working."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.installers import find_version, venv
+from support.locks import pylock, stale_bytecode
+from support.pipm import Pipm
+from support.process import check
+from support.snapshot import file_digest, snapshot
+from support.store import damage, object_names
+from support.synthetic import Environment, import_all, install, make_environment, make_wheel, package
+
+if TYPE_CHECKING:
+    from support.disks import Disk
+
+KINDS = ("", "-x", "-w", "-xw")
+
+
+def times(environment: Environment) -> dict[str, tuple[str, int]]:
+    """Digest and time of each file of alpha that is no bytecode."""
+    paths = [environment.file(name) for name in snapshot(environment.site) if name.startswith("alpha/")]
+    return {
+        path: (file_digest(path), os.stat(path).st_mtime_ns) for path in paths if not path.endswith(".pyc")
+    }
+
+
+def upgrade(disk: Disk, way: str) -> tuple[Environment, dict[str, tuple[str, int]], int]:
+    """Upgrade alpha in one of the ways; returns what was there before, and the time of a marker."""
+    wheels = [make_wheel(disk / "wheels", f"alpha=={seed}.0", package("alpha", seed=seed)) for seed in (1, 2)]
+    pipm = Pipm(store=disk / "store")
+    path = disk / "env"
+    if way == "sync":
+        pipm("sync", pylock(disk / "lock", wheels[:1]), "--env", path).expect()
+        environment = find_version(path)
+    else:
+        environment = venv(path)
+        if way == "wrapped pip":
+            pipm("adopt", path, "--wrap-pip").expect()
+        check(environment.python, "-m", "pip", "install", "-q", "--no-index", wheels[0])
+        pipm.adopt(path)
+    before = times(environment)
+    time.sleep(1.1)
+    marker = time.time_ns()
+    time.sleep(1.1)  # a wheel comes in at a whole second
+    if way == "sync":
+        pipm("sync", pylock(disk / "lock", wheels[1:]), "--env", path).expect()
+    else:
+        check(environment.python, "-m", "pip", "install", "-q", "--no-index", wheels[1])
+        pipm.adopt(path)
+    assert damage(pipm.store) == []
+    return environment, before, marker
+
+
+@pytest.mark.parametrize("way", ["sync", "wrapped pip", "pip and adopt"])
+def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: str) -> None:
+    environment, before, marker = upgrade(either_mode, way)
+    after = times(environment)
+    changed = [path for path, (digest, _) in after.items() if before[path][0] != digest]
+    assert len(changed) > 5
+    assert [path for path in changed if after[path][1] <= marker] == []
+    assert [path for path in stale_bytecode(environment) if "/alpha/" in path] == []
+    import_all(Environment(path=environment.path)) if way == "sync" else None
+
+
+def test_an_adopted_file_keeps_its_time_and_others_get_it(filesystem: Disk) -> None:
+    made = [make_environment(filesystem / name) for name in ("a", "b", "c")]
+    expected = {}
+    for days, environment in enumerate(made):
+        install(environment, "alpha==1.0", package("alpha"))
+        for number, name in enumerate(sorted(snapshot(environment.site))):
+            moment = 1_700_000_000_123_456_789 + (86400 * days + number) * 10**9
+            os.utime(environment.file(name), ns=(moment, moment))
+            if not days:
+                expected[name] = moment
+        environment.compile()
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(made[0].path)
+    pipm.adopt(*(one.path for one in made[1:]))
+    own = ("RECORD", "INSTALLER", "py.typed")  # private files, and an empty one without bytecode
+    for environment in made:
+        found = {name: os.stat(environment.file(name)).st_mtime_ns for name in expected}
+        assert {n: t for n, t in found.items() if not n.endswith(own)} == {
+            n: t for n, t in expected.items() if not n.endswith(own)
+        }
+        assert stale_bytecode(environment) == []
+    again = pipm.adopt(*(one.path for one in made))
+    assert [row["files_shared"] for row in again.json["environments"]] == [0, 0, 0]
+    assert damage(pipm.store) == []
+    pipm("verify", "--full").expect()
+
+
+def legacy_time(digest: str) -> int:
+    """The time in seconds that a store of manifest format 1 gave a content."""
+    return 315_619_200 + (int(digest[:8], 16) >> 2)
+
+
+def make_old(store: str) -> None:
+    """Make of a store what pipm with manifest format 1 would have: times of contents, all files read-only."""
+    v1 = f"{store}/v1"
+    for name in object_names(store):
+        path, digest = f"{v1}/objects/{name}", name.replace("/", "")[:64]
+        executable = "x" in name[65:]
+        os.chmod(path, 0o555 if executable else 0o444)
+        os.utime(path, (legacy_time(digest), legacy_time(digest)))
+        os.rename(path, f"{v1}/objects/{digest[:2]}/{digest[2:]}{'-x' if executable else ''}")
+    for path in glob.glob(f"{v1}/bytecode/*/*/*"):
+        folder, name = os.path.split(path)
+        digest = (os.path.basename(folder) + name)[:64]
+        os.chmod(path, 0o644)
+        with open(path, "r+b") as file:
+            file.seek(8)
+            file.write(legacy_time(digest).to_bytes(4, "little"))
+        os.chmod(path, 0o444)
+        os.utime(path, (legacy_time(digest), legacy_time(digest)))
+        os.rename(path, f"{folder}/{digest[2:]}")
+    for path in glob.glob(f"{v1}/wheels/*/*/*/manifest.json"):
+        with open(path, encoding="ascii") as stream:
+            manifest = json.load(stream)
+        rows = [[name, digest, size, kind & 1] for name, digest, size, kind, _, _ in manifest["files"]]
+        for name, digest, size, _ in rows:
+            if not size:
+                os.utime(f"{os.path.dirname(path)}/{name}", (legacy_time(digest), legacy_time(digest)))
+        with open(path, "w", encoding="ascii") as stream:
+            json.dump(manifest | {"version": 1, "files": rows}, stream, separators=(",", ":"))
+    for path in glob.glob(f"{v1}/wheels/*/*/*/blueprint"):
+        os.unlink(path)
+
+
+def compiled(path: str) -> Environment:
+    environment = make_environment(path)
+    install(environment, "alpha==1.0", package("alpha"))
+    environment.compile()
+    return environment
+
+
+def test_a_store_of_the_first_format_goes_on_working(filesystem: Disk) -> None:
+    environment = compiled(filesystem / "env")
+    wheel = make_wheel(filesystem / "wheels", "beta==1.0", package("beta"))
+    lock = pylock(filesystem / "lock", [wheel])
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(environment.path, mode="hardlink")
+    pipm("sync", lock, "--env", filesystem / "synced", "--link-mode", "hardlink").expect()
+    make_old(pipm.store)
+    empty = environment.file("alpha/sub/__init__.py")
+    os.utime(empty, (legacy_time(file_digest(empty)), legacy_time(file_digest(empty))))
+    pipm("verify", "--full").expect()
+    # What was adopted is shared as it was, and nothing of it changes.
+    before = {name: os.stat(environment.file(name)) for name in snapshot(environment.site)}
+    again = pipm.adopt(environment.path, mode="hardlink").environment
+    assert again["files_shared"] == 0
+    after = {name: os.stat(environment.file(name)) for name in before}
+    assert {n: (s.st_ino, s.st_mode, s.st_mtime_ns) for n, s in after.items()} == {
+        n: (s.st_ino, s.st_mode, s.st_mtime_ns) for n, s in before.items()
+    }
+    assert stale_bytecode(environment) == []
+    # New environments share with the old, by adopt and by sync.
+    other = compiled(filesystem / "other")
+    assert pipm.adopt(other.path).left == {}
+    assert stale_bytecode(other) == []
+    pipm("sync", lock, "--env", filesystem / "late", "--json").expect()
+    assert stale_bytecode(find_version(filesystem / "late")) == []
+    pipm("sync", lock, "--env", filesystem / "served", "--link-mode", "finder").expect()
+    check(f"{filesystem.path}/served/bin/python", "-c", "import beta.module_1")
+    pipm("verify", "--full").expect()
+    pipm("gc", "--keep", "0").expect()
+    pipm("verify", "--full").expect()
+    for one in (environment, other):
+        import_all(one)
+        pipm.release(one.path)
+        assert stale_bytecode(one) == []
