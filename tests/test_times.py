@@ -1,4 +1,4 @@
-"""A stored file has the time of the first file that it was: upgrades are newer, and old stores go on working."""
+"""A stored file has the time of the first file that it was; a store of the first format goes on working."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 KINDS = ("", "-x", "-w", "-xw")
 
 
+def files(environment: Environment) -> list[str]:
+    """The files of site-packages."""
+    return sorted(name for name in snapshot(environment.site) if os.path.isfile(environment.file(name)))
+
+
 def times(environment: Environment) -> dict[str, tuple[str, int]]:
     """Digest and time of each file of alpha that is no bytecode."""
-    paths = [environment.file(name) for name in snapshot(environment.site) if name.startswith("alpha/")]
+    paths = [environment.file(name) for name in files(environment) if name.startswith("alpha/")]
     return {
         path: (file_digest(path), os.stat(path).st_mtime_ns) for path in paths if not path.endswith(".pyc")
     }
@@ -60,13 +65,14 @@ def upgrade(disk: Disk, way: str) -> tuple[Environment, dict[str, tuple[str, int
 
 @pytest.mark.parametrize("way", ["sync", "wrapped pip", "pip and adopt"])
 def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: str) -> None:
+    if way != "sync" and either_mode.reflinks:
+        pytest.skip("each way of pip once")
     environment, before, marker = upgrade(either_mode, way)
     after = times(environment)
     changed = [path for path, (digest, _) in after.items() if before[path][0] != digest]
     assert len(changed) > 5
     assert [path for path in changed if after[path][1] <= marker] == []
     assert [path for path in stale_bytecode(environment) if "/alpha/" in path] == []
-    import_all(Environment(path=environment.path)) if way == "sync" else None
 
 
 def test_an_adopted_file_keeps_its_time_and_others_get_it(filesystem: Disk) -> None:
@@ -74,7 +80,7 @@ def test_an_adopted_file_keeps_its_time_and_others_get_it(filesystem: Disk) -> N
     expected = {}
     for days, environment in enumerate(made):
         install(environment, "alpha==1.0", package("alpha"))
-        for number, name in enumerate(sorted(snapshot(environment.site))):
+        for number, name in enumerate(files(environment)):
             moment = 1_700_000_000_123_456_789 + (86400 * days + number) * 10**9
             os.utime(environment.file(name), ns=(moment, moment))
             if not days:
@@ -126,6 +132,7 @@ def make_old(store: str) -> None:
         rows = [[name, digest, size, kind & 1] for name, digest, size, kind, _, _ in manifest["files"]]
         for name, digest, size, _ in rows:
             if not size:
+                os.chmod(f"{os.path.dirname(path)}/{name}", 0o444)
                 os.utime(f"{os.path.dirname(path)}/{name}", (legacy_time(digest), legacy_time(digest)))
         with open(path, "w", encoding="ascii") as stream:
             json.dump(manifest | {"version": 1, "files": rows}, stream, separators=(",", ":"))
@@ -142,7 +149,9 @@ def compiled(path: str) -> Environment:
 
 def test_a_store_of_the_first_format_goes_on_working(filesystem: Disk) -> None:
     environment = compiled(filesystem / "env")
-    wheel = make_wheel(filesystem / "wheels", "beta==1.0", package("beta"))
+    wheel = make_wheel(
+        filesystem / "wheels", "beta==1.0", {name: data for name, data in package("beta").items() if data}
+    )
     lock = pylock(filesystem / "lock", [wheel])
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(environment.path, mode="hardlink")
@@ -152,7 +161,7 @@ def test_a_store_of_the_first_format_goes_on_working(filesystem: Disk) -> None:
     os.utime(empty, (legacy_time(file_digest(empty)), legacy_time(file_digest(empty))))
     pipm("verify", "--full").expect()
     # What was adopted is shared as it was, and nothing of it changes.
-    before = {name: os.stat(environment.file(name)) for name in snapshot(environment.site)}
+    before = {name: os.stat(environment.file(name)) for name in files(environment)}
     again = pipm.adopt(environment.path, mode="hardlink").environment
     assert again["files_shared"] == 0
     after = {name: os.stat(environment.file(name)) for name in before}
