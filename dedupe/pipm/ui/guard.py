@@ -63,15 +63,24 @@ def run_to_end(call: Callable[[], int | None]) -> int:
     return code or 0
 
 
+def _meant(error: Exception) -> PipmError:
+    """What *error* means to a person; a file that fails somewhere unforeseen is no defect of ours."""
+    if isinstance(error, OSError) and error.errno:
+        from pipm.fs.faults import explained  # noqa: PLC0415 - ends the run
+
+        return explained(error, "go on")
+    return PipmError(
+        f"Internal error: {type(error).__name__}: {error}",
+        hint="please report it, with this command's -v output",
+    )
+
+
 def _explained(output: Output, error: Exception) -> int:
     """Tell an error that no command told: wrong usage (of typer's classes), a defect of ours."""
     show = getattr(error, "show", None)
     code: int = getattr(error, "exit_code", 1)
     if show is None:
-        text = f"{type(error).__name__}: {error}"
-        output.error(
-            PipmError(f"Internal error: {text}", hint="please report it, with this command's -v output")
-        )
+        output.error(_meant(error))
         if "-v" in sys.argv or "--verbose" in sys.argv:
             import traceback  # noqa: PLC0415 - for who looks for our defects
 
