@@ -11,12 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pipm import PARTLY, Pipm
+from support.pipm import FAILED, PARTLY, Pipm
+from support.process import clean_environ, run
+from support.snapshot import snapshot, sources
 from support.states import PLACE, differences, states
 from support.synthetic import LONG_AGO, Environment, install, make_environment, package, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.disks import Disk
     from support.states import States
@@ -95,19 +98,23 @@ def ours(taken: States) -> States:
     }
 
 
-@pytest.mark.parametrize("mode", ["auto", "symlink"])
+@pytest.mark.parametrize("mode", ["auto", "symlink", "finder"])
 def test_adopt_then_release_gives_everything_back(filesystem: Disk, mode: str) -> None:
     """The first environment gives its files to the store, the second gets the first one's."""
     first, second = odd(filesystem / "first", after=0), odd(filesystem / "second", after=500)
     before = [states(environment.path) for environment in (first, second)]
     pipm = Pipm(store=filesystem / "store")
     for environment in (first, second):
-        assert pipm.adopt(environment.path, "--link-mode", mode).environment["files_shared"] > 10
+        row = pipm("adopt", environment.path, "--link-mode", mode, "--json").expect().environment
+        assert row["files_shared"] > 10
     with umask(0o077):
         pipm.release(first.path, second.path)
     for environment, taken in zip((first, second), before, strict=True):
         after = states(environment.path)
-        assert differences(ours(taken), ours(after), PLACE) == []
+        found = differences(ours(taken), ours(after), PLACE)
+        if mode == "finder":  # a folder that comes back has the ACL of the one above
+            found = [line for line in found if "/alpha: xattrs: " not in line]
+        assert found == []
         same = [name for name in taken if "many" in name and environment is first]
         assert [taken[name].digest for name in same] == [after[name].digest for name in same]
         done = subprocess.run(
@@ -206,7 +213,7 @@ def test_a_protected_file_does_not_stop_the_rest(filesystem: Disk) -> None:
     assert "chattr -i" in told.err
     assert {left["path"] for left in row["files_left"]} == {
         f"{site}/odd/many.py",
-        f"{site}/alpha/__init__.py",
+        f"{site}/odd/data.txt",
     }
     rest = pipm.release(environment.path).environment
     assert (rest["files_left"], rest["files_released"] >= 2) == ([], True)
@@ -243,3 +250,44 @@ def test_without_a_note_the_owner_may_write_again(filesystem: Disk) -> None:
     modes = {row.mode for name, row in states(environment.file("odd")).items() if row.kind == "file"}
     assert modes <= {0o644, 0o755, 0o664}
     environment.run("import odd.many")
+
+
+def small(path: str) -> Environment:
+    """An environment with two files and their metadata."""
+    environment = make_environment(path)
+    install(environment, "alpha==1.0", {"alpha/__init__.py": b"x = 1\n", "alpha/data.txt": b"data"})
+    return environment
+
+
+def test_a_release_of_a_finder_environment_that_failed_is_made_again(tmp_path: Path) -> None:
+    """Whichever file could not be removed, the next release brings everything back."""
+    if shutil.which("strace", path=clean_environ()["PATH"]) is None:
+        pytest.skip("strace is not installed")
+    pipm = Pipm(store=str(tmp_path / "store"))
+    environment = small(str(tmp_path / "env"))
+    before = sources(snapshot(environment.path))
+    failed = 0
+    for number in range(1, 60):
+        pipm("adopt", environment.path, "--link-mode", "finder").expect()
+        command, variables = pipm.command("release", environment.path)
+        inject = f"inject=unlink,unlinkat,rmdir:error=EIO:when={number}"
+        done = run("strace", "-f", "-o", os.devnull, "-e", inject, *command, environ=variables)
+        assert "Traceback" not in done.stderr
+        pipm("release", environment.path).expect()
+        assert sources(snapshot(environment.path)) == before
+        failed += done.returncode != 0
+        if not done.returncode and failed > 5:
+            break
+    assert failed > 5
+
+
+def test_the_finders_folder_as_a_symlink_is_refused(tmp_path: Path) -> None:
+    pipm = Pipm(store=str(tmp_path / "store"))
+    environment = small(str(tmp_path / "env"))
+    os.mkdir(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", f"{environment.path}/.pipm")
+    before = states(environment.path)
+    told = pipm("adopt", environment.path, "--link-mode", "finder").expect(FAILED)
+    assert ".pipm in the environment is not a folder" in told.err
+    assert states(environment.path) == before
+    assert os.listdir(tmp_path / "elsewhere") == []

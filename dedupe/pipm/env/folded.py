@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import marshal
+import os
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipm.fs.beneath import is_there, read_beneath
+from pipm.fs.beneath import directory_beneath, is_there, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +67,8 @@ def read_receipt(root: int) -> Receipt | None:
 
 def has_finder(root: int) -> bool:
     """Whether the environment open as *root* has the finder, though a power cut may have torn its receipt."""
-    return is_there(root, FOLDER)
+    with directory_beneath(root, FOLDER) as folder:
+        return folder is not None and bool(os.listdir(folder))
 
 
 class PutAway(NamedTuple):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 from pipm.core.digest import Digest
 from pipm.core.modules import PATH_FILE
 from pipm.env.folded import FOLDER, RECEIPT
+from pipm.errors import FileSystemError
 from pipm.finder.table import SOURCES, START_FILE, Table
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
 from pipm.fs.replace import remove_tree
-from pipm.fs.share import ensure_folder, forget, forget_folder, set_time
+from pipm.fs.share import ensure_folder, forget, forget_folder, same_folder_time, set_time
 from pipm.fs.sync import Durability, forget_temporaries, write_durably
 
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
@@ -25,7 +27,9 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
 
     Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
     """
-    ensure_folder(root, _TOP)
+    refuse_symlink(root)
+    with same_folder_time(root):
+        ensure_folder(root, _TOP)
     for name in ("finder", _INDEX):
         ensure_folder(root, f"{_TOP}/{name}")
     sources = {name: _source(file) for name, file in SOURCES.items()}
@@ -104,12 +108,40 @@ def withdraw(root: int, site: str) -> None:
     with directory_beneath(root, _TOP) as top:
         if top is None:
             return
-        for name in ("finder", _INDEX, _BYTECODE):
+        for name in (_INDEX, _BYTECODE):
             with directory_beneath(top, name) as folder:
-                is_there = folder is not None
-            if is_there:
+                found = folder is not None
+            if found:
                 remove_tree(top, name)
-    forget_folder(root, _TOP)
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is not None:
+            # The receipt last: while it is there, a run that was killed can be made again.
+            for name in sorted(os.listdir(folder), key=lambda name: name == RECEIPT):
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    remove_tree(folder, name)
+                else:
+                    forget(folder, name)
+    sweep_empty(root)
+
+
+def sweep_empty(root: int) -> None:
+    """Remove our folders from the environment open as *root*, where a killed run left them empty."""
+    with same_folder_time(root):
+        for name in (FOLDER, _TOP):
+            forget_folder(root, name)
+
+
+def refuse_symlink(root: int) -> None:
+    """Raise where our folder in the environment open as *root* is a symlink: it leads elsewhere."""
+    try:
+        status = os.stat(_TOP, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise FileSystemError(
+            f"{_TOP} in the environment is not a folder",
+            hint="look at it and move it away: pipm needs a folder of that name",
+        )
 
 
 def _path_files(site: int) -> set[str]:

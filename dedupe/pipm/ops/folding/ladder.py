@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipm.env.environment import load_environment
 from pipm.env.folded import read_receipt
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
+from pipm.finder.inject import refuse_symlink
 from pipm.fs.faults import explained
 from pipm.fs.links import LinkMode
 from pipm.fs.space import file_system_type
@@ -83,8 +84,13 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
             f"{path} imports its modules from the store by the finder",
             hint=f"`pipm release {path}` gives it files again; then adopt it by another link mode",
         )
-    adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)
     environment = checked_environment(store_path, path)
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        refuse_symlink(root)
+    finally:
+        os.close(root)
+    adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)
     store = open_store(store_path)
     assert store is not None
     try:

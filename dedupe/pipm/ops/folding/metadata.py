@@ -46,6 +46,11 @@ def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
                     _copy_over(area, folder, file)
 
 
+def is_made_here(name: str, status: os.stat_result) -> bool:
+    """Whether the file *name* of a metadata folder may be one that was made by `make_real` or `make_own`."""
+    return status.st_nlink == 1 and (name in KEPT_METADATA or name in _ALIKE)
+
+
 @contextmanager
 def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[Staging, Iterator[int]]]:
     """Room for new files, and the folders *metadata* that are there, each open until the next one."""

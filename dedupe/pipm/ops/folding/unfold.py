@@ -11,10 +11,11 @@ from packaging.utils import canonicalize_name
 from pipm.env.folded import FOLDER, RECEIPT, has_finder, read_receipt
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import FileSystemError, StoreError
-from pipm.finder.inject import withdraw
+from pipm.finder.inject import sweep_empty, withdraw
 from pipm.fs.faults import explained
 from pipm.fs.sync import sync_file_system
 from pipm.ops.crew import Pulse, interruptible
+from pipm.ops.folding.before import Before
 from pipm.ops.folding.hiding import bring_back, hide
 from pipm.ops.folding.members import Member, members
 from pipm.ops.folding.metadata import make_own
@@ -43,6 +44,8 @@ def release_environment(
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         receipt = read_receipt(root)
+        if receipt is None and not dry_run:
+            sweep_empty(root)
         if receipt is None and has_finder(root):
             raise FileSystemError(
                 f"What {path} has by the finder cannot be read: {FOLDER}/{RECEIPT} is damaged",
@@ -110,10 +113,13 @@ def _unfold(
             return parts.wanted
         interpreter = ask_interpreter(environment.interpreter)
         progress.phase("Linking files", len(parts.wanted))
+        infos = [folded.metadata for _, folded in parts.wanted]
+        before = Before(store, environment, root, receipt.site, infos)
         for one, folded in parts.wanted:
             pulse.check()
             restore(store, root, receipt.site, one, folded, interpreter)
-        make_own(root, receipt.site, [folded.metadata for _, folded in parts.wanted])
+        make_own(root, receipt.site, infos)
+        before.restore_files()
         sync_file_system(root)
         if parts.rest:
             interpreter = interpreter_of(environment)
@@ -124,6 +130,7 @@ def _unfold(
                 hide(store, environment, root, table, interpreter)
         else:
             withdraw(root, receipt.site)
+            before.restore_folders()
             known = find_root(store, environment.path)
             if known is not None:
                 write_root(store, known._replace(link_mode="symlink"))

@@ -107,6 +107,9 @@ class _Look:
     def at(self, distribution: InstalledDistribution) -> dict[str, Original]:
         """Note the folders and files of a distribution, with the bytecode of its sources."""
         folders = folders_of(distribution)
+        with directory_beneath(self._root, distribution.site) as site:
+            if site is not None:
+                self._note_folder(f"{distribution.site}/", site)
         for folder, rows in folders.items():
             if folder.endswith(f"/{_CACHE}") and folder.removesuffix(f"/{_CACHE}") in folders:
                 continue  # comes with its sources
