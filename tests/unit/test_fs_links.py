@@ -242,3 +242,22 @@ def test_removing_a_tree_follows_no_symlink(folders: Folders) -> None:
     with pytest.raises(NotADirectoryError):
         remove_tree(folders.to, "tree")
     assert os.listdir(folders.store) == ["a"]
+
+
+def test_links_that_lead_one_way_alone_are_refused(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As out of a folder that fscrypt encrypts: a locked one takes the other side's files with it."""
+    plain = os.link
+
+    def link(source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
+        if dst_dir_fd == folders.from_:
+            raise OSError(errno.EXDEV, "refused")
+        plain(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(links, "clone_into", refuse(errno.EOPNOTSUPP))
+    choice = (folders.from_, folders.store, folders.to)
+    assert not can_hardlink(*choice)
+    for wanted in (None, LinkMode.HARDLINK):
+        with pytest.raises(FileSystemError, match="not back"):
+            choose_link_mode(wanted, *choice)
+    assert os.listdir(folders.store) == os.listdir(folders.target) == []

@@ -12,7 +12,7 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pipm.errors import LinkingImpossibleError, UsageError
+from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
 from pipm.fs.clone import clone_into
 from pipm.fs.faults import explained, stops_everything
 
@@ -38,6 +38,10 @@ AUTO = (LinkMode.REFLINK, LinkMode.HARDLINK)
 """The ladder of ``--link-mode auto``; an edit of a reflinked file stays private, so it comes first."""
 
 
+class OneWayError(OSError):
+    """Links work from the store to the environment, but not from the environment to the store."""
+
+
 def parse_link_mode(text: str) -> LinkMode | None:
     """Read the value of ``--link-mode``; None for ``auto``."""
     if text == "auto":
@@ -53,18 +57,27 @@ def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int
     """Return the first mode that works from directory *store* (at *path*) to directory *target*.
 
     Tries *wanted* alone, or the ladder for None. Raises LinkingImpossibleError with each mode's reason,
-    FileSystemError when the disk is full, read-only or broken.
+    FileSystemError when the disk is full, read-only or broken, and when links work one way alone.
     """
     refusals = []
+    one_way = False
     for mode in AUTO if wanted is None else (wanted,):
         try:
             probe(mode, store, path, target)
         except OSError as error:
             if stops_everything(error):
                 raise explained(error, "try a link between the store and the environment") from error
+            one_way = one_way or isinstance(error, OneWayError)
             refusals.append(f"{mode.value}: {os.strerror(error.errno or errno.EIO)}")
         else:
             return mode
+    if one_way:
+        raise FileSystemError(
+            f"Links lead from the store to the environment but not back ({refusals[-1]}): one of the two may"
+            " lie in an encrypted folder, which can be locked",
+            hint="name a store that lies beside the environment: --store DIR; or, if the store can always be"
+            " read: --link-mode finder",
+        )
     raise LinkingImpossibleError("; ".join(refusals))
 
 
@@ -87,7 +100,12 @@ def probe(mode: LinkMode, store: int, path: str, target: int) -> None:
     """
     _try(mode, store, path, target)
     if mode in AUTO:
-        _try(mode, target, "", store)
+        try:
+            _try(mode, target, "", store)
+        except OSError as error:
+            if stops_everything(error):
+                raise
+            raise OneWayError(error.errno, os.strerror(error.errno or errno.EIO)) from error
 
 
 def _try(mode: LinkMode, store: int, path: str, target: int) -> None:
