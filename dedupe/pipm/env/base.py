@@ -11,6 +11,7 @@ from pipm.env.answers import asked_if_it_runs, remembered
 from pipm.env.permission import check_runnable, refusal
 from pipm.env.shims import behind_shim
 from pipm.errors import InterpreterError
+from pipm.fs.home import data_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +173,7 @@ def _candidates(wanted: _Wanted) -> Iterator[str]:
 
 def _collections() -> list[str]:
     """Folders that have an interpreter in each folder."""
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    data = data_home()
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     return [f"{pyenv}/versions", os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python"]
 

@@ -13,6 +13,7 @@ import zlib
 from typing import Any
 
 from pipm.core.sha256 import sha256
+from pipm.fs.home import cache_home
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.sync import Durability, write_durably
 from pipm.fs.trust import is_foreign
@@ -27,7 +28,7 @@ def cache_folder() -> str:
     """Where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Caches/pipm")
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pipm")
+    return os.path.join(cache_home(), "pipm")
 
 
 def read_cache(name: str) -> bytes | None:

@@ -9,6 +9,7 @@ import os
 import sys
 
 from pipm.errors import UsageError
+from pipm.fs.home import cache_home, data_home
 
 _LONGEST_PATH = 4096
 
@@ -26,7 +27,7 @@ def store_path(option: str | None) -> str:
 
 def cache_folder() -> str:
     """Where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    cache = cache_home()
     return os.path.join(os.path.realpath(cache), "pipm")
 
 
@@ -82,4 +83,4 @@ def _folder_in_file(path: str) -> str:
 def _data_folder() -> str:
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Application Support")
-    return os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return data_home()

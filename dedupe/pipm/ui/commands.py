@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipm.env.discover import find_environments
 from pipm.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
+from pipm.fs.home import is_read_only
 from pipm.fs.links import parse_link_mode
 from pipm.ops.folding.ladder import adopt_by_ladder
 from pipm.ops.folding.unfold import release_environment
@@ -23,6 +24,7 @@ from pipm.ui.sharing import (
     say_preview,
     say_release,
 )
+from pipm.ui.words import counted, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +76,7 @@ def adopt_environments(
         documents.append(adoption_document(adoption))
         surprised = surprised or bool(adoption.surprises)
 
-    paths = _named(environments, below, store)
+    paths = _named(output, environments, below, store)
     adoptions = _Adoptions(store, paths, options, output)
     code = _each(output, paths, one)
     if output.json and (documents or code == DONE):
@@ -120,7 +122,7 @@ def release_environments(
         incomplete = incomplete or bool(released.left)
         say_release(output, released, dry_run=dry_run)
 
-    code = _each(output, _named(environments, [], store), one)
+    code = _each(output, _named(output, environments, [], store), one)
     if output.json and (documents or code == DONE):
         output.document("release", {"environments": documents})
     if dry_run:
@@ -128,16 +130,26 @@ def release_environments(
     return PARTLY if code == DONE and incomplete else code
 
 
-def _named(environments: list[str], below: list[str], store: str) -> list[str]:
+def _named(output: Output, environments: list[str], below: list[str], store: str) -> list[str]:
     """The environments that were asked for, each once."""
     found = [environment_path(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-        found += find_environments(os.path.realpath(folder), leave_out=store)
+        found += _writable(output, find_environments(os.path.realpath(folder), leave_out=store))
     if not environments and not below:
         found = [environment_path(".venv")]
     return list({os.path.realpath(path): path for path in found}.values())
+
+
+def _writable(output: Output, found: Iterable[str]) -> list[str]:
+    """Those of the environments *found* that can be changed; snapshots are passed over with a note."""
+    every = list(found)
+    frozen = [path for path in every if is_read_only(path)]
+    if frozen:
+        output.note("note", f"{counted(len(frozen), 'environment')} left out: read-only (a disk, a snapshot)")
+        output.named(map(path_text, frozen))
+    return [path for path in every if path not in frozen]
 
 
 def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:

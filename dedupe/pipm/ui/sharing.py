@@ -120,12 +120,20 @@ def _say_left(output: Output, adoption: Adoption) -> None:
         output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
         output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
         reasons = {left.reason for left in adoption.surprises}
-        if Reason.CHANGED_SHARED in reasons:
-            output.note("hint", "pipm verify says who shares the change, pipm verify --repair undoes it")
+        changed = sum(left.reason is Reason.CHANGED_SHARED for left in adoption.surprises)
+        if changed:
+            verb = "was" if changed == 1 else "were"
+            what = f"{counted(changed, 'shared file')} {verb} changed in place, for all environments"
+            output.note("warning", f"{what}: pipm verify --repair")
         if not reasons.isdisjoint(_EDITS):
             path = path_text(adoption.path)
             output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")
-        output.note("hint", "they work as before; reinstall their distributions to share them too")
+        if Reason.PROTECTED in reasons:
+            output.note(
+                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
+            )
+        if reasons - {Reason.CHANGED_SHARED, Reason.PROTECTED}:
+            output.note("hint", "they work as before; reinstall their distributions to share them too")
     if output.verbose:
         kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
         for reason, number in kinds.most_common():

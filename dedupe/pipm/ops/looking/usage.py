@@ -11,6 +11,7 @@ from pipm.env.discover import find_environments
 from pipm.env.environment import load_environment
 from pipm.env.installed import put_away
 from pipm.errors import NotAnEnvironmentError
+from pipm.fs.home import is_own
 from pipm.fs.usage import survey
 from pipm.ops.keeping.gc import collectable
 from pipm.ops.keeping.holdings import holdings
@@ -174,6 +175,9 @@ def _below(folder: str, store_path: str) -> Iterable[str]:
 
 
 def _estimated(one: EnvironmentUsage, estimator: Estimator) -> EnvironmentUsage:
+    """Say what adopting would free; nothing of another user's environment, whose files are not shared."""
+    if not is_own(one.path):
+        return one
     return replace(one, adoptable=min(estimator.frees(one.path, one.python), one.usage.exclusive))
 
 

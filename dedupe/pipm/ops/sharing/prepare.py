@@ -128,6 +128,14 @@ class Preparation:
             stack.push(context)
             yield folder
 
+    def _other_modes(self) -> str:
+        """Name the modes that were not tried: what just failed is no advice."""
+        tried = self.options.link_mode
+        rest = [LinkMode.FINDER, LinkMode.SYMLINK]
+        if tried not in (None, LinkMode.HARDLINK):
+            rest.insert(0, LinkMode.HARDLINK)
+        return " or ".join(mode.value for mode in rest if mode is not tried)
+
     def _mode(self, environment: Environment, folder: int) -> LinkMode:
         try:
             return choose_link_mode(self.options.link_mode, self.run, self.run_path, folder)
@@ -138,7 +146,7 @@ class Preparation:
                 f"Cannot share files between {self.store.path} ({kinds[0]}) and"
                 f" {environment.path} ({kinds[1]}): {error.message}",
                 hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
-                f" {environment.path}; or another mode: --link-mode hardlink, or symlink",
+                f" {environment.path}; or another mode: --link-mode {self._other_modes()}",
             ) from error
 
 
