@@ -326,6 +326,32 @@ class GcGround(KillGround):
         return faults
 
 
+class RepairGround(KillGround):
+    """A repair of an entry that lost a file and of an object that has another mode."""
+
+    def arguments(self) -> tuple[str, ...]:
+        return ("verify", "--full", "--repair")
+
+    def prepare(self, chance: random.Random) -> Hashable:
+        super().prepare(chance)
+        self.pipm.adopt(*(environment.path for environment in self.environments))
+        entry = os.path.join(self.pipm.store, "v1", "wheels", "alpha")
+        for row in walk(entry):
+            if row.name in {"module_1.py", "module_3.py"}:
+                os.unlink(row.path)
+        return None
+
+    def torn(self) -> list[str]:
+        return super().torn()  # what the store has lost comes back or not
+
+    def unfinished(self) -> list[str]:
+        return self._again() + self.undone() + damage(self.pipm.store)
+
+    def undone(self) -> list[str]:
+        verified = self.pipm("verify", "--full")
+        return [] if verified.code == 0 else [f"verify: {verified.out}{verified.err}"]
+
+
 def not_importable(environment: Environment) -> list[str]:
     """What can't be imported in an environment."""
     try:
