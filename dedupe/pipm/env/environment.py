@@ -9,6 +9,7 @@ import stat
 from typing import NamedTuple
 
 from pipm.errors import NotAnEnvironmentError
+from pipm.fs.faults import stops_everything
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
 """``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
@@ -58,6 +59,12 @@ def load_environment(path: str) -> Environment:
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: permission denied",
             hint="run as the user who owns the environment",
+        ) from error
+    except OSError as error:
+        if stops_everything(error):  # the disk's matter
+            raise
+        raise NotAnEnvironmentError(
+            f"Cannot read {error.filename or path}: {error.strerror}", hint="look at that file or folder"
         ) from error
     version = _VERSION.match(configuration.get("version") or configuration.get("version_info") or "")
     if not sites:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import load_environment
+from pipm.fs.beneath import read_file
 from pipm.fs.folders import add_file, add_link
 from pipm.fs.walk import walk_entries
 from pipm.ops.folding.placing import site_of
@@ -51,8 +52,9 @@ def _scripts(below: str, upper: str) -> Iterator[tuple[str, bytes]]:
     for _, entry in walk_entries(f"{below}/bin"):
         if _OF_ENVIRONMENT.fullmatch(entry.name) or entry.is_symlink() or entry.stat().st_size > _LONGEST:
             continue
-        with open(entry.path, "rb") as stream:
-            data = stream.read()
+        data = read_file(entry.path)
+        if data is None:
+            continue
         first, _, rest = data.partition(b"\n")
         second, newline, body = rest.partition(b"\n")
         if first.startswith(b"#!" + interpreter):
