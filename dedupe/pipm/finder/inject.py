@@ -126,9 +126,10 @@ def withdraw(root: int, site: str) -> None:
 
 def sweep_empty(root: int) -> None:
     """Remove our folders from the environment open as *root*, where a killed run left them empty."""
-    with same_folder_time(root):
-        for name in (FOLDER, _TOP):
-            forget_folder(root, name)
+    with directory_beneath(root, _TOP) as top, same_folder_time(root):
+        if top is not None:
+            forget_folder(top, os.path.basename(FOLDER))
+            forget_folder(root, _TOP)
 
 
 def refuse_symlink(root: int) -> None:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pipm.core.reasons import Reason
 from pipm.core.record import Place, source_of_bytecode
 from pipm.env.installed import installed, place_in_environment
-from pipm.errors import FileSystemError, UsageError
+from pipm.errors import FileSystemError, StoreError, UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.compression import compresses
 from pipm.fs.copies import Metadata, set_metadata
@@ -25,7 +25,7 @@ from pipm.fs.space import accounting, file_system_type, free_space, settled_spac
 from pipm.fs.sync import sync_file_system
 from pipm.ops.crew import Pulse, interruptible
 from pipm.ops.holding import checked_environment, held
-from pipm.ops.sharing.shared import Finder
+from pipm.ops.sharing.shared import Finder, lost_stores
 from pipm.ops.tally import Left
 from pipm.pip.inject import withdraw
 from pipm.plan.release import needed_bytes, plan_release
@@ -65,6 +65,7 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
     """
     started = time.monotonic()
     environment = checked_environment(store_path, path)
+    _refuse_lost(environment)
     store = open_store(store_path, create=False)
     if store is None:
         return _nothing(environment, started)
@@ -108,6 +109,15 @@ def _used(root: int, before: int, most: int) -> int:
     after = settled_space(root)
     used = most if after is None else before - after
     return used if 0 <= used <= most else most
+
+
+def _refuse_lost(environment: Environment) -> None:
+    """Raise where symlinks lead into a store that is not there; the environment is not forgotten then."""
+    for store, count in lost_stores(environment).items():
+        raise StoreError(
+            f"{count} files of {environment.path} are symlinks into the store {store}, which is not there",
+            hint=f"if it was moved, let its old path lead there (ln -s NEW {store}), and release again",
+        )
 
 
 def _nothing(environment: Environment, started: float) -> Released:

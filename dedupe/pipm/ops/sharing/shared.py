@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipm.core.bytecode import header_time
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from pipm.env.installed import InstalledDistribution
     from pipm.store.layout import Store
 
+_INTO_STORE = re.compile(r"(/.+?)/v1/(?:wheels/[^/]+/[^/]+/[^/]+/|objects/[0-9a-f]{2}/|bytecode/[^/]+/)")
+"""Where the symlinks lead that an adoption makes."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -79,7 +83,7 @@ class Finder:
         original = self._originals.get(path)
         if stat.S_ISLNK(status.st_mode):
             # One whose target is gone stays as it is: there is nothing left to copy.
-            if not os.readlink(entry.path).startswith(self._links) or not os.path.exists(entry.path):
+            if not self._leads_to_store(entry.path):
                 return None
             status = os.stat(entry.path)
             return SharedFile(directory, entry.name, status, source=source, original=original)
@@ -92,6 +96,16 @@ class Finder:
         return self._of_its_own(
             SharedFile(directory, entry.name, status, False, source=source, original=original)
         )
+
+    def _leads_to_store(self, path: str) -> bool:
+        """Whether the symlink at *path* leads to a file of the store, be it by a path that it had before."""
+        target = os.readlink(path)
+        if target.startswith(self._links):
+            return os.path.exists(path)
+        if _INTO_STORE.match(target) is None or not os.path.exists(path):
+            return False
+        status = os.stat(path)
+        return status.st_dev == self._device and status.st_ino in self._stored
 
     def _of_its_own(self, file: SharedFile) -> SharedFile | None:
         """A file with an inode of its own, if it shares blocks with its object, or got its time."""
@@ -149,6 +163,17 @@ class Finder:
             for one in blocks
             for other in theirs
         )
+
+
+def lost_stores(environment: Environment) -> Counter[str]:
+    """Count the symlinks of *environment* that lead into stores that are not there, by the store's path."""
+    lost: Counter[str] = Counter()
+    for _, entry in walk_entries(environment.path):
+        if entry.is_symlink():
+            found = _INTO_STORE.match(os.readlink(entry.path))
+            if found is not None and not os.path.isdir(f"{found[1]}/v1"):
+                lost[found[1]] += 1
+    return lost
 
 
 def _source_path(directory: str, name: str) -> str:
