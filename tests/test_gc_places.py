@@ -15,6 +15,8 @@ from support.store import entry_names
 from support.synthetic import Environment, import_all, install, make_environment, package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk
 
 UNREACHABLE = "unreachable"
@@ -22,6 +24,23 @@ UNREACHABLE = "unreachable"
 
 def gc(pipm: Pipm, *options: str) -> dict[str, object]:
     return pipm("gc", "--keep", "0", "--json", *options).expect().json
+
+
+def test_what_tar_restored_is_known(tmp_path: Path) -> None:
+    """Store and environment in one archive: the links are there again, on other inodes."""
+    home = tmp_path / "home"
+    environment = make_environment(str(home / "a"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm = Pipm(store=str(home / "store"))
+    pipm.adopt(environment.path, mode="hardlink")
+    check("tar", "-C", str(tmp_path), "-cf", str(tmp_path / "all.tar"), "home")
+    os.rename(home, tmp_path / "old")  # so that the restored files are other inodes
+    check("tar", "-C", str(tmp_path), "-xf", str(tmp_path / "all.tar"))
+    (row,) = pipm("list", "--json").expect().json["environments"]
+    assert row["state"] == "adopted"
+    assert pipm("gc", "--keep", "0", "--json").expect().json["entries_removed"] == 0
+    pipm("verify", "--full").expect()
+    assert pipm.adopt(environment.path).environment["files_shared"] == 0
 
 
 @pytest.mark.parametrize("mode", ["finder", "symlink"])

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pipm.fs.walk import walk_entries
+from pipm.fs.walk import inodes_below, walk_entries
 from pipm.plan.gc import Fate, RootFact
 from pipm.store.roots import all_roots
 
@@ -49,7 +49,7 @@ def whereabouts(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
     except OSError:  # not permitted, a stale mount: whoever cannot look cannot say that it is gone
         return Fate.UNREACHABLE, 0.0
     # The device's number may change with every mount; the inode's does not.
-    if marker.st_ino == root.inode or (root.borrows and _still_borrows(root, store_path)):
+    if marker.st_ino == root.inode or still_shares(root, store_path):
         return Fate.ALIVE, 0.0
     return Fate.REPLACED, marker.st_ctime
 
@@ -68,6 +68,25 @@ def _missing(root: Root, device: int) -> tuple[Fate, float]:
             return Fate.GONE, status.st_mtime
         break
     return Fate.UNREACHABLE, 0.0
+
+
+def still_shares(root: Root, store_path: str) -> bool:
+    """Whether what lies there now, though its ``pyvenv.cfg`` is another inode, still has the store's files.
+
+    So it is after a restore that keeps hard links (tar, ``rsync -H``).
+    """
+    if root.borrows:
+        return _still_borrows(root, store_path)
+    try:
+        device = os.stat(store_path).st_dev
+    except OSError:
+        return False
+    trees = [f"{store_path}/v1/wheels/{entry}/site" for entry in root.entries]
+    stored = {inode for tree in trees for inode in inodes_below(tree)}
+    for _, entry in walk_entries(root.path) if stored else ():
+        if entry.inode() in stored and entry.stat(follow_symlinks=False).st_dev == device:
+            return True
+    return False
 
 
 def _still_borrows(root: Root, store_path: str) -> bool:

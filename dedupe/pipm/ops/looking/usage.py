@@ -18,6 +18,7 @@ from pipm.ops.keeping.holdings import holdings
 from pipm.ops.keeping.lent import lent_inodes
 from pipm.ops.looking.estimate import Estimator
 from pipm.ops.looking.ledger import Figures, open_ledger, stamp_of
+from pipm.ops.whereabouts import still_shares
 from pipm.plan.gc import Limits
 from pipm.store.layout import open_store, reserved_bytes
 from pipm.store.roots import SYNCED, SYNCING, all_roots
@@ -218,7 +219,7 @@ def _measure(
                 continue
             ledger.note(path, figures)
         kept[path] = figures
-        found.append(_usage(path, root, figures, stamp.used))
+        found.append(_usage(path, root, figures, stamp.used, store_path))
     ledger.save(chosen)
     return _Measured(found, {path: kept[path] for path in kept if path in roots}, ledger.now)
 
@@ -242,14 +243,14 @@ def _figures(
     )
 
 
-def _usage(path: str, root: Root | None, figures: Figures, used: float) -> EnvironmentUsage:
-    device, inode = map(int, figures.stamp.split(" ")[:2])
+def _usage(path: str, root: Root | None, figures: Figures, used: float, store_path: str) -> EnvironmentUsage:
+    inode = int(figures.stamp.split(" ")[1])
     note = ""
     state = "own copy" if root is None else "adopted"
     if root is not None:
         if root.path != path:
             note = f"moved from {root.path}; `pipm adopt {path}` makes the new place known"
-        elif (root.device, root.inode) != (device, inode) and root.inode != inode:
+        elif root.inode != inode and not still_shares(root, store_path):
             state, note = "own copy", "made anew, or a copy: not the environment that was adopted here"
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
