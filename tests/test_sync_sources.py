@@ -98,7 +98,7 @@ def test_a_changed_editable_project_is_installed_anew(pipm: Pipm, tmp_path: obje
     make_project(folder, "editable", version="2.0")
     preview = pipm("sync", lock, "--env", env.path, "-n", "--json").expect().json
     done = pipm("sync", lock, "--env", env.path, "--json").expect().json
-    assert [row["name"] for row in done["replaced"]] == ["editable"]
+    assert done["replaced"] == [{"name": "editable", "version": "2.0", "old_version": "1.0"}]
     assert (done["added"], done["removed"], done["unchanged"]) == ([], [], 0)
     assert [row["name"] for row in preview["replaced"]] == ["editable"]
     show = "from importlib.metadata import version; import editable; print(version('editable'))"

@@ -115,10 +115,10 @@ def install_editables(
                 install_editable(pip, pin, python, run, path, stopping)
 
 
-def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str]) -> None:
-    """Keep the *states* of *pins*, which were just installed, in the environment."""
-    pins = list(pins)
-    for name, standing in standing_editables(survey, pins).items():
+def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
+    """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
+    there = standing_editables(survey, list(pins))
+    for name, standing in there.items():
         folder = open_directory_beneath(survey.root, f"{standing.site}/{standing.metadata}")
         try:
             record, state = read_beneath(folder, "RECORD"), states[name].encode()
@@ -130,6 +130,7 @@ def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str
             write_durably(folder, _STATE, state, mode=0o644)
         finally:
             os.close(folder)
+    return {name: standing.version for name, standing in there.items()}
 
 
 def _noted(survey: Survey, standing: Standing) -> bytes | None:

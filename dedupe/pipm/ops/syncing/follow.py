@@ -181,10 +181,13 @@ class Following:
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         states = {pin.name: project_state(pin) for pin in later}
         install_editables(self.store, later, running(environment), target, lambda: self.pulse.stopping)
+        versions: dict[str, str] = {}
         if later:
             sync_tree(environment.path)  # the note says that all of it is there
             with held(self.store, environment, self.progress) as root:
-                note_editables(Survey(self.store, root, environment, scheme, interpreter), later, states)
+                survey = Survey(self.store, root, environment, scheme, interpreter)
+                versions = note_editables(survey, later, states)
+        later = [pin._replace(version=versions.get(pin.name, pin.version)) for pin in later]
         return _told(environment, done, later, standing)
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> Seen:
