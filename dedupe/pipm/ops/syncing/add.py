@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipm.core.digest import Digest
-    from pipm.core.manifest import Manifest
+    from pipm.core.manifest import FileEntry, Manifest
     from pipm.ops.crew import Pulse
     from pipm.store.layout import Store
     from pipm.wheel.promises import Doubt
@@ -160,7 +160,7 @@ class _Arrival:
                     " which has the same modules",
                     hint="one of the two is not what the project published; compare their hashes",
                 )
-            manifest = replace(manifest, tag=known.tag)
+            manifest = replace(manifest, tag=known.tag, files=_with_known_times(manifest, known))
         self._manifest = manifest
 
     def build(self) -> None:
@@ -184,6 +184,15 @@ class _Arrival:
         for new in self._unpacked.new.values():
             os.close(new.directory)
             return
+
+
+def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, ...]:
+    """The files of *manifest*, empty ones with the time that *known* records: their bytecode has it."""
+    empty = {file.path: file.mtime_ns for file in known.files if not file.size}
+    return tuple(
+        file if file.size else file._replace(mtime_ns=empty.get(file.path, file.mtime_ns))
+        for file in manifest.files
+    )
 
 
 def _name_objects(store: Store, unpacked: Unpacked) -> None:
