@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from support.faults import KILL, Point, benches, sample
 from support.process import clean_environ
+from support.synthetic import install, make_environment, package
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.disks import Disk
+    from support.pipm import Pipm
 
 _POINTS = 4
 
@@ -30,6 +32,20 @@ def test_survives_faults(name: str, kind: str, images: Disk, tmp_path: Path) -> 
         chosen = sample(points, _POINTS, random.Random(f"{name} {kind}"))
         faults = {str(point): found for point in chosen if (found := bench.check(point))}
         assert faults == {}
+
+
+def test_a_file_that_a_killed_release_began_is_finished(pipm: Pipm, tmp_path: Path) -> None:
+    made = make_environment(str(tmp_path / "env"))
+    install(made, "alpha==1.0", package("alpha", modules=1))
+    path = tmp_path / made.file("alpha/py.typed")
+    before = path.stat()
+    pipm.adopt(made.path, mode="finder")
+    assert not path.exists()
+    path.parent.mkdir(exist_ok=True)
+    path.touch(0o600)
+    pipm.release(made.path)
+    after = path.stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
 
 
 def test_a_point_is_a_value() -> None:

@@ -196,25 +196,51 @@ def second_inode(source: Guarded, new: NewFile, stored: Stored, *, link: bool) -
     os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
 
 
+UNFINISHED = 0o600
+"""The mode of a file of `write_new_file` while it is written."""
+
+
 def write_new_file(
     new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
 ) -> tuple[Digest, int]:
-    """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced."""
+    """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced.
+
+    It gets its mode last: with `UNFINISHED` a killed run left it. Where writing fails, nothing is left.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
 
     state = hashlib.sha256()
     size = 0
-    with open(os.open(new.name, flags, 0o600, dir_fd=new.directory), "wb") as stream:
-        for chunk in chunks:
-            state.update(chunk)
-            size += len(chunk)
-            stream.write(chunk)
-        stream.flush()
-        os.fchmod(stream.fileno(), mode)
-        if mtime_ns is not None:
-            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+    file = os.open(new.name, flags, UNFINISHED, dir_fd=new.directory)
+    try:
+        with open(file, "wb") as stream:
+            for chunk in chunks:
+                state.update(chunk)
+                size += len(chunk)
+                stream.write(chunk)
+            stream.flush()
+            if mtime_ns is not None:
+                os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fchmod(stream.fileno(), mode)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new.name, dir_fd=new.directory)
+        raise
     return Digest(state.digest()), size
+
+
+def drop_unfinished(new: NewFile, data: bytes) -> None:
+    """Remove *new* if it is what a killed `write_new_file` left of *data*: no other byte is in it."""
+    try:
+        file = os.open(new.name, _READ, dir_fd=new.directory)
+    except OSError:
+        return
+    with open(file, "rb") as stream:
+        status = os.fstat(file)
+        kind = (status.st_mode, status.st_uid, status.st_nlink)
+        if kind == (stat.S_IFREG | UNFINISHED, os.geteuid(), 1) and data.startswith(stream.read()):
+            os.unlink(new.name, dir_fd=new.directory)
 
 
 def give_name(new: NewFile, store: int, name: str) -> bool:

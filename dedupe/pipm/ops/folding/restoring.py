@@ -10,7 +10,7 @@ from pipm.core.digest import EMPTY
 from pipm.core.record import Place, entry_path
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.links import LinkMode, place
-from pipm.fs.share import NewFile, ensure_folder, write_new_file
+from pipm.fs.share import NewFile, drop_unfinished, ensure_folder, write_new_file
 from pipm.ops.folding.together import SITE
 from pipm.ops.sharing.compiled import match_bytecode, pools_of
 
@@ -44,6 +44,7 @@ def restore(
         for name, text in folded.dropped:
             data = text.encode("utf-8", "surrogateescape")
             folder = folders.open("")
+            drop_unfinished(NewFile(folder, name), data)
             if not is_there(folder, name):
                 write_new_file(NewFile(folder, name), [data], _PLAIN)
     finally:
@@ -56,6 +57,8 @@ def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry
     if not above and name.endswith(".pth"):
         return False  # it is the environment's own, and stayed
     folder = folders.open(above)
+    if entry.digest == EMPTY:
+        drop_unfinished(NewFile(folder, name), b"")
     if is_there(folder, name):
         return False
     if entry.digest == EMPTY:
