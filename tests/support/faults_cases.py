@@ -31,7 +31,8 @@ class Case:
 
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
     a command which did not finish may leave until it runs again. With *stages* it goes by a stage in which
-    files have their bytes, but may be links of the store or read-only. Names with *foreign* in them are the
+    files have their bytes, but may be links of the store or read-only. With *falls* a file that refuses a
+    reflink becomes a hard link, which is read-only. Names with *foreign* in them are the
     business of pip, which does not clean up after itself.
     """
 
@@ -44,6 +45,7 @@ class Case:
     lives: bool = True
     appears: str = ""
     stages: bool = False
+    falls: bool = False
     foreign: str = ""
 
     def pipm(self, point: str) -> Pipm:
@@ -192,6 +194,7 @@ _ALL = (
             prepare=_environments,
             words=("adopt", "{point}/first", "{point}/second", "--link-mode", mode),
             stages=mode == "finder",
+            falls=mode == "auto",
         )
         for mode in ("auto", "hardlink", "symlink", "finder")
     ),
