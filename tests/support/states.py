@@ -207,7 +207,7 @@ def foreign_differences(before: States, after: States, *own: str) -> list[str]:
     Where an inode had a name in *own* before, the number of its links and its ctime may differ, for links
     come and go, and so may the place of its bytes, for these are shared there; everything else is as it was.
     """
-    shared = {row.identity for row in below(before, *own).values() if row.kind == "file"}
+    shared = {row.identity for row in below(before, *own).values() if row.kind != "directory"}
     mine, theirs = outside(before, *own), outside(after, *own)
     found = differences(
         {name: row for name, row in mine.items() if row.identity not in shared},
