@@ -195,7 +195,7 @@ def _attributes(place: Neighbourhood) -> None:
 def _mounted(place: Neighbourhood) -> None:
     """A folder inside of site-packages is a user's folder, by a bind mount."""
     point, folder = place.environment.file("alpha/mounted"), place.path("outside/mounted")
-    if os.path.exists(folder):
+    if os.path.exists(folder) or not os.path.isdir(point):  # nothing is there where the finder serves it
         return
     subprocess.run(["cp", "-a", point, folder], check=True)
     subprocess.run(["mount", "--bind", folder, point], check=True)
