@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import py_compile
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,9 @@ from pipm.core.digest import EMPTY, Digest, digest_of
 from pipm.core.reasons import Reason
 from pipm.core.usage import DiskUsage
 from pipm.errors import BusyError, InterruptedRunError, PipmError, UsageError, WheelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 digests = st.binary(min_size=32, max_size=32).map(Digest)
 usages = st.builds(
@@ -51,6 +57,16 @@ def test_the_time_that_an_old_store_gave_a_content(digest: Digest) -> None:
     bits = int(digest.hex(), 16) >> (256 - 30)
     assert digest.legacy_mtime_ns == (315619200 + bits) * 10**9
     assert header_time(digest.legacy_mtime_ns) == 315619200 + bits  # a .pyc's header has room for it
+
+
+@pytest.mark.parametrize("rest", [0, 1, 500_000_000, 999_999_000, 999_999_880, 999_999_999])
+def test_a_header_has_the_time_that_python_reads(tmp_path: Path, rest: int) -> None:
+    path = tmp_path / "source.py"
+    path.write_bytes(b"")
+    os.utime(path, ns=(0, 1_700_000_000 * 10**9 + rest))
+    py_compile.compile(str(path), str(tmp_path / "source.pyc"), doraise=True)
+    written = int.from_bytes((tmp_path / "source.pyc").read_bytes()[8:12], "little")
+    assert header_time(path.stat().st_mtime_ns) == written
 
 
 @given(digests, st.integers(-(1 << 62), 1 << 62))

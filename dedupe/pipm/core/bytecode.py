@@ -14,8 +14,13 @@ _MASK = 0xFFFFFFFF
 
 
 def header_time(mtime_ns: int) -> int:
-    """Return what a header says of a source with the modification time *mtime_ns*: 32 bits of its seconds."""
-    return mtime_ns // _NANOSECONDS & _MASK
+    """Return what a header says of a source with the modification time *mtime_ns*: 32 bits of its seconds.
+
+    Python takes the integer part of `os.stat_result.st_mtime`, a float. In the last tenth of a microsecond of
+    a second that is the next second.
+    """
+    seconds, rest = divmod(mtime_ns, _NANOSECONDS)
+    return int(seconds + 1e-9 * rest) & _MASK
 
 
 def bytecode_key(source: Digest, time: int) -> str:

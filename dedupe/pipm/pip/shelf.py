@@ -158,7 +158,8 @@ class Shelf:
         """The path of the bytecode of the source with this content and time, or None."""
         if self.pool is None:
             return None
-        time = mtime_ns // 1_000_000_000 & 0xFFFFFFFF
+        seconds, rest = divmod(mtime_ns, 1_000_000_000)
+        time = int(seconds + 1e-9 * rest) & 0xFFFFFFFF  # the integer part of st_mtime, a float
         suffix = "" if time == legacy_time(digest) else f"-{time:08x}"
         path = f"{self.pool}/{digest[:2]}/{digest[2:]}{suffix}"
         status = self._sound(path)

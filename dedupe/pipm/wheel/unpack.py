@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import struct
-import time
 import unicodedata
 import zipfile
 import zlib
@@ -137,8 +136,9 @@ class _Unpacking:
         self.new: dict[str, NewFile] = {}
         self.written = 0
         self.packages: frozenset[str] = frozenset()
-        # One time for all files, in whole seconds: bytecode of equal sources has one name.
-        self.now_ns = int(time.time()) * 1_000_000_000
+        # One time for all files, as exact as the file system keeps it: that of the run's folder, which was
+        # made, and got its last file, after the command began.
+        self.now_ns = 0 if run is None else os.fstat(run).st_mtime_ns
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> Unpacked:
         members = self._members()
