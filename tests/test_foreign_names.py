@@ -70,6 +70,7 @@ def test_uvs_cache_and_siblings_stay_as_they_are(filesystem: Disk) -> None:
     for environment in environments:
         environment.compile()
     pipm = Pipm(store=filesystem / "store")
+    os.mkdir(pipm.store, 0o700)  # the folder above gets no new name while it is watched
     before = states(filesystem.path)
     pipm.adopt(first.path, mode="hardlink")
     assert foreign_differences(before, states(filesystem.path), "a", "store") == []

@@ -50,6 +50,11 @@ class Reason(Enum):
         """Whether this is the normal state of such a file."""
         return self in _EXPECTED
 
+    @property
+    def passing(self) -> bool:
+        """Whether the next run may well be able to share the file."""
+        return self in (Reason.OPEN, Reason.CHANGING)
+
 
 _EXPECTED = frozenset(
     {

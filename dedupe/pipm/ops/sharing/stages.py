@@ -21,7 +21,7 @@ from pipm.ops.sharing.originals import originals_of
 from pipm.store.known import Releases
 from pipm.store.objects import Rooms
 from pipm.store.originals import originals_files, record_blocks
-from pipm.store.roots import ADOPTED, ADOPTING, write_roots
+from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, write_roots
 from pipm.store.wheels import publish
 from pipm.wheel.bytecode import BytecodeWorker
 
@@ -103,8 +103,9 @@ class _Stages:
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             job.entries.update(entry for answer in several for entry in answer.entries)
         used = [job.entries for job, _, _ in self._at_work]
+        adopting = [ADOPTING] * len(self._at_work)
         if self._symlinks:  # the roots and the entries are on disk before links lead there
-            _write_roots(self._at_work, ADOPTING, used)
+            _write_roots(self._at_work, adopting, used)
             _sync(self._at_work)
             answers = self._stage("share")
         unsettled = any(answer.unsettled for several in answers for answer in several)
@@ -113,7 +114,12 @@ class _Stages:
             answers = self._stage("settle")
         if self._symlinks or unsettled:
             _sync(self._at_work)
-        _write_roots(self._at_work, ADOPTED, used)
+        # Of what could not be shared just now the time may say "shared": the next run looks at the files.
+        again = [
+            any(left.reason.passing for answer in several for left in answer.tally.left)
+            for several in answers
+        ]
+        _write_roots(self._at_work, [PARTLY if one else ADOPTED for one in again], used)
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 job.tally.add(answer.tally)
@@ -147,31 +153,32 @@ class _Stages:
 def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[Job], progress: Progress) -> None:
     """Write the root of each environment, and with it what the files are like that may be shared now."""
     entries = [job.candidate.entries for job in jobs]
+    adopting = [ADOPTING] * len(at_work)
     store = at_work[0].scene.store
     before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
     records = ((job.candidate.environment.path, originals_of(store, job)) for job in jobs)
     try:
         with ExitStack() as stack:
-            _write_roots(at_work, ADOPTING, entries, list(originals_files(store, records, stack)))
+            _write_roots(at_work, adopting, entries, list(originals_files(store, records, stack)))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         progress.note("no room to note the modes and times that files have: a release will not know them")
-        _write_roots(at_work, ADOPTING, entries)
+        _write_roots(at_work, adopting, entries)
     for job, taken in zip(jobs, before, strict=True):
         job.tally.taken += record_blocks(store, job.candidate.environment.path) - taken
 
 
 def _write_roots(
     at_work: Sequence[AtWork],
-    state: str,
+    states: Iterable[str],
     used: Iterable[Iterable[str]],
     others: Iterable[SmallFile] = (),
 ) -> None:
-    """Write the root of each environment, with the entries that it *used*, and *others* before."""
+    """Write the root of each environment, with its state and the entries it used, and *others* before."""
     roots = [
         root_of(scene.environment, scene.mode.value, state, tuple(sorted(entries)))
-        for (_, scene, _), entries in zip(at_work, used, strict=True)
+        for (_, scene, _), state, entries in zip(at_work, states, used, strict=True)
     ]
     write_roots(at_work[0].scene.store, roots, others)
 
