@@ -36,9 +36,9 @@ class Root(NamedTuple):
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released, or where a
-    file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows the lock file at ``lock``; ``promise`` is
-    the digest of what decided then: the lock's bytes and the options; ``content`` that of the lock alone,
-    and ``words`` are the options. ``missing`` is since when (in seconds)
+    file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows
+    the lock file at ``lock``; ``promise`` is the digest of what decided: the lock's bytes and the options;
+    ``content`` that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
     a collector has not found it; 0 while it is there.
     """
 
