@@ -10,8 +10,8 @@ import time
 import zipfile
 from dataclasses import dataclass
 
-from pipm.fs.sync import Durability
-from pipm.ops.syncing.add import add_wheel_file
+from pipm.fs.durability import Durability
+from pipm.share.add_wheels import add_wheel_file
 from pipm.store.layout import Store, open_store
 from pipm.store.roots import ADOPTED, Root, write_root
 

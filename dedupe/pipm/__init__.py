@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # importing this package costs nearly nothing, typing mil
 if TYPE_CHECKING:
     import os
 
-    from pipm.ops.running.activation import Activation
+    from pipm.run.activation import Activation
 
 __all__ = ["__version__", "activate", "interactive"]
 
@@ -21,7 +21,7 @@ def activate(place: str | os.PathLike[str] | None = None) -> Activation:
     nearest lock upward. What is activated last wins. A module that is imported already stays as it is: where
     it has another version, a LoadedVersionWarning says so. Raises PipmError.
     """
-    from pipm.ops.running.activation import activate_place  # noqa: PLC0415 - see above
+    from pipm.run.activation import activate_place  # noqa: PLC0415 - see above
 
     return activate_place(place)
 
@@ -31,6 +31,6 @@ def interactive(*specs: str) -> Activation:
 
     uv or pip resolves them, once; else as `activate`.
     """
-    from pipm.ops.running.activation import activate_specs  # noqa: PLC0415 - see above
+    from pipm.run.activation import activate_specs  # noqa: PLC0415 - see above
 
     return activate_specs(specs)

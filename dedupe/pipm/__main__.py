@@ -11,7 +11,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line, or hand over to pip or a program at once; ends the process."""
     try:
-        from pipm.ui.streams import fill_streams  # noqa: PLC0415 - as all here, when it is needed
+        from pipm.cli.streams import fill_streams  # noqa: PLC0415 - as all here, when it is needed
 
         fill_streams()
         code = _code()
@@ -26,8 +26,8 @@ def main() -> None:
 
 def _finish() -> int:
     """Write what is still to be printed; 1 where that fails, of which the guard told."""
+    from pipm.cli.streams import finish_output  # noqa: PLC0415 - likewise
     from pipm.errors import OutputError  # noqa: PLC0415 - likewise
-    from pipm.ui.streams import finish_output  # noqa: PLC0415 - likewise
 
     try:
         finish_output()
@@ -39,20 +39,20 @@ def _finish() -> int:
 def _code() -> int:
     """Do what the arguments ask for; the exit code."""
     if sys.argv[1:2] in (["pip"], ["install"]):
-        from pipm.ui.pip import hand_over  # noqa: PLC0415 - without the cost of typer
+        from pipm.cli.run_pip_command import hand_over  # noqa: PLC0415 - without the cost of typer
 
         return hand_over(sys.argv[1:])
     if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
-        from pipm.ui.run import hand_over as become  # noqa: PLC0415 - likewise
+        from pipm.cli.run_program import hand_over as become  # noqa: PLC0415 - likewise
 
         return become(sys.argv[1:])
     if "sync" in sys.argv:
-        from pipm.ui.quick import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
+        from pipm.cli.quick_sync import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 
         code = quick_sync(sys.argv[1:])
         if code is not None:
             return code
-    from pipm.cli import run  # noqa: PLC0415 - `import pipm` stays free of typer
+    from pipm.cli.application import run  # noqa: PLC0415 - `import pipm` stays free of typer
 
     return run()
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pipm.core.pins import Selection
-from pipm.env.target import ask_target
-from pipm.lock.read import read_lock
+from pipm.env.ask_target import ask_target
+from pipm.lockfile.read_lock import read_lock
 
 from support.process import check
 

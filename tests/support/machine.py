@@ -20,16 +20,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from pipm.adopt.choose_mode import adopt_by_ladder
+from pipm.context.progress import Progress
+from pipm.core.plan.gc_plan import DAY, Limits
 from pipm.errors import PipmError
-from pipm.fs.links import LinkMode, parse_link_mode
-from pipm.ops.folding.ladder import adopt_by_ladder
-from pipm.ops.folding.unfold import release_environment
-from pipm.ops.keeping.gc import collect
-from pipm.ops.keeping.verify import verify
-from pipm.ops.progress import Progress
-from pipm.ops.sharing.adoption import Adoption, AdoptOptions
-from pipm.ops.syncing.wrapping import wrap_pip
-from pipm.plan.gc import DAY, Limits
+from pipm.fs.link_modes import LinkMode, parse_link_mode
+from pipm.gc.collect import collect
+from pipm.release.release import release_environment
+from pipm.share.adoption import Adoption, AdoptOptions
+from pipm.venv.wrap_pip import wrap_pip
+from pipm.verify.verify import verify
 
 from support.locks import pylock
 from support.model import NAMES, VERSIONS, Known, files_of, put_pip

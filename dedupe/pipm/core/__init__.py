@@ -1,1 +1,1 @@
-"""What things are: values without any input or output."""
+"""Values: what things are. No input, no output."""

@@ -9,7 +9,7 @@ import stat
 from typing import NamedTuple
 
 from pipm.errors import NotAnEnvironmentError
-from pipm.fs.faults import stops_everything
+from pipm.fs.os_errors import stops_everything
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
 """``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pipm.core.distribution_names import name_and_version, without_folder
 from pipm.core.importable import packages_in
-from pipm.core.names import name_and_version, without_folder
 from pipm.core.reasons import Reason
 from pipm.core.record import Location, Place, RecordRow, locate, parse_record
-from pipm.env.folded import FOLDER, HIDDEN_FILE, is_record, read_hidden, read_receipt
+from pipm.env.receipt import FOLDER, HIDDEN_FILE, is_record, read_hidden, read_receipt
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipm.env.environment import Environment
-    from pipm.env.folded import Folded
+    from pipm.env.receipt import Folded
 
 _INITIAL = re.compile(rb'^"?([^\n]*/__init__\.[^/,"\n]*)', re.MULTILINE)
 """Rows of the files that make a folder a package."""

@@ -9,7 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 from typing import NamedTuple
 
-from pipm.env.answers import asked_if_it_runs, remembered
+from pipm.env.interpreter_cache import asked_if_it_runs, remembered
 from pipm.env.permission import refusal
 
 _QUESTION = (

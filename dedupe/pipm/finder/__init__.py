@@ -1,1 +1,1 @@
-"""Imports straight out of the store: the hook, its table, and how they get into an environment."""
+"""Imports straight out of the store: enabling and disabling the finder in an environment."""

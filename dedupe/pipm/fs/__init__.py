@@ -1,1 +1,1 @@
-"""Files and syscalls: knows nothing of Python packages."""
+"""System calls on files. This room knows nothing of Python packages."""

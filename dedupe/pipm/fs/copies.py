@@ -15,8 +15,8 @@ import sys
 from typing import NamedTuple
 
 from pipm.core.reasons import Reason
-from pipm.fs.faults import stops_everything
-from pipm.fs.share import LeaveAloneError
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.share_file import LeaveAloneError
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP = 1 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.store.wheels import entry_names, load_manifest
+from pipm.store.entries import entry_names, load_manifest
 
 if TYPE_CHECKING:
     from pipm.core.digest import Digest

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.errors import StoreError
 from pipm.fs.beneath import is_there
-from pipm.fs.faults import explained
-from pipm.fs.lock import locked, locked_folder, try_lock
+from pipm.fs.durability import Durability, sync_file_system, write_durably
+from pipm.fs.flock import locked, locked_folder, try_lock
+from pipm.fs.os_errors import explained
 from pipm.fs.removal import remove_below, stuck_at
-from pipm.fs.replace import remove_tree
-from pipm.fs.share import ensure_folder, forget
-from pipm.fs.sync import Durability, sync_file_system, write_durably
+from pipm.fs.share_file import ensure_folder, forget
+from pipm.fs.staging import remove_tree
 from pipm.fs.trust import is_foreign
-from pipm.fs.walk import names_in
+from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

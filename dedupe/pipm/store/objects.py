@@ -8,7 +8,7 @@ from functools import cache
 
 from pipm.core.digest import Digest
 from pipm.errors import StoreError
-from pipm.fs.share import ensure_folder
+from pipm.fs.share_file import ensure_folder
 
 _MODES = (0o444, 0o644, 0o555, 0o755)
 """By executable and writable."""

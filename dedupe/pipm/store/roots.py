@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.core.sha256 import sha256
 from pipm.errors import StoreError
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.share import touch
-from pipm.fs.sync import Aside, Durability, SmallFile, write_aside, write_durably, write_together
-from pipm.fs.walk import names_in
+from pipm.fs.durability import Aside, Durability, SmallFile, write_aside, write_durably, write_together
+from pipm.fs.share_file import touch
+from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.replace import remove_empty_folders
+from pipm.fs.staging import remove_empty_folders
 
 if TYPE_CHECKING:
     from pipm.store.layout import Store

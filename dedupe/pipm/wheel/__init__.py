@@ -1,1 +1,1 @@
-"""Wheels: letting archives into the store, and the bytecode of their sources."""
+"""Wheel archives: fetching, checking and unpacking them."""

@@ -1,0 +1,1 @@
+"""`pipm adopt`: let existing environments share their files with the store."""

@@ -1,0 +1,289 @@
+"""`pipm adopt`: let existing environments share their files with the store, in place.
+
+Several environments are adopted in one run: they wait for the disk together, and no worker idles at the
+end of each.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pipm.context.environment_lock import checked_environment, root_of
+from pipm.context.statistics import Tally, settle
+from pipm.context.workers import Pulse, interruptible
+from pipm.core.reasons import Reason
+from pipm.errors import FileSystemError, InterruptedRunError, LinkingImpossibleError, PipmError, UsageError
+from pipm.fs.compression import compresses
+from pipm.fs.durability import Durability, writing_ahead
+from pipm.fs.free_space import accounting, file_system_type, free_space, settled_space
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.os_errors import explained
+from pipm.fs.read_lease import forbid_lease_signals
+from pipm.share.adopt_job import Job, lines
+from pipm.share.adopt_stages import AtWork, run_stages
+from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
+from pipm.share.prepare_adopt import Preparation, candidate, is_tight
+from pipm.share.recheck import settle_unchanged
+from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, spend_reserve
+from pipm.store.roots import ADOPTED, find_root, write_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.env.environment import Environment
+    from pipm.store.layout import Store
+
+    Outcome = Adoption | PipmError
+
+_WORTH_MEASURING = 64 << 20
+"""Bytes freed from which a look at the file system's own figure, a fraction of a second, is worth it."""
+_PLAUSIBLE = 0.05
+_SLACK = 1 << 20
+_WRITE_EVERY = 1.0
+"""Seconds from one sync to the next while there is work, so that those that are waited for are short."""
+_SEEN_EVERY = 3600.0
+"""Seconds after which an environment that needs nothing is noted as seen again."""
+
+
+def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
+    """Adopt the environment at *path* into the store at *store_path*.
+
+    Raises PipmError; whenever it does, every file of the environment is as it was or shared, never less.
+    """
+    outcome = adopt_together(store_path, [path], options, progress)[path]
+    if isinstance(outcome, PipmError):
+        raise outcome
+    return outcome
+
+
+def adopt_together(
+    store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
+) -> dict[str, Outcome]:
+    """Adopt several environments in one run; returns by path what was done, or why it was not.
+
+    Raises InterruptedRunError.
+    """
+    outcomes: dict[str, Outcome] = {}
+    environments: dict[str, Environment] = {}
+    for path in paths:
+        try:
+            environments[path] = _checked(store_path, path, options)
+        except PipmError as error:
+            outcomes[path] = error
+    if environments:
+        try:
+            is_new = not os.path.isdir(f"{store_path}/{VERSION}")
+            store = open_store(store_path)
+            assert store is not None
+            outcomes |= _Run(store, environments, options, progress).outcomes(is_new=is_new)
+        except InterruptedRunError:
+            raise
+        except PipmError as error:
+            if len(environments) == 1:
+                outcomes |= dict.fromkeys(environments, error)
+            else:  # what stops one must not stop the others
+                for path in environments:
+                    outcomes |= adopt_together(store_path, [path], options, progress)
+    return outcomes
+
+
+def _checked(store_path: str, path: str, options: AdoptOptions) -> Environment:
+    environment = checked_environment(store_path, path)
+    if options.link_mode is LinkMode.COPY:
+        raise UsageError("Copies share nothing", hint="choose reflink, hardlink or symlink")
+    if options.link_mode is None and file_system_type(environment.path) == "overlay":
+        raise LinkingImpossibleError(
+            f"{environment.path} lies on an overlay file system, where sharing a file of a lower layer"
+            " copies it up and takes more space",
+            hint="in the layer that made the environment, ask for it: --link-mode hardlink",
+        )
+    return environment
+
+
+class _Run:
+    """One run over *environments*, by the path that a person named."""
+
+    def __init__(
+        self, store: Store, environments: dict[str, Environment], options: AdoptOptions, progress: Progress
+    ) -> None:
+        self._store = store
+        self._environments = environments
+        self._options = options
+        self._progress = progress
+        self._pulse = Pulse()
+        self._jobs: list[Job] = []
+        self._compressed = False
+        self._outcomes: dict[str, Outcome] = {}
+
+    def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
+        """Adopt all of them; *is_new*: the store was made for it, and its reserve counts as taken."""
+        started = time.monotonic()
+        before = self._free_before()
+        forbid_lease_signals()
+        try:
+            with ExitStack() as stack:
+                known = all(find_root(self._store, one.path) for one in self._environments.values())
+                first = _WRITE_EVERY if known else 0.0
+                stack.enter_context(writing_ahead([self._store.v1], first, _WRITE_EVERY))
+                self._lock(stack)
+                with interruptible(self._pulse):
+                    settle_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
+                    self._note_seen()
+                    self._adopt(is_new=is_new)
+                keep_reserve(self._store)
+        except OSError as error:
+            raise explained(error, f"adopt {', '.join(self._environments)}") from error
+        finally:
+            self._progress.done()
+        settle([job.tally for job in self._jobs])
+        self._measure(before)
+        self._report(time.monotonic() - started)
+        return self._outcomes
+
+    def _lock(self, stack: ExitStack) -> None:
+        # In one order, so that two runs over the same environments never wait for each other.
+        for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
+            try:
+                held = stack.enter_context(candidate(self._store, environment, self._progress))
+            except PipmError as error:
+                self._outcomes[path] = error
+                continue
+            tally = Tally(accounting(file_system_type(environment.path)))
+            count = len(held.distributions)
+            self._jobs.append(
+                Job(path=path, candidate=held, tally=tally, count=count, left=held.distributions)
+            )
+
+    def _note_seen(self) -> None:
+        """Say in the roots of environments that need nothing that they are in use."""
+        for job in self._jobs:
+            previous = job.candidate.previous
+            if not job.left and previous is not None and job.mode is not None:
+                known = set(previous.entries) == job.entries
+                if not known or time.time() - previous.seen > _SEEN_EVERY:
+                    entries = tuple(sorted(job.entries))
+                    root = root_of(job.candidate.environment, job.mode.value, ADOPTED, entries)
+                    write_root(self._store, root, Durability.WHOLE)
+
+    def _adopt(self, *, is_new: bool) -> None:
+        """Adopt what is left."""
+        jobs = [job for job in self._jobs if job.left or job.mode is None]
+        if not jobs:
+            self._store.sweep()  # of a run that was killed when all was done but this
+            return
+        files = lines(jobs)
+        tight = is_tight(self._store, files)
+        if tight and len(jobs) > 1:
+            raise FileSystemError("There is no room for all of these environments at once")
+        if tight:
+            spend_reserve(self._store)
+        before = 0 if is_new else folder_blocks(self._store)
+        with ExitStack() as stack:
+            run, run_path = stack.enter_context(self._store.run())
+            preparation = Preparation(
+                store=self._store,
+                options=self._options,
+                pulse=self._pulse,
+                run=run,
+                run_path=run_path,
+                tight=tight,
+            )
+            at_work = []
+            for job in jobs:
+                try:
+                    scene, folder = stack.enter_context(preparation.scene(job.candidate))
+                except PipmError as error:
+                    self._outcomes[job.path] = error
+                    self._jobs.remove(job)
+                else:
+                    job.mode = scene.mode
+                    at_work.append(AtWork(job, scene, folder))
+            if at_work:
+                run_stages(at_work, self._pulse, self._progress)
+        grown = folder_blocks(self._store) - before
+        self._count_folders([one.job for one in at_work], grown, RESERVE_SIZE if is_new else 0)
+        if tight:
+            for one in at_work:
+                _explain_full_disk(self._store, one.job.tally)
+
+    @staticmethod
+    def _count_folders(jobs: list[Job], grown: int, reserve: int) -> None:
+        """Count what the store's own folders grew by, by how much each environment brought."""
+        brought = sum(job.tally.ingested for job in jobs)
+        rest = grown
+        for job in jobs:
+            share = grown * job.tally.ingested // brought if brought else 0
+            job.tally.taken += share
+            rest -= share
+        if jobs:
+            jobs[0].tally.taken += rest + reserve
+
+    def _free_before(self) -> int:
+        """Ask what is free; where files are compressed the figures rest on it, so all is written first."""
+        places = [self._store.path, *(one.path for one in self._environments.values())]
+        self._compressed = any(map(compresses, places))
+        settled = settled_space(self._store.v1) if self._compressed else None
+        return free_space(self._store.path).size if settled is None else settled
+
+    def _measure(self, before: int) -> None:
+        """Take the file system's own word for what came free, where ours rests on estimates of metadata.
+
+        XFS and btrfs give metadata back in larger pieces than single inodes and names, and no stat tells how
+        well a file is compressed; *before* is what was free. Somebody else who writes at the same time makes
+        the two differ: then ours stands.
+        """
+        freed = sum(job.tally.balance for job in self._jobs)
+        if not self._compressed and (
+            freed < _WORTH_MEASURING or not any(job.tally.accounting.made for job in self._jobs)
+        ):
+            return
+        if not any(job.tally.shared for job in self._jobs):
+            return
+        after = settled_space(self._store.v1)
+        difference = 0 if after is None else after - before - freed
+        if self._compressed:
+            self._take(difference, known=after is not None)
+        elif abs(difference) <= freed * _PLAUSIBLE:
+            most = max(self._jobs, key=lambda job: job.tally.balance)
+            most.tally.freed += difference
+
+    def _take(self, difference: int, *, known: bool) -> None:
+        """Spread what compression makes of our figures over the environments, by what each freed and took.
+
+        It makes them smaller, never larger; one that says otherwise is somebody else's work.
+        """
+        most = sum(job.tally.freed + job.tally.taken for job in self._jobs)
+        if not known or abs(difference) > most + _SLACK:
+            for job in self._jobs:
+                job.tally.at_most = True
+            return
+        rest = difference
+        for job in self._jobs[1:]:
+            share = difference * (job.tally.freed + job.tally.taken) // max(most, 1)
+            job.tally.freed += share
+            rest -= share
+        self._jobs[0].tally.freed += rest
+
+    def _report(self, seconds: float) -> None:
+        work = sum(job.tally.seconds for job in self._jobs)
+        for job in self._jobs:
+            assert job.mode is not None
+            share = job.tally.seconds / work if work else 1 / len(self._jobs)
+            environment = job.candidate.environment
+            self._outcomes[job.path] = adoption_of(
+                environment, job.mode.value, job.count, job.tally, seconds * share
+            )
+
+
+def _explain_full_disk(store: Store, tally: Tally) -> None:
+    """Raise when a full disk kept everything from being shared."""
+    if not tally.shared and any(left.reason is Reason.NO_ROOM for left in tally.left):
+        raise FileSystemError(
+            f"The file system of the store {store.path} is full, and the store has nothing of this"
+            " environment yet: no space left",
+            hint="free some space (or inodes) there, then run the same command again",
+        )

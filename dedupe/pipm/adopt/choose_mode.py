@@ -1,0 +1,103 @@
+"""Adopting by what works: reflink, hardlink, and where no link is possible, the finder (design D5)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.adopt.adopt import adopt, adopt_together
+from pipm.context.environment_lock import checked_environment, held
+from pipm.env.environment import load_environment
+from pipm.env.receipt import read_receipt
+from pipm.errors import LinkingImpossibleError, PipmError, UsageError
+from pipm.finder.enable import fold
+from pipm.finder.environment_state import refuse_symlink
+from pipm.fs.free_space import file_system_type
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.os_errors import explained
+from pipm.store.layout import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.share.adoption import Adoption, AdoptOptions
+
+    Outcome = Adoption | PipmError
+
+
+def adopt_by_ladder(
+    store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
+) -> dict[str, Outcome]:
+    """Adopt several environments; returns by path what was done, or why it was not.
+
+    An environment that has the finder keeps it.
+    """
+    if options.dist_info is False and options.link_mode is not LinkMode.FINDER:
+        raise UsageError(
+            "Only the finder tells of distributions that have no metadata folders",
+            hint="add --link-mode finder, or leave --no-dist-info out",
+        )
+    by_finder = [path for path in paths if options.link_mode is LinkMode.FINDER or has_finder(path)]
+    others = [path for path in paths if path not in by_finder]
+    outcomes = adopt_together(store_path, others, options, progress) if others else {}
+    for path, outcome in list(outcomes.items()):
+        if (
+            isinstance(outcome, LinkingImpossibleError)
+            and options.link_mode is None
+            and not _is_layered(path)
+        ):
+            progress.note(f"no file of {path} can be linked to the store {store_path}: using the finder")
+            by_finder.append(path)
+    for path in by_finder:
+        try:
+            outcomes[path] = adopt_by_finder(store_path, path, options, progress)
+        except PipmError as error:
+            if error.exit_code != PipmError.exit_code:
+                raise
+            outcomes[path] = error
+    return outcomes
+
+
+def has_finder(path: str) -> bool:
+    """Whether the environment at *path* has the finder."""
+    try:
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return read_receipt(root) is not None
+    finally:
+        os.close(root)
+
+
+def _is_layered(path: str) -> bool:
+    """Whether it lies on an overlay, where removing a lower layer's file frees nothing."""
+    return file_system_type(load_environment(path).path) == "overlay"
+
+
+def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
+    """Let the modules of the environment at *path* be imported from the store; raises PipmError."""
+    if options.link_mode not in (None, LinkMode.FINDER):
+        raise UsageError(
+            f"{path} imports its modules from the store by the finder",
+            hint=f"`pipm release {path}` gives it files again; then adopt it by another link mode",
+        )
+    environment = checked_environment(store_path, path)
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        refuse_symlink(root)
+    finally:
+        os.close(root)
+    adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)
+    store = open_store(store_path)
+    assert store is not None
+    try:
+        with held(store, environment, progress) as root:
+            fold(store, environment, root, dist_info=options.dist_info)
+    except OSError as error:
+        raise explained(error, f"adopt {path}") from error
+    finally:
+        progress.done()
+    return replace(adoption, link_mode=LinkMode.FINDER.value)

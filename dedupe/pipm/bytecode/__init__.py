@@ -1,0 +1,1 @@
+"""Compiled modules: checked, compiled once for each interpreter, and shared."""

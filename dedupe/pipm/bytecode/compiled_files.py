@@ -1,0 +1,59 @@
+"""Sources whose content is proven, the names of their bytecode, and where the store keeps it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.bytecode import header_time
+from pipm.store.bytecode_pool import Pool
+
+if TYPE_CHECKING:
+    from pipm.core.digest import Digest
+    from pipm.env.interpreter import Interpreter
+    from pipm.store.layout import Store
+
+CACHE = "__pycache__"
+_LEVELS = ("", ".opt-1", ".opt-2")
+"""Optimisation levels as PEP 488 spells them."""
+
+
+class Source(NamedTuple):
+    """A source whose content is proven; its time was ``before_ns`` and is ``mtime_ns`` now."""
+
+    directory: str
+    name: str
+    digest: Digest
+    size: int
+    before_ns: int
+    mtime_ns: int
+
+    @property
+    def before(self) -> int:
+        """The time that the header of its bytecode had."""
+        return header_time(self.before_ns)
+
+    @property
+    def time(self) -> int:
+        """The time that the header of its bytecode must have."""
+        return header_time(self.mtime_ns)
+
+
+def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
+    """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
+    if interpreter is not None:
+        for level, ending in enumerate(_endings(interpreter.cache_tag)):
+            if name.endswith(ending):
+                return name[: -len(ending)], level
+    return None
+
+
+@cache
+def _endings(cache_tag: str) -> tuple[str, ...]:
+    """How the names of an interpreter's bytecode end, by optimisation level."""
+    return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
+
+
+def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
+    """The interpreter's pools of bytecode, by level of optimisation."""
+    return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]

@@ -1,0 +1,392 @@
+"""Sharing the bytecode of sources whose content is proven (design D4).
+
+Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves
+all environments of an interpreter. The pool has it, or the environment's own is taken over: the
+environment's interpreter says that it is sound bytecode of exactly that source as it was. Where the source
+kept its time, the file is what the pool needs and gets a name there. Where the source got another time, the
+time in the header is set to it: those four bytes are the one thing that pipm writes into a file of an
+environment, and only into an inode without further names: no process maps a ``.pyc``, Python itself
+replaces it by rename, and until the header fits, the file is merely stale. Of a file with further names
+(a backup's, say) the pool gets a copy.
+
+Bytecode that is neither in the pool nor sound is compiled anew; what is new is synced, and linked at the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiled_files import CACHE, match_bytecode
+from pipm.bytecode.compiler_process import Check, Compilation
+from pipm.core.bytecode import bytecode_mtime_ns
+from pipm.core.plan.adopt_plan import is_usual_mode
+from pipm.core.reasons import Reason
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.bytecode_header import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.restore_files import set_back
+from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
+from pipm.fs.xattrs import LABEL, attribute_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from pipm.bytecode.compiled_files import Source
+    from pipm.bytecode.compiler_process import BytecodeWorker
+    from pipm.context.adopt_context import Scene
+    from pipm.context.statistics import Tally
+    from pipm.fs.staging import Staging
+    from pipm.store.bytecode_pool import Pool
+
+_MODE = 0o444
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _Candidate(NamedTuple):
+    """A ``.pyc`` of an environment that the pool does not have."""
+
+    source: Source
+    name: str
+    level: int
+
+
+class _Fresh(NamedTuple):
+    """New bytecode in the run's folder, to be linked after a sync."""
+
+    source: Source
+    name: str
+    level: int
+    new: NewFile
+
+
+class Compiler(NamedTuple):
+    """A process of an interpreter, and what the store has compiled for it, by level of optimisation."""
+
+    worker: BytecodeWorker
+    pools: list[Pool]
+
+
+class BytecodeSharer:
+    """Shares bytecode of one environment, counting in *tally*; *compiler* is of its interpreter."""
+
+    def __init__(self, scene: Scene, staging: Staging, tally: Tally, compiler: Compiler | None) -> None:
+        self.scene = scene
+        self.staging = staging
+        self.tally = tally
+        self._base = f"{scene.store.path}/v1/"
+        self._fresh: list[_Fresh] = []
+        self._worker = None if compiler is None else compiler.worker
+        self._pools = [] if compiler is None else compiler.pools
+
+    def close(self) -> None:
+        """End the interpreter."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def share(self, sources: Iterable[Source]) -> None:
+        """Share the bytecode of *sources*, which are of one distribution."""
+        folders: dict[str, dict[str, Source]] = {}
+        for source in sources:
+            folders.setdefault(source.directory, {})[source.name[:-3]] = source
+        candidates = [
+            candidate
+            for directory, modules in folders.items()
+            for candidate in self._share_known(directory, modules)
+        ]
+        if self.scene.tight:
+            for source, name, _ in candidates:
+                self._leave(source, name, Reason.NO_ROOM)
+        elif candidates:
+            self._take_over(candidates)
+
+    def settle(self) -> None:
+        """Link the bytecode that was made anew; the caller has synced it."""
+        for fresh in self._fresh:
+            self.scene.pulse.check()
+            pool = self._pools[fresh.level]
+            pool.make_room(fresh.source.digest)
+            if give_name(fresh.new, pool.folder, _name(pool, fresh.source)):
+                self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
+            if self.scene.compile_missing:
+                with directory_beneath(self.scene.root, fresh.source.directory) as folder:
+                    if folder is not None:
+                        ensure_folder(folder, CACHE)
+            with self._open(fresh.source.directory) as cache:
+                if cache is not None:
+                    old = _status(cache, fresh.name)
+                    with same_folder_time(cache):
+                        self._place(cache, fresh.name, old, fresh.source, pool)
+        self._fresh = []
+
+    @property
+    def unsettled(self) -> int:
+        """How many files wait for `settle`."""
+        return len(self._fresh)
+
+    def _share_known(self, directory: str, modules: dict[str, Source]) -> list[_Candidate]:
+        """Share what the pool has in one folder; returns the rest."""
+        candidates: list[_Candidate] = []
+        with self._open(directory) as cache:
+            if cache is None:
+                return self._uncompiled(modules.values(), set())
+            present = set()
+            with same_folder_time(cache):
+                for name in os.listdir(cache):
+                    found = match_bytecode(name, self.scene.interpreter)
+                    if found is None or found[0] not in modules:
+                        if found is None and name.endswith(".pyc") and name.partition(".")[0] in modules:
+                            self.tally.files += 1
+                            self.tally.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
+                        continue
+                    source, level = modules[found[0]], found[1]
+                    present.add((source.name, level))
+                    self.tally.files += 1
+                    if not self._share_one(cache, name, source, level):
+                        candidates.append(_Candidate(source, name, level))
+        return candidates + self._uncompiled(modules.values(), present)
+
+    def _uncompiled(self, sources: Iterable[Source], present: set[tuple[str, int]]) -> list[_Candidate]:
+        if not self.scene.compile_missing or self.scene.interpreter is None:
+            return []
+        tag = self.scene.interpreter.cache_tag
+        missing = [source for source in sources if (source.name, 0) not in present]
+        self.tally.files += len(missing)
+        return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
+
+    def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
+        """Share one file out of the pool, or see that it must be left; False: the pool has none."""
+        status = _status(cache, name)
+        if status is None or self._is_settled(cache, name, source, status):
+            return True
+        pool = self._pools[level]
+        stored = pool.find(source.digest, source.time)
+        if stored is not None and stored.st_ino == status.st_ino:
+            self._touch_empty(source)
+            self._count_already(status)
+            return True
+        reason = _own_reason(cache, name, status)
+        if reason is not None:
+            self._leave(source, name, reason)
+            return True
+        if stored is None:
+            return False
+        self._place(cache, name, status, source, pool)
+        return True
+
+    def _is_settled(self, cache: int, name: str, source: Source, status: os.stat_result) -> bool:
+        """Whether a stat alone tells that a file is shared, or must be left; it is counted then."""
+        if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
+            self._count_already(status)
+            return True
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != self.scene.user:
+            symlinked = stat.S_ISLNK(status.st_mode)
+            self._leave(source, name, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)
+            return True
+        if self._says_shared(status, source):
+            self._count_already(status)
+            return True
+        return False
+
+    def _says_shared(self, status: os.stat_result, source: Source) -> bool:
+        return (
+            self.scene.trusted
+            and status.st_mtime_ns == bytecode_mtime_ns(source.time)
+            and (status.st_nlink > 1 or not self.scene.hardlinks)
+        )
+
+    def _take_over(self, candidates: list[_Candidate]) -> None:
+        """Give the pool what the environment has of it; what is unsound gets compiled."""
+        assert self._worker is not None
+        base = self.scene.environment.path
+        checks = [
+            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.before, source.size)
+            for source, name, _ in candidates
+        ]
+        sound = self._worker.check(checks)
+        rest: list[_Candidate] = []
+        good: dict[str, list[_Candidate]] = {}
+        for candidate, is_sound in zip(candidates, sound, strict=True):
+            if is_sound and self.scene.hardlinks:
+                good.setdefault(candidate.source.directory, []).append(candidate)
+            else:
+                rest.append(candidate)
+        for directory, several in good.items():
+            with self._open(directory) as cache:
+                for candidate in several:
+                    self.scene.pulse.check()
+                    if cache is None or not self._give(cache, candidate):
+                        rest.append(candidate)
+        self._compile([candidate for candidate in rest if self._may_replace(candidate)])
+
+    def _give(self, cache: int, candidate: _Candidate) -> bool:
+        """Let the pool have the environment's file; False where it must be made anew."""
+        source, name, level = candidate
+        pool = self._pools[level]
+        header = Header(source.time, source.before, source.size)
+        status = _status(cache, name)
+        try:
+            if status is None:
+                return False
+            if status.st_nlink != 1:
+                return self._copy(cache, candidate, header)
+            status = patch_time(cache, name, header, whole=self.scene.copies_on_write)
+        except (OSError, LeaveAloneError) as error:
+            if isinstance(error, OSError) and stops_everything(error):
+                raise
+            return False
+        pool.make_room(source.digest)
+        finish(cache, name, _MODE, source.time)
+        try:
+            given = give_name(NewFile(cache, name), pool.folder, _name(pool, source))
+        except OSError as error:
+            if not source.size:  # it kept its own time
+                patch_time(cache, name, Header(source.before, source.time, 0), whole=False)
+            set_back(cache, name, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+            if stops_everything(error):
+                raise
+            self._leave(source, name, Reason.NO_LINK)  # its header fits the source
+            return True
+        if given:
+            self.tally.names += 1
+            self._touch_empty(source)
+            self._count_shared(status)
+        else:
+            with same_folder_time(cache):
+                self._place(cache, name, status, source, pool)
+        return True
+
+    def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
+        """Let the pool have a copy of a file whose inode has further names."""
+        new = self.scene.new_file()
+        if not copy_with_time(cache, candidate.name, new, header, _MODE):
+            return False
+        self._fresh.append(_Fresh(candidate.source, candidate.name, candidate.level, new))
+        return True
+
+    def _may_replace(self, candidate: _Candidate) -> bool:
+        """Whether a file that could not be taken over is nothing but a cache of its source."""
+        source, name, _ = candidate
+        with self._open(source.directory) as cache:
+            if cache is None or _status(cache, name) is None:
+                return self.scene.compile_missing
+        return True
+
+    def _compile(self, candidates: list[_Candidate]) -> None:
+        assert self._worker is not None
+        base = self.scene.environment.path
+        run = self.scene.run_path
+        tasks, fresh = [], []
+        for source, name, level in candidates:
+            new = self.scene.new_file()
+            path = f"{source.directory}/{source.name}"
+            tasks.append(
+                Compilation(
+                    f"{base}/{path}",
+                    source.digest.hex(),
+                    path,
+                    f"{run}/{new.name}",
+                    source.time,
+                    source.size,
+                    level,
+                )
+            )
+            fresh.append(_Fresh(source, name, level, new))
+        for item, good in zip(fresh, self._worker.compile(tasks), strict=True):
+            if good:
+                finish(item.new.directory, item.new.name, _MODE, item.source.time)
+                self._fresh.append(item)
+            else:
+                reason = Reason.CHANGING if good is None else Reason.STALE_BYTECODE
+                self._leave(item.source, item.name, reason)
+
+    def _open(self, directory: str) -> AbstractContextManager[int | None]:
+        return directory_beneath(self.scene.root, f"{directory}/{CACHE}")
+
+    def _touch_empty(self, source: Source) -> None:
+        """Give an empty source, which is never shared, the time that its shared bytecode expects."""
+        if not source.size and source.before_ns != source.mtime_ns:
+            with directory_beneath(self.scene.root, source.directory) as folder:
+                if folder is not None:
+                    set_time(folder, source.name, source.mtime_ns)
+
+    def _place(self, cache: int, name: str, old: os.stat_result | None, source: Source, pool: Pool) -> None:
+        stored = _name(pool, source)
+        try:
+            self._put(cache, name, stored, pool)
+        except OSError as error:
+            if stops_everything(error):
+                raise
+            self._keep_valid(cache, name, source)
+            self._leave(source, name, Reason.NO_LINK)
+            return
+        self._touch_empty(source)
+        if old is not None:
+            self.tally.replaced(old)
+            self._count_shared(old)
+        else:
+            self.tally.shared += 1
+
+    def _put(self, cache: int, name: str, stored: str, pool: Pool) -> None:
+        mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
+        path = f"{self.scene.store.path}/v1/bytecode/{stored}"
+        try:
+            self.staging.put(mode, pool.folder, path if mode is LinkMode.SYMLINK else stored, cache, name)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            with open(os.open(stored, _READ, dir_fd=pool.folder), "rb") as stream:
+                status = os.fstat(stream.fileno())
+                temporary = self.staging.twin(stream.fileno(), _MODE, status.st_mtime_ns)
+            self.staging.move(temporary, cache, name)
+
+    def _keep_valid(self, cache: int, name: str, source: Source) -> None:
+        """Let bytecode that stays an environment's own fit its source, which may have another time now."""
+        header = Header(source.time, source.before, source.size)
+        try:
+            if source.size and source.time != source.before:  # an empty source kept its own
+                patch_time(cache, name, header, whole=self.scene.copies_on_write)
+        except (OSError, LeaveAloneError):
+            return  # Python compiles it again
+
+    def _leave(self, source: Source, name: str, reason: Reason) -> None:
+        self.tally.leave(f"{source.directory}/{CACHE}/{name}", reason)
+
+    def _count_shared(self, status: os.stat_result) -> None:
+        self.tally.shared += 1
+        self.tally.bytes_shared += status.st_size
+
+    def _count_already(self, status: os.stat_result) -> None:
+        self.tally.already += 1
+        self.tally.bytes_shared += status.st_size
+
+
+def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
+    """Why bytecode is an environment's own; None when it may be shared."""
+    if not is_usual_mode(status.st_mode):
+        return Reason.SPECIAL_MODE
+    try:
+        file = os.open(name, _READ, dir_fd=cache)
+    except OSError:
+        return Reason.UNREADABLE
+    try:
+        if not attribute_names(file) <= {LABEL}:
+            return Reason.ATTRIBUTES
+        return None if is_timestamp_bytecode(file) else Reason.OTHER_BYTECODE
+    finally:
+        os.close(file)
+
+
+def _name(pool: Pool, source: Source) -> str:
+    return pool.name(source.digest, source.time)
+
+
+def _status(directory: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,201 @@
+"""The shared bytecode of an environment in the making: linked out of the pool, or compiled once for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiler_process import BytecodeWorker, Compilation
+from pipm.core.bytecode import key_path, parse_bytecode_key
+from pipm.fs.beneath import is_there, open_directory_beneath
+from pipm.fs.bytecode_header import finish
+from pipm.fs.durability import Durability, sync_file_system, write_durably
+from pipm.fs.folder_filler import FOLDER, make_folder, state_of
+from pipm.fs.share_file import NewFile, ensure_folder, give_name
+from pipm.store.bytecode_pool import Pool
+from pipm.store.objects import altered
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from pipm.context.sync_context import Ground
+    from pipm.core.plan.materialise_plan import PlannedFolder
+    from pipm.env.interpreter import Interpreter
+    from pipm.fs.folder_filler import Filler, Left
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+NONE = "-none"
+"""Ends the name of an empty file of the pool: this source has no bytecode."""
+_MODE = 0o444
+_DIGITS = 64
+"""Of a sha256 in hexadecimal, with which the name of bytecode begins."""
+_BATCH = 64
+"""Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
+
+
+class Missing(NamedTuple):
+    """A module whose bytecode the pool has not; ``folder`` is the environment's, ``source`` the store's."""
+
+    folder: str
+    stem: str
+    source: str
+
+
+class Compiler:
+    """Gives each module its bytecode, if the environment's interpreter keeps any.
+
+    ``missing`` is what the pool had not, by the bytecode's name there; ``uncompiled`` are those that have no
+    bytecode: templates, tests of syntax errors. ``left`` has how each folder of bytecode was when the work in
+    it ended.
+    """
+
+    def __init__(self, ground: Ground, filler: Filler) -> None:
+        self._ground = ground
+        self._filler = filler
+        self.missing: dict[str, list[Missing]] = {}
+        self.uncompiled: set[str] = set()
+        self.left: Left = {}
+        self._folder = -1
+        self._path = ""
+        if ground.interpreter is not None:
+            name = ground.interpreter.pool("")
+            ensure_folder(ground.store.bytecode, name, 0o700)
+            self._pool = Pool(folder=ground.store.bytecode, interpreter=name)
+            self._folder = os.open(name, FOLDER, dir_fd=ground.store.bytecode)
+            self._path = f"{ground.store.path}/v1/bytecode/{name}"
+
+    def close(self) -> None:
+        """Close the pool."""
+        if self._folder >= 0:
+            os.close(self._folder)
+
+    def link(self, folder: PlannedFolder, target: int) -> None:
+        """Link what the pool has for *folder*, which is open as *target*; note the rest."""
+        if self._ground.interpreter is None:
+            return
+        tag = self._ground.interpreter.cache_tag
+        cache = make_folder(target, _CACHE)
+        try:
+            wanted = [
+                (f"{key[:2]}/{key[2:]}", f"{stem}.{tag}.pyc")
+                for _, rows in folder.sources
+                for stem, key in rows
+            ]
+            missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
+            self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
+        finally:
+            os.close(cache)
+        if missing:
+            self._note_missing(folder, {name[: -len(f".{tag}.pyc")] for name in missing})
+
+    def _note_missing(self, folder: PlannedFolder, stems: Container[str]) -> None:
+        for source, rows in folder.sources:
+            for stem, key in rows:
+                if stem in stems:
+                    self.missing.setdefault(key, []).append(Missing(folder.path, stem, source))
+
+    def take(self, missing: Mapping[str, list[Missing]]) -> None:
+        """Add what another one, in its process, noted as missing."""
+        for key, several in missing.items():
+            self.missing.setdefault(key, []).extend(several)
+
+    def finish(self) -> None:
+        """Compile what the pool lacked, let the pool have it, and link it."""
+        interpreter = self._ground.interpreter
+        if interpreter is None or not self.missing:
+            return
+        known = {key for key in self.missing if is_hopeless(self._ground.store, self._pool.interpreter, key)}
+        self.uncompiled |= known
+        fresh = self._compile(interpreter, [key for key in self.missing if key not in known])
+        if fresh:
+            sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
+        for key, new in fresh.items():
+            self._pool.make_room(parse_bytecode_key(key)[0])
+            give_name(new, self._folder, key_path(key))
+        for key in fresh:
+            self._link_late(key, interpreter.cache_tag)
+
+    def _link_late(self, key: str, tag: str) -> None:
+        for folder, stem, _ in self.missing[key]:
+            path = f"{folder}/{_CACHE}" if folder else _CACHE
+            target = open_directory_beneath(self._ground.root, path)
+            try:
+                wanted = [(key_path(key), f"{stem}.{tag}.pyc")]
+                self._filler.link_bytecode(self._folder, self._path, wanted, target)
+                self.left[path] = state_of(target)
+            finally:
+                os.close(target)
+
+    def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
+        """Compile the sources of this bytecode, in one process of the interpreter a processor."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most syncs compile nothing
+
+        ground, fresh = self._ground, {}
+        ground.progress.phase("Compiling", len(keys))
+        tasks = [self._task(key) for key in keys]
+        workers = [BytecodeWorker(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
+        step = _BATCH * len(workers)
+        try:
+            with ThreadPoolExecutor(len(workers)) as pool:
+                for start in range(0, len(tasks), step):
+                    ground.pulse.check()
+                    parts = [
+                        tasks[start + number : start + step : len(workers)] for number in range(len(workers))
+                    ]
+                    answers = list(pool.map(BytecodeWorker.compile, workers, parts))
+                    for number, answer in enumerate(answers):
+                        these = keys[start + number : start + step : len(workers)]
+                        fresh.update(self._made(these, answer))
+                    ground.progress.advance(start + step, 0)
+        finally:
+            for worker in workers:
+                worker.close()
+        return fresh
+
+    def _task(self, key: str) -> Compilation:
+        folder, stem, source = self.missing[key][0]
+        path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
+        digest, time = parse_bytecode_key(key)
+        return Compilation(
+            source=path,
+            digest=digest.hex(),
+            filename=f"{folder}/{stem}.py",
+            target=f"{self._ground.run_path}/pyc-{key}",
+            mtime=time,
+            size=os.stat(path).st_size,
+            level=0,
+        )
+
+    def _made(self, keys: list[str], answers: list[bool | None]) -> dict[str, NewFile]:
+        fresh = {}
+        for key, good in zip(keys, answers, strict=True):
+            if good is None:
+                _, stem, source = self.missing[key][0]
+                raise altered(f"{source}/{stem}.py")
+            if good:
+                new = NewFile(self._ground.run, f"pyc-{key}")
+                finish(new.directory, new.name, _MODE, parse_bytecode_key(key)[1])
+                fresh[key] = new
+            else:
+                self.uncompiled.add(key)
+                if any(answers):  # else the interpreter itself may have failed
+                    self._note_hopeless(key)
+        return fresh
+
+    def _note_hopeless(self, key: str) -> None:
+        self._pool.make_room(parse_bytecode_key(key)[0])
+        room = open_directory_beneath(self._folder, key[:2])
+        try:
+            write_durably(room, f"{key[2:_DIGITS]}{NONE}", b"", Durability.LATER)
+        finally:
+            os.close(room)
+
+
+def is_hopeless(store: Store, pool: str, key: str) -> bool:
+    """Whether an earlier sync saw that the source of the bytecode *key* does not compile, at any time."""
+    return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

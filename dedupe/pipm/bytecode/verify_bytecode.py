@@ -1,0 +1,204 @@
+"""Checking the store's bytecode, and making it anew.
+
+Bytecode is judged by a fresh compile of its source, and only where the very bytes that were compiled hash to
+the source's digest: a damaged source says nothing about it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiler_process import BytecodeWorker, Comparison, Compilation
+from pipm.core.bytecode import bytecode_mtime_ns, parse_bytecode_key
+from pipm.core.digest import EMPTY
+from pipm.core.plan.verify_plan import Flaw
+from pipm.env.interpreter import ask_interpreter
+from pipm.env.permission import refusal
+from pipm.fs.bytecode_header import finish
+from pipm.fs.durability import sync_file_system
+from pipm.fs.restore_files import rename_over
+from pipm.fs.share_file import NewFile, forget
+from pipm.fs.walk_tree import named_inodes
+from pipm.fs.xattrs import has_attributes
+from pipm.store.layout import VERSION
+from pipm.store.objects import find_object, trusted_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from pipm.core.digest import Digest
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+    from pipm.store.layout import Store
+
+_MODE = 0o444
+_BATCH = 256
+
+
+class Compiled(NamedTuple):
+    """A file of the pool: its path below ``v1/``, its source's digest and time, what is wrong with it."""
+
+    name: str
+    digest: Digest
+    time: int
+    inode: int
+    flaw: Flaw | None
+
+    @property
+    def pool(self) -> str:
+        """The pool that it lies in: one interpreter and optimisation level."""
+        return self.name.split("/")[1]
+
+
+class _Reader(NamedTuple):
+    interpreter: Interpreter
+    level: int
+
+
+class Pools:
+    """The bytecode of all interpreters; those of *environments* can say whether theirs is right.
+
+    ``not_run`` says of which interpreters that is not asked, and why.
+    """
+
+    def __init__(self, store: Store, environments: Iterable[Environment]) -> None:
+        self._store = store
+        self._readers: dict[str, _Reader] = {}
+        self.not_run: list[str] = []
+        for environment in environments:
+            python = environment.interpreter
+            refused = None if python is None else refusal(python)
+            if refused is not None:
+                self.not_run.append(f"{refused.message} ({refused.hint})")
+                continue
+            interpreter = ask_interpreter(python)
+            if interpreter is not None:
+                for level, suffix in enumerate(("", ".opt-1", ".opt-2")):
+                    self._readers.setdefault(interpreter.pool(suffix), _Reader(interpreter, level))
+
+    def check(self, *, full: bool, advance: Callable[[int], None]) -> tuple[int, list[Compiled]]:
+        """Check all bytecode: stat, and with *full* by a fresh compile; returns how many, and the flawed."""
+        count = 0
+        flawed: list[Compiled] = []
+        sound: dict[str, list[Compiled]] = {}
+        for found in self._files():
+            count += 1
+            advance(0)
+            file = found._replace(flaw=self._flaw(found))
+            (flawed if file.flaw else sound.setdefault(file.pool, [])).append(file)
+        if full:
+            for pool, files in sound.items():
+                flawed += self._compared(pool, files)
+        return count, flawed
+
+    def of_sources(self, digests: Collection[Digest]) -> list[Compiled]:
+        """List all bytecode of the sources with these *digests*."""
+        return [file for file in self._files() if file.digest in digests] if digests else []
+
+    def _files(self) -> Iterator[Compiled]:
+        for name, inode in named_inodes(f"{self._store.path}/{VERSION}/bytecode", 2, "bytecode/"):
+            try:
+                digest, time = parse_bytecode_key("".join(name.split("/")[2:]))
+            except ValueError:
+                continue  # not a name of ours
+            yield Compiled(name, digest, time, inode, None)
+
+    def _flaw(self, file: Compiled) -> Flaw | None:
+        name, time = file.name, file.time
+        status = os.stat(name, dir_fd=self._store.v1, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            return Flaw.KIND
+        if status.st_uid not in trusted_owners():
+            return Flaw.OWNER
+        if status.st_mtime_ns != bytecode_mtime_ns(time):
+            return Flaw.CONTENT
+        if has_attributes(self._path(name)):
+            return Flaw.ATTRIBUTES
+        return Flaw.MODE if stat.S_IMODE(status.st_mode) != _MODE else None
+
+    def _compared(self, pool: str, files: list[Compiled]) -> list[Compiled]:
+        reader = self._readers.get(pool)
+        if reader is None:
+            return []
+        worker = BytecodeWorker(reader.interpreter)
+        wrong = []
+        try:
+            for start in range(0, len(files), _BATCH):
+                batch = [(file, self._source(file.digest)) for file in files[start : start + _BATCH]]
+                known = [(file, source) for file, source in batch if source is not None]
+                tasks = [
+                    Comparison(self._path(file.name), path, file.digest.hex(), file.time, size, reader.level)
+                    for file, (path, size) in known
+                ]
+                answers = worker.compare(tasks)
+                wrong += [
+                    file._replace(flaw=Flaw.CONTENT)
+                    for (file, _), good in zip(known, answers, strict=True)
+                    if good is False
+                ]
+        finally:
+            worker.close()
+        return wrong
+
+    def make_anew(self, files: Iterable[Compiled], run: int, run_path: str) -> dict[int, NewFile | None]:
+        """Compile the sources of *files* again and replace them in their pools.
+
+        Returns the new file of each old inode; None where there is none: without the interpreter, or without
+        a source of the right bytes, the pool forgets what it had.
+        """
+        pools: dict[str, list[Compiled]] = {}
+        for file in files:
+            pools.setdefault(file.pool, []).append(file)
+        made: dict[int, NewFile | None] = {}
+        for pool, several in pools.items():
+            fresh = self._compiled(pool, several, run, run_path)
+            if fresh:
+                sync_file_system(run)  # a pool's name stands for bytes that are on disk
+            for file in several:
+                new = made[file.inode] = fresh.get(file.name)
+                if new is None:
+                    forget(self._store.v1, file.name)
+                else:
+                    rename_over(new, self._store.v1, file.name)
+        return made
+
+    def _compiled(self, pool: str, files: list[Compiled], run: int, run_path: str) -> dict[str, NewFile]:
+        """Compile into the run's folder; returns the new files by name in the pool."""
+        reader = self._readers.get(pool)
+        known = [(file, self._source(file.digest)) for file in files if reader is not None]
+        if reader is None or not known:
+            return {}
+        made: dict[str, NewFile] = {}
+        tasks: list[Compilation] = []
+        for file, source in known:
+            if source is not None:
+                new = made[file.name] = NewFile(run, f"pyc-{file.inode}")
+                target, digest = f"{run_path}/{new.name}", file.digest.hex()
+                tasks.append(Compilation(source[0], digest, "", target, file.time, source[1], reader.level))
+        worker = BytecodeWorker(reader.interpreter)
+        try:
+            answers = worker.compile(tasks)
+        finally:
+            worker.close()
+        for (name, new), good in zip(tuple(made.items()), answers, strict=True):
+            if good:
+                finish(run, new.name, _MODE, parse_bytecode_key("".join(name.split("/")[2:]))[1])
+            else:
+                del made[name]
+        return made
+
+    def _source(self, digest: Digest) -> tuple[str, int] | None:
+        if digest == EMPTY:
+            return os.devnull, 0
+        for executable in (False, True):
+            for writable in (False, True):
+                name = digest.object_name(executable=executable, writable=writable)
+                status = find_object(self._store.objects, name)
+                if status is not None:
+                    return self._path(f"objects/{name}"), status.st_size
+        return None
+
+    def _path(self, name: str) -> str:
+        return f"{self._store.path}/{VERSION}/{name}"

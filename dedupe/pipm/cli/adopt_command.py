@@ -1,0 +1,56 @@
+"""The arguments of `pipm adopt`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import DistInfo, DryRun, LinkModeOption, Session, app, command
+
+
+@command(app, "adopt")
+def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+    ] = None,
+    below: Annotated[
+        list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
+    ] = None,
+    link_mode: LinkModeOption = "auto",
+    compile_missing: Annotated[
+        bool, typer.Option("--compile", help="Add bytecode for sources that have none.")
+    ] = False,
+    wrap: Annotated[
+        bool | None,
+        typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files out of the store, or no more."),
+    ] = None,
+    dist_info: DistInfo = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Share environments' files with the store, in place.
+
+    Examples:
+
+      pipm adopt .venv
+
+      pipm adopt --all ~/code -n
+
+      pipm adopt --wrap-pip .venv   and what pip installs there is shared by itself
+
+    Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
+    `pipm release` undoes it.
+    """
+    from pipm.cli.environments_output import adopt_environments, adopt_options
+
+    return adopt_environments(
+        session.output,
+        session.store,
+        environments or [],
+        below or [],
+        options=adopt_options(link_mode, compile_missing=compile_missing, dist_info=dist_info),
+        wrap=wrap,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,140 @@
+"""What `adopt` and `release` say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
+from pipm.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from pipm.cli.output import Output
+    from pipm.share.adoption import Adoption
+    from pipm.share.private_copies import Released
+
+_EDITS = frozenset({Reason.MODIFIED, Reason.CHANGED_SHARED})
+
+
+def adoption_document(adoption: Adoption) -> dict[str, object]:
+    """The JSON of one environment."""
+    return {
+        "path": adoption.path,
+        "python": adoption.python,
+        "link_mode": adoption.link_mode,
+        "distributions": adoption.distributions,
+        "files": adoption.files,
+        "files_shared": adoption.files_shared,
+        "files_already_shared": adoption.files_already_shared,
+        "files_left": [{"path": left.path, "reason": left.reason.value} for left in adoption.left],
+        "bytes_shared": adoption.bytes_shared,
+        "bytes_freed": adoption.bytes_freed,
+        "bytes_at_most": adoption.at_most,
+        "seconds": round(adoption.seconds, 3),
+    }
+
+
+def say_adoption(output: Output, adoption: Adoption) -> None:
+    """Tell a person what an adoption did."""
+    output.result(
+        f"Adopted {path_text(adoption.path)} by {adoption.link_mode} {seconds_text(adoption.seconds)}"
+    )
+    already = adoption.files_already_shared
+    if already and not adoption.files_shared:
+        output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
+    else:
+        rest = f" ({count_text(already)} more already were)" if already else ""
+        output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
+    _say_left(output, adoption)
+
+
+def say_preview(output: Output, adoption: Adoption) -> None:
+    """Tell a person what adopting would do."""
+    output.result(
+        f"Would adopt {path_text(adoption.path)} (Python {adoption.python},"
+        f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
+    )
+    private = len(adoption.left)
+    freed = adoption.bytes_freed
+    balance = f"frees up to {size_text(freed)} now" if freed > 0 else "new to the store, frees nothing yet"
+    for verb, number, rest in (
+        ("share", adoption.files_shared, balance),
+        ("keep", adoption.files_already_shared, "shared already"),
+        ("leave", private, "this environment's own (`--verbose` says why)"),
+    ):
+        if number:
+            output.result(f"  {verb:<6}{count_text(number):>9} files   {rest}")
+    _say_left(output, adoption)
+
+
+def release_document(released: Released) -> dict[str, object]:
+    """The JSON of one environment."""
+    return {
+        "path": released.path,
+        "python": released.python,
+        "link_mode": released.link_mode,
+        "distributions": released.distributions,
+        "files": released.files,
+        "files_released": released.files_released,
+        "files_left": [{"path": left.path, "reason": left.reason.value} for left in released.left],
+        "bytes_used": released.bytes_used,
+        "seconds": round(released.seconds, 3),
+    }
+
+
+def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
+    """Tell a person what a release did or would do."""
+    path = path_text(released.path)
+    if not released.files_released and not released.left:
+        output.result(f"Nothing to release: {path} shares no file with the store")
+        return
+    copies = f"{counted(released.files_released, 'private copy')}".replace("copys", "copies")
+    if dry_run:
+        output.result(f"Would give {path} {copies} ({size_text(released.bytes_used)})")
+        return
+    output.result(
+        f"Released {path}: {copies}, {size_text(released.bytes_used)} {seconds_text(released.seconds)}"
+    )
+    if released.left:
+        output.note("warning", f"{counted(len(released.left), 'file')} left shared")
+        output.named(f"{left.path}: {left.reason.value}" for left in released.left)
+        if any(left.reason is Reason.PROTECTED for left in released.left):
+            output.note(
+                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
+            )
+        else:
+            output.note("hint", "run the same command again")
+
+
+def _balance(adoption: Adoption) -> str:
+    balance = "freed" if adoption.bytes_freed >= 0 else "used"
+    balance += " up to" if adoption.at_most and adoption.bytes_freed else ""
+    text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
+    if adoption.files_new:
+        return f"{text}; {count_text(adoption.files_new)} were new to the store, for the next environment"
+    return text
+
+
+def _say_left(output: Output, adoption: Adoption) -> None:
+    if adoption.surprises:
+        output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
+        output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
+        reasons = {left.reason for left in adoption.surprises}
+        changed = sum(left.reason is Reason.CHANGED_SHARED for left in adoption.surprises)
+        if changed:
+            verb = "was" if changed == 1 else "were"
+            what = f"{counted(changed, 'shared file')} {verb} changed in place, for all environments"
+            output.note("warning", f"{what}: pipm verify --repair")
+        if not reasons.isdisjoint(_EDITS):
+            path = path_text(adoption.path)
+            output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")
+        if Reason.PROTECTED in reasons:
+            output.note(
+                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
+            )
+        if reasons - {Reason.CHANGED_SHARED, Reason.PROTECTED}:
+            output.note("hint", "they work as before; reinstall their distributions to share them too")
+    if output.verbose:
+        kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
+        for reason, number in kinds.most_common():
+            output.note("note", f"private: {counted(number, 'file')}, {reason.value}")

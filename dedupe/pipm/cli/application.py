@@ -1,0 +1,32 @@
+"""The command line: arguments → one operation → output → exit code."""
+
+from __future__ import annotations
+
+from pipm.cli import (  # noqa: F401 - each registers its command
+    adopt_command,
+    df_command,
+    doctor_command,
+    gc_command,
+    help_command,
+    list_command,
+    lock_command,
+    pip_command,
+    release_command,
+    report_command,
+    run_command,
+    store_command,
+    sync_command,
+    venv_command,
+    verify_command,
+    why_command,
+)
+from pipm.cli.options import app, run
+
+__all__ = ["app", "run"]
+
+_ORDER = (
+    *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
+    *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
+)
+"""How the help lists commands: what is used daily first, what looks before what cleans up."""
+app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

@@ -1,0 +1,17 @@
+"""The arguments of `pipm df`."""
+
+from __future__ import annotations
+
+from pipm.cli.options import Exact, Session, app, command
+
+
+@command(app, "df")
+def df_command(session: Session, exact: Exact = False) -> int:
+    """Say where the bytes are, and what sharing saves.
+
+    With -v by distribution. What an installer or pipm changed is always measured anew, the rest as far as
+    that is quick; --exact measures everything.
+    """
+    from pipm.cli.usage_output import show_df
+
+    return show_df(session.output, session.store, exact=exact)

@@ -1,0 +1,52 @@
+"""What `doctor` says: one line a check, what is wrong last, each with what mends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipm.cli.format_text import counted, homely, printable
+from pipm.inspect.doctor import examine
+
+if TYPE_CHECKING:
+    from pipm.cli.output import Output
+    from pipm.inspect.doctor import Check
+
+
+def show_doctor(output: Output, store: str) -> int:
+    """`pipm doctor`; 1 where something does not work."""
+    checks = examine(store)
+    errors = sum(check.is_error for check in checks)
+    if output.json:
+        output.document("doctor", {"checks": [_document(check) for check in checks]})
+        return int(errors > 0)
+    for check in sorted(checks, key=lambda check: (check.is_error, not check.ok)):
+        _say(output, check)
+    warnings = sum(not check.ok and check.warning for check in checks)
+    if errors or warnings:
+        output.result(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
+    else:
+        output.result("Everything works")
+    return int(errors > 0)
+
+
+def _say(output: Output, check: Check) -> None:
+    word, colour = ("ok", "green") if check.ok else ("warning", "yellow")
+    if check.is_error:
+        word, colour = "error", "red"
+    if check.ok and output.quiet:
+        return
+    padding = " " * (7 - len(word))
+    output.result(f"{output.paint(word, colour)}{padding}  {check.name}: {printable(homely(check.detail))}")
+    if check.hint and not check.ok:
+        output.result(f"         {output.paint(printable(check.hint), 'cyan')}")
+
+
+def _document(check: Check) -> dict[str, object]:
+    severity = "ok" if check.ok else "error" if check.is_error else "warning"
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "detail": check.detail,
+        "hint": check.hint,
+        "severity": severity,
+    }

@@ -1,0 +1,35 @@
+"""An environment of one's own that `pipm run --env` uses: where its lock changed, it is synced first."""
+
+from __future__ import annotations
+
+import os
+
+from pipm.errors import LockError
+from pipm.run.stale_lock import changed_lock
+
+TYPE_CHECKING = False  # typing's takes its import
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipm.cli.output import Output
+
+
+def follow(talk: Callable[[], Output], store: str, path: str) -> None:
+    """Sync the environment at the real *path* if the lock that it was synced with changed since.
+
+    PIPM_STALE=ignore leaves it as it is, ``error`` refuses to run. Raises PipmError.
+    """
+    wish = os.environ.get("PIPM_STALE")
+    changed = None if wish == "ignore" else changed_lock(store, path)
+    if changed is None:
+        return
+    from pipm.cli.sync_output import resync  # noqa: PLC0415 - few runs come here
+
+    lock, words = changed
+    if wish == "error":
+        raise LockError(
+            f"{lock} changed since {path} was made from it",
+            hint=f"pipm sync {lock} --env {path}; PIPM_STALE=warn lets pipm run do that",
+        )
+    resync(talk(), store, path, lock, words)

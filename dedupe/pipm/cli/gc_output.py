@@ -1,0 +1,123 @@
+"""What `gc` says."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.cli.format_text import counted, path_text, seconds_text, size_text
+from pipm.cli.terminal_progress import progress_for
+from pipm.core.disk_usage import is_about
+from pipm.core.plan.gc_plan import Fate, Limits
+from pipm.core.quantities import parse_age, parse_size
+from pipm.gc.collect import collect
+from pipm.gc.evict import retire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.cli.output import Output
+    from pipm.fs.removal import Stuck
+    from pipm.gc.collect import Collection
+
+
+PARTLY = 3
+
+
+def collect_garbage(
+    output: Output,
+    store: str,
+    *,
+    keep: str,
+    max_size: str | None,
+    forget: list[str],
+    timeout: float | None,
+    dry_run: bool,
+) -> int:
+    """`pipm gc`."""
+    limits = Limits(
+        keep=parse_age(keep),
+        max_size=None if max_size is None else parse_size(max_size),
+        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
+    )
+    retired = retire(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
+    limits = replace(limits, retired=retired.paths)
+    found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
+    found = replace(found, stuck=(*retired.stuck, *found.stuck))
+    if output.json:
+        output.document("gc", _document(found) | {"environments_removed": list(retired.paths)})
+        return PARTLY if found.stuck else 0
+    if retired.paths:
+        verb = "Would remove" if dry_run else "Removed"
+        count = counted(len(retired.paths), "environment")
+        output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
+    gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
+    _say(output, replace(found, roots_dropped=gone), dry_run=dry_run)
+    _say_stuck(output, found.stuck)
+    return PARTLY if found.stuck else 0
+
+
+def _document(found: Collection) -> dict[str, object]:
+    return {
+        "entries_removed": len(found.entries_removed),
+        "objects_removed": found.objects_removed,
+        "bytes_freed": found.bytes_freed,
+        "bytes_estimated": found.bytes_estimated,
+        "roots_dropped": list(found.roots_dropped),
+        "entries": list(found.entries_removed),
+        "busy": list(found.busy),
+        "missing": [{"path": root.path, "state": root.fate.value} for root in found.missing],
+        "stuck": [{"path": one.path, "reason": one.reason} for one in found.stuck],
+        "seconds": round(found.seconds, 3),
+    }
+
+
+def _say_stuck(output: Output, stuck: Sequence[Stuck]) -> None:
+    if not stuck:
+        return
+    # Names of one inode refuse together: one of them says it all.
+    distinct = list({one.inode or one.path: one for one in stuck}.values())
+    output.note("warning", f"{counted(len(distinct), 'file')} could not be removed, all else was")
+    output.named(f"{path_text(one.path)}: {one.reason}" for one in distinct)
+    if any(one.lacks_room for one in distinct):
+        output.note("hint", "the trash needs room: `pipm gc --keep 0` removes without it")
+    protected = [one for one in distinct if one.error == errno.EPERM]
+    if protected:
+        output.note(
+            "hint", f"it may be immutable: chattr -i {path_text(protected[0].path)}, then run gc again"
+        )
+
+
+def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
+    for path in found.roots_dropped:
+        output.result(f"{'Would forget' if dry_run else 'Forgot'} {path_text(path)}")
+    entries, objects = len(found.entries_removed), found.objects_removed
+    nothing = not (entries or objects or found.bytes_freed)
+    if nothing:
+        output.result("Nothing to remove")
+    else:
+        verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
+        about = "about " if is_about(found.bytes_estimated, found.bytes_freed) else ""
+        output.result(
+            f"{verb} {counted(objects, 'object')} and {counted(entries, 'distribution')},"
+            f" {freed} {about}{size_text(found.bytes_freed)} {seconds_text(found.seconds)}"
+        )
+    if output.verbose:
+        for entry in found.entries_removed:
+            output.result(f"  {entry}")
+    if found.later:
+        output.note(
+            "note", "what is removed now stays in the store's trash for a day: `--keep 0` frees it at once"
+        )
+    if found.busy:
+        output.note("note", f"{counted(len(found.busy), 'distribution')} stay, processes use them")
+        output.named(found.busy)
+    unreachable = [root for root in found.missing if root.fate is Fate.UNREACHABLE]
+    if unreachable:
+        output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
+        output.named(path_text(root.path) for root in unreachable)
+        output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
+    if dry_run and (found.roots_dropped or not nothing):
+        output.note("warning", "nothing was removed due to --dry-run")

@@ -1,0 +1,30 @@
+"""The arguments of `pipm help`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import Session, app, command
+
+
+@command(app, "help")
+def help_command(
+    session: Session,
+    about: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or one of the topics.")
+    ] = None,
+) -> int:
+    """Explain a command, or a topic.
+
+    Topics: environment, exit-codes, link-modes, store.
+    """
+    from pipm.cli.help_topics import topic
+
+    known = {one.name for one in app.registered_commands} | {"store"}
+    if about is None or (about in known and about != "store"):
+        app([*([about] if about else []), "--help"], prog_name="pipm", standalone_mode=False)
+    else:
+        session.output.data(topic(about))
+    return 0

@@ -1,0 +1,188 @@
+"""The command line: arguments → one operation → output → exit code. Errors are mapped here, once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipm.cli.exit_codes import DEFAULTS, guarded, run_to_end
+from pipm.errors import InterruptedRunError
+from pipm.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipm.cli.output import Output
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_SETTINGS,
+)
+store_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="The store itself.",
+)
+app.add_typer(store_app, name="store")
+
+Quiet = Annotated[
+    int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="DIR", help="Use the store in DIR.", show_default=False)
+]
+Color = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+_COMMON = {"quiet": Quiet, "verbose": Verbose, "json": Json, "store": StoreOption, "color": Color}
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
+LinkModeOption = Annotated[
+    str,
+    typer.Option(
+        "--link-mode",
+        metavar="MODE",
+        envvar="PIPM_LINK_MODE",
+        show_envvar=False,
+        help="auto, reflink, hardlink, finder, symlink or copy.",
+    ),
+]
+
+DistInfo = Annotated[
+    bool | None,
+    typer.Option(
+        "--dist-info/--no-dist-info",
+        help="With the finder: metadata folders or (fewest inodes) none. Then uv, scanners and whatever"
+        " reads the disk see no distribution, and pip lists but cannot uninstall.",
+        show_default=False,
+    ),
+]
+
+
+Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust no earlier figure.")]
+
+
+Environment = Annotated[str, typer.Option("--env", metavar="DIR", help="The environment.")]
+
+Extras = Annotated[
+    list[str] | None, typer.Option("--extra", metavar="NAME", help="Also this extra of the project.")
+]
+
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", metavar="NAME", help="Also this dependency group.")
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What the options that every command has amount to."""
+
+    output: Output
+    store: str
+
+
+def command(
+    group: typer.Typer,
+    name: str,
+    **settings: Any,  # noqa: ANN401 - typer's own
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register a function that takes a Session and returns an exit code; *settings* go to typer.
+
+    The common options may stand before or after the command's name.
+    """
+
+    def register(function: Callable[..., int]) -> Callable[..., int]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[key], annotation=kind)
+            for key, kind in _COMMON.items()
+        ]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+        @functools.wraps(function)
+        def run_command(*, context: typer.Context, **arguments: Any) -> None:  # noqa: ANN401
+            chosen = {key: arguments.pop(key) for key in _COMMON}
+            for key, value in context.obj.items():
+                if chosen[key] == DEFAULTS[key]:
+                    chosen[key] = value
+
+            def work(output: Output, store: str) -> int:
+                return function(Session(output=output, store=store), **arguments)
+
+            raise typer.Exit(guarded(chosen, work))
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        signature = inspect.Signature([*parameters, *common, context])
+        run_command.__signature__ = signature  # type: ignore[attr-defined]
+        group.command(name, **settings)(run_command)
+        return function
+
+    return register
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+    if value:
+        typer.echo(f"pipm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    context: typer.Context,
+    *,
+    quiet: Quiet = 0,
+    verbose: Verbose = False,
+    json: Json = False,
+    store: StoreOption = "",
+    color: Color = "auto",
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool,
+        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Python environments share one store of files, and stop wasting disk, inodes and time.
+
+    Every day:
+
+      pipm adopt .venv        share its files with the store, in place
+
+      pipm adopt --all ~/code
+
+      pipm sync               .venv becomes what the nearest lock file says
+
+      pipm release .venv      its own copies again
+
+      pipm list ~/code        environments and what deleting each would free
+
+      pipm df                 where the bytes are
+
+    More: pipm help environment, exit-codes, link-modes, store; pipm help COMMAND.
+    """
+    context.obj = {
+        "quiet": quiet,
+        "verbose": verbose,
+        "json": json,
+        "store": store,
+        "color": color,
+    }
+
+
+def run() -> int:
+    """Run the command line; the exit code."""
+
+    def call() -> int | None:
+        try:
+            code: int | None = app(sys.argv[1:] or ["--help"], prog_name="pipm", standalone_mode=False)
+        except typer.Abort:
+            code = InterruptedRunError.exit_code
+        return code
+
+    return run_to_end(call)

@@ -1,0 +1,150 @@
+"""stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from pipm.cli.format_text import printable
+from pipm.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipm.errors import PipmError
+
+_CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
+_MOST_NAMED = 20
+
+
+def _say(text: str) -> None:
+    """Print to standard error; that it is closed or full is no reason to leave work undone."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+class Output(NamedTuple):
+    """How to talk: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
+
+    quiet: int = 0
+    verbose: bool = False
+    json: bool = False
+    color: str = "auto"
+
+    def result(self, text: str) -> None:
+        """Print a result line."""
+        if self.quiet < 2 and not self.json:
+            print(text)
+
+    def table(self, rows: Sequence[tuple[str, ...]]) -> None:
+        """Print columns without borders; the heads begin with their column's alignment, ``<`` or ``>``."""
+        alignment = [head[0] for head in rows[0]]
+        plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
+        widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
+        for row in plain:
+            cells = (
+                f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True)
+            )
+            self.result("  ".join(cells).rstrip())
+
+    def data(self, text: str) -> None:
+        """Print what was asked for, whatever the quietness."""
+        print(text)
+
+    def document(self, command: str, content: dict[str, object]) -> None:
+        """Print the command's one JSON object."""
+        print(json.dumps({"version": 1, "command": command, **content}))
+
+    def note(self, kind: str, text: str) -> None:
+        """Say something beside the result: ``note``, ``warning``, ``hint``."""
+        if self.quiet == 0 and not self.json:
+            colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
+            _say(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
+
+    def named(self, lines: Iterable[str]) -> None:
+        """List what a warning is about; past a screenful only how many more there are."""
+        if self.quiet or self.json:
+            return
+        every = list(lines)
+        shown = every if self.verbose else every[:_MOST_NAMED]
+        for line in shown:
+            _say(f"  {printable(line)}")
+        if len(every) > len(shown):
+            _say(f"  … {len(every) - len(shown)} more (`--verbose`)")
+
+    def error(self, error: PipmError) -> None:
+        """Say what went wrong and what helps."""
+        if self.json:
+            content = {
+                "kind": error.kind,
+                "message": error.message,
+                "hint": error.hint,
+                "code": error.exit_code,
+            }
+            _say(json.dumps({"error": content}))
+            return
+        _say(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}")
+        if error.hint is not None:
+            _say(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}")
+        if self.verbose and error.details:
+            _say(f"\n{error.details.rstrip()}")
+
+    def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
+        """*text* in *colour* where *stream* (standard output) shows colours."""
+        shows = self.colourful(stream or sys.stdout)
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if shows else text
+
+    def colourful(self, stream: IO[str]) -> bool:
+        """Whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def check_output() -> None:
+    """Let whatever prints to standard output raise OutputError where it cannot be written."""
+    plain = sys.stdout
+    if type(plain) is io.TextIOWrapper:  # nobody has put anything else there
+        checked = _Checked(plain.buffer, plain.encoding, plain.errors, line_buffering=plain.line_buffering)
+        checked.plain = plain
+        sys.stdout = checked
+
+
+class _Checked(io.TextIOWrapper):
+    """Standard output, whose faults are told from those of files.
+
+    ``plain`` is what was there before: it would close the file with its own end.
+    """
+
+    plain: IO[str]
+
+    def write(self, text: str, /) -> int:
+        """Write, or raise OutputError; BrokenPipeError where the reader has left."""
+        with _told():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with _told():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to standard output: {error.strerror}",
+            hint="is the disk full, or the terminal gone?",
+        ) from error

@@ -1,0 +1,65 @@
+"""The arguments of `pipm pip`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import Session, app, command
+
+_ALL_TO_PIP = {
+    "ignore_unknown_options": True,
+    "allow_interspersed_args": False,  # what stands behind the first word is pip's, -q and -v too
+    "help_option_names": [],
+}
+
+
+@command(app, "pip", context_settings=_ALL_TO_PIP)
+def pip_command(
+    session: Session,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGS...", help="pip's; and --env DIR.")
+    ] = None,
+) -> int:
+    """Run an environment's pip; what it installs is shared.
+
+    Examples:
+
+      pipm pip install --env .venv rich
+
+    The environment is --env, else the active one, else .venv. The exit code is pip's.
+    """
+    from pipm.cli.run_pip_command import run_pip
+
+    return run_pip(session.output, session.store, arguments or [])
+
+
+@command(app, "install", context_settings=_ALL_TO_PIP)
+def install_command(
+    session: Session,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="SPEC...", help="and pip's options; and --env DIR.")
+    ] = None,
+) -> int:
+    """Install into an environment: short for `pipm pip install`."""
+    from pipm.cli.run_pip_command import run_pip
+
+    return run_pip(session.output, session.store, ["install", *(arguments or [])])
+
+
+@command(app, "after-pip", hidden=True)
+def after_pip_command(
+    session: Session,
+    wheels: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH=NAME]...", help="Archives to learn.")
+    ] = None,
+    environment: Annotated[
+        str | None, typer.Option("--env", metavar="DIR", help="Where pip installed.")
+    ] = None,
+) -> int:
+    """Share what pip installed; the wrapper runs this."""
+    from pipm.cli.run_pip_command import share_rest
+
+    share_rest(session.store, environment, wheels or [])
+    return 0

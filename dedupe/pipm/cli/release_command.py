@@ -1,0 +1,37 @@
+"""The arguments of `pipm release`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import DryRun, Session, app, command
+
+
+@command(app, "release")
+def release_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--dist", metavar="NAME", help="This distribution alone, to patch it."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Give an environment its own copies again: undo adopt.
+
+    Examples:
+
+      pipm release .venv
+
+      pipm release --dist numpy .venv
+    """
+    from pipm.cli.environments_output import release_environments
+
+    return release_environments(
+        session.output, session.store, environments or [], names or [], dry_run=dry_run
+    )

@@ -1,0 +1,71 @@
+"""The arguments of `pipm run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import Session, app, command
+
+
+@command(app, "run", context_settings={"allow_interspersed_args": False})
+def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
+    session: Session,
+    program: Annotated[list[str] | None, typer.Argument(metavar="CMD...", help="A program.")] = None,
+    lock: Annotated[
+        str | None, typer.Option("--lock", metavar="LOCK", help="A lock file; else the nearest one upward.")
+    ] = None,
+    no_lock: Annotated[bool, typer.Option("--no-lock", help="Look for none.")] = False,
+    specs: Annotated[
+        list[str] | None,
+        typer.Option("--with", "-w", metavar="SPEC", help="Also this, resolved by uv or pip."),
+    ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Resolve anew what --with or the script asks for.")
+    ] = False,
+    environments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env", "-e", metavar="DIR|@NAME", help="An environment instead of a lock, or below it."
+        ),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option("--python", "-p", metavar="PYTHON", help="3.12, or a path; else python3.")
+    ] = None,
+    script: Annotated[
+        bool, typer.Option("--script", help="CMD is a Python script, whatever its name.")
+    ] = False,
+) -> int:
+    """Run a program with what a lock names, without an environment.
+
+    Examples:
+
+      pipm run -- python app.py
+
+      pipm run --lock uv.lock pytest -q
+
+      pipm run --with "rich>=13" python -m rich.emoji
+
+      pipm run script.py
+
+      pipm run -e @science jupyter lab
+
+    The modules are imported from the store; a second run starts at once. The exit code is the program's.
+
+    The lock is the nearest one upward; --with adds to it, or does without any. A script that has metadata of
+    its own (PEP 723) is run with that, by script.py.lock if there is one. --env runs in an environment that
+    is there, synced first if its lock changed; what --lock, --with or a script brings stands over it, and
+    wins.
+    """
+    from pipm.cli.run_program import Options, parsed, run_program
+
+    chosen = {"--lock": [lock], "--with": specs, "--env": environments, "--python": [python]}
+    options = [
+        part for name, values in chosen.items() for value in values or () if value for part in (name, value)
+    ]
+    flags = {"--no-lock": no_lock, "--refresh": refresh, "--script": script}
+    options += [flag for flag, is_set in flags.items() if is_set]
+    chosen_options = Options()
+    command = parsed(["--store", session.store, *options, "--", *(program or ())], chosen_options)
+    return run_program(session.output, chosen_options, command)

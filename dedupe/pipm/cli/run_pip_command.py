@@ -1,0 +1,96 @@
+"""`pipm pip`, `pipm install`: an environment's own pip from outside. Light: pip's start is long enough."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from pipm.cli.output import Output
+from pipm.env.environment import Environment, load_environment
+from pipm.env.permission import check_runnable
+from pipm.errors import InterruptedRunError, PipmError, UsageError
+from pipm.pip_wrapper.install_wrapper import is_wrapped
+from pipm.store.paths import environment_path, store_path
+
+_CHANGING = frozenset({"install", "uninstall"})
+
+
+def hand_over(arguments: list[str]) -> int:
+    """Do what `pipm pip ARGS…` and `pipm install ARGS…` ask for; returns the exit code."""
+    output = Output()
+    command = arguments[1:] if arguments[0] == "pip" else arguments
+    try:
+        return run_pip(output, store_path(None), command)
+    except PipmError as error:
+        output.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return InterruptedRunError.exit_code
+
+
+def run_pip(output: Output, store: str, arguments: list[str]) -> int:
+    """Run pip in the environment that is meant, and return pip's exit code.
+
+    Where pip is wrapped this process becomes pip; else what it changed is adopted afterwards.
+    """
+    path, rest = _environment(arguments)
+    environment = load_environment(path)
+    python = environment.interpreter
+    if python is None:
+        raise UsageError(f"{path} has no interpreter that runs", hint="make the environment anew")
+    check_runnable(python)
+    command = [*_pip_of(environment, python), *rest]
+    if is_wrapped(environment) or not _CHANGING.intersection(rest):
+        os.execv(command[0], command)  # noqa: S606 - no shell between: that is what we want
+    code = subprocess.run(command, check=False).returncode
+    if code == 0:
+        _share(output, store, path)
+    return code
+
+
+def share_rest(store: str, environment: str | None, wheels: list[str]) -> None:
+    """Share what a wrapped pip wrote into *environment*, and learn *wheels*: ``PATH=NAME`` of each."""
+    from pipm.venv.wrap_pip import share_after_pip
+
+    archives = [(path, name) for path, _, name in (wheel.partition("=") for wheel in wheels)]
+    share_after_pip(store, environment, archives)
+
+
+def _environment(arguments: list[str]) -> tuple[str, list[str]]:
+    """Take ``--env DIR`` out of the arguments; else it is the active environment, else .venv."""
+    rest: list[str] = []
+    path = ""
+    words = iter(arguments)
+    for word in words:
+        if word == "--env":
+            path = next(words, "")
+            if not path:
+                raise UsageError("--env needs a folder", hint="pipm pip install --env DIR SPEC")
+        elif word.startswith("--env="):
+            path = word.removeprefix("--env=")
+        else:
+            rest.append(word)
+    return environment_path(path or os.environ.get("VIRTUAL_ENV") or ".venv"), rest
+
+
+def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
+    """The environment's own pip; where it has none (uv, sync) the one beside pipm works on it."""
+    # By its metadata: where the finder is, its modules lie in the store.
+    names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
+    if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
+        return (python, "-m", "pip")
+    from pipm.env.ask_target import ask_target
+    from pipm.wheel.run_pip import pip_into
+
+    return pip_into(python, ask_target(python))
+
+
+def _share(output: Output, store: str, path: str) -> None:
+    from pipm.venv.wrap_pip import share_after_pip
+
+    try:
+        share_after_pip(store, path, ())
+    except PipmError as error:
+        output.note("warning", f"what pip installed is not shared: {error.message}")
+    else:
+        output.note("hint", f"`pipm adopt --wrap-pip {path}` lets its pip take files out of the store itself")

@@ -1,0 +1,109 @@
+"""The arguments of `pipm sync`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import (
+    DistInfo,
+    DryRun,
+    Environment,
+    Extras,
+    Groups,
+    LinkModeOption,
+    Session,
+    app,
+    command,
+)
+
+Clobber = Annotated[
+    bool, typer.Option("--clobber", help="Two distributions with one path: the later one wins.")
+]
+
+NoCompile = Annotated[
+    bool, typer.Option("--no-compile", help="No bytecode; Python makes it at the first import.")
+]
+
+TrustAdopted = Annotated[
+    bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
+]
+
+PreferStored = Annotated[
+    bool, typer.Option("--prefer-stored", help="A wheel that the store has, though not the best.")
+]
+
+AllPackages = Annotated[bool, typer.Option("--all-packages", help="Every member of uv's workspace.")]
+
+Packages = Annotated[
+    list[str] | None,
+    typer.Option("--package", metavar="NAME", help="This member of uv's workspace, not the project here."),
+]
+
+NoDefaultGroups = Annotated[bool, typer.Option("--no-default-groups", help="No group but those named.")]
+
+Python = Annotated[
+    str | None,
+    typer.Option("--python", metavar="PYTHON", help="For a new environment: 3.12, or a path."),
+]
+
+LockArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[LOCK]", help="The lock file; the nearest one upward when none is named."),
+]
+
+
+@command(app, "sync")
+def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
+    session: Session,
+    lock: LockArgument = None,
+    environment: Environment = ".venv",
+    python: Python = None,
+    link_mode: LinkModeOption = "auto",
+    extras: Extras = None,
+    groups: Groups = None,
+    no_default_groups: NoDefaultGroups = False,
+    packages: Packages = None,
+    all_packages: AllPackages = False,
+    prefer_stored: PreferStored = False,
+    trust_adopted: TrustAdopted = False,
+    no_compile: NoCompile = False,
+    clobber: Clobber = False,
+    dist_info: DistInfo = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Make an environment exactly what a lock file says.
+
+    Examples:
+
+      pipm sync
+
+      pipm sync uv.lock --env .venv --group dev
+
+    Adds, replaces and removes, out of the store; makes the environment if it is missing. What the store has
+    needs no network; pip fetches or builds the rest. pip itself stays where it is.
+    """
+    from pipm.cli.sync_output import SyncArguments, sync_environment
+
+    return sync_environment(
+        session.output,
+        session.store,
+        SyncArguments(
+            lock=lock,
+            environment=environment,
+            python=python,
+            link_mode=link_mode,
+            extras=tuple(extras or ()),
+            groups=tuple(groups or ()),
+            default_groups=not no_default_groups,
+            packages=tuple(packages or ()),
+            all_packages=all_packages,
+            prefer_stored=prefer_stored,
+            trust_adopted=trust_adopted,
+            compiled=not no_compile,
+            clobber=clobber,
+            dist_info=dist_info,
+            dry_run=dry_run,
+        ),
+    )

@@ -1,0 +1,207 @@
+"""What `sync` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipm.cli.format_text import counted, near_text, path_text, seconds_text
+from pipm.cli.named_environments import place_for
+from pipm.cli.option_words import FLAGS, LISTS
+from pipm.cli.terminal_progress import progress_for
+from pipm.core.pins import Selection
+from pipm.fs.link_modes import parse_link_mode
+from pipm.sync.open_lock import member_here, open_lock
+from pipm.sync.sync import sync
+from pipm.sync.sync_values import SyncOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.cli.output import Output
+    from pipm.sync.sync_values import Lock, Synced
+
+DONE, PARTLY = 0, 3
+_MOST_SHOWN = 40
+
+
+class SyncArguments(NamedTuple):
+    """The command line of `pipm sync`."""
+
+    lock: str | None
+    environment: str
+    python: str | None = None
+    link_mode: str = "auto"
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    default_groups: bool = True
+    packages: tuple[str, ...] = ()
+    all_packages: bool = False
+    prefer_stored: bool = False
+    trust_adopted: bool = False
+    compiled: bool = True
+    clobber: bool = False
+    dist_info: bool | None = None
+    dry_run: bool = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that decide which files the environment gets, as the command line has them."""
+        flags = {
+            "--no-default-groups": not self.default_groups,
+            "--all-packages": self.all_packages,
+            "--prefer-stored": self.prefer_stored,
+            "--trust-adopted": self.trust_adopted,
+            "--no-compile": not self.compiled,
+            "--clobber": self.clobber,
+            "--no-dist-info": self.dist_info is False,
+            "--dist-info": self.dist_info is True,
+        }
+        found = [] if self.link_mode == "auto" else ["--link-mode", self.link_mode]
+        for option, values in (
+            ("--extra", self.extras),
+            ("--group", self.groups),
+            ("--package", self.packages),
+        ):
+            found += [word for value in values for word in (option, value)]
+        return (*found, *(flag for flag, is_set in flags.items() if is_set))
+
+
+def resync(output: Output, store: str, environment: str, lock: str, words: Sequence[str]) -> None:
+    """Sync *environment* with *lock* as the options *words* did before, and tell it as a note."""
+    arguments = arguments_of(environment, lock, words)
+    done = _synced(output, store, arguments, _lock_of(arguments))
+    changes = counted(len(_changes(done)), "change")
+    output.note("note", f"{path_text(lock)} changed: synced {path_text(done.path)}, {changes}")
+
+
+def arguments_of(environment: str, lock: str, words: Sequence[str]) -> SyncArguments:
+    """The arguments whose `words` are *words*."""
+    values: dict[str, Any] = {"lock": lock, "environment": environment}
+    rest = iter(words)
+    for word in rest:
+        if word == "--link-mode":
+            values["link_mode"] = next(rest)
+        elif word in LISTS:
+            values[LISTS[word]] = (*values.get(LISTS[word], ()), next(rest))
+        elif word in FLAGS and "dist-info" not in word:
+            name, value = FLAGS[word]
+            values[name] = value
+    return SyncArguments(**values)
+
+
+def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
+    """Sync one environment and tell what was done."""
+    lock = _lock_of(arguments)
+    done = _synced(output, store, arguments, lock)
+    if output.json:
+        output.document("sync", _document(done))
+    else:
+        _say(output, done, lock.path, dry_run=arguments.dry_run)
+    return PARTLY if done.stuck else DONE
+
+
+def _lock_of(arguments: SyncArguments) -> Lock:
+    if arguments.lock is None and not arguments.packages and not arguments.all_packages:
+        # Said by name, so that it is the same wherever the command is repeated.
+        arguments = arguments._replace(packages=member_here())
+    selection = Selection(
+        extras=arguments.extras,
+        groups=arguments.groups,
+        default_groups=arguments.default_groups,
+        packages=arguments.packages,
+        all_packages=arguments.all_packages,
+    )
+    return open_lock(arguments.lock, selection, arguments.words)
+
+
+def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> Synced:
+    options = SyncOptions(
+        link_mode=parse_link_mode(arguments.link_mode),
+        python=arguments.python,
+        compiled=arguments.compiled,
+        clobber=arguments.clobber,
+        prefer_stored=arguments.prefer_stored,
+        trust_adopted=arguments.trust_adopted,
+        dist_info=arguments.dist_info,
+        dry_run=arguments.dry_run,
+    )
+    return sync(store, place_for(arguments.environment), lock, options, progress_for(output))
+
+
+def _document(done: Synced) -> dict[str, object]:
+    return {
+        "environment": done.path,
+        "link_mode": done.link_mode,
+        "created": done.created,
+        "added": [{"name": name, "version": version} for name, version in done.added],
+        "replaced": [{"name": name, "version": new, "old_version": old} for name, old, new in done.replaced],
+        "mended": [{"name": name, "version": version} for name, version in done.mended],
+        "removed": [{"name": name, "version": version} for name, version in done.removed],
+        "left": [{"name": name, "version": version} for name, version in done.stuck],
+        "unchanged": done.unchanged,
+        "fetched": done.fetched,
+        "files": done.files,
+        "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.doubts],
+        "seconds": round(done.seconds, 3),
+    }
+
+
+def _say(output: Output, done: Synced, lock: str, *, dry_run: bool) -> None:
+    path, source = path_text(done.path), near_text(lock)
+    changes = _changes(done)
+    if dry_run:
+        output.result(f"Would sync {path} from {source} ({counted(len(changes), 'change')})")
+    elif not changes:
+        output.result(
+            f"Nothing to do: {path} has all {counted(done.unchanged, 'distribution')} of {source}"
+            f" {seconds_text(done.seconds)}"
+        )
+    else:
+        made = "Made" if done.created else "Synced"
+        output.result(
+            f"{made} {path} from {source} by {done.link_mode}, {counted(done.files, 'file')}"
+            f" {seconds_text(done.seconds)}"
+        )
+    shown = changes if output.verbose else changes[:_MOST_SHOWN]
+    for line in shown:
+        output.result(f" {line}")
+    if len(changes) > len(shown):
+        output.result(f" … {len(changes) - len(shown)} more (`--verbose`)")
+    if done.fetched:
+        verb = "Would fetch" if dry_run else "Fetched"
+        stored = len(done.added) + len(done.replaced) + len(done.mended) + done.unchanged - done.fetched
+        rest = f", {stored} {'was' if stored == 1 else 'were'} in the store" if stored > 0 else ""
+        output.result(f"{verb} {counted(done.fetched, 'distribution')}{rest}")
+    _warn(output, done)
+    if dry_run:
+        output.note("warning", "no files changed due to --dry-run")
+
+
+def _changes(done: Synced) -> list[str]:
+    """One line a distribution, by name."""
+    rows = [(name, f"+ {name} {version}".rstrip()) for name, version in done.added]
+    rows += [(name, f"- {name} {version}") for name, version in done.removed]
+    rows += [(name, f"~ {name} {version} mended") for name, version in done.mended]
+    for name, old, new in done.replaced:
+        rows.append((name, f"~ {name} {old} → {new}" if old != new else f"~ {name} {new} another build"))
+    return [line for _, line in sorted(rows)]
+
+
+def _warn(output: Output, done: Synced) -> None:
+    if done.clashes:
+        output.note("warning", f"{counted(len(done.clashes), 'file')} of two distributions: the later won")
+        output.named(done.clashes)
+    if done.doubts:
+        wheels = counted(len({one.wheel for one in done.doubts}), "wheel")
+        output.note(
+            "warning", f"RECORD of {wheels} says something else than is there; the lock has their hash"
+        )
+        output.named(f"{one.wheel}: {one.member} {one.why}" for one in done.doubts)
+    if done.fallen:
+        output.note("warning", f"{counted(done.fallen, 'file')} copied, the file system refused the link")
+    if done.stuck:
+        output.note(
+            "warning", f"{counted(len(done.stuck), 'distribution')} left: no RECORD tells their files"
+        )
+        output.named(f"{name} {version}" for name, version in done.stuck)
+        output.note("hint", "remove them with the tool that installed them, or make the environment anew")

@@ -1,0 +1,89 @@
+"""One line on stderr while work goes on: after half a second, on a terminal only, gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pipm.cli.format_text import count_text, size_text
+from pipm.context.progress import Progress
+
+if TYPE_CHECKING:
+    from pipm.cli.output import Output
+
+_DELAY = 0.5
+_BAR = 30
+
+
+class TerminalProgress(Progress):
+    """Draws a bar; without thread or refresh of its own, since workers get forked beside it."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._label = ""
+        self._total = 0
+        self._began = time.monotonic()
+        self._drawn = False
+
+    def phase(self, label: str, total: int) -> None:
+        """See `Progress`."""
+        self._label, self._total = label, total
+
+    def advance(self, files: int, size: int) -> None:
+        """See `Progress`."""
+        if time.monotonic() - self._began < _DELAY or not self._total:
+            return
+        share = min(files / self._total, 1.0)
+        bar = "━" * int(share * _BAR)
+        text = (
+            f"{self._label} {bar:─<{_BAR}} {count_text(files)}/{count_text(self._total)}  {size_text(size)}"
+        )
+        width = _terminal_width()
+        _draw(f"\r\x1b[2K{text[: width - 1]}")
+        self._drawn = True
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self.done()
+        self._output.note("note", text)
+
+    def done(self) -> None:
+        """See `Progress`."""
+        if self._drawn:
+            _draw("\r\x1b[2K")
+            self._drawn = False
+
+
+class NotesOnly(Progress):
+    """For no terminal: only what a person must know while waiting."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._output.note("note", text)
+
+
+def progress_for(output: Output) -> Progress:
+    """The progress that *output*'s settings and the terminal allow."""
+    off = output.quiet or output.json or os.environ.get("PIPM_NO_PROGRESS")
+    if off or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return NotesOnly(output)
+    return TerminalProgress(output)
+
+
+def _draw(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 80

@@ -1,0 +1,256 @@
+"""What `list`, `df` and `store ls` say: columns without borders."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pipm.cli.format_text import age_text, count_text, counted, path_text, size_text
+from pipm.core.disk_usage import is_about
+from pipm.core.quantities import parse_age
+from pipm.errors import UsageError
+from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments, store_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipm.cli.output import Output
+    from pipm.core.disk_usage import DiskUsage
+    from pipm.inspect.environment_usage import DistributionUsage, Report, StoreUsage
+
+_SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
+    "path": lambda one: one.path,
+    "exclusive": lambda one: -one.usage.exclusive,
+    "size": lambda one: -one.usage.on_disk,
+    "used": lambda one: -one.last_used,
+    "frees": lambda one: -(one.adoptable or 0),
+}
+_MOST_NOTES = 10
+_ABOUT = "~ within a tenth: names, inodes and small files lie in trees there, packed or loosely"
+
+
+def show_list(
+    output: Output, store: str, folder: str | None, *, sort: str, unused: str | None, exact: bool
+) -> int:
+    """`pipm list`; *unused* is an age: it names only environments that nobody used for so long."""
+    if sort not in _SORTS:
+        raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(_SORTS)}")
+    now = time.time()
+    age = None if unused is None else parse_age(unused)
+    found = [
+        one
+        for one in list_environments(store, folder, exact=exact)
+        if age is None or now - one.last_used >= age
+    ]
+    found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
+    if output.json:
+        output.document("list", {"environments": [environment_document(one) for one in found]})
+        return 0
+    if output.quiet:
+        for one in found:
+            output.data(one.path)
+        return 0
+    if not found:
+        output.result("No environments")
+        output.note("hint", "`pipm list DIR` looks for those below a folder, `pipm adopt ENV` adds one")
+        return 0
+    output.table(_environment_rows(found, now))
+    _say_notes(output, found)
+    if any(one.usage.about for one in found):
+        output.note("note", _ABOUT)
+    _say_adoptable(output, found, folder)
+    _say_age(output, min((one.measured for one in found if one.measured), default=now), now)
+    return 0
+
+
+def _environment_rows(found: list[EnvironmentUsage], now: float) -> list[tuple[str, ...]]:
+    estimated = any(one.adoptable is not None for one in found)
+    head = ("<ENVIRONMENT", "<PYTHON", ">DISTS", ">APPARENT", ">ON DISK", ">EXCLUSIVE", "<STATE", "<USED")
+    rows: list[tuple[str, ...]] = [(*head, "<ADOPTING FREES") if estimated else head]
+    for one in found:
+        row = (
+            path_text(one.path),
+            one.python,
+            count_text(one.distributions),
+            size_text(one.usage.apparent),
+            size_text(one.usage.on_disk),
+            exclusive_text(one.usage),
+            one.state + ("*" if one.note else ""),
+            age_text(now - one.last_used) if one.last_used else "-",
+        )
+        about = "" if one.adoptable is None else f"up to {size_text(one.adoptable)}"
+        rows.append((*row, about) if estimated else row)
+    return rows
+
+
+def _say_notes(output: Output, found: list[EnvironmentUsage]) -> None:
+    noted = [one for one in found if one.note]
+    shown = noted if output.verbose else noted[:_MOST_NOTES]
+    for one in shown:
+        output.note("note", f"{path_text(one.path)}: {one.note}")
+    if len(noted) > len(shown):
+        output.note("note", f"{len(noted) - len(shown)} more with a * (`--verbose`)")
+
+
+def exclusive_text(usage: DiskUsage) -> str:
+    """What deleting gives back; ``~`` before what is known within a tenth."""
+    return f"{'~' if usage.about else ''}{size_text(usage.exclusive)}"
+
+
+def _say_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
+    own = [one for one in found if one.adoptable is not None]
+    total = sum(one.adoptable or 0 for one in own)
+    if own and folder is not None:
+        output.note(
+            "hint",
+            f"{counted(len(own), 'environment')} not adopted; adopting frees up to about"
+            f" {size_text(total)}: pipm adopt --all {path_text(folder)}",
+        )
+
+
+def _say_age(output: Output, oldest: float, now: float) -> None:
+    if oldest < now - 60:
+        output.note(
+            "note",
+            f"unchanged environments as measured up to {age_text(now - oldest)}; `--exact` measures all",
+        )
+
+
+def show_df(output: Output, store: str, *, exact: bool) -> int:
+    """`pipm df`."""
+    report = disk_report(store, exact=exact, by_distribution=output.verbose)
+    if output.json:
+        output.document("df", report_document(report, store))
+        return 0
+    if report.store is None:
+        output.result(f"There is no store yet at {path_text(store)}")
+        output.note("hint", "`pipm adopt ENV` makes it")
+        return 0
+    output.table(_total_rows(report, report.store))
+    _say_sum(output, report, report.store)
+    if output.verbose:
+        output.result(f"Store: {path_text(report.store.path)}, {counted(report.store.objects, 'object')}\n")
+        output.table(_distribution_rows(report.distributions))
+    _say_age(output, report.oldest, time.time())
+    return 0
+
+
+def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
+    total = report.of_environments
+    whole = total + of_store.usage
+    present = sum(one.state != "missing" for one in report.environments)
+    about = "~" if is_about(of_store.estimated, of_store.reclaimable) else ""
+    reclaimable = f"{about}{size_text(of_store.reclaimable)}"
+    return [
+        ("<", ">COUNT", ">ACTIVE", ">APPARENT", ">ON DISK", ">RECLAIMABLE"),
+        (
+            "Environments",
+            count_text(len(report.environments)),
+            count_text(present),
+            size_text(total.apparent),
+            exclusive_text(total),
+            "-",
+        ),
+        (
+            "Distributions",
+            count_text(of_store.entries),
+            count_text(of_store.active),
+            size_text(of_store.usage.apparent),
+            exclusive_text(of_store.usage),
+            reclaimable,
+        ),
+        ("Total", "", "", size_text(whole.apparent), exclusive_text(whole), reclaimable),
+    ]
+
+
+def _say_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
+    about = "about " if is_about(of_store.estimated, of_store.reclaimable) else ""
+    more = f"; `pipm gc` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
+    output.result(f"Sharing saves {size_text(report.saved)}{more}")
+    missing = [one for one in report.environments if one.state == "missing"]
+    if missing:
+        output.note("note", f"{counted(len(missing), 'environment')} missing: `pipm list` says which")
+
+
+def _distribution_rows(distributions: Sequence[DistributionUsage]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("<DISTRIBUTION", ">ON DISK", ">SHARED", ">ENVIRONMENTS", "<VERSIONS")]
+    rows += [
+        (
+            one.name,
+            size_text(one.on_disk),
+            size_text(one.shared),
+            count_text(one.environments),
+            ", ".join(one.versions),
+        )
+        for one in sorted(distributions, key=lambda one: (-one.on_disk, one.name))
+    ]
+    return rows
+
+
+def show_entries(output: Output, store: str, name: str | None) -> int:
+    """`pipm store ls`."""
+    found = store_entries(store, name)
+    if output.json:
+        rows = [{"entry": entry, "files": files, "size": size} for entry, files, size in found]
+        output.document("store ls", {"entries": rows})
+        return 0
+    if name is not None and not found:
+        raise UsageError(f"The store has no {name}", hint="`pipm store ls` lists what it has")
+    for entry, files, size in found:
+        output.data(f"{entry}  {counted(files, 'file')}  {size_text(size)}")
+    return 0
+
+
+def environment_document(one: EnvironmentUsage) -> dict[str, object]:
+    """The JSON of one environment."""
+    document: dict[str, object] = {
+        "path": one.path,
+        "python": one.python,
+        "link_mode": one.link_mode,
+        "distributions": one.distributions,
+        "files": one.usage.files,
+        "apparent": one.usage.apparent,
+        "on_disk": one.usage.on_disk,
+        "shared": one.usage.shared,
+        "exclusive": one.usage.exclusive,
+        "estimated": one.usage.estimated,
+        "state": one.state,
+        "note": one.note,
+        "last_used": one.last_used,
+        "measured": one.measured,
+    }
+    if one.adoptable is not None:
+        document["adopting_frees"] = one.adoptable
+    return document
+
+
+def report_document(report: Report, store: str) -> dict[str, object]:
+    """The JSON of `pipm df`."""
+    of_store = report.store
+    document: dict[str, object] = {
+        "store": {
+            "path": store,
+            "apparent": 0 if of_store is None else of_store.usage.apparent,
+            "on_disk": 0 if of_store is None else of_store.usage.on_disk,
+            "estimated": 0 if of_store is None else of_store.usage.estimated,
+            "reclaimable": 0 if of_store is None else of_store.reclaimable,
+            "entries": 0 if of_store is None else of_store.entries,
+            "objects": 0 if of_store is None else of_store.objects,
+        },
+        "environments": [environment_document(one) for one in report.environments],
+        "outside": report.outside,
+        "saved": report.saved,
+        "oldest": report.oldest,
+    }
+    if report.distributions:
+        document["distributions"] = [
+            {
+                "name": one.name,
+                "versions": one.versions,
+                "on_disk": one.on_disk,
+                "shared": one.shared,
+                "environments": one.environments,
+            }
+            for one in report.distributions
+        ]
+    return document

@@ -1,0 +1,49 @@
+"""The arguments of `pipm venv`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import LinkModeOption, Session, app, command
+
+
+@command(app, "venv")
+def venv_command(
+    session: Session,
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR|@NAME", help="A new or empty folder; or yours by name.")
+    ],
+    python: Annotated[
+        str | None,
+        typer.Option("--python", "-p", metavar="VERSION|PATH", help="3.12, pypy3.9, a path; else python3."),
+    ] = None,
+    lock: Annotated[
+        str | None, typer.Option("--lock", metavar="LOCK", help="Sync it with this lock file, too.")
+    ] = None,
+    link_mode: LinkModeOption = "auto",
+    wrap: Annotated[
+        bool, typer.Option("--wrap-pip/--no-wrap-pip", help="Its pip goes through the store.")
+    ] = True,
+) -> int:
+    """Make an environment whose pip goes through the store.
+
+    Examples:
+
+      pipm venv .venv
+
+      pipm venv --python 3.12 .venv
+
+      pipm venv .venv --lock uv.lock
+
+      pipm venv @science --lock pylock.toml
+
+    An ordinary environment of `python -m venv`, with pip. What pip installs there is shared by itself. One
+    with a @NAME belongs to no project; run, sync, pip, install, adopt and release know it by that name.
+    """
+    from pipm.cli.venv_output import make_environment, make_synced
+
+    make = make_environment if lock is None else partial(make_synced, lock=lock)
+    return make(session.output, session.store, folder, python=python, link_mode=link_mode, wrap=wrap)

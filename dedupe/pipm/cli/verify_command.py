@@ -1,0 +1,39 @@
+"""The arguments of `pipm verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import Session, app, command
+
+
+@command(app, "verify")
+def verify_command(
+    session: Session,
+    environments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV]...", help="What these use; the whole store when none is named."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make lost indexes and roots anew from what is there.")
+    ] = False,
+) -> int:
+    """Find shared files that changed, and who shares them.
+
+    Examples:
+
+      pipm verify
+
+      pipm verify --full --repair
+
+    Exit code 1 when damage remains. What you edited in an environment of your own is no damage.
+    """
+    from pipm.cli.verify_output import verify_store
+
+    return verify_store(
+        session.output, session.store, environments or [], full=full, repair=repair, anew=rebuild
+    )

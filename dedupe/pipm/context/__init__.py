@@ -1,0 +1,1 @@
+"""What every operation works with: workers, statistics, locks on environments, shared values."""

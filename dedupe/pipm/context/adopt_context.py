@@ -1,0 +1,63 @@
+"""What all stages of an adoption work with."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.share_file import NewFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipm.context.workers import Pulse
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+    from pipm.store.layout import Store
+
+_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One environment, one store, and how they are going to share.
+
+    ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
+    store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished.
+    ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's,
+    ``tight`` says that it is full: nothing new goes to the store, what it has is shared.
+    """
+
+    environment: Environment
+    store: Store
+    root: int
+    run: int
+    run_path: str
+    mode: LinkMode
+    user: int
+    pulse: Pulse
+    interpreter: Interpreter | None
+    contested: frozenset[tuple[str, str]]
+    entries: Mapping[tuple[str, str], str]
+    trusted: bool
+    hardlinks: bool
+    file_system: str
+    compile_missing: bool
+    tight: bool
+
+    def new_file(self) -> NewFile:
+        """A name in the run's folder that no worker and no environment of the run uses."""
+        return NewFile(self.run, f"new-{os.getpid()}-{next(_NUMBERS)}")
+
+    @property
+    def by_inode(self) -> bool:
+        """Whether sharing a file means sharing its inode."""
+        return self.mode is LinkMode.HARDLINK
+
+    @property
+    def copies_on_write(self) -> bool:
+        """Whether a changed block gets a new place, and the old extent stays as long as any of it is used."""
+        return self.file_system == "btrfs"

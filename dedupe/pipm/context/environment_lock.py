@@ -1,0 +1,94 @@
+"""Holding an environment: it is checked, locked and open while an operation changes it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pipm.env.environment import Environment, load_environment
+from pipm.errors import NotAnEnvironmentError, UsageError
+from pipm.fs.flock import locked
+from pipm.fs.leftovers import remove_torn_writes
+from pipm.store.layout import Store, lock_timeout
+from pipm.store.roots import Root
+from pipm.store.trash import restore, trashed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.context.progress import Progress
+
+_OWN_FOLDERS = (".pipm/finder",)
+"""Of an environment: who writes there holds it."""
+
+
+def checked_environment(store_path: str, path: str) -> Environment:
+    """Load the environment at *path*, and refuse one that is not ours or entangled with the store."""
+    environment = load_environment(path)
+    if environment.owner != os.geteuid():
+        raise NotAnEnvironmentError(
+            f"{path} belongs to another user",
+            hint="run pipm as the user who owns it; root's links would take its files from them",
+        )
+    if f"{store_path}/".startswith(f"{environment.path}/"):
+        raise UsageError(
+            f"The store {store_path} lies inside the environment {path}",
+            hint="choose another place with --store or PIPM_STORE",
+        )
+    if f"{environment.path}/".startswith(f"{store_path}/"):
+        raise UsageError(f"{path} lies inside the store", hint="name an environment outside of it")
+    return environment
+
+
+@contextlib.contextmanager
+def held(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
+    """Hold the store's lock shared and the environment's alone; yields the environment's open folder."""
+
+    def waiting(what: str) -> None:
+        progress.note(f"waiting for another process that works on {what}")
+
+    lock = f"{environment.path}/pyvenv.cfg"
+    with (
+        store.writing(waiting),
+        locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
+    ):
+        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
+                raise NotAnEnvironmentError(
+                    f"{environment.path} was made anew meanwhile", hint="run the same command again"
+                )
+            remove_torn_writes(root, _OWN_FOLDERS)
+            _bring_back(store, environment, root)
+            yield root
+        finally:
+            os.close(root)
+
+
+def _bring_back(store: Store, environment: Environment, root: int) -> None:
+    """Take out of the trash what a collector moved there while it had lost sight of this environment."""
+    away = trashed(store)
+    if away:
+        from pipm.env.installed import installed  # noqa: PLC0415 - few stores have anything there
+
+        here = {(distribution.name, distribution.version) for distribution in installed(environment, root)}
+        for one in away:
+            name, version, _ = one.entry.split("/")
+            if (name, version) in here:
+                restore(store, one)
+
+
+def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
+    """The root of *environment*, seen now."""
+    return Root(
+        path=environment.path,
+        device=environment.device,
+        inode=environment.inode,
+        python=environment.python,
+        link_mode=mode,
+        state=state,
+        entries=entries,
+        seen=time.time(),
+    )

@@ -1,0 +1,101 @@
+"""What became of the environments that the store knows."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.core.plan.gc_plan import Fate, RootFact
+from pipm.fs.walk_tree import inodes_below, walk_entries
+from pipm.store.roots import all_roots
+
+if TYPE_CHECKING:
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+FINDER_FOLDER = ".pipm"
+"""Where a finder environment keeps its table."""
+
+
+def root_facts(store: Store) -> list[RootFact]:
+    """Look after every environment that *store* knows; StoreError for a damaged root."""
+    device = os.fstat(store.objects).st_dev
+    return [_fact(store, root, device) for root in all_roots(store)]
+
+
+def _fact(store: Store, root: Root, device: int) -> RootFact:
+    fate, vanished = whereabouts(root, store.path, device)
+    if root.missing:
+        vanished = min(vanished, root.missing)
+    seen = max(root.seen, vanished) if fate is not Fate.ALIVE else root.seen
+    return RootFact(
+        path=root.path,
+        marker=(root.device, root.inode),
+        entries=root.entries,
+        fate=fate,
+        seen=seen,
+        borrows=root.borrows,
+        noted=root.missing > 0,
+    )
+
+
+def whereabouts(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
+    """Say what became of an environment, and when it vanished at the latest; *device* is the store's."""
+    try:
+        marker = os.stat(f"{root.path}/pyvenv.cfg")
+    except (FileNotFoundError, NotADirectoryError):
+        return _missing(root, device)
+    except OSError:  # not permitted, a stale mount: whoever cannot look cannot say that it is gone
+        return Fate.UNREACHABLE, 0.0
+    # The device's number may change with every mount; the inode's does not.
+    if marker.st_ino == root.inode or still_shares(root, store_path):
+        return Fate.ALIVE, 0.0
+    return Fate.REPLACED, marker.st_ctime
+
+
+def _missing(root: Root, device: int) -> tuple[Fate, float]:
+    """Whether a missing environment is gone: the folder above is there, on the file system that it was on."""
+    for folder in (root.path, os.path.dirname(root.path)):
+        try:
+            status = os.stat(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            break
+        # An empty mount point lies on the wrong one. What shares blocks or inodes with the store lies on its.
+        if status.st_dev == root.device or (not root.borrows and status.st_dev == device):
+            return Fate.GONE, status.st_mtime
+        break
+    return Fate.UNREACHABLE, 0.0
+
+
+def still_shares(root: Root, store_path: str) -> bool:
+    """Whether what lies there now, though its ``pyvenv.cfg`` is another inode, still has the store's files.
+
+    So it is after a restore that keeps hard links (tar, ``rsync -H``).
+    """
+    if root.borrows:
+        return _still_borrows(root, store_path)
+    try:
+        device = os.stat(store_path).st_dev
+    except OSError:
+        return False
+    trees = [f"{store_path}/v1/wheels/{entry}/site" for entry in root.entries]
+    stored = {inode for tree in trees for inode in inodes_below(tree)}
+    for _, entry in walk_entries(root.path) if stored else ():
+        if entry.inode() in stored and entry.stat(follow_symlinks=False).st_dev == device:
+            return True
+    return False
+
+
+def _still_borrows(root: Root, store_path: str) -> bool:
+    """Whether what lies there now, though its marker was written anew, still reads the store's files."""
+    if os.path.isdir(f"{root.path}/{FINDER_FOLDER}"):
+        return True
+    for _, entry in walk_entries(root.path):
+        if stat.S_ISLNK(entry.stat(follow_symlinks=False).st_mode) and os.readlink(entry.path).startswith(
+            f"{store_path}/"
+        ):
+            return True
+    return False

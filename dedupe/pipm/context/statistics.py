@@ -1,0 +1,115 @@
+"""Counting what a run did, in files and in bytes that really came free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.disk_usage import Accounting
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from pipm.core.reasons import Reason
+
+
+class Left(NamedTuple):
+    """A file (path relative to the environment) that stayed as it was."""
+
+    path: str
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of files, and the balance of bytes on disk.
+
+    ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
+    count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
+    files that share blocks. ``at_most``: compression makes the bytes of content fewer, nobody knows how many.
+    ``linked`` counts replaced names of inodes that have more: they come free with the last name only.
+    ``seconds`` of work went into it.
+    """
+
+    accounting: Accounting = field(default_factory=Accounting)
+    files: int = 0
+    shared: int = 0
+    already: int = 0
+    ingested: int = 0
+    bytes_shared: int = 0
+    freed: int = 0
+    taken: int = 0
+    made: int = 0
+    gone: int = 0
+    names: int = 0
+    entries: int = 0
+    references: int = 0
+    seconds: float = 0.0
+    at_most: bool = False
+    left: list[Left] = field(default_factory=list)
+    linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def balance(self) -> int:
+        """Bytes that the file system has more than before; negative when it has less."""
+        account = self.accounting
+        inodes = self.made * account.made - self.gone * account.gone
+        names = self.names * account.name + self.entries * account.entry
+        return self.freed - self.taken - inodes - names - self.references * account.reference
+
+    def leave(self, path: str, reason: Reason) -> None:
+        """Count a file that stays as it was."""
+        self.left.append(Left(path, reason))
+
+    def replaced(self, old: os.stat_result) -> None:
+        """Count that one name of the inode *old* went to another inode."""
+        data = self.accounting.data(old.st_size, old.st_blocks)
+        if old.st_nlink == 1:
+            self.freed += data
+            self.gone += 1
+            return
+        key = (old.st_dev, old.st_ino)
+        names, replaced, _ = self.linked.get(key, (old.st_nlink, 0, data))
+        self.linked[key] = (max(names, old.st_nlink), replaced + 1, data)
+
+    def created(self, status: os.stat_result) -> None:
+        """Count a new file with its content and its name."""
+        self.taken += self.accounting.data(status.st_size, status.st_blocks)
+        self.made += 1
+        self.names += 1
+
+    def cloned(self, status: os.stat_result) -> None:
+        """Count a reflinked copy of a file: of its content only what lies inline is there twice."""
+        if status.st_size <= self.accounting.inline:
+            self.taken += self.accounting.data(status.st_size, status.st_blocks)
+        self.made += 1
+        self.names += 1
+
+    def add(self, other: Tally) -> None:
+        """Count what *other* counted, too."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for key, (names, replaced, data) in other.linked.items():
+            known, before, _ = self.linked.get(key, (names, 0, data))
+            self.linked[key] = (max(known, names), before + replaced, data)
+
+
+def settle(tallies: Sequence[Tally]) -> None:
+    """Count inodes as freed of which all names were replaced, with the last environment that had one."""
+    linked: dict[tuple[int, int], list[tuple[Tally, int, int, int]]] = {}
+    for tally in tallies:
+        for key, (names, replaced, data) in tally.linked.items():
+            linked.setdefault(key, []).append((tally, names, replaced, data))
+        tally.linked = {}
+    for several in linked.values():
+        if sum(replaced for _, _, replaced, _ in several) >= max(names for _, names, _, _ in several):
+            last, _, _, data = several[-1]
+            last.freed += data
+            last.gone += 1
+
+
+_SUMMED = (
+    *("files", "shared", "already", "ingested", "bytes_shared", "freed", "taken"),
+    *("made", "gone", "names", "entries", "references", "left", "seconds"),
+)

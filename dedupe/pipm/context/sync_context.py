@@ -1,0 +1,35 @@
+"""What a sync works with: an environment that is held, a store, and how files get there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pipm.context.progress import Progress
+    from pipm.context.workers import Pulse
+    from pipm.core.scheme import Scheme
+    from pipm.env.interpreter import Interpreter
+    from pipm.fs.link_modes import LinkMode
+    from pipm.store.layout import Store
+
+
+class Ground(NamedTuple):
+    """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
+
+    ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
+    ``staging`` is the open folder of the environment's temporary names. With ``hidden`` what the finder
+    serves gets no metadata folder to begin with.
+    """
+
+    store: Store
+    root: int
+    path: str
+    run: int
+    run_path: str
+    scheme: Scheme
+    interpreter: Interpreter | None
+    mode: LinkMode
+    staging: int
+    hidden: bool
+    pulse: Pulse
+    progress: Progress

@@ -1,0 +1,269 @@
+"""Forked workers that go through the same stages together.
+
+Threads make work on small files slower in CPython; two processes take about half the time. The workers
+stop between two files when they are told to, and end with their parent, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipm.errors import InterruptedRunError, PipmError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from pipm.context.progress import Progress
+
+_PR_SET_PDEATHSIG = 1
+_TICK = 0.1
+_TOLD_EVERY = 64
+_WORTH_FORKING = 2000
+"""Files from which a second process pays for itself."""
+_COUNTERS = struct.Struct("=QQ")
+
+
+class Pulse:
+    """Memory that all processes of a run share: "stop" one way, files and bytes done the other."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._slot = 0
+        self._files = 0
+        self._bytes = 0
+
+    def stop(self) -> None:
+        """Ask everybody to stop after the file at hand."""
+        self._memory[0] = 1
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was asked."""
+        return self._memory[0] != 0
+
+    def check(self) -> None:
+        """Raise InterruptedRunError when `stop` was asked; called between two files."""
+        if self._memory[0]:
+            raise InterruptedRunError("Interrupted", hint=INTERRUPTED_HINT)
+
+    def restart(self) -> None:
+        """Forget what was counted: other work begins."""
+        self._memory[_COUNTERS.size :] = bytes(len(self._memory) - _COUNTERS.size)
+        self._files = self._bytes = 0
+
+    def use_slot(self, number: int) -> None:
+        """Count in the slot of worker *number*."""
+        self._slot = number
+        self._files = self._bytes = 0
+        self.tell()
+
+    def advance(self, size: int, files: int = 1) -> None:
+        """Count one more file of *size* bytes done, or so many *files*."""
+        self._files += files
+        self._bytes += size
+        if not self._files % _TOLD_EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        """Let the other processes see what this one did."""
+        _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)
+
+    def done(self) -> tuple[int, int]:
+        """Files and bytes that all workers did."""
+        slots = [_COUNTERS.unpack_from(self._memory, 16 * (1 + slot)) for slot in range(64)]
+        return sum(files for files, _ in slots), sum(size for _, size in slots)
+
+
+INTERRUPTED_HINT = "nothing is lost; run the same command again to finish"
+
+
+@contextlib.contextmanager
+def interruptible(pulse: Pulse) -> Iterator[None]:
+    """Let Ctrl-C (and SIGTERM) ask *pulse* to stop instead of raising anywhere."""
+
+    def ask(_signal: int, _frame: object) -> None:
+        pulse.stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Worker(Protocol):
+    """Something with stages that are run by name."""
+
+    def run(self, stage: Any) -> Any:  # noqa: ANN401 - each kind of worker has its own stages and answers
+        """Run one stage and return its picklable answer."""
+
+    def close(self) -> None:
+        """Free what the stages used."""
+
+
+class Crew:
+    """Workers that go through stages side by side, one process each (one worker: in this process)."""
+
+    def __init__(self, workers: Sequence[Worker], pulse: Pulse, tick: Callable[[], None]) -> None:
+        self._pulse = pulse
+        self._tick = tick
+        pulse.restart()
+        self._inline = workers[0] if len(workers) == 1 else None
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        if self._inline is None:
+            for number, worker in enumerate(workers):
+                self._fork(number, worker)
+
+    def _fork(self, number: int, worker: Worker) -> None:
+        import multiprocessing  # noqa: PLC0415 - 7 ms, where one process does it all
+
+        context = multiprocessing.get_context("fork")
+        mine, yours = context.Pipe()
+        inherited = [*self._pipes, mine]
+        process = context.Process(
+            target=_work,
+            args=(worker, yours, inherited, self._pulse, number, os.getpid()),
+            daemon=True,
+        )
+        process.start()
+        yours.close()
+        self._pipes.append(mine)
+        self._processes.append(process)
+
+    def run(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
+        """Run *stage* in all workers and return their answers; the first error is raised after all end."""
+        if self._inline is not None:
+            answers = [self._inline.run(stage)]
+            self._tick()
+            return answers
+        for pipe in self._pipes:
+            pipe.send(stage)
+        answers = self._collect()
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        # When one worker fails the others are stopped: their "interrupted" is not the cause.
+        for error in sorted(errors, key=lambda error: isinstance(error, InterruptedRunError)):
+            raise error
+        return answers
+
+    def _collect(self) -> list[Any]:
+        from multiprocessing.connection import Connection, wait  # noqa: PLC0415 - likewise
+
+        waiting = dict(zip(self._pipes, range(len(self._pipes)), strict=True))
+        answers: list[Any] = [None] * len(self._pipes)
+        while waiting:
+            for pipe in wait(list(waiting), timeout=_TICK):
+                assert isinstance(pipe, Connection)
+                number = waiting.pop(pipe)
+                try:
+                    answers[number] = pipe.recv()
+                except EOFError:
+                    answers[number] = PipmError(
+                        "A worker process ended unexpectedly", hint="run the same command again"
+                    )
+                if isinstance(answers[number], BaseException):
+                    self._pulse.stop()
+            self._tick()
+        return answers
+
+    def close(self) -> None:
+        """End all workers."""
+        if self._inline is not None:
+            self._inline.close()
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join()
+
+
+def _work(
+    worker: Worker,
+    pipe: Connection,
+    inherited: Sequence[Connection],
+    pulse: Pulse,
+    number: int,
+    parent: int,
+) -> None:
+    _end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for other in inherited:
+        other.close()
+    pulse.use_slot(number)
+    try:
+        while True:
+            stage = pipe.recv()
+            try:
+                answer = worker.run(stage)
+            except Exception as error:  # noqa: BLE001 - it is raised again in the parent
+                answer = error
+            pipe.send(answer)
+    except (EOFError, BrokenPipeError):
+        worker.close()
+
+
+def _end_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Tickets:
+    """Numbers from 0 that several processes draw, each number once; whoever is free takes the next.
+
+    A pipe holds the tickets: a read of one ticket's bytes is served whole to one reader. One page always
+    fits, so of more numbers than that each ticket stands for several.
+    """
+
+    _FORMAT = struct.Struct("=I")
+    _MOST = 4096 // _FORMAT.size
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._reader, writer = os.pipe()
+        os.write(writer, b"".join(map(self._FORMAT.pack, range(min(count, self._MOST)))))
+        os.close(writer)
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw until none is left."""
+        while ticket := os.read(self._reader, self._FORMAT.size):
+            yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._reader)
+
+
+@contextlib.contextmanager
+def crew_at_work(
+    work: Callable[[int, Tickets], Worker], count: int, files: int, pulse: Pulse, progress: Progress
+) -> Iterator[Crew]:
+    """Yield a crew for *files* files and *count* tickets; *work* makes the worker of a number."""
+
+    def tick() -> None:
+        progress.advance(*pulse.done())
+
+    tickets = Tickets(count)
+    crew = Crew([work(number, tickets) for number in range(processes(files))], pulse, tick)
+    try:
+        yield crew
+    finally:
+        crew.close()
+        tickets.close()
+
+
+def processes(files: int) -> int:
+    """How many processes so many files are worth."""
+    if files < _WORTH_FORKING or sys.platform != "linux":
+        return 1
+    return min(len(os.sched_getaffinity(0)), 8)

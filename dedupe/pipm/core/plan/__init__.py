@@ -1,0 +1,1 @@
+"""Decisions: facts in, plan out. No input, no output."""

@@ -1,0 +1,234 @@
+"""Planning a whole environment over the blueprints of all its distributions (design D9).
+
+Each folder is made once, with the files that any distribution has in it; a folder stands behind the one
+that it lies in. Metadata folders are apart: they come last.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.install_plan import placed
+from pipm.core.record import Place, locate, parse_record
+
+if TYPE_CHECKING:
+    from pipm.core.install_plan import Blueprint, Folder
+    from pipm.core.scheme import Scheme
+
+    Sources = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class Wanted(NamedTuple):
+    """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
+
+    ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
+    from the store by the finder, and its blueprint has none.
+    """
+
+    entry: str
+    blueprint: Blueprint
+    direct_url: bytes | None = None
+    served: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Name and version for people."""
+        return f"{self.blueprint.name} {self.blueprint.version}"
+
+
+class Links(NamedTuple):
+    """Files that one folder of the store (below ``v1/``) gives to one folder, and their times (ns)."""
+
+    source: str
+    names: tuple[str, ...]
+    times: tuple[int, ...]
+
+
+class PlannedFolder:
+    """One folder, ``path`` relative to the environment. ``copies`` are private and not linked.
+
+    ``empty`` are (name, time, whether it is executable). ``sources`` are the modules that each folder of the
+    store gives: their names without ``.py``, and the names of their bytecode in the store.
+    """
+
+    __slots__ = ("copies", "empty", "links", "owners", "path", "sources")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        links: list[Links] | None = None,
+        copies: list[Links] | None = None,
+        empty: list[tuple[str, int, bool]] | None = None,
+        sources: list[Sources] | None = None,
+    ) -> None:
+        self.path = path
+        self.links, self.copies, self.empty = links or [], copies or [], empty or []
+        self.sources = sources or []
+        self.owners: list[Wanted] = []
+
+    def names(self) -> set[str]:
+        """The names of all its files."""
+        found = {name for name, _, _ in self.empty}
+        for part in (*self.links, *self.copies):
+            found.update(part.names)
+        return found
+
+    def drop(self, names: set[str]) -> None:
+        """Leave *names* out of what was planned so far."""
+        for kind in (self.links, self.copies):
+            kind[:] = [_without(part, names) for part in kind]
+        self.empty = [row for row in self.empty if row[0] not in names]
+        rest = [
+            (source, tuple(row for row in rows if f"{row[0]}.py" not in names))
+            for source, rows in self.sources
+        ]
+        self.sources = [row for row in rest if row[1]]
+
+
+def _without(part: Links, names: set[str]) -> Links:
+    rows = [row for row in zip(part.names, part.times, strict=True) if row[0] not in names]
+    kept, times = zip(*rows, strict=True) if rows else ((), ())
+    return Links(part.source, kept, times)
+
+
+class Clash(NamedTuple):
+    """Two distributions that bring different files of one path (relative to the environment)."""
+
+    path: str
+    one: Wanted
+    other: Wanted
+
+
+class Materialisation(NamedTuple):
+    """``folders`` are in an order in which they can be made; ``described`` are the metadata folders."""
+
+    folders: tuple[PlannedFolder, ...]
+    described: tuple[tuple[Wanted, tuple[PlannedFolder, ...]], ...]
+    clashes: tuple[Clash, ...]
+
+    @property
+    def files(self) -> int:
+        """How many files of wheels there are."""
+        rest = [folder for _, folders in self.described for folder in folders]
+        return sum(
+            sum(len(part.names) for part in (*folder.links, *folder.copies)) + len(folder.empty)
+            for folder in (*self.folders, *rest)
+        )
+
+
+def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> Materialisation:
+    """Lay all *wanted* distributions over each other; of two files of one path the later one stays."""
+    planner = _Planner(scheme)
+    for one in wanted:
+        planner.add(one)
+    folders = sorted(planner.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
+    return Materialisation(
+        folders=tuple(folders), described=tuple(planner.described), clashes=tuple(planner.clashes)
+    )
+
+
+class _Planner:
+    def __init__(self, scheme: Scheme) -> None:
+        self.scheme = scheme
+        self.folders: dict[str, PlannedFolder] = {}
+        self.described: list[tuple[Wanted, tuple[PlannedFolder, ...]]] = []
+        self.clashes: list[Clash] = []
+        self._rows: dict[str, dict[str, str]] = {}
+
+    def add(self, one: Wanted) -> None:
+        blueprint, base = one.blueprint, f"wheels/{one.entry}"
+        self._above(self.scheme.site)
+        for folder in blueprint.folders:
+            self._add_folder(one, self._planned(folder, base))
+        if blueprint.copies:
+            names, _, times = zip(*blueprint.copies, strict=True)
+            copies = [Links(f"{base}/site", names, times)]
+            self._add_folder(one, PlannedFolder(self.scheme.site, copies=copies))
+        self._add_others(one, base)
+        self.described.append((one, tuple(self._planned(folder, base) for folder in blueprint.described)))
+
+    def _planned(self, folder: Folder, base: str) -> PlannedFolder:
+        path, source = folder.path, f"{base}/site/{folder.path}" if folder.path else f"{base}/site"
+        return PlannedFolder(
+            f"{self.scheme.site}/{path}" if path else self.scheme.site,
+            links=[Links(source, folder.names, folder.times)] if folder.names else [],
+            empty=list(folder.empty),
+            sources=[(source, folder.sources)] if folder.sources else [],
+        )
+
+    def _add_others(self, one: Wanted, base: str) -> None:
+        """Data files and headers; what configures or runs is the environment's own, as with adopt."""
+        planned: dict[str, PlannedFolder] = {}
+        linked: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+        for other in one.blueprint.others:
+            if other.scheme == "scripts":
+                continue
+            path = placed(other, one.blueprint.name, self.scheme)
+            folder, _, name = path.rpartition("/")
+            new = planned.setdefault(folder, PlannedFolder(folder))
+            if other.size:
+                below = other.path.rpartition("/")[0]
+                source = f"{base}/{other.scheme}/{below}" if below else f"{base}/{other.scheme}"
+                linked[folder, source].append((name, other.mtime_ns))
+            else:
+                new.empty.append((name, other.mtime_ns, other.executable))
+        for (folder, source), rows in linked.items():
+            names, times = zip(*rows, strict=True)
+            shared = self._is_shared(f"{folder}/{names[0]}" if folder else names[0])
+            kind = planned[folder].links if shared else planned[folder].copies
+            kind.append(Links(source, names, times))
+        for folder, new in planned.items():
+            self._above(folder)
+            self._add_folder(one, new)
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether the file at *path*, which is not in site-packages, is linked, and all of its folder."""
+        place = locate(self.scheme.recorded(path), self.scheme.site).place
+        return place in (Place.DATA, Place.HEADERS)
+
+    def _above(self, path: str) -> None:
+        while path and path not in self.folders:
+            self.folders[path] = PlannedFolder(path)
+            path = path.rpartition("/")[0]
+        self.folders.setdefault("", PlannedFolder(""))
+
+    def _add_folder(self, one: Wanted, new: PlannedFolder) -> None:
+        known = self.folders.get(new.path)
+        if known is None:
+            new.owners.append(one)
+            self.folders[new.path] = new
+            return
+        taken = known.names() & new.names()
+        if taken:
+            self._settle(one, known, new, taken)
+        known.links += new.links
+        known.copies += new.copies
+        known.empty += new.empty
+        known.sources += new.sources
+        known.owners.append(one)
+
+    def _settle(self, one: Wanted, known: PlannedFolder, new: PlannedFolder, taken: set[str]) -> None:
+        """The later one's file stays; a clash is told where the two differ."""
+        for name in sorted(taken):
+            path = f"{new.path}/{name}" if new.path else name
+            mine = self._hash(one, path)
+            for other in dict.fromkeys(owner.entry for owner in known.owners):
+                owner = next(owner for owner in known.owners if owner.entry == other)
+                theirs = self._hash(owner, path)
+                if owner is not one and theirs is not None and theirs != mine:
+                    self.clashes.append(Clash(path, owner, one))
+        known.drop(taken)
+
+    def _hash(self, one: Wanted, path: str) -> str | None:
+        """What RECORD of *one* says of the file at *path*; None where it has none there."""
+        rows = self._rows.get(one.entry)
+        if rows is None:
+            site = f"{self.scheme.site}/"
+            rows = {site + row.path: row.hash for row in parse_record(one.blueprint.record)}
+            rows |= {
+                placed(other, one.blueprint.name, self.scheme): other.record for other in one.blueprint.others
+            }
+            self._rows[one.entry] = rows
+        return rows.get(path)

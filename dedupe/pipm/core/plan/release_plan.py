@@ -1,0 +1,113 @@
+"""Deciding which files of an environment become its own again, and what they are like then (design D7)."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from pipm.core.disk_usage import Accounting
+    from pipm.core.originals import Original
+
+_READ_ONLY = 0o222
+_OWNERS_WRITE = 0o200
+_STORED_MODES = frozenset({0o444, 0o555, 0o644, 0o755})
+"""Modes that a store gives; another one was set by a person since."""
+_SECOND = 1_000_000_000
+
+
+class SharedFile(NamedTuple):
+    """A file that shares something with the store, or got its time: where it lies, and its stat.
+
+    ``stored`` is its inode in the store: the file itself (``borrowed``), or what it shares blocks with. Where
+    it shares nothing but the time, it is the file's own and not to be copied (``private``). ``source`` is the
+    path of what it is the bytecode of. ``original`` is what was noted of it when it was adopted.
+    """
+
+    directory: str
+    name: str
+    status: os.stat_result
+    borrowed: bool = True
+    private: bool = False
+    stored_mtime_ns: int | None = None
+    source: str = ""
+    original: Original | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path that a person is told, relative to the environment."""
+        return f"{self.directory}/{self.name}" if self.directory else self.name
+
+
+class Release(NamedTuple):
+    """Replace the file by a private copy, or where it is private set its time: how it shall be then.
+
+    ``group`` None: as it is. ``source_times``: for bytecode, the time in seconds that its source had and the
+    one that it gets.
+    """
+
+    file: SharedFile
+    mode: int
+    group: int | None
+    mtime_ns: int
+    source_times: tuple[int, int] | None = None
+
+
+def plan_release(files: Sequence[SharedFile]) -> list[Release]:
+    """Plan how each file shall be.
+
+    Mode, group and time are what was noted at adoption, unless a person changed them since; without a note
+    the owner may write what the store made read-only. The umask has no say.
+    """
+    sources = {file.shown: file for file in files if not file.source}
+    found = []
+    for file in files:
+        planned = _release(file)
+        source = sources.get(file.source)
+        if source is not None:
+            times = (source.status.st_mtime_ns // _SECOND, _release(source).mtime_ns // _SECOND)
+            planned = planned._replace(source_times=times)
+        if _changes(planned):
+            found.append(planned)
+    return found
+
+
+def _release(file: SharedFile) -> Release:
+    status, original = file.status, file.original
+    mode = stat.S_IMODE(status.st_mode)
+    if not file.borrowed:  # its own inode kept mode and group
+        if original is None or file.stored_mtime_ns != status.st_mtime_ns:
+            return Release(file, mode, None, status.st_mtime_ns)
+        return Release(file, mode, None, original.mtime_ns)
+    if original is None:
+        return Release(file, _writable(mode), None, status.st_mtime_ns)
+    kept = mode in _STORED_MODES and not (mode ^ original.mode) & stat.S_IXUSR
+    return Release(file, original.mode if kept else _writable(mode), original.group, original.mtime_ns)
+
+
+def _writable(mode: int) -> int:
+    return mode if mode & _READ_ONLY else mode | _OWNERS_WRITE
+
+
+def _changes(release: Release) -> bool:
+    """Whether there is anything to do: a private file may be as it was."""
+    if not release.file.private:
+        return True
+    times = release.source_times
+    return release.mtime_ns != release.file.status.st_mtime_ns or (times is not None and times[0] != times[1])
+
+
+def needed_bytes(releases: Sequence[Release], accounting: Accounting) -> int:
+    """Bytes of disk that the copies will take."""
+    total = 0
+    for release in releases:
+        if release.file.private:
+            continue
+        size = release.file.status.st_size
+        total += accounting.data(size, release.file.status.st_blocks)  # a copy has as many
+        total += accounting.made if release.file.borrowed else 0  # a reflinked file's goes, its copy's comes
+        total += accounting.extent if size > accounting.inline else 0
+    return total

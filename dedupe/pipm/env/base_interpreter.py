@@ -1,0 +1,204 @@
+"""Finding interpreters that environments can be made with."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.env.interpreter_cache import asked_if_it_runs, remembered
+from pipm.env.permission import check_runnable, refusal
+from pipm.env.pyenv_shims import behind_shim
+from pipm.errors import InterpreterError
+from pipm.fs.home import data_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_QUESTION = (
+    "import sys, json, importlib.util as u;"
+    "print(json.dumps([sys.implementation.name, list(sys.version_info[:3]),"
+    "getattr(sys, '_base_executable', None) or sys.executable,"
+    "getattr(u.find_spec('venv'), 'origin', None), u.find_spec('ensurepip') is not None]))"
+)
+_OLDEST = (3, 9)
+_SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(\d+))?)?)?", re.IGNORECASE)
+"""``3.12``, ``3.12.1``, ``python3.12``, ``py312``, ``pypy3.9``, ``pypy``."""
+
+
+class BaseInterpreter(NamedTuple):
+    """An interpreter that environments can be made with: what it said of itself.
+
+    ``venv`` is where its module of that name lies, None where it has none.
+    """
+
+    path: str
+    implementation: str
+    version: tuple[int, int, int]
+    venv: str | None
+    has_ensurepip: bool
+
+    @property
+    def shown(self) -> str:
+        """Its name for people: ``Python 3.12.1``."""
+        name = {"cpython": "Python", "pypy": "PyPy for Python"}.get(self.implementation, self.implementation)
+        return f"{name} {self.shown_version}"
+
+    @property
+    def shown_version(self) -> str:
+        """``3.12.1``."""
+        return ".".join(map(str, self.version))
+
+
+class _Wanted(NamedTuple):
+    """What a spelling asks for: an implementation, and as much of a version as it names."""
+
+    implementation: str
+    version: tuple[int, ...]
+
+    def fits(self, found: BaseInterpreter) -> bool:
+        return (
+            found.implementation == self.implementation
+            and found.version[: len(self.version)] == self.version
+            and found.version >= _OLDEST
+        )
+
+
+def find_interpreter(wanted: str | None) -> BaseInterpreter:
+    """Find the interpreter *wanted*: a path, a program on PATH, or a version like ``3.12`` or ``pypy3.9``.
+
+    Without one it is the python3 of PATH. Versions are looked for on PATH, in pyenv and among those that
+    uv manages; the newest patch release that fits wins outside of PATH. Raises InterpreterError.
+    """
+    if wanted is None:
+        return _default()
+    if "/" in wanted or os.path.isfile(wanted):
+        return _named(wanted)
+    spelling = _parse(wanted)
+    if spelling is None:
+        path = _which(wanted)
+        if path is None:
+            raise InterpreterError(f"There is no interpreter {wanted} on PATH", hint=_HINT)
+        return _named(path)
+    if spelling.version and spelling.version < _OLDEST[: len(spelling.version)]:
+        raise InterpreterError(f"Python {wanted} is too old", hint="environments have Python 3.9 or newer")
+    for path in _candidates(spelling):
+        found = _ask(path)
+        if found is not None and spelling.fits(found):
+            return found
+    raise InterpreterError(f"There is no Python {wanted} on PATH, in pyenv or among uv's", hint=_HINT)
+
+
+def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterpreter:
+    """Find the interpreter *wanted*; without one any that the range *requires* (of *what*) has in it.
+
+    The python3 of PATH is asked first, then the newest. Raises InterpreterError.
+    """
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - few ask for a range
+
+    versions = SpecifierSet(requires, prereleases=True)
+    found = find_interpreter(wanted)
+    if found.shown_version in versions:
+        return found
+    if wanted is None:
+        for path in _candidates(_Wanted(implementation="cpython", version=(3,))):
+            other = _ask(path)
+            if other is not None and other.version >= _OLDEST and other.shown_version in versions:
+                return other
+        raise InterpreterError(f"No Python here is {requires}, as {what} requires", hint=_HINT)
+    raise InterpreterError(
+        f"{what} requires Python {requires}, not {found.shown_version}",
+        hint="leave --python away, or name another interpreter",
+    )
+
+
+_HINT = "name its path, or install it: `uv python install VERSION`, `pyenv install VERSION`"
+
+
+def _parse(text: str) -> _Wanted | None:
+    match = _SPELLING.fullmatch(text)
+    if match is None or not text or text == "python":
+        return None
+    name, *numbers = match.groups()
+    implementation = "pypy" if (name or "").lower() == "pypy" else "cpython"
+    version = tuple(int(number) for number in numbers if number is not None)
+    return _Wanted(implementation=implementation, version=version)
+
+
+def _which(name: str) -> str | None:
+    from shutil import which  # noqa: PLC0415 - its archives' modules take longer than the search
+
+    return which(name)
+
+
+def _default() -> BaseInterpreter:
+    for path in (_which("python3"), _which("python"), sys.executable):
+        found = _ask(path) if path else None
+        if found is not None and found.version >= _OLDEST:
+            return found
+    raise InterpreterError("There is no python3 on PATH", hint="name one: --python PATH")
+
+
+def _named(path: str) -> BaseInterpreter:
+    if not os.path.lexists(path):
+        raise InterpreterError(f"There is no interpreter {path}", hint=_HINT)
+    check_runnable(path)
+    found = _ask(path)
+    if found is None:
+        raise InterpreterError(f"{path} is not a Python interpreter that runs", hint=_HINT)
+    if found.version < _OLDEST:
+        raise InterpreterError(
+            f"{path} is {found.shown}, which is too old", hint="environments have Python 3.9 or newer"
+        )
+    return found
+
+
+def _candidates(wanted: _Wanted) -> Iterator[str]:
+    """Yield programs that may be it: of PATH in its order, then pyenv's and uv's, newest first."""
+    stem = "pypy" if wanted.implementation == "pypy" else "python"
+    number = ".".join(map(str, wanted.version[:2]))
+    for name in dict.fromkeys((f"{stem}{number}", f"{stem}3", stem)):
+        path = _which(name)
+        if path is not None:
+            yield path
+    import glob  # noqa: PLC0415 - for who names a version
+
+    found = []
+    for folder in _collections():
+        found += glob.glob(f"{glob.escape(folder)}/*/bin/{stem}3")
+    yield from sorted(found, key=_release, reverse=True)
+    yield sys.executable
+
+
+def _collections() -> list[str]:
+    """Folders that have an interpreter in each folder."""
+    data = data_home()
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    return [f"{pyenv}/versions", os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python"]
+
+
+def _release(path: str) -> tuple[int, ...]:
+    """The numbers in the name of the folder of *path*: ``cpython-3.12.11-linux…`` is (3, 12, 11)."""
+    folder = os.path.basename(os.path.dirname(os.path.dirname(path)))
+    match = re.search(r"\d+(\.\d+)+", folder)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+def _ask(path: str) -> BaseInterpreter | None:
+    """Let the interpreter at *path* describe itself; None where it does not run, or is not to be run."""
+    program = behind_shim(path)
+    if program is None or refusal(program) is not None:
+        return None
+    try:
+        answer = remembered(program, "base", lambda: asked_if_it_runs(program, "-I", "-c", _QUESTION))
+        implementation, version, base, venv, has_ensurepip = answer
+        return BaseInterpreter(
+            path=base,
+            implementation=implementation,
+            version=tuple(version),
+            venv=venv,
+            has_ensurepip=has_ensurepip,
+        )
+    except (ValueError, TypeError):
+        return None

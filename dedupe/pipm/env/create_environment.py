@@ -1,0 +1,99 @@
+"""Making environments as ``python -m venv`` does."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.env.environment import Environment, is_half_made, load_environment
+from pipm.env.venv_template import write_like_venv
+from pipm.errors import InterpreterError, UsageError
+from pipm.fs.durability import sync_tree
+from pipm.fs.staging import clear_folder, remove_folder
+
+if TYPE_CHECKING:
+    from pipm.env.base_interpreter import BaseInterpreter
+
+
+def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
+    """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
+
+    It is on disk when this returns. Raises UsageError where something else is there, InterpreterError when
+    venv fails; what was begun is removed then.
+    """
+    real = os.path.realpath(path)
+    _check_place(path, real)
+    if interpreter.venv is None:
+        raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
+    was_there = os.path.isdir(real)
+    try:
+        if not write_like_venv(real, interpreter, lambda place: _run_venv(interpreter, place)):
+            _run_venv(interpreter, real)
+            sync_tree(real)
+        return load_environment(real)
+    except BaseException:
+        if not was_there and os.path.isdir(real):
+            remove_folder(real)
+        raise
+
+
+def _run_venv(interpreter: BaseInterpreter, path: str) -> None:
+    _run([interpreter.path, "-I", "-m", "venv", "--without-pip", path], f"make {path}")
+
+
+def seed_pip(environment: Environment, interpreter: BaseInterpreter) -> None:
+    """Install the interpreter's own pip into *environment*, by ensurepip; InterpreterError if that fails."""
+    if not interpreter.has_ensurepip:
+        raise InterpreterError(f"{interpreter.path} has no module ensurepip", hint=_venv_package(interpreter))
+    python = environment.interpreter
+    assert python is not None
+    command = [python, "-I", "-m", "ensurepip", "--upgrade", "--default-pip"]
+    _run(command, f"install pip into {environment.path}")
+
+
+def _check_place(path: str, real: str) -> None:
+    if not os.path.lexists(real):
+        return
+    if not os.path.isdir(real):
+        raise UsageError(f"{path} is not a folder", hint="name a new one")
+    if is_half_made(real):
+        clear_folder(real)
+        return
+    if os.path.isfile(f"{real}/pyvenv.cfg"):
+        raise UsageError(
+            f"{path} is an environment already",
+            hint=f"`pipm adopt --wrap-pip {path}` makes it share its files; or name a new folder",
+        )
+    if any(names for _, _, names in os.walk(real)):  # venv that was killed left empty folders
+        raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
+
+
+def _run(command: list[str], what: str) -> None:
+    """Run one step; its last line of output says why it failed."""
+    # ensurepip's pip must see neither another interpreter's settings nor a user's pip configuration.
+    import subprocess  # noqa: PLC0415 - a template does without
+
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise InterpreterError(
+            f"Cannot run {command[0]}: {error.strerror}", hint="name another with --python"
+        ) from error
+    if done.returncode:
+        lines = done.stdout.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise InterpreterError(f"Cannot {what}: {lines[-1]}", hint=f"try it yourself: {' '.join(command)}")
+
+
+def _venv_package(interpreter: BaseInterpreter) -> str:
+    major, minor, _ = interpreter.version
+    return f"Debian and Ubuntu have it apart: apt install python{major}.{minor}-venv"

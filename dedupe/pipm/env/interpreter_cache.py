@@ -1,0 +1,92 @@
+"""What interpreters said of themselves, kept until they change: to start one takes as long as 1 000 links."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from pipm.core.sha256 import sha256
+from pipm.fs.cache_files import read_cache, write_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORMAT = 1
+_SECONDS = 60.0
+
+
+def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
+    """What the interpreter *program* with *words* prints as JSON.
+
+    Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
+    """
+    import subprocess  # noqa: PLC0415 - most answers are remembered
+
+    answer = subprocess.run(
+        [program, *words], capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+    )
+    return json.loads(answer.stdout)
+
+
+def asked_if_it_runs(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
+    """The same, and None where `asked` raises."""
+    import subprocess  # noqa: PLC0415 - likewise
+
+    try:
+        return asked(program, *words)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def remembered(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
+    """The answer of the interpreter *program* to *question*: the kept one, else that of *ask*.
+
+    None is no answer and not kept. What a script answers is not kept either: it may become another
+    interpreter in another folder.
+    """
+    try:
+        identity = _identity(program)
+    except OSError:
+        return ask()
+    name = f"interpreter-{sha256(os.fsencode(program)).hexdigest()[:16]}"
+    known = _load(name)
+    if known.get("of") != identity:
+        known = {"of": identity}
+    if question not in known:
+        answer = ask()
+        if answer is None or _is_script(program):
+            return answer
+        known[question] = answer
+        write_cache(name, json.dumps(known).encode())
+    return known[question]
+
+
+def _identity(program: str) -> list[Any]:
+    """What an answer goes by: the file, the machine that it runs on, and its C library."""
+    status = os.stat(program)
+    system = os.uname()
+    library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    return [
+        _FORMAT,
+        program,
+        os.path.realpath(program),
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        *(system.sysname, system.release, system.version, system.machine),
+        library,
+    ]
+
+
+def _load(name: str) -> dict[str, Any]:
+    try:
+        known = json.loads(read_cache(name) or b"{}")
+    except ValueError:  # torn by a power cut
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _is_script(program: str) -> bool:
+    with open(program, "rb") as stream:
+        return stream.read(2) == b"#!"

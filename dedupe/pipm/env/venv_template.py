@@ -1,0 +1,69 @@
+"""What ``python -m venv`` makes, written without starting it.
+
+An environment without pip is a dozen small files and links, the same but for its path and its name. So each
+interpreter's venv runs once, in a folder of the cache, and what it made is kept beside what the interpreter
+said of itself. A path with characters that a shell or a configuration file would want quoted is venv's own
+matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pipm.env.interpreter_cache import remembered
+from pipm.errors import InterpreterError
+from pipm.fs.cache_files import cache_folder
+from pipm.fs.staging import remove_folder
+from pipm.fs.tree_template import read_outline, write_outline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipm.env.base_interpreter import BaseInterpreter
+    from pipm.fs.tree_template import Row
+
+_PLAIN = re.compile(r"/[A-Za-z0-9_./-]+")
+CONFIGURATION = "pyvenv.cfg"
+_PATH, _NAME = "\0path\0", "\0name\0"
+
+
+def write_like_venv(path: str, interpreter: BaseInterpreter, run_venv: Callable[[str], None]) -> bool:
+    """Make the environment at *path*, on disk; False where only venv itself can, and nothing was made.
+
+    Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is no environment.
+
+    *run_venv* makes one by venv, at the path that it is given. Raises OSError.
+    """
+    scratch = f"{cache_folder()}/venv-{os.urandom(12).hex()}"
+    if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
+        return False
+    try:
+        # A distribution of Linux may mend the module and leave the interpreter as it is.
+        question = f"venv {os.stat(interpreter.venv).st_mtime_ns}"
+        rows = remembered(interpreter.path, question, lambda: _learn(scratch, run_venv))
+    except (OSError, InterpreterError):  # no cache, or no venv: its own run says what is wrong
+        return False
+    if not rows:
+        return False
+    name = os.path.basename(path)
+    write_outline(
+        path,
+        [(where, kind, text.replace(_PATH, path).replace(_NAME, name)) for where, kind, text in rows],
+        last=CONFIGURATION,
+    )
+    return True
+
+
+def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
+    """The rows of an environment with its path and name taken out; none where that is not sure."""
+    try:
+        run_venv(scratch)
+        rows = read_outline(scratch)
+    except ValueError:  # it copies the interpreter, say
+        return []
+    finally:
+        remove_folder(scratch)
+    name = os.path.basename(scratch)
+    return [(where, kind, text.replace(scratch, _PATH).replace(name, _NAME)) for where, kind, text in rows]

@@ -1,0 +1,89 @@
+"""Which distributions the finder cannot serve one by one: they must lie together, as real files."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.import_names import PATH_FILE, Outline, acts_on_its_folder, entangled, library_ties
+from pipm.core.install_plan import OUTDATED
+from pipm.fs.beneath import directory_beneath, open_beneath, read_beneath
+from pipm.fs.durability import Durability, write_durably
+from pipm.wheel.elf_run_paths import run_paths
+
+if TYPE_CHECKING:
+    from pipm.store.layout import Store
+
+_RUN_PATHS = "run-paths.json"
+"""In an entry: where its binaries look for libraries, by binary; read out of them once."""
+SITE = "site/"
+"""Where the paths of a manifest begin that lie in site-packages."""
+
+
+class Shape(NamedTuple):
+    """A distribution's outline, and its entry below ``wheels/``; empty where the store has none."""
+
+    outline: Outline
+    entry: str
+
+
+def apart(store: Store, root: int, site: str, shapes: list[Shape]) -> frozenset[int]:
+    """Find the distributions that must have real files in site-packages, by their numbers."""
+    outlines = [one.outline for one in shapes]
+    ties = {}
+    for number, one in enumerate(shapes):
+        if one.outline.binaries:
+            found = _all_run_paths(store, root, site, one)
+            if found:
+                ties[number] = found
+    special = {number for number, one in enumerate(shapes) if _acts_beside_its_files(store, one)}
+    return entangled(outlines) | library_ties(outlines, ties) | special
+
+
+def _all_run_paths(store: Store, root: int, site: str, one: Shape) -> dict[str, list[str]]:
+    """The run paths of its binaries; the store remembers those of an entry."""
+    known = read_beneath(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
+    if known is not None:
+        try:
+            remembered: dict[str, list[str]] = json.loads(known)
+        except ValueError:
+            pass  # torn by a power cut
+        else:
+            return remembered
+    found = {path: run for path in one.outline.binaries if (run := _run_paths(store, root, site, one, path))}
+    if one.entry:
+        with directory_beneath(store.v1, f"wheels/{one.entry}") as folder:
+            if folder is not None:
+                write_durably(folder, _RUN_PATHS, json.dumps(found).encode("ascii"), Durability.LATER)
+    return found
+
+
+def _run_paths(store: Store, root: int, site: str, one: Shape, path: str) -> list[str]:
+    try:
+        if one.entry:
+            file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
+        else:
+            file = open_beneath(root, f"{site}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return []
+    with open(file, "rb") as stream:
+        return run_paths(stream)
+
+
+def _acts_beside_its_files(store: Store, one: Shape) -> bool:
+    """Whether a path file of it needs its modules beside it, or runs before the finder does."""
+    for name in one.outline.path_files if one.entry else ():
+        if name.endswith(OUTDATED):
+            continue
+        text = path_file_text(store, one.entry, name)
+        if name < PATH_FILE or (name.endswith(".pth") and acts_on_its_folder(text)):
+            return True
+    return False
+
+
+def path_file_text(store: Store, entry: str, name: str) -> str:
+    """What a path file of the entry says."""
+    file = open_beneath(store.v1, f"wheels/{entry}/{SITE}{name}", os.O_RDONLY)
+    with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.read()

@@ -1,0 +1,90 @@
+"""The distributions of an environment as the finder sees them: which of them it may serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.core.import_names import Outline, outline
+from pipm.core.reasons import Reason
+from pipm.core.record import Place
+from pipm.env.installed import installed
+from pipm.errors import StoreError
+from pipm.finder.colocation import SITE, Shape
+from pipm.store.entries import load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipm.core.manifest import Manifest
+    from pipm.env.environment import Environment
+    from pipm.env.installed import InstalledDistribution
+    from pipm.env.receipt import Folded, Receipt
+    from pipm.store.layout import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A distribution in site-packages.
+
+    ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``folded`` says that
+    it does already.
+    """
+
+    distribution: InstalledDistribution
+    outline: Outline
+    entry: str = ""
+    manifest: Manifest | None = None
+    folded: Folded | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What `apart` looks at."""
+        return Shape(self.outline, self.entry)
+
+
+def members(
+    store: Store,
+    environment: Environment,
+    root: int,
+    site: str,
+    receipt: Receipt | None,
+    entries: Mapping[tuple[str, str], str],
+) -> list[Member]:
+    """List the distributions in *site*; *entries* are what the environment uses, by name and version."""
+    found = []
+    for distribution in installed(environment, root):
+        if distribution.site != site:
+            continue
+        folded = None
+        entry = None
+        if distribution.refusal is Reason.IMPORTED and receipt is not None:
+            folded = receipt.folded[distribution.metadata]
+            entry = folded.entry
+        elif distribution.refusal is None:
+            entry = entries.get((distribution.name, distribution.version))
+        manifest = None if entry is None else _whole_manifest(store, entry)
+        if manifest is None:
+            paths = [location.path for _, location in distribution.located if location.place is Place.SITE]
+            found.append(Member(distribution=distribution, outline=outline(paths)))
+        else:
+            paths = [file.path[len(SITE) :] for file in manifest.files if file.path.startswith(SITE)]
+            found.append(
+                Member(
+                    distribution=distribution,
+                    outline=outline(paths),
+                    entry=entry or "",
+                    manifest=manifest,
+                    folded=folded,
+                )
+            )
+    return found
+
+
+def _whole_manifest(store: Store, entry: str) -> Manifest | None:
+    """The manifest of an entry that has all that belongs into site-packages; scripts stay in environments."""
+    try:
+        manifest = load_manifest(store, entry)
+    except StoreError:
+        return None
+    return None if any(path.startswith(SITE) for path in manifest.missing) else manifest

@@ -1,0 +1,156 @@
+"""Putting the finder into an environment, and taking it away without trace."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from pipm.core.digest import Digest
+from pipm.core.import_names import PATH_FILE
+from pipm.env.receipt import FOLDER, RECEIPT
+from pipm.errors import FileSystemError
+from pipm.finder.import_table import SOURCES, START_FILE, Table
+from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
+from pipm.fs.durability import Durability, forget_temporaries, write_durably
+from pipm.fs.share_file import ensure_folder, forget, forget_folder, same_folder_time, set_time
+from pipm.fs.staging import remove_tree
+
+_TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
+_PATH_FILE = re.compile(PATH_FILE.replace(".", r"(_\d+)?\.") + "|" + re.escape(START_FILE))
+_MODE = 0o666
+"""As any file of an environment; the umask is taken from it."""
+
+
+def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
+    """Put hook, table, receipt and path files into the environment open as *root*.
+
+    Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
+    """
+    refuse_symlink(root)
+    with same_folder_time(root):
+        ensure_folder(root, _TOP)
+    for name in ("finder", _INDEX):
+        ensure_folder(root, f"{_TOP}/{name}")
+    sources = {name: _source(file) for name, file in SOURCES.items()}
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        forget_temporaries(folder, lambda _: True)
+        _write(folder, RECEIPT, receipt)
+        _write(folder, table.name(cache_tag), table.to_bytes())
+        for name, source in sources.items():
+            if read_beneath(folder, name) != source:
+                _write(folder, name, source)
+                # One content has one time in all environments: its bytecode may come out of the store.
+                set_time(folder, name, Digest.of(source).legacy_mtime_ns)
+    finally:
+        os.close(folder)
+    site = open_directory_beneath(root, table.site)
+    try:
+        forget_temporaries(site, _PATH_FILE.fullmatch)
+        files = dict(table.path_files(FOLDER))
+        for name in _path_files(site) - set(files):
+            forget(site, name)
+        for name, data in files.items():
+            if read_beneath(site, name) != data:
+                _write(site, name, data)
+    finally:
+        os.close(site)
+
+
+def is_whole(root: int, cache_tag: str) -> bool:
+    """Whether hook, table and path files in the environment open as *root* are what `inject` put there."""
+    with directory_beneath(root, FOLDER) as folder:
+        data = None if folder is None else read_beneath(folder, Table.name(cache_tag))
+        table = None if data is None else Table.from_bytes(data)
+        if folder is None or table is None:
+            return False
+        if any(read_beneath(folder, name) != _source(file) for name, file in SOURCES.items()):
+            return False
+    with directory_beneath(root, table.site) as site:
+        return site is not None and all(
+            read_beneath(site, name) == data for name, data in table.path_files(FOLDER)
+        )
+
+
+def note_receipt(root: int, receipt: bytes) -> None:
+    """Write the receipt alone, into an environment that has the finder."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, RECEIPT, receipt)
+    finally:
+        os.close(folder)
+
+
+def _source(name: str) -> bytes:
+    with open(os.path.join(os.path.dirname(__file__), "runtime", name), "rb") as stream:
+        return stream.read()
+
+
+def settle(root: int, table: Table, cache_tag: str) -> None:
+    """Write the table alone: what it says of site-packages' time is true now."""
+    folder = open_directory_beneath(root, FOLDER)
+    try:
+        _write(folder, table.name(cache_tag), table.to_bytes())
+        for name in os.listdir(folder):
+            if name.endswith(".table") and name != table.name(cache_tag):
+                forget(folder, name)  # of a hook or an interpreter that is no more
+    finally:
+        os.close(folder)
+
+
+def withdraw(root: int, site: str) -> None:
+    """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
+    with directory_beneath(root, site) as folder:
+        if folder is not None:
+            for name in sorted(_path_files(folder), key=lambda name: (name != START_FILE, len(name))):
+                forget(folder, name)
+    with directory_beneath(root, _TOP) as top:
+        if top is None:
+            return
+        for name in (_INDEX, _BYTECODE):
+            with directory_beneath(top, name) as folder:
+                found = folder is not None
+            if found:
+                remove_tree(top, name)
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is not None:
+            # The receipt last: while it is there, a run that was killed can be made again.
+            for name in sorted(os.listdir(folder), key=lambda name: name == RECEIPT):
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    remove_tree(folder, name)
+                else:
+                    forget(folder, name)
+    sweep_empty(root)
+
+
+def sweep_empty(root: int) -> None:
+    """Remove our folders from the environment open as *root*, where a killed run left them empty."""
+    with directory_beneath(root, _TOP) as top, same_folder_time(root):
+        if top is not None:
+            forget_folder(top, os.path.basename(FOLDER))
+            forget_folder(root, _TOP)
+
+
+def refuse_symlink(root: int) -> None:
+    """Raise where our folder in the environment open as *root* is a symlink: it leads elsewhere."""
+    try:
+        status = os.stat(_TOP, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise FileSystemError(
+            f"{_TOP} in the environment is not a folder",
+            hint="look at it and move it away: pipm needs a folder of that name",
+        )
+
+
+def _path_files(site: int) -> set[str]:
+    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on, and from 3.15 on the start file."""
+    return {name for name in os.listdir(site) if _PATH_FILE.fullmatch(name)}
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    """Write a file of the finder; of one that is there a power cut leaves the old or the new, whole."""
+    durability = Durability.WHOLE if is_there(folder, name) else Durability.LATER
+    write_durably(folder, name, data, durability, mode=_MODE)

@@ -1,0 +1,35 @@
+"""What an environment uses of the store without having files of its own: what its finder serves."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.env.receipt import read_receipt
+
+if TYPE_CHECKING:
+    from pipm.env.receipt import Receipt
+    from pipm.store.inventory import Holdings
+
+
+def receipt_of(path: str) -> Receipt | None:
+    """What the finder serves in the environment at *path*; None where it has none."""
+    try:
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return read_receipt(root)
+    finally:
+        os.close(root)
+
+
+def lent_inodes(path: str, held: Holdings | None) -> set[int]:
+    """The store's inodes that the environment at *path* imports from, bytecode included."""
+    receipt = None if held is None else receipt_of(path)
+    if held is None or receipt is None or receipt.store != held.path:
+        return set()
+    found: set[int] = set()
+    for folded in receipt.folded.values():
+        found |= held.sites.get(folded.entry, frozenset())
+    return held.with_bytecode(found)

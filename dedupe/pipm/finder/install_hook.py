@@ -1,0 +1,156 @@
+"""Putting the finder into an environment: table, receipt, hook and the hook's bytecode."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.bytecode import header_time
+from pipm.core.digest import Digest
+from pipm.core.import_names import module_table
+from pipm.env.interpreter import ask_interpreter
+from pipm.env.receipt import FOLDER, receipt_bytes
+from pipm.errors import InterpreterError
+from pipm.finder.environment_state import inject, is_whole, settle
+from pipm.finder.import_table import SOURCES, Table
+from pipm.fs.beneath import directory_beneath, read_beneath
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.share_file import ensure_folder
+from pipm.store.bytecode_pool import Pool
+from pipm.store.entries import LIBRARY, SITE, name_as_library
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipm.core.import_names import Module, Outline
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+    from pipm.env.receipt import Folded
+    from pipm.finder.import_table import LockRow
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+MEND = "pip install --force-reinstall --no-deps {name}=={version}"
+
+
+def site_of(environment: Environment) -> str:
+    """The site-packages that the environment's interpreter uses, relative to the environment."""
+    release = ".".join(environment.python.split(".")[:2])
+    for site in environment.sites:
+        if f"/python{release}/" in site or f"/pypy{release}/" in site:
+            return site
+    return environment.sites[0]
+
+
+def interpreter_of(environment: Environment) -> Interpreter:
+    """The environment's interpreter, which the table is made for."""
+    found = ask_interpreter(environment.interpreter)
+    if found is None:
+        raise InterpreterError(
+            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+        )
+    return found
+
+
+def put(
+    store: Store,
+    environment: Environment,
+    root: int,
+    interpreter: Interpreter,
+    several: Sequence[tuple[Outline, Folded]],
+    lock: LockRow = (),
+) -> Table:
+    """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table.
+
+    *lock* is the table's word on the lock file that the environment follows.
+    """
+    outlines = [one for one, _ in several]
+    modules = module_table(outlines, range(len(outlines)), interpreter.extensions)
+    return put_table(store, environment, root, interpreter, [row for _, row in several], modules, lock)
+
+
+def put_table(
+    store: Store,
+    environment: Environment,
+    root: int,
+    interpreter: Interpreter,
+    rows: Sequence[Folded],
+    modules: Mapping[str, Module],
+    lock: LockRow,
+) -> Table:
+    """The same where it is known what each import name is."""
+    site = site_of(environment)
+    named = all(name_as_library(store, row.entry) for row in rows)
+    table = Table(
+        environment=environment.path,
+        store=store.path,
+        site=site,
+        site_time=0,
+        entries=[row.entry for row in rows],
+        modules=modules,
+        infos=[row.metadata for row in rows],
+        mend=MEND,
+        lock=lock,
+        leaf=LIBRARY if named else SITE,
+    )
+    inject(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)
+    return table
+
+
+def settle_time(environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
+    """Note the time that site-packages has now that nothing more changes in it."""
+    time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
+    settle(root, table._replace(site_time=time), interpreter.cache_tag)
+
+
+def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
+    """Give the hook its bytecode: not every start may write it, and compiling it costs milliseconds.
+
+    The store's pool has it after the first time, as it has that of any source.
+    """
+    pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is None:
+            return
+        ensure_folder(folder, _CACHE)
+        for source in SOURCES:
+            key = _key(read_beneath(folder, source))
+            if pool.find(*key) is None:
+                from pipm.bytecode.entry_bytecode import compile_source  # noqa: PLC0415 - once a store
+
+                path = f"{environment.path}/{FOLDER}/{source}"
+                if not compile_source(store, path, key, interpreter, pool):
+                    continue  # Python says at the next start what is wrong
+            _put_bytecode(folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(*key)))
+
+
+def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
+    if data is not None and read_beneath(folder, path) != data:
+        with directory_beneath(folder, _CACHE) as cache:
+            if cache is not None:
+                write_durably(cache, path.rpartition("/")[2], data, Durability.WHOLE, mode=0o666)
+
+
+def is_in_place(store: Store, root: int, interpreter: Interpreter) -> bool:
+    """Whether the finder is in the environment open as *root*, whole and as this pipm makes it."""
+    if not is_whole(root, interpreter.cache_tag):
+        return False
+    pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
+    with directory_beneath(root, FOLDER) as folder:
+        assert folder is not None
+        for source in SOURCES:
+            there = read_beneath(folder, _compiled(source, interpreter))
+            name = pool.name(*_key(read_beneath(folder, source)))
+            if there not in (None, read_beneath(pool.folder, name)):
+                return False
+    return True
+
+
+def _key(source: bytes | None) -> tuple[Digest, int]:
+    """What the bytecode of a *source* of the hook is filed by: `inject` gives it the time of its content."""
+    digest = Digest.of(source or b"")
+    return digest, header_time(digest.legacy_mtime_ns)
+
+
+def _compiled(source: str, interpreter: Interpreter) -> str:
+    return f"{_CACHE}/{source[:-3]}.{interpreter.cache_tag}.pyc"

@@ -1,0 +1,100 @@
+"""The metadata folders of an environment that the finder serves: real files, with few inodes.
+
+Installers and scanners read metadata from the disk, and pass over symlinks. Most distributions say the same
+in WHEEL, and nothing in REQUESTED: one environment has one inode for each such text.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipm.core.install_plan import KEPT_METADATA
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.link_identical import Twins
+from pipm.fs.staging import Staging, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_ALIKE = ("WHEEL", "REQUESTED", "INSTALLER")
+_MOST_BYTES = 4096
+_FILE = 0o666
+
+
+def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
+    """Let what tools read be files in the folders *metadata*, and those that say the same one inode."""
+    with _folders(root, site, metadata) as (area, folders):
+        twins = Twins(area)
+        for folder in folders:
+            for file in set(os.listdir(folder)).intersection(KEPT_METADATA):
+                if _is_link(folder, file):
+                    _copy_over(area, folder, file)
+            for file in set(os.listdir(folder)).intersection(_ALIKE):
+                _put_alike(twins, folder, file)
+
+
+def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
+    """Give each of the folders *metadata* files of its own again."""
+    with _folders(root, site, metadata) as (area, folders):
+        for folder in folders:
+            for file in set(os.listdir(folder)).intersection(_ALIKE):
+                status = _status(folder, file)
+                if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                    _copy_over(area, folder, file)
+
+
+def is_made_here(name: str, status: os.stat_result) -> bool:
+    """Whether the file *name* of a metadata folder may be one that was made by `make_real` or `make_own`."""
+    return status.st_nlink == 1 and (name in KEPT_METADATA or name in _ALIKE)
+
+
+@contextmanager
+def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[Staging, Iterator[int]]]:
+    """Room for new files, and the folders *metadata* that are there, each open until the next one."""
+
+    def opened() -> Iterator[int]:
+        for name in metadata:
+            with directory_beneath(root, f"{site}/{name}") as folder:
+                if folder is not None:
+                    yield folder
+
+    with staging(root) as temporary:
+        area = Staging(temporary, "0")
+        try:
+            yield area, opened()
+        finally:
+            area.close()
+
+
+def _put_alike(twins: Twins, folder: int, name: str) -> None:
+    """Let a file be one inode with those that say the same; a changed one is none of them."""
+    status = _status(folder, name)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > _MOST_BYTES:
+        return
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder), "rb") as stream:
+        twins.put(folder, name, stream.read())
+
+
+def _copy_over(area: Staging, folder: int, name: str) -> None:
+    source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        area.move(area.copy(source, _FILE & ~_umask()), folder, name)
+    finally:
+        os.close(source)
+
+
+def _is_link(folder: int, name: str) -> bool:
+    return stat.S_ISLNK(_status(folder, name).st_mode)
+
+
+def _status(folder: int, name: str) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,136 @@
+"""Metadata folders put away: the finder alone tells of the distributions then (``--no-dist-info``).
+
+Theory of operation. The store has what a wheel says of itself; what an installer wrote beside it (RECORD
+and its kin) goes into one file, `HIDDEN_FILE`, and then the folders go. The finder gives `importlib.metadata`
+both. Whatever changes such an environment lets the folders come back first and puts them away again at its
+end. A folder comes and goes as a whole: a run that is killed between leaves folders and file beside each
+other, which is read like either.
+An environment that a sync makes so never has the folders: file and table come at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.core.distribution_names import without_folder
+from pipm.core.install_plan import KEPT_METADATA
+from pipm.env.receipt import FOLDER, HIDDEN_FILE, PutAway, hidden_bytes, read_hidden, read_receipt
+from pipm.finder.environment_state import settle
+from pipm.fs.beneath import directory_beneath, is_there, read_beneath
+from pipm.fs.durability import Durability, sync_file_system, write_durably
+from pipm.fs.share_file import NewFile, ensure_folder, forget, forget_folder, write_new_file
+from pipm.fs.staging import move_folder, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+    from pipm.finder.import_table import Table
+    from pipm.store.layout import Store
+
+
+def hide(store: Store, environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
+    """Put away the metadata folders of what *table* serves in the environment open as *root*."""
+    away: dict[str, dict[str, PutAway]] = {}
+    for entry, info in zip(table.entries, table.infos, strict=True):
+        with directory_beneath(root, f"{table.site}/{info}") as folder:
+            found = None if folder is None else _contents(store, entry, info, folder)
+            if found is not None:
+                away[info] = found
+    if not away:
+        return
+    note_away(root, away)
+    hidden = table._replace(hidden=True)
+    settle(root, hidden, interpreter.cache_tag)
+    sync_file_system(root)
+    with staging(root) as aside, directory_beneath(root, table.site) as site:
+        for info, files in away.items():
+            if site is not None:
+                _take_away(site, info, files, aside)
+    time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
+    settle(root, hidden._replace(site_time=time), interpreter.cache_tag)
+    sync_file_system(root)
+
+
+def note_away(root: int, away: Mapping[str, Mapping[str, PutAway]]) -> None:
+    """Let the finder in the environment open as *root* know what belongs into metadata folders."""
+    with directory_beneath(root, FOLDER) as folder:
+        assert folder is not None
+        write_durably(folder, HIDDEN_FILE, hidden_bytes(away), Durability.LATER, mode=0o666)
+
+
+def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
+    """Remove a metadata folder with the *files* that are known, in one step for whoever reads it."""
+    move_folder(site, info, aside)
+    with directory_beneath(aside, info) as folder:
+        assert folder is not None
+        for name in files:
+            forget(folder, name)
+    if not forget_folder(aside, info):  # somebody put more into it
+        move_folder(aside, info, site)
+
+
+def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, PutAway] | None:
+    """What a metadata folder has; None where neither the store nor one file can keep all of it."""
+    found: dict[str, PutAway] = {}
+    for name in os.listdir(folder):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        data = read_beneath(folder, name) if stat.S_ISREG(status.st_mode) else None
+        if data is None:
+            return None
+        if name in KEPT_METADATA:
+            if data != read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}"):
+                return None  # somebody edited it
+            found[name] = PutAway(0o644, None)
+        else:
+            found[name] = PutAway(stat.S_IMODE(status.st_mode), data)
+    return found
+
+
+def bring_back(store: Store, root: int) -> bool:
+    """Let the metadata folders that were put away lie in the environment again; False where none were."""
+    receipt = read_receipt(root)
+    away = read_hidden(root)
+    if receipt is None or not away:
+        return False
+    with staging(root) as aside, directory_beneath(root, receipt.site) as site:
+        assert site is not None
+        wanted = without_folder(away, os.listdir(site))
+        for info, files in away.items():
+            folded = receipt.folded.get(info)
+            if folded is not None and info in wanted:
+                _fill_folder(store, aside, folded.entry, info, files)
+                move_folder(aside, info, site)
+            elif folded is not None and is_there(site, info) and not is_there(site, f"{info}/RECORD"):
+                _fill_folder(store, site, folded.entry, info, files)  # somebody lost some of it
+    sync_file_system(root)
+    with directory_beneath(root, FOLDER) as folder:
+        if folder is not None:
+            forget(folder, HIDDEN_FILE)
+    return True
+
+
+def hidden_entries(root: int) -> frozenset[str]:
+    """The entries whose metadata folders were put away in the environment open as *root*."""
+    receipt = read_receipt(root)
+    away = read_hidden(root)
+    if receipt is None:
+        return frozenset()
+    return frozenset(receipt.folded[info].entry for info in away if info in receipt.folded)
+
+
+def _fill_folder(store: Store, parent: int, entry: str, info: str, files: dict[str, PutAway]) -> None:
+    ensure_folder(parent, info)
+    with directory_beneath(parent, info) as folder:
+        assert folder is not None
+        for name, file in sorted(
+            files.items(), key=lambda row: row[0] == "RECORD"
+        ):  # where it is, all is there
+            data = file.data
+            if data is None:
+                data = read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}")
+            if data is not None and not is_there(folder, name):
+                write_new_file(NewFile(folder, name), [data], file.mode)

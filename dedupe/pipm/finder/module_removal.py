@@ -1,0 +1,194 @@
+"""What of a distribution goes from site-packages when the finder serves it.
+
+Only what leads into the store goes: symlinks that an adoption proved equal and made. A distribution that
+has something of its own among its modules (a patched file, a plug-in that somebody put there) stays.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipm.bytecode.compiled_files import match_bytecode, pools_of
+from pipm.core.bytecode import header_time
+from pipm.core.digest import EMPTY
+from pipm.core.install_plan import KEPT_METADATA, OUTDATED
+from pipm.finder.colocation import SITE, path_file_text
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.share_file import forget, forget_folder
+
+if TYPE_CHECKING:
+    from pipm.core.manifest import FileEntry
+    from pipm.env.interpreter import Interpreter
+    from pipm.finder.distributions import Member
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+
+
+@dataclass(slots=True)
+class Removal:
+    """The names that go, by folder relative to site-packages.
+
+    ``dropped`` are path files with their text.
+    """
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+    bytecode: list[str] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _StaysError(Exception):
+    """The distribution has something of its own."""
+
+
+def plan_removal(store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> Removal | None:
+    """Plan what goes of a member; None when it must stay as it is.
+
+    Of one that is folded already nothing should be left, but for a run that was killed.
+    """
+    try:
+        return _Planner(store, root, site, one, interpreter).plan()
+    except _StaysError:
+        return None
+
+
+class _Planner:
+    def __init__(self, store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> None:
+        self.store, self.root, self.site, self.one = store, root, site, one
+        self.interpreter = interpreter
+        self.pools = pools_of(store, interpreter)
+        self.strict = one.folded is None
+        self.removal = Removal()
+        self.links = f"{store.path}/v1/"
+
+    def plan(self) -> Removal:
+        assert self.one.manifest is not None
+        folders: dict[str, dict[str, FileEntry]] = {folder: {} for folder in self.one.outline.folders}
+        for entry in self.one.manifest.files:
+            if entry.path.startswith(SITE):
+                folder, _, name = entry.path[len(SITE) :].rpartition("/")
+                folders.setdefault(folder, {})[name] = entry
+        for folder, files in folders.items():
+            path = f"{self.site}/{folder}" if folder else self.site
+            with directory_beneath(self.root, path) as descriptor:
+                if descriptor is not None:
+                    self._folder(folder, descriptor, files)
+                elif files and self.strict:
+                    raise _StaysError
+        return self.removal
+
+    def _folder(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
+        if folder.partition("/")[0] == self.one.distribution.metadata:
+            self._metadata(folder, descriptor, files)
+            return
+        for name, entry in files.items():
+            if not folder and name.endswith((".pth", ".start")):
+                self._path_file(descriptor, name)
+            elif self._goes(descriptor, name, entry):
+                self.removal.names.setdefault(folder, []).append(name)
+        inside = folder not in self.one.outline.open
+        if inside and self.strict:
+            self._check_leftovers(folder, descriptor, files)
+        self._bytecode(folder, descriptor, files)
+
+    def _goes(self, descriptor: int, name: str, entry: FileEntry) -> bool:
+        """Whether a file is nothing but the store's; one that is not, keeps the whole distribution here."""
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            if self.strict:
+                raise _StaysError from None
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            target = os.readlink(name, dir_fd=descriptor)
+            stored = entry.object_name
+            if target in (
+                f"{self.links}wheels/{self.one.entry}/{entry.path}",
+                f"{self.links}objects/{stored}",
+            ):
+                return True
+        elif entry.digest == EMPTY and stat.S_ISREG(status.st_mode) and not status.st_size:
+            return True
+        if self.strict:
+            raise _StaysError
+        return False
+
+    def _check_leftovers(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
+        known = self.one.outline.folders
+        for name in os.listdir(descriptor):
+            if name not in files and name != _CACHE and f"{folder}/{name}" not in known:
+                raise _StaysError
+
+    def _bytecode(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
+        with directory_beneath(descriptor, _CACHE) as cache:
+            if cache is None:
+                return
+            for name in os.listdir(cache):
+                found = match_bytecode(name, self.interpreter)
+                source = None if found is None else files.get(f"{found[0]}.py")
+                if (
+                    found is not None
+                    and source is not None
+                    and self._is_pooled(cache, name, source, found[1])
+                ):
+                    path = f"{folder}/{_CACHE}" if folder else _CACHE
+                    self.removal.names.setdefault(path, []).append(name)
+                    self.removal.bytecode.append(f"{path}/{name}")
+
+    def _is_pooled(self, cache: int, name: str, source: FileEntry, level: int) -> bool:
+        """Whether a file is the pool's bytecode of *source*: a symlink to it, or (one file system) a link."""
+        if _leads_to(cache, name, f"{self.links}bytecode/"):
+            return True
+        pooled = self.pools[level].find(source.digest, header_time(source.mtime_ns))
+        return pooled is not None and os.path.samestat(
+            pooled, os.stat(name, dir_fd=cache, follow_symlinks=False)
+        )
+
+    def _path_file(self, descriptor: int, name: str) -> None:
+        if name.endswith(OUTDATED):
+            try:
+                os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            self.removal.names.setdefault("", []).append(name)
+            self.removal.dropped.append((name, path_file_text(self.store, self.one.entry, name)))
+
+    def _metadata(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
+        for name in files:
+            kept = folder == self.one.distribution.metadata and name in KEPT_METADATA
+            if not kept and _leads_to(descriptor, name, self.links):
+                self.removal.names.setdefault(folder, []).append(name)
+
+
+def _leads_to(folder: int, name: str, start: str) -> bool:
+    try:
+        return os.readlink(name, dir_fd=folder).startswith(start)
+    except OSError:
+        return False
+
+
+def remove(root: int, site: str, one: Member, removal: Removal) -> int:
+    """Carry out *removal*, then remove the folders that it emptied; returns how many names went."""
+    count = 0
+    for folder, names in removal.names.items():
+        with directory_beneath(root, f"{site}/{folder}" if folder else site) as descriptor:
+            if descriptor is not None:
+                for name in names:
+                    forget(descriptor, name)
+                    count += 1
+    metadata = set()
+    for folder in removal.names:
+        if folder.partition("/")[0] == one.distribution.metadata:
+            parts = folder.split("/")
+            metadata |= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+    folders = {folder for folder in one.outline.folders if folder} | metadata
+    folders |= {f"{folder}/{_CACHE}" for folder in folders} | {_CACHE}
+    for folder in sorted(folders, key=lambda path: -path.count("/")):
+        above, _, name = folder.rpartition("/")
+        with directory_beneath(root, f"{site}/{above}" if above else site) as descriptor:
+            if descriptor is not None:
+                forget_folder(descriptor, name)
+    return count

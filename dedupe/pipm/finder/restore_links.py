@@ -1,0 +1,125 @@
+"""Symlinks again for a distribution that the finder served: the way back from `folding`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.bytecode.compiled_files import match_bytecode, pools_of
+from pipm.core.bytecode import header_time
+from pipm.core.digest import EMPTY
+from pipm.core.record import Place, entry_path
+from pipm.finder.colocation import SITE
+from pipm.fs.beneath import is_there, open_directory_beneath
+from pipm.fs.link_modes import LinkMode, place
+from pipm.fs.share_file import NewFile, drop_unfinished, ensure_folder, write_new_file
+
+if TYPE_CHECKING:
+    from pipm.core.manifest import FileEntry
+    from pipm.env.interpreter import Interpreter
+    from pipm.env.receipt import Folded
+    from pipm.finder.distributions import Member
+    from pipm.store.layout import Store
+
+_PLAIN, _EXECUTABLE = 0o644, 0o755
+
+
+def restore(
+    store: Store, root: int, site: str, one: Member, folded: Folded, interpreter: Interpreter | None
+) -> int:
+    """Give the environment open as *root* symlinks to all files of a member; returns how many."""
+    assert one.manifest is not None
+    folders = _Folders(root, site)
+    count = 0
+    try:
+        sources: dict[str, FileEntry] = {}
+        for entry in one.manifest.files:
+            if entry.path.startswith(SITE):
+                path = entry.path[len(SITE) :]
+                count += _restore_file(store, folders, one, entry, path)
+                if path.endswith(".py"):
+                    sources[path] = entry
+        for path in folded.bytecode:
+            count += _restore_bytecode(store, folders, path, sources, interpreter)
+        for name, text in folded.dropped:
+            data = text.encode("utf-8", "surrogateescape")
+            folder = folders.open("")
+            drop_unfinished(NewFile(folder, name), data)
+            if not is_there(folder, name):
+                write_new_file(NewFile(folder, name), [data], _PLAIN)
+    finally:
+        folders.close()
+    return count
+
+
+def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry, path: str) -> bool:
+    above, _, name = path.rpartition("/")
+    if not above and name.endswith(".pth"):
+        return False  # it is the environment's own, and stayed
+    folder = folders.open(above)
+    if entry.digest == EMPTY:
+        drop_unfinished(NewFile(folder, name), b"")
+    if is_there(folder, name):
+        return False
+    if entry.digest == EMPTY:
+        mode = _EXECUTABLE if entry.executable else _PLAIN
+        write_new_file(NewFile(folder, name), [], mode, entry.mtime_ns)
+    else:
+        target = f"{store.path}/v1/wheels/{one.entry}/{entry_path(Place.SITE, path)}"
+        place(LinkMode.SYMLINK, store.objects, target, folder, name)
+    return True
+
+
+def _restore_bytecode(
+    store: Store, folders: _Folders, path: str, sources: dict[str, FileEntry], interpreter: Interpreter | None
+) -> bool:
+    """Link to the pool's bytecode of a source, if the pool still has it."""
+    cache, _, name = path.rpartition("/")
+    found = match_bytecode(name, interpreter)
+    if found is None or interpreter is None:
+        return False
+    module, level = found
+    source = sources.get(f"{cache.removesuffix('__pycache__')}{module}.py")
+    pool = pools_of(store, interpreter)[level]
+    if source is None:
+        return False
+    key = (source.digest, header_time(source.mtime_ns))
+    if pool.find(*key) is None:
+        return False
+    folder = folders.open(cache)
+    if is_there(folder, name):
+        return False
+    target = f"{store.path}/v1/bytecode/{pool.name(*key)}"
+    place(LinkMode.SYMLINK, store.bytecode, target, folder, name)
+    return True
+
+
+class _Folders:
+    """The folders of site-packages, made where they are missing; the last one stays open."""
+
+    def __init__(self, root: int, site: str) -> None:
+        self._site = open_directory_beneath(root, site)
+        self._path: str | None = None
+        self._folder = -1
+
+    def open(self, path: str) -> int:
+        """Open the folder *path*, relative to site-packages."""
+        if path != self._path:
+            self._close_last()
+            made = ""
+            for part in path.split("/") if path else ():
+                made = f"{made}/{part}" if made else part
+                ensure_folder(self._site, made)
+            self._folder = open_directory_beneath(self._site, path)
+            self._path = path
+        return self._folder
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._close_last()
+        os.close(self._site)
+
+    def _close_last(self) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder, self._path = -1, None

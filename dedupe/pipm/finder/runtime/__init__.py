@@ -1,0 +1,1 @@
+"""Files that are copied into environments: the import hook. Standard library only."""

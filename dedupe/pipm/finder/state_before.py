@@ -1,0 +1,93 @@
+"""Files and folders that the finder took away, or made anew: as they were before, when it goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.env.interpreter import ask_interpreter
+from pipm.env.receipt import FOLDER
+from pipm.finder.import_table import Table
+from pipm.finder.metadata_files import is_made_here
+from pipm.fs.beneath import directory_beneath, read_beneath
+from pipm.fs.copies import Metadata, set_metadata
+from pipm.store.stored_originals import read_originals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.core.originals import Original
+    from pipm.env.environment import Environment
+    from pipm.store.layout import Store
+
+
+class Before:
+    """What was noted of the distributions whose metadata folders in *site* are *infos*.
+
+    Made before the first of their files comes back: it looks which folders are missing.
+    """
+
+    def __init__(
+        self, store: Store, environment: Environment, root: int, site: str, infos: Iterable[str]
+    ) -> None:
+        self._root, self._site = root, site
+        known = read_originals(store, environment.path) or {}
+        self._metadata = {f"{site}/{info}/" for info in infos}
+        self._rows = {
+            path: row for info in self._metadata for path, row in known.get(info.rstrip("/"), {}).items()
+        }
+        self._folders = {path for path in self._rows if path.endswith("/") and not self._has(path)}
+        self._folders |= self._metadata
+        if self._is_undisturbed(environment):
+            self._folders.add(f"{site}/")
+
+    def restore_files(self) -> None:
+        """Give empty files and files of metadata folders, which are the environment's own, what they had."""
+        for path, row in self._rows.items():
+            above, _, name = path.rpartition("/")
+            with directory_beneath(self._root, above) as folder:
+                status = None if folder is None or not name else _status(folder, name)
+                if folder is None or status is None or not stat.S_ISREG(status.st_mode):
+                    continue
+                in_metadata = f"{above}/" in self._metadata and is_made_here(name, status)
+                if in_metadata:
+                    set_metadata(folder, name, _metadata(row))
+                elif not status.st_size and status.st_nlink == 1:
+                    # The time comes back with that of the others: bytecode still goes by this one.
+                    set_metadata(folder, name, _metadata(row)._replace(mtime_ns=status.st_mtime_ns))
+
+    def restore_folders(self) -> None:
+        """Give folders that are there again, and those whose names changed, what they had."""
+        for path in sorted(self._folders, reverse=True):
+            row = self._rows.get(path)
+            above, _, name = path.rstrip("/").rpartition("/")
+            if row is not None and self._has(path):
+                with directory_beneath(self._root, above) as folder:
+                    if folder is not None:
+                        set_metadata(folder, name, _metadata(row))
+
+    def _has(self, path: str) -> bool:
+        with directory_beneath(self._root, path) as folder:
+            return folder is not None
+
+    def _is_undisturbed(self, environment: Environment) -> bool:
+        """Whether nobody changed names in site-packages since the finder was put there."""
+        interpreter = ask_interpreter(environment.interpreter)
+        if interpreter is None:
+            return False
+        data = read_beneath(self._root, f"{FOLDER}/{Table.name(interpreter.cache_tag)}")
+        table = None if data is None else Table.from_bytes(data)
+        with directory_beneath(self._root, self._site) as site:
+            return table is not None and site is not None and table.site_time == os.fstat(site).st_mtime_ns
+
+
+def _metadata(row: Original) -> Metadata:
+    return Metadata(mode=row.mode, owner=None, group=row.group, mtime_ns=row.mtime_ns)
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

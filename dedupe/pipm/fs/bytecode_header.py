@@ -1,0 +1,109 @@
+"""The 16 bytes at the head of a ``.pyc``: magic, flags, source mtime, source size (PEP 552)."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from pipm.core.bytecode import bytecode_mtime_ns
+from pipm.core.reasons import Reason
+from pipm.fs.share_file import LeaveAloneError, NewFile, write_new_file
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SIZE = 16
+_TIME = slice(8, 12)
+_MASK = 0xFFFFFFFF
+
+
+class Header(NamedTuple):
+    """The times (32 bits of seconds) that a header shall have and has, and the source's size in bytes."""
+
+    mtime: int
+    old_mtime: int
+    source_size: int
+
+
+def is_timestamp_bytecode(file: int) -> bool:
+    """Whether the open *file* is checked by its source's time and size, as ordinary bytecode is.
+
+    A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
+    """
+    return os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
+
+
+def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[tuple[str, int]]:
+    """List bytecode of the module *stem* in the open *directory* that Python takes for a source's.
+
+    The source has this *mtime* (32 bits of seconds) and *size*; returns names with their inodes.
+    """
+    expected = b"".join((number & _MASK).to_bytes(4, "little") for number in (0, mtime, size))
+    found = []
+    for name in os.listdir(directory):
+        if name.startswith(f"{stem}.") and name.endswith(".pyc"):
+            try:
+                file = os.open(
+                    name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
+                )
+            except OSError:
+                continue
+            try:
+                if os.read(file, _SIZE)[4:] == expected:
+                    found.append((name, os.fstat(file).st_ino))
+            finally:
+                os.close(file)
+    return found
+
+
+def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.stat_result:
+    """Set the source time in the header of *name*, in place, where it is not that already.
+
+    *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old
+    extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
+    has other names or is not what was checked.
+    """
+    file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        status = os.fstat(file)
+        head = os.pread(file, status.st_size if whole else _SIZE, 0)
+        if status.st_nlink != 1 or head[4:_SIZE] != _expected(header):
+            raise LeaveAloneError(Reason.CHANGING)
+        time = header.mtime.to_bytes(4, "little")
+        if header.mtime == header.old_mtime:
+            pass
+        elif whole:
+            os.pwrite(file, head[: _TIME.start] + time + head[_TIME.stop :], 0)
+        else:
+            os.pwrite(file, time, _TIME.start)
+    finally:
+        os.close(file)
+    return status
+
+
+def copy_with_time(directory: int, name: str, new: NewFile, header: Header, mode: int) -> bool:
+    """Make *new* a copy of the bytecode *name* with the source time of *header*; False if it is another's."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    with open(file, "rb") as stream:
+        data = stream.read()
+    if data[4:_SIZE] != _expected(header):
+        return False
+    time = header.mtime.to_bytes(4, "little")
+    write_new_file(
+        new, [data[: _TIME.start], time, data[_TIME.stop :]], mode, bytecode_mtime_ns(header.mtime)
+    )
+    return True
+
+
+def finish(directory: int, name: str, mode: int, time: int) -> None:
+    """Give stored bytecode its *mode*, and the modification time that goes with *time* in its header."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fchmod(file, mode)
+        mtime_ns = bytecode_mtime_ns(time)
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(file)
+
+
+def _expected(header: Header) -> bytes:
+    numbers = (0, header.old_mtime, header.source_size)
+    return b"".join((number & _MASK).to_bytes(4, "little") for number in numbers)

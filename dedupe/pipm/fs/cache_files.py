@@ -1,0 +1,80 @@
+"""Small files that may be lost: the user's cache folder (XDG base directories)."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import stat
+import struct
+import sys
+import time
+import zlib
+from typing import Any
+
+from pipm.core.sha256 import sha256
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.home import cache_home
+from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.trust import is_foreign
+
+_DIGEST = 32
+_LONG = 60.0
+"""Seconds that nobody takes to write such a file."""
+_CHECK = struct.Struct("<I")
+
+
+def cache_folder() -> str:
+    """Where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches/pipm")
+    return os.path.join(cache_home(), "pipm")
+
+
+def read_cache(name: str) -> bytes | None:
+    """Return what was kept under *name*, if it is still there, and ours."""
+    try:
+        file = os.open(f"{cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as stream:
+            status = os.fstat(file)
+            if status.st_uid != os.geteuid() or is_foreign(status) or not stat.S_ISREG(status.st_mode):
+                return None
+            return stream.read()
+    except OSError:
+        return None
+
+
+def write_cache(name: str, data: bytes) -> None:
+    """Keep *data* under *name*; a read-only or full disk is no reason to fail."""
+    with contextlib.suppress(OSError):
+        os.makedirs(cache_folder(), mode=0o700, exist_ok=True)
+        folder = os.open(cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_torn_writes(folder, ("",), before=time.time() - _LONG)
+            write_durably(folder, name, data, Durability.LATER)
+        finally:
+            os.close(folder)
+
+
+def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can say
+    """What `write_value` kept of this *kind* for this very *state*; None where it did not, or it is torn."""
+    key = _key(state)
+    kept = memoryview(read_cache(_place(kind, key)) or b"")
+    check, data = kept[_DIGEST : _DIGEST + _CHECK.size], kept[_DIGEST + _CHECK.size :]
+    if kept[:_DIGEST] != key or check != _CHECK.pack(zlib.crc32(data)):
+        return None
+    return marshal.loads(data)  # noqa: S302 - our own, by its key and checksum
+
+
+def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
+    """Keep *value*, which follows from *state*: in one of 256 places, each for the last that fell to it."""
+    key, data = _key(state), marshal.dumps(value)
+    write_cache(_place(kind, key), key + _CHECK.pack(zlib.crc32(data)) + data)
+
+
+def _key(state: str) -> bytes:
+    return sha256(state.encode("utf-8", "surrogateescape")).digest()
+
+
+def _place(kind: str, key: bytes) -> str:
+    return f"{kind}-{key[:1].hex()}"

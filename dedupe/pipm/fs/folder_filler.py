@@ -1,0 +1,350 @@
+"""Filling the folders of an environment with files of the store.
+
+By the chosen link mode; a file that refuses (too many links, say) is copied, alone. What is there already
+is left when it is the same, else replaced by rename(2): a reader never misses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.errors import FileSystemError
+from pipm.fs.file_content import digest_at
+from pipm.fs.link_identical import Twins
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.reflinks import clone_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipm.fs.staging import Staging
+
+State = tuple[int, int, int]
+"""Of a folder: when a name in it last changed (ns), its inode, its size."""
+Left = dict[str, State]
+"""By path, how folders were when the work in them ended."""
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXECUTABLE = 0o111
+_CHUNK = 1 << 20
+_FALLS = frozenset(
+    {
+        errno.EMLINK,  # ext4: 65 000 names of one inode
+        errno.EXDEV,
+        errno.EPERM,
+        errno.EOPNOTSUPP,
+        errno.EAGAIN,  # ZFS: the source is not on disk yet
+        errno.EINVAL,
+        errno.ENOTTY,
+    }
+)
+"""Errors by which a file system refuses to share one file, though it shares others."""
+
+
+def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) -> str | None:
+    """Name the first of the stored files *names* of folder *source* whose time (ns) is not as in *times*."""
+    for name, time in zip(names, times, strict=True):
+        if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime_ns != time:
+            return name
+    return None
+
+
+class Filler:
+    """Fills folders, counting the files that it ``placed`` and, of those, had to copy (``fallen``)."""
+
+    def __init__(self, mode: LinkMode, staging: Staging) -> None:
+        self.mode = mode
+        self.placed = 0
+        self.fallen = 0
+        self._staging = staging
+        self._twins = Twins(staging)
+        self._bytecode_mode: LinkMode = LinkMode.HARDLINK if mode is LinkMode.REFLINK else mode
+
+    def fill(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
+        """Let the files *names* of folder *source* (at the absolute *path*) appear in folder *target*."""
+        if self.mode is LinkMode.HARDLINK:
+            self._link_all(source, path, target, names)
+            return
+        place = _PLACES[self.mode]
+        for name in names:
+            try:
+                place(source, path, name, target, name)
+            except OSError as error:
+                self._odd(error, source, path, name, target, name)
+            self.placed += 1
+
+    def _link_all(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
+        """The usual case: a file takes little more than its system call."""
+        link, count = os.link, 0
+        for name in names:
+            count += 1
+            try:
+                link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            except OSError as error:
+                self._odd(error, source, path, name, target, name)
+        self.placed += count
+
+    def fill_real(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
+        """The same, but where files would be symlinks they are copies: some programs pass over symlinks."""
+        if self.mode is LinkMode.SYMLINK:
+            self.copy(source, target, names)
+        else:
+            self.fill(source, path, target, names)
+
+    def link_bytecode(
+        self, pool: int, path: str, wanted: Iterable[tuple[str, str]], target: int
+    ) -> list[str]:
+        """Let bytecode of the open *pool* (at *path*) appear in *target*; return the names it lacks.
+
+        *wanted* are (name in the pool, name in the folder). Python replaces bytecode by rename, so nobody
+        edits it in place: it is linked even where files are cloned.
+        """
+        mode = self._bytecode_mode
+        place = _PLACES[mode]
+        missing = []
+        for stored, name in wanted:
+            try:
+                if mode is LinkMode.SYMLINK:
+                    os.stat(stored, dir_fd=pool)
+                place(pool, path, stored, target, name)
+            except FileNotFoundError:
+                missing.append(name)
+                continue
+            except OSError as error:
+                if error.errno == errno.EXDEV and self.mode is LinkMode.REFLINK:
+                    # Two subvolumes of btrfs share blocks, but no inodes.
+                    mode = self._bytecode_mode = LinkMode.REFLINK
+                    place = _PLACES[mode]
+                self._odd(error, pool, path, stored, target, name, mode)
+            self.placed += 1
+        return missing
+
+    def copy(self, source: int, target: int, names: Iterable[str]) -> None:
+        """Copy the files *names* of folder *source* to folder *target*."""
+        for name in names:
+            try:
+                _copy(source, "", name, target, name)
+            except FileExistsError:
+                self._replace(LinkMode.COPY, source, "", name, target, name)
+            self.placed += 1
+
+    def create_empty(self, target: int, name: str, mtime_ns: int, *, executable: bool) -> None:
+        """Make *name* an empty file, with the time that its bytecode expects."""
+        mode = 0o777 if executable else 0o666
+        try:
+            file = os.open(name, _CREATE, mode, dir_fd=target)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if status.st_size or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                temporary = self._staging.name()
+                os.close(os.open(temporary, _CREATE, mode, dir_fd=self._staging.directory))
+                self._move(temporary, target, name)
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=target, follow_symlinks=False)
+        else:
+            os.utime(file, ns=(mtime_ns, mtime_ns))
+            os.close(file)
+        self.placed += 1
+
+    def write(self, target: int, name: str, data: bytes, *, executable: bool = False) -> None:
+        """Write a private file; an old one of that name is replaced."""
+        mode = 0o777 if executable else 0o666
+        try:
+            _write(target, name, data, mode)
+        except FileExistsError:
+            temporary = self._staging.name()
+            _write(self._staging.directory, temporary, data, mode)
+            self._move(temporary, target, name)
+
+    def write_alike(self, target: int, name: str, data: bytes) -> None:
+        """Write a small private file that many folders have: one inode for all, where links work."""
+        if not self._twins.put(target, name, data):
+            self.write(target, name, data)
+
+    def _odd(
+        self,
+        error: OSError,
+        source: int,
+        path: str,
+        stored: str,
+        target: int,
+        name: str,
+        mode: LinkMode | None = None,
+    ) -> None:
+        """Deal with a file that was not just placed; raises *error* when it is no single file's matter."""
+        if error.errno == errno.EEXIST:
+            self._replace(mode or self.mode, source, path, stored, target, name)
+        elif error.errno in _FALLS and not stops_everything(error):
+            try:
+                _copy(source, path, stored, target, name)
+            except FileExistsError:
+                self._replace(LinkMode.COPY, source, path, stored, target, name)
+            self.fallen += 1
+        else:
+            raise error
+
+    def _replace(self, mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> None:
+        if _is_same(mode, source, path, stored, target, name):
+            return
+        temporary = self._staging.name()
+        try:
+            _PLACES[mode](source, path, stored, self._staging.directory, temporary)
+        except OSError as error:
+            if error.errno not in _FALLS:
+                raise
+            _copy(source, path, stored, self._staging.directory, temporary)
+            self.fallen += 1
+        self._move(temporary, target, name)
+
+    def _move(self, temporary: str, target: int, name: str) -> None:
+        try:
+            self._staging.move(temporary, target, name)
+        except IsADirectoryError as error:
+            raise FileSystemError(
+                f"There is a folder {name!r} in the environment where a file belongs",
+                hint="move it away and run the same command again",
+            ) from error
+
+
+def state_of(folder: int) -> State:
+    """How the open *folder* is now."""
+    status = os.fstat(folder)
+    return (status.st_ctime_ns, status.st_ino, status.st_size)
+
+
+def make_folder(parent: int, name: str) -> int:
+    """Make the folder *name* in folder *parent* unless it is there, and open it; never through a symlink."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+    try:
+        return os.open(name, FOLDER, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise FileSystemError(
+            f"{name!r} in the environment is no folder, but a distribution has one of that name",
+            hint="move it away and run the same command again",
+        ) from error
+
+
+def _hardlink(source: int, _path: str, stored: str, target: int, name: str) -> None:
+    os.link(stored, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+
+
+def _symlink(_source: int, path: str, stored: str, target: int, name: str) -> None:
+    os.symlink(f"{path}/{stored}", name, dir_fd=target)
+
+
+def _new_inode(fill: Callable[[int, int], None], source: int, stored: str, target: int, name: str) -> None:
+    """A file of one's own, with an ordinary file's mode: an edit stays private."""
+    file = os.open(stored, _READ, dir_fd=source)
+    try:
+        status = os.fstat(file)
+        new = os.open(name, _CREATE, 0o777 if status.st_mode & _EXECUTABLE else 0o666, dir_fd=target)
+        try:
+            fill(file, new)
+            os.utime(new, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=target)
+            raise
+        finally:
+            os.close(new)
+    finally:
+        os.close(file)
+
+
+def _copy_contents(source: int, target: int) -> None:
+    while chunk := os.read(source, _CHUNK):
+        _write_all(target, chunk)
+
+
+def _reflink(source: int, _path: str, stored: str, target: int, name: str) -> None:
+    _new_inode(clone_contents, source, stored, target, name)
+
+
+def _copy(source: int, _path: str, stored: str, target: int, name: str) -> None:
+    _new_inode(_copy_contents, source, stored, target, name)
+
+
+_PLACES = {
+    LinkMode.HARDLINK: _hardlink,
+    LinkMode.SYMLINK: _symlink,
+    LinkMode.REFLINK: _reflink,
+    LinkMode.COPY: _copy,
+}
+
+
+def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
+    """Whether *name* is what it shall be already.
+
+    Time and size tell what differs; after a power cut a copy may have both and not its bytes.
+    """
+    there = os.stat(name, dir_fd=target, follow_symlinks=False)
+    if mode is LinkMode.SYMLINK:
+        return stat.S_ISLNK(there.st_mode) and os.readlink(name, dir_fd=target) == f"{path}/{stored}"
+    wanted = os.stat(stored, dir_fd=source, follow_symlinks=False)
+    if mode is LinkMode.HARDLINK:
+        return there.st_ino == wanted.st_ino
+    alike = (there.st_mode & ~0o777, there.st_size, there.st_mtime_ns, there.st_nlink) == (
+        wanted.st_mode & ~0o777,
+        wanted.st_size,
+        wanted.st_mtime_ns,
+        1,
+    )
+    return alike and digest_at(target, name) == digest_at(source, stored)
+
+
+def _write(target: int, name: str, data: bytes, mode: int) -> None:
+    file = os.open(name, _CREATE, mode, dir_fd=target)
+    try:
+        _write_all(file, data)
+    finally:
+        os.close(file)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+class FolderStack:
+    """The folders on the way to the one at hand, open; made where they are missing.
+
+    Each is opened in the one that it lies in and never through a symlink, so nothing lands outside of
+    the environment. Paths that come sorted by their parts cost one open a folder. ``left`` has how each was
+    when the work in it ended.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._folders: list[tuple[str, int]] = [("", root)]
+        self.left: Left = {}
+
+    def enter(self, path: str) -> int:
+        """Return the folder *path* below the root, open until another one is entered."""
+        folders = self._folders
+        while len(folders) > 1 and path != folders[-1][0] and not path.startswith(f"{folders[-1][0]}/"):
+            self._leave()
+        known, folder = folders[-1]
+        rest = path[len(known) :].strip("/")
+        for name in rest.split("/") if rest else ():
+            folder = make_folder(folder, name)
+            known = f"{known}/{name}" if known else name
+            folders.append((known, folder))
+        return folder
+
+    def close(self) -> None:
+        """Close all but the root."""
+        while len(self._folders) > 1:
+            self._leave()
+
+    def _leave(self) -> None:
+        path, folder = self._folders.pop()
+        self.left[path] = state_of(folder)
+        os.close(folder)

@@ -1,0 +1,42 @@
+"""Small files that say the same in many folders: names of one inode, where the file system has links."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipm.fs.staging import Staging
+
+_READ_ONLY, _FILE = 0o444, 0o666
+
+
+class Twins:
+    """The texts that were put somewhere so far, each under a temporary name of *area*."""
+
+    def __init__(self, area: Staging) -> None:
+        self._area = area
+        self._known: dict[bytes, str] = {}
+
+    def put(self, folder: int, name: str, text: bytes) -> bool:
+        """Let *name* in the open *folder* say *text*; False where it got no link, and nothing was done."""
+        area = self._area
+        try:
+            if text not in self._known:
+                self._known[text] = self._written(text)
+            try:
+                os.link(self._known[text], name, src_dir_fd=area.directory, dst_dir_fd=folder)
+            except FileExistsError:
+                area.link_over(area.directory, self._known[text], folder, name)
+        except OSError:
+            return False  # no hard links here, or too many of this one
+        return True
+
+    def _written(self, text: bytes) -> str:
+        # An edit in place would be an edit of all; nobody writes more into an empty one.
+        name = self._area.name()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        file = os.open(name, flags, _READ_ONLY if text else _FILE, dir_fd=self._area.directory)
+        with open(file, "wb") as stream:
+            stream.write(text)
+        return name

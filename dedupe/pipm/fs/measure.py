@@ -1,0 +1,340 @@
+"""Measuring bytes on disk: each inode once, each extent once.
+
+Hard links are told apart by inode numbers, reflinks by FIEMAP where the file system has them. What the
+store has already said needs no second stat: readdir(3) gives the inode, the store knows its size.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.disk_usage import DiskUsage
+from pipm.fs.compression import compresses
+from pipm.fs.free_space import accounting, file_system_type, has_reflinks
+from pipm.fs.reflinks import Extent, extents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from pipm.core.disk_usage import Accounting
+
+
+class Content(NamedTuple):
+    """An inode's size, and the bytes that its content takes."""
+
+    size: int
+    data: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """What the store has, by which an environment's files are told: inode numbers of one device.
+
+    ``places`` (of extents, in bytes on the device) are looked up when they are first asked for.
+    """
+
+    path: str
+    device: int
+    inodes: dict[int, Content]
+    find_places: Callable[[], Collection[int]] = frozenset
+
+    @cached_property
+    def places(self) -> Collection[int]:
+        """Where the store's extents begin."""
+        return self.find_places()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a tree has on disk.
+
+    ``stored`` are the bytes that it shares with the store. ``outside`` are those that it shares with others
+    alone, by kind of place (``i`` inode, ``e`` extent), device and number.
+    """
+
+    usage: DiskUsage
+    stored: int
+    outside: dict[tuple[str, int, int], int]
+
+
+@dataclass(slots=True)
+class _Inode:
+    """An inode's links, how many of them the tree has, and the bytes that go with the last one.
+
+    ``solid`` of them are blocks, the others lie in trees.
+    """
+
+    links: int
+    here: int
+    own: int
+    solid: int
+
+
+@dataclass(slots=True)
+class _Surveyor:
+    """Adds a tree up: one readdir a folder, one stat a file that the store does not have."""
+
+    account: Accounting
+    reflinks: bool
+    stock: Stock | None
+    apparent: int = 0
+    files: int = 0
+    own: int = 0
+    solid: int = 0
+    borrowed: set[int] = field(default_factory=set)
+    inodes: dict[tuple[int, int], _Inode] = field(default_factory=dict)
+    extents: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def folder(self, path: str) -> list[str]:
+        """Count what lies in the folder *path*; returns the folders in it."""
+        below: list[str] = []
+        try:
+            status = os.lstat(path)
+            with os.scandir(path) as scan:
+                entries = list(scan)
+        except OSError:
+            return below
+        account = self.account
+        self.own += status.st_blocks * 512 + account.whole + account.entry
+        self.solid += status.st_blocks * 512
+        known = self.stock.inodes if self.stock and self.stock.device == status.st_dev else {}
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+                continue
+            self.files += 1
+            self.own += account.entry_of(len(entry.name))
+            inode = entry.inode()
+            content = known.get(inode)
+            if content is None:
+                self._file(entry)
+            else:
+                self.apparent += content.size
+                self.borrowed.add(inode)
+        return below
+
+    def _file(self, entry: os.DirEntry[str]) -> None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:  # the environment is alive
+            return
+        key = (status.st_dev, status.st_ino)
+        known = self.inodes.get(key)
+        if known is not None:
+            self.apparent += status.st_size
+            known.here += 1
+            return
+        own = self.account.data(status.st_size, status.st_blocks) + self.account.whole
+        solid = self.account.solid(status.st_size, status.st_blocks)
+        if stat.S_ISLNK(status.st_mode):
+            self._symlink(entry.path, status)
+        else:
+            self.apparent += status.st_size
+            is_file = stat.S_ISREG(status.st_mode)
+            if is_file and status.st_size > self.account.inline and status.st_blocks:
+                tree, elsewhere, unsure = self._extents(entry.path, status.st_dev)
+                own += tree - elsewhere
+                solid -= elsewhere + unsure
+        self.inodes[key] = _Inode(status.st_nlink, 1, max(own, 0), max(solid, 0))
+
+    def _symlink(self, path: str, status: os.stat_result) -> None:
+        """A link into the store stands for the stored file: that is what the environment has."""
+        if self.stock is not None and os.readlink(path).startswith(f"{self.stock.path}/"):
+            try:
+                target = os.stat(path)
+            except OSError:  # the store lost it
+                return
+            self.apparent += target.st_size
+            self.borrowed.add(target.st_ino)
+        else:
+            self.apparent += status.st_size
+
+    def _extents(self, path: str, device: int) -> tuple[int, int, int]:
+        """Note the extents that others share.
+
+        Returns the bytes that the file has in trees, those of its blocks that others have or that compression
+        saves, and those that it may save: nobody but root is told.
+        """
+        if not self.reflinks:
+            return self.account.extent, 0, 0
+        found = file_extents(path)
+        shared = [extent for extent in found if extent.shared]
+        for extent in shared:
+            self.extents[device, extent.physical] = extent.size
+        saved, unsure = _compression([extent for extent in found if not extent.shared])
+        if not shared:
+            return self.account.extent, saved, unsure
+        lent = sum(extent.length for extent in shared)
+        return len(shared) * self.account.reference, lent + saved, unsure
+
+    def lend(self, inodes: Iterable[int]) -> None:
+        """Count stored files that the tree uses without names of its own, as a finder's do."""
+        for inode in inodes:
+            content = self._content(inode)
+            if content is not None and inode not in self.borrowed:
+                self.apparent += content.size
+                self.borrowed.add(inode)
+
+    def survey(self) -> Survey:
+        """Sum up."""
+        stored = sum(content.data for content in map(self._content, self.borrowed) if content is not None)
+        outside: dict[tuple[str, int, int], int] = {}
+        own = self.own
+        solid = self.solid
+        for (device, number), inode in self.inodes.items():
+            if inode.here >= inode.links:
+                own += inode.own
+                solid += inode.solid
+            else:
+                outside["i", device, number] = inode.own
+        for (device, place), length in self.extents.items():
+            if self.stock is not None and place in self.stock.places:
+                stored += length
+            else:
+                outside["e", device, place] = length
+        usage = DiskUsage(
+            apparent=self.apparent,
+            on_disk=own + stored + sum(outside.values()),
+            exclusive=own,
+            files=self.files,
+            estimated=own - solid if self.account.packed else 0,
+        )
+        return Survey(usage=usage, stored=stored, outside=outside)
+
+    def _content(self, inode: int) -> Content | None:
+        return None if self.stock is None else self.stock.inodes.get(inode)
+
+
+def survey(path: str, stock: Stock | None = None, lent: Iterable[int] = ()) -> Survey:
+    """Measure the tree at *path*, its folders included; reads no content, follows no symlink.
+
+    *lent* are inodes of the *stock* that it uses without having names of them.
+    """
+    kind = _file_system(os.stat(path).st_dev, path)
+    surveyor = _Surveyor(accounting(kind), has_reflinks(kind), stock)
+    folders = [path]
+    while folders:
+        folders += surveyor.folder(folders.pop())
+    surveyor.lend(lent)
+    return surveyor.survey()
+
+
+_kinds: dict[int, str] = {}
+"""By device: a thousand environments lie on few file systems."""
+
+
+def _file_system(device: int, path: str) -> str:
+    if device not in _kinds:
+        _kinds[device] = file_system_type(path)
+    return _kinds[device]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalogue:
+    """A tree that shares nothing on purpose but inodes within itself, as a store is.
+
+    ``folders`` gives the names of files and their inodes by folder, relative to the tree.
+    """
+
+    usage: DiskUsage
+    device: int
+    contents: dict[int, Content]
+    folders: dict[str, list[tuple[str, int]]]
+
+
+def catalogue(path: str) -> Catalogue:
+    """List and measure the tree at *path*; one stat an inode, not one a name."""
+    device = os.stat(path).st_dev
+    account = accounting(_file_system(device, path))
+    contents: dict[int, Content] = {}
+    folders: dict[str, list[tuple[str, int]]] = {}
+    apparent = files = own = solid = 0
+    packs = compresses(path)
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        names = folders[folder] = []
+        prefix = f"{folder}/" if folder else ""
+        try:
+            blocks = os.lstat(f"{path}/{folder}").st_blocks * 512
+            own += blocks + account.whole + account.entry
+            solid += blocks
+            with os.scandir(f"{path}/{folder}") as scan:
+                entries = list(scan)
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(prefix + entry.name)
+                continue
+            inode = entry.inode()
+            content = contents.get(inode)
+            if content is None:
+                status = entry.stat(follow_symlinks=False)
+                saved, unsure = _compression(file_extents(entry.path)) if packs else (0, 0)
+                content = contents[inode] = _content(status, account, saved)
+                own += content.data
+                solid += max(account.solid(status.st_size, status.st_blocks) - saved - unsure, 0)
+                apparent += content.size
+            files += 1
+            own += account.entry_of(len(entry.name))
+            names.append((entry.name, inode))
+    estimated = own - solid if account.packed else 0
+    usage = DiskUsage(apparent=apparent, on_disk=own, exclusive=own, files=files, estimated=estimated)
+    return Catalogue(usage=usage, device=device, contents=contents, folders=folders)
+
+
+def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:
+    """Size up an inode; compression has *saved* some of its blocks."""
+    extent = account.extent if status.st_size > account.inline else 0
+    data = account.data(status.st_size, status.st_blocks) + account.whole + extent
+    return Content(status.st_size, max(data - saved, 0))
+
+
+def _compression(found: Iterable[Extent]) -> tuple[int, int]:
+    """Sum up what compression saves in these extents, and the length of those of which nobody tells."""
+    saved = unsure = 0
+    for extent in found:
+        saved += 0 if extent.inline else extent.length - extent.size
+        unsure += extent.length if extent.stored is None else 0
+    return saved, unsure
+
+
+def places_of(paths: Iterable[str]) -> set[int]:
+    """Where on the device the extents of the files *paths* begin, in bytes."""
+    return {extent.physical for path in paths for extent in file_extents(path) if not extent.inline}
+
+
+def file_extents(path: str) -> list[Extent]:
+    """List the extents of the file at *path*; none where it cannot be opened for reading."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return extents(file)
+    finally:
+        os.close(file)
+
+
+def shares_extents(path: str) -> bool:
+    """Whether the file at *path* shares blocks with another one, as far as it can be opened."""
+    return any(extent.shared for extent in file_extents(path))
+
+
+def block_sizes(path: str) -> dict[int, int]:
+    """Bytes of blocks by inode of all below *path*, its folders and itself included."""
+    sizes = {os.lstat(path).st_ino: os.lstat(path).st_blocks * 512}
+    waiting = [path]
+    while waiting:
+        with os.scandir(waiting.pop()) as scan:
+            for entry in scan:
+                status = entry.stat(follow_symlinks=False)
+                sizes[status.st_ino] = status.st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return sizes

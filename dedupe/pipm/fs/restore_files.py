@@ -1,0 +1,85 @@
+"""Putting stored files right again: new inodes under old names, in one step each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.fs.file_content import digest_file
+from pipm.fs.link_modes import copy_into
+from pipm.fs.reflinks import clone_into
+
+if TYPE_CHECKING:
+    from pipm.core.digest import Digest
+    from pipm.fs.share_file import NewFile
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int | None = None) -> bool:
+    """Make *new* a copy of the open file *source* if that has *digest*; a reflink where that works.
+
+    It has the time *mtime_ns*, else that of now.
+    """
+    try:
+        clone_into(source, new.directory, new.name, mode)
+    except OSError:
+        copy_into(source, new.directory, new.name, mode)
+    file = os.open(new.name, _READ, dir_fd=new.directory)
+    try:
+        # The copy is read, not the source: what is checked is what gets its name.
+        good = digest_file(file, os.fstat(file).st_size) == digest
+        if good and mtime_ns is not None:
+            os.utime(file, ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(file)
+    if not good:
+        os.unlink(new.name, dir_fd=new.directory)
+    return good
+
+
+def rename_over(new: NewFile, directory: int, path: str) -> None:
+    """Give the finished file *new* the name *path* below *directory* too, whatever has it now."""
+    temporary = f"{new.name}-name"
+    os.link(new.name, temporary, src_dir_fd=new.directory, dst_dir_fd=new.directory, follow_symlinks=False)
+    try:
+        _make_way(directory, path)
+        os.rename(temporary, path, src_dir_fd=new.directory, dst_dir_fd=directory)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # it stays where both are one inode (rename(2))
+            os.unlink(temporary, dir_fd=new.directory)
+
+
+def _make_way(directory: int, path: str) -> None:
+    folder = os.path.dirname(path)
+    if folder:
+        with contextlib.suppress(FileExistsError):
+            try:
+                os.mkdir(folder, 0o700, dir_fd=directory)
+            except FileNotFoundError:
+                _make_way(directory, folder)
+                os.mkdir(folder, 0o700, dir_fd=directory)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(path, dir_fd=directory, follow_symlinks=False).st_mode):
+            os.rmdir(path, dir_fd=directory)
+
+
+def set_back(directory: int, path: str, mode: int, mtime_ns: int) -> None:
+    """Give the regular file *path* below *directory* its permissions and time back."""
+    file = os.open(path, _READ, dir_fd=directory)
+    try:
+        os.fchmod(file, mode)
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(file)
+
+
+def set_mode(directory: int, name: str, mode: int) -> None:
+    """Set the permissions of the regular file *name* in *directory*."""
+    file = os.open(name, _READ, dir_fd=directory)
+    try:
+        os.fchmod(file, mode)
+    finally:
+        os.close(file)

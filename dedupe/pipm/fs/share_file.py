@@ -1,0 +1,374 @@
+"""Letting one file of an environment share a stored file's blocks or inode, proven equal just then.
+
+Theory of operation. A file is opened for reading without following links and a read lease is taken: it
+is refused exactly when somebody has the file open for writing, and while it is held a new writer waits.
+Then its bytes are hashed (new content) or compared (known content), and only then it is shared:
+
+- hardlink: new content keeps its inode and its time; the inode gets a second name in the store. Known
+  content is replaced by a link to the stored inode under a temporary name and rename(2).
+- reflink: the store gets a new inode over the same blocks; known content is shared by FIDEDUPERANGE, in
+  which the kernel compares once more. The environment's inode, mode and name never change.
+
+An inode with further names may be a file of another environment, of a tool's cache or of a backup: its mode,
+its time and its bytes are never changed. Whatever can fail is done first and changes nothing.
+
+An environment's file is never opened for writing: a mapped ``.so`` rewritten in place, even with the
+same bytes, ends the process that maps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from pipm.core.digest import Digest
+from pipm.core.reasons import Reason
+from pipm.fs.file_content import same_bytes
+from pipm.fs.link_modes import copy_into
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.read_lease import Lease, take_read_lease
+from pipm.fs.reflinks import Extent, clone_into, dedupe, extents
+from pipm.fs.xattrs import LABEL, attribute_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OURS = 2
+"""Names of an inode that only the environment and the store name."""
+
+
+class LeaveAloneError(Exception):
+    """This one file is not shared, for *reason*; nothing was changed."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Guarded(NamedTuple):
+    """A file of an environment, open for reading under a lease; the caller closes ``file``."""
+
+    directory: int
+    name: str
+    file: int
+    status: os.stat_result
+    lease: Lease
+    labelled: bool = False
+    """Whether a security module gave it a label; no other attribute."""
+
+    def unchanged(self) -> bool:
+        """Whether nothing was written since it was opened; under a lease that is so."""
+        if self.lease is Lease.GRANTED:
+            return True
+        now = os.fstat(self.file)
+        return (now.st_size, now.st_mtime_ns) == (self.status.st_size, self.status.st_mtime_ns)
+
+
+_REASONS = {
+    errno.ELOOP: Reason.SYMLINK,
+    errno.ENOENT: Reason.MISSING,
+    errno.EACCES: Reason.UNREADABLE,
+    errno.EPERM: Reason.PROTECTED,
+    errno.ETXTBSY: Reason.OPEN,
+}
+
+
+def open_guarded(directory: int, name: str, inode: int) -> Guarded:
+    """Open *name* in *directory* for sharing; LeaveAloneError when that file must be left alone.
+
+    *inode* is the one that the plan was made for. No context manager: it runs once a file.
+    """
+    file = os.open(name, _READ, dir_fd=directory)
+    try:
+        status = os.fstat(file)
+        lease = take_read_lease(file)
+        attributes = attribute_names(file)
+        reason = None
+        if status.st_ino != inode:
+            reason = Reason.CHANGING
+        elif lease is Lease.REFUSED:
+            reason = Reason.OPEN
+        elif not attributes <= {LABEL}:
+            reason = Reason.ATTRIBUTES
+    except BaseException:
+        os.close(file)
+        raise
+    if reason is not None:
+        os.close(file)
+        raise LeaveAloneError(reason)
+    return Guarded(directory, name, file, status, lease, bool(attributes))
+
+
+def left_alone(error: OSError) -> LeaveAloneError:
+    """What an error of one file means; raises *error* itself when it is no single file's matter."""
+    if stops_everything(error):
+        raise error
+    return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
+
+
+class Stored(NamedTuple):
+    """Permission bits and modification time of a file of the store."""
+
+    mode: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Take both from a stat."""
+        return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+
+
+def give_inode(source: Guarded, store: int, name: str, mode: int) -> Stored | None:
+    """Let the store name the inode of *source* as *name* below directory *store*; no data moves.
+
+    The inode keeps its time. It gets *mode* unless it has a third name: then it stays as it is. Returns None
+    when another process was first: *name* is there already.
+    """
+    try:
+        os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
+    except FileExistsError:
+        return None
+    status = os.stat(name, dir_fd=store, follow_symlinks=False)
+    if status.st_ino != source.status.st_ino:
+        # The name was given to another file between open and link: the store must not have that.
+        os.unlink(name, dir_fd=store)
+        raise LeaveAloneError(Reason.CHANGING)
+    stored = Stored.of(status)
+    if status.st_nlink == _OURS and stored.mode != mode:
+        os.fchmod(source.file, mode)
+        stored = stored._replace(mode=mode)
+    return stored
+
+
+class NewFile(NamedTuple):
+    """Where a file of the store is made before it gets its name: a private folder of this run."""
+
+    directory: int
+    name: str
+
+
+def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int) -> Stored | None:
+    """Make *name* below directory *store* a reflink of *source* with the same time; None if that is taken."""
+    stored = Stored(mode, source.status.st_mtime_ns)
+    clone_into(source.file, new.directory, new.name, mode)
+    try:
+        os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
+        created = give_name(new, store, name)
+    finally:
+        os.unlink(new.name, dir_fd=new.directory)
+    return stored if created else None
+
+
+def give_copy(source: Guarded, new: NewFile, mode: int) -> Stored:
+    """Copy *source* to *new* with its time; it must be synced before `give_name` publishes it."""
+    stored = Stored(mode, source.status.st_mtime_ns)
+    copy_into(source.file, new.directory, new.name, mode)
+    os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
+    return stored
+
+
+def second_inode(source: Guarded, new: NewFile, stored: Stored, *, link: bool) -> None:
+    """Make *new* an inode with the bytes of *source* and the mode and time of *stored*.
+
+    For an object whose own inode takes no more names, or no more references to its blocks. *link*: it is the
+    inode of *source* itself, which then must have no other name; else a reflink of it. Raises OSError.
+    """
+    if link:
+        if source.status.st_nlink != 1:
+            raise LeaveAloneError(Reason.NO_LINK)
+        os.link(
+            source.name,
+            new.name,
+            src_dir_fd=source.directory,
+            dst_dir_fd=new.directory,
+            follow_symlinks=False,
+        )
+        if os.stat(new.name, dir_fd=new.directory, follow_symlinks=False).st_ino != source.status.st_ino:
+            os.unlink(new.name, dir_fd=new.directory)
+            raise LeaveAloneError(Reason.CHANGING)
+        os.fchmod(source.file, stored.mode)
+    else:
+        clone_into(source.file, new.directory, new.name, stored.mode)
+    os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
+
+
+UNFINISHED = 0o600
+"""The mode of a file of `write_new_file` while it is written."""
+
+
+def write_new_file(
+    new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
+) -> tuple[Digest, int]:
+    """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced.
+
+    It gets its mode last: with `UNFINISHED` a killed run left it. Where writing fails, nothing is left.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+
+    state = hashlib.sha256()
+    size = 0
+    file = os.open(new.name, flags, UNFINISHED, dir_fd=new.directory)
+    try:
+        with open(file, "wb") as stream:
+            for chunk in chunks:
+                state.update(chunk)
+                size += len(chunk)
+                stream.write(chunk)
+            stream.flush()
+            if mtime_ns is not None:
+                os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fchmod(stream.fileno(), mode)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new.name, dir_fd=new.directory)
+        raise
+    return Digest(state.digest()), size
+
+
+def drop_unfinished(new: NewFile, data: bytes) -> None:
+    """Remove *new* if it is what a killed `write_new_file` left of *data*: no other byte is in it."""
+    try:
+        file = os.open(new.name, _READ, dir_fd=new.directory)
+    except OSError:
+        return
+    with open(file, "rb") as stream:
+        status = os.fstat(file)
+        kind = (status.st_mode, status.st_uid, status.st_nlink)
+        if kind == (stat.S_IFREG | UNFINISHED, os.geteuid(), 1) and data.startswith(stream.read()):
+            os.unlink(new.name, dir_fd=new.directory)
+
+
+def give_name(new: NewFile, store: int, name: str) -> bool:
+    """Name the finished file *new* also *name* below directory *store*; False if that is taken."""
+    try:
+        os.link(new.name, name, src_dir_fd=new.directory, dst_dir_fd=store, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def bring(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
+    """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
+
+    It has the same mode and time. False where none of what is allowed works.
+    """
+    if link:
+        with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do
+            os.link(name, new.name, src_dir_fd=source, dst_dir_fd=new.directory, follow_symlinks=False)
+            return True
+    file = os.open(name, _READ, dir_fd=source)
+    try:
+        mode, mtime_ns = Stored.of(os.fstat(file))
+        try:
+            clone_into(file, new.directory, new.name, mode)
+        except OSError:
+            if not copy:
+                return False
+            copy_into(file, new.directory, new.name, mode)
+    finally:
+        os.close(file)
+    os.utime(new.name, ns=(mtime_ns, mtime_ns), dir_fd=new.directory)
+    return True
+
+
+def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
+    """Make the folder *name* in the open folder *parent* with *mode* less the umask, unless it is there."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=parent)
+
+
+def forget_folder(parent: int, name: str) -> bool:
+    """Remove the folder *name* from the open folder *parent*, unless something is in it; whether it went."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
+
+
+def write_text(parent: int, name: str, text: str) -> None:
+    """Write the new file *name* in the open folder *parent*, for another program to read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=parent), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def same_files(new: NewFile, store: int, name: str) -> bool:
+    """Whether *new* and the stored file *name* have the same bytes."""
+    one = os.open(new.name, _READ, dir_fd=new.directory)
+    try:
+        other = os.open(name, _READ, dir_fd=store)
+        try:
+            return same_bytes(one, other, os.fstat(one).st_size)
+        finally:
+            os.close(other)
+    finally:
+        os.close(one)
+
+
+def forget(store: int, name: str) -> None:
+    """Remove a stored file that is not what its name says; who has it linked keeps it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=store)
+
+
+def set_time(directory: int, name: str, mtime_ns: int) -> None:
+    """Set the modification time of *name* in *directory* (and its access time, to the same)."""
+    os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+
+def set_time_of(file: int, mtime_ns: int) -> None:
+    """Set the modification time of the open *file* (and its access time, to the same)."""
+    os.utime(file, ns=(mtime_ns, mtime_ns))
+
+
+def touch(file: int) -> None:
+    """Set the modification time of the open *file* or folder to now."""
+    os.utime(file)
+
+
+@contextlib.contextmanager
+def same_folder_time(directory: int) -> Iterator[None]:
+    """Keep the time of the open *directory*, whose names stay: import caches go by it."""
+    before = os.fstat(directory)
+    try:
+        yield
+    finally:
+        if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
+            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
+    """Let *target* share the blocks of the open file *stored*; None when the two differ.
+
+    It gets the time *mtime_ns* of that, unless it has another name. Returns the bytes of blocks that this
+    frees.
+    """
+    size = target.status.st_size
+    mine = extents(target.file)
+    if not _same_blocks(mine, extents(stored)) and (
+        os.fstat(stored).st_size != size or not dedupe(stored, target.file, size)
+    ):
+        return None
+    if target.status.st_nlink == 1 and target.status.st_mtime_ns != mtime_ns:
+        os.utime(target.file, ns=(mtime_ns, mtime_ns))
+    before = sum(extent.size for extent in mine if not extent.shared and not extent.inline)
+    if not before:
+        return 0
+    # Success is no proof of sharing (btrfs inline files): count what really is shared now.
+    return before - sum(extent.size for extent in _own(target.file))
+
+
+def _own(file: int) -> list[Extent]:
+    """List the extents that the open *file* shares with no other."""
+    return [extent for extent in extents(file) if not extent.shared and not extent.inline]
+
+
+def _same_blocks(mine: list[Extent], yours: list[Extent]) -> bool:
+    settled = all(extent.shared and extent.settled and not extent.inline for extent in mine)
+    return bool(mine) and settled and mine == yours

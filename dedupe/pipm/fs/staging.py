@@ -1,0 +1,184 @@
+"""Replacing files of an environment: a temporary name in the environment, then rename(2).
+
+A reader sees the old file or the new one, never none (jdupes, rdfind and fclones rename the old file
+away first, and a crash then loses its name). The temporary names live in one folder of the environment
+that the next run sweeps, so a crash leaves nothing among the packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.errors import FileSystemError
+from pipm.fs.copies import Metadata, copy_privately
+from pipm.fs.link_modes import LinkMode, copy_into, place
+from pipm.fs.reflinks import clone_into
+from pipm.fs.share_file import same_folder_time
+from pipm.fs.xattrs import hand_nothing_down
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STAGING = ".pipm-tmp"
+
+
+class Staging:
+    """A folder of temporary names on the environment's file system, one a process.
+
+    Two processes that link and rename in one folder would wait for each other.
+    """
+
+    def __init__(self, parent: int, name: str) -> None:
+        """Make the folder *name* in the open folder *parent*."""
+        os.mkdir(name, 0o700, dir_fd=parent)
+        self.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        self._count = 0
+
+    def close(self) -> None:
+        """Close the folder; `staging` removes it."""
+        os.close(self.directory)
+
+    def name(self) -> str:
+        """A name that nothing in the folder has."""
+        self._count += 1
+        return str(self._count)
+
+    def put(self, mode: LinkMode, store: int, source: str, target: int, name: str) -> None:
+        """Replace *name* in directory *target* by *source* of directory *store*, atomically."""
+        temporary = self.name()
+        place(mode, store, source, self.directory, temporary)
+        self.move(temporary, target, name)
+
+    def link_over(self, store: int, source: str, target: int, name: str) -> None:
+        """Replace *name* in directory *target* by a hard link to *source* of directory *store*."""
+        self._count += 1
+        temporary = str(self._count)
+        os.link(source, temporary, src_dir_fd=store, dst_dir_fd=self.directory, follow_symlinks=False)
+        self.move(temporary, target, name)
+
+    def copy(self, source: int, mode: int, mtime_ns: int | None = None) -> str:
+        """Copy the open file *source* to a temporary name and return that."""
+        temporary = self.name()
+        copy_into(source, self.directory, temporary, mode)
+        if mtime_ns is not None:
+            os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
+        return temporary
+
+    def copy_privately(self, source: int, wanted: Metadata) -> str:
+        """Copy the open file *source* with all its metadata to a temporary name and return that."""
+        temporary = self.name()
+        copy_privately(source, self.directory, temporary, wanted)
+        return temporary
+
+    def twin(self, source: int, mode: int, mtime_ns: int) -> str:
+        """Reflink the open file *source* to a temporary name, or copy it where that does not work."""
+        temporary = self.name()
+        try:
+            clone_into(source, self.directory, temporary, mode)
+        except OSError:
+            copy_into(source, self.directory, temporary, mode)
+        os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
+        return temporary
+
+    def move(self, temporary: str, target: int, name: str) -> None:
+        """Rename *temporary* over *name* in directory *target*."""
+        try:
+            os.rename(temporary, name, src_dir_fd=self.directory, dst_dir_fd=target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=self.directory)
+            raise
+
+
+@contextlib.contextmanager
+def staging(environment: int) -> Iterator[int]:
+    """Make the folder of temporary names in the open folder *environment*; the caller holds its lock.
+
+    What a killed run left in it is removed first, and all of it at the end; the environment's folder keeps
+    its time.
+    """
+    with same_folder_time(environment):
+        sweep(environment)
+        os.mkdir(STAGING, 0o700, dir_fd=environment)
+    directory = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=environment)
+    try:
+        hand_nothing_down(directory)
+        yield directory
+    finally:
+        os.close(directory)
+        with same_folder_time(environment):
+            sweep(environment)
+
+
+def sweep(environment: int) -> None:
+    """Remove the folder of temporary names from the open folder *environment*, if there is one."""
+    try:
+        status = os.stat(STAGING, dir_fd=environment, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise FileSystemError(
+            f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
+        )
+    remove_tree(environment, STAGING)
+
+
+def remove_tree(parent: int, name: str) -> None:
+    """Remove the folder *name* of directory *parent* with all below it, following no symlink."""
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        _clear(directory)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _clear(directory: int) -> None:
+    with os.scandir(directory) as entries:
+        below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in below:
+        if is_directory:
+            remove_tree(directory, name)
+        else:
+            os.unlink(name, dir_fd=directory)
+
+
+def move_folder(parent: int, name: str, target: int) -> None:
+    """Move the folder *name* of directory *parent* into directory *target*, where nothing has its name."""
+    os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)
+
+
+def remove_folder(path: str) -> None:
+    """Remove the folder at *path*, if it is there, with all below it."""
+    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(parent, os.path.basename(path))
+    finally:
+        os.close(parent)
+
+
+def clear_folder(path: str) -> None:
+    """Remove all that is in the directory at *path*, following no symlink."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _clear(directory)
+    finally:
+        os.close(directory)
+
+
+def remove_empty_folders(path: str, depth: int) -> int:
+    """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
+    with os.scandir(path) as entries:
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    removed = 0
+    for folder in below:
+        if depth > 1:
+            removed += remove_empty_folders(folder, depth - 1)
+        with contextlib.suppress(OSError):  # it holds something
+            os.rmdir(folder)
+            removed += 1
+    return removed

@@ -1,0 +1,88 @@
+"""Building a folder tree of links inside a private folder, to be renamed into place as a whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.share_file import NewFile, bring
+
+_BLOCK = 4096
+
+
+class TreeBuilder:
+    """A tree in the making at *name* in the open folder *parent*; paths are relative to the tree.
+
+    ``inodes`` and ``names`` count what was created.
+    """
+
+    def __init__(self, parent: int, name: str) -> None:
+        self.parent = parent
+        self.name = name
+        self.inodes = self.names = 1
+        self._folders: set[str] = set()
+        self._empty: dict[tuple[int, int], str] = {}  # mode and time to the last one made
+        self._written = 0
+        os.mkdir(name, 0o700, dir_fd=parent)
+
+    def link(self, source: int, name: str, path: str) -> None:
+        """Give the file *name* in directory *source* the name *path* too.
+
+        Where its inode takes no more names (ext4: 65 000) the tree gets an inode of its own, alike.
+        """
+        self._make_folders(path)
+        whole = f"{self.name}/{path}"
+        try:
+            os.link(name, whole, src_dir_fd=source, dst_dir_fd=self.parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            bring(source, name, NewFile(self.parent, whole), link=False, copy=True)
+            self.inodes += 1
+        self.names += 1
+
+    def empty(self, path: str, mode: int, mtime_ns: int) -> None:
+        """Make an empty file: one inode a tree, for thousands in one store would have too many names."""
+        first = self._empty.get((mode, mtime_ns))
+        if first is not None:
+            self.link(self.parent, first, path)
+            return
+        self._make_folders(path)
+        whole = f"{self.name}/{path}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(whole, flags, mode, dir_fd=self.parent)
+        try:
+            os.fchmod(file, mode)  # whatever the umask
+            os.utime(file, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(file)
+        self._empty[mode, mtime_ns] = whole
+        self.inodes += 1
+        self.names += 1
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file at the top of the tree."""
+        folder = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent)
+        try:
+            write_durably(folder, name, data, Durability.LATER)
+        finally:
+            os.close(folder)
+        self.inodes += 1
+        self.names += 1
+        self._written += -(-len(data) // _BLOCK) * _BLOCK
+
+    def blocks(self) -> int:
+        """Bytes that the tree takes on disk: its folders and written files; the others are links."""
+        paths = [self.name, *(f"{self.name}/{folder}" for folder in self._folders)]
+        folders = sum(os.stat(path, dir_fd=self.parent).st_blocks * 512 for path in paths)
+        return folders + self._written
+
+    def _make_folders(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if folder and folder not in self._folders:
+            self._make_folders(folder)
+            os.mkdir(f"{self.name}/{folder}", 0o700, dir_fd=self.parent)
+            self._folders.add(folder)
+            self.inodes += 1
+            self.names += 1

@@ -1,0 +1,71 @@
+"""Small trees as values: read once, written elsewhere again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from pipm.fs.durability import sync_file_system, write_durably
+
+Row = tuple[str, str, str]
+"""A path relative to the tree's top; ``folder``, ``link``, ``file`` or ``program``; target or content."""
+
+_MOST = 100
+_LARGEST = 64 << 10
+
+
+def read_outline(path: str) -> list[Row]:
+    """Read the tree at *path*, parents first; ValueError where it is not small, or not of text and links."""
+    rows: list[Row] = []
+    for base, folders, names in os.walk(path):
+        below = os.path.relpath(base, path)
+        for name in sorted((*folders, *names)):
+            relative = name if below == "." else f"{below}/{name}"
+            rows.append((relative, *_read(f"{path}/{relative}")))
+            if len(rows) > _MOST:
+                raise ValueError(f"{path} has too many files")
+    return rows
+
+
+def _read(path: str) -> tuple[str, str]:
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return "link", os.readlink(path)
+    if stat.S_ISDIR(status.st_mode):
+        return "folder", ""
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+        raise ValueError(f"{path} is no small file")
+    with open(path, encoding="utf-8", newline="") as stream:
+        return "program" if status.st_mode & stat.S_IXUSR else "file", stream.read()
+
+
+def write_outline(path: str, rows: list[Row], last: str) -> None:
+    """Make the tree of *rows* at *path*, durably: directories, files, then links, and the file *last*.
+
+    Nothing but directories may be there. Everything else is on disk before *last* has its name.
+    """
+    os.makedirs(path, exist_ok=True)
+    order = {"folder": 0, "file": 1, "program": 1, "link": 2}
+    texts = {relative: content for relative, _, content in rows}
+    for relative, kind, content in sorted(rows, key=lambda row: order[row[1]]):
+        place = f"{path}/{relative}"
+        if kind == "folder":
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place)
+        elif kind == "link":
+            os.symlink(content, place)
+        elif relative != last:
+            _write(place, content, 0o777 if kind == "program" else 0o666)
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_file_system(top)
+        write_durably(top, last, texts[last].encode("utf-8"), mode=0o666)
+    finally:
+        os.close(top)
+
+
+def _write(path: str, content: str, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, mode), "w", encoding="utf-8", newline="") as stream:
+        stream.write(content)

@@ -1,0 +1,1 @@
+"""`pipm gc`: find what nothing needs, and remove it."""

@@ -1,0 +1,149 @@
+"""Carrying a collection out: what frees space comes first, what needs some last; what refuses is named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.context.workers import Pulse, interruptible
+from pipm.core.plan.gc_plan import Fate
+from pipm.fs.beneath import is_there
+from pipm.fs.durability import Durability
+from pipm.fs.removal import remove_name, stuck_at
+from pipm.fs.staging import remove_empty_folders
+from pipm.fs.walk_tree import inodes_below
+from pipm.store.layout import VERSION
+from pipm.store.roots import ORIGINALS, find_root, root_name, write_root
+from pipm.store.trash import discard, new_batch, restore, tidy
+from pipm.store.unexpected_files import put_aside
+
+if TYPE_CHECKING:
+    from pipm.context.progress import Progress
+    from pipm.core.plan.gc_plan import RootFact
+    from pipm.fs.removal import Stuck
+    from pipm.gc.find_garbage import Garbage
+    from pipm.store.layout import Store
+    from pipm.store.trash import Trashed
+    from pipm.store.unexpected_files import Stranger
+
+_FOLDERS = (("wheels", 2), ("objects", 1), ("bytecode", 2))
+
+
+class Removal:
+    """Carries *garbage* out: what frees space first, what needs some last. ``stuck`` is what refused."""
+
+    def __init__(self, store: Store, garbage: Garbage, progress: Progress) -> None:
+        self._store = store
+        self._garbage = garbage
+        self._progress = progress
+        self._v1 = f"{store.path}/{VERSION}"
+        self._staying: set[int] = set()
+        self._batch = new_batch(time.time())
+        self._entries: list[str] = []
+        self.stuck: list[Stuck] = []
+
+    def run(self) -> None:
+        """Remove it all; raises OSError for what concerns the file system as a whole."""
+        garbage, pulse = self._garbage, Pulse()
+        names = [root_name(root.path) for root in garbage.roots]
+        for path in [f"{folder}/{name}" for name in names for folder in ("roots", ORIGINALS)]:
+            self.stuck += remove_name(self._store.v1, path, f"{self._v1}/{path}")
+        os.fsync(self._store.roots)
+        with interruptible(pulse):
+            for one in garbage.due:
+                pulse.check()
+                self._remove_folder(one.path)
+            for entry in () if garbage.grace else garbage.entries:
+                pulse.check()
+                if self._remove_folder(f"wheels/{entry}"):
+                    self._entries.append(entry)
+            self._remove_files(pulse)
+            for entry in garbage.entries if garbage.grace else ():
+                pulse.check()
+                self._discard(entry)
+        for one in garbage.restored:
+            self._restore(one)
+        for stranger in garbage.aside:
+            self._put_aside(stranger)
+        for root in (*garbage.missing, *garbage.returned):
+            _note_missing(self._store, root)
+        tidy(self._store)
+        for folder, depth in _FOLDERS:
+            remove_empty_folders(f"{self._v1}/{folder}", depth)
+
+    def result(self, left: list[Stuck]) -> Garbage:
+        """The garbage as it was removed: without what stayed, here or in the run before (*left*)."""
+        stuck = {one.inode: one for one in self.stuck}
+        names = Counter(one.inode for one in (*left, *self.stuck))
+        # What has names outside of the store was not counted as freed.
+        lost = sum(one.size for one in stuck.values() if one.links <= names[one.inode])
+        files = [one for one in self.stuck if one.path.startswith(f"{self._v1}/objects/")]
+        return replace(
+            self._garbage,
+            entries=tuple(self._entries),
+            objects=max(self._garbage.objects - len(files), 0),
+            freed=max(self._garbage.freed - lost, 0),
+            solid=max(self._garbage.solid - lost, 0),
+        )
+
+    def _remove_folder(self, path: str) -> bool:
+        """Remove a folder below ``v1/``; where it keeps its name, the objects of its files stay, too."""
+        self.stuck += self._store.remove_folder(path)
+        if not is_there(self._store.v1, path):
+            return True
+        self._staying.update(inodes_below(f"{self._v1}/{path}"))
+        return False
+
+    def _remove_files(self, pulse: Pulse) -> None:
+        files = self._garbage.files
+        self._progress.phase("Removing files", len(files))
+        for number, path in enumerate(files):
+            pulse.check()
+            if not self._staying or not self._stays(path):
+                self.stuck += remove_name(self._store.v1, path, f"{self._v1}/{path}")
+            self._progress.advance(number, 0)
+
+    def _stays(self, path: str) -> bool:
+        try:
+            return os.stat(path, dir_fd=self._store.v1, follow_symlinks=False).st_ino in self._staying
+        except FileNotFoundError:
+            return False
+
+    def _discard(self, entry: str) -> None:
+        try:
+            discard(self._store, entry, self._batch)
+        except OSError as error:
+            path = f"wheels/{entry}"
+            self.stuck.append(stuck_at(self._store.v1, path, f"{self._v1}/{path}", error))
+        else:
+            self._entries.append(entry)
+
+    def _put_aside(self, stranger: Stranger) -> None:
+        try:
+            put_aside(self._store, stranger)
+        except OSError as error:
+            self.stuck.append(stuck_at(self._store.v1, stranger.name, f"{self._v1}/{stranger.name}", error))
+
+    def _restore(self, one: Trashed) -> None:
+        try:
+            restore(self._store, one)
+        except OSError as error:
+            self.stuck.append(stuck_at(self._store.v1, one.path, f"{self._v1}/{one.path}", error))
+
+
+def _note_missing(store: Store, root: RootFact) -> None:
+    """Remember since when an environment is missing, or that it is there again."""
+    known = find_root(store, root.path)
+    if known is None:
+        return
+    since = root.seen if root.fate in (Fate.GONE, Fate.REPLACED) else 0.0
+    if known.missing != since:
+        try:
+            write_root(store, known._replace(missing=since), Durability.WHOLE)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # the next run notes it
+                raise

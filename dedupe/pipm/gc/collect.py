@@ -1,0 +1,159 @@
+"""`pipm gc`: forget environments that are gone, remove what nothing needs.
+
+Theory of operation. Under the store's lock alone, so that no writer is at work. Roots go first: an entry
+that nothing names is found again by the next run, a name that leads nowhere would be a promise broken.
+Entries go whole, by one rename(2), then objects and bytecode that no staying tree has, one unlink(2) each.
+All this needs neither a block nor an inode, so it works on a full disk. What writes comes after it: the
+trash, where an environment that reads the store's files could still miss an entry, and notes in roots.
+A file that refuses (an immutable one) is named and stays, everything else goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipm.errors import UsageError
+from pipm.fs.durability import sync_file_system
+from pipm.fs.free_space import free_space, settled_space
+from pipm.fs.os_errors import explained
+from pipm.gc.carry_out import Removal
+from pipm.gc.find_garbage import find_garbage
+from pipm.store.layout import RESERVE_SIZE, keep_reserve, open_store, reserved_bytes, spend_reserve
+from pipm.store.roots import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.context.progress import Progress
+    from pipm.core.plan.gc_plan import Limits, RootFact
+    from pipm.fs.removal import Stuck
+    from pipm.gc.find_garbage import Garbage
+    from pipm.store.layout import Store
+
+_TOLERANCE = 0.1
+_SLACK = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """What a collection did, or (dry run) would do; ``bytes_freed`` on disk, ``seconds`` of wall time.
+
+    ``bytes_estimated`` of those freed were not measured: how tight metadata lie nobody tells before they go.
+
+    ``stuck`` are files that could not be removed. ``later``: entries are in the trash for a while, since an
+    environment that the store lost sight of could miss them. ``missing`` are environments that are not there
+    and stay known, ``busy`` entries that stay because a process has them in its memory.
+    """
+
+    entries_removed: tuple[str, ...] = ()
+    objects_removed: int = 0
+    bytes_freed: int = 0
+    bytes_estimated: int = 0
+    roots_dropped: tuple[str, ...] = ()
+    missing: tuple[RootFact, ...] = ()
+    busy: tuple[str, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    later: bool = False
+    seconds: float = 0.0
+
+
+def collectable(store: Store, limits: Limits) -> Collection:
+    """Say what a collection would do; changes nothing and takes no lock."""
+    started = time.monotonic()
+    return _collection(find_garbage(store, limits, time.time()), started)
+
+
+def collect(
+    store_path: str,
+    limits: Limits,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+    timeout: float | None = None,
+) -> Collection:
+    """Remove what nothing needs from the store at *store_path*.
+
+    Waits for other processes' work at most *timeout* seconds, else as long as every lock is waited for.
+    Raises PipmError.
+    """
+    started = time.monotonic()
+    store = open_store(store_path, create=False)
+    if store is None:
+        return Collection()
+    try:
+        if dry_run:
+            garbage = find_garbage(store, limits, time.time())
+            _refuse_living(limits, garbage, store)
+            return _collection(garbage, started)
+
+        def waiting(what: str) -> None:
+            progress.note(f"waiting for other processes that work on {what}")
+
+        with store.alone(waiting, timeout):
+            left = store.sweep()
+            garbage = find_garbage(store, limits, time.time())
+            _refuse_living(limits, garbage, store)
+            before = None if garbage.exact else settled_space(store.v1)
+            removal = Removal(store, garbage, progress)
+            with _room(store):
+                removal.run()
+        sync_file_system(store.v1)
+        garbage = removal.result(left)
+        after = None if before is None else settled_space(store.v1)
+        if before is not None and after is not None:
+            garbage = _measured(garbage, after - before)
+    except OSError as error:
+        raise explained(error, f"collect the garbage of {store_path}") from error
+    finally:
+        progress.done()
+    return _collection(garbage, started, (*left, *removal.stuck))
+
+
+@contextlib.contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Spend the reserve while the disk is full; it is made again where there is room for it."""
+    free = free_space(store.path)
+    tight = free.size < RESERVE_SIZE or free.inodes == 0
+    if tight and reserved_bytes(store):
+        spend_reserve(store)
+    yield
+    if tight:
+        keep_reserve(store)
+
+
+def _measured(garbage: Garbage, gained: int) -> Garbage:
+    """Take the bytes that the file system has more, unless somebody else wrote or deleted meanwhile.
+
+    Then it is further from our figure than metadata can be, which lie packed in trees or half as tight.
+    """
+    loose = max(garbage.freed - garbage.solid, garbage.freed * _TOLERANCE) + _SLACK
+    believable = abs(gained - garbage.freed) <= loose
+    return replace(garbage, freed=gained, solid=gained) if believable else garbage
+
+
+def _collection(garbage: Garbage, started: float, stuck: tuple[Stuck, ...] = ()) -> Collection:
+    return Collection(
+        entries_removed=garbage.entries,
+        objects_removed=garbage.objects,
+        bytes_freed=garbage.freed,
+        bytes_estimated=garbage.freed - garbage.solid,
+        roots_dropped=tuple(root.path for root in garbage.roots),
+        missing=garbage.missing,
+        busy=garbage.busy,
+        stuck=stuck,
+        later=garbage.grace and bool(garbage.entries),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _refuse_living(limits: Limits, garbage: Garbage, store: Store) -> None:
+    """Raise when a path that shall be forgotten is no missing environment's."""
+    for path in limits.forget:
+        if any(root.path == path or root.path.startswith(f"{path}/") for root in garbage.roots):
+            continue
+        if find_root(store, path) is not None:
+            raise UsageError(f"{path} is there", hint=f"give it its own copies: pipm release {path}")
+        raise UsageError(f"The store knows no environment {path}", hint="`pipm list` names those it knows")

@@ -1,0 +1,130 @@
+"""Removing from the cache what `pipm run` made and nobody uses any more.
+
+An environment of the cache is used while a program that `pipm run` became holds its marker, or a process
+was started by its interpreter (a Jupyter kernel, say). The marker's time is that of the last run, pyvenv.cfg
+was read by the last start of its interpreter. What is removed is made again by the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.fs.flock import locked
+from pipm.fs.in_use import is_held
+from pipm.fs.measure import block_sizes
+from pipm.fs.os_errors import explained
+from pipm.fs.own_files import move, remove_file, remove_folder
+from pipm.fs.processes import programs_below
+from pipm.fs.removal import remove_folder_at, stuck_at
+from pipm.store.layout import lock_timeout, open_store
+from pipm.store.paths import READY, cache_lock, environments_folder, locks_folder
+from pipm.store.roots import drop_root, find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.context.progress import Progress
+    from pipm.fs.removal import Stuck
+    from pipm.store.layout import Store
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retired:
+    """Environments of the cache that were (or would be) removed, and the bytes on disk that they had.
+
+    ``stuck`` are files that could not be removed.
+    """
+
+    paths: tuple[str, ...] = ()
+    size: int = 0
+    stuck: tuple[Stuck, ...] = ()
+
+
+def retire(
+    store_path: str, keep: float, progress: Progress, *, dry_run: bool, timeout: float | None = None
+) -> Retired:
+    """Remove what nobody used for *keep* seconds and has its files in the store at *store_path*.
+
+    Waits for runs that make something at most *timeout* seconds. Raises PipmError.
+    """
+    store = open_store(store_path, create=False)
+    if store is None or not os.path.isdir(environments_folder()):
+        return Retired()
+    before = time.time() - keep
+
+    def waiting(what: str) -> None:
+        progress.note(f"waiting for other processes that work on {what}")
+
+    try:
+        if dry_run:
+            paths = tuple(_unused(store, before))
+            return Retired(paths=paths, size=sum(map(_size, paths)))
+        seconds = lock_timeout() if timeout is None else timeout
+        with locked(cache_lock(), what="the cache", timeout=seconds, waiting=waiting):
+            stuck = _sweep(environments_folder())
+            paths = tuple(_unused(store, before))
+            size = sum(map(_size, paths))
+            for path in paths:
+                stuck += _remove(store, path)
+            for path in _old_locks(before):
+                remove_file(path)
+    except OSError as error:
+        raise explained(error, f"clear the cache {environments_folder()}") from error
+    return Retired(paths=paths, size=size, stuck=tuple(stuck))
+
+
+def _unused(store: Store, before: float) -> Iterator[str]:
+    running = {
+        path.removeprefix(f"{environments_folder()}/") for path in programs_below(environments_folder())
+    }
+    names = {path.partition("/")[0] for path in running}
+    for name in sorted(os.listdir(environments_folder())):
+        path = f"{environments_folder()}/{name}"
+        if name not in names and not name.startswith(".") and _is_unused(store, path, before):
+            yield path
+
+
+def _is_unused(store: Store, path: str, before: float) -> bool:
+    if not os.path.exists(f"{path}/{READY}"):  # a run was killed while it made it, whatever its store
+        return os.stat(path).st_mtime < min(before, time.time() - _DAY)
+    used = max(os.stat(f"{path}/{READY}").st_mtime, os.stat(f"{path}/pyvenv.cfg").st_atime)
+    return used <= before and find_root(store, path) is not None and not is_held(f"{path}/{READY}")
+
+
+def _size(path: str) -> int:
+    return sum(block_sizes(path).values())
+
+
+def _remove(store: Store, path: str) -> list[Stuck]:
+    """Take the name away first: nobody begins to use what is half removed."""
+    folder, name = os.path.split(path)
+    try:
+        move(path, f"{folder}/.{name}")
+    except OSError as error:
+        return [stuck_at(0, path, path, error)]
+    drop_root(store, path)
+    return remove_folder_at(f"{folder}/.{name}")
+
+
+def _sweep(folder: str) -> list[Stuck]:
+    """Remove what a killed collector left; returns what stays of it."""
+    stuck: list[Stuck] = []
+    for name in os.listdir(folder):
+        if name.startswith("."):
+            stuck += remove_folder_at(f"{folder}/{name}")
+    return stuck
+
+
+def _old_locks(before: float) -> Iterator[str]:
+    """Yield locks that answered requirements, and what a killed resolver left."""
+    for name in sorted(os.listdir(locks_folder())) if os.path.isdir(locks_folder()) else ():
+        path = f"{locks_folder()}/{name}"
+        if name.startswith("."):
+            remove_folder(path)
+        elif os.stat(path).st_mtime <= before and not is_held(path):
+            yield path

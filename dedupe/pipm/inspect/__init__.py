@@ -1,0 +1,1 @@
+"""list, df, why, report and doctor: they only read."""

@@ -1,0 +1,267 @@
+"""`pipm doctor`: does everything work that pipm builds on? Each finding with what mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.context.liveness import whereabouts
+from pipm.core.environment_variables import VARIABLES
+from pipm.core.plan.gc_plan import Fate
+from pipm.errors import PipmError
+from pipm.fs.flock import lock_refusal, try_lock
+from pipm.inspect.hook_check import hook_faults
+from pipm.inspect.probe_links import Trial, try_links
+from pipm.store.layout import lock_timeout, open_folders, open_store
+from pipm.store.roots import all_roots
+from pipm.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+_LITTLE_SPACE = 256 << 20
+_FEW_INODES = 50_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was looked at; not ``ok`` it is an error, or no more than a ``warning``.
+
+    ``hint`` is what mends it, a command where there is one.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    warning: bool = False
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something does not work."""
+        return not self.ok and not self.warning
+
+
+def examine(store_path: str) -> list[Check]:
+    """Look at everything; changes nothing but trial files that are gone afterwards."""
+    checks = [*_versions(), *_command(), *_variables(), *_permissions(store_path)]
+    try:
+        store = open_store(store_path, create=False)
+    except PipmError as error:
+        return [*checks, _failed("store", error)]
+    if store is None:
+        missing = Check(name="store", ok=True, detail=f"none yet at {store_path}", hint="pipm adopt ENV")
+        return [*checks, missing]
+    checks += [Check(name="store", ok=True, detail=store_path), _lock(store), *_leftovers(store)]
+    try:
+        roots = list(all_roots(store))
+    except PipmError as error:
+        return [*checks, _failed("roots", error)]
+    device = os.fstat(store.objects).st_dev
+    fates = {root.path: whereabouts(root, store.path, device)[0] for root in roots}
+    alive = [root for root in roots if fates[root.path] is Fate.ALIVE]
+    checks += _roots(roots, fates)
+    checks += [check for trial in try_links(store, [root.path for root in alive]) for check in _links(trial)]
+    return [*checks, *_hooks(store, alive)]
+
+
+def _failed(name: str, error: PipmError) -> Check:
+    return Check(name=name, ok=False, detail=error.message, hint=error.hint or "")
+
+
+def _warning(name: str, detail: str, *, hint: str) -> Check:
+    return Check(name=name, ok=False, warning=True, detail=detail, hint=hint)
+
+
+def _versions() -> Iterator[Check]:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    yield Check(
+        name="versions",
+        ok=True,
+        detail=f"pipm {__version__}, {python}, {platform.system()} {platform.release()}",
+    )
+    if sys.platform not in ("linux", "darwin"):
+        yield Check(name="platform", ok=False, detail=f"{sys.platform} is not supported", hint="use Linux")
+
+
+def _command() -> Iterator[Check]:
+    """Which pipm a shell finds."""
+    folders = dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))
+    found = {
+        os.path.realpath(f"{folder}/pipm"): f"{folder}/pipm"
+        for folder in folders
+        if os.access(f"{folder}/pipm", os.X_OK)
+    }
+    if not found:
+        own = os.path.dirname(sys.executable)
+        yield _warning(
+            "PATH",
+            "no folder of PATH has pipm",
+            hint=f'export PATH="{own}:$PATH"' if os.path.exists(f"{own}/pipm") else "pipx ensurepath",
+        )
+    elif len(found) > 1:
+        first, *others = found.values()
+        yield _warning(
+            "PATH",
+            f"{first} hides {', '.join(others)}",
+            hint=f"remove {others[0]}, or what you do not use",
+        )
+    else:
+        yield Check(name="PATH", ok=True, detail=next(iter(found.values())))
+
+
+def _variables() -> Iterator[Check]:
+    wrong = dict(_wrong_variables())
+    for name, (detail, hint) in wrong.items():
+        yield Check(name=name, ok=False, warning=name != "PIPM_LOCK_TIMEOUT", detail=detail, hint=hint)
+    if not wrong:
+        names = sorted(name for name in os.environ if name.startswith("PIPM_"))
+        yield Check(name="variables", ok=True, detail=", ".join(names) or "none set")
+
+
+def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
+    for name in sorted(os.environ):
+        if name.startswith("PIPM_") and name not in VARIABLES:
+            yield name, ("pipm knows no such variable", f"unset {name}")
+    for name in ("PIPM_STORE", "XDG_DATA_HOME"):
+        if not os.path.isabs(os.path.expanduser(os.environ.get(name) or "/")):
+            yield (
+                name,
+                (f"{os.environ[name]} is not absolute: another store in each folder", f"export {name}=/…"),
+            )
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        yield (
+            "PYTHONDONTWRITEBYTECODE",
+            ("is set: what has no bytecode yet is compiled at each start", "unset PYTHONDONTWRITEBYTECODE"),
+        )
+    try:
+        lock_timeout()
+    except PipmError as error:
+        yield "PIPM_LOCK_TIMEOUT", (error.message, error.hint or "")
+
+
+def _permissions(store_path: str) -> Iterator[Check]:
+    """Who else reads the store."""
+    try:
+        status = os.stat(store_path)
+    except OSError:
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid == os.geteuid() and mode & 0o077:
+        yield _warning(
+            "permissions",
+            f"other users may look into the store {store_path} (mode {mode:o})",
+            hint=f"chmod 700 {store_path}",
+        )
+    for path in open_folders(store_path):
+        yield Check(
+            name="permissions",
+            ok=False,
+            detail=f"{path} belongs to another user, or others can write to it",
+            hint=f"chmod -R go-w {store_path}; pipm verify --full",
+        )
+
+
+def _lock(store: Store) -> Check:
+    path = f"{store.path}/lock"
+    refusal = lock_refusal(path)
+    if refusal:
+        return Check(
+            name="lock",
+            ok=False,
+            detail=f"{path}: {refusal}",
+            hint="keep the store on a local disk: export PIPM_STORE=/…",
+        )
+    return Check(name="lock", ok=True, detail="flock works")
+
+
+def _leftovers(store: Store) -> Iterator[Check]:
+    """What killed runs left in the store."""
+    dead = []
+    for name in os.listdir(store.tmp):
+        try:
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=store.tmp)
+        except OSError:
+            continue
+        try:
+            if try_lock(folder):
+                dead.append(name)
+        finally:
+            os.close(folder)
+    if dead:
+        yield _warning(
+            "temporaries",
+            f"{len(dead)} of killed runs in {store.path}",
+            hint="pipm gc",
+        )
+    else:
+        yield Check(name="temporaries", ok=True, detail="none left behind")
+
+
+def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Check]:
+    words = {
+        Fate.GONE: ("is gone", "pipm gc --forget {}"),
+        Fate.REPLACED: ("is another environment now", "pipm adopt {}"),
+        Fate.UNREACHABLE: (
+            "cannot be reached, its packages are kept",
+            "mount its disk, or pipm gc --forget {}",
+        ),
+    }
+    odd = [root for root in roots if fates[root.path] in words]
+    for root in odd:
+        detail, hint = words[fates[root.path]]
+        yield _warning(
+            "environment",
+            f"{root.path} {detail}",
+            hint=hint.format(root.path),
+        )
+    if not odd:
+        yield Check(name="environments", ok=True, detail=f"{len(roots)} known, all there")
+
+
+def _links(trial: Trial) -> Iterator[Check]:
+    name = f"links to {trial.mount}"
+    works = [mode for mode, refusal in trial.modes.items() if not refusal]
+    refused = [f"{mode} does not ({refusal})" for mode, refusal in trial.modes.items() if refusal]
+    kind = trial.kind or "unknown type"
+    detail = "; ".join(
+        [f"{kind}: {', '.join(works) or 'nothing'} {'work' if len(works) > 1 else 'works'}", *refused]
+    )
+    sharing = [mode for mode in works if mode in ("reflink", "hardlink")]
+    if not sharing:
+        yield Check(name=name, ok=False, detail=detail, hint=trial.hint)
+    elif trial.kind == "overlay":
+        yield _warning(
+            name,
+            f"{detail}; sharing a file of a lower layer copies it up",
+            hint="pipm adopt --link-mode hardlink ENV, in the layer that made it",
+        )
+    else:
+        yield Check(name=name, ok=True, detail=detail)
+    yield _space(trial)
+
+
+def _space(trial: Trial) -> Check:
+    name = f"space on {trial.mount}"
+    inodes = "" if trial.inodes is None else f" and {trial.inodes:,} inodes".replace(",", " ")
+    detail = f"{trial.free / 2**30:.1f} GiB{inodes} free"
+    if trial.free < _LITTLE_SPACE:
+        return _warning(name, detail, hint="pipm gc --keep 0")
+    if trial.inodes is not None and trial.inodes < _FEW_INODES:
+        return _warning(name, detail, hint="pipm adopt --link-mode hardlink ENV")
+    return Check(name=name, ok=True, detail=detail)
+
+
+def _hooks(store: Store, roots: list[Root]) -> Iterator[Check]:
+    faults = [fault for root in roots for fault in hook_faults(root.path, store.path)]
+    for fault in faults:
+        yield Check(name="hook", ok=False, warning=not fault.broken, detail=fault.detail, hint=fault.hint)
+    if not faults:
+        yield Check(name="hooks", ok=True, detail="as they should be")

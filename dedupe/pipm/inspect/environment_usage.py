@@ -1,0 +1,351 @@
+"""`pipm list` and `pipm df`: where the bytes are, and what deleting would give back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipm.context.liveness import still_shares
+from pipm.core.disk_usage import DiskUsage
+from pipm.core.plan.gc_plan import Limits
+from pipm.env.environment import load_environment
+from pipm.env.find_environments import find_environments
+from pipm.env.installed import put_away
+from pipm.errors import NotAnEnvironmentError
+from pipm.finder.finder_usage import lent_inodes
+from pipm.fs.home import is_own
+from pipm.fs.measure import survey
+from pipm.gc.collect import collectable
+from pipm.inspect.estimate import Estimator
+from pipm.inspect.usage_cache import Figures, open_ledger, stamp_of
+from pipm.store.entries import all_entries, load_manifest
+from pipm.store.inventory import holdings
+from pipm.store.layout import open_store, reserved_bytes
+from pipm.store.roots import SYNCED, SYNCING, all_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.env.environment import Environment
+    from pipm.store.inventory import Holdings
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+_METADATA = (".dist-info", ".egg-info")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentUsage:
+    """An environment and its bytes; ``state`` is adopted, synced, own copy or missing, ``note`` says more.
+
+    ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of
+    its Python does (to the day, with relatime). ``measured`` is when its figures were got. ``adoptable`` is
+    about what adopting it would free; None where that was not asked, or there is nothing to adopt.
+    """
+
+    path: str
+    python: str
+    link_mode: str
+    distributions: int
+    usage: DiskUsage
+    state: str
+    last_used: float
+    measured: float
+    note: str = ""
+    entries: tuple[str, ...] = ()
+    adoptable: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreUsage:
+    """The store's bytes; ``reclaimable`` is what `pipm gc` would free, some of it ``estimated``."""
+
+    path: str
+    usage: DiskUsage
+    reclaimable: int
+    estimated: int
+    entries: int
+    active: int
+    objects: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistributionUsage:
+    """All of one distribution that the store has, bytecode included.
+
+    ``on_disk`` counts once what its versions share; ``shared`` of it other entries have too.
+    ``environments`` use it.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+    on_disk: int
+    shared: int
+    environments: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Store, environments, and the bytes that sharing saves: their sum alone less what they take together.
+
+    ``outside`` are bytes that environments share with others alone: another tool's cache, each other.
+    ``fresh`` of the environments were measured just now, ``oldest`` is when the oldest of the others was.
+    """
+
+    store: StoreUsage | None
+    environments: tuple[EnvironmentUsage, ...]
+    saved: int
+    outside: int = 0
+    fresh: int = 0
+    oldest: float = 0.0
+    distributions: tuple[DistributionUsage, ...] = ()
+
+    @property
+    def of_environments(self) -> DiskUsage:
+        """What all environments take beside the store."""
+        total = sum((one.usage for one in self.environments), DiskUsage())
+        return replace(total, exclusive=total.exclusive + self.outside)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Environments, and what those that the store knows share with others alone."""
+
+    environments: list[EnvironmentUsage]
+    figures: dict[str, Figures]
+    now: float
+
+    @property
+    def fresh(self) -> int:
+        return sum(figures.when >= self.now for figures in self.figures.values())
+
+    @property
+    def oldest(self) -> float:
+        return min((figures.when for figures in self.figures.values()), default=self.now)
+
+
+def list_environments(
+    store_path: str, folder: str | None = None, *, exact: bool = False
+) -> list[EnvironmentUsage]:
+    """Measure the environments that the store knows or, with *folder*, all below it.
+
+    With *folder* it says of each that is not adopted about what adopting it would free, after those
+    before it. *exact* measures anew what was measured before.
+    """
+    store = open_store(store_path, create=False)
+    held = None if store is None else holdings(store)
+    paths = None if folder is None else _below(folder, store_path)
+    found = _measure(store, store_path, held, paths, exact=exact).environments
+    if folder is None:
+        return found
+    estimator = Estimator(store, held)
+    return [_estimated(one, estimator) if one.state == "own copy" else one for one in found]
+
+
+def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool = False) -> Report:
+    """Measure the store and the environments that it knows."""
+    store = open_store(store_path, create=False)
+    if store is None:
+        return Report(store=None, environments=(), saved=0)
+    held = holdings(store)
+    measured = _measure(store, store_path, held, None, exact=exact)
+    outside: dict[str, int] = {}
+    for figures in measured.figures.values():
+        outside.update(figures.outside)
+    environments = measured.environments
+    of_store = _store_usage(store, held, environments)
+    alone = sum(one.usage.on_disk for one in environments)
+    together = sum(one.usage.exclusive for one in environments) + sum(outside.values())
+    together += of_store.usage.on_disk - reserved_bytes(store)  # the reserve shares nothing
+    return Report(
+        store=of_store,
+        environments=tuple(environments),
+        saved=max(alone - together, 0),
+        outside=sum(outside.values()),
+        fresh=measured.fresh,
+        oldest=measured.oldest,
+        distributions=_by_distribution(held, environments) if by_distribution else (),
+    )
+
+
+def _below(folder: str, store_path: str) -> Iterable[str]:
+    if not os.path.isdir(folder):
+        raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
+    return find_environments(os.path.realpath(folder), leave_out=store_path)
+
+
+def _estimated(one: EnvironmentUsage, estimator: Estimator) -> EnvironmentUsage:
+    """Say what adopting would free; nothing of another user's environment, whose files are not shared."""
+    if not is_own(one.path):
+        return one
+    return replace(one, adoptable=min(estimator.frees(one.path, one.python), one.usage.exclusive))
+
+
+def _measure(
+    store: Store | None, store_path: str, held: Holdings | None, paths: Iterable[str] | None, *, exact: bool
+) -> _Measured:
+    roots = {root.path: root for root in all_roots(store)} if store is not None else {}
+    chosen = sorted(roots if paths is None else paths)
+    ledger = open_ledger(store_path)
+    known = {
+        path: entry
+        for path in chosen
+        if not exact and (entry := ledger.known(path, roots.get(path))) is not None
+    }
+    due = ledger.due(known)
+    found = []
+    kept: dict[str, Figures] = {}
+    moved = {(root.device, root.inode): root for root in roots.values() if not os.path.lexists(root.path)}
+    for path in chosen:
+        root = roots.get(path)
+        if path in known and path not in due:
+            figures, stamp = known[path]
+        else:
+            try:
+                environment = load_environment(path)
+                root = root or moved.get((environment.device, environment.inode))
+                fresh = stamp_of(path, environment.sites, roots.get(path))
+                if fresh is None:  # it went away this moment
+                    continue
+                stamp = fresh
+                figures = _figures(environment, root, held, stamp.text, ledger.now)
+            except NotAnEnvironmentError as error:
+                found.append(_missing(path, root, error))
+                continue
+            except OSError as error:  # others work in it, or it is not ours to read
+                reason = NotAnEnvironmentError(f"cannot be measured: {error.strerror}")
+                found.append(_missing(path, root, reason))
+                continue
+            ledger.note(path, figures)
+        kept[path] = figures
+        found.append(_usage(path, root, figures, stamp.used, store_path))
+    ledger.save(chosen)
+    return _Measured(found, {path: kept[path] for path in kept if path in roots}, ledger.now)
+
+
+def _figures(
+    environment: Environment, root: Root | None, held: Holdings | None, stamp: str, now: float
+) -> Figures:
+    stock = None if held is None else held.stock
+    surveyed = survey(environment.path, stock, lent_inodes(environment.path, held))
+    # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
+    outside = {} if root is None else surveyed.outside
+    return Figures(
+        stamp=stamp,
+        sites=environment.sites,
+        when=now,
+        python=environment.python,
+        distributions=_count(environment),
+        usage=surveyed.usage,
+        stored=surveyed.stored,
+        outside={" ".join(map(str, key)): size for key, size in outside.items()},
+    )
+
+
+def _usage(path: str, root: Root | None, figures: Figures, used: float, store_path: str) -> EnvironmentUsage:
+    inode = int(figures.stamp.split(" ")[1])
+    note = ""
+    state = "own copy" if root is None else "adopted"
+    if root is not None:
+        if root.path != path:
+            note = f"moved from {root.path}; `pipm adopt {path}` makes the new place known"
+        elif root.inode != inode and not still_shares(root, store_path):
+            state, note = "own copy", "made anew, or a copy: not the environment that was adopted here"
+        if state == "adopted" and root.state in (SYNCING, SYNCED):
+            state = "synced"
+    return EnvironmentUsage(
+        path=path,
+        python=figures.python,
+        link_mode="" if root is None else root.link_mode,
+        distributions=figures.distributions,
+        usage=figures.usage,
+        state=state,
+        last_used=used,
+        measured=figures.when,
+        note=note,
+        entries=() if root is None else root.entries,
+    )
+
+
+def _missing(path: str, root: Root | None, error: NotAnEnvironmentError) -> EnvironmentUsage:
+    if os.path.lexists(path):
+        note = error.message
+    elif os.path.isdir(os.path.dirname(path)):
+        note = f"deleted or moved; `pipm gc --forget {path}` lets its packages go"
+    else:
+        note = "its disk may not be mounted; its packages are kept"
+    return EnvironmentUsage(
+        path=path,
+        python="" if root is None else root.python,
+        link_mode="" if root is None else root.link_mode,
+        distributions=0,
+        usage=DiskUsage(),
+        state="missing",
+        last_used=0.0 if root is None else root.seen,
+        measured=0.0,
+        note=note,
+        entries=() if root is None else root.entries,
+    )
+
+
+def _count(environment: Environment) -> int:
+    names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
+    return sum(name.endswith(_METADATA) for name in names) + len(put_away(environment.path, names))
+
+
+def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsage]) -> StoreUsage:
+    garbage = collectable(store, Limits())
+    living = {entry for one in environments if one.state != "missing" for entry in one.entries}
+    return StoreUsage(
+        path=store.path,
+        usage=held.listed.usage,
+        reclaimable=garbage.bytes_freed,
+        estimated=garbage.bytes_estimated,
+        entries=len(held.entries),
+        active=len(living.intersection(held.entries)),
+        objects=len(held.objects),
+    )
+
+
+def _by_distribution(held: Holdings, environments: list[EnvironmentUsage]) -> tuple[DistributionUsage, ...]:
+    users: dict[str, int] = {}
+    for one in environments:
+        for name in {entry.partition("/")[0] for entry in one.entries}:
+            users[name] = users.get(name, 0) + 1
+    counts: dict[int, int] = {}
+    inodes: dict[str, set[int]] = {}
+    versions: dict[str, dict[str, None]] = {}
+    for entry in sorted(held.entries):
+        name, version, _ = entry.split("/")
+        own = held.with_bytecode(held.entries[entry])
+        inodes.setdefault(name, set()).update(own)
+        versions.setdefault(name, {})[version] = None
+        for inode in own:
+            counts[inode] = counts.get(inode, 0) + 1
+    return tuple(
+        DistributionUsage(
+            name=name,
+            versions=tuple(versions[name]),
+            on_disk=held.bytes_of(own),
+            shared=held.bytes_of(inode for inode in own if counts[inode] > 1),
+            environments=users.get(name, 0),
+        )
+        for name, own in inodes.items()
+    )
+
+
+def store_entries(store_path: str, name: str | None) -> list[tuple[str, int, int]]:
+    """List the store's entries as (path below ``wheels/``, files, bytes), all or of one distribution."""
+    from packaging.utils import canonicalize_name  # noqa: PLC0415 - only where a name is given
+
+    store = open_store(store_path, create=False)
+    if store is None:
+        return []
+    wanted = None if name is None else f"{canonicalize_name(name)}/"
+    found = []
+    for entry in all_entries(store):
+        if wanted is None or entry.startswith(wanted):
+            files = load_manifest(store, entry).files
+            found.append((entry, len(files), sum(file.size for file in files)))
+    return found

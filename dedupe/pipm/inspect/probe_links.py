@@ -1,0 +1,84 @@
+"""Trying the link modes on each file system that has to do with the store."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.fs.free_space import file_system_type, free_space, mount_point
+from pipm.fs.link_modes import LinkMode, probe
+from pipm.fs.share_file import same_folder_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.store.layout import Store
+
+_MODES = (LinkMode.REFLINK, LinkMode.HARDLINK, LinkMode.SYMLINK)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One file system: ``modes`` gives what kept each from working, or nothing; ``free`` is in bytes."""
+
+    mount: str
+    kind: str
+    modes: dict[str, str]
+    free: int
+    inodes: int | None
+    hint: str
+
+
+def try_links(store: Store, environments: Iterable[str]) -> Iterator[Trial]:
+    """Try real links from the store into itself, and into one environment of each other file system."""
+    devices = {os.stat(path).st_dev: path for path in sorted(environments, reverse=True)}
+    places = {mount_point(path): path for path in devices.values()}
+    places[mount_point(store.path)] = ""
+    for mount, path in sorted(places.items()):
+        modes = _modes(store, path)
+        free = free_space(path or store.path)
+        yield Trial(
+            mount=mount,
+            kind=file_system_type(path or store.path),
+            modes=modes,
+            free=free.size,
+            inodes=free.inodes,
+            hint=_hint(store, mount, path, modes),
+        )
+
+
+def _hint(store: Store, mount: str, path: str, modes: dict[str, str]) -> str:
+    if any(os.strerror(30) in refusal for refusal in modes.values()):
+        return f"mount -o remount,rw {mount}"
+    if path:
+        return f"pipm --store {mount.rstrip('/')}/.pipm-store adopt {path}"
+    return f"choose another place than {store.path}: export PIPM_STORE=/…"
+
+
+def _modes(store: Store, path: str) -> dict[str, str]:
+    """What keeps each mode from working; the store is tried with itself where *path* is empty."""
+    try:
+        target = os.open(path, _DIRECTORY) if path else os.dup(store.tmp)
+    except OSError as error:
+        return dict.fromkeys((mode.value for mode in _MODES), _reason(error))
+    try:
+        with same_folder_time(target), store.run() as (run, run_path):
+            return {mode.value: _refusal(mode, run, run_path, target) for mode in _MODES}
+    except OSError as error:
+        return dict.fromkeys((mode.value for mode in _MODES), _reason(error))
+    finally:
+        os.close(target)
+
+
+def _refusal(mode: LinkMode, run: int, run_path: str, target: int) -> str:
+    try:
+        probe(mode, run, run_path, target)
+    except OSError as error:
+        return _reason(error)
+    return ""
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,103 @@
+"""What `pipm report` shows: everything that df and list know, and which distribution lies where."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.core.plan.gc_plan import Limits
+from pipm.env.environment import load_environment
+from pipm.env.installed import installed
+from pipm.errors import NotAnEnvironmentError
+from pipm.gc.collect import collectable
+from pipm.inspect.environment_usage import disk_report, list_environments
+from pipm.store.inventory import holdings
+from pipm.store.layout import open_store
+
+if TYPE_CHECKING:
+    from pipm.inspect.environment_usage import EnvironmentUsage, Report
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredEntry:
+    """An entry with its bytecode, in bytes on disk; ``condemned``: `pipm gc` removes it now."""
+
+    name: str
+    version: str
+    entry: str
+    on_disk: int
+    condemned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mapped:
+    """An environment; ``parts`` are the distributions of its own copy, with about what they take."""
+
+    usage: EnvironmentUsage
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """The whole picture; ``folder`` is where environments were looked for, or empty."""
+
+    report: Report
+    entries: tuple[StoredEntry, ...]
+    environments: tuple[Mapped, ...]
+    folder: str
+
+
+def survey_all(store_path: str, folder: str | None, *, exact: bool) -> Survey:
+    """Measure what the store knows, and all environments below *folder*."""
+    report = disk_report(store_path, exact=exact)
+    known = {one.path for one in report.environments}
+    found = [] if folder is None else list_environments(store_path, folder, exact=exact)
+    environments = (*report.environments, *(one for one in found if one.path not in known))
+    return Survey(
+        report=report,
+        entries=_entries(store_path),
+        environments=tuple(Mapped(usage=one, parts=_parts(one)) for one in environments),
+        folder="" if folder is None else os.path.realpath(folder),
+    )
+
+
+def _entries(store_path: str) -> tuple[StoredEntry, ...]:
+    store = open_store(store_path, create=False)
+    if store is None:
+        return ()
+    held = holdings(store)
+    condemned = set(collectable(store, Limits()).entries_removed)
+    return tuple(
+        StoredEntry(
+            name=entry.split("/")[0],
+            version=entry.split("/")[1],
+            entry=entry,
+            on_disk=held.bytes_of(held.with_bytecode(held.entries[entry])),
+            condemned=entry in condemned,
+        )
+        for entry in sorted(held.entries)
+    )
+
+
+def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
+    """The distributions of an environment of its own, by what their RECORDs say."""
+    if one.state != "own copy":
+        return ()
+    try:
+        environment = load_environment(one.path)
+        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, NotAnEnvironmentError):
+        return ()
+    try:
+        distributions = installed(environment, root)
+    except OSError:  # others work in it
+        return ()
+    finally:
+        os.close(root)
+    return tuple(
+        (f"{each.name} {each.version}", sum(-(-(row.size or 0) // _BLOCK) * _BLOCK for row in each.rows))
+        for each in distributions
+    )

@@ -1,0 +1,160 @@
+"""Figures of environments that need not be measured again.
+
+Theory of operation. Walking a thousand environments takes minutes, so each one's figures are kept (in the
+user's cache folder, they may be lost) with a stamp: the times of its folder, of ``pyvenv.cfg`` and of each
+site-packages, and what its root says. Installers change those, and so do adopt, sync and release: what they
+touched is always measured again. Bytecode that a program wrote and files that somebody edited below a
+package change none of them. Therefore each run also measures again what it can in a fixed number of files,
+the environments in use first, then those measured longest ago: who has few environments always reads fresh
+figures, who has a thousand reads when the oldest were measured, and has ``--exact``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.disk_usage import DiskUsage
+from pipm.fs.cache_files import read_cache, write_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.store.roots import Root
+
+_FORMAT = 2
+_SIZES = ("apparent", "on_disk", "exclusive", "files", "estimated")
+_RECHECKED_FILES = 100_000
+"""Files that a run looks at though nothing says that they changed; about half a second."""
+_FEWER_EACH = 75
+_RECHECKED_AT_LEAST = 25_000
+"""Each environment that is known takes its time, too: so many files fewer, but never less than this."""
+
+
+class Stamp(NamedTuple):
+    """What changes with an environment, and when it was last used (seconds since the epoch)."""
+
+    text: str
+    used: float
+
+
+class Figures(NamedTuple):
+    """An environment as it was at ``when`` (seconds since the epoch).
+
+    ``stored`` and ``outside`` are those of `Survey`; the latter by the text of its key.
+    """
+
+    stamp: str
+    sites: tuple[str, ...]
+    when: float
+    python: str
+    distributions: int
+    usage: DiskUsage
+    stored: int
+    outside: dict[str, int]
+
+
+def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> Stamp | None:
+    """Look at the environment at *path*; None where it, or one of its *sites*, is gone."""
+    try:
+        marker = os.stat(f"{path}/pyvenv.cfg")
+        times = [os.stat(path).st_mtime_ns, *(os.stat(f"{path}/{site}").st_mtime_ns for site in sites)]
+    except OSError:
+        return None
+    facts: list[object] = [marker.st_dev, marker.st_ino, marker.st_mtime_ns, *times]
+    if root is not None:
+        facts += [root.state, root.link_mode, hash_of(root.entries)]
+    return Stamp(" ".join(map(str, facts)), marker.st_atime)
+
+
+def hash_of(names: Iterable[str]) -> str:
+    """A short text that stands for *names*."""
+    return sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@dataclass(kw_only=True, slots=True)
+class Ledger:
+    """The kept figures of one store's environments, by path."""
+
+    name: str
+    rows: dict[str, Figures]
+    changed: bool = False
+    now: float = field(default_factory=time.time)
+
+    def note(self, path: str, figures: Figures) -> None:
+        """Keep new figures."""
+        self.rows[path] = figures
+        self.changed = True
+
+    def known(self, path: str, root: Root | None) -> tuple[Figures, Stamp] | None:
+        """The figures of the environment at *path*, unless it changed since; and its stamp."""
+        figures = self.rows.get(path)
+        if figures is None:
+            return None
+        stamp = stamp_of(path, figures.sites, root)
+        return None if stamp is None or stamp.text != figures.stamp else (figures, stamp)
+
+    def due(self, known: dict[str, tuple[Figures, Stamp]]) -> set[str]:
+        """Choose which of the *known* to measure again although nothing says that they changed."""
+
+        def order(path: str) -> tuple[bool, float]:
+            figures, stamp = known[path]
+            return stamp.used < figures.when, figures.when
+
+        chosen: set[str] = set()
+        left = max(_RECHECKED_FILES - _FEWER_EACH * len(known), _RECHECKED_AT_LEAST)
+        for path in sorted(known, key=order):
+            left -= known[path][0].usage.files
+            if left < 0 and chosen:
+                break
+            chosen.add(path)  # however large it is: each has its turn
+        return chosen
+
+    def save(self, paths: Iterable[str]) -> None:
+        """Write the ledger, if it changed; figures of other paths than *paths* stay as they were."""
+        if self.changed:
+            kept = {path: self.rows[path] for path in set(paths) | self._recent() if path in self.rows}
+            write_cache(self.name, _to_json(kept))
+
+    def _recent(self) -> set[str]:
+        month = self.now - 30 * 86400
+        return {path for path, figures in self.rows.items() if figures.when > month}
+
+
+def open_ledger(store_path: str) -> Ledger:
+    """Read the ledger that goes with the store at *store_path*; a torn or missing one is empty."""
+    name = f"usage-{sha256(os.fsencode(store_path)).hexdigest()[:16]}.json"
+    data = read_cache(name)
+    try:
+        rows = {} if data is None else _from_json(data)
+    except (ValueError, TypeError, KeyError):
+        rows = {}
+    return Ledger(name=name, rows=rows)
+
+
+def _to_json(rows: dict[str, Figures]) -> bytes:
+    listed = {
+        path: [
+            *figures[:5],
+            [getattr(figures.usage, name) for name in _SIZES],
+            figures.stored,
+            figures.outside,
+        ]
+        for path, figures in rows.items()
+    }
+    return json.dumps({"version": _FORMAT, "rows": listed}, separators=(",", ":")).encode("ascii")
+
+
+def _from_json(data: bytes) -> dict[str, Figures]:
+    document = json.loads(data)
+    if document["version"] != _FORMAT:
+        return {}
+    rows = {}
+    for path, (stamp, sites, when, python, count, sizes, stored, outside) in document["rows"].items():
+        usage = DiskUsage(**dict(zip(_SIZES, sizes, strict=True)))
+        rows[path] = Figures(stamp, tuple(sites), when, python, count, usage, stored, outside)
+    return rows

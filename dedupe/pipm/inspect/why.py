@@ -1,0 +1,106 @@
+"""`pipm why`: which environments keep something in the store, and what a file is to whom."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from pipm.core.plan.gc_plan import Limits
+from pipm.errors import NotFoundError
+from pipm.gc.collect import collectable
+from pipm.inspect.path_info import PathFacts, look_at
+from pipm.store.inventory import holdings
+from pipm.store.layout import open_store
+from pipm.store.roots import SYNCED, SYNCING, all_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.store.inventory import Holdings
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keeper:
+    """An environment that keeps an entry, and how it came to: ``adopted``, ``synced``, or a lock's path."""
+
+    path: str
+    how: str
+    missing: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptEntry:
+    """An entry of the store with its bytecode, and who keeps it; ``condemned``: `pipm gc` removes it now."""
+
+    name: str
+    version: str
+    tag: str
+    on_disk: int
+    keepers: tuple[Keeper, ...]
+    condemned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """The answer: entries, and for a path what it is."""
+
+    entries: tuple[KeptEntry, ...]
+    path: PathFacts | None = None
+
+
+def explain(store_path: str, subject: str) -> Explanation:
+    """Explain the distribution or the path *subject*; NotFoundError when it is neither here."""
+    store = open_store(store_path, create=False)
+    if store is None:
+        raise NotFoundError(f"There is no store yet at {store_path}", hint="`pipm adopt ENV` makes it")
+    held = holdings(store)
+    roots = list(all_roots(store))
+    if _is_path(subject):
+        facts = look_at(os.path.abspath(os.path.expanduser(subject)), held, roots)
+        return Explanation(entries=_kept(store, held, roots, facts.entries), path=facts)
+    name = canonicalize_name(subject)
+    found = sorted(entry for entry in held.entries if entry.startswith(f"{name}/"))
+    if not found:
+        raise NotFoundError(
+            f"The store has no {subject}",
+            hint=_near(name, {entry.partition("/")[0] for entry in held.entries}),
+        )
+    return Explanation(entries=_kept(store, held, roots, found))
+
+
+def _is_path(subject: str) -> bool:
+    return os.sep in subject or subject.startswith((".", "~")) or os.path.lexists(subject)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    like = sorted(known for known in names if name in known or known in name)
+    return f"it has {', '.join(like[:5])}" if like else "`pipm store ls` lists what it has"
+
+
+def _kept(store: Store, held: Holdings, roots: list[Root], entries: Iterable[str]) -> tuple[KeptEntry, ...]:
+    chosen = sorted(entries)
+    by_entry = [(entry, [root for root in roots if entry in root.entries]) for entry in chosen]
+    unkept = any(not keepers for _, keepers in by_entry)
+    condemned = set(collectable(store, Limits()).entries_removed) if unkept else set()
+    return tuple(
+        KeptEntry(
+            name=entry.split("/")[0],
+            version=entry.split("/")[1],
+            tag=entry.split("/")[2],
+            on_disk=held.bytes_of(held.with_bytecode(held.entries[entry])),
+            keepers=tuple(_keeper(root) for root in keepers),
+            condemned=entry in condemned,
+        )
+        for entry, keepers in by_entry
+    )
+
+
+def _keeper(root: Root) -> Keeper:
+    synced = root.state in (SYNCED, SYNCING)
+    how = (root.lock or "synced") if synced else "adopted"
+    return Keeper(path=root.path, how=how, missing=not os.path.exists(f"{root.path}/pyvenv.cfg"))

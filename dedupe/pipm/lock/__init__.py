@@ -1,1 +1,0 @@
-"""Lock files: one reader a format, all giving pins."""

@@ -1,0 +1,1 @@
+"""Lock files: one reader for each format; all of them return pins."""

@@ -1,0 +1,105 @@
+"""Finding the lock that belongs to a folder, and what it says as one digest.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipm.core.sha256 import sha256
+from pipm.errors import LockError
+
+TYPE_CHECKING = False  # typing's takes its import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
+"""Of several in one folder: the standard's, then those that pin every platform, requirements.txt last."""
+
+
+_INCLUDING = (b"-r", b"-c", b"--requirement", b"--constraint")
+"""Options of requirements.txt that name another file."""
+
+
+def find_lock(folder: str) -> str | None:
+    """Find the lock nearest to *folder*, there or above it; None when there is none up to the root.
+
+    Of several in one folder the standard's wins, then those that pin every platform, requirements.txt
+    last. ``pylock.NAME.toml`` is for a purpose that only its user knows, and has to be named.
+    """
+    here = os.path.realpath(folder)
+    while True:
+        for name in ORDER:
+            if os.path.isfile(f"{here}/{name}"):
+                return os.path.join(here, name)
+        above = os.path.dirname(here)
+        if above == here:
+            return None
+        here = above
+
+
+def member_here() -> tuple[str, ...]:
+    """The member of uv's workspace in whose folder the process is; empty where there is none.
+
+    Raises LockError where the project there has no name.
+    """
+    found, folder = find_lock(os.getcwd()), os.path.realpath(os.getcwd())
+    if found is None or os.path.basename(found) != "uv.lock":
+        return ()
+    top = os.path.dirname(found)
+    while folder.startswith(f"{top}/"):
+        if os.path.isfile(f"{folder}/pyproject.toml"):
+            from pipm.lockfile.checked_table import load_toml  # noqa: PLC0415 - see above
+
+            name = load_toml(f"{folder}/pyproject.toml").table("project").text("name")
+            return (name,) if name else ()
+        folder = os.path.dirname(folder)
+    return ()
+
+
+def lock_content(path: str) -> str:
+    """Digest all that decides what the lock at *path* asks for.
+
+    Poetry and PDM keep groups, extras and sources beside the lock; requirements name further files, and have
+    variables of the process. Raises LockError where there is no lock that can be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except OSError as error:
+        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
+    state = sha256(sha256(data).digest())
+    try:
+        with open(os.path.join(os.path.dirname(path), "pyproject.toml"), "rb") as stream:
+            state.update(sha256(stream.read()).digest())
+    except OSError:
+        pass  # most formats do without
+    if path.endswith((".txt", ".in")):
+        for part in _parts(path, data, {path}):
+            state.update(part)
+    return state.hexdigest()
+
+
+def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
+    """The requirements *data* of *path* with its variables put in, then all files that it includes."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    yield os.path.expandvars(data)
+    # Whatever else it takes for an option does no harm.
+    for line in data.splitlines():
+        word = line.strip()
+        option = next((option for option in _INCLUDING if word.startswith(option)), word)
+        names = word[len(option) :].lstrip(b" \t=").split()
+        if not names:
+            continue
+        included = os.path.join(os.path.dirname(path), os.fsdecode(names[0].strip(b"\"'")))
+        if included in seen:
+            continue
+        seen.add(included)
+        try:
+            with open(included, "rb") as stream:
+                content = stream.read()
+        except OSError:
+            continue  # the reader says so
+        yield from _parts(included, content, seen)

@@ -1,0 +1,94 @@
+"""Inline metadata of a script (PEP 723): a TOML document in comments, which says what the script needs.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipm.errors import LockError
+
+TYPE_CHECKING = False  # typing's takes its import
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OPENS = b"# /// script"
+_CLOSES = b"# ///"
+_EXAMPLE = 'such as # dependencies = ["rich>=13"] between "# /// script" and "# ///"'
+
+
+def script_block(path: str) -> bytes | None:
+    """Return the document in the script at *path*; None where it has none. LockError for two of them."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except OSError as error:
+        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a script") from error
+    if _OPENS not in data:
+        return None
+    found = [text for kind, text in _blocks(data.replace(b"\r\n", b"\n").split(b"\n")) if kind == b"script"]
+    if len(found) > 1:
+        raise LockError(f"{path} has {len(found)} blocks of script metadata", hint="PEP 723 allows one")
+    return found[0] if found else None
+
+
+def _blocks(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and text of each block: between its first line and the last that may close it.
+
+    As the expression in the specification does; a block that nothing closes is none.
+    """
+    at = 0
+    while at < len(lines):
+        start, kind = at, lines[at].removeprefix(_CLOSES + b" ")
+        at += 1
+        if kind == lines[start] or not kind.replace(b"-", b"").isalnum():
+            continue
+        end = at
+        while end < len(lines) and (lines[end] == b"#" or lines[end].startswith(b"# ")):
+            end += 1
+        closing = [number for number in range(at + 1, end) if lines[number] == _CLOSES]
+        if closing:
+            yield kind, b"\n".join(line[2:] for line in lines[at : closing[-1]])
+            at = closing[-1] + 1
+
+
+def script_lock(path: str) -> str | None:
+    """The lock that belongs to the script at *path* alone: ``x.py.lock`` of uv, or ``pylock.x.toml``."""
+    folder, name = os.path.split(os.path.realpath(path))
+    for candidate in (f"{name}.lock", f"pylock.{name.removesuffix('.py')}.toml"):
+        found = os.path.join(folder, candidate)
+        if os.path.isfile(found):
+            return found
+    return None
+
+
+def script_needs(path: str, block: bytes) -> tuple[tuple[str, ...], str]:
+    """Return the requirements in *block* of the script at *path*, and its ``requires-python`` (or nothing).
+
+    Raises LockError where the document is broken.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - see above
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415
+
+    from pipm.lockfile.checked_table import parse_toml  # noqa: PLC0415
+
+    table = parse_toml(block.decode("utf-8", "replace"), path, hint=_EXAMPLE)
+    try:
+        needs, requires = table.texts("dependencies"), table.text("requires-python") or ""
+    except LockError as error:
+        raise LockError(error.message, hint=_EXAMPLE) from None
+    for number, need in enumerate(needs):
+        try:
+            Requirement(need)
+        except InvalidRequirement as error:
+            first = str(error).splitlines()[0]
+            text = f"dependencies[{number}] {need!r} is no requirement: {first}"
+            raise table.error(text, hint=_EXAMPLE) from None
+    try:
+        SpecifierSet(requires)
+    except InvalidSpecifier:
+        text = f"requires-python {requires!r} is no range of versions"
+        raise table.error(text, hint='such as requires-python = ">=3.11"') from None
+    return tuple(needs), requires

@@ -1,0 +1,136 @@
+"""``pdm.lock`` with its strategies: groups and markers inherited or to be walked, URLs static or not."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from pipm.lockfile.checked_table import Table, load_toml
+from pipm.lockfile.pdm_sources import pdm_pin
+from pipm.lockfile.pdm_walk import walk
+from pipm.lockfile.pyproject import Project, load_project
+from pipm.lockfile.target_match import Fit
+
+if TYPE_CHECKING:
+    from pipm.core.pins import Pin, Selection
+    from pipm.core.target import Target
+
+_SYSTEMS = {"windows": "win32", "win": "win32", "macos": "darwin", "macosx": "darwin"}
+"""The first word of a target's platform, as ``sys_platform`` spells it; all others are Linux."""
+
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+    """Read a lock of PDM, with its pyproject.toml; raises LockError where it is broken or does not fit."""
+    root = load_toml(path)
+    metadata = root.table("metadata")
+    _check_format(metadata)
+    project = load_project(root)
+    fit = Fit(target)
+    _check_targets(fit, metadata)
+    groups = _groups(root, metadata, project, selection)
+    packages = root.tables("package")
+    if "inherit_metadata" in metadata.texts("strategy"):
+        chosen = [package for package in packages if _is_wanted(fit, package, groups)]
+    else:
+        chosen = walk(fit, project, packages, groups)
+    found: dict[str, tuple[Pin, Table]] = {}
+    places: list[tuple[Pin, Table]] = []
+    for package in chosen:
+        wanted = package.text("requires_python")
+        if wanted:
+            fit.check_python(wanted, package, package.name())
+        with package.checking():
+            pin = pdm_pin(fit, package, metadata, project)
+        other = found.setdefault(pin.name, (pin, package))[0]
+        if other is pin or (pin.version, pin.origin) != (other.version, other.origin):
+            places.append((pin, package))  # the entry of `name[extra]` repeats that of `name`
+    return places + _project(project, selection)
+
+
+def _check_format(metadata: Table) -> None:
+    text = metadata.text("lock_version")
+    try:
+        known = text is not None and (3, 0) < Version(text).release[:2] < (5, 0)
+    except InvalidVersion:
+        known = False
+    if not known:
+        raise metadata.error(f"version {text!r} of the format is unknown", hint="lock again with PDM")
+
+
+def _check_targets(fit: Fit, metadata: Table) -> None:
+    """Raise LockError where the lock is for other interpreters or platforms only."""
+    targets = metadata.tables("targets")
+    if targets and not any(_is_for(fit, table) for table in targets):
+        wanted = [" ".join(map(str, table.content.values())) for table in targets]
+        raise metadata.error(
+            f"The lock is for {' or '.join(wanted)}, the environment is"
+            f" Python {fit.target.python} on {fit.target.markers.get('sys_platform')}",
+            key="targets",
+            hint="make the environment with another Python, or lock again",
+        )
+
+
+def _is_for(fit: Fit, table: Table) -> bool:
+    markers = fit.target.markers
+    implementation, platform = table.text("implementation"), table.text("platform")
+    if implementation and implementation != markers.get("implementation_name"):
+        return False
+    if platform:
+        system = _SYSTEMS.get(re.split("[_-]", platform)[0], "linux")
+        if system != markers.get("sys_platform"):
+            return False
+        machine = markers.get("platform_machine", "").lower()
+        machine = _ARCHITECTURES.get(machine, machine)
+        for name in ("x86_64", "amd64", "aarch64", "arm64", "i686", "x86", "ppc64le", "s390x", "armv7l"):
+            if platform.endswith(f"_{name}"):
+                if _ARCHITECTURES.get(name, name) != machine:
+                    return False
+                break
+    python = table.text("requires_python")
+    return not python or fit.allows_python(python, table)
+
+
+def _groups(root: Table, metadata: Table, project: Project, selection: Selection) -> frozenset[str]:
+    """The groups to install; extras are groups to PDM, too.
+
+    Without a selection that is all that the lock has, as `pdm sync` does; with one the default group, all
+    for development (`pdm sync` takes only those that are named, once one is), and what is selected.
+    """
+    locked = {root.normalised(name) for name in metadata.texts("groups") or ["default"]}
+    asked = {root.normalised(name) for name in selection.extras}
+    chosen = {root.normalised(name) for name in selection.groups}
+    root.check_known("extra", asked, locked)
+    root.check_known("group", chosen, locked)
+    if not asked and not chosen and selection.default_groups:
+        return frozenset(locked)
+    if selection.default_groups:
+        chosen |= locked - _optional(project)
+    return frozenset({"default"} | asked | chosen)
+
+
+def _optional(project: Project) -> set[str]:
+    optional = project.standard.table("optional-dependencies").content
+    return {project.table.normalised(name) for name in optional}
+
+
+def _is_wanted(fit: Fit, package: Table, groups: frozenset[str]) -> bool:
+    own = package.texts("groups")
+    if own and groups.isdisjoint(package.normalised(name) for name in own):
+        return False
+    marker = package.text("marker") or package.text("markers")
+    return not marker or fit.holds(marker, package)
+
+
+def _project(project: Project, selection: Selection) -> list[tuple[Pin, Table]]:
+    """The project itself, where PDM would install it (``tool.pdm.distribution``)."""
+    name, settings = project.standard.text("name"), project.tool("pdm")
+    kind, flag = settings.text("package-type"), settings.content.get("distribution")
+    if flag is None:
+        flag = kind in (None, "library")
+    if not selection.project or not name or not flag:
+        return []
+    return [(project.pin(name, project.standard.version(), project.table.file), project.standard)]

@@ -1,0 +1,133 @@
+"""``Pipfile.lock`` of pipenv: categories of pins for one version of Python."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
+from pipm.lockfile.checked_table import Table, load_json
+from pipm.lockfile.target_match import Fit, archive_name, is_archive
+
+if TYPE_CHECKING:
+    from pipm.core.target import Target
+
+_FORMAT = 6
+_DEFAULT = "default"
+_DEVELOP = "develop"
+
+
+def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+    """Read a lock of pipenv; raises LockError where it is broken or does not fit.
+
+    Its groups are the categories besides ``default``; ``dev`` is another name of ``develop``. As for
+    `pipenv sync` none is installed unasked.
+    """
+    root = load_json(path)
+    meta = root.table("_meta")
+    if meta.number("pipfile-spec") != _FORMAT:
+        raise meta.error(
+            f"version {meta.content.get('pipfile-spec')!r} of the format is unknown",
+            hint="lock again with pipenv",
+        )
+    fit = Fit(target)
+    _check_python(fit, meta.table("requires"))
+    categories = [key for key in root.content if key not in ("_meta", _DEFAULT)]
+    chosen = [_DEVELOP if group == "dev" else group for group in selection.groups]
+    root.check_known("extra", selection.extras, ())
+    root.check_known("group", chosen, categories)
+    found: dict[str, tuple[Pin, Table]] = {}
+    for category in [_DEFAULT, *(key for key in categories if key in chosen)]:
+        for name, package in root.table(category).children():
+            marker = package.text("markers")
+            if marker and not fit.holds(marker, package):
+                continue
+            with package.checking():
+                pin = _pin(fit, package, package.normalised(name), meta)
+            # What several categories have is the same, for they are locked together; else the first counts,
+            # as for pipenv.
+            found.setdefault(pin.name, (pin, package))
+    return list(found.values())
+
+
+def _check_python(fit: Fit, requires: Table) -> None:
+    version, full = requires.text("python_version"), requires.text("python_full_version")
+    for wanted in (f"{version}.*" if version else None, full):
+        if wanted and not fit.allows_python(f"=={wanted}", requires):
+            raise fit.wrong_python(wanted, requires)
+
+
+def _pin(fit: Fit, package: Table, name: str, meta: Table) -> Pin:
+    origin = _origin(package)
+    if origin is not None:
+        fit.check_wheel(origin, package, name, None)
+        return Pin(
+            name=name, version=_version(package, name, direct=True), origin=origin, where=package.where
+        )
+    index, options = _indexes(package, meta)
+    return Pin(
+        name=name,
+        version=_version(package, name, direct=False),
+        hashes=tuple(package.hashed(text) for text in package.texts("hashes")),
+        index_url=index,
+        options=options,
+        where=package.where,
+    )
+
+
+def _version(package: Table, name: str, *, direct: bool) -> str | None:
+    text = package.text("version")
+    try:
+        specifiers = list(SpecifierSet(text or ""))
+    except InvalidSpecifier:
+        specifiers = []
+    if len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version:
+        version = Table({"version": specifiers[0].version}, package.file, package.where)
+        return version.version()
+    if direct:
+        return None
+    raise package.error(
+        f"{name} is not pinned, its version is {text!r}", hint="lock again with this Python (pipenv lock)"
+    )
+
+
+def _origin(package: Table) -> Archive | Repository | Folder | None:
+    subdirectory = package.text("subdirectory")
+    for vcs in ("git", "hg", "svn", "bzr"):
+        url = package.text(vcs)
+        if url:
+            return Repository(vcs=vcs, url=url, commit=package.required("ref"), subdirectory=subdirectory)
+    text = package.text("file") or package.text("path") or package.text("uri")
+    if text is None:
+        return None
+    hashes = tuple(package.hashed(value) for value in package.texts("hashes"))
+    if "://" in text and not text.startswith("file://"):
+        name = archive_name(package, text)
+        return Archive(file_name=name, url=text, hashes=hashes[:1], subdirectory=subdirectory)
+    path = package.absolute(unquote(urlsplit(text).path) if text.startswith("file://") else text)
+    if is_archive(path) and not os.path.isdir(path):
+        return Archive(
+            file_name=archive_name(package, path), path=path, hashes=hashes[:1], subdirectory=subdirectory
+        )
+    return Folder(path=path, editable=package.flag("editable"), subdirectory=subdirectory)
+
+
+def _indexes(package: Table, meta: Table) -> tuple[str | None, tuple[str, ...]]:
+    """The package's own index, else the lock's first: as for pipenv no other one is asked."""
+    name = package.text("index")
+    if name and "://" in name:
+        return name, ()
+    sources = meta.tables("sources")
+    for source in [one for one in sources if one.text("name") == name] or sources[:1]:
+        url = source.required("url")
+        if "$" in url:
+            raise source.error(
+                f"the index {url} has a variable, and those are set in requirements.txt alone",
+                hint="keep user and password in a netrc file or a keyring, and their URL out of the lock",
+            )
+        trusted = source.content.get("verify_ssl") is False
+        return url, ("--trusted-host", urlsplit(url).netloc.rpartition("@")[2]) if trusted else ()
+    return None, ()

@@ -1,0 +1,69 @@
+"""Reading a lock of any format."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pipm.core.pins import Pin, Selection
+from pipm.errors import LockError
+from pipm.lockfile.find_lock import ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipm.core.target import Target
+    from pipm.lockfile.checked_table import Table
+
+    Reader = Callable[[str, Target, Selection], list[tuple[Pin, Table]]]
+
+_PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
+_ALL = Selection()
+
+
+def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[Pin, ...]:
+    """Read what the lock at *path* asks for on *target*, sorted by name.
+
+    Raises LockError, naming the place in the file, where it is broken, of an unknown format or version, or
+    does not fit the target: wrong Python, no file for its platform, an extra or group that it doesn't
+    have, two versions of one distribution.
+    """
+    from pipm.lockfile.target_match import once  # noqa: PLC0415 - markers and tags, 20 ms: finding a lock needs none
+
+    if (selection.packages or selection.all_packages) and os.path.basename(path) != "uv.lock":
+        raise LockError(f"{path} has no members of a workspace", hint="--package is for uv.lock alone")
+    return once(_reader(path)(path, target, selection))
+
+
+def _reader(path: str) -> Reader:
+    """Choose the reader by the file's name; each is imported when it is needed (packaging.pylock: 15 ms)."""
+    name = os.path.basename(path)
+    if _PYLOCK.fullmatch(name):
+        from pipm.lockfile.pylock import read_pylock  # noqa: PLC0415
+
+        return read_pylock
+    if name == "poetry.lock":
+        from pipm.lockfile.poetry import read_poetry  # noqa: PLC0415
+
+        return read_poetry
+    if name == "uv.lock" or name.endswith(".py.lock"):
+        from pipm.lockfile.uv_lock import read_uv  # noqa: PLC0415
+
+        return read_uv
+    if re.fullmatch(r"pdm(\..+)?\.lock", name):
+        from pipm.lockfile.pdm import read_pdm  # noqa: PLC0415
+
+        return read_pdm
+    if name == "Pipfile.lock":
+        from pipm.lockfile.pipfile import read_pipfile  # noqa: PLC0415
+
+        return read_pipfile
+    if name.endswith((".txt", ".in")):
+        from pipm.lockfile.requirements import read_requirements  # noqa: PLC0415
+
+        return read_requirements
+    raise LockError(
+        f"{path} is no lock file that pipm knows",
+        hint=f"it reads {', '.join(ORDER)}, pylock.NAME.toml and *.txt",
+    )

@@ -1,0 +1,201 @@
+"""What fits a target: markers, versions of Python, and the wheels of a distribution."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
+
+    from pipm.core.pins import Archive, Pin
+    from pipm.core.target import Target
+    from pipm.lockfile.checked_table import Table
+
+_EXTRA_FIRST = re.compile(r"""\bextra\s*(?P<op>==|!=)\s*(?P<name>"[^"]*"|'[^']*')""")
+_EXTRA_LAST = re.compile(r"""(?P<name>"[^"]*"|'[^']*')\s*(?P<op>==|!=)\s*extra\b""")
+_SOURCE_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar.Z", ".tar")
+_NO_BUILD = (0, "")
+
+
+class Fit:
+    """Decides for one target, and one selection of extras and groups; remembers what it decided."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        extras: AbstractSet[str] = frozenset(),
+        groups: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self.target = target
+        python = target.python
+        self.python = f"{python}local" if python.endswith("+") else python  # as packaging.markers does
+        self._variables: dict[str, Any] = {**target.markers, "extras": extras, "dependency_groups": groups}
+        self._markers: dict[str, bool] = {}
+        self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
+        self._names: dict[str, int | None] = {}
+
+    def holds(self, marker: str, table: Table) -> bool:
+        """Whether *marker* is true; ``extra == "x"`` is true for every extra that is selected.
+
+        Raises LockError for *table* where it is no marker.
+        """
+        known = self._markers.get(marker)
+        if known is None:
+            rewritten = marker
+            if "extra" in marker:
+                rewritten = _EXTRA_LAST.sub(_membership, _EXTRA_FIRST.sub(_membership, marker))
+            try:
+                known = Marker(rewritten).evaluate(self._variables, context="lock_file")
+            except (ValueError, KeyError, RecursionError) as error:
+                raise table.error(f"{marker!r} is no marker: {_first_line(error)}") from None
+            self._markers[marker] = known
+        return known
+
+    def allows_python(self, wanted: str, table: Table) -> bool:
+        """Whether *wanted* (PEP 440) allows the target's Python; LockError where it says no versions."""
+        try:
+            return SpecifierSet(wanted).contains(self.python, prereleases=True)
+        except InvalidSpecifier:
+            raise table.error(f"{wanted!r} says no versions of Python") from None
+
+    def check_python(self, wanted: str, table: Table, what: str = "The lock") -> None:
+        """Raise LockError where *wanted* does not allow the target's Python."""
+        if not self.allows_python(wanted, table):
+            raise self.wrong_python(wanted, table, what)
+
+    def wrong_python(self, wanted: str, table: Table, what: str = "The lock") -> Exception:
+        """Make the error that says so."""
+        return table.error(
+            f"{what} needs Python {wanted}, the environment has {self.target.python}",
+            hint="make the environment with another Python, or lock again",
+        )
+
+    def rank(self, file_name: str) -> tuple[int, tuple[int, str]] | None:
+        """Order of a wheel among its siblings: rank of its best tag, build tag; None where none fits."""
+        parts = file_name.removesuffix(".whl").split("-")
+        build = _NO_BUILD
+        if len(parts) == 6 and parts[2][:1].isdigit():  # name-version-build-python-abi-platform
+            number = re.match(r"\d+", parts[2])
+            build = (int(number[0]), parts[2][number.end() :]) if number else _NO_BUILD
+        elif len(parts) != 5:  # no wheel's name, or that of a variant
+            return None
+        tags = "-".join(parts[-3:])
+        if tags not in self._names:
+            self._names[tags] = self._best(*parts[-3:])
+        best = self._names[tags]
+        return None if best is None else (best, build)
+
+    def _best(self, pythons: str, abis: str, platforms: str) -> int | None:
+        ranks = (
+            self._ranks.get(f"{python}-{abi}-{platform}")
+            for python in pythons.split(".")
+            for abi in abis.split(".")
+            for platform in platforms.split(".")
+        )
+        return min((rank for rank in ranks if rank is not None), default=None)
+
+    def choose(
+        self, files: Iterable[tuple[str, Table]], make: Callable[[str, Table], Archive]
+    ) -> tuple[tuple[Archive, ...], Archive | None]:
+        """Choose among a distribution's files: the wheels that fit, the best first, and the sdist."""
+        wheels: list[tuple[int, tuple[int, str], Archive]] = []
+        sources: list[tuple[str, Table]] = []
+        variants: list[tuple[str, Table]] = []
+        for name, table in files:
+            if name.endswith(".whl"):
+                ranked = self.rank(name)
+                if ranked is not None:
+                    wheels.append((*ranked, make(name, table)))
+                elif is_variant(name):
+                    variants.append((name, table))
+            elif name.endswith(_SOURCE_ENDINGS):
+                sources.append((name, table))
+        wheels.sort(key=lambda item: item[1], reverse=True)  # of equal tags the highest build
+        wheels.sort(key=lambda item: item[0])
+        if variants and not wheels and not sources:
+            raise variant_error(*variants[0])
+        sources.sort(key=lambda item: not item[0].endswith(".tar.gz"))
+        return tuple(item[2] for item in wheels), make(*sources[0]) if sources else None
+
+    def check_wheel(self, origin: object, table: Table, name: str, version: str | None) -> None:
+        """Raise LockError where a distribution comes from one file, and that is a wheel that does not fit."""
+        file_name = getattr(origin, "file_name", "")
+        if is_variant(file_name):
+            raise variant_error(file_name, table)
+        if file_name.endswith(".whl") and self.rank(file_name) is None:
+            raise self.missing(table, name, version)
+
+    def missing(self, table: Table, name: str, version: str | None) -> Exception:
+        """Make the error for a distribution of which no file fits."""
+        platform = self.target.markers.get("platform_machine", "")
+        system = self.target.markers.get("sys_platform", "")
+        implementation = self.target.markers.get("platform_python_implementation", "Python")
+        return table.error(
+            f"{name} {version or ''}".strip()
+            + f" has no wheel for {implementation} {self.target.python} on {system} {platform}, and no sdist"
+        )
+
+
+def is_variant(file_name: str) -> bool:
+    """Whether it is the name of a variant wheel (PEP 825): a label follows the tags."""
+    parts = file_name.removesuffix(".whl").split("-")
+    has_build = len(parts) > 2 and parts[2][:1].isdigit()
+    return file_name.endswith(".whl") and len(parts) == (7 if has_build else 6)
+
+
+def variant_error(file_name: str, table: Table) -> Exception:
+    """Make the error for a wheel that cannot be chosen."""
+    return table.error(
+        f"{file_name} is a variant wheel (PEP 825), which pip cannot choose or install yet",
+        hint="let the lock name a wheel without a variant, or the source archive",
+    )
+
+
+def archive_name(table: Table, text: str) -> str:
+    """The file name at the end of an URL or path; raises LockError where there is none."""
+    try:
+        last = (urlsplit(text).path if "://" in text else text).rpartition("/")[2]
+        name = unquote(last) if "://" in text else last
+    except ValueError:  # urlsplit on odd brackets
+        name = ""
+    return checked_name(table, name, text)
+
+
+def checked_name(table: Table, name: str, text: str = "") -> str:
+    """Let through what is a file's name and nothing more."""
+    if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+        raise table.error(f"{text or name} names no file")
+    return name
+
+
+def is_archive(name: str) -> bool:
+    """Whether *name* is that of a wheel or a source archive."""
+    return name.endswith((".whl", *_SOURCE_ENDINGS))
+
+
+def once(pins: Iterable[tuple[Pin, Table]]) -> tuple[Pin, ...]:
+    """Sort pins by name; raises LockError where two have the same name."""
+    found: dict[str, tuple[Pin, Table]] = {}
+    for pin, table in pins:
+        other = found.get(pin.name)
+        if other is not None:
+            versions = f"{other[0].version or '?'} ({other[0].where}) and {pin.version or '?'}"
+            raise table.error(f"{pin.name} is selected twice, {versions}", hint="lock again")
+        found[pin.name] = pin, table
+    return tuple(found[name][0] for name in sorted(found))
+
+
+def _membership(match: re.Match[str]) -> str:
+    return f"{match['name']} {'in' if match['op'] == '==' else 'not in'} extras"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,1 +1,0 @@
-"""The store stays small and sound: gc, verify."""

@@ -1,1 +1,0 @@
-"""Where the bytes are and whether all works: list, df, why, report, doctor. Reads only."""

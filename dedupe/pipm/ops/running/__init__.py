@@ -1,1 +1,0 @@
-"""Programs without an environment of one's own (design D15): run, activate."""

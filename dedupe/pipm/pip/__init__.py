@@ -1,1 +1,0 @@
-"""pip in an environment goes through the store."""

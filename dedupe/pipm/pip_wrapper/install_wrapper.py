@@ -1,0 +1,178 @@
+"""Leaving the wrapper in an environment, and taking it away without trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pipm.env.permission import check_runnable
+from pipm.errors import InterpreterError, NotAnEnvironmentError
+from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.share_file import ensure_folder, forget, forget_folder
+from pipm.fs.staging import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.env.environment import Environment
+
+FORMAT = 1
+FOLDER = ".pipm"
+SETTINGS = "pip.json"
+PATH_FILE = "000_pipm_pip.pth"
+"""Before any other's: what those import may be a package that pip is just replacing."""
+PACKAGE = "_pipm_pip"
+MODULES = {"shelf.py": "store_reader.py", "hook.py": "pip_hook.py", "__init__.py": "pip_watch.py"}
+"""Of that package, in ``.pipm``: by their names there, in the order in which they need each other."""
+_FIND = f"""\
+folder = sys.prefix + "/{FOLDER}"
+sys.path.insert(0, folder)
+try:
+ from {PACKAGE} import find
+except Exception as error:
+ if sys.stderr and not isinstance(error, ImportError):
+  sys.stderr.write(f"pipm: pip works without the store: {{type(error).__name__}}: {{error}}\\n")
+ def find(name, path, target): pass
+finally:
+ sys.path.remove(folder)
+sys.{PACKAGE}.find_spec = find
+"""
+"""What the first import of a module of pip runs. Whoever removes the package by hand has plain pip again."""
+_WATCH = f"""\
+def find(name, path=None, target=None):
+ if name[:5] == "pip._":
+  import sys
+  exec({_FIND!r})
+  return sys.{PACKAGE}.find_spec(name, path, target)
+sys.{PACKAGE} = find.find_spec = find
+sys.meta_path.insert(0, find)
+"""
+_LINE = f'import sys; hasattr(sys, "{PACKAGE}") or exec({_WATCH!r})\n'
+"""What every start of an interpreter there pays for: one short function that waits for pip. Until Python 3.14
+an environment's lines are run twice, so the second time costs next to nothing."""
+_SECONDS = 60.0
+
+
+def is_wrapped(environment: Environment) -> bool:
+    """Whether the environment's pip goes through a store."""
+    return os.path.isfile(f"{environment.path}/{FOLDER}/{SETTINGS}")
+
+
+def inject(environment: Environment, store_path: str, link_mode: str) -> None:
+    """Let the environment's pip go through the store at *store_path*; brings an older wrapper up to date.
+
+    Whatever interpreter starts meanwhile sees all of it or nothing. Raises InterpreterError where the
+    environment's interpreter cannot load it; then nothing is left behind.
+    """
+    settings = {
+        "version": FORMAT,
+        "store": store_path,
+        "link_mode": link_mode,
+        "sites": environment.sites,
+        "command": [sys.executable, "-I", "-m", "pipm"],
+    }
+    try:
+        with _opened(environment) as root:
+            ensure_folder(root, FOLDER)
+            ensure_folder(root, f"{FOLDER}/{PACKAGE}")
+            folders = (FOLDER, f"{FOLDER}/{PACKAGE}")
+            remove_torn_writes(root, folders, before=time.time() - _SECONDS)
+            _write(root, FOLDER, SETTINGS, json.dumps(settings, indent=1).encode("ascii"))
+            new = [
+                _write(root, f"{FOLDER}/{PACKAGE}", name, _source(source)) for name, source in MODULES.items()
+            ]
+            if any(new):
+                _try_it(environment)
+            for site in environment.sites:
+                _write(root, site, PATH_FILE, _LINE.encode("ascii"))
+    except BaseException:
+        withdraw(environment)
+        raise
+
+
+def withdraw(environment: Environment) -> None:
+    """Remove what `inject` left; nothing happens where there is nothing."""
+    with _opened(environment) as root:
+        for site in environment.sites:
+            _forget_in(root, site, PATH_FILE)
+        with directory_beneath(root, FOLDER) as folder:
+            if folder is not None:
+                forget(folder, SETTINGS)
+                with directory_beneath(folder, PACKAGE) as package:
+                    is_there = package is not None
+                if is_there:
+                    remove_tree(folder, PACKAGE)
+        forget_folder(root, FOLDER)
+
+
+@contextmanager
+def _opened(environment: Environment) -> Iterator[int]:
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+def _source(name: str) -> bytes:
+    with open(f"{os.path.dirname(__file__)}/runtime/{name}", "rb") as stream:
+        return stream.read()
+
+
+def _write(root: int, folder: str, name: str, data: bytes) -> bool:
+    """Write the file unless it is just that already; returns whether it was not."""
+    directory = open_directory_beneath(root, folder)
+    try:
+        with suppress(FileNotFoundError):
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            with open(file, "rb") as stream:
+                if stream.read() == data:
+                    return False
+        write_durably(directory, name, data, Durability.WHOLE, mode=0o666)
+    finally:
+        os.close(directory)
+    return True
+
+
+def _forget_in(root: int, folder: str, name: str) -> None:
+    with directory_beneath(root, folder) as directory:
+        if directory is not None:
+            forget(directory, name)
+
+
+def _try_it(environment: Environment) -> None:
+    """Load the modules with the environment's interpreter: it says whether they work, and compiles them."""
+    python = environment.interpreter
+    if python is None:
+        raise NotAnEnvironmentError(
+            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+        )
+    check_runnable(python)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [
+            python,
+            "-I",
+            "-c",
+            f"import sys; sys.path.insert(0, sys.prefix + '/{FOLDER}'); import {PACKAGE}.hook",
+        ],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it does not start"]
+        raise InterpreterError(
+            f"The wrapper of pip does not work in {environment.path}: {lines[-1]}",
+            hint="environments have Python 3.9 or newer; adopt it with --no-wrap-pip",
+        )

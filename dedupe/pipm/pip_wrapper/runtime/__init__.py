@@ -1,0 +1,1 @@
+"""Files that are copied into environments: the hook in pip. Standard library only."""

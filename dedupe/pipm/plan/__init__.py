@@ -1,1 +1,0 @@
-"""What to do: facts in, decisions out; nothing here touches the disk."""

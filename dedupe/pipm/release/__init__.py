@@ -1,0 +1,1 @@
+"""`pipm release`: give environments their own copies again."""

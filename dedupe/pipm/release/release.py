@@ -1,0 +1,152 @@
+"""Distributions that the finder served become symlinks again, or all of them, and the finder goes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from pipm.context.environment_lock import checked_environment, held
+from pipm.context.workers import Pulse, interruptible
+from pipm.env.interpreter import ask_interpreter
+from pipm.env.receipt import FOLDER, RECEIPT, has_finder, read_receipt
+from pipm.errors import FileSystemError, StoreError
+from pipm.finder.distributions import Member, members
+from pipm.finder.environment_state import sweep_empty, withdraw
+from pipm.finder.install_hook import interpreter_of, put, settle_time, site_of
+from pipm.finder.metadata_files import make_own
+from pipm.finder.metadata_store import bring_back, hide
+from pipm.finder.restore_links import restore
+from pipm.finder.state_before import Before
+from pipm.fs.durability import sync_file_system
+from pipm.fs.os_errors import explained
+from pipm.share.prepare_adopt import entries_by_release
+from pipm.share.private_copies import Released, release
+from pipm.store.layout import open_store
+from pipm.store.roots import find_root, write_root
+
+if TYPE_CHECKING:
+    from pipm.context.progress import Progress
+    from pipm.env.environment import Environment
+    from pipm.env.receipt import Folded, Receipt
+    from pipm.store.layout import Store
+
+_BLOCK = 4096
+
+
+def release_environment(
+    store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
+) -> Released:
+    """Release an environment of any link mode; what the finder serves gets symlinks first, then copies."""
+    environment = checked_environment(store_path, path)
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        receipt = read_receipt(root)
+        if receipt is None and not dry_run:
+            sweep_empty(root)
+        if receipt is None and has_finder(root):
+            raise FileSystemError(
+                f"What {path} has by the finder cannot be read: {FOLDER}/{RECEIPT} is damaged",
+                hint=f"pipm sync LOCK --env {path} writes it anew",
+            )
+    finally:
+        os.close(root)
+    if receipt is None:
+        return release(store_path, path, names, progress, dry_run=dry_run)
+    if receipt.store != store_path:
+        store_path = _moved(receipt, store_path)
+    try:
+        served = _unfold(store_path, environment, receipt, names, progress, dry_run=dry_run)
+    except OSError as error:
+        raise explained(error, f"release {path}") from error
+    released = release(store_path, path, names, progress, dry_run=dry_run)
+    if not dry_run:
+        return replace(released, link_mode="copy" if not names else "finder")
+    sizes = [file.size for one, _ in served if one.manifest is not None for file in one.manifest.files]
+    return replace(
+        released,
+        files_released=released.files_released + len(sizes),
+        files=released.files + len(sizes),
+        bytes_used=released.bytes_used + sum(-(-size // _BLOCK) * _BLOCK for size in sizes),
+    )
+
+
+def _moved(receipt: Receipt, store_path: str) -> str:
+    """The store that has the environment's files: where they were, or where the store is now."""
+    if os.path.isdir(f"{receipt.store}/v1"):
+        return receipt.store
+    if os.path.isdir(f"{store_path}/v1"):
+        return store_path
+    raise StoreError(
+        f"The store {receipt.store}, which has the files of this environment, is not there",
+        hint="if it was moved, name its place: --store DIR or PIPM_STORE",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parts:
+    """What the finder serves, and of that what shall lie in the environment again."""
+
+    wanted: list[tuple[Member, Folded]]
+    rest: list[tuple[Member, Folded]]
+
+
+def _unfold(
+    store_path: str,
+    environment: Environment,
+    receipt: Receipt,
+    names: list[str],
+    progress: Progress,
+    *,
+    dry_run: bool,
+) -> list[tuple[Member, Folded]]:
+    store = open_store(store_path, create=False)
+    if store is None:
+        raise StoreError(f"There is no store {store_path}", hint="name its place: --store DIR or PIPM_STORE")
+    pulse = Pulse()
+    with held(store, environment, progress) as root, interruptible(pulse):
+        were_hidden = not dry_run and bring_back(store, root)
+        parts = _parts(store, environment, root, receipt, names)
+        if dry_run:
+            return parts.wanted
+        interpreter = ask_interpreter(environment.interpreter)
+        progress.phase("Linking files", len(parts.wanted))
+        infos = [folded.metadata for _, folded in parts.wanted]
+        before = Before(store, environment, root, receipt.site, infos)
+        for one, folded in parts.wanted:
+            pulse.check()
+            restore(store, root, receipt.site, one, folded, interpreter)
+        make_own(root, receipt.site, infos)
+        before.restore_files()
+        sync_file_system(root)
+        if parts.rest:
+            interpreter = interpreter_of(environment)
+            rest = [(one.outline, folded) for one, folded in parts.rest]
+            table = put(store, environment, root, interpreter, rest)
+            settle_time(environment, root, table, interpreter)
+            if were_hidden:
+                hide(store, environment, root, table, interpreter)
+        else:
+            withdraw(root, receipt.site)
+            before.restore_folders()
+            known = find_root(store, environment.path)
+            if known is not None:
+                write_root(store, known._replace(link_mode="symlink"))
+        sync_file_system(root)
+    return parts.wanted
+
+
+def _parts(store: Store, environment: Environment, root: int, receipt: Receipt, names: list[str]) -> _Parts:
+    known = find_root(store, environment.path)
+    entries = entries_by_release(() if known is None else known.entries)
+    wanted: list[tuple[Member, Folded]] = []
+    rest: list[tuple[Member, Folded]] = []
+    chosen = {canonicalize_name(name) for name in names}
+    for one in members(store, environment, root, site_of(environment), receipt, entries):
+        folded = receipt.folded.get(one.distribution.metadata)
+        if folded is None or one.folded is None:
+            continue
+        (wanted if not chosen or one.distribution.name in chosen else rest).append((one, folded))
+    return _Parts(wanted=wanted, rest=rest)

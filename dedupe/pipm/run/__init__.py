@@ -1,0 +1,1 @@
+"""`pipm run` and `pipm.activate`: programs without an environment of their own."""

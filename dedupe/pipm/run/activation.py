@@ -1,0 +1,208 @@
+"""Making packages importable in an interpreter that runs: `pipm.activate`, `pipm.interactive`.
+
+An environment of almost no files is found or made as for `pipm run`, for this very interpreter. Its
+site-packages is added as site would have done at the start, with the finder that its path file brings, and
+put in front of the interpreter's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import site
+import sys
+import warnings
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+from pipm.context.progress import Progress
+from pipm.env.environment import is_environment, load_environment
+from pipm.env.permission import check_runnable
+from pipm.errors import InterpreterError, LockError, PipmError, UsageError
+from pipm.finder.import_table import HOOK
+from pipm.finder.install_hook import site_of
+from pipm.lockfile.find_lock import find_lock
+from pipm.run.cached_environment import environment_for
+from pipm.run.run_request import Wish
+from pipm.run.stale_lock import changed_lock
+from pipm.store.paths import environment_path, store_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipm.env.environment import Environment
+
+_OUR_CALLERS = 5
+"""From `_warn` up to who called `pipm.activate`."""
+
+
+class LoadedVersionWarning(UserWarning):
+    """A module was imported before, and has another version than what was activated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A module that is imported already: the version that it has, and the one that was activated."""
+
+    module: str
+    version: str
+    activated: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activation:
+    """What was activated: the environment's folder, the lock or requirements, modules that differ."""
+
+    environment: str
+    source: str
+    conflicts: tuple[Loaded, ...] = ()
+
+
+def activate_place(place: str | os.PathLike[str] | None) -> Activation:
+    """Activate what *place* means; see `pipm.activate`."""
+    with _hinted():
+        source = _source(place)
+        if is_environment(source):
+            check_runnable(f"{os.path.realpath(source)}/bin/python")
+            _refuse_stale(os.path.realpath(source))
+            return _activated(_fitting(source), source)
+        wish = Wish(store_path(None), lock=os.path.realpath(source), python=_own_interpreter())
+        return _activated(load_environment(environment_for(wish, Progress)), source)
+
+
+def activate_specs(specs: Sequence[str]) -> Activation:
+    """Activate what *specs* require; see `pipm.interactive`."""
+    with _hinted():
+        if not specs:
+            raise UsageError("Nothing to activate", hint='such as pipm.interactive("numpy>=2", "pandas")')
+        wish = Wish(store_path(None), specs=tuple(specs), python=_own_interpreter())
+        return _activated(load_environment(environment_for(wish, Progress)), ", ".join(specs))
+
+
+@contextlib.contextmanager
+def _hinted() -> Iterator[None]:
+    """Let a traceback show the hint of an error."""
+    try:
+        yield
+    except PipmError as error:
+        if error.hint is not None:
+            error.add_note(f"hint: {error.hint}")
+        raise
+
+
+def _source(place: str | os.PathLike[str] | None) -> str:
+    """The lock file or the environment that *place* means."""
+    path = os.getcwd() if place is None else environment_path(os.fspath(place))
+    path = os.path.abspath(os.path.expanduser(path))
+    if is_environment(path) or os.path.isfile(path):
+        return path
+    if not os.path.isdir(path):
+        raise UsageError(
+            f"There is no {place}", hint="name a lock file, a project's folder or an environment"
+        )
+    found = find_lock(path)
+    if found is None and is_environment(f"{path}/.venv"):
+        return f"{path}/.venv"
+    if found is None:
+        raise LockError(
+            f"There is no lock file in {path} or any folder above",
+            hint='name one; or pipm.interactive("numpy>=2") resolves requirements',
+        )
+    return found
+
+
+def _refuse_stale(path: str) -> None:
+    """Raise what the environment's hook would end the whole program for (PIPM_STALE=error)."""
+    changed = changed_lock(store_path(None), path) if os.environ.get("PIPM_STALE") == "error" else None
+    if changed is not None:
+        raise LockError(
+            f"{changed[0]} changed since {path} was made from it", hint=f"pipm sync {changed[0]} --env {path}"
+        )
+
+
+def _own_interpreter() -> str:
+    """The interpreter that runs this, without its environment."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _fitting(path: str) -> Environment:
+    environment = load_environment(path)
+    here = "{}.{}".format(*sys.version_info)
+    if ".".join(environment.python.split(".")[:2]) != here:
+        raise InterpreterError(
+            f"{path} is for Python {environment.python}, this is {here}",
+            hint="activate its lock instead: the files for this Python come out of the store",
+        )
+    return environment
+
+
+def _activated(environment: Environment, source: str) -> Activation:
+    folder = f"{environment.path}/{site_of(environment)}"
+    before = list(sys.path)
+    site.addsitedir(folder)
+    known = _entries(environment.path, folder)
+    own = [entry for entry in sys.path if entry in known or entry not in before]
+    rest = [entry for entry in sys.path if entry not in own]
+    at = next((number for number, entry in enumerate(rest) if _is_site(entry)), len(rest))
+    sys.path[:] = [*rest[:at], *own, *rest[at:]]
+    importlib.invalidate_caches()
+    conflicts = tuple(_conflicts(folder, before))
+    for one in conflicts:
+        _warn(one, source)
+    return Activation(environment=environment.path, source=source, conflicts=conflicts)
+
+
+def _warn(one: Loaded, source: str) -> None:
+    text = f"{one.module} {one.version} is imported already, {source} has {one.activated}"
+    warnings.warn(
+        f"{text}: restart the interpreter (kernel) first", LoadedVersionWarning, stacklevel=_OUR_CALLERS
+    )
+
+
+def _entries(path: str, folder: str) -> set[str]:
+    """What of `sys.path` belongs to the environment at *path*, whose site-packages is *folder*."""
+    found = {folder}
+    for index in getattr(sys.modules.get(HOOK), "indexes", ()):
+        if index.environment == path:
+            found.update((index.path, *index.folders()))
+    return found
+
+
+def _is_site(entry: str) -> bool:
+    return os.path.basename(entry) in ("site-packages", "dist-packages")
+
+
+def _conflicts(folder: str, before: list[str]) -> Iterator[Loaded]:
+    """Find modules that were imported from elsewhere, in another version than the one in *folder*."""
+    elsewhere = [entry for entry in before if entry != folder]
+    for name, origin in sorted(_loaded()):
+        spec = PathFinder.find_spec(name)
+        if spec is None or spec.origin is None or os.path.realpath(spec.origin) == os.path.realpath(origin):
+            continue
+        activated = _version(name, [folder])
+        version = _version(name, elsewhere)
+        if activated and activated != version:
+            yield Loaded(module=name, version=version or f"of {origin}", activated=activated)
+
+
+def _loaded() -> Iterator[tuple[str, str]]:
+    """Yield top-level modules that are imported, and their files."""
+    for name, module in list(sys.modules.items()):
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        if "." not in name and isinstance(origin, str) and os.path.isabs(origin):
+            yield name, origin
+
+
+def _version(module: str, path: list[str]) -> str:
+    """The version of the distribution on *path* that brings the top-level *module*; empty where none does."""
+    from importlib import metadata  # noqa: PLC0415 - 30 ms, where a module comes from elsewhere
+
+    for one in metadata.distributions(path=path):
+        tops = (one.read_text("top_level.txt") or "").split()
+        if not tops:
+            tops = [str(file.parts[0]).partition(".")[0] for file in one.files or ()]
+        if module in tops:
+            return one.version
+    return ""

@@ -1,0 +1,128 @@
+"""What a run asks for, as a value.
+
+A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipm.errors import LockError, UsageError
+from pipm.lockfile.find_lock import find_lock, member_here
+from pipm.lockfile.inline_script import script_block, script_lock
+
+TYPE_CHECKING = False  # typing's takes its import
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Wish:
+    """What an environment shall have; paths are absolute.
+
+    ``lock`` is a lock file or empty. ``specs`` are requirements beside it, ``script`` one with metadata of
+    its own, ``block`` its document. ``below`` are environments that the new one is stacked over, the
+    uppermost first. ``refresh``: requirements are resolved anew. ``members`` are those of uv's workspace
+    that the lock is read for, instead of the project beside it.
+    """
+
+    __slots__ = ("below", "block", "lock", "members", "python", "refresh", "script", "specs", "store")
+
+    def __init__(  # noqa: PLR0913 - see above
+        self,
+        store: str,
+        *,
+        lock: str = "",
+        specs: tuple[str, ...] = (),
+        script: str = "",
+        block: bytes = b"",
+        below: tuple[str, ...] = (),
+        python: str | None = None,
+        refresh: bool = False,
+        members: tuple[str, ...] = (),
+    ) -> None:
+        self.store = store
+        self.lock = lock
+        self.specs = specs
+        self.script = script
+        self.block = block
+        self.below = below
+        self.python = python
+        self.refresh = refresh
+        self.members = members
+
+    @property
+    def name(self) -> str:
+        """What people see of it in the name of its folder."""
+        if self.script:
+            return os.path.basename(self.script).removesuffix(".py")
+        if self.lock:
+            return os.path.basename(os.path.dirname(self.lock)) or "root"
+        return "with"
+
+    @property
+    def resolves(self) -> bool:
+        """Whether there are requirements that no lock answers."""
+        return bool(self.specs) or bool(self.block and not self.lock)
+
+
+def wish_of(  # noqa: PLR0913 - the options of a command
+    store: str,
+    *,
+    lock: str | None,
+    search: bool,
+    specs: Sequence[str],
+    script: str,
+    below: tuple[str, ...],
+    python: str | None,
+    refresh: bool,
+) -> Wish | None:
+    """What an environment is to be made of; None where the one that is named is all.
+
+    Without *lock* the script's own metadata count, else (unless there is an environment below, and if
+    *search*) the nearest lock upward. Raises PipmError where nothing says what to run with.
+    """
+    block = script_block(script) if script else None
+    members: tuple[str, ...] = ()
+    if lock is not None:
+        lock = os.path.realpath(lock)
+    elif block is not None:
+        lock = script_lock(script) if search else None
+    elif not below:
+        lock = find_lock(os.getcwd()) if search else None
+        members = member_here() if lock is not None else ()
+        if lock is None and not specs:
+            raise _nothing(search=search)
+    if len(below) == 1 and lock is None and block is None and not specs:
+        return None
+    return Wish(
+        store,
+        lock=lock or "",
+        specs=tuple(map(_absolute, specs)),
+        script=script if block is not None else "",
+        block=block or b"",
+        below=below,
+        python=python,
+        refresh=refresh,
+        members=members,
+    )
+
+
+def _nothing(*, search: bool) -> LockError | UsageError:
+    if not search:
+        return UsageError("--no-lock leaves nothing to run with", hint='add --with "rich>=13"')
+    return LockError(
+        "There is no lock file here or in any folder above",
+        hint="name what to run with: --with SPEC, --lock LOCK or --env DIR; pipm run -h",
+    )
+
+
+def _absolute(spec: str) -> str:
+    """A folder or archive on this disk by its whole path; a requirement as it is."""
+    name = spec.partition("[")[0]
+    is_path = name.startswith((".", "/")) or (name.endswith((".whl", ".tar.gz")) and "@" not in name)
+    if is_path and not os.path.exists(name):
+        raise UsageError(
+            f"There is no {name}", hint='--with takes requirements, such as "rich>=13", or paths'
+        )
+    return os.path.abspath(spec) if is_path else spec

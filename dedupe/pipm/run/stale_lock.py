@@ -1,0 +1,38 @@
+"""Whether the lock changed that an environment of one's own was synced with.
+
+`pipm run --env` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipm.core.sha256 import sha256
+from pipm.lockfile.find_lock import lock_content
+
+TYPE_CHECKING = False  # typing's takes its import
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def changed_lock(store: str, path: str) -> tuple[str, list[str]] | None:
+    """Return the lock of the environment at the real *path* and the words of its last sync, if it changed."""
+    root = _root(store, path)
+    if root is None or not os.path.isfile(root["lock"]) or lock_content(root["lock"]) == root["content"]:
+        return None
+    return root["lock"], root["words"]
+
+
+def _root(store: str, path: str) -> dict[str, Any] | None:
+    """What the store knows of a synced environment; read without the cost of `store.roots`."""
+    import json  # noqa: PLC0415 - milliseconds
+
+    name = sha256(os.fsencode(path)).hexdigest()[:32]
+    try:
+        with open(f"{store}/v1/roots/{name}", "rb") as stream:
+            root = json.loads(stream.read())
+        is_synced = root["state"] == "synced" and root["content"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return root if is_synced else None

@@ -1,0 +1,206 @@
+"""`pipm store add`: let wheel archives into the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.context.statistics import Tally
+from pipm.errors import WheelError
+from pipm.fs.beneath import open_directory_beneath
+from pipm.fs.durability import sync_file_system
+from pipm.fs.os_errors import explained
+from pipm.fs.share_file import ensure_folder, forget, give_name, same_files
+from pipm.share.build_entry import build_tree
+from pipm.share.copy_from_layer import true_rows
+from pipm.store.entries import find_entry, join_archives, load_manifest, publish
+from pipm.store.layout import open_store
+from pipm.store.objects import Rooms, find_object, is_trusted
+from pipm.wheel.unpack_wheel import unpack_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipm.context.workers import Pulse
+    from pipm.core.digest import Digest
+    from pipm.core.manifest import FileEntry, Manifest
+    from pipm.store.layout import Store
+    from pipm.wheel.record_hashes import Doubt
+    from pipm.wheel.unpack_wheel import Unpacked
+
+
+class Added(NamedTuple):
+    """A wheel's entry (path below ``wheels/``), and whether the store had all of it."""
+
+    wheel: str
+    entry: str
+    known: bool
+
+
+class Kept(NamedTuple):
+    """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known.
+
+    ``doubts``: where its RECORD says something else than the archive holds.
+    """
+
+    path: str
+    archive: Digest
+    entry: str
+    known: bool
+    doubts: tuple[Doubt, ...] = ()
+
+
+def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
+    """Let the wheel at *path* into the store; WheelError names archive and member of a bad one.
+
+    *file_name* is the archive's own, where *path* is another way to it.
+    """
+    if not os.path.isfile(path):
+        raise WheelError(f"There is no wheel {path}", hint="name a .whl file")
+    store = open_store(store_path)
+    assert store is not None
+    try:
+        with store.writing(), store.run() as (run, _):
+            (kept,) = keep_wheels(store, run, [(path, file_name)])
+    except OSError as error:
+        raise explained(error, f"add {path} to the store {store_path}") from error
+    return Added(path, kept.entry, kept.known)
+
+
+def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: Pulse) -> None:
+    """Let the store know *wheels*, (path, file name) of each, whose files it mostly has already.
+
+    Those are read, not unpacked; the others are let in like any. A bad one is passed over: pip took it,
+    the store need not.
+    """
+    store = open_store(store_path)
+    assert store is not None
+    known: dict[str, Digest] = {}
+    others = []
+    for path, name in wheels:
+        pulse.check()
+        try:
+            manifest = unpack_wheel(path, None, name).manifest
+        except WheelError:
+            continue
+        (archive,) = manifest.wheels
+        entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
+        if entry is not None and _has_all(load_manifest(store, entry), manifest):
+            known[entry] = archive
+        else:
+            others.append((path, name))
+    with store.writing():
+        join_archives(store, known.items())
+    for path, name in others:
+        pulse.check()
+        with contextlib.suppress(WheelError):
+            add_wheel_file(store_path, path, name)
+
+
+def _has_all(known: Manifest, archive: Manifest) -> bool:
+    def brought(manifest: Manifest) -> set[tuple[str, Digest, bool]]:
+        return {(file.path, file.digest, file.executable) for file in manifest.files}
+
+    return not known.missing and brought(known) == brought(archive)
+
+
+def keep_wheels(
+    store: Store, run: int, wheels: Sequence[tuple[str, str]], promises: Iterable[tuple[str, str]] = ()
+) -> list[Kept]:
+    """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
+
+    *promises* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
+    none of them is published.
+    """
+    arrivals = []
+    for number, (path, file_name) in enumerate(wheels):
+        name = f"wheel-{number}"
+        ensure_folder(run, name, 0o700)
+        folder = open_directory_beneath(run, name)
+        unpacked = unpack_wheel(path, folder, file_name, promises)
+        arrivals.append(_Arrival(store, run, path, unpacked, f"tree-{number}"))
+    if any(arrival.is_new for arrival in arrivals):
+        sync_file_system(run)  # no object gets its name before its bytes are on disk
+        for arrival in arrivals:
+            arrival.build()
+        sync_file_system(run)
+    kept = [arrival.publish() for arrival in arrivals]
+    join_archives(store, [(one.entry, one.archive) for one in kept])
+    for arrival in arrivals:
+        arrival.close()
+    return kept
+
+
+class _Arrival:
+    """An unpacked wheel on its way in, unless the store has just that.
+
+    The identity does not cover data files, headers and scripts: an entry that came out of an environment
+    may have others, and the archive is what counts.
+    """
+
+    def __init__(self, store: Store, run: int, path: str, unpacked: Unpacked, tree: str) -> None:
+        self._store, self._run, self._path, self._tree = store, run, path, tree
+        self._unpacked = unpacked
+        manifest = unpacked.manifest
+        entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
+        known = None if entry is None else load_manifest(store, entry)
+        self._entry = entry
+        self.is_new = known is None or not _has_all(known, manifest)
+        if known is not None and self.is_new:
+            if known.wheels:
+                raise WheelError(
+                    f"{manifest.origin} has other data files, headers or scripts than {known.origin},"
+                    " which has the same modules",
+                    hint="one of the two is not what the project published; compare their hashes",
+                )
+            manifest = replace(manifest, tag=known.tag, files=_with_known_times(manifest, known))
+        self._manifest = manifest
+
+    def build(self) -> None:
+        """Name its objects and link its tree together."""
+        if self.is_new:
+            _name_objects(self._store, self._unpacked)
+            self._manifest = replace(self._manifest, files=true_rows(self._store, self._manifest.files))
+            self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Tally())
+
+    def publish(self) -> Kept:
+        """Give the tree its name; all of it is on disk by now."""
+        (archive,) = self._unpacked.manifest.wheels
+        entry = self._entry
+        if self.is_new:
+            entry = publish(self._store, self._run, self._tree, self._manifest.label)
+        assert entry is not None
+        return Kept(self._path, archive, entry, not self.is_new, self._unpacked.doubts)
+
+    def close(self) -> None:
+        """Close the folder of its files."""
+        for new in self._unpacked.new.values():
+            os.close(new.directory)
+            return
+
+
+def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, ...]:
+    """The files of *manifest*, empty ones with the time that *known* records: their bytecode has it."""
+    empty = {file.path: file.mtime_ns for file in known.files if not file.size}
+    return tuple(
+        file if file.size else file._replace(mtime_ns=empty.get(file.path, file.mtime_ns))
+        for file in manifest.files
+    )
+
+
+def _name_objects(store: Store, unpacked: Unpacked) -> None:
+    rooms = Rooms(store.objects)
+    for file in unpacked.manifest.files:
+        name = file.object_name
+        new = unpacked.new[name]
+        if not file.size:
+            continue
+        rooms.make(name)
+        if give_name(new, store.objects, name):
+            continue
+        stored = find_object(store.objects, name)
+        if stored is None or not is_trusted(stored) or not same_files(new, store.objects, name):
+            forget(store.objects, name)  # it was changed in place; the wheel has what it should be
+            give_name(new, store.objects, name)

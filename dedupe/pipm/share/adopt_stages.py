@@ -1,0 +1,187 @@
+"""Taking environments through the stages of an adoption (see `adopt_worker` for what happens in each)."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiled_files import pools_of
+from pipm.bytecode.compiler_process import BytecodeWorker
+from pipm.bytecode.share_bytecode import Compiler
+from pipm.context.environment_lock import root_of
+from pipm.context.workers import crew_at_work, processes
+from pipm.fs.durability import sync_file_systems
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.share_file import give_name
+from pipm.fs.staging import Staging
+from pipm.share.adopt_job import lines, turns
+from pipm.share.adopt_worker import AdoptWorker, EnvironmentWorker
+from pipm.share.build_entry import complete_entry
+from pipm.share.keep_originals import originals_of
+from pipm.store.entries import publish
+from pipm.store.known import Releases
+from pipm.store.objects import Rooms
+from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, write_roots
+from pipm.store.stored_originals import originals_files, record_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipm.context.adopt_context import Scene
+    from pipm.context.progress import Progress
+    from pipm.context.workers import Crew, Pulse, Tickets
+    from pipm.fs.durability import SmallFile
+    from pipm.share.adopt_job import Job
+    from pipm.share.adopt_worker import Answer, Stage
+
+
+class AtWork(NamedTuple):
+    """A job, its scene, and the open folder of the environment's temporary names."""
+
+    job: Job
+    scene: Scene
+    folder: int
+
+
+def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> None:
+    """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
+    # The roots stand before the first file is touched, then whatever is dirty is written: a file
+    # that shared unwritten blocks could come back from a power cut as zeros.
+    jobs = [job for job, _, _ in at_work]
+    _write_first_roots(at_work, jobs, progress)
+    _sync(at_work)
+    files = lines(jobs)
+    order = turns(jobs)
+    with ExitStack() as stack:
+        areas = [
+            [_area(folder, number, stack) for number in range(processes(files))] for _, _, folder in at_work
+        ]
+
+        def work(number: int, tickets: Tickets) -> AdoptWorker:
+            compilers: dict[tuple[str, bytes], Compiler] = {}
+            releases = Releases(at_work[0].scene.store)
+            environments = [
+                EnvironmentWorker(scene, area[number], job.left, _compiler(scene, compilers), releases)
+                for (job, scene, _), area in zip(at_work, areas, strict=True)
+            ]
+            return AdoptWorker(environments, order, tickets)
+
+        progress.phase("Sharing files", files)
+        crew = stack.enter_context(crew_at_work(work, len(order), files, pulse, progress))
+        _Stages(at_work, crew, pulse).run()
+
+
+def _area(folder: int, number: int, stack: ExitStack) -> Staging:
+    area = Staging(folder, str(number))
+    stack.callback(area.close)
+    return area
+
+
+def _compiler(scene: Scene, known: dict[tuple[str, bytes], Compiler]) -> Compiler | None:
+    """One process of an interpreter serves all environments whose bytecode is the same."""
+    interpreter = scene.interpreter
+    if interpreter is None:
+        return None
+    key = (interpreter.cache_tag, interpreter.magic)
+    if key not in known:
+        known[key] = Compiler(BytecodeWorker(interpreter), pools_of(scene.store, interpreter))
+    return known[key]
+
+
+class _Stages:
+    def __init__(self, at_work: Sequence[AtWork], crew: Crew, pulse: Pulse) -> None:
+        self._at_work = at_work
+        self._crew = crew
+        self._pulse = pulse
+        self._symlinks = any(scene.mode is LinkMode.SYMLINK for _, scene, _ in at_work)
+
+    def run(self) -> None:
+        answers = self._stage("adopt")
+        _sync(self._at_work)
+        self._publish(answers)
+        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+            job.entries.update(entry for answer in several for entry in answer.entries)
+        used = [job.entries for job, _, _ in self._at_work]
+        adopting = [ADOPTING] * len(self._at_work)
+        if self._symlinks:  # the roots and the entries are on disk before links lead there
+            _write_roots(self._at_work, adopting, used)
+            _sync(self._at_work)
+            answers = self._stage("share")
+        unsettled = any(answer.unsettled for several in answers for answer in several)
+        if unsettled:
+            _sync(self._at_work)
+            answers = self._stage("settle")
+        if self._symlinks or unsettled:
+            _sync(self._at_work)
+        # Of what could not be shared just now the time may say "shared": the next run looks at the files.
+        again = [
+            any(left.reason.passing for answer in several for left in answer.tally.left)
+            for several in answers
+        ]
+        _write_roots(self._at_work, [PARTLY if one else ADOPTED for one in again], used)
+        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+            for answer in several:
+                job.tally.add(answer.tally)
+
+    def _stage(self, stage: Stage) -> list[list[Answer]]:
+        """Run a stage; returns the answers by environment."""
+        by_worker: list[list[Answer]] = self._crew.run(stage)
+        self._pulse.check()
+        return [list(several) for several in zip(*by_worker, strict=True)]
+
+    def _publish(self, answers: list[list[Answer]]) -> None:
+        """Give entries and copied objects their names; all of it is on disk by now."""
+        scene = self._at_work[0].scene
+        rooms = Rooms(scene.store.objects)
+        flat = [answer for several in answers for answer in several]
+        for answer in flat:
+            for name, new in answer.pending.items():
+                rooms.make(name)
+                give_name(new, scene.store.objects, name)
+        for answer in flat:
+            for prepared in answer.prepared:
+                if prepared.tree:
+                    publish(scene.store, scene.run, prepared.tree, prepared.label)
+        for (job, one, _), several in zip(self._at_work, answers, strict=True):
+            for answer in several:
+                for prepared in answer.prepared:
+                    if not prepared.tree:
+                        complete_entry(one, prepared, job.tally)
+
+
+def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[Job], progress: Progress) -> None:
+    """Write the root of each environment, and with it what the files are like that may be shared now."""
+    entries = [job.candidate.entries for job in jobs]
+    adopting = [ADOPTING] * len(at_work)
+    store = at_work[0].scene.store
+    before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
+    records = ((job.candidate.environment.path, originals_of(store, job)) for job in jobs)
+    try:
+        with ExitStack() as stack:
+            _write_roots(at_work, adopting, entries, list(originals_files(store, records, stack)))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        progress.note("no room to note the modes and times that files have: a release will not know them")
+        _write_roots(at_work, adopting, entries)
+    for job, taken in zip(jobs, before, strict=True):
+        job.tally.taken += record_blocks(store, job.candidate.environment.path) - taken
+
+
+def _write_roots(
+    at_work: Sequence[AtWork],
+    states: Iterable[str],
+    used: Iterable[Iterable[str]],
+    others: Iterable[SmallFile] = (),
+) -> None:
+    """Write the root of each environment, with its state and the entries it used, and *others* before."""
+    roots = [
+        root_of(scene.environment, scene.mode.value, state, tuple(sorted(entries)))
+        for (_, scene, _), state, entries in zip(at_work, states, used, strict=True)
+    ]
+    write_roots(at_work[0].scene.store, roots, others)
+
+
+def _sync(at_work: Sequence[AtWork]) -> None:
+    sync_file_systems([at_work[0].scene.store.v1, *(scene.root for _, scene, _ in at_work)])

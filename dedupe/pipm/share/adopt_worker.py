@@ -1,0 +1,389 @@
+"""One worker of an adoption: draws distributions and takes them through their stages.
+
+Theory of operation. The environments' roots are durable and their file systems synced before the first
+stage.
+
+- ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
+  built in the run's folder. Bytecode of those sources follows at once.
+- share: content that the store has is proven equal and shared; bytecode follows at once. It comes right
+  after ingest, distribution by distribution; only symlinks lead to the entries themselves, so there the
+  parent syncs and publishes them first.
+- (the parent syncs)
+- settle: bytecode that had to be compiled anew is linked.
+
+Killed between any two files, the environment has each file old or new, and the next run goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
+
+from pipm.bytecode.compiled_files import Source
+from pipm.bytecode.share_bytecode import BytecodeSharer
+from pipm.context.statistics import Tally
+from pipm.core.digest import EMPTY
+from pipm.core.manifest import FileEntry
+from pipm.core.plan.adopt_plan import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+from pipm.core.reasons import Reason
+from pipm.core.record import Place, is_installers_own
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.file_content import prefetch
+from pipm.fs.free_space import accounting
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.share_file import LeaveAloneError, Stored, same_folder_time
+from pipm.share.build_entry import Contents, Prepared, prepare_entry
+from pipm.share.fast_hardlink import PlainPart, PlainSharer
+from pipm.share.file_facts import Observer
+from pipm.share.file_sharer import FileSharer, Shared
+from pipm.store.entries import has_complete_entry
+from pipm.store.objects import object_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipm.bytecode.share_bytecode import Compiler
+    from pipm.context.adopt_context import Scene
+    from pipm.core.digest import Digest
+    from pipm.core.plan.adopt_plan import Action, FileFact
+    from pipm.env.installed import InstalledDistribution
+    from pipm.fs.share_file import NewFile
+    from pipm.fs.staging import Staging
+    from pipm.store.known import Releases
+
+Stage = Literal["adopt", "share", "settle"]
+
+
+class Answer(NamedTuple):
+    """What a worker tells after a stage: all that it did so far.
+
+    ``pending`` are copies that get their names in the store after a sync, ``unsettled`` counts bytecode
+    that waits for "settle".
+    """
+
+    tally: Tally
+    prepared: list[Prepared]
+    entries: list[str]
+    pending: dict[str, NewFile]
+    unsettled: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """A distribution at work: what its wheel brought and the environment has, or lacks.
+
+    ``plain`` is what can be done of it together with other environments. ``changed`` is false while
+    everything is as an earlier run left it.
+    """
+
+    distribution: InstalledDistribution
+    plain: PlainPart | None = None
+    entry: str | None = None
+    to_share: dict[str, list[Share]] = field(default_factory=dict)
+    have: list[FileEntry] = field(default_factory=list)
+    lacking: list[FileFact] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    changed: bool = False
+
+    def prove(self, fact: FileFact, digest: Digest, mtime_ns: int) -> None:
+        """Note that a source's content is proven and its time is *mtime_ns*: its bytecode may be shared."""
+        if fact.name.endswith(".py") and fact.place is Place.SITE:
+            status = fact.status
+            assert status is not None
+            source = Source(fact.directory, fact.name, digest, status.st_size, status.st_mtime_ns, mtime_ns)
+            self.sources.append(source)
+
+    def keep(self, fact: FileFact, shared: Shared) -> None:
+        """Note that the environment has a file as the wheel brought it."""
+        assert fact.status is not None
+        size = fact.status.st_size
+        row = FileEntry(fact.entry_path, shared.digest, size, fact.executable, fact.writable, *shared.stored)
+        self.have.append(row)
+
+    def contents(self) -> Contents:
+        """What the environment has of the distribution, and the rows of its identity."""
+        files = list({entry.path: entry for entry in self.have}.values())  # a path may have two rows
+        rows = [
+            (path.removeprefix("site/"), digest, executable)
+            for path, digest, _, executable, *_ in files
+            if path.startswith("site/")
+        ]
+        identified = True
+        for fact in self.lacking:
+            if fact.place is Place.SITE:
+                if fact.digest is None or not fact.promised:
+                    identified = False  # nobody knows what the wheel had there
+                else:
+                    rows.append((fact.path, fact.digest, fact.executable))
+        missing = [fact.entry_path for fact in self.lacking]
+        return Contents(files, rows if identified else None, missing)
+
+
+class AdoptWorker:
+    """Adopts distributions of several environments; *turns* are (environment, number there) by ticket."""
+
+    def __init__(
+        self,
+        environments: Sequence[EnvironmentWorker],
+        turns: Sequence[Sequence[tuple[int, int]]],
+        tickets: Iterable[int],
+    ) -> None:
+        self._environments = environments
+        self._turns = turns
+        self._tickets = tickets
+        self._plain = PlainSharer(environments[0].scene)
+
+    def run(self, stage: Stage) -> list[Answer]:
+        """Run one stage; InterruptedRunError between two files when the run is to stop."""
+        match stage:
+            case "adopt":
+                for ticket in self._tickets:
+                    self._adopt(self._turns[ticket])
+            case "share":
+                for one in self._environments:
+                    one.share()
+            case "settle":
+                for one in self._environments:
+                    one.settle()
+            case _:
+                assert_never(stage)
+        return [one.answer() for one in self._environments]
+
+    def _adopt(self, turn: Sequence[tuple[int, int]]) -> None:
+        """Take the distributions of one turn through the first stage."""
+        started = time.monotonic()
+        begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
+        works = [(one, work) for one, work in begun if work is not None]
+        self._plain.share([work.plain for _, work in works if work.plain is not None])
+        for one, work in works:
+            one.finish(work)
+        for one, _ in begun:
+            one.took((time.monotonic() - started) / len(begun))
+
+    def close(self) -> None:
+        """End the interpreters."""
+        for one in self._environments:
+            one.close()
+
+
+class EnvironmentWorker:
+    """What one worker does with *distributions* of the scene's environment."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        staging: Staging,
+        distributions: Sequence[InstalledDistribution],
+        compiler: Compiler | None,
+        releases: Releases,
+    ) -> None:
+        """*releases* are remembered for all environments of the run."""
+        self.scene = scene
+        self._staging = staging
+        self._distributions = distributions
+        self._prepared: list[Prepared] = []
+        self._entries: list[str] = []
+        self._work: list[_Work] = []
+        self._tally = Tally(accounting(scene.file_system))
+        self._files = FileSharer(scene, staging, self._tally)
+        self._bytecode = BytecodeSharer(scene, staging, self._tally, compiler)
+        self._plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
+        self._observer = Observer(
+            root=scene.root,
+            store=scene.store,
+            releases=releases,
+            trusted=scene.trusted,
+            by_inode=scene.by_inode,
+            contested=scene.contested,
+            entries=scene.entries,
+        )
+
+    def answer(self) -> Answer:
+        """Tell all that was done so far."""
+        self.scene.pulse.tell()
+        return Answer(
+            self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unsettled
+        )
+
+    def close(self) -> None:
+        """End the interpreter."""
+        self._bytecode.close()
+
+    def took(self, seconds: float) -> None:
+        """Count time that was worked here."""
+        self._tally.seconds += seconds
+
+    def share(self) -> None:
+        """Let symlinks take the place of files, now that what they lead to is published."""
+        for work in self._work:
+            self._share(work)
+
+    def settle(self) -> None:
+        """Link the bytecode that was made anew."""
+        self._bytecode.settle()
+
+    def begin(self, number: int) -> _Work | None:
+        """Look at one distribution; returns what is to be done, None where it is left alone as a whole."""
+        distribution = self._distributions[number]
+        if distribution.refusal is not None:
+            self._refuse(distribution, distribution.refusal)
+            return None
+        work = _Work(distribution)
+        if self._plain:
+            work.plain = PlainPart(
+                self.scene, self._staging, self._tally, distribution, work.have, work.sources
+            )
+        return work
+
+    def finish(self, work: _Work) -> None:
+        """Take a distribution through the first stage, after its plain files."""
+        distribution = work.distribution
+        if work.plain is not None:
+            distribution = distribution.narrowed(b"\n".join(work.plain.left))
+            work.plain = None
+            work.changed = bool(work.have)
+        for folder, _, facts in self._observer.folders(distribution):
+            if folder is not None and not self.scene.trusted:
+                prefetch(folder, [fact.name for fact in facts if fact.status is not None])
+            with nullcontext() if folder is None else same_folder_time(folder):
+                for fact in facts:
+                    action = decide(fact, user=self.scene.user, by_inode=self.scene.by_inode)
+                    self._first(work, folder, action)
+        self._bytecode.share(work.sources)
+        work.sources = []
+        work.entry = None if work.changed else self._known_entry(distribution)
+        if work.entry is None and not self.scene.tight:
+            work.entry, prepared = prepare_entry(
+                self.scene, distribution, work.contents(), self._files.pending, self._tally
+            )
+            if prepared is not None:
+                self._prepared.append(prepared)
+        if work.entry is not None:
+            self._entries.append(work.entry)
+        if self.scene.mode is LinkMode.SYMLINK:
+            self._work.append(work)
+        else:
+            self._share(work)
+
+    def _refuse(self, distribution: InstalledDistribution, reason: Reason) -> None:
+        """Leave a distribution alone; one that is imported from the store keeps its entry."""
+        self._tally.files += 1
+        self._tally.leave(f"{distribution.site}/{distribution.metadata}", reason)
+        entry = self.scene.entries.get((distribution.name, distribution.version))
+        if reason is Reason.IMPORTED and entry is not None:
+            self._entries.append(entry)
+
+    def _known_entry(self, distribution: InstalledDistribution) -> str | None:
+        """The complete entry that an earlier run used for this distribution, if it is still there."""
+        entry = self.scene.entries.get((distribution.name, distribution.version))
+        if entry is None or not has_complete_entry(self.scene.store, entry):
+            return None
+        return entry
+
+    def _first(self, work: _Work, folder: int | None, action: Action) -> None:
+        """Do what the first stage does for one file."""
+        fact = action.fact
+        self.scene.pulse.check()
+        self._tally.files += 1
+        try:
+            match action:
+                case Leave():
+                    self._leave(work, action)
+                case AlreadyShared():
+                    assert fact.status is not None
+                    self._count_already(fact)
+                    stored = Stored.of(fact.status)
+                    if not self.scene.by_inode:  # the environment's inode has a mode of its own
+                        stored = stored._replace(mode=_mode(fact))
+                    work.keep(fact, Shared(action.digest, stored))
+                    work.prove(fact, action.digest, fact.status.st_mtime_ns)
+                case Share():
+                    assert fact.stored is not None
+                    work.changed = True
+                    work.to_share.setdefault(fact.directory, []).append(action)
+                    work.keep(fact, Shared(action.digest, Stored.of(fact.stored)))
+                    return  # counted when it is shared
+                case Ingest() | IngestCopy() if self.scene.tight:
+                    raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
+                case Ingest():
+                    work.changed = True
+                    shared = self._files.ingest(_present(folder), action)
+                    work.keep(fact, shared)
+                    if self.scene.mode is LinkMode.SYMLINK:
+                        work.to_share.setdefault(fact.directory, []).append(Share(fact, shared.digest))
+                        return
+                    self._prove_shared(work, fact, shared)
+                case IngestCopy():
+                    work.keep(fact, self._files.ingest_copy(_present(folder), action))
+                    self._tally.leave(fact.shown, action.reason)
+                case _:
+                    assert_never(action)
+        except LeaveAloneError as refusal:
+            self._tally.leave(fact.shown, refusal.reason)
+            work.lacking.append(fact)
+        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
+
+    def _leave(self, work: _Work, action: Leave) -> None:
+        fact, reason = action
+        self._tally.leave(fact.shown, reason)
+        if reason is Reason.EMPTY:
+            self._keep_empty(work, fact)
+        elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
+            work.lacking.append(fact)
+
+    def _keep_empty(self, work: _Work, fact: FileFact) -> None:
+        """Note an empty file: it is never shared, but its bytecode is, and goes by its time."""
+        status = fact.status
+        assert status is not None
+        rows = self._observer.known(work.distribution).rows
+        row = rows.get(fact.entry_path)
+        mtime_ns = status.st_mtime_ns if row is None or row.digest != EMPTY else row.mtime_ns
+        work.keep(fact, Shared(EMPTY, Stored(_mode(fact), mtime_ns)))
+        rows.setdefault(fact.entry_path, work.have[-1])  # for the next environment that has the release
+        if status.st_nlink == 1 or status.st_mtime_ns == mtime_ns:
+            work.prove(fact, EMPTY, mtime_ns)
+
+    def _prove_shared(self, work: _Work, fact: FileFact, shared: Shared) -> None:
+        """Note a source that was just shared, unless its own inode has names elsewhere and keeps its time."""
+        assert fact.status is not None
+        keeps = self.scene.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
+        if not keeps or fact.status.st_mtime_ns == shared.stored.mtime_ns:
+            work.prove(fact, shared.digest, shared.stored.mtime_ns)
+
+    def _share(self, work: _Work) -> None:
+        stored = [action.fact.object for actions in work.to_share.values() for action in actions]
+        prefetch(self.scene.store.objects, [name for name in stored if name])
+        for directory, actions in work.to_share.items():
+            with directory_beneath(self.scene.root, directory) as folder:
+                if folder is not None:
+                    with same_folder_time(folder):
+                        for action in actions:
+                            self._share_one(work, folder, action)
+        self._bytecode.share(work.sources)
+        work.sources = []
+
+    def _share_one(self, work: _Work, folder: int, action: Share) -> None:
+        fact = action.fact
+        self.scene.pulse.check()
+        try:
+            self._prove_shared(work, fact, self._files.share(folder, action, work.entry))
+        except LeaveAloneError as refusal:
+            self._tally.leave(fact.shown, refusal.reason)
+        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
+
+    def _count_already(self, fact: FileFact) -> None:
+        assert fact.status is not None
+        self._tally.already += 1
+        self._tally.bytes_shared += fact.status.st_size
+
+
+def _mode(fact: FileFact) -> int:
+    return object_mode(executable=fact.executable, writable=fact.writable)
+
+
+def _present(folder: int | None) -> int:
+    if folder is None:  # it was there when the facts were gathered
+        raise LeaveAloneError(Reason.CHANGING)
+    return folder

@@ -1,0 +1,184 @@
+"""Building the store's wheel entry of a distribution that an environment has."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import EMPTY
+from pipm.core.manifest import FileEntry, Manifest, identity_of
+from pipm.core.record import Place
+from pipm.env.installed import read_metadata_file
+from pipm.fs.durability import sync_file_system
+from pipm.fs.tree_builder import TreeBuilder
+from pipm.store.entries import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipm.context.adopt_context import Scene
+    from pipm.context.statistics import Tally
+    from pipm.core.digest import Digest
+    from pipm.core.manifest import Label
+    from pipm.env.installed import InstalledDistribution
+    from pipm.fs.share_file import NewFile
+    from pipm.store.layout import Store
+
+_TAG = re.compile(r"[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+")
+_UNKNOWN_TAG = "unknown"
+
+
+class Contents(NamedTuple):
+    """What an environment has of a distribution.
+
+    ``promised`` are the (path in site-packages, digest, executable) rows that make its identity, or None
+    where a row's content is unknown; ``missing`` the entry paths that the environment cannot give.
+    """
+
+    files: list[FileEntry]
+    promised: list[tuple[str, Digest, bool]] | None
+    missing: list[str]
+
+
+class Prepared(NamedTuple):
+    """A ``tree`` in the run's folder, ready to be published once it is synced.
+
+    No tree: another environment of the run builds it, perhaps of less than this one's ``manifest`` (JSON)
+    says. A manifest crosses from process to process as it is stored; object by object takes thrice the time.
+    """
+
+    label: Label
+    tree: str = ""
+    manifest: bytes = b""
+
+
+def prepare_entry(
+    scene: Scene,
+    distribution: InstalledDistribution,
+    contents: Contents,
+    pending: Mapping[str, NewFile],
+    tally: Tally,
+) -> tuple[str | None, Prepared | None]:
+    """Build the tree of a distribution's entry unless the store has it as complete as it can be.
+
+    Returns the entry's path below ``wheels/`` (None for a distribution whose identity is unknown), and
+    the tree if one was built.
+    """
+    if contents.promised is None:
+        return None, None
+    identity = identity_of(contents.promised)
+    existing = find_entry(scene.store, distribution.name, distribution.version, identity)
+    if existing is not None and not is_partial(scene.store, existing):
+        return existing, None
+    manifest = Manifest(
+        name=distribution.name,
+        version=distribution.version,
+        tag=_tag(read_metadata_file(scene.root, distribution, "WHEEL")),
+        identity=identity,
+        origin=f"environment {scene.environment.path}",
+        files=tuple(contents.files),
+        missing=(*contents.missing, *_missing_scripts(scene, distribution)),
+    )
+    if existing is not None:
+        known = load_manifest(scene.store, existing)
+        manifest = known.merged(manifest)
+        if len(manifest.files) == len(known.files) and len(manifest.missing) == len(known.missing):
+            return existing, None
+    if not manifest.files:
+        return None, None
+    # One name for all environments of the run: what several have is built once.
+    tree = f"tree-{manifest.name}-{identity.hex()[:16]}"
+    label = manifest.label
+    try:
+        build_tree(scene.run, tree, scene.store, manifest, pending, tally)
+        prepared = Prepared(label, tree)
+    except FileExistsError:
+        prepared = Prepared(label, manifest=manifest.to_json())
+    return existing or label.directory, prepared
+
+
+def complete_entry(scene: Scene, prepared: Prepared, tally: Tally) -> None:
+    """Complete the published entry of *prepared*, where another environment of the run built less of it."""
+    name, version, _, identity = prepared.label
+    entry = find_entry(scene.store, name, version, identity)
+    if entry is None or not is_partial(scene.store, entry):
+        return
+    known = load_manifest(scene.store, entry)
+    manifest = Manifest.from_json(prepared.manifest)
+    merged = known.merged(manifest)
+    if len(merged.files) > len(known.files) or len(merged.missing) < len(known.missing):
+        tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{os.urandom(4).hex()}"
+        merged = build_tree(scene.run, tree, scene.store, merged, {}, tally)
+        sync_file_system(scene.run)
+        publish(scene.store, scene.run, tree, merged.label)
+
+
+def build_tree(
+    run: int,
+    tree: str,
+    store: Store,
+    manifest: Manifest,
+    pending: Mapping[str, NewFile],
+    tally: Tally,
+) -> Manifest:
+    """Link the files of *manifest* together as *tree* in the folder *run*; *pending* have no names yet.
+
+    Returns the manifest of what is there: an object that was collected meanwhile is missing in it.
+    """
+    builder = TreeBuilder(run, tree)
+    gone = set()
+    for entry in manifest.files:
+        if entry.digest == EMPTY:
+            builder.empty(entry.path, entry.mode, entry.mtime_ns)
+            continue
+        name = entry.object_name
+        new = pending.get(name)
+        try:
+            if new is None:
+                builder.link(store.objects, name, entry.path)
+            else:
+                builder.link(new.directory, new.name, entry.path)
+        except FileNotFoundError:
+            gone.add(entry.path)
+    if gone:
+        files = tuple(entry for entry in manifest.files if entry.path not in gone)
+        manifest = replace(manifest, files=files, missing=(*manifest.missing, *sorted(gone)))
+    builder.write(MANIFEST, manifest.to_json())
+    if manifest.partial:
+        builder.write(PARTIAL, b"")
+    tally.taken += builder.blocks()
+    tally.made += builder.inodes
+    tally.entries += builder.names
+    return manifest
+
+
+def _tag(wheel: str) -> str:
+    """The tag of the wheel's file name, out of its WHEEL file: build, then the compressed tag set."""
+    tags = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
+    if not tags or not all(_TAG.fullmatch(tag) for tag in tags):
+        return _UNKNOWN_TAG
+    parts = zip(*(tag.split("-") for tag in tags), strict=True)
+    compressed = "-".join(".".join(dict.fromkeys(part)) for part in parts)
+    build = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Build:")]
+    if build and re.fullmatch(r"[0-9][A-Za-z0-9_]*", build[0]):
+        return f"{build[0]}-{compressed}"
+    return compressed
+
+
+def _missing_scripts(scene: Scene, distribution: InstalledDistribution) -> list[str]:
+    """Scripts that the wheel itself brought: an environment has them only with its shebang."""
+    generated = set()
+    for line in read_metadata_file(scene.root, distribution, "entry_points.txt").splitlines():
+        name, equals, _ = line.partition("=")
+        if equals:
+            generated.add(name.strip())
+    missing = []
+    for _, location in distribution.located:
+        if location.place is Place.SCRIPT:
+            name = location.path.rpartition("/")[2]
+            # pip gives its own script, and setuptools its easy_install, versioned names as well.
+            if name not in generated and re.sub(r"-?[0-9.]+$", "", name) not in generated:
+                missing.append(f"scripts/{name}")
+    return missing

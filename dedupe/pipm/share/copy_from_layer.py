@@ -1,0 +1,110 @@
+"""Using what read-only layers have: their objects and entries get names in the own store."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.context.statistics import Tally
+from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, header_time, key_path
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.disk_usage import Accounting
+from pipm.fs.durability import sync_file_system
+from pipm.fs.share_file import NewFile, Stored, bring, ensure_folder, give_name
+from pipm.share.build_entry import build_tree
+from pipm.store.entries import has_complete_entry, join_archives, load_manifest, publish
+from pipm.store.layers import layered_object
+from pipm.store.objects import find_object, is_trusted, trusted_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.core.manifest import FileEntry, Manifest
+    from pipm.store.layout import Store
+
+
+def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str) -> bool:
+    """Let the own store name an object that a layer has, if that costs no copy; *new* is a place for it."""
+    for layer in layers:
+        status = layered_object(layer, name)
+        if status is not None:
+            link = status.st_uid in trusted_owners()
+            if bring(layer.objects, name, new, link=link, copy=False):
+                return give_name(new, store.objects, name)
+    return False
+
+
+def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
+    """Make the complete *entry* of *layer* one of the own store; returns its path below ``wheels/`` there.
+
+    The caller holds the store's lock; *run* is a private folder of its own.
+    """
+    if has_complete_entry(store, entry):
+        return entry
+    manifest = load_manifest(layer, entry)
+    folder = f"layer-{Digest.of(entry.encode()).hex()[:16]}"
+    ensure_folder(run, folder, 0o700)
+    brought = [
+        *_brought(store.objects, layer.objects, _objects(store, layer, manifest), run, f"{folder}/o"),
+        *_brought(store.bytecode, layer.bytecode, _bytecode(layer, manifest), run, f"{folder}/b"),
+    ]
+    sync_file_system(run)  # no name before the bytes are on disk
+    for target, new, name in brought:
+        _make_rooms(target, name)
+        give_name(new, target, name)
+    tree = f"{folder}/tree"
+    manifest = replace(manifest, files=true_rows(store, manifest.files))
+    manifest = build_tree(run, tree, store, manifest, {}, Tally(Accounting()))
+    sync_file_system(run)
+    own = publish(store, run, tree, manifest.label)
+    join_archives(store, [(own, wheel) for wheel in manifest.wheels])
+    return own
+
+
+def true_rows(store: Store, files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Return *files* with the mode and time of the store's objects, where it has those."""
+    rows = []
+    for file in files:
+        status = find_object(store.objects, file.object_name) if file.size else None
+        rows.append(file if status is None else file._replace(**Stored.of(status)._asdict()))
+    return tuple(rows)
+
+
+def _objects(store: Store, layer: Store, manifest: Manifest) -> Iterator[str]:
+    times = {file.object_name: file.mtime_ns for file in manifest.files if file.digest != EMPTY}
+    for name, mtime_ns in times.items():
+        own = find_object(store.objects, name)
+        if own is None or not is_trusted(own):
+            theirs = layered_object(layer, name)
+            if theirs is not None and theirs.st_mtime_ns == mtime_ns:
+                yield name
+
+
+def _bytecode(layer: Store, manifest: Manifest) -> Iterator[str]:
+    sources = {
+        (file.digest, header_time(file.mtime_ns)) for file in manifest.files if file.path.endswith(".py")
+    }
+    for interpreter in os.listdir(f"{layer.path}/v1/bytecode"):
+        for digest, time in sources:
+            name = f"{interpreter}/{key_path(bytecode_key(digest, time))}"
+            status = find_object(layer.bytecode, name)
+            if status is not None and status.st_mtime_ns == bytecode_mtime_ns(time):
+                yield name
+
+
+def _brought(
+    target: int, source: int, names: Iterable[str], run: int, prefix: str
+) -> Iterator[tuple[int, NewFile, str]]:
+    """Bring files into the run's folder, by whatever means."""
+    for number, name in enumerate(names):
+        new = NewFile(run, f"{prefix}{number}")
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if bring(source, name, new, link=status.st_uid in trusted_owners(), copy=True):
+            yield target, new, name
+
+
+def _make_rooms(target: int, name: str) -> None:
+    parts = name.split("/")[:-1]
+    for number in range(len(parts)):
+        ensure_folder(target, "/".join(parts[: number + 1]), 0o700)

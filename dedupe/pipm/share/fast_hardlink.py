@@ -1,0 +1,353 @@
+"""Sharing plain files by hard links: what nearly all files are, in half the time.
+
+A file of a package that RECORD names in the ordinary way is opened, found to be what RECORD says, and
+linked, with the steps and the guards of `apply` and `fs.share` but without facts, plan and actions made
+first. Whatever is unusual about a file leaves it untouched here, for the way through `decide`.
+
+What several environments have of one release is shared file by file, in all of them before the next: the
+stored file is then opened and read once, and stays open under a lease while theirs are compared with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiled_files import Source
+from pipm.core.digest import Digest
+from pipm.core.importable import is_importable
+from pipm.core.manifest import FileEntry
+from pipm.core.plan.adopt_plan import OWNER_WRITES, is_usual_mode
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.file_content import is_cached, prefetch
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.read_lease import Lease, take_read_lease
+from pipm.fs.share_file import Guarded, LeaveAloneError, Stored, give_inode, same_folder_time
+from pipm.fs.xattrs import LABEL, attribute_names, label_of
+from pipm.store.known import Releases
+from pipm.store.layers import open_layers
+from pipm.store.objects import Rooms, is_trusted, object_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipm.context.adopt_context import Scene
+    from pipm.context.statistics import Tally
+    from pipm.env.installed import InstalledDistribution
+    from pipm.fs.staging import Staging
+    from pipm.store.known import Kind
+
+_PLAIN_ROW = re.compile(
+    rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
+)
+"""A file in a package, with its hash: folder, name, digest, size in bytes."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LARGEST = 1 << 20
+_EXECUTABLE = 0o100
+NOT_PLAIN = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+"""The bits of a mode of which a plain file has S_IFREG alone."""
+_ASKED_EVERY = 16
+"""Folders of a distribution after which the kernel is asked again whether it has them in memory."""
+
+
+class PlainRow(NamedTuple):
+    """What RECORD says of a plain file: its folder and name, digest and size, and the row itself."""
+
+    folder: bytes
+    name: str
+    digest: Digest
+    size: int
+    row: bytes
+
+
+Folders = dict[bytes, dict[str, PlainRow]]
+
+
+def plain_rows(
+    distribution: InstalledDistribution, known: dict[bytes, PlainRow] | None = None
+) -> tuple[Folders, bytes]:
+    """The plain rows of RECORD by folder (in site-packages) and name, and all other rows.
+
+    Rows of bytecode without hash are in neither: bytecode is looked at with its source. *known* rows are
+    not read again.
+    """
+    if distribution.odd:
+        return {}, distribution.record
+    known = {} if known is None else known
+    rest: list[bytes] = []
+    folders: Folders = {}
+    for line in distribution.record.splitlines():
+        row = known.get(line)
+        if row is None:
+            found = _PLAIN_ROW.fullmatch(line)
+            if found is None:
+                if not line.endswith(b".pyc,,"):
+                    rest.append(line)
+                continue
+            folder, name, digest, size = found.groups()
+            row = PlainRow(folder, os.fsdecode(name), Digest.from_urlsafe(digest), int(size), line)
+            known[line] = row
+        rows = folders.get(row.folder)
+        if rows is None:
+            rows = folders[row.folder] = {}
+        rows[row.name] = row
+    return folders, b"\n".join(rest)
+
+
+@dataclass(eq=False, slots=True)
+class PlainPart:
+    """A distribution of one environment, counted in its *tally*.
+
+    ``files`` and ``sources`` get what was shared, new to the store or not; ``left`` the rows of RECORD that
+    are left to do.
+    """
+
+    scene: Scene
+    staging: Staging
+    tally: Tally
+    distribution: InstalledDistribution
+    files: list[FileEntry]
+    sources: list[Source]
+    left: list[bytes] = field(default_factory=list)
+    _asked: int = 0
+    _cold: bool = False
+
+    @contextmanager
+    def open(self, folder: str, rows: Sequence[PlainRow]) -> Iterator[int | None]:
+        """Yield a folder of the distribution, open; None where there is none that may be entered."""
+        path = f"{self.distribution.site}/{folder}"
+        with directory_beneath(self.scene.root, path) as directory:
+            if directory is None:
+                yield None
+                return
+            self._prefetch(directory, rows)
+            with same_folder_time(directory):
+                yield directory
+
+    def _prefetch(self, directory: int, rows: Sequence[PlainRow]) -> None:
+        if not self._asked % _ASKED_EVERY:
+            self._cold = not is_cached(directory, rows[0].name)
+        self._asked += 1
+        if self._cold:
+            prefetch(directory, [row.name for row in rows])
+            objects = [row.digest.object_name(executable=False) for row in rows]
+            prefetch(self.scene.store.objects, objects)
+
+    def count(self, folder: str, row: PlainRow, status: os.stat_result, content: Content) -> None:
+        """Count a file that shares *content*; *status* is what it had before."""
+        executable, writable = content.kind
+        stored = content.stored
+        path = f"site/{folder}/{row.name}"
+        self.files.append(FileEntry(path, row.digest, row.size, executable, writable, *stored))
+        if row.name.endswith(".py"):
+            directory = f"{self.distribution.site}/{folder}"
+            source = Source(directory, row.name, row.digest, row.size, status.st_mtime_ns, stored.mtime_ns)
+            self.sources.append(source)
+        self.tally.files += 1
+        if status.st_ino == content.inode and not content.is_new:
+            self.tally.already += 1
+        else:
+            self.tally.shared += 1
+        self.tally.bytes_shared += row.size
+        self.scene.pulse.advance(row.size)
+
+
+class PlainSharer:
+    """Shares plain files by hard links with one store."""
+
+    def __init__(self, scene: Scene) -> None:
+        """*scene* is any of those that have the store in common."""
+        self._user = scene.user
+        self._pulse = scene.pulse
+        objects = scene.store.objects
+        self._shelf = _Shelf(objects, Rooms(objects), bool(open_layers(scene.store.path)))
+        self._releases = Releases(scene.store)
+
+    def share(self, parts: Sequence[PlainPart]) -> None:
+        """Share the plain files of *parts*; what they have in common is read once."""
+        known: dict[bytes, PlainRow] = {}
+        folders: dict[bytes, dict[PlainRow, list[PlainPart]]] = {}
+        for part in parts:
+            own, rest = plain_rows(part.distribution, known)
+            part.left.append(rest)
+            for folder, rows in own.items():
+                together = folders.setdefault(folder, {})
+                for row in rows.values():
+                    together.setdefault(row, []).append(part)
+        if not parts:
+            return
+        one = parts[0].distribution
+        times = self._releases.known(one.name, one.version).objects
+        for folder, together in folders.items():
+            self._folder(os.fsdecode(folder), together, times)
+
+    def _folder(self, folder: str, together: dict[PlainRow, list[PlainPart]], known: dict[Kind, int]) -> None:
+        """Share the files of one folder, in all environments that have it."""
+        rows: dict[PlainPart, list[PlainRow]] = {}
+        for row, parts in together.items():
+            for part in parts:
+                rows.setdefault(part, []).append(row)
+        with ExitStack() as stack:
+            opened = {part: stack.enter_context(part.open(folder, own)) for part, own in rows.items()}
+            for row, parts in together.items():
+                content = Content(self._shelf, row.digest, known)
+                try:
+                    for part in parts:
+                        self._pulse.check()
+                        directory = opened[part]
+                        importable = is_importable(f"{folder}/{row.name}", part.distribution.packages)
+                        content.importable = importable
+                        status = None if directory is None else self._file(part, directory, row, content)
+                        if status is None:
+                            part.left.append(row.row)
+                        else:
+                            part.count(folder, row, status, content)
+                            content.is_new = False
+                finally:
+                    content.close()
+
+    def _file(
+        self, part: PlainPart, directory: int, row: PlainRow, content: Content
+    ) -> os.stat_result | None:
+        """Share one file; returns its stat before, None where it is not plain or not what RECORD says."""
+        try:
+            file = os.open(row.name, _READ, dir_fd=directory)
+        except OSError:
+            return None
+        try:
+            status = os.fstat(file)
+            plain = (
+                status.st_size == row.size
+                and 0 < row.size <= _LARGEST
+                and status.st_uid == self._user
+                and stat.S_ISREG(status.st_mode)
+                and is_usual_mode(status.st_mode)
+            )
+            if not plain or take_read_lease(file) is not Lease.GRANTED:
+                return None
+            attributes = attribute_names(file)
+            if not attributes <= {LABEL}:
+                return None
+            data = os.read(file, row.size + 1)
+            guarded = Guarded(directory, row.name, file, status, Lease.GRANTED, bool(attributes))
+            return status if content.share(part, guarded, data) else None
+        except LeaveAloneError:
+            return None
+        except OSError as error:
+            if stops_everything(error):
+                raise
+            return None
+        finally:
+            if file != content.file:
+                os.close(file)
+
+
+class _Shelf(NamedTuple):
+    """The store's objects; *layered*: more of them lie in other stores."""
+
+    objects: int
+    rooms: Rooms
+    layered: bool
+
+
+class Content:
+    """One content in the store: ``file`` is open (else -1), its bytes are ``data``, its stat is ``stored``.
+
+    A read lease is held on it, so that nobody writes to it between two files that are compared with it.
+    ``kind`` says which object of the content it is (executable, writable), ``is_new`` that an environment
+    just gave it. ``importable`` is set for each file before it is shared.
+    """
+
+    __slots__ = (
+        *("_data", "_digest", "_known", "_label", "_name", "_shelf"),
+        *("file", "importable", "inode", "is_new", "kind", "stored"),
+    )
+
+    def __init__(self, shelf: _Shelf, digest: Digest, known: dict[Kind, int]) -> None:
+        """*known* are the recorded times of objects of the release."""
+        self._shelf = shelf
+        self._digest = digest
+        self._known = known
+        self._data = self._label = b""
+        self._name = ""
+        self.file = -1
+        self.inode = 0
+        self.is_new = self.importable = False
+        self.kind = (False, False)
+        self.stored = Stored(0, 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+
+    def share(self, part: PlainPart, file: Guarded, data: bytes) -> bool:
+        """Link the file, which holds *data*, and the object; False where more than that is needed."""
+        mode = file.status.st_mode
+        kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
+        if self.file < 0 or kind != self.kind:
+            self.close()
+            self.kind, self.is_new = kind, False
+            self._name = self._digest.object_name(executable=kind[0], writable=kind[1])
+            try:
+                stored = os.open(self._name, _READ, dir_fd=self._shelf.objects)
+            except FileNotFoundError:
+                return self._give(part, file, data)
+            if not self._hold(stored):
+                os.close(stored)
+                return False
+        if data != self._data:
+            return False
+        if file.status.st_ino == self.inode:
+            return True
+        if (file.labelled or self._label) and label_of(file.file) != self._label:
+            return False
+        part.staging.link_over(self._shelf.objects, self._name, file.directory, file.name)
+        part.tally.replaced(file.status)
+        return True
+
+    def _hold(self, stored: int) -> bool:
+        """Keep the open object, if it is what its name says and nobody has it open for writing."""
+        status = os.fstat(stored)
+        if not is_trusted(status) or take_read_lease(stored) is not Lease.GRANTED:
+            return False
+        attributes = attribute_names(stored)
+        if not attributes <= {LABEL}:
+            return False
+        data = os.read(stored, status.st_size + 1)
+        recorded = self._known.get((self._digest, *self.kind))
+        # The time that a manifest of this release records speaks for the object; else its bytes must.
+        if status.st_mtime_ns != recorded and hashlib.sha256(data).digest() != self._digest:
+            return False
+        self._data = data
+        self._label = label_of(stored) if attributes else b""
+        self.inode = status.st_ino
+        self.stored = Stored.of(status)
+        self.file = stored
+        return True
+
+    def _give(self, part: PlainPart, file: Guarded, data: bytes) -> bool:
+        """Let the store have the file, and keep it open as what the others are compared with."""
+        # What a layer may have is asked for in the other way.
+        if self._shelf.layered or hashlib.sha256(data).digest() != self._digest:
+            return False
+        self._shelf.rooms.make(self._name)
+        mode = object_mode(executable=self.kind[0], writable=self.kind[1])
+        stored = give_inode(file, self._shelf.objects, self._name, mode)
+        if stored is None:
+            return False
+        part.tally.names += 1
+        part.tally.ingested += 1
+        self._data = data
+        self._label = label_of(file.file) if file.labelled else b""
+        self.inode = file.status.st_ino
+        self.is_new = True
+        self.stored = stored
+        self.file = file.file
+        return True

@@ -1,0 +1,179 @@
+"""Gathering what is known of a distribution's files: one stat a file, no content is read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipm.core.importable import is_importable
+from pipm.core.plan.adopt_plan import OWNER_WRITES, FileFact
+from pipm.core.record import Place, entry_path, is_bytecode
+from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.store.objects import find_object, is_trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipm.core.record import Location, RecordRow
+    from pipm.env.installed import InstalledDistribution
+    from pipm.store.known import KnownFiles, Releases
+    from pipm.store.layout import Store
+
+_EXECUTABLE = 0o100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observer:
+    """Looks at the files of one environment.
+
+    ``root`` is the open folder of the environment; ``trusted`` says that a finished run of this store
+    stands behind it, so that a time that says "shared" needs no look at the store. ``by_inode``: shared
+    means one inode. ``entries`` are what an earlier run used, by name and version.
+    """
+
+    root: int
+    store: Store | None
+    releases: Releases
+    trusted: bool
+    by_inode: bool
+    contested: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    entries: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def folders(
+        self, distribution: InstalledDistribution
+    ) -> Iterator[tuple[int | None, str, list[FileFact]]]:
+        """Yield the distribution's files folder by folder, with the open folder (None: not there)."""
+        folders: dict[str, dict[str, tuple[RecordRow, Location]]] = {}
+        site = distribution.site
+        for row, location in distribution.located:
+            place, path = location
+            if place is Place.SITE:
+                if is_bytecode(path):  # planned with its source
+                    continue
+                directory, slash, name = path.rpartition("/")
+                directory = f"{site}/{directory}" if slash else site
+            elif place is Place.OUTSIDE:
+                directory, name = "", row.path
+            else:
+                directory, _, name = path.rpartition("/")
+            files = folders.get(directory)
+            if files is None:
+                files = folders[directory] = {}
+            files[name] = (row, location)
+        known = self.known(distribution)
+        for directory, files in folders.items():
+            readable = True
+            with directory_beneath(self.root, directory) as folder:
+                if folder is None:
+                    readable = not self._is_closed(directory)
+                facts = [
+                    self._fact(distribution, directory, name, row, location, folder, known, readable)
+                    for name, (row, location) in files.items()
+                ]
+                # Some tools (virtualenv) name folders in RECORD; those are nobody's files.
+                yield folder, directory, [fact for fact in facts if not _is_folder(fact)]
+
+    def known(self, distribution: InstalledDistribution) -> KnownFiles:
+        """What the store's manifests say of the release."""
+        release = (distribution.name, distribution.version)
+        return self.releases.known(*release, self.entries.get(release, ""))
+
+    def _fact(  # noqa: PLR0913, PLR0917 - one row and what is around it; positions are faster
+        self,
+        distribution: InstalledDistribution,
+        directory: str,
+        name: str,
+        row: RecordRow,
+        location: Location,
+        folder: int | None,
+        known: KnownFiles,
+        readable: bool,  # noqa: FBT001
+    ) -> FileFact:
+        place, path = location
+        status = None
+        linked = False
+        if folder is not None and place is not Place.OUTSIDE:
+            status = _status(folder, name)
+            if status is not None and stat.S_ISLNK(status.st_mode) and self._leads_to_store(folder, name):
+                status, linked = _status(folder, name, follow=True), True
+        digest, size, promised = row.digest, row.size, True
+        stored_row = known.rows.get(entry_path(place, path))
+        if digest is None:
+            promised = False
+            if stored_row is not None:
+                digest, size = stored_row.digest, stored_row.size
+        mode = 0 if status is None else status.st_mode
+        executable = mode & _EXECUTABLE != 0
+        writable = self._is_writable(distribution, location, mode)
+        if not self.by_inode and stored_row is not None and stored_row.digest == digest:
+            writable = stored_row.writable  # its mode is its own: one object of the content is enough
+        object_name, stored, sound, says_shared, recorded = "", None, False, linked, None
+        if status is not None and digest is not None:
+            object_name = digest.object_name(executable=executable, writable=writable)
+            recorded = known.objects.get((digest, executable, writable))
+            says_shared = linked or self._says_shared(status, size, known.contents.get(digest))
+            if self.store is not None and not says_shared:
+                stored = find_object(self.store.objects, object_name)
+                sound = stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
+        site = distribution.site if place is Place.SITE else ""
+        contested = bool(self.contested) and (site, path) in self.contested
+        return FileFact(
+            directory,
+            name,
+            place,
+            path,
+            status,
+            executable,
+            writable,
+            digest,
+            size,
+            promised,
+            recorded,
+            object_name,
+            stored,
+            sound,
+            says_shared,
+            contested,
+            readable,
+        )
+
+    @staticmethod
+    def _is_writable(distribution: InstalledDistribution, location: Location, mode: int) -> bool:
+        """Whether a file of *mode* is of the kind that its owner may write to."""
+        importable = location.place is Place.SITE and is_importable(location.path, distribution.packages)
+        return mode & OWNER_WRITES != 0 and not importable
+
+    def _says_shared(self, status: os.stat_result, size: int | None, mtime_ns: int | None) -> bool:
+        return (
+            self.trusted
+            and (status.st_mtime_ns, status.st_size) == (mtime_ns, size)
+            and (status.st_nlink > 1 or not self.by_inode)
+        )
+
+    def _is_closed(self, directory: str) -> bool:
+        """Whether a folder is there, but not for us."""
+        try:
+            os.close(open_directory_beneath(self.root, directory))
+        except OSError as error:
+            return error.errno == errno.EACCES
+        return False
+
+    def _leads_to_store(self, folder: int, name: str) -> bool:
+        """Whether the symlink *name* is one of ours."""
+        return self.store is not None and os.readlink(name, dir_fd=folder).startswith(
+            f"{self.store.path}/v1/"
+        )
+
+
+def _is_folder(fact: FileFact) -> bool:
+    return fact.status is not None and stat.S_ISDIR(fact.status.st_mode)
+
+
+def _status(folder: int, name: str, *, follow: bool = False) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=follow)
+    except OSError:
+        return None

@@ -1,0 +1,186 @@
+"""Noting what files are like before an adoption shares them, for the day of their release.
+
+All files that it may share are looked at, and noted before the first of them changes. What the store has
+already (an earlier adoption shared it, or a sync placed it) is no original: of that the earlier note stays.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import EMPTY, Digest
+from pipm.core.originals import Original
+from pipm.core.record import Place, source_of_bytecode
+from pipm.env.installed import place_in_environment
+from pipm.fs.beneath import directory_beneath
+from pipm.store.known import Releases
+from pipm.store.objects import find_object
+from pipm.store.stored_originals import read_originals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.core.originals import Originals
+    from pipm.env.installed import InstalledDistribution
+    from pipm.share.adopt_job import Job
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+_WRITABLE = 0o222
+Row = bytes
+"""A row of RECORD as it lies there; empty where it has no plain spelling."""
+
+
+def originals_of(store: Store, job: Job) -> Originals:
+    """What the files of a job's distributions are like now, beside what was noted of the others."""
+    held = job.candidate
+    known = read_originals(store, held.environment.path) or {}
+    releases = Releases(store)
+    present = {metadata_path(distribution) for distribution in held.distributions}
+    found = {key: paths for key, paths in known.items() if key in present}
+    for distribution in job.left:
+        if distribution.refusal is None:
+            key = metadata_path(distribution)
+            anew = held.previous is None
+            rows = {} if anew else releases.known(distribution.name, distribution.version).rows
+            empty = frozenset(row.mtime_ns for row in rows.values() if row.digest == EMPTY)
+            look = _Look(store, held.root, known.get(key, {}), empty, anew=anew)
+            found[key] = look.at(distribution)
+    return found
+
+
+def metadata_path(distribution: InstalledDistribution) -> str:
+    """The metadata folder of a distribution, relative to the environment."""
+    return f"{distribution.site}/{distribution.metadata}"
+
+
+def folders_of(distribution: InstalledDistribution) -> dict[str, dict[str, Row]]:
+    """The files that RECORD names, by folder relative to the environment and by name, with their rows."""
+    folders: dict[str, dict[str, Row]] = {}
+    for path, row in _rows(distribution):
+        folder, _, name = path.rpartition("/")
+        folders.setdefault(folder, {})[name] = row
+    return folders
+
+
+def _rows(distribution: InstalledDistribution) -> Iterator[tuple[str, Row]]:
+    if distribution.odd:
+        for row, location in distribution.located:
+            if location.place is not Place.OUTSIDE:
+                yield place_in_environment(distribution, location), f",{row.hash},".encode()
+        return
+    site = f"{distribution.site}/"
+    for line in distribution.record.splitlines():
+        path = os.fsdecode(line.partition(b",")[0])
+        if path.startswith("../"):
+            path = posixpath.normpath(site + path)
+            if not path.startswith("../"):
+                yield path, line
+        elif path and path[0] != "/":
+            yield site + path, line
+
+
+def object_names(digest: Digest, status: os.stat_result) -> list[str]:
+    """The objects, by name, that a file with this content and *status* may be shared with."""
+    executable = bool(status.st_mode & stat.S_IXUSR)
+    return [digest.object_name(executable=executable, writable=writable) for writable in (False, True)]
+
+
+class _Look:
+    """Looks at the files of one distribution; *known* is what an earlier look noted of them.
+
+    *empty* are the times (ns) that empty files of its release have in the store's manifests.
+
+    *anew*: the store knows nothing of the environment; then only what is read-only may be the store's.
+    """
+
+    def __init__(
+        self, store: Store, root: int, known: dict[str, Original], empty: frozenset[int], *, anew: bool
+    ) -> None:
+        self._store, self._root, self._known, self._anew = store, root, known, anew
+        self._empty = empty
+        self._found: dict[str, Original] = {}
+
+    def at(self, distribution: InstalledDistribution) -> dict[str, Original]:
+        """Note the folders and files of a distribution, with the bytecode of its sources."""
+        folders = folders_of(distribution)
+        with directory_beneath(self._root, distribution.site) as site:
+            if site is not None:
+                self._note_folder(f"{distribution.site}/", site)
+        for folder, rows in folders.items():
+            if folder.endswith(f"/{_CACHE}") and folder.removesuffix(f"/{_CACHE}") in folders:
+                continue  # comes with its sources
+            self._folder(folder, rows)
+        return self._found
+
+    def _folder(self, folder: str, rows: dict[str, Row]) -> None:
+        prefix = f"{folder}/" if folder else ""
+        compiled = False
+        with directory_beneath(self._root, folder) as descriptor:
+            if descriptor is None:
+                return
+            self._note_folder(prefix, descriptor)
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    row = rows.get(entry.name)
+                    if row is not None:
+                        self._note(prefix + entry.name, entry.stat(follow_symlinks=False), row)
+                    elif entry.name == _CACHE:
+                        compiled = True
+            if compiled:
+                self._bytecode(descriptor, f"{prefix}{_CACHE}/", rows)
+
+    def _bytecode(self, folder: int, prefix: str, rows: dict[str, Row]) -> None:
+        with directory_beneath(folder, _CACHE) as cache:
+            if cache is None:
+                return
+            self._note_folder(prefix, cache)
+            with os.scandir(cache) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if f"{name.partition('.')[0]}.py" in rows or source_of_bytecode(name) in rows:
+                        self._note(prefix + name, entry.stat(follow_symlinks=False), b"")
+
+    def _note_folder(self, path: str, folder: int) -> None:
+        earlier = self._known.get(path)
+        if earlier is not None:
+            self._found[path] = earlier
+            return
+        status = os.fstat(folder)
+        self._found[path] = Original(stat.S_IMODE(status.st_mode), status.st_gid, status.st_mtime_ns)
+
+    def _note(self, path: str, status: os.stat_result, row: Row) -> None:
+        mode = status.st_mode
+        if not stat.S_ISREG(mode) or (self._may_be_stored(mode) and self._is_stored(status, row)):
+            if path in self._known:
+                self._found[path] = self._known[path]
+        else:
+            self._found[path] = Original(mode & 0o7777, status.st_gid, status.st_mtime_ns)
+
+    def _may_be_stored(self, mode: int) -> bool:
+        return not self._anew or not mode & _WRITABLE
+
+    def _is_stored(self, status: os.stat_result, row: Row) -> bool:
+        """Whether a file is the store's, or has its time since it was shared."""
+        digest = _digest(row)
+        if digest is None:
+            # Bytecode of the store is read-only, Python's own never is; of other rows without a hash
+            # an earlier note counts.
+            return not status.st_mode & _WRITABLE
+        if digest == EMPTY:  # no object, but the time of one
+            return status.st_mtime_ns in self._empty
+        stored = (find_object(self._store.objects, name) for name in object_names(digest, status))
+        return any(one is not None and one.st_mtime_ns == status.st_mtime_ns for one in stored)
+
+
+def _digest(row: Row) -> Digest | None:
+    start = row.find(b",sha256=")
+    if start < 0:
+        return None
+    try:
+        return Digest.from_urlsafe(row[start + 8 : start + 51])
+    except ValueError:
+        return None

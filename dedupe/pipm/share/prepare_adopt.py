@@ -1,0 +1,162 @@
+"""From environments that shall be adopted to the scenes of their adoption, under lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipm.context.adopt_context import Scene
+from pipm.context.environment_lock import held
+from pipm.env.installed import contested_paths, installed
+from pipm.env.interpreter import ask_interpreter
+from pipm.errors import LinkingImpossibleError
+from pipm.fs.free_space import file_system_type, free_space
+from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
+from pipm.fs.os_errors import explained
+from pipm.fs.staging import staging, sweep
+from pipm.store.roots import ADOPTED, find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.context.progress import Progress
+    from pipm.context.workers import Pulse
+    from pipm.env.environment import Environment
+    from pipm.env.installed import InstalledDistribution
+    from pipm.share.adoption import AdoptOptions
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+_SPACE_A_FILE = 512
+_SPACE_AT_LEAST = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """An environment that is locked and not touched yet; ``root`` is its open folder.
+
+    ``previous`` is its root in the store.
+    """
+
+    environment: Environment
+    root: int
+    previous: Root | None
+    distributions: list[InstalledDistribution]
+    contested: frozenset[tuple[str, str]]
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The store's entries that an earlier run used."""
+        return () if self.previous is None else self.previous.entries
+
+    def is_trusted(self, mode: LinkMode) -> bool:
+        """Whether an earlier adoption by *mode* came to its end, and of this very environment."""
+        previous, environment = self.previous, self.environment
+        return previous is not None and (
+            (previous.device, previous.inode, previous.state, previous.link_mode)
+            == (environment.device, environment.inode, ADOPTED, mode.value)
+        )
+
+
+@contextlib.contextmanager
+def candidate(store: Store, environment: Environment, progress: Progress) -> Iterator[Candidate]:
+    """Lock the environment and list what is installed in it."""
+    with held(store, environment, progress) as root:
+        sweep(root)  # of a run that was killed, even right at its end
+        distributions = installed(environment, root)
+        yield Candidate(
+            environment=environment,
+            root=root,
+            previous=find_root(store, environment.path),
+            distributions=distributions,
+            contested=contested_paths(distributions),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What the environments of one run have in common.
+
+    ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is full.
+    """
+
+    store: Store
+    options: AdoptOptions
+    pulse: Pulse
+    run: int
+    run_path: str
+    tight: bool
+
+    @contextlib.contextmanager
+    def scene(self, one: Candidate) -> Iterator[tuple[Scene, int]]:
+        """Yield the scene of a candidate's adoption, and the open folder of its temporary names."""
+        environment = one.environment
+        with self._staging(one) as folder:
+            mode = self._mode(environment, folder)
+            yield (
+                Scene(
+                    environment=environment,
+                    store=self.store,
+                    root=one.root,
+                    run=self.run,
+                    run_path=self.run_path,
+                    mode=mode,
+                    user=os.geteuid(),
+                    pulse=self.pulse,
+                    interpreter=ask_interpreter(environment.interpreter),
+                    contested=one.contested,
+                    entries=entries_by_release(one.entries),
+                    trusted=one.is_trusted(mode),
+                    hardlinks=mode is LinkMode.HARDLINK or can_hardlink(self.run, self.run_path, folder),
+                    file_system=file_system_type(environment.path),
+                    compile_missing=self.options.compile_missing,
+                    tight=self.tight,
+                ),
+                folder,
+            )
+
+    @contextlib.contextmanager
+    def _staging(self, one: Candidate) -> Iterator[int]:
+        try:
+            context = staging(one.root)
+            folder = context.__enter__()
+        except OSError as error:
+            raise explained(error, f"write to {one.environment.path}") from error
+        with contextlib.ExitStack() as stack:
+            stack.push(context)
+            yield folder
+
+    def _other_modes(self) -> str:
+        """Name the modes that were not tried: what just failed is no advice."""
+        tried = self.options.link_mode
+        rest = [LinkMode.FINDER, LinkMode.SYMLINK]
+        if tried not in (None, LinkMode.HARDLINK):
+            rest.insert(0, LinkMode.HARDLINK)
+        return " or ".join(mode.value for mode in rest if mode is not tried)
+
+    def _mode(self, environment: Environment, folder: int) -> LinkMode:
+        try:
+            return choose_link_mode(self.options.link_mode, self.run, self.run_path, folder)
+        except LinkingImpossibleError as error:
+            place = os.path.dirname(environment.path)
+            kinds = [file_system_type(path) or "?" for path in (self.store.path, place)]
+            raise LinkingImpossibleError(
+                f"Cannot share files between {self.store.path} ({kinds[0]}) and"
+                f" {environment.path} ({kinds[1]}): {error.message}",
+                hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
+                f" {environment.path}; or another mode: --link-mode {self._other_modes()}",
+            ) from error
+
+
+def is_tight(store: Store, files: int) -> bool:
+    """Whether the store's file system may not have the room that so many new files would need."""
+    need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
+    free = free_space(store.path)
+    return free.size < need or (free.inodes is not None and free.inodes < files // 4)
+
+
+def entries_by_release(entries: tuple[str, ...]) -> dict[tuple[str, str], str]:
+    """Map (name, version) to the entry's path below ``wheels/``."""
+    return {(name, version): entry for entry in entries for name, version in [entry.split("/")[:2]]}

@@ -1,0 +1,224 @@
+"""Finding what an environment shares with the store, proven, and nothing that it shares with anybody else.
+
+A file is the store's where it has the inode of a stored file, or is a symlink to one. A file with an inode of
+its own shares with the store where RECORD (or the manifest of its entry) says which object has its content,
+and blocks of that very object are among its own: a user's reflinked copies and snapshots have the same
+blocks, but files that no RECORD names have no object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pipm.bytecode.compiled_files import CACHE, match_bytecode, pools_of
+from pipm.core.bytecode import header_time
+from pipm.core.digest import EMPTY
+from pipm.core.plan.release_plan import SharedFile
+from pipm.core.record import Place, entry_path, source_of_bytecode
+from pipm.env.installed import place_in_environment
+from pipm.env.interpreter import ask_interpreter
+from pipm.errors import PipmError
+from pipm.fs.reflinks import extents
+from pipm.fs.walk_tree import inode_counts, walk_entries
+from pipm.share.keep_originals import metadata_path, object_names
+from pipm.share.prepare_adopt import entries_by_release
+from pipm.store.entries import load_manifest
+from pipm.store.roots import find_root
+from pipm.store.stored_originals import read_originals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipm.core.digest import Digest
+    from pipm.core.manifest import FileEntry
+    from pipm.core.originals import Original
+    from pipm.env.environment import Environment
+    from pipm.env.installed import InstalledDistribution
+    from pipm.store.layout import Store
+
+_INTO_STORE = re.compile(r"(/.+?)/v1/(?:wheels/[^/]+/[^/]+/[^/]+/|objects/[0-9a-f]{2}/|bytecode/[^/]+/)")
+"""Where the symlinks lead that an adoption makes."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Finder:
+    """Finds the files that *environment*, which has *distributions*, shares with *store*."""
+
+    def __init__(
+        self, store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
+    ) -> None:
+        self._store, self._environment = store, environment
+        self._links = f"{store.path}/"
+        self._device = os.fstat(store.objects).st_dev
+        self._stored = inode_counts(f"{store.path}/v1")
+        self._contents = dict(_contents(store, environment, distributions))
+        self._originals = _originals(store, environment, distributions)
+        interpreter = ask_interpreter(environment.interpreter)
+        self._interpreter = interpreter
+        self._pools = [] if interpreter is None else pools_of(store, interpreter)
+        self.total = 0
+
+    def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
+        """Yield each file that shares anything with the store, and count all files in ``total``.
+
+        *chosen* says of a path whether to look at it.
+        """
+        for directory, entry in walk_entries(self._environment.path):
+            if chosen is not None and not chosen(f"{directory}/{entry.name}"):
+                continue
+            self.total += 1
+            found = self._file(directory, entry)
+            if found is not None:
+                yield found
+
+    def _file(self, directory: str, entry: os.DirEntry[str]) -> SharedFile | None:
+        status = entry.stat(follow_symlinks=False)
+        path = f"{directory}/{entry.name}" if directory else entry.name
+        source = _source_path(directory, entry.name)
+        original = self._originals.get(path)
+        if stat.S_ISLNK(status.st_mode):
+            # One whose target is gone stays as it is: there is nothing left to copy.
+            if not self._leads_to_store(entry.path):
+                return None
+            status = os.stat(entry.path)
+            return SharedFile(directory, entry.name, status, source=source, original=original)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_dev == self._device and status.st_ino in self._stored:
+            return SharedFile(directory, entry.name, status, source=source, original=original)
+        if status.st_nlink > 1:  # it has another name, which is not the store's
+            return None
+        return self._of_its_own(
+            SharedFile(directory, entry.name, status, False, source=source, original=original)
+        )
+
+    def _leads_to_store(self, path: str) -> bool:
+        """Whether the symlink at *path* leads to a file of the store, be it by a path that it had before."""
+        target = os.readlink(path)
+        if target.startswith(self._links):
+            return os.path.exists(path)
+        if _INTO_STORE.match(target) is None or not os.path.exists(path):
+            return False
+        status = os.stat(path)
+        return status.st_dev == self._device and status.st_ino in self._stored
+
+    def _of_its_own(self, file: SharedFile) -> SharedFile | None:
+        """A file with an inode of its own, if it shares blocks with its object, or got its time."""
+        digest, time = self._contents.get(file.source or file.shown, (None, None))
+        if digest is None:
+            return None
+        if digest == EMPTY and not file.source:  # no object, but the time of one
+            return file._replace(private=True, stored_mtime_ns=time)
+        stored = self._object(file, digest)
+        if stored is None:
+            return file._replace(private=True) if file.source else None
+        try:
+            private = not self._shares_blocks(file, stored)
+            time = os.fstat(stored).st_mtime_ns
+        finally:
+            os.close(stored)
+        return file._replace(private=private, stored_mtime_ns=time)
+
+    def _object(self, file: SharedFile, digest: Digest) -> int | None:
+        """Open the object, or the pooled bytecode, with the content that a file should have."""
+        if file.source:
+            found = match_bytecode(file.name, self._interpreter)
+            folder, names = self._store.bytecode, []
+            with contextlib.suppress(OSError):  # no source, no bytecode of it
+                time = header_time(os.stat(f"{self._environment.path}/{file.source}").st_mtime_ns)
+                names = [] if found is None else [self._pools[found[1]].name(digest, time)]
+        else:
+            folder, names = self._store.objects, object_names(digest, file.status)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                stored = os.open(name, _READ, dir_fd=folder)
+                if name == names[-1] or self._has_time(stored, file):
+                    return stored
+                os.close(stored)
+        return None
+
+    @staticmethod
+    def _has_time(stored: int, file: SharedFile) -> bool:
+        return os.fstat(stored).st_mtime_ns == file.status.st_mtime_ns
+
+    def _shares_blocks(self, file: SharedFile, stored: int) -> bool:
+        try:
+            mine = os.open(f"{self._environment.path}/{file.shown}", _READ)
+        except OSError:
+            return False
+        try:
+            blocks = [one for one in extents(mine) if one.shared and one.settled and not one.inline]
+        finally:
+            os.close(mine)
+        if not blocks:
+            return False
+        theirs = [one for one in extents(stored) if one.settled and not one.inline]
+        return any(
+            one.physical < other.physical + other.length and other.physical < one.physical + one.length
+            for one in blocks
+            for other in theirs
+        )
+
+
+def lost_stores(environment: Environment) -> Counter[str]:
+    """Count the symlinks of *environment* that lead into stores that are not there, by the store's path."""
+    lost: Counter[str] = Counter()
+    for _, entry in walk_entries(environment.path):
+        if entry.is_symlink():
+            found = _INTO_STORE.match(os.readlink(entry.path))
+            if found is not None and not os.path.isdir(f"{found[1]}/v1"):
+                lost[found[1]] += 1
+    return lost
+
+
+def _source_path(directory: str, name: str) -> str:
+    """The path of what a file is the bytecode of; empty where it is none."""
+    folder, _, last = directory.rpartition("/")
+    if last != CACHE or not name.endswith(".pyc"):
+        return ""
+    source = source_of_bytecode(name)
+    return f"{folder}/{source}" if source else ""
+
+
+def _contents(
+    store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
+) -> Iterator[tuple[str, tuple[Digest, int | None]]]:
+    """What content the files have that RECORD names, by path relative to the environment.
+
+    With the time (ns) that the manifest of their entry says, where it knows the file.
+    """
+    root = find_root(store, environment.path)
+    entries = entries_by_release(() if root is None else root.entries)
+    for distribution in distributions:
+        manifest = _rows(store, entries.get((distribution.name, distribution.version), ""))
+        for row, location in distribution.located:
+            if location.place is Place.OUTSIDE:
+                continue
+            known = manifest.get(entry_path(location.place, location.path))
+            digest = row.digest or (None if known is None else known.digest)
+            if digest is not None:
+                time = known.mtime_ns if known is not None and known.digest == digest else None
+                yield place_in_environment(distribution, location), (digest, time)
+
+
+def _rows(store: Store, entry: str) -> dict[str, FileEntry]:
+    try:
+        return {file.path: file for file in load_manifest(store, entry).files} if entry else {}
+    except (OSError, PipmError):  # damaged: then nothing is proven by it
+        return {}
+
+
+def _originals(
+    store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
+) -> dict[str, Original]:
+    known = read_originals(store, environment.path) or {}
+    return {
+        path: original
+        for distribution in distributions
+        for path, original in known.get(metadata_path(distribution), {}).items()
+    }

@@ -1,0 +1,67 @@
+"""The pool of compiled sources: ``bytecode/<tag>-<magic>/ab/cdef…``, named by the source's content and time.
+
+A source of one content has one time in the store, so its timestamp ``.pyc`` is the same for every
+distribution, version and environment; ``co_filename`` is corrected by the import system
+(``_imp._fix_co_filename``). Keyed by content, a patch release shares the bytecode of unchanged modules.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, key_path
+from pipm.fs.beneath import directory_beneath, is_there
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.share_file import ensure_folder
+from pipm.store.objects import trusted_owners
+
+if TYPE_CHECKING:
+    from pipm.core.digest import Digest
+    from pipm.store.layout import Store
+
+
+class Pool:
+    """The bytecode of one interpreter and optimisation level, below the store's ``bytecode/`` *folder*."""
+
+    def __init__(self, *, folder: int, interpreter: str) -> None:
+        self.folder, self.interpreter = folder, interpreter
+        self._made: set[str] = set()
+
+    def name(self, source: Digest, time: int) -> str:
+        """Path of the bytecode of *source* with *time* in its header, below the ``bytecode/`` folder."""
+        return f"{self.interpreter}/{key_path(bytecode_key(source, time))}"
+
+    def find(self, source: Digest, time: int) -> os.stat_result | None:
+        """Look the bytecode of *source* up; a changed one (other mtime) is as good as none."""
+        try:
+            status = os.stat(self.name(source, time), dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        trusted = status.st_uid in trusted_owners()
+        return status if trusted and status.st_mtime_ns == bytecode_mtime_ns(time) else None
+
+    def make_room(self, source: Digest) -> None:
+        """Make the folder that the bytecode of *source* lies in."""
+        folder = f"{self.interpreter}/{source.hex()[:2]}"
+        if folder in self._made:
+            return
+        for path in (self.interpreter, folder):
+            ensure_folder(self.folder, path, 0o700)
+        self._made.add(folder)
+
+
+def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
+    """Whether the tree of *entry* has the bytecode of an interpreter, named as its pool is."""
+    return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}")
+
+
+def note_compiled(store: Store, entry: str, interpreter: str) -> None:
+    """Note that it has, by an empty file."""
+    with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+        if folder is not None:
+            write_durably(folder, _marker(interpreter), b"", Durability.LATER)
+
+
+def _marker(interpreter: str) -> str:
+    return f"compiled-{interpreter}"

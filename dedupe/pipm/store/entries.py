@@ -1,0 +1,244 @@
+"""Wheel entries: ``wheels/<name>/<version>/<tag>-<first 8 digits of the identity>/``."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import Digest
+from pipm.errors import StoreError
+from pipm.fs.beneath import directory_beneath, is_there, open_beneath, open_directory_beneath
+from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
+from pipm.fs.flock import locked_folder
+from pipm.fs.link_modes import LinkMode, place
+from pipm.fs.staging import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.core.manifest import Label, Manifest
+    from pipm.store.layout import Store
+
+MANIFEST = "manifest.json"
+SITE, LIBRARY = "site", "site-packages"
+"""The folder of an entry that stands for site-packages, and a symlink to it for what a finder serves."""
+PARTIAL = "partial"
+"""An empty file of this name marks an entry that lacks something of its wheel."""
+_HEAD = re.compile(
+    rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
+)
+"""How a manifest begins; its rows need not be read to know its identity."""
+_HEAD_SIZE = 4096
+_RENAME_EXCHANGE = 2
+
+
+def name_as_library(store: Store, entry: str) -> bool:
+    """Let the folder of the entry's modules be known as ``site-packages``, too; False where it cannot be.
+
+    Programs tell libraries from a person's own code by that name: debuggers, streamlit, error trackers.
+    """
+    if is_there(store.v1, f"wheels/{entry}/{LIBRARY}"):
+        return True
+    with directory_beneath(store.v1, f"wheels/{entry}") as folder:
+        if folder is None:
+            return False
+        try:
+            place(LinkMode.SYMLINK, folder, SITE, folder, LIBRARY)
+        except FileExistsError:
+            return True
+        except OSError:
+            return False  # read-only, or no room: it is a convenience
+    return True
+
+
+def entry_names(store: Store, name: str, version: str) -> list[str]:
+    """List the entries of a release, as paths below ``wheels/``; names and versions are normalised."""
+    return [f"{name}/{version}/{entry}" for entry in _listed(store, f"wheels/{name}/{version}")]
+
+
+def find_entry(store: Store, name: str, version: str, identity: Digest) -> str | None:
+    """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
+    ending = f"-{identity.hex()[:8]}"
+    for entry in entry_names(store, name, version):
+        # Eight digits only find it: who wants two wheels that agree in them can make them.
+        if entry.endswith(ending) and _identity(store, entry) == identity:
+            return entry
+    return None
+
+
+def _identity(store: Store, entry: str) -> Digest:
+    try:
+        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
+        with open(file, "rb") as stream:
+            head = _HEAD.match(stream.read(_HEAD_SIZE))
+    except OSError:
+        head = None  # told by load_manifest
+    return Digest.from_hex(head[1].decode("ascii")) if head else load_manifest(store, entry).identity
+
+
+def is_partial(store: Store, entry: str) -> bool:
+    """Whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
+    return is_there(store.v1, f"wheels/{entry}/{PARTIAL}")
+
+
+def has_entry(store: Store, entry: str) -> bool:
+    """Whether *entry* is there, partial or complete."""
+    return is_there(store.v1, f"wheels/{entry}/{MANIFEST}")
+
+
+def has_complete_entry(store: Store, entry: str) -> bool:
+    """Whether *entry* is there and lacks nothing."""
+    return has_entry(store, entry) and not is_partial(store, entry)
+
+
+def load_manifest(store: Store, entry: str) -> Manifest:
+    """Read the manifest of *entry* (a path below ``wheels/``); StoreError when it is damaged."""
+    try:
+        return _read_manifest(store.v1, f"wheels/{entry}")
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"The store's entry {entry} has no readable manifest: {error}",
+            hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
+        ) from error
+
+
+def recorded_times(store: Store, entry: str) -> dict[str, tuple[str, int]]:
+    """Return each file's sha256 (hexadecimal) and recorded time (ns), by path; empty if that is damaged."""
+    from pipm.core.manifest import times_in  # noqa: PLC0415 - a warm sync reads none
+
+    try:
+        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
+        with open(file, "rb") as stream:
+            return times_in(stream.read())
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _read_manifest(directory: int, tree: str) -> Manifest:
+    from pipm.core.manifest import Manifest  # noqa: PLC0415 - a warm sync reads none
+
+    with open(open_beneath(directory, f"{tree}/{MANIFEST}", os.O_RDONLY), "rb") as stream:
+        return Manifest.from_json(stream.read())
+
+
+def all_entries(store: Store) -> Iterator[str]:
+    """Yield every entry's path below ``wheels/``, sorted."""
+    for name in sorted(_listed(store, "wheels")):
+        for version in sorted(_listed(store, f"wheels/{name}")):
+            yield from sorted(entry_names(store, name, version))
+
+
+def _listed(store: Store, path: str) -> list[str]:
+    try:
+        folder = open_directory_beneath(store.v1, path)
+    except FileNotFoundError:
+        return []
+    try:
+        return os.listdir(folder)
+    finally:
+        os.close(folder)
+
+
+def publish(store: Store, run: int, tree: str, label: Label) -> str:
+    """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
+
+    The loser of a race uses the winner's; a partial entry is exchanged for a completer one in one step.
+    Returns the entry's path below ``wheels/``.
+    """
+    existing = find_entry(store, label.name, label.version, label.identity)
+    if existing is None:
+        entry = label.directory
+        os.makedirs(f"{store.path}/v1/wheels/{label.name}/{label.version}", 0o700, exist_ok=True)
+        try:
+            os.rename(tree, f"wheels/{entry}", src_dir_fd=run, dst_dir_fd=store.v1)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return entry
+        existing = entry
+    known = load_manifest(store, existing)
+    if known.identity != label.identity:
+        raise StoreError(
+            f"The store's entry {existing} has the same short name as another wheel of that release",
+            hint=f"one of the two was made to look like the other; remove {store.path}/v1/wheels/{existing}"
+            " if you do not trust it",
+        )
+    if _completes(_read_manifest(run, tree), known):
+        _exchange(run, tree, store.v1, f"wheels/{existing}")
+    remove_tree(run, tree)
+    return existing
+
+
+def _completes(new: Manifest, old: Manifest) -> bool:
+    of_archive = bool(new.wheels) and not old.wheels  # an archive knows its data files and scripts
+    return of_archive or len(new.missing) < len(old.missing) or len(new.files) > len(old.files)
+
+
+def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None, use_errno=True)
+        if not library.renameat2(run, os.fsencode(tree), v1, os.fsencode(entry), _RENAME_EXCHANGE):
+            return
+    # No RENAME_EXCHANGE here: the entry is away for a moment; who misses it ingests again.
+    os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
+    os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
+    os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
+
+
+def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
+    """Note in manifests and index which archives unpack to which entries, (entry, archive) each; one sync.
+
+    Under the lock of the index, so that nobody else's archive is lost between reading and writing.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def opened(path: str) -> int:
+            folder = open_directory_beneath(store.v1, path)
+            stack.callback(os.close, folder)
+            return folder
+
+        index = opened("by-wheel")
+        stack.enter_context(locked_folder(index))
+        several: dict[str, list[Digest]] = {}
+        for entry, archive in archives:
+            several.setdefault(entry, []).append(archive)
+        from dataclasses import replace  # noqa: PLC0415 - a warm sync does without
+
+        files = []
+        for entry, added in several.items():
+            manifest = load_manifest(store, entry)
+            wheels = tuple(dict.fromkeys((*manifest.wheels, *added)))
+            if wheels != manifest.wheels:
+                data = replace(manifest, wheels=wheels).to_json()
+                files.append(SmallFile(opened(f"wheels/{entry}"), MANIFEST, data))
+            files += [SmallFile(index, archive.hex(), f"{entry}\n".encode("ascii")) for archive in added]
+        write_together(files)
+
+
+def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
+    """Return the entry that the wheel archive with this sha256 unpacks to, when it is known and here."""
+    try:
+        file = open_beneath(store.v1, f"by-wheel/{wheel.hex()}", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with open(file, encoding="ascii") as stream:
+        entry = stream.read().strip()
+    with contextlib.suppress(OSError):
+        os.close(open_directory_beneath(store.v1, f"wheels/{entry}"))
+        return entry
+    return None
+
+
+def index_wheel(store: Store, wheel: Digest, entry: str, durability: Durability = Durability.NOW) -> None:
+    """Remember that the wheel archive with this sha256 unpacks to *entry*."""
+    folder = open_directory_beneath(store.v1, "by-wheel")
+    try:
+        write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"), durability)
+    finally:
+        os.close(folder)

@@ -1,0 +1,111 @@
+"""What the store holds, listed once: inodes, entries, bytecode, and what each takes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipm.fs.measure import Catalogue, Stock, catalogue, places_of
+from pipm.store.layout import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.store.layout import Store
+
+_SITE = "site"
+_DIGITS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdings:
+    """The store's files by what they are for. Sizes in bytes.
+
+    ``entries`` gives the inodes of each entry, ``sites`` of those the ones that an import can reach;
+    ``objects`` the sha256 (hexadecimal) of each object's inode, ``bytecode`` the inodes of compiled sources
+    by the source's sha256.
+    """
+
+    path: str
+    listed: Catalogue
+    entries: dict[str, frozenset[int]]
+    sites: dict[str, frozenset[int]]
+    objects: dict[int, str]
+    bytecode: dict[str, tuple[int, ...]]
+
+    @cached_property
+    def stock(self) -> Stock:
+        """What an environment's files are compared with."""
+        return Stock(
+            path=self.path,
+            device=self.listed.device,
+            inodes=self.listed.contents,
+            find_places=self._places,
+        )
+
+    def bytes_of(self, inodes: Iterable[int]) -> int:
+        """Bytes on disk of *inodes*."""
+        return sum(self.listed.contents[inode].data for inode in inodes)
+
+    def with_bytecode(self, inodes: Iterable[int]) -> set[int]:
+        """*inodes*, and those of the bytecode of the sources among them."""
+        found = set(inodes)
+        for inode in tuple(found):
+            found.update(self.bytecode.get(self.objects.get(inode, ""), ()))
+        return found
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {
+            inode: f"{folder}/{name}"
+            for folder, names in self.listed.folders.items()
+            if folder.startswith("objects/")
+            for name, inode in names
+        }
+
+    def object_path(self, inode: int) -> str:
+        """Path of the object with this *inode*."""
+        return f"{self.path}/{VERSION}/{self._names[inode]}"
+
+    def _places(self) -> set[int]:
+        return places_of(
+            f"{self.path}/{VERSION}/{folder}/{name}"
+            for folder, names in self.listed.folders.items()
+            if folder.startswith(("objects/", "bytecode/"))
+            for name, _ in names
+        )
+
+
+def holdings(store: Store) -> Holdings:
+    """List *store*: one readdir a folder, one stat an inode."""
+    listed = catalogue(f"{store.path}/{VERSION}")
+    entries: defaultdict[str, set[int]] = defaultdict(set)
+    sites: defaultdict[str, set[int]] = defaultdict(set)
+    objects: dict[int, str] = {}
+    bytecode: defaultdict[str, list[int]] = defaultdict(list)
+    for folder, names in listed.folders.items():
+        kind, _, rest = folder.partition("/")
+        if kind == "wheels":
+            parts = rest.split("/", 4)
+            if len(parts) >= 3:
+                entry = "/".join(parts[:3])
+                inodes = [inode for _, inode in names]
+                entries[entry].update(inodes)
+                if parts[3:4] == [_SITE]:
+                    sites[entry].update(inodes)
+        elif kind == "objects" and rest:
+            objects.update((inode, (rest + name)[:_DIGITS]) for name, inode in names)
+        elif kind == "bytecode" and "/" in rest:
+            prefix = rest.rpartition("/")[2]
+            for name, inode in names:
+                bytecode[(prefix + name)[:_DIGITS]].append(inode)
+    return Holdings(
+        path=store.path,
+        listed=listed,
+        entries={entry: frozenset(inodes) for entry, inodes in entries.items()},
+        sites={entry: frozenset(inodes) for entry, inodes in sites.items()},
+        objects=objects,
+        bytecode={source: tuple(inodes) for source, inodes in bytecode.items()},
+    )

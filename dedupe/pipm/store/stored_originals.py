@@ -1,0 +1,44 @@
+"""The record of what an environment's files were like before they were shared; it lives with its root."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.originals import originals_bytes, originals_from
+from pipm.fs.beneath import open_directory_beneath, read_beneath
+from pipm.fs.durability import SmallFile
+from pipm.fs.share_file import ensure_folder
+from pipm.store.roots import ORIGINALS, root_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from pipm.core.originals import Originals
+    from pipm.store.layout import Store
+
+
+def read_originals(store: Store, path: str) -> Originals | None:
+    """Read the record of the environment at the absolute *path*; None where there is none, or a torn one."""
+    data = read_beneath(store.v1, f"{ORIGINALS}/{root_name(path)}")
+    return None if data is None else originals_from(data)
+
+
+def record_blocks(store: Store, path: str) -> int:
+    """Bytes of disk that the record of the environment at *path* takes."""
+    try:
+        return os.stat(f"{ORIGINALS}/{root_name(path)}", dir_fd=store.v1).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def originals_files(
+    store: Store, records: Iterator[tuple[str, Originals]], stack: ExitStack
+) -> Iterator[SmallFile]:
+    """Yield the records of environments by path, to be written with their roots while *stack* is open."""
+    ensure_folder(store.v1, ORIGINALS, 0o700)
+    folder = open_directory_beneath(store.v1, ORIGINALS)
+    stack.callback(os.close, folder)
+    for path, originals in records:
+        yield SmallFile(folder, root_name(path), originals_bytes(originals))

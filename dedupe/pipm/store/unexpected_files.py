@@ -1,0 +1,160 @@
+"""Files among an entry's that neither its wheel nor pipm brought: programs left them there.
+
+Whoever reads the store's folders may write there, too, as the owner of the store: a child without the finder
+that keeps its bytecode, pytest its rewritten modules, numba its machine code, a package its own settings.
+Caches are believed by nobody but who left them (the finder believes bytecode of the store alone) and go at
+the next collection. Anything else every environment of the entry would see.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from importlib.machinery import BYTECODE_SUFFIXES, SOURCE_SUFFIXES
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.bytecode import bytecode_mtime_ns, header_time
+from pipm.core.record import source_of_bytecode
+from pipm.errors import StoreError
+from pipm.fs.restore_files import rename_over
+from pipm.fs.share_file import NewFile, ensure_folder, forget
+from pipm.fs.walk_tree import walk_entries
+from pipm.store.entries import load_manifest
+from pipm.store.layout import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from pipm.core.manifest import Manifest
+    from pipm.store.layout import Store
+
+_CACHE = "__pycache__"
+_CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, ".so", ".pyd")
+_TREES = ("site", "data", "headers", "scripts")
+
+
+class Stranger(NamedTuple):
+    """One such file: the entry (below ``wheels/``), the path in it, and whether it is a mere cache.
+
+    ``is_code``: Python would import it.
+    """
+
+    entry: str
+    path: str
+    is_cache: bool
+
+    @property
+    def is_code(self) -> bool:
+        """Whether Python would import it."""
+        return not self.is_cache and self.path.startswith("site/") and self.path.endswith(_CODE)
+
+    @property
+    def name(self) -> str:
+        """Its path below ``v1/``."""
+        return f"wheels/{self.entry}/{self.path}"
+
+
+def strangers(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterator[Stranger]:
+    """Find the strangers among the files of entries with these manifests."""
+    for entry, manifest in manifests:
+        known = {file.path for file in manifest.files}
+        base = f"{store.path}/{VERSION}/wheels/{entry}"
+        for tree in _TREES:
+            for folder, name in _files(f"{base}/{tree}", tree):
+                path = f"{folder}/{name}"
+                if folder.endswith(f"/{_CACHE}"):
+                    if path not in known and _is_foreign(f"{base}/{folder}", name):
+                        yield Stranger(entry, path, is_cache=True)
+                elif path not in known:
+                    yield Stranger(entry, path, is_cache=False)
+
+
+def strays(store: Store, entries: Iterable[str], stored: Collection[int]) -> tuple[list[str], list[Stranger]]:
+    """Find files of *entries* that are not the store's: caches as paths below ``v1/``, and data.
+
+    *stored* are the inodes of the store's objects and bytecode, which need no closer look. What cannot be
+    told from an entry's own file, and modules, are left to `verify`.
+    """
+    caches: list[str] = []
+    data: list[Stranger] = []
+    for entry in entries:
+        found = [
+            (folder, name)
+            for tree in _TREES
+            for folder, name, inode in _inodes(f"{store.path}/{VERSION}/wheels/{entry}/{tree}", tree)
+            if inode not in stored
+        ]
+        base = f"{store.path}/{VERSION}/wheels/{entry}"
+        rest = [
+            (folder, name)
+            for folder, name in found
+            if not folder.endswith(f"/{_CACHE}") and not _is_empty(f"{base}/{folder}/{name}")
+        ]
+        caches += [
+            f"wheels/{entry}/{folder}/{name}"
+            for folder, name in found
+            if folder.endswith(f"/{_CACHE}") and _is_foreign(f"{base}/{folder}", name)
+        ]
+        data += _unknown(store, entry, rest) if rest else ()
+    return caches, data
+
+
+def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list[Stranger]:
+    try:
+        known = {file.path for file in load_manifest(store, entry).files}
+    except StoreError:
+        return []
+    found = [Stranger(entry, f"{folder}/{name}", is_cache=False) for folder, name in files]
+    return [one for one in found if one.path not in known and not one.is_code]
+
+
+def _is_empty(path: str) -> bool:
+    """Whether the file at *path* has no bytes: such files are no objects, so their inodes tell nothing."""
+    try:
+        return not os.lstat(path).st_size
+    except FileNotFoundError:
+        return True
+
+
+EDITED = "edited"
+"""Folder in the store for changed versions and strange files of which nobody knows whose they are."""
+
+
+def put_aside(store: Store, stranger: Stranger) -> str:
+    """Move a stranger into the folder `EDITED` of the store; returns where it is now."""
+    shown = stranger.name.replace("/", "-")
+    while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
+        shown = f"{os.urandom(4).hex()}-{stranger.name.replace('/', '-')}"
+    folder = os.open(store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        ensure_folder(folder, EDITED, 0o700)
+        rename_over(NewFile(store.v1, stranger.name), folder, f"{EDITED}/{shown}")
+        forget(store.v1, stranger.name)
+    finally:
+        os.close(folder)
+    return f"{store.path}/{EDITED}/{shown}"
+
+
+def _is_foreign(cache: str, name: str) -> bool:
+    """Whether a file in the folder *cache* is no bytecode of ours, whose time is that of its source."""
+    try:
+        status = os.lstat(f"{cache}/{name}")
+        source = os.stat(f"{os.path.dirname(cache)}/{source_of_bytecode(name) or name}")
+    except FileNotFoundError:
+        return True
+    expected = bytecode_mtime_ns(header_time(source.st_mtime_ns))
+    ours = name.endswith(".pyc") and status.st_mtime_ns == expected
+    return not ours and not stat.S_ISDIR(status.st_mode)
+
+
+def _files(path: str, shown: str) -> Iterator[tuple[str, str]]:
+    """Yield (folder, name) of all that is no folder below *path*, whose name is *shown*."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            yield f"{shown}{folder[len(path) :]}", name
+
+
+def _inodes(path: str, shown: str) -> Iterator[tuple[str, str, int]]:
+    """Yield (folder, name, inode) of all that is no folder below *path*; one readdir a folder, no stat."""
+    for folder, entry in walk_entries(path, shown):
+        yield folder, entry.name, entry.inode()

@@ -1,0 +1,1 @@
+"""`pipm sync`: make an environment exactly what a lock file says."""

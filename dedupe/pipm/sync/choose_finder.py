@@ -1,0 +1,104 @@
+"""Whether an environment gets links to its distributions, or the finder that serves them (design D5, D8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipm.env.receipt import has_finder
+from pipm.errors import LinkingImpossibleError, UsageError
+from pipm.fs.free_space import file_system_type, free_space, has_reflinks
+from pipm.fs.link_modes import LinkMode, choose_link_mode
+from pipm.fs.staging import staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.core.manifest import Manifest
+    from pipm.core.plan.materialise_plan import Wanted
+    from pipm.env.environment import Environment
+    from pipm.store.layout import Store
+    from pipm.sync.installed_state import Survey
+
+_OWN_FILES = 8
+"""Inodes that a distribution takes in any link mode: its metadata, scripts."""
+_MARGIN = 1.25
+
+
+def wants_finder(
+    store: Store,
+    environment: Environment,
+    root: int,
+    survey: Survey,
+    wanted: list[Wanted],
+    link_mode: LinkMode | None,
+    progress: Progress,
+) -> bool:
+    """Whether the finder is to serve: it is asked for, there already, or all that works.
+
+    Raises UsageError where the environment is of another kind than what is asked for.
+    """
+    path, is_served = environment.path, has_finder(root)
+    if link_mode not in (None, LinkMode.FINDER):
+        if is_served:
+            raise UsageError(
+                f"{path} imports its modules from the store by the finder",
+                hint=f"`pipm release {path}` gives it files again; then sync it by another link mode",
+            )
+        return False
+    reason = None
+    if link_mode is None and not is_served:
+        reason = _need(store, environment, root, wanted)
+        if reason is None:
+            return False
+    if not is_served and _has_files(survey, wanted):
+        if reason is not None:
+            return False
+        raise UsageError(
+            f"{path} has files of its distributions",
+            hint=f"pipm adopt --link-mode finder {path}; then sync it",
+        )
+    if reason is not None:
+        progress.note(f"{reason}: {path} gets the finder")
+    return True
+
+
+def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wanted]) -> str | None:
+    """Why nothing but the finder works; None where links do."""
+    if lacks_inodes(environment.path, wanted):
+        return "too few free inodes for links"
+    with staging(root) as folder, store.run() as (run, run_path):
+        try:
+            choose_link_mode(None, run, run_path, folder)
+        except LinkingImpossibleError:
+            return f"no file can be linked to the store {store.path}"
+    return None
+
+
+def _has_files(survey: Survey, wanted: Sequence[Wanted]) -> bool:
+    """Whether something of *wanted* has files that the finder would have to take away."""
+    names = {one.blueprint.name for one in wanted}
+    return any(standing.name in names for standing in survey.standing())
+
+
+def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
+    """Whether the file system of *path* has fewer free inodes than links to all files would take."""
+    free = free_space(path).inodes
+    if free is None:
+        return False
+    by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
+    need = 0
+    for one in wanted:
+        folders = (*one.blueprint.folders, *one.blueprint.described)
+        need += _OWN_FILES + 2 * len(folders)
+        if by_block:
+            need += sum(len(folder.names) + len(folder.empty) for folder in folders)
+    return free < need * _MARGIN
+
+
+def has_room_for_bytecode(store: Store, manifests: list[Manifest]) -> bool:
+    """Whether the store's file system has inodes for bytecode, and an environment on it for itself."""
+    free = free_space(store.path).inodes
+    sources = sum(file.path.endswith(".py") for manifest in manifests for file in manifest.files)
+    # A source's bytecode is an inode, and may need a folder in the pool and one in its tree.
+    return free is None or free >= (3 * sources + _OWN_FILES * len(manifests)) * _MARGIN

@@ -1,0 +1,137 @@
+"""Projects that are installed so that edits take effect: pip's matter, no file of theirs is shared."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.install_plan import record_rows
+from pipm.core.pins import Folder
+from pipm.core.sha256 import sha256
+from pipm.errors import LockError
+from pipm.fs.beneath import open_directory_beneath, read_beneath
+from pipm.fs.durability import write_durably
+from pipm.lockfile.checked_table import load_toml
+from pipm.wheel.environment_files import file_url, hashed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pipm.core.pins import Pin
+    from pipm.core.plan.sync_plan import Standing
+    from pipm.core.target import Target
+    from pipm.store.layout import Store
+    from pipm.sync.installed_state import Survey
+
+_STATE = "pipm_project.sha256"
+"""A file beside RECORD: the digest of what the project was installed from."""
+
+_LARGEST = 1 << 20
+
+_DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
+"""Files that say the version, scripts, entry points and dependencies of a project, and how it is built."""
+
+
+def is_editable(pin: Pin) -> bool:
+    """Whether *pin* is a folder that is not copied."""
+    return isinstance(pin.origin, Folder) and pin.origin.editable
+
+
+def editable_url(pin: Pin) -> str:
+    """The URL of the folder of an editable pin."""
+    assert isinstance(pin.origin, Folder)
+    return file_url(pin.origin.project)
+
+
+def standing_editables(survey: Survey, pins: Iterable[Pin]) -> dict[str, Standing]:
+    """Those of *pins* that are installed from their folders already, by name."""
+    urls = {pin.name: editable_url(pin) for pin in pins}
+    return {
+        one.name: one
+        for one in (survey.standing() if urls else ())
+        if one.name in urls and survey.is_editable(one, urls[one.name])
+    }
+
+
+def missing_editables(survey: Survey, pins: Iterable[Pin], standing: Mapping[str, Standing]) -> list[Pin]:
+    """Those of *pins* that are not among *standing*, or that other files describe by now."""
+    return [
+        pin
+        for pin in pins
+        if pin.name not in standing or _noted(survey, standing[pin.name]) != project_state(pin).encode()
+    ]
+
+
+def project_state(pin: Pin) -> str:
+    """Digest what an editable *pin* is installed from, but its modules, which are read where they lie."""
+    assert isinstance(pin.origin, Folder)
+    folder = pin.origin.project
+    state = sha256(repr((pin.version, pin.options)).encode("utf-8", "surrogateescape"))
+    for name in (*_DESCRIBING, *_files_with_metadata(folder)):
+        try:
+            with open(os.path.join(folder, name), "rb") as stream:
+                state.update(name.encode() + sha256(stream.read(_LARGEST)).digest())
+        except OSError:
+            continue
+    return state.hexdigest()
+
+
+def _files_with_metadata(folder: str) -> Iterator[str]:
+    """Yield the files that settings of tools name, where ``project.dynamic`` leaves metadata to the build."""
+    try:
+        document = load_toml(f"{folder}/pyproject.toml")
+        if not document.table("project").texts("dynamic"):
+            return
+        texts = list(_texts(document.table("tool").content))
+    except LockError:  # there is none, or its build will say what is wrong
+        return
+    for text in texts:
+        module = text.rpartition(".")[0].replace(".", "/")  # setuptools: package.module.attribute
+        named = [f"{top}{module}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")]
+        for name in (text, *(named if module else ())):
+            if "\0" not in name and not os.path.isabs(name) and os.path.isfile(f"{folder}/{name}"):
+                yield name
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+
+
+def install_editables(
+    store: Store, pins: list[Pin], python: str, target: Target, stopping: Callable[[], bool]
+) -> None:
+    """Let pip install each of *pins* into the environment of the interpreter *python*."""
+    if pins:
+        from pipm.wheel.pip_download import install_editable  # noqa: PLC0415
+        from pipm.wheel.run_pip import find_pip  # noqa: PLC0415 - 40 ms that few locks need
+
+        pip = find_pip(python, target)
+        for pin in pins:
+            with store.run() as (run, path):
+                install_editable(pip, pin, python, run, path, stopping)
+
+
+def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
+    """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
+    there = standing_editables(survey, list(pins))
+    for name, standing in there.items():
+        folder = open_directory_beneath(survey.root, f"{standing.site}/{standing.metadata}")
+        try:
+            record, state = read_beneath(folder, "RECORD"), states[name].encode()
+            if record is None:
+                continue
+            row = record_rows([(f"{standing.metadata}/{_STATE}", hashed(state), len(state))])
+            # First: whoever uninstalls it then knows of the file, and one that is missing is made anew.
+            write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, mode=0o644)
+            write_durably(folder, _STATE, state, mode=0o644)
+        finally:
+            os.close(folder)
+    return {name: standing.version for name, standing in there.items()}
+
+
+def _noted(survey: Survey, standing: Standing) -> bytes | None:
+    return read_beneath(survey.root, f"{standing.site}/{standing.metadata}/{_STATE}")

@@ -1,0 +1,347 @@
+"""What stands in an environment, and whether it is what a lock wants."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipm.bytecode.sync_bytecode import is_hopeless
+from pipm.core.bytecode import key_path
+from pipm.core.distribution_names import name_and_version
+from pipm.core.install_plan import placed
+from pipm.core.plan.materialise_plan import Wanted
+from pipm.core.plan.sync_plan import Fit, Standing, seeds
+from pipm.core.record import is_bytecode, is_installers_own, parse_record
+from pipm.env.receipt import is_record, read_receipt
+from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
+from pipm.fs.file_content import digest_at
+from pipm.fs.folder_filler import FOLDER
+from pipm.sync.change_cache import BIN, COMMON
+from pipm.sync.private_files import private_metadata, scripts_of
+from pipm.wheel.environment_files import INSTALLER, hashed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from pipm.core.install_plan import Blueprint, Folder
+    from pipm.core.scheme import Scheme
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+    from pipm.env.receipt import Folded, PutAway
+    from pipm.store.layout import Store
+
+_OUR_ROW = f"/INSTALLER,{hashed(INSTALLER)},".encode()
+_NOTHING: Mapping[str, Mapping[str, PutAway]] = {}
+Lost = frozenset[tuple[str, str]]
+"""(entry, path in the environment) of files that another distribution's file took the place of."""
+
+
+class Survey:
+    """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there.
+
+    ``untouched`` are the groups of `evidence` that need no look. *doubted*: a sync began to write and did not
+    end, so after a power cut a file may have its size and not its bytes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        root: int,
+        environment: Environment,
+        scheme: Scheme,
+        interpreter: Interpreter | None,
+        hidden: Mapping[str, Mapping[str, PutAway]] = _NOTHING,
+        *,
+        doubted: bool = False,
+    ) -> None:
+        self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
+        self.hidden, self._doubted = hidden, doubted
+        self.untouched: AbstractSet[str] = frozenset()
+        self.linked = True
+        """No file that should be a link was seen that is none."""
+        self._pool = None if interpreter is None else interpreter.pool("")
+
+    @cached_property
+    def _folded(self) -> Mapping[str, Folded]:
+        """What the finder's receipt says, by metadata folder."""
+        receipt = read_receipt(self.root)
+        return {} if receipt is None else receipt.folded
+
+    def standing(self) -> list[Standing]:
+        """All distributions that stand there."""
+        found = []
+        for site in self.environment.sites:
+            for metadata in metadata_folders(self.root, site):
+                name, version = name_and_version(metadata)
+                record = f"{site}/{metadata}/RECORD"
+                removable = metadata.endswith(".dist-info") and _is_there(self.root, record)
+                found.append(Standing(name, version, site, metadata, removable))
+        return found
+
+    def compared(self, wanted: list[Wanted], lost: Lost) -> list[tuple[Standing, Fit]]:
+        """How each standing distribution compares with the wanted one of its name."""
+        by_name = {one.blueprint.name: one for one in wanted}
+        return [
+            (one, self._compared(one, by_name[one.name], lost) if one.name in by_name else Fit.OTHER)
+            for one in self.standing()
+        ]
+
+    def kept(self) -> frozenset[str]:
+        """The names that stay though no lock names them."""
+        configuration = (read_beneath(self.root, "pyvenv.cfg") or b"").decode("utf-8", "replace")
+        pairs = [line.partition("=") for line in configuration.splitlines()]
+        settings = {key.strip(): value.strip().lower() for key, _, value in pairs}
+        version = tuple(int(part) for part in self.environment.python.split(".")[:2] if part.isdecimal())
+        return seeds(version, uv_without_seed="uv" in settings and settings.get("seed") != "true")
+
+    def is_exactly(self, blueprints: Mapping[str, Blueprint]) -> bool:
+        """Whether nothing but these entries (and what is kept) stands there, each whole; reads no lock."""
+        if len(self.environment.sites) != 1:
+            return False
+        there = set(metadata_folders(self.root, self.scheme.site))
+        here = {blueprint.metadata for blueprint in blueprints.values()}
+        if not self.hidden.keys().isdisjoint(there):
+            return False  # half put away, or something of that name came since
+        there |= self.hidden.keys()
+        if not here <= there:
+            return False
+        if there != here and not {name_and_version(name)[0] for name in there - here} <= self.kept():
+            return False
+        for entry, blueprint in blueprints.items():
+            place = f"{self.scheme.site}/{blueprint.metadata}"
+            url = self._metadata(place, "direct_url.json")
+            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=url)
+            standing = Standing(
+                blueprint.name, blueprint.version, self.scheme.site, blueprint.metadata, removable=True
+            )
+            if self._compared(standing, wanted, frozenset()) is not Fit.SAME:
+                return False
+        return True
+
+    def is_editable(self, standing: Standing, url: str) -> bool:
+        """Whether *standing* was installed so that edits at *url* take effect (PEP 610)."""
+        text = read_beneath(self.root, f"{standing.site}/{standing.metadata}/direct_url.json") or b""
+        return b'"editable": true' in text and f'"{url}"'.encode() in text
+
+    def _metadata(self, folder: str, name: str) -> bytes | None:
+        """What a file of a metadata folder says."""
+        hidden = self.hidden.get(folder.rpartition("/")[2])
+        if hidden is None:
+            return read_beneath(self.root, f"{folder}/{name}")
+        return hidden[name].data if name in hidden else None
+
+    def _compared(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
+        return Fit.SAME if self._is_untouched(standing, wanted) else self._fit(standing, wanted, lost)
+
+    def _is_untouched(self, standing: Standing, wanted: Wanted) -> bool:
+        """Whether *standing* is *wanted*, and an earlier look at all of it still tells how it is."""
+        blueprint = wanted.blueprint
+        same = (standing.site, standing.metadata) == (self.scheme.site, blueprint.metadata)
+        if not same or wanted.entry not in self.untouched:
+            return False
+        if self.hidden and COMMON not in self.untouched:
+            return False
+        scripts = blueprint.scripts or any(other.scheme == "scripts" for other in blueprint.others)
+        if scripts and BIN not in self.untouched:
+            return False
+        url = self._metadata(f"{standing.site}/{standing.metadata}", "direct_url.json")
+        return (url is None) == (wanted.direct_url is None)
+
+    def _fit(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
+        """Compare *standing* with the *wanted* distribution of that name.
+
+        What pip or uv installed out of the same wheel is the same; whether its files are shared is
+        adopt's matter.
+        """
+        blueprint, folder = wanted.blueprint, f"{standing.site}/{standing.metadata}"
+        if standing.version != blueprint.version or standing.site != self.scheme.site:
+            return Fit.OTHER
+        record = self._metadata(folder, "RECORD")
+        if record is None:
+            # Ours, cut short before the end, or another's: its files are laid over what is there.
+            return Fit.BROKEN if standing.metadata == blueprint.metadata else Fit.OTHER
+        if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
+            return Fit.OTHER
+        # RECORD tells, for INSTALLER may be what is missing.
+        ours = _OUR_ROW in record
+        same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
+        if not same or (not ours and self._has_come(wanted, record)):
+            return Fit.OTHER
+        ended = not ours or record.endswith(f"{blueprint.metadata}/RECORD,,\n".encode())
+        compiled = not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
+        whole = ended and compiled and self._is_whole(wanted, lost, ours=ours)
+        if whole and not (ours and self._doubted and not self._is_proven(record)):
+            return Fit.SAME
+        return Fit.BROKEN if ours else Fit.OTHER
+
+    def _is_proven(self, record: bytes) -> bool:
+        """Whether the environment's own files have the hashes that *record* says; links are the store's."""
+        if b"\0" in record:
+            return False
+        for row in parse_record(record):
+            path = os.path.normpath(f"{self.scheme.site}/{row.path}")
+            folder, _, name = path.rpartition("/")
+            with directory_beneath(self.root, folder or ".") as directory:
+                if not row.hash or directory is None or not _is_private(directory, name):
+                    continue
+                if digest_at(directory, name).record != row.hash:
+                    return False
+        return True
+
+    def _has_come(self, wanted: Wanted, record: bytes) -> bool:
+        """Whether another installer brought real files of what the finder serves: they would win over it."""
+        folded = self._folded.get(wanted.blueprint.metadata)
+        return wanted.served if folded is None else not is_record(record, folded.record)
+
+    def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
+        """Whether all files of *wanted* are there and have their sizes; one stat a file.
+
+        *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
+        """
+        blueprint, scheme = wanted.blueprint, self.scheme
+        hidden = blueprint.metadata in self.hidden
+        given_up = {path for entry, path in lost if entry == wanted.entry}
+        site = os.open(scheme.site, FOLDER, dir_fd=self.root)
+        try:
+            for folder in (*blueprint.folders, *(() if hidden else blueprint.described)):
+                if not self._folder_is_whole(site, folder, given_up, compiled=ours):
+                    return False
+            if not _have_sizes(
+                site, [row[:2] for row in blueprint.copies if f"{scheme.site}/{row[0]}" not in given_up]
+            ):
+                return False
+        finally:
+            os.close(site)
+        others = [
+            (placed(other, blueprint.name, scheme), other.size)
+            for other in blueprint.others
+            if other.scheme != "scripts"
+        ]
+        if ours:
+            scripts = scripts_of(self._store, scheme, wanted)
+            others += [(f"bin/{name}", len(content)) for name, content in scripts]
+        if ours and not hidden:
+            metadata = f"{scheme.site}/{blueprint.metadata}"
+            others += [(f"{metadata}/{name}", len(data)) for name, data in private_metadata(wanted)]
+        return _have_sizes(self.root, [row for row in others if row[0] not in given_up])
+
+    def _folder_is_whole(self, site: int, folder: Folder, given_up: set[str], *, compiled: bool) -> bool:
+        try:
+            target = os.open(folder.path, FOLDER, dir_fd=site) if folder.path else os.dup(site)
+        except OSError:
+            return False
+        linked = list(zip(folder.names, folder.sizes, strict=True))
+        empty = [(name, 0) for name, _, _ in folder.empty]
+        if given_up:
+            base = f"{self.scheme.site}/{folder.path}/" if folder.path else f"{self.scheme.site}/"
+            linked = [row for row in linked if base + row[0] not in given_up]
+            empty = [row for row in empty if base + row[0] not in given_up]
+        try:
+            if not _have_sizes(target, empty) or not self._are_whole(target, linked):
+                return False
+            return not (compiled and self.scheme.cache_tag) or self._is_compiled(target, folder)
+        finally:
+            os.close(target)
+
+    def _are_whole(self, directory: int, files: Iterable[tuple[str, int]]) -> bool:
+        look = os.stat
+        try:
+            for name, size in files:
+                status = look(name, dir_fd=directory)
+                if status.st_size != size:
+                    return False
+                if status.st_nlink == 1:
+                    self.linked = False
+        except OSError:
+            return False
+        return True
+
+    def _is_compiled(self, target: int, folder: Folder) -> bool:
+        if not folder.sources:
+            return True
+        tag, there = self.scheme.cache_tag, _names(target, "__pycache__")
+        missing = [key for stem, key in folder.sources if f"{stem}.{tag}.pyc" not in there]
+        pool = self._pool
+        if self._doubted and not self._is_bytecode_proven(target, folder):
+            return False
+        return pool is not None and all(is_hopeless(self._store, pool, key) for key in missing)
+
+    def _is_bytecode_proven(self, target: int, folder: Folder) -> bool:
+        """Whether bytecode that is no link is the store's."""
+        with directory_beneath(target, "__pycache__") as cache:
+            for stem, key in folder.sources:
+                name = f"{stem}.{self.scheme.cache_tag}.pyc"
+                if cache is None or not _is_private(cache, name):
+                    continue
+                stored = f"{self._pool}/{key_path(key)}"
+                if read_beneath(cache, name) != read_beneath(self._store.bytecode, stored):
+                    return False
+        return True
+
+
+def _is_private(directory: int, name: str) -> bool:
+    """Whether *name* is a file whose inode has no other name."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _has_sources(blueprint: Blueprint) -> bool:
+    return any(folder.sources for folder in blueprint.folders)
+
+
+def _names(directory: int, name: str) -> frozenset[str]:
+    try:
+        folder = os.open(name, FOLDER, dir_fd=directory)
+    except OSError:
+        return frozenset()
+    try:
+        return frozenset(os.listdir(folder))
+    finally:
+        os.close(folder)
+
+
+def _have_sizes(directory: int, files: Iterable[tuple[str, int]]) -> bool:
+    look = os.stat
+    try:
+        for name, size in files:
+            if look(name, dir_fd=directory).st_size != size:
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def _same_rows(record: bytes, blueprint: Blueprint) -> bool:
+    """Whether a RECORD of another installer promises the same files with the same hashes."""
+    there = {row.path: row.hash for row in parse_record(record)}
+    wheels = {row.path: row.hash for row in parse_record(blueprint.record)}
+    rest = {
+        path
+        for path in there.keys() - wheels.keys()
+        if not is_bytecode(path) and not is_installers_own(path) and not path.startswith("../")
+    }
+    return not rest and all(there.get(path) == value for path, value in wheels.items())
+
+
+def _is_there(root: int, path: str) -> bool:
+    try:
+        os.stat(path, dir_fd=root, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def metadata_folders(root: int, site: str) -> list[str]:
+    """List the metadata folders in *site*; of eggs as well."""
+    folder = open_directory_beneath(root, site)
+    try:
+        names = os.listdir(folder)
+    finally:
+        os.close(folder)
+    return sorted(name for name in names if name.endswith((".dist-info", ".egg-info", ".egg-link")))

@@ -1,0 +1,70 @@
+"""The lock that a sync goes by, and the digest of all that decides what it asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pipm.core.sha256 import sha256
+from pipm.errors import LockError
+from pipm.lockfile.find_lock import find_lock, lock_content, member_here
+from pipm.lockfile.read_lock import read_lock
+from pipm.sync.pins_cache import remembered_pins
+from pipm.sync.sync_values import Lock, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.core.pins import Pin, Selection
+    from pipm.core.target import Target
+
+__all__ = ["member_here", "open_lock"]
+
+_FORMAT = 2
+"""Of what pipm makes of a lock: another number, and every environment is looked at anew."""
+
+
+def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ()) -> Lock:
+    """Find the lock at *path* (or the nearest one upward) and take its digest; LockError where there is none.
+
+    *words* are the options of a sync that decide which files an environment gets.
+    """
+    found = find_lock(os.getcwd()) if path is None else os.path.realpath(path)
+    if found is None:
+        raise LockError(
+            "There is no lock file here or in any folder above",
+            hint="name it: pipm sync LOCK; `uv lock`, `poetry lock`, `pip lock` and others make one",
+        )
+    stamp = _stamp(found)
+    content = lock_content(found)
+    decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"
+    promise = sha256(decisive.encode()).hexdigest()
+
+    def pins(target: Target) -> Sequence[Pin]:
+        def read() -> Sequence[Pin]:
+            return read_lock(found, target, selection)
+
+        # Those are parsed fast, and may have passwords by then that were variables.
+        plain = found.endswith((".txt", ".in"))
+        return read() if plain else remembered_pins(promise, target, read)
+
+    return Lock(
+        path=found,
+        promise=promise,
+        pins=pins,
+        content=content,
+        words=tuple(words),
+        stamp=stamp,
+    )
+
+
+def _stamp(path: str) -> Stamp:
+    """Look at the lock before it is read: a change meanwhile shows at the next look."""
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            data = stream.read()
+    except OSError as error:
+        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
+    return Stamp(status.st_mtime_ns, status.st_size, sha256(data).hexdigest())

@@ -1,0 +1,169 @@
+"""From pins to entries of the store: what is here serves without network, the rest is fetched."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import Digest
+from pipm.core.pins import Archive, Folder, Repository
+from pipm.store.entries import entry_names, entry_of_wheel, has_complete_entry, load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.core.pins import Pin
+    from pipm.core.target import Target
+    from pipm.store.layout import Store
+
+
+class Trust(NamedTuple):
+    """What may stand for an archive that a lock names.
+
+    ``stored``: any wheel that fits, not the best one alone. ``adopted``: what came out of an environment,
+    whose archive nobody saw.
+    """
+
+    stored: bool = False
+    adopted: bool = False
+
+
+class Shelf:
+    """Finds the store's entries for pins of one interpreter."""
+
+    def __init__(self, store: Store, target: Target, trust: Trust) -> None:
+        self.store = store
+        self._trust = trust
+        self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
+        self._target = target
+
+    def find(self, pin: Pin) -> str | None:
+        """Return the entry (below ``wheels/``) that *pin* asks for; None where it must be fetched."""
+        if pin.origin is not None:
+            return self._of_origin(pin, pin.origin)
+        for wheel in pin.wheels if self._trust.stored else pin.wheels[:1]:
+            entry = self._of_wheel(pin, wheel)
+            if entry is not None:
+                return entry
+        if pin.wheels:
+            return None
+        if pin.sdist is not None:
+            return self._of_key(self.built_key(pin.sdist)) or self._adopted(pin)
+        if pin.hashes:
+            return self._of_hashes(pin)
+        # What stands for a release may be built, or be of another index: only the same request tells.
+        asked = self._of_key(self.request_key(pin))
+        return asked or (self._best(self._of_release(pin)) if pin.archives == "any" else None)
+
+    def _of_hashes(self, pin: Pin) -> str | None:
+        """The entry of an archive with one of the hashes of *pin*, or what was built from one."""
+        if pin.archives != "source":
+            entries = [self._of_key(promise_key(*promise)) for promise in pin.hashes]
+            known = self._best(entry for entry in entries if entry)
+            if known or pin.archives == "wheel":
+                return known
+        return self._of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
+
+    def built_key(self, origin: Archive | Repository | Folder) -> Digest | None:
+        """The key under which the store knows what *origin* builds to on this interpreter and machine.
+
+        None where nothing tells that it is still the same: a folder is always built anew.
+        """
+        if isinstance(origin, Folder) or (isinstance(origin, Archive) and not origin.hashes):
+            return None
+        where = origin.subdirectory
+        if isinstance(origin, Archive):
+            source = ":".join(origin.hashes[0])
+        else:
+            source = f"{origin.vcs}:{origin.url}@{origin.commit}"
+        # The first tag names interpreter, ABI and machine.
+        return Digest.of(f"built {source}#{where or ''} for {self._target.tags[0]}".encode())
+
+    def release_key(self, pin: Pin) -> Digest:
+        """The key of what was built here from one of the archives that *pin* allows by their hashes."""
+        promises = " ".join(sorted(f"{name}:{value}" for name, value in pin.hashes))
+        return Digest.of(f"built {pin.name} from {promises} for {self._target.tags[0]}".encode())
+
+    def request_key(self, pin: Pin) -> Digest:
+        """The key of what pip chose for a name and a version alone, from the indexes that *pin* names."""
+        request = (pin.name, pin.version, pin.archives, pin.index_url, pin.options, self._target.tags[0])
+        return Digest.of(f"requested {request}".encode("utf-8", "surrogateescape"))
+
+    def keys(self, pin: Pin, archive: Digest) -> list[Digest]:
+        """The keys by which `find` shall find what was fetched (as the wheel *archive*) for *pin*."""
+        origin = pin.origin
+        if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
+            return [promise_key(*promise) for promise in origin.hashes]
+        if origin is not None or (not pin.wheels and pin.sdist is not None):
+            source = origin or pin.sdist
+            assert source is not None
+            key = self.built_key(source)
+            return [] if key is None else [key]
+        if pin.wheels:
+            return [promise_key(*promise) for promise in pin.wheels[0].hashes]
+        if not pin.hashes:
+            return [self.request_key(pin)]
+        return [] if ("sha256", archive.hex()) in pin.hashes else [self.release_key(pin)]
+
+    def _of_origin(self, pin: Pin, origin: Archive | Repository | Folder) -> str | None:
+        if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
+            return self._of_wheel(pin, origin)
+        return self._of_key(self.built_key(origin))
+
+    def _of_wheel(self, pin: Pin, wheel: Archive) -> str | None:
+        for promise in wheel.hashes:
+            entry = self._of_key(promise_key(*promise))
+            if entry is not None:
+                return entry
+        if wheel.hashes and not self._trust.adopted:
+            return None
+        if pin.origin is not None and not wheel.hashes:
+            return None  # nothing tells that a place has today what it had yesterday
+        tags = _tags(wheel.file_name.removesuffix(".whl"))
+        return next((entry for entry in self._of_release(pin) if _tags(_tag(entry)) == tags), None)
+
+    def _adopted(self, pin: Pin) -> str | None:
+        return self._best(self._of_release(pin)) if self._trust.adopted else None
+
+    def _of_key(self, key: Digest | None) -> str | None:
+        entry = None if key is None else entry_of_wheel(self.store, key)
+        return entry if entry is not None and has_complete_entry(self.store, entry) else None
+
+    def _of_release(self, pin: Pin) -> list[str]:
+        """All complete entries of that version; those whose archive was seen come first."""
+        if pin.version is None:
+            return []
+        found = [
+            entry
+            for entry in sorted(entry_names(self.store, pin.name, pin.version))
+            if has_complete_entry(self.store, entry)
+        ]
+        return sorted(found, key=lambda entry: not load_manifest(self.store, entry).wheels)
+
+    def _best(self, entries: Iterable[str]) -> str | None:
+        """The one whose tags the interpreter likes best; those that it does not take are none."""
+        ranked = [(self._rank(_tag(entry)), entry) for entry in entries]
+        fitting = [(rank, entry) for rank, entry in ranked if rank is not None]
+        return min(fitting, key=lambda row: row[0])[1] if fitting else None
+
+    def _rank(self, tag: str) -> int | None:
+        return min((self._ranks[one] for one in _tags(tag) if one in self._ranks), default=None)
+
+
+def promise_key(algorithm: str, value: str) -> Digest:
+    """The name in ``by-wheel/`` of an archive with this hash; sha256 is its own name."""
+    return Digest.from_hex(value) if algorithm == "sha256" else Digest.of(f"{algorithm}:{value}".encode())
+
+
+def _tag(entry: str) -> str:
+    """The tag in the name of an entry: all but the identity's eight digits."""
+    return os.path.basename(entry)[:-9]
+
+
+def _tags(tag: str) -> frozenset[str]:
+    """All tags that a compressed one stands for, without a build number."""
+    parts = tag.split("-")[-3:]
+    if len(parts) != 3:
+        return frozenset()
+    python, abi, platform = (part.split(".") for part in parts)
+    return frozenset(f"{one}-{two}-{three}" for one in python for two in abi for three in platform)

@@ -1,0 +1,70 @@
+"""The files that each environment has for itself of a distribution: scripts and what installers write."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.install_plan import record_rows
+from pipm.errors import StoreError
+from pipm.wheel.environment_files import INSTALLER, entry_point, wheels_own_script
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pipm.core.install_plan import Blueprint
+    from pipm.core.plan.materialise_plan import Wanted
+    from pipm.core.scheme import Scheme
+    from pipm.store.layout import Store
+
+
+def private_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """What the installer itself puts into a metadata folder, but RECORD."""
+    yield "INSTALLER", INSTALLER
+    yield "REQUESTED", b""  # a lock names all of them, as `pip install -r` sees it
+    if wanted.direct_url is not None:
+        yield "direct_url.json", wanted.direct_url
+
+
+def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """The scripts that *wanted* has in an environment of this *scheme*, by name."""
+    for name, body in wanted.blueprint.scripts:
+        yield name, entry_point(body, scheme.python)
+        if name == "pip" and wanted.blueprint.name == "pip":
+            # Nothing says so but custom: pip and uv give pip a script of this interpreter's version.
+            yield f"pip{scheme.version}", entry_point(body, scheme.python)
+    for other in wanted.blueprint.others:
+        if other.scheme == "scripts":
+            path = f"wheels/{wanted.entry}/scripts/{other.path}"
+            try:
+                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1)
+            except FileNotFoundError as error:
+                raise damaged(path) from error
+            with open(file, "rb") as stream:
+                yield other.path, wheels_own_script(stream.read(), scheme.python)
+
+
+def compiled_rows(scheme: Scheme, blueprint: Blueprint, uncompiled: Collection[str]) -> bytes:
+    """RECORD's rows of the bytecode, which has no hash there: Python may replace it."""
+    tag = scheme.cache_tag
+    if not tag:
+        return b""
+    rows = [
+        f"{folder.path}/__pycache__/{stem}.{tag}.pyc" if folder.path else f"__pycache__/{stem}.{tag}.pyc"
+        for folder in blueprint.folders
+        for stem, key in folder.sources
+        if key not in uncompiled
+    ]
+    text = "".join([f"{row},,\n" for row in rows])
+    if text.count(",") != 2 * len(rows) or '"' in text:
+        return record_rows((row, "", "") for row in rows)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def damaged(path: str) -> StoreError:
+    """The store's file or folder *path* (below ``v1/``) is gone."""
+    entry = "/".join(path.split("/")[1:4])
+    return StoreError(
+        f"The store has lost {path}",
+        hint=f"remove its folder wheels/{entry} from the store; the next sync fetches it again",
+    )

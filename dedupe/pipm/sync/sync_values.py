@@ -1,0 +1,77 @@
+"""The values of a sync: what is asked for and what was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipm.core.pins import Pin
+    from pipm.core.target import Target
+    from pipm.fs.link_modes import LinkMode
+    from pipm.wheel.record_hashes import Doubt
+
+
+class SyncOptions(NamedTuple):
+    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made.
+
+    ``dist_info``: whether a finder environment has metadata folders; None leaves that as it is.
+    """
+
+    link_mode: LinkMode | None = None
+    python: str | None = None
+    compiled: bool = True
+    clobber: bool = False
+    prefer_stored: bool = False
+    trust_adopted: bool = False
+    dist_info: bool | None = None
+    dry_run: bool = False
+
+
+class Stamp(NamedTuple):
+    """A lock file's modification time (ns), size and sha256: what tells that it changed since."""
+
+    time: int
+    size: int
+    digest: str
+
+
+class Lock(NamedTuple):
+    """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
+
+    ``pins`` reads it for an interpreter. ``content`` is the digest of the lock alone, ``words`` are the
+    options of the command that syncs by it again. Without a ``stamp`` nobody asks later whether it changed.
+    """
+
+    path: str
+    promise: str
+    pins: Callable[[Target], Sequence[Pin]]
+    content: str = ""
+    words: tuple[str, ...] = ()
+    stamp: Stamp | None = None
+
+
+class Synced(NamedTuple):
+    """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
+
+    ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
+    ``fallen`` files were copied, as a link was refused; ``clashes`` are files that another took over.
+    ``doubts``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
+    """
+
+    path: str
+    link_mode: str
+    created: bool = False
+    added: tuple[tuple[str, str], ...] = ()
+    replaced: tuple[tuple[str, str, str], ...] = ()
+    mended: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    stuck: tuple[tuple[str, str], ...] = ()
+    unchanged: int = 0
+    fetched: int = 0
+    files: int = 0
+    fallen: int = 0
+    clashes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    seconds: float = 0.0

@@ -1,0 +1,110 @@
+"""The environment that a sync is for: as it is, or still to be made."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.context.environment_lock import checked_environment
+from pipm.core.scheme import Scheme
+from pipm.env.environment import is_half_made
+from pipm.env.interpreter import ask_interpreter
+from pipm.env.permission import check_runnable
+from pipm.errors import InterpreterError, UsageError
+from pipm.fs.flock import locked_folder
+
+if TYPE_CHECKING:
+    from pipm.env.base_interpreter import BaseInterpreter
+    from pipm.env.environment import Environment
+    from pipm.env.interpreter import Interpreter
+
+
+class Place(NamedTuple):
+    """Where an environment is, or shall be; one of ``environment`` and ``base`` is None."""
+
+    path: str
+    environment: Environment | None
+    base: BaseInterpreter | None
+
+    @property
+    def python(self) -> str:
+        """The interpreter that it is for."""
+        if self.environment is None:
+            assert self.base is not None
+            return self.base.path
+        return running(self.environment)
+
+
+def find_place(store_path: str, path: str, python: str | None) -> Place:
+    """Look at *path*; *python* (a version or path) is for an environment that is not there yet."""
+    real = os.path.realpath(path)
+    if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
+        environment = checked_environment(store_path, path)
+        if python is not None:
+            _check_version(environment, python)
+        return Place(path=path, environment=environment, base=None)
+    if f"{real}/".startswith(f"{store_path}/"):
+        raise UsageError(f"{path} lies inside the store", hint="name a folder outside of it")
+    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for what is to be made alone
+
+    return Place(path=path, environment=None, base=find_interpreter(python))
+
+
+def made(place: Place, store_path: str) -> tuple[Environment, bool]:
+    """Return the environment of *place*, made if it is not there, and whether it was made."""
+    if place.environment is not None:
+        return place.environment, False
+    assert place.base is not None
+    real = os.path.realpath(place.path)
+    above = os.path.dirname(real)
+    if not os.path.isdir(above):
+        raise UsageError(f"There is no folder {above}", hint="make it first")
+    parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with locked_folder(parent):  # another sync may be making it just now
+            if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
+                return checked_environment(store_path, place.path), False
+            from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
+
+            create_environment(real, place.base)
+    finally:
+        os.close(parent)
+    return checked_environment(store_path, place.path), True
+
+
+def running(environment: Environment) -> str:
+    """The interpreter of *environment*; InterpreterError where it is gone, or is not to be run."""
+    python = environment.interpreter
+    if python is None:
+        raise InterpreterError(
+            f"The interpreter of {environment.path} is gone",
+            hint=f"remove that folder; `pipm sync --env {environment.path}` makes it anew",
+        )
+    check_runnable(python)
+    return python
+
+
+def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Interpreter | None]:
+    """Where wheels go in *environment*, and its interpreter if it shall have bytecode."""
+    python = running(environment)
+    interpreter = ask_interpreter(python) if compiled else None
+    version = ".".join(environment.python.split(".")[:2])
+    fitting = [site for site in environment.sites if site.split("/")[-2].endswith(version)]
+    scheme = Scheme(
+        site=(fitting or environment.sites)[-1],
+        python=python,
+        cache_tag="" if interpreter is None else interpreter.cache_tag,
+    )
+    return scheme, interpreter
+
+
+def _check_version(environment: Environment, python: str) -> None:
+    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for who names one
+
+    base = find_interpreter(python)
+    wanted, there = ".".join(map(str, base.version[:2])), ".".join(environment.python.split(".")[:2])
+    if wanted != there:
+        raise UsageError(
+            f"{environment.path} is for Python {there}, not {wanted}",
+            hint="remove it, or name another one with --env",
+        )

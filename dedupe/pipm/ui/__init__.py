@@ -1,1 +1,0 @@
-"""Words: the only room that writes to the terminal."""

@@ -1,0 +1,68 @@
+"""The wrapper of pip: on, off, or brought up to date; and what pip installed meanwhile, shared at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipm.env.environment import load_environment
+from pipm.fs.os_errors import explained
+from pipm.fs.link_modes import LinkMode
+from pipm.context.workers import Pulse, interruptible
+from pipm.adopt.choose_mode import adopt_by_finder
+from pipm.context.environment_lock import checked_environment
+from pipm.context.progress import Progress
+from pipm.adopt.adopt import adopt
+from pipm.share.adoption import AdoptOptions
+from pipm.share.add_wheels import join_wheel_files
+from pipm.pip_wrapper.install_wrapper import inject, is_wrapped, withdraw
+from pipm.store.layout import open_store
+from pipm.store.roots import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None) -> bool:
+    """Let the pip of the environment at *path* go through the store, or (False) no more; None: as it is.
+
+    A wrapper that is there is brought up to date. Returns whether there is one now. Raises PipmError.
+    """
+    environment = load_environment(path)
+    try:
+        if wanted or (wanted is None and is_wrapped(environment)):
+            # pip places files one by one; what it brought is folded away when it is done.
+            by_file = LinkMode.SYMLINK.value if link_mode == LinkMode.FINDER.value else link_mode
+            inject(environment, store_path, by_file)
+            return True
+        if wanted is False:
+            withdraw(environment)
+    except OSError as error:
+        raise explained(error, f"change the pip of {path}") from error
+    return False
+
+
+def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[str, str]]) -> None:
+    """Share what pip wrote into the environment at *path*, and learn *wheels*: (path, file name) of each.
+
+    In that order: the environment's files become the store's without a copy, and the archives are joined
+    to their entries.
+    """
+    pulse = Pulse()
+    with interruptible(pulse):  # no signal finds it where a folder of its own would stay
+        if path is not None:
+            _adopt_anew(store_path, path)
+        join_wheel_files(store_path, wheels, pulse)
+
+
+def _adopt_anew(store_path: str, path: str) -> None:
+    """Adopt the environment at *path* as it was adopted before."""
+    environment = checked_environment(store_path, path)
+    store = open_store(store_path)
+    assert store is not None
+    root = find_root(store, environment.path)
+    known = {mode.value: mode for mode in LinkMode}
+    options = AdoptOptions(link_mode=None if root is None else known.get(root.link_mode))
+    if options.link_mode is LinkMode.FINDER:
+        adopt_by_finder(store_path, path, options, Progress())
+    else:
+        adopt(store_path, path, options, Progress())

@@ -1,0 +1,1 @@
+"""`pipm verify`: check, rebuild and repair the store."""

@@ -1,0 +1,249 @@
+"""Checking: is everything that is shared what it should be, and who shares what is not?
+
+Theory of operation. A manifest records each stored file's time, so a stat finds what was changed by
+writing; bits that flipped under an unchanged time take reading (*full*). What the stat speaks against is
+read in any case. Environments are looked through for the files that RECORD promises: those on a stored
+inode share its fate, those with the same wrong bytes share the damage, those with the right ones repair it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipm.bytecode.verify_bytecode import Compiled, Pools
+from pipm.core.plan.verify_plan import Flaw, Sharer
+from pipm.store.entries import load_manifest
+from pipm.store.layout import VERSION
+from pipm.store.roots import all_roots, find_root
+from pipm.store.unexpected_files import strangers
+from pipm.verify.sharing_environments import digest_of_holding, holdings
+from pipm.verify.stored_files import StoredFile, check_files, digest_of_stored, take_inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.core.digest import Digest
+    from pipm.env.environment import Environment
+    from pipm.store.layout import Store
+    from pipm.store.unexpected_files import Stranger
+    from pipm.verify.sharing_environments import Holding
+
+
+@dataclass(slots=True)
+class Damage:
+    """A stored file, or an environment's copy of one (``holding``), that is not what it should be.
+
+    ``shared`` are environments' files that have the same wrong bytes, ``clean`` some that have the right
+    ones. After a repair ``repaired`` is set; ``kept_in`` is the environment that keeps the edited version,
+    ``saved`` where else that was put.
+    """
+
+    path: str
+    entry: str
+    flaw: Flaw
+    environments: list[str]
+    stored: StoredFile | None = None
+    holding: Holding | None = None
+    compiled: Compiled | None = None
+    stranger: Stranger | None = None
+    shared: list[tuple[Holding, Sharer]] = field(default_factory=list)
+    clean: list[Holding] = field(default_factory=list)
+    repaired: bool = False
+    kept_in: str = ""
+    saved: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check found.
+
+    No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
+    left beside the store's files: a collection removes them. ``put_aside`` is where a repair moved those that
+    are no mere caches.
+    ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode.
+    """
+
+    checked: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    put_aside: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def remaining(self) -> bool:
+        """Whether anything is still damaged."""
+        return bool(self.unreadable) or not all(damage.repaired for damage in self.damages)
+
+
+class Check:
+    """One look through *store* and *environments*; with *only* through what those environments use.
+
+    *others* are looked at for what shares damage, nothing else.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        environments: Sequence[Environment],
+        progress: Progress,
+        *,
+        full: bool,
+        only: bool,
+        others: Sequence[Environment] = (),
+    ) -> None:
+        self.store = store
+        self.environments = environments
+        self.others = others
+        self.pools = Pools(store, (*environments, *others))
+        self.findings = Findings(not_run=self.pools.not_run)
+        self._full = full
+        self._only = only
+        self._progress = progress
+        self._done: Counter[str] = Counter()
+        self.same_content: dict[Digest, list[StoredFile]] = {}
+        self.strangers: list[Stranger] = []
+        self.strange: list[str] = []
+        self._executables: dict[str, dict[str, bool]] = {}
+        self._device = os.fstat(store.objects).st_dev
+
+    def run(self) -> Findings:
+        """Check everything."""
+        started = time.monotonic()
+        inventory = take_inventory(self.store, self._entries() if self._only else None)
+        self._progress.phase("Checking files", len(inventory.files))
+        for file in check_files(self.store, inventory, full=self._full, advance=self._advance):
+            assert file.flaw is not None
+            self.findings.damages.append(Damage(file.shown, file.entry, file.flaw, [], stored=file))
+        self.findings.unreadable = sorted(inventory.unreadable)
+        self.strange = inventory.strange
+        self.findings.strays += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]
+        for one in strangers(self.store, inventory.manifests.items()):
+            if one.is_code:
+                self.findings.damages.append(Damage(one.path, one.entry, Flaw.STRANGER, [], stranger=one))
+            else:
+                self.strangers.append(one)
+                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
+        self._readers_of_the_store()
+        wrong = self._wrong()
+        if wrong:
+            self.same_content = inventory.by_digest()
+        self._look_through(inventory.by_inode(), wrong)
+        count, flawed = self.pools.check(full=self._full, advance=self._advance)
+        self.findings.damages += [_of_bytecode(file) for file in flawed]
+        self.findings.checked = len(inventory.files) + count
+        self.findings.seconds = time.monotonic() - started
+        return self.findings
+
+    def _look_through(self, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]) -> None:
+        """Find what shares damage in the environments, and what is wrong in those that are named."""
+        for environment in self.environments:
+            for holding in holdings(self.store, environment):
+                self._advance(0)
+                self._look_at(holding, inodes, wrong)
+        for environment in self.others if wrong else ():
+            for holding in holdings(self.store, environment):
+                if holding.fact.digest in wrong:
+                    self._look_at(holding, inodes, wrong)
+
+    def is_good(self, name: str) -> bool:
+        """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
+        text = name.removeprefix("objects/").replace("/", "")[:64]
+        return digest_of_stored(self.store, name).hex() == text
+
+    def _entries(self) -> list[str]:
+        roots = [find_root(self.store, environment.path) for environment in self.environments]
+        return sorted({entry for root in roots if root is not None for entry in root.entries})
+
+    def _wrong(self) -> dict[Digest, list[Damage]]:
+        """Damaged stored files by the digest that they should have."""
+        found: dict[Digest, list[Damage]] = {}
+        for damage in self.findings.damages:
+            if damage.stored is not None and damage.flaw not in (Flaw.MODE, Flaw.TIME):
+                found.setdefault(damage.stored.promise.digest, []).append(damage)
+        return found
+
+    def _readers_of_the_store(self) -> None:
+        """Name the environments that read a damaged entry's files where they lie."""
+        readers = [root for root in all_roots(self.store) if root.borrows]
+        for damage in self.findings.damages:
+            damage.environments += [root.path for root in readers if damage.entry in root.entries]
+
+    def _look_at(
+        self, holding: Holding, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]
+    ) -> None:
+        status, digest = holding.fact.status, holding.fact.digest
+        assert status is not None
+        assert digest is not None
+        damages = wrong.get(digest, [])
+        files = inodes.get(status.st_ino, []) if status.st_dev == self._device else []
+        if files and (damages or all(file.flaw is None for file in files)):
+            for damage in damages:
+                if any(damage.stored is file for file in files) and self._is_meant(holding, damage):
+                    _add(damage, holding, same_inode=True)
+            return
+        says_shared = status.st_mtime_ns == holding.fact.recorded and holding.fact.size in (
+            None,
+            status.st_size,
+        )
+        if not says_shared or self._full or damages:
+            self._compare(holding, digest, damages)
+
+    def _is_meant(self, holding: Holding, damage: Damage) -> bool:
+        """Whether a file of an environment is the one of two on its inode that *damage* is about."""
+        if damage.flaw is not Flaw.INODE or damage.stored is None:
+            return True
+        if holding.environment not in self._executables:
+            root = find_root(self.store, holding.environment)
+            rows = [load_manifest(self.store, entry).files for entry in (root.entries if root else ())]
+            self._executables[holding.environment] = {
+                row.path: row.executable for some in rows for row in some
+            }
+        known = self._executables[holding.environment].get(holding.fact.entry_path)
+        return known is damage.stored.promise.executable
+
+    def _compare(self, holding: Holding, digest: Digest, damages: list[Damage]) -> None:
+        """Read a file that is not the store's inode, and see whose bytes it has."""
+        actual = digest_of_holding(holding)
+        if actual == digest:
+            for damage in damages:
+                damage.clean.append(holding)
+            return
+        same = [damage for damage in damages if damage.stored and damage.stored.actual == actual]
+        for damage in same:
+            _add(damage, holding, same_inode=False)
+        if actual is None or same:
+            return
+        status = holding.fact.status
+        if status is not None and status.st_mtime_ns == holding.fact.recorded:
+            self.findings.damages.append(_of_copy(holding))
+        elif holding.fact.promised:
+            self.findings.modified.append(holding.path)
+
+    def _advance(self, size: int) -> None:
+        self._done["files"] += 1
+        self._done["bytes"] += size
+        if not self._done["files"] % 64:
+            self._progress.advance(self._done["files"], self._done["bytes"])
+
+
+def _add(damage: Damage, holding: Holding, *, same_inode: bool) -> None:
+    damage.shared.append((holding, Sharer(holding.environment, same_inode)))
+    if holding.environment not in damage.environments:
+        damage.environments.append(holding.environment)
+
+
+def _of_copy(holding: Holding) -> Damage:
+    return Damage(holding.path, "", Flaw.CONTENT, [holding.environment], holding=holding)
+
+
+def _of_bytecode(file: Compiled) -> Damage:
+    assert file.flaw is not None
+    return Damage(file.name, "", file.flaw, [], compiled=file)

@@ -1,0 +1,98 @@
+"""Making bytecode anew: what is wrong itself, and all of the sources that were mended.
+
+What was compiled while a source was wrong may be wrong, too: in the pools, in every environment that shares
+it, and where an environment compiled for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipm.core.bytecode import bytecode_mtime_ns, header_time
+from pipm.core.plan.verify_plan import Flaw
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.bytecode_header import believed_bytecode
+from pipm.fs.restore_files import rename_over, set_back
+from pipm.fs.share_file import forget
+from pipm.fs.walk_tree import walk_entries
+from pipm.store.layout import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.bytecode.verify_bytecode import Compiled
+    from pipm.core.plan.verify_plan import Promise
+    from pipm.fs.share_file import NewFile
+    from pipm.verify.check_store import Check, Damage
+    from pipm.verify.sharing_environments import Holding
+
+_MODE = 0o444
+_AS_IT_WAS = (Flaw.ATTRIBUTES, Flaw.INODE)
+"""Flaws of an inode whose bytes were right: its bytecode is, too."""
+
+
+def renew_bytecode(check: Check, lost: Iterable[Damage], run: int, run_path: str) -> None:
+    """Make flawed bytecode anew, and that of the sources among the repaired of *lost*."""
+    files = _flawed(check)
+    mended = [damage for damage in lost if damage.repaired and damage.flaw not in _AS_IT_WAS]
+    sources = {damage.stored.promise.digest for damage in mended if damage.stored is not None}
+    for file in check.pools.of_sources(sources):
+        files.setdefault(file.name, file)
+    made = check.pools.make_anew(files.values(), run, run_path)
+    if made:
+        paths = [environment.path for environment in (*check.environments, *check.others)]
+        for path in (*paths, f"{check.store.path}/{VERSION}/wheels"):
+            _replace(path, made, os.fstat(check.store.bytecode).st_dev)
+    for damage in mended:
+        if damage.stored is not None:
+            fresh = {file.inode for file in check.pools.of_sources({damage.stored.promise.digest})}
+            for holding, _ in damage.shared:
+                if holding.environment != damage.kept_in and holding.fact.name.endswith(".py"):
+                    _drop_private(holding, damage.stored.promise, fresh)
+
+
+def _flawed(check: Check) -> dict[str, Compiled]:
+    """Collect the bytecode to be made anew, by name; one that has other permissions alone gets them back."""
+    files = {}
+    for damage in check.findings.damages:
+        file = damage.compiled
+        if file is None:
+            continue
+        damage.repaired = True
+        if file.flaw is Flaw.MODE:
+            set_back(check.store.v1, file.name, _MODE, bytecode_mtime_ns(file.time))
+        else:
+            files[file.name] = file
+    return files
+
+
+def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
+    """Give each name below *path* of an old inode on *device* its new file, or none: it is but a cache."""
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder, entry in walk_entries(path):
+            if entry.inode() in made and entry.stat(follow_symlinks=False).st_dev == device:
+                name, new = f"{folder}/{entry.name}", made[entry.inode()]
+                if new is None:
+                    forget(root, name)
+                else:
+                    rename_over(new, root, name)
+    finally:
+        os.close(root)
+
+
+def _drop_private(holding: Holding, promise: Promise, fresh: set[int]) -> None:
+    """Remove bytecode that Python would take for the mended source's, but for the pool's *fresh* inodes."""
+    fact = holding.fact
+    root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
+            if folder is None or promise.size is None or promise.mtime_ns is None:
+                return
+            time = header_time(promise.mtime_ns)
+            for name, inode in believed_bytecode(folder, fact.name[:-3], time, promise.size):
+                if inode not in fresh:
+                    forget(folder, name)
+    finally:
+        os.close(root)

@@ -1,0 +1,295 @@
+"""`pipm verify --repair`: put damaged files right from any clean copy.
+
+Theory of operation. Under the store's lock alone. A copy is made in this run's folder, read and hashed
+there, synced, and only then takes the damaged file's names: the object's, those in trees, and those of
+environments that share its inode. Sources, the nearest first: another inode of the store, an environment's
+own copy, a wheel in pip's cache, the index. An edit that is one environment's stays there; one that might be
+anybody's is put aside. Sources are mended first; then all bytecode of each mended source is thrown away, in
+every pool and environment, and made anew: what was compiled while the source was wrong may be wrong, too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pipm.core.digest import EMPTY
+from pipm.core.plan.verify_plan import Flaw, keeps_edit
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.durability import sync_file_system
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
+from pipm.fs.share_file import NewFile, Stored, bring, ensure_folder, forget, same_folder_time, write_new_file
+from pipm.fs.staging import Staging, staging
+from pipm.store.entries import load_manifest
+from pipm.store.layout import VERSION
+from pipm.store.objects import find_object, object_mode
+from pipm.store.unexpected_files import EDITED, put_aside
+from pipm.verify.renew_bytecode import renew_bytecode
+from pipm.wheel.find_content import contents_of, wheels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.core.digest import Digest
+    from pipm.verify.check_store import Check, Damage
+    from pipm.verify.sharing_environments import Holding
+    from pipm.verify.stored_files import StoredFile
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITABLE = 0o644
+_WRITABLE_EXECUTABLE = 0o755
+
+
+class Repair:
+    """Repairs what *check* found, in the run's folder *run* at *path*."""
+
+    def __init__(self, check: Check, run: int, path: str) -> None:
+        self._check = check
+        self._store = check.store
+        self._run = run
+        self._path = path
+        self._made: dict[str, NewFile] = {}
+
+    def run(self) -> None:
+        """Repair all that can be."""
+        damages = self._check.findings.damages
+        for damage in damages:
+            if damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
+                self._set_back(damage, damage.stored)
+        self._put_strangers_aside()
+        lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
+        for damage in lost:
+            if damage.stored is not None:
+                self._from_copies(damage, damage.stored)
+        self._from_wheels([damage.stored for damage in lost if damage.stored is not None])
+        sync_file_system(self._run)
+        for damage in lost:
+            if damage.stored is not None and self._key(damage.stored) in self._made:
+                self._replace(damage, damage.stored)
+        for damage in lost:
+            if damage.holding is not None:
+                damage.repaired = self._replace_in_environment(damage.holding, hardlink=False)
+        renew_bytecode(self._check, lost, self._run, self._path)
+        sync_file_system(self._store.v1)
+
+    def _put_strangers_aside(self) -> None:
+        for damage in self._check.findings.damages:
+            if damage.stranger is not None:
+                damage.saved = put_aside(self._store, damage.stranger)
+                damage.repaired = True
+        findings = self._check.findings
+        for stranger in self._check.strangers:
+            if stranger.is_cache:
+                forget(self._store.v1, stranger.name)
+            else:
+                findings.put_aside.append(put_aside(self._store, stranger))
+        for name in self._check.strange:
+            forget(self._store.v1, name)
+        findings.strays.clear()
+
+    def _set_back(self, damage: Damage, file: StoredFile) -> None:
+        promise = file.promise
+        assert promise.mode is not None  # what no manifest tells has no such flaw
+        assert promise.mtime_ns is not None
+        set_back(self._store.v1, file.names[0], promise.mode, promise.mtime_ns)
+        damage.repaired = True
+
+    def _key(self, file: StoredFile) -> str:
+        """What a good copy is filed by: the object, and the time that this entry records of it."""
+        return f"{file.promise.object_name}-{file.promise.mtime_ns or ''}"
+
+    @staticmethod
+    def _mode(file: StoredFile) -> int:
+        promise = file.promise
+        if promise.mode is None:
+            return object_mode(executable=promise.executable, writable=promise.writable)
+        return promise.mode
+
+    def _from_copies(self, damage: Damage, file: StoredFile) -> None:
+        """Make a copy of what another inode of the store, or an environment, has."""
+        if self._key(file) in self._made:
+            return
+        if file.promise.digest == EMPTY:
+            write_new_file(self._new(file), [], self._mode(file), file.promise.mtime_ns)
+            self._made[self._key(file)] = self._new(file)
+            return
+        if self._from_object(file):
+            return
+        paths = [f"{self._store.path}/{VERSION}/{name}" for name in self._names_with(file.promise.digest)]
+        for path in [*paths, *(holding.path for holding in damage.clean)]:
+            try:
+                source = os.open(path, _READ)
+            except OSError:
+                continue
+            new = self._new(file)
+            try:
+                if copy_if(source, new, file.promise.digest, self._mode(file), file.promise.mtime_ns):
+                    self._made[self._key(file)] = new
+                    return
+            except OSError as error:
+                if stops_everything(error):
+                    raise
+            finally:
+                os.close(source)
+
+    def _from_object(self, file: StoredFile) -> bool:
+        """Use the object's own inode, where only a tree lost it: what is one content shall be one inode."""
+        name = f"objects/{file.promise.object_name}"
+        status = find_object(self._store.v1, name)
+        if status is None or name in file.names or not self._check.is_good(name):
+            return False
+        if Stored.of(status) != (file.promise.mode, file.promise.mtime_ns):
+            return False  # the entry gets a copy of its own
+        new = self._new(file)
+        bring(self._store.v1, name, new, link=True, copy=True)
+        self._made[self._key(file)] = new
+        return True
+
+    def _names_with(self, digest: Digest) -> Iterator[str]:
+        """Names of stored files that shall have *digest*: of all kinds of object, and of other trees."""
+        yield from (
+            f"objects/{digest.object_name(executable=executable, writable=writable)}"
+            for executable in (False, True)
+            for writable in (False, True)
+        )
+        for damage in self._check.findings.damages:
+            if damage.stored is not None and damage.stored.promise.digest == digest:
+                yield from damage.stored.names
+        for file in self._check.same_content.get(digest, ()):
+            yield file.names[0]
+
+    def _from_wheels(self, files: list[StoredFile]) -> None:
+        """Take what is still missing out of wheels: of any release that has it, one after the other."""
+        releases: dict[str, list[StoredFile]] = {}
+        for file in files:
+            for entry in file.entries:
+                releases.setdefault(entry, []).append(file)
+        for number, (entry, wanting) in enumerate(releases.items()):
+            if self._have(wanting):
+                continue
+            folder = f"fetched-{number}"
+            ensure_folder(self._run, folder, 0o700)
+            for wheel in wheels_of(load_manifest(self._store, entry), f"{self._path}/{folder}"):
+                self._from_wheel(wheel, wanting)
+                if self._have(wanting):
+                    break
+
+    def _have(self, files: list[StoredFile]) -> bool:
+        return all(self._key(file) in self._made for file in files)
+
+    def _from_wheel(self, path: str, files: list[StoredFile]) -> None:
+        wanted = {file.promise.digest for file in files if self._key(file) not in self._made}
+        for digest, data in contents_of(path, wanted) if wanted else ():
+            for file in files:
+                if file.promise.digest == digest and self._key(file) not in self._made:
+                    new = self._new(file)
+                    write_new_file(new, [data], self._mode(file), file.promise.mtime_ns)
+                    self._made[self._key(file)] = new
+
+    def _new(self, file: StoredFile) -> NewFile:
+        return NewFile(self._run, f"good-{self._key(file).replace('/', '')}")
+
+    def _replace(self, damage: Damage, file: StoredFile) -> None:
+        """Give the good copy the names of the bad file, in the store and in environments."""
+        new = self._made[self._key(file)]
+        damage.kept_in = _keeper(damage, file)
+        if damage.flaw is Flaw.CONTENT and not damage.kept_in and _was_written(file):
+            damage.saved = self._put_aside(file)
+        for name in file.names:
+            rename_over(new, self._store.v1, name)
+        for holding, sharer in damage.shared:
+            if sharer.environment == damage.kept_in:
+                self._make_private(holding)
+            else:
+                self._replace_in_environment(
+                    holding, hardlink=sharer.same_inode, name=file.promise.object_name
+                )
+        damage.repaired = True
+
+    def _put_aside(self, file: StoredFile) -> str:
+        """Keep a changed version of which nobody knows whose edit it is; returns where."""
+        actual = "" if file.actual is None else file.actual.hex()[:8]
+        name = f"{actual}-{file.shown.rpartition('/')[2]}"
+        folder = os.open(self._store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            ensure_folder(folder, EDITED, 0o700)
+            source = os.open(file.names[0], _READ, dir_fd=self._store.v1)
+            try:
+                if file.actual is not None and not os.path.exists(f"{self._store.path}/{EDITED}/{name}"):
+                    new = NewFile(folder, f"{EDITED}/{name}")
+                    copy_if(source, new, file.actual, _WRITABLE)
+            finally:
+                os.close(source)
+        finally:
+            os.close(folder)
+        return f"{self._store.path}/{EDITED}/{name}"
+
+    def _make_private(self, holding: Holding) -> None:
+        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with directory_beneath(root, holding.fact.directory) as folder:
+                if folder is not None:
+                    executable = holding.fact.executable
+                    set_mode(folder, holding.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE)
+        finally:
+            os.close(root)
+
+    def _replace_in_environment(self, holding: Holding, *, hardlink: bool, name: str = "") -> bool:
+        """Let an environment's damaged file be the store's object *name*; False where that is no help."""
+        fact = holding.fact
+        assert fact.digest is not None
+        assert fact.status is not None
+        name = name or fact.object
+        if not self._is_good(f"objects/{name}"):
+            return False
+        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with staging(root) as place, directory_beneath(root, fact.directory) as folder:
+                if folder is None:
+                    return False
+                area = Staging(place, "0")
+                try:
+                    with same_folder_time(folder):
+                        self._put(area, name, folder, holding, hardlink=hardlink)
+                finally:
+                    area.close()
+        finally:
+            os.close(root)
+        return True
+
+    def _put(self, area: Staging, name: str, folder: int, holding: Holding, *, hardlink: bool) -> None:
+        fact = holding.fact
+        assert fact.digest is not None
+        assert fact.status is not None
+        if hardlink:
+            area.link_over(self._store.objects, name, folder, fact.name)
+            return
+        source = os.open(name, _READ, dir_fd=self._store.objects)
+        try:
+            mtime_ns = os.fstat(source).st_mtime_ns
+            temporary = area.twin(source, stat.S_IMODE(fact.status.st_mode), mtime_ns)
+        finally:
+            os.close(source)
+        area.move(temporary, folder, fact.name)
+
+    def _is_good(self, name: str) -> bool:
+        return self._check.is_good(name)
+
+
+def _was_written(file: StoredFile) -> bool:
+    """Whether a program wrote to the file, which moves its time; a bit that flipped on the disk does not."""
+    return file.status is not None and file.status.st_mtime_ns != file.promise.mtime_ns
+
+
+def _keeper(damage: Damage, file: StoredFile) -> str:
+    """Name the environment that keeps the changed inode, where one alone can have changed it; else ""."""
+    sharers = [sharer for _, sharer in damage.shared]
+    same_inode = [sharer.environment for sharer in sharers if sharer.same_inode]
+    if file.status is None or len(same_inode) != 1:
+        return ""
+    if damage.flaw is Flaw.ATTRIBUTES:
+        return same_inode[0]
+    edited = damage.flaw is Flaw.CONTENT and keeps_edit(file.promise, file.status, sharers)
+    return same_inode[0] if edited else ""

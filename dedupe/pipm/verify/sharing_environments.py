@@ -1,0 +1,91 @@
+"""Which files of environments have, or should have, the content of stored ones."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.context.liveness import whereabouts
+from pipm.core.plan.gc_plan import Fate
+from pipm.core.record import Place, is_installers_own
+from pipm.env.environment import load_environment
+from pipm.env.installed import installed
+from pipm.errors import NotAnEnvironmentError
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.file_content import digest_at
+from pipm.share.file_facts import Observer
+from pipm.store.known import Releases
+from pipm.store.roots import all_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipm.core.digest import Digest
+    from pipm.core.plan.adopt_plan import FileFact
+    from pipm.env.environment import Environment
+    from pipm.store.layout import Store
+
+
+class Holding(NamedTuple):
+    """A file of an environment: where, and what its RECORD (or the store) says of it."""
+
+    environment: str
+    fact: FileFact
+
+    @property
+    def path(self) -> str:
+        """Its absolute path."""
+        return f"{self.environment}/{self.fact.shown}"
+
+
+def known_environments(store: Store) -> list[Environment]:
+    """The environments that *store* knows and that are there."""
+    device = os.fstat(store.objects).st_dev
+    found = []
+    for root in all_roots(store):
+        if whereabouts(root, store.path, device)[0] is Fate.ALIVE:
+            try:
+                found.append(load_environment(root.path))
+            except NotAnEnvironmentError:
+                continue
+    return found
+
+
+def holdings(store: Store, environment: Environment) -> Iterator[Holding]:
+    """Yield the files of *environment* whose content is promised and may be shared."""
+    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        observer = Observer(root=root, store=store, releases=Releases(store), trusted=False, by_inode=True)
+        for distribution in installed(environment, root):
+            if distribution.refusal is None:
+                for _, _, facts in observer.folders(distribution):
+                    yield from (Holding(environment.path, fact) for fact in facts if _counts(fact))
+    finally:
+        os.close(root)
+
+
+def _counts(fact: FileFact) -> bool:
+    return (
+        fact.status is not None
+        and fact.digest is not None
+        and stat.S_ISREG(fact.status.st_mode)
+        and fact.place in (Place.SITE, Place.DATA, Place.HEADERS)
+        and not (fact.place is Place.SITE and is_installers_own(fact.path))
+        and not fact.contested
+    )
+
+
+def digest_of_holding(holding: Holding) -> Digest | None:
+    """Read the file; None where it is not there any more or cannot be read."""
+    try:
+        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with directory_beneath(root, holding.fact.directory) as folder:
+            return None if folder is None else digest_at(folder, holding.fact.name)
+    except OSError:
+        return None
+    finally:
+        os.close(root)

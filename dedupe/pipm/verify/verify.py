@@ -1,0 +1,71 @@
+"""`pipm verify`: check, and where it is asked for rebuild and repair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipm.env.environment import load_environment
+from pipm.fs.os_errors import explained
+from pipm.store.layout import open_store
+from pipm.verify.check_store import Check, Findings
+from pipm.verify.rebuild import rebuild
+from pipm.verify.repair import Repair
+from pipm.verify.sharing_environments import known_environments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.env.environment import Environment
+    from pipm.verify.rebuild import Rebuilt
+
+
+def verify(
+    store_path: str,
+    paths: Sequence[str],
+    progress: Progress,
+    *,
+    full: bool = False,
+    repair: bool = False,
+    anew: bool = False,
+) -> tuple[Findings, Rebuilt | None]:
+    """Check the store at *store_path* and the environments at *paths* (all that it knows when none is named).
+
+    With *anew* what the store lost is rebuilt first, with *repair* damage is put right. Raises PipmError.
+    """
+    store = open_store(store_path, create=False)
+    named = [load_environment(path) for path in paths]
+    if store is None:
+        return Findings(), None
+
+    def waiting(what: str) -> None:
+        progress.note(f"waiting for other processes that work on {what}")
+
+    changing = repair or anew
+    try:
+        with store.alone(waiting) if changing else store.writing(waiting):
+            rebuilt = rebuild(store, [environment.path for environment in named]) if anew else None
+            known = known_environments(store)
+            check = Check(
+                store,
+                named or known,
+                progress,
+                full=full,
+                only=bool(named) and not anew,
+                others=_unnamed(named, known),
+            )
+            findings = check.run()
+            if repair and (findings.damages or findings.strays):
+                with store.run() as (run, run_path):
+                    Repair(check, run, run_path).run()
+    except OSError as error:
+        raise explained(error, f"verify {store_path}") from error
+    finally:
+        progress.done()
+    return findings, rebuilt
+
+
+def _unnamed(named: list[Environment], known: list[Environment]) -> list[Environment]:
+    """Those of the *known* environments that are not *named*; they may share what is damaged in the named."""
+    paths = {environment.path for environment in named}
+    return [environment for environment in known if named and environment.path not in paths]

@@ -1,0 +1,236 @@
+"""Fetching and building through pip: what to ask it for.
+
+Passwords, proxies and certificates are pip's own settings, and so is the index where the lock names none.
+Hashes that a lock has are required of pip, and checked once more when the wheel comes into the store. All
+addresses go through a private file, for other users see command lines.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.errors import FetchError, InterruptedRunError
+from pipm.fs.share_file import ensure_folder, write_text
+from pipm.wheel.environment_files import file_url
+from pipm.wheel.refusals import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipm.wheel.run_pip import Pip
+
+_STRONG = frozenset({"sha256", "sha384", "sha512"})
+"""Hashes that pip takes as ``--hash``."""
+
+_FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary"})
+_ARGUMENTS = frozenset({"--config-settings", "--global-option"})
+"""Options of a requirement, which older pips know on their command line alone."""
+
+
+class Way(Enum):
+    """Where an archive is looked for."""
+
+    LOCKED = "the URL in the lock"
+    INDEX = "the index in the lock"
+    SETTINGS = "the indexes of pip's settings"
+
+
+class Request(NamedTuple):
+    """A requirement as pip reads it in a requirements file, below the lines ``options``.
+
+    ``hashed``: the line requires hashes. ``arguments`` belong on the command line.
+    """
+
+    line: str
+    hashed: bool
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """Pins that one run of pip gets."""
+
+    pins: tuple[Pin, ...]
+    way: Way = Way.LOCKED
+
+
+def request_for(pin: Pin, way: Way = Way.LOCKED) -> Request:
+    """Return what pip is asked for *pin*, *way* says where."""
+    origin = pin.origin
+    options, arguments = _divided(pin.options)
+    if isinstance(origin, Repository):
+        place = f"{origin.vcs}+{_cloned(origin.url)}@{origin.commit}{_fragment(origin.subdirectory)}"
+        return Request(f"{pin.name} @ {place}", False, options, arguments)
+    if isinstance(origin, Folder):
+        return Request(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
+    archive = origin or (pin.wheels[0] if pin.wheels else pin.sdist)
+    hashes = pin.hashes if archive is None else archive.hashes
+    strong = [(name, value) for name, value in hashes if name in _STRONG]
+    weak = "" if strong or not hashes else "=".join(hashes[0])
+    url = None if archive is None else _url(archive)
+    line = f"{pin.name}=={pin.version}"
+    if archive is not None and url is not None and (way is Way.LOCKED or origin is not None):
+        line = f"{pin.name} @ {url.partition('#')[0]}{_fragment(archive.subdirectory, weak)}"
+    elif weak:
+        raise FetchError(
+            f"{pin.name} {pin.version} has no hash that pip checks, only {hashes[0][0]} ({pin.where})",
+            hint=f"let the lock have one of {', '.join(sorted(_STRONG))}, or the file's URL",
+        )
+    elif way is not Way.SETTINGS and pin.index_url is not None:
+        # In a file, unlike on the command line, it replaces the indexes of pip's settings, further ones, too.
+        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
+    line += "".join(f" --hash={name}:{value}" for name, value in strong)
+    return Request(line, bool(strong), options, arguments)
+
+
+def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
+    """The (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
+    archives = [
+        archive for pin in pins for archive in (*pin.wheels, pin.origin) if isinstance(archive, Archive)
+    ]
+    return [
+        promise
+        for hashes in (*(one.hashes for one in archives), *(pin.hashes for pin in pins))
+        for promise in hashes
+    ]
+
+
+def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
+    """Share *pins* out: what must be built alone, the rest by size, so that all workers end together."""
+    groups: dict[tuple[object, ...], list[Pin]] = {}
+    alone = []
+    for pin in pins:
+        if _needs_build(pin):
+            alone.append(Batch((pin,)))
+        else:
+            groups.setdefault((request_for(pin)[1:], pin.index_url), []).append(pin)
+    together = []
+    for group in groups.values():
+        ordered = sorted(group, key=lambda pin: -_size(pin))
+        count = min(workers, len(ordered))
+        together += [Batch(tuple(ordered[number::count])) for number in range(count)]
+    return alone + together
+
+
+def other_ways(pip: Pip, pins: Sequence[Pin]) -> list[Way]:
+    """Where else *pins* may be looked for when nobody answers at the URLs of the lock.
+
+    First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
+    where hashes say what must come; without them it could be another's distribution of the same name.
+    """
+    if not all(pin.origin is None and pin.version is not None and _has_url(pin) for pin in pins):
+        return []
+    ways = [] if pins[0].index_url is None else [Way.INDEX]
+    if "PIP_INDEX_URL" in pip.environ and all(request_for(pin).hashed for pin in pins):
+        ways.append(Way.SETTINGS)
+    return ways
+
+
+def run_batch(pip: Pip, batch: Batch, parent: int, path: str, stopping: Callable[[], bool]) -> list[str]:
+    """Let pip put the wheels of *batch* into the new folder ``got`` of *parent* (at *path*); returns paths.
+
+    Raises FetchError with what pip said, InterruptedRunError.
+    """
+    ensure_folder(parent, "got", 0o700)
+    requests = [request_for(pin, batch.way) for pin in batch.pins]
+    lines = (*requests[0].options, *(request.line for request in requests))
+    write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
+    verb = "download" if pip.foreign else "wheel"
+    arguments = [verb, "--no-deps", "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
+    arguments += ["--dest" if pip.foreign else "--wheel-dir", f"{path}/got", *pip.foreign]
+    # The lock decided which interpreters a wheel is for.
+    arguments += ["--ignore-requires-python", *requests[0].arguments]
+    if requests[0].hashed:
+        arguments.append("--require-hashes")
+    code, output = pip.run(arguments, stopping)
+    if stopping():
+        raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
+    if code:
+        own_index = batch.way is Way.SETTINGS or batch.pins[0].index_url is None
+        index = pip.index if own_index else str(batch.pins[0].index_url)
+        raise explained(batch.pins, output, index=index, python=pip.python)
+    return [f"{path}/got/{name}" for name in sorted(os.listdir(f"{path}/got")) if name.endswith(".whl")]
+
+
+def install_editable(
+    pip: Pip, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
+) -> None:
+    """Let pip install a project of this disk so that edits take effect; *parent* (at *path*) is a new folder.
+
+    Raises FetchError with what pip said, InterruptedRunError.
+    """
+    assert isinstance(pin.origin, Folder)
+    options, arguments = _divided(pin.options)
+    if pin.index_url is not None:  # what builds it comes from there, too
+        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
+    # An URL, for pip takes brackets at the end of a path for extras.
+    lines = (*options, f"--editable {file_url(pin.origin.project)}")
+    write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
+    command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
+    local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
+    words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
+    code, output = local.run([*words, *arguments], stopping)
+    if stopping():
+        raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
+    if code:
+        raise explained((pin,), output, index=pin.index_url or pip.index, python=pip.python)
+
+
+def _divided(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide *options* into lines of a requirements file and arguments of a command line."""
+    lines: list[str] = []
+    arguments: list[str] = []
+    rest = iter(options)
+    for name in rest:
+        if name in _FLAGS:
+            lines.append(name)
+            continue
+        value = next(rest)
+        if name in _ARGUMENTS:
+            arguments += [name, value]
+        else:
+            # A path may hold what begins a comment in a file.
+            is_folder = name == "--find-links" and value.startswith("/")
+            lines.append(f"{name} {shlex.quote(file_url(value) if is_folder else value)}")
+    return tuple(lines), tuple(arguments)
+
+
+def _cloned(url: str) -> str:
+    """The URL of a repository; SSH's ``user@host:path`` and paths are none to pip."""
+    if "://" in url:
+        return url
+    host, colon, path = url.partition(":")
+    return f"ssh://{host}/{path.lstrip('/')}" if colon and "/" not in host else file_url(os.path.abspath(url))
+
+
+def _url(archive: Archive) -> str | None:
+    if archive.path is not None:
+        return file_url(archive.path)
+    return archive.url
+
+
+def _has_url(pin: Pin) -> bool:
+    archive = pin.wheels[0] if pin.wheels else pin.sdist
+    return archive is not None and archive.url is not None
+
+
+def _fragment(subdirectory: str | None, weak: str = "") -> str:
+    """The fragment of an URL; pip checks the *weak* hashes there alone."""
+    parts = [f"subdirectory={subdirectory}"] if subdirectory else []
+    parts += [weak] if weak else []
+    return f"#{'&'.join(parts)}" if parts else ""
+
+
+def _needs_build(pin: Pin) -> bool:
+    if isinstance(pin.origin, Archive):
+        return not pin.origin.file_name.endswith(".whl")
+    return pin.origin is not None or (not pin.wheels and pin.sdist is not None)
+
+
+def _size(pin: Pin) -> int:
+    archive = pin.wheels[0] if pin.wheels else None
+    return (archive.size or 0) if archive is not None else 0

@@ -1,0 +1,397 @@
+"""Letting a wheel archive into the store: hostile until checked.
+
+`zipfile` reads the archive; `installer`'s own unpacking trusts what a store must not: names that leave the
+entry, sizes and digests that lie, members that two platforms would see differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import struct
+import unicodedata
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from pipm.core.digest import Digest, digest_of
+from pipm.core.importable import is_importable, packages_in
+from pipm.core.manifest import FileEntry, Manifest, identity_of
+from pipm.core.record import is_bytecode, is_installers_own, parse_record
+from pipm.errors import WheelError
+from pipm.fs.share_file import NewFile, write_new_file
+from pipm.store.objects import object_mode
+from pipm.wheel.entry_points import parse_entry_points
+from pipm.wheel.record_hashes import Doubt, is_vouched, promise_of
+from pipm.wheel.reserved import reserved_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipm.wheel.record_hashes import Promise
+
+_CHUNK = 1 << 20
+_SCHEMES = {
+    "purelib": "site",
+    "platlib": "site",
+    "headers": "headers",
+    "scripts": "scripts",
+    "data": "data",
+}
+_MAJOR = 1
+_MOST_MEMBERS = 500_000
+_LARGEST_METADATA = 64 << 20
+"""Bytes of a RECORD of all those members; it is read into memory."""
+_LONGEST_SHOWN = 300
+_LONGEST_PART = 255
+"""Bytes of a file's name, on nearly all file systems."""
+_LONGEST_PATH = 2048
+_DEEPEST = 100
+"""Folders that a member lies in. No real wheel comes near; a path of 4096 bytes may have 2 000."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others need modules that not every interpreter has, and no build tool writes them."""
+_TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
+_UNSOUND = (
+    zipfile.BadZipFile,
+    NotImplementedError,  # of zipfile: a feature of the format that it does not have
+    EOFError,
+    ValueError,  # names that are no UTF-8, offsets before the file's beginning
+    struct.error,
+    zlib.error,
+)
+
+
+class Unpacked(NamedTuple):
+    """A wheel's manifest and, by object name, its files in the run's folder, not yet synced.
+
+    ``doubts``: where RECORD says something else; the manifest says what is true.
+    """
+
+    manifest: Manifest
+    new: dict[str, NewFile]
+    doubts: tuple[Doubt, ...] = ()
+
+
+def unpack_wheel(
+    path: str, run: int | None, file_name: str = "", promises: Iterable[tuple[str, str]] = ()
+) -> Unpacked:
+    """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
+
+    Without one it is read and hashed alone. *promises* are hashes of archives in a lock: one that has such
+    a hash is what was locked, so a RECORD that disagrees with it is doubted, not refused. Raises WheelError
+    naming archive and member; then the caller drops the folder.
+    """
+    file_name = file_name or os.path.basename(path)
+    name, version, tag = parse_wheel_name(file_name)
+    try:
+        # One descriptor for both: the digest is that of the archive which is unpacked.
+        with open(path, "rb") as stream:
+            archive = Digest(hashlib.file_digest(stream, "sha256").digest())
+            with zipfile.ZipFile(stream) as wheel:
+                vouched = is_vouched(stream, archive, promises)
+                work = _Unpacking(wheel, file_name, run, vouched=vouched)
+                return work.unpacked(name, version, tag, archive)
+    except _UNSOUND as error:
+        raise WheelError(f"{file_name} is not a sound wheel: {error}", hint=_HINT) from error
+
+
+_HINT = "fetch it again; if it stays so, tell the project that publishes it"
+
+
+def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
+    """Name, version and the rest of a wheel's file name as it is (build tag, tags, variant label)."""
+    stem, extension = os.path.splitext(file_name)
+    parts = stem.split("-", 2)
+    if extension != ".whl" or len(parts) < 3 or not _TAG.fullmatch(parts[2]):
+        raise WheelError(
+            f"{file_name} is not named like a wheel", hint="name-version-python-abi-platform.whl"
+        )
+    try:
+        return canonicalize_name(parts[0], validate=True), str(Version(parts[1])), parts[2]
+    except (InvalidVersion, ValueError) as error:
+        raise WheelError(f"{file_name}: {error}", hint="name-version-python-abi-platform.whl") from error
+
+
+def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if state is not None:
+            state.update(chunk)
+        yield chunk
+
+
+class _Unpacking:
+    """One archive on its way into a run's folder."""
+
+    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None, *, vouched: bool) -> None:
+        self.wheel = wheel
+        self.file_name = file_name
+        self.run = run
+        self.vouched = vouched
+        self.doubts: list[Doubt] = []
+        self.new: dict[str, NewFile] = {}
+        self.written = 0
+        self.packages: frozenset[str] = frozenset()
+        # One time for all files, as exact as the file system keeps it: that of the run's folder, which was
+        # made, and got its last file, after the command began.
+        self.now_ns = 0 if run is None else os.fstat(run).st_mtime_ns
+
+    def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> Unpacked:
+        members = self._members()
+        self._check_room(members)
+        metadata = self._metadata_folder(members, name, version)
+        self._check_format(metadata)
+        self._check_metadata(metadata, name, version)
+        self._check_entry_points(metadata)
+        promised = self._record(metadata, members)
+        placed = list(self._placed(members, metadata))
+        site = [path.removeprefix("site/") for _, path in placed if path.startswith("site/")]
+        self.packages = packages_in(site)
+        files = [
+            self._write(member, entry_path, promised.get(member.filename)) for member, entry_path in placed
+        ]
+        identity = identity_of(
+            (file.path.removeprefix("site/"), file.digest, file.executable)
+            for file in files
+            if file.path.startswith("site/")
+        )
+        manifest = Manifest(
+            name=name,
+            version=version,
+            tag=tag,
+            identity=identity,
+            origin=f"wheel {self.file_name}",
+            files=tuple(files),
+            wheels=(archive,),
+        )
+        return Unpacked(manifest, self.new, tuple(self.doubts))
+
+    def _refuse(self, member: str, why: str) -> WheelError:
+        shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
+        return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
+
+    def _doubt(self, member: str, why: str) -> None:
+        """RECORD is wrong of *member*: nobody's fault on the way where a lock has this archive's hash."""
+        if not self.vouched:
+            raise self._refuse(member, why)
+        self.doubts.append(Doubt(self.file_name, member, why))
+
+    def _members(self) -> list[zipfile.ZipInfo]:
+        seen: set[str] = set()
+        members = []
+        if len(self.wheel.infolist()) > _MOST_MEMBERS:
+            raise WheelError(f"{self.file_name} has more than {_MOST_MEMBERS} members", hint=_HINT)
+        for member in self.wheel.infolist():
+            self._check_member(member)
+            folded = _folded(member.filename.rstrip("/"))
+            if folded in seen:
+                raise self._refuse(member.filename, "is there twice (or differs in case alone)")
+            seen.add(folded)
+            if not member.is_dir():
+                members.append(member)
+        return members
+
+    def _check_room(self, members: list[zipfile.ZipInfo]) -> None:
+        """Refuse what would fill the disk, before the first byte is written."""
+        if self.run is None:
+            return
+        need = sum(member.file_size for member in members)
+        status = os.fstatvfs(self.run)
+        free = status.f_bavail * status.f_frsize
+        if need > free:
+            raise WheelError(
+                f"{self.file_name} unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",
+                hint="free some space there, if you trust it",
+            )
+
+    def _check_member(self, member: zipfile.ZipInfo) -> None:
+        name = member.filename
+        parts = name.rstrip("/").split("/")
+        # orig_filename is what the archive says; zipfile cuts at NUL and turns separators around.
+        odd = name != member.orig_filename or "\\" in name or ":" in parts[0] or not name.isprintable()
+        if odd or any(part in ("", ".", "..") for part in parts):
+            raise self._refuse(member.orig_filename, "is not a name that a wheel may have")
+        encoded = os.fsencode(name)
+        if len(encoded) > _LONGEST_PATH or max(map(len, encoded.split(b"/"))) > _LONGEST_PART:
+            raise self._refuse(name, "is longer than a file's name can be")
+        if len(parts) > _DEEPEST:
+            raise self._refuse(name, f"lies in more than {_DEEPEST} folders")
+        mode = member.external_attr >> 16
+        if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)):
+            raise self._refuse(name, "is a symbolic link or a special file")
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            raise self._refuse(name, "is setuid or setgid")
+        if member.flag_bits & 0x1:
+            raise self._refuse(name, "is encrypted")
+        if member.compress_type not in _METHODS:
+            raise self._refuse(name, "is neither stored nor deflated")
+
+    def _metadata_folder(self, members: list[zipfile.ZipInfo], name: str, version: str) -> str:
+        tops = {member.filename.partition("/")[0] for member in members if "/" in member.filename}
+        folders = sorted(top for top in tops if top.endswith(".dist-info"))
+        if len(folders) != 1:
+            raise WheelError(f"{self.file_name} has {len(folders)} dist-info folders, not one", hint=_HINT)
+        stem, _, release = folders[0].removesuffix(".dist-info").rpartition("-")
+        try:
+            fits = canonicalize_name(stem) == name and str(Version(release)) == version
+        except InvalidVersion:
+            fits = False
+        if not fits:
+            raise self._refuse(folders[0], "does not fit the wheel's file name")
+        return folders[0]
+
+    def _check_format(self, metadata: str) -> None:
+        for line in self._read(f"{metadata}/WHEEL").decode("utf-8", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "Wheel-Version":
+                major = value.strip().partition(".")[0]
+                if major != str(_MAJOR):
+                    raise self._refuse(f"{metadata}/WHEEL", f"is of wheel format {value.strip()}")
+                return
+        raise self._refuse(f"{metadata}/WHEEL", "names no Wheel-Version")
+
+    def _check_metadata(self, metadata: str, name: str, version: str) -> None:
+        """METADATA must be there, and mean the release that the file's name means: tools show it."""
+        path = f"{metadata}/METADATA"
+        fields: dict[str, str] = {}
+        for line in self._read(path).decode("utf-8", "replace").splitlines():
+            key, colon, value = line.partition(":")
+            if not colon and not line.strip():
+                break  # the description follows
+            fields.setdefault(key.strip().lower(), value.strip())
+        for key in ("name", "version"):
+            if not fields.get(key):
+                raise self._refuse(path, f"has no {key.title()}")
+        try:
+            fits = Version(fields["version"]) == Version(version)
+        except InvalidVersion:
+            fits = False
+        if not fits or canonicalize_name(fields["name"]) != name:
+            raise self._refuse(path, "is of another release than the wheel's file name")
+
+    def _check_entry_points(self, metadata: str) -> None:
+        path = f"{metadata}/entry_points.txt"
+        if path not in self.wheel.NameToInfo:
+            return
+        try:
+            parse_entry_points(self._read(path))
+        except ValueError as error:
+            raise self._refuse(path, str(error)) from error
+
+    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, Promise]:
+        """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
+        promised, bare = {}, set()
+        for row in parse_record(self._read(f"{metadata}/RECORD")):
+            promise = promise_of(row)
+            if promise is not None:
+                promised[row.path] = promise
+            elif not row.path.startswith(f"{metadata}/RECORD"):
+                self._doubt(row.path, "has no sha256, sha384 or sha512 in RECORD")
+                bare.add(row.path)
+        names = {member.filename for member in members}
+        for absent in sorted(promised.keys() - names):
+            self._doubt(absent, "is in RECORD but not in the archive")
+        for unknown in sorted(names - promised.keys() - bare):
+            if not is_installers_own(unknown):
+                self._doubt(unknown, "is not in RECORD")
+        return promised
+
+    def _read(self, name: str) -> bytes:
+        try:
+            member = self.wheel.getinfo(name)
+        except KeyError:
+            raise self._refuse(name, "is missing") from None
+        if member.file_size > _LARGEST_METADATA:
+            raise self._refuse(name, f"is larger than {_LARGEST_METADATA >> 20} MiB")
+        return b"".join(self._content(member))
+
+    def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+        """Each member that gets installed, with its path in the entry.
+
+        Bytecode is not: the store has its own, and nobody could tell what a wheel's would do.
+        """
+        taken: set[str] = set()
+        folders: set[str] = set()
+        for member in members:
+            path = self._path(member.filename, metadata)
+            if path is None:
+                continue
+            why = reserved_path(_folded(path))
+            if why is not None:
+                raise self._refuse(member.filename, why)
+            above = _folders(_folded(path))
+            if _folded(path) in taken or _folded(path) in folders or not taken.isdisjoint(above):
+                raise self._refuse(member.filename, "lands where another member lands")
+            taken.add(_folded(path))
+            folders.update(above)
+            yield member, path
+
+    def _path(self, name: str, metadata: str) -> str | None:
+        """The path in the entry of the member *name*; None for what no installer takes from a wheel."""
+        data = f"{metadata.removesuffix('.dist-info')}.data"
+        top, _, rest = name.partition("/")
+        path = f"site/{name}"
+        if rest and top.endswith(".data"):
+            key, _, rest = rest.partition("/")
+            if top != data or key not in _SCHEMES or not rest:
+                raise self._refuse(name, "belongs to no scheme of the format")
+            path = f"{_SCHEMES[key]}/{rest}"
+            folder = rest.partition("/")[0]
+            if _SCHEMES[key] == "site" and folder.endswith(".dist-info"):
+                raise self._refuse(name, "brings metadata where none may be")
+        elif is_installers_own(name):
+            return None
+        return None if path.startswith("site/") and is_bytecode(path) else path
+
+    def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: Promise | None) -> FileEntry:
+        mode = member.external_attr >> 16
+        executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
+        check = None  # a sha256 is reckoned anyway
+        if promise is not None and promise.algorithm != "sha256":
+            check = hashlib.new(promise.algorithm)
+        content = _hashed(self._content(member), check)
+        scheme, _, path = entry_path.partition("/")
+        writable = scheme != "site" or not is_importable(path, self.packages)
+        stored_mode = object_mode(executable=executable, writable=writable)
+        if self.run is None:
+            digest, size = digest_of(content), member.file_size
+        else:
+            self.written += 1
+            new = NewFile(self.run, f"member-{self.written}")
+            digest, size = write_new_file(new, content, stored_mode, self.now_ns)
+            self.new.setdefault(digest.object_name(executable=executable, writable=writable), new)
+        if promise is not None:
+            actual = digest if check is None else check.digest()
+            if actual != promise.digest or promise.size not in (None, size):
+                self._doubt(member.filename, "is not what RECORD says")
+        return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
+
+    def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Read exactly what the archive's directory declares: a bomb ends here."""
+        left = member.file_size
+        try:
+            with self.wheel.open(member) as stream:
+                while chunk := stream.read(_CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise self._refuse(member.filename, "is larger than it says")
+                    yield chunk
+        except _UNSOUND as error:
+            raise self._refuse(member.filename, f"is not sound: {error}") from error
+        if left:
+            raise self._refuse(member.filename, "is smaller than it says")
+
+
+def _folded(path: str) -> str:
+    """*path* as a file system sees it that tells neither case nor composed characters apart."""
+    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+
+
+def _folders(path: str) -> list[str]:
+    """All folders that *path* lies in."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: number + 1]) for number in range(len(parts))]

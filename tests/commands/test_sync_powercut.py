@@ -1,0 +1,119 @@
+"""Power cuts of sync: what it said is done is on disk, and what it had begun the next sync finishes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from pipm.env.base_interpreter import find_interpreter
+from pipm.env.create_environment import create_environment
+from support.locks import pylock
+from support.pipm import USAGE, assert_refused
+from support.powercut import CommandCut
+from support.process import check
+from support.snapshot import difference, snapshot, sources
+from support.sync_kills import SyncGround
+from support.synthetic import make_wheel, package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.disks import Disk
+    from support.kills import Ground
+    from support.pipm import Pipm
+
+_NEW, _CHANGED = "new", "changed"
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize(
+    ("kind", "mode", "environment"),
+    [
+        ("ext4", "links", _NEW),
+        ("ext4", "copies", _CHANGED),
+        ("xfs", "links", _NEW),
+        ("xfs", "finder", _CHANGED),
+        ("xfs", "hidden", _NEW),
+    ],
+)
+def test_a_finished_sync_is_on_disk(
+    kind: str, mode: str, environment: str, images: Disk, tmp_path: Path
+) -> None:
+    def prepare(ground: Ground) -> None:
+        assert isinstance(ground, SyncGround)
+        ground.prepare_state(mode, there=environment == _CHANGED)
+
+    make = functools.partial(SyncGround, modules=12)
+    cut = CommandCut(kind, images=images, point=str(tmp_path / "mount"), make=make, prepare_state=prepare)
+    outcome = cut.run(cut.start, most=6)
+    assert outcome.faults == []
+    assert outcome.checked >= 4
+
+
+@pytest.mark.parametrize("mode", ["auto", "copy", "finder"])
+def test_after_an_interrupted_sync_bytes_are_compared(mode: str, pipm: Pipm, tmp_path: Path) -> None:
+    """A power cut may leave a file with its size, its time and zeros."""
+    program = {"alpha-1.0.dist-info/entry_points.txt": b"[console_scripts]\nalpha = alpha:NAME.strip\n"}
+    wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha") | program)
+    env = tmp_path / "env"
+    command = ("sync", pylock(str(tmp_path), [wheel]), "--env", str(env), "--link-mode", mode, "--json")
+    pipm(*command).expect()
+    right = snapshot(str(env))
+    (root,) = (tmp_path / "store/v1/roots").iterdir()
+    root.write_text(json.dumps(json.loads(root.read_text()) | {"state": "syncing"}))
+    own = [
+        path
+        for path in (*env.glob("bin/alpha"), *env.rglob("*.dist-info/*"), *env.rglob("alpha/**/*.py*"))
+        if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1
+    ]
+    assert len(own) > 2
+    for path in own:
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    pipm(*command).expect()
+    assert difference(sources(right), sources(snapshot(str(env)))) == []
+    assert not any(path.stat().st_size and not path.read_bytes().strip(b"\0") for path in own)
+
+
+@pytest.mark.parametrize("torn", ["pyvenv.cfg", "bin/activate", "bin/python"])
+def test_an_environment_cut_short_is_made_anew(torn: str, pipm: Pipm, tmp_path: Path) -> None:
+    wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))
+    env, lock = tmp_path / "env", pylock(str(tmp_path), [wheel])
+    create_environment(str(env), find_interpreter(None))
+    right = snapshot(str(env))
+    (env / torn).unlink()
+    if torn == "bin/activate":
+        (env / torn).touch()
+    pipm("sync", lock, "--env", str(env)).expect()
+    now = snapshot(str(env))
+    assert {path: now[path] for path in right} == right
+
+
+def test_an_environment_that_somebody_put_something_into_stays(pipm: Pipm, tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))])
+    create_environment(str(env), find_interpreter(None))
+    (env / "pyvenv.cfg").unlink()
+    (env / "bin/mine").write_text("mine")
+    assert_refused(pipm("sync", lock, "--env", str(env), "--json"), "not empty", code=USAGE)
+    assert (env / "bin/mine").read_text() == "mine"
+
+
+def test_two_syncfs_make_an_environment_and_one_changes_it(pipm: Pipm, tmp_path: Path) -> None:
+    """The cost of durability, in system calls: of a directory without and with an environment."""
+    wheels = [make_wheel(str(tmp_path), f"{name}==1.0", package(name)) for name in ("alpha", "beta")]
+    locks = [pylock(str(tmp_path / name), wheels[:count]) for count, name in ((2, "both"), (1, "one"))]
+    pipm("sync", locks[0], "--env", str(tmp_path / "warm")).expect()
+    command = [*pipm.command("sync", locks[0], "--env", str(tmp_path / "env"))[0]]
+    variables = pipm.command()[1]
+    counts = []
+    for lock in locks:
+        trace = tmp_path / "trace"
+        command[4] = lock
+        check("strace", "-f", "-o", str(trace), "-e", "trace=syncfs", *command, environ=variables)
+        counts.append(trace.read_text().count("syncfs("))
+    assert counts == [2, 1]

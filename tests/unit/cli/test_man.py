@@ -1,0 +1,28 @@
+"""The manual page: of the same texts as the help, and without an error in its markup."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pipm
+from pipm.cli import application
+from pipm.cli.help_topics import TOPICS
+
+SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(pipm.__file__))), "scripts", "man")
+
+
+def test_the_manual_page() -> None:
+    page = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True).stdout
+    commands = [one.name for one in application.app.registered_commands if not one.hidden]
+    for name in (*commands, "store path", "store add", "store ls"):
+        assert f".SS pipm {name} [OPTIONS]" in page
+    assert all(f'.SH "{name.upper()}"' in page for name in TOPICS)
+    assert "after" + "\\-pip" not in page
+    if shutil.which("groff") is not None:
+        checked = subprocess.run(
+            ["groff", "-man", "-ww", "-z"], input=page, capture_output=True, text=True, check=True
+        )
+        assert checked.stderr == ""

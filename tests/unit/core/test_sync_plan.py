@@ -1,0 +1,170 @@
+"""Laying wheels over each other, and deciding what an environment needs to follow its lock."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from pipm.core.digest import Digest
+from pipm.core.install_plan import Blueprint, blueprint_of, is_private, placed, record_rows
+from pipm.core.manifest import Manifest
+from pipm.core.plan.materialise_plan import Links, Wanted, plan_materialisation
+from pipm.core.plan.sync_plan import Fit, Standing, plan_sync, seeds
+from pipm.core.record import parse_record
+from pipm.core.scheme import Scheme
+from support.rows import TIME_NS, row
+
+SITE = "lib/python3.12/site-packages"
+SCHEME = Scheme(site=SITE, python="/env/bin/python")
+
+
+def blueprint(name: str, files: dict[str, bytes], version: str = "1.0") -> Blueprint:
+    """The blueprint of a wheel with these files, by entry path, and metadata."""
+    whole = {f"site/{path}" if path.count("/") == 0 else path: data for path, data in files.items()}
+    whole[f"site/{name}-{version}.dist-info/METADATA"] = b"about"
+    rows = tuple(row(path, Digest.of(data), len(data)) for path, data in whole.items())
+    return blueprint_of(
+        Manifest(
+            name=name,
+            version=version,
+            tag="py3-none-any",
+            identity=Digest.of(name.encode()),
+            origin="test",
+            files=rows,
+        ),
+        (),
+    )
+
+
+def wanted(name: str, files: dict[str, bytes], version: str = "1.0") -> Wanted:
+    return Wanted(entry=f"{name}/{version}/x-12345678", blueprint=blueprint(name, files, version))
+
+
+def standing(name: str, version: str = "1.0", *, removable: bool = True) -> Standing:
+    return Standing(name, version, SITE, f"{name}-{version}.dist-info", removable)
+
+
+def test_folders_stand_behind_those_that_they_lie_in() -> None:
+    one = wanted("one", {"site/a/b/c.py": b"1", "site/a-b/d.py": b"2", "data/share/man/x.1": b"3"})
+    plan = plan_materialisation([one], SCHEME)
+    paths = [folder.path for folder in plan.folders]
+    for number, path in enumerate(paths):
+        parent = path.rpartition("/")[0]
+        assert not path or parent in paths[:number]
+    assert f"{SITE}/a/b" in paths
+    assert "share/man" in paths
+
+
+@given(st.sets(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1))
+def test_every_file_is_placed_once(triples: set[tuple[str, str, str]]) -> None:
+    files = {f"site/{'/'.join(parts[:2])}/{parts[2]}.py": "".join(parts).encode() for parts in triples}
+    plan = plan_materialisation([wanted("one", files)], SCHEME)
+    placed_files = [f"{folder.path}/{name}" for folder in plan.folders for name in folder.names()]
+    assert sorted(placed_files) == sorted(path.replace("site/", f"{SITE}/", 1) for path in files)
+    assert plan.files == len(files) + 1
+    assert len({folder.path for folder in plan.folders}) == len(plan.folders)
+
+
+def test_a_namespace_is_one_folder_of_two_distributions() -> None:
+    both = [wanted("one", {"site/space/a.py": b"1"}), wanted("two", {"site/space/b.py": b"2"})]
+    plan = plan_materialisation(both, SCHEME)
+    (space,) = (folder for folder in plan.folders if folder.path == f"{SITE}/space")
+    assert space.names() == {"a.py", "b.py"}
+    assert plan.clashes == ()
+
+
+def test_the_same_file_twice_is_fine_and_another_is_a_clash() -> None:
+    same = {"site/shared/__init__.py": b"same"}
+    one = wanted("one", same | {"site/shared/x.py": b"1"})
+    two = wanted("two", same | {"site/shared/x.py": b"2"})
+    plan = plan_materialisation([one, two], SCHEME)
+    assert [(clash.path, clash.one, clash.other) for clash in plan.clashes] == [
+        (f"{SITE}/shared/x.py", one, two)
+    ]
+    (shared,) = (folder for folder in plan.folders if folder.path == f"{SITE}/shared")
+    kept = [(part.source, name) for part in shared.links for name in part.names]
+    assert kept == [
+        ("wheels/two/1.0/x-12345678/site/shared", "__init__.py"),
+        ("wheels/two/1.0/x-12345678/site/shared", "x.py"),
+    ]
+
+
+def test_what_acts_at_start_or_configures_is_copied() -> None:
+    one = wanted(
+        "one",
+        {"site/start.pth": b"import x", "data/etc/one.conf": b"1", "data/share/one.txt": b"2"},
+    )
+    plan = plan_materialisation([one], SCHEME)
+    by_path = {folder.path: folder for folder in plan.folders}
+    assert by_path[SITE].copies == [Links("wheels/one/1.0/x-12345678/site", ("start.pth",), (TIME_NS,))]
+    assert by_path["etc"].copies
+    assert by_path["share"].links
+    assert is_private("_virtualenv.py")
+    assert not is_private("module.py")
+
+
+def test_headers_lie_below_the_distributions_name() -> None:
+    one = wanted("one", {"headers/sub/one.h": b"1"})
+    (other,) = one.blueprint.others
+    assert placed(other, "one", SCHEME) == "include/site/python3.12/one/sub/one.h"
+    pypy = Scheme(site="lib/pypy3.9/site-packages", python="/env/bin/python")
+    assert pypy.headers == "include/site/python3.9"
+
+
+def test_record_rows_survive_odd_names() -> None:
+    rows: list[tuple[str, str, int | str]] = [('a,"b".py', "sha256=x", 3), ("plain.py", "", "")]
+    assert [(row.path, row.hash) for row in parse_record(record_rows(rows))] == [
+        ('a,"b".py', "sha256=x"),
+        ("plain.py", ""),
+    ]
+
+
+def test_two_metadata_folders_make_no_blueprint() -> None:
+    with pytest.raises(ValueError, match="2 dist-info"):
+        blueprint("one", {"site/two-1.0.dist-info/METADATA": b"x"})
+
+
+def test_a_plan_compares_by_name() -> None:
+    new, same, broken, other = (wanted(name, {}) for name in ("new", "same", "broken", "other"))
+    plan = plan_sync(
+        [new, same, broken, other],
+        [
+            (standing("same"), Fit.SAME),
+            (standing("broken"), Fit.BROKEN),
+            (standing("other", "0.9"), Fit.OTHER),
+            (standing("surplus"), Fit.OTHER),
+            (standing("pip"), Fit.OTHER),
+            (standing("egg", removable=False), Fit.OTHER),
+        ],
+        frozenset({"pip"}),
+    )
+    assert (plan.added, plan.mended, plan.unchanged) == ((new,), (broken,), 1)
+    assert [(old.version, one) for old, one in plan.replaced] == [("0.9", other)]
+    assert [one.name for one in plan.removed] == ["surplus"]
+    assert [one.name for one in plan.stuck] == ["egg"]
+    assert plan.materialised == [new, broken, other]
+
+
+def test_what_stands_there_twice_stands_there_once_afterwards() -> None:
+    one = wanted("one", {})
+    plan = plan_sync([one], [(standing("one", "0.9"), Fit.OTHER), (standing("one"), Fit.SAME)], frozenset())
+    assert (plan.unchanged, plan.added, plan.replaced) == (1, (), ())
+    assert [row.version for row in plan.removed] == ["0.9"]
+
+
+def test_a_lock_decides_over_pip_when_it_names_it() -> None:
+    pip = wanted("pip", {}, "26.0")
+    plan = plan_sync([pip], [(standing("pip", "24.0"), Fit.OTHER)], frozenset({"pip"}))
+    assert [(old.version, new.blueprint.version) for old, new in plan.replaced] == [("24.0", "26.0")]
+
+
+@pytest.mark.parametrize(
+    ("version", "uv", "names"),
+    [
+        ((3, 12), False, {"pip", "uv"}),
+        ((3, 11), False, {"pip", "uv", "setuptools", "wheel"}),
+        ((3, 11), True, set()),
+    ],
+)
+def test_who_stays_unnamed(version: tuple[int, ...], uv: bool, names: set[str]) -> None:  # noqa: FBT001
+    assert seeds(version, uv_without_seed=uv) == names

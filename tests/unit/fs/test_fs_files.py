@@ -1,0 +1,355 @@
+"""Whole files: durable writes, comparing and hashing, bytecode's header, trees of links."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from pipm.core.digest import Digest
+from pipm.core.reasons import Reason
+from pipm.errors import FileSystemError
+from pipm.fs import file_content
+from pipm.fs.bytecode_header import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
+from pipm.fs.durability import sync_file_system, write_durably
+from pipm.fs.file_content import digest_file, prefetch, read_all, same_bytes
+from pipm.fs.os_errors import explained, stops_everything
+from pipm.fs.share_file import (
+    LeaveAloneError,
+    NewFile,
+    Stored,
+    give_inode,
+    give_name,
+    left_alone,
+    open_guarded,
+    second_inode,
+    write_new_file,
+)
+from pipm.fs.tree_builder import TreeBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CHUNK = file_content._CHUNK
+WHOLE = file_content._WHOLE
+LONG_AGO = 1_600_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    """The test's folder, open."""
+    opened = os.open(tmp_path, os.O_RDONLY)
+    yield opened
+    os.close(opened)
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_writing_durably(tmp_path: Path, folder: int) -> None:
+    write_durably(folder, "root", b"one")
+    write_durably(folder, "root", b"two")
+    assert os.listdir(tmp_path) == ["root"]
+    assert (tmp_path / "root").read_bytes() == b"two"
+    assert os.stat(tmp_path / "root").st_mode & 0o777 == 0o600
+
+
+def test_a_symlink_is_replaced_not_followed(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "victim").write_bytes(b"mine")
+    os.symlink("victim", tmp_path / "root")
+    write_durably(folder, "root", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    assert not os.path.islink(tmp_path / "root")
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_write_that_fails_leaves_the_old(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    write_durably(folder, "root", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"):
+            write_durably(folder, "root", b"new")
+    assert os.listdir(tmp_path) == ["root"]
+    assert (tmp_path / "root").read_bytes() == b"old"
+
+
+def test_syncing_tells_of_failure(folder: int) -> None:
+    sync_file_system(folder)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
+        sync_file_system(10_000)
+    assert caught.value.errno == errno.EBADF
+
+
+BORDERS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, WHOLE, WHOLE + 1]
+
+
+@pytest.mark.parametrize("size", BORDERS)
+def test_comparing_and_hashing_at_the_borders(tmp_path: Path, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    changed = {place: bytearray(data) for place in {0, CHUNK - 1, CHUNK, size - 1} if 0 <= place < size}
+    for place, other in changed.items():
+        other[place] ^= 1
+    others = [data, *(bytes(other) for other in changed.values()), data[:-1] if data else b"x", data + b"x"]
+    (tmp_path / "one").write_bytes(data)
+    for number, content_ in enumerate(others):
+        (tmp_path / "two").write_bytes(content_)
+        with open(tmp_path / "one", "rb") as one, open(tmp_path / "two", "rb") as two:
+            assert same_bytes(one.fileno(), two.fileno(), size) == (number == 0)
+    with open(tmp_path / "one", "rb") as one:
+        assert digest_file(one.fileno(), size) == Digest.of(data)
+    with open(tmp_path / "one", "rb") as one:
+        assert read_all(one.fileno(), size) == data
+
+
+@pytest.mark.parametrize(("real", "said"), [(10, 3), (10, 0), (3, 10), (2 * CHUNK, 5)])
+def test_a_size_that_is_no_longer_true(tmp_path: Path, real: int, said: int) -> None:
+    data = random.Random(1).randbytes(real)
+    (tmp_path / "one").write_bytes(data)
+    with open(tmp_path / "one", "rb") as one:
+        assert digest_file(one.fileno(), said) == Digest.of(data)
+
+
+def test_prefetching_moves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"x" * (2 * CHUNK))
+    with open(tmp_path / "one", "rb") as one:
+        before = os.fstat(one.fileno())
+        folder = os.open(tmp_path, os.O_RDONLY)
+        prefetch(folder, ["one", "gone"])
+        os.close(folder)
+        assert os.fstat(one.fileno()) == before
+
+
+def test_faults_of_one_file_and_of_all() -> None:
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        error = OSError(number, os.strerror(number))
+        assert stops_everything(error)
+        told = explained(error, "write to the store")
+        assert isinstance(told, FileSystemError)
+        assert told.message == f"Cannot write to the store: {os.strerror(number)}"
+        assert told.hint
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - it is looked at
+            left_alone(error)
+        assert caught.value is error
+    assert left_alone(OSError(errno.EMLINK, "")).reason is Reason.NO_LINK
+    assert left_alone(OSError(errno.EACCES, "")).reason is Reason.UNREADABLE
+    assert left_alone(OSError(errno.EPERM, "")).reason is Reason.PROTECTED
+    assert explained(OSError("no number"), "do it").message == "Cannot do it: no number"
+
+
+def pyc(mtime: int, size: int, *, flags: int = 0, body: bytes = b"code" * 100) -> bytes:
+    numbers = b"".join(number.to_bytes(4, "little") for number in (flags, mtime & 0xFFFFFFFF, size))
+    return b"\xcb\r\r\n" + numbers + body
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("old", [LONG_AGO, 0, 2**32 + 5])
+def test_the_time_in_a_header(tmp_path: Path, folder: int, whole: bool, old: int) -> None:  # noqa: FBT001
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(old, 77))
+    path.chmod(0o640)
+    inode = path.stat().st_ino
+    header = Header(mtime=400_000_000, old_mtime=old, source_size=77)
+    before = patch_time(folder, "a.pyc", header, whole=whole)
+    assert (before.st_ino, before.st_mode & 0o777) == (inode, 0o640)
+    assert path.read_bytes() == pyc(400_000_000, 77)
+    status = path.stat()
+    assert (status.st_ino, status.st_mode & 0o777) == (inode, 0o640)
+
+
+@pytest.mark.parametrize(
+    ("data", "header"),
+    [
+        (pyc(LONG_AGO, 77), Header(5, LONG_AGO + 1, 77)),
+        (pyc(LONG_AGO, 77), Header(5, LONG_AGO, 78)),
+        (pyc(LONG_AGO, 77, flags=1), Header(5, LONG_AGO, 77)),
+        (pyc(LONG_AGO, 77)[:12], Header(5, LONG_AGO, 77)),
+        (b"", Header(5, LONG_AGO, 77)),
+    ],
+)
+def test_a_header_that_is_not_what_was_checked(
+    tmp_path: Path, folder: int, data: bytes, header: Header
+) -> None:
+    path = tmp_path / "a.pyc"
+    path.write_bytes(data)
+    before = path.stat()
+    for whole in (True, False):
+        with pytest.raises(LeaveAloneError):
+            patch_time(folder, "a.pyc", header, whole=whole)
+    assert path.read_bytes() == data
+    assert (path.stat().st_mode, path.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+def test_bytecode_that_others_have_is_not_patched(tmp_path: Path, folder: int) -> None:
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(LONG_AGO, 77))
+    header = Header(5, LONG_AGO, 77)
+    os.link(path, tmp_path / "b.pyc")
+    with pytest.raises(LeaveAloneError):
+        patch_time(folder, "a.pyc", header, whole=False)
+    os.symlink("a.pyc", tmp_path / "c.pyc")
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
+        patch_time(folder, "c.pyc", header, whole=False)
+    assert caught.value.errno == errno.ELOOP
+    assert path.read_bytes() == pyc(LONG_AGO, 77)
+
+
+def test_kinds_of_bytecode(tmp_path: Path) -> None:
+    (tmp_path / "time.pyc").write_bytes(pyc(LONG_AGO, 77))
+    (tmp_path / "checked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=3))
+    (tmp_path / "unchecked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=1))
+    (tmp_path / "torn.pyc").write_bytes(b"\xcb\r")
+    found = set()
+    for name in ("time.pyc", "checked.pyc", "unchecked.pyc", "torn.pyc"):
+        with open(tmp_path / name, "rb") as file:
+            found |= {name} if is_timestamp_bytecode(file.fileno()) else set()
+    assert found == {"time.pyc"}
+
+
+def test_a_copy_of_bytecode_with_another_time(tmp_path: Path, folder: int) -> None:
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(LONG_AGO, 77))
+    os.link(path, tmp_path / "backup.pyc")
+    before = path.stat()
+    assert not copy_with_time(folder, "a.pyc", NewFile(folder, "no"), Header(5, LONG_AGO, 78), 0o444)
+    assert copy_with_time(folder, "a.pyc", NewFile(folder, "new"), Header(5, LONG_AGO, 77), 0o444)
+    assert (tmp_path / "new").read_bytes() == pyc(5, 77)
+    assert (tmp_path / "new").stat().st_mtime == 5
+    after = path.stat()
+    assert path.read_bytes() == pyc(LONG_AGO, 77)
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+def test_finishing_bytecode(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "a.pyc").write_bytes(b"x")
+    finish(folder, "a.pyc", 0o444, LONG_AGO)
+    assert ((tmp_path / "a.pyc").stat().st_mode & 0o777, (tmp_path / "a.pyc").stat().st_mtime) == (
+        0o444,
+        LONG_AGO,
+    )
+
+
+def test_new_files_have_the_time_that_is_named(tmp_path: Path, folder: int) -> None:
+    old = os.umask(0o077)
+    try:
+        digest, size = write_new_file(NewFile(folder, "new"), [b"con", b"", b"tent"], 0o555, 5_000_000_001)
+    finally:
+        os.umask(old)
+    assert (digest, size) == (Digest.of(b"content"), 7)
+    status = os.stat(tmp_path / "new")
+    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o555, 5_000_000_001)
+    assert give_name(NewFile(folder, "new"), folder, "object")
+    assert not give_name(NewFile(folder, "new"), folder, "object")
+    with pytest.raises(FileExistsError):
+        write_new_file(NewFile(folder, "new"), [b"other"], 0o444)
+    assert (tmp_path / "object").read_bytes() == b"content"
+
+
+def test_the_store_takes_an_inode(tmp_path: Path, folder: int) -> None:
+    os.mkdir(tmp_path / "store")
+    store = os.open(tmp_path / "store", os.O_RDONLY)
+    (tmp_path / "a").write_bytes(b"content")
+    guarded = open_guarded(folder, "a", os.stat(tmp_path / "a").st_ino)
+    assert guarded.unchanged()
+    time = os.stat(tmp_path / "a").st_mtime_ns
+    assert give_inode(guarded, store, "object", 0o444) == (0o444, time)
+    assert give_inode(guarded, store, "object", 0o444) is None
+    status = os.stat(tmp_path / "store/object")
+    assert os.path.samefile(tmp_path / "store/object", tmp_path / "a")
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o444, time)
+    # The name goes to another file between open and link.
+    (tmp_path / "b").write_bytes(b"evil")
+    os.rename(tmp_path / "b", tmp_path / "a")
+    with pytest.raises(LeaveAloneError) as caught:
+        give_inode(guarded, store, "other", 0o444)
+    assert caught.value.reason is Reason.CHANGING
+    assert os.listdir(tmp_path / "store") == ["object"]
+    os.close(guarded.file)
+    os.close(store)
+
+
+def test_an_inode_with_another_name_stays_as_it_is(tmp_path: Path, folder: int) -> None:
+    os.mkdir(tmp_path / "store")
+    store = os.open(tmp_path / "store", os.O_RDONLY)
+    (tmp_path / "a").write_bytes(b"content")
+    os.chmod(tmp_path / "a", 0o664)
+    os.link(tmp_path / "a", tmp_path / "backup")
+    before = os.stat(tmp_path / "a")
+    guarded = open_guarded(folder, "a", before.st_ino)
+    assert give_inode(guarded, store, "object", 0o444) == (0o664, before.st_mtime_ns)
+    with pytest.raises(LeaveAloneError):
+        second_inode(guarded, NewFile(store, "new"), Stored(0o444, 5), link=True)
+    after = os.stat(tmp_path / "store/object")
+    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_mtime_ns,
+    )
+    os.close(guarded.file)
+    os.close(store)
+
+
+def test_what_is_not_opened_for_sharing(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    inode = os.stat(tmp_path / "a").st_ino
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(LeaveAloneError) as caught:
+        open_guarded(folder, "a", inode + 1)
+    assert caught.value.reason is Reason.CHANGING
+    with open(tmp_path / "a", "r+b"), pytest.raises(LeaveAloneError) as caught:
+        open_guarded(folder, "a", inode)
+    assert caught.value.reason is Reason.OPEN
+    os.setxattr(tmp_path / "a", "user.note", b"mine")
+    with pytest.raises(LeaveAloneError) as caught:
+        open_guarded(folder, "a", inode)
+    assert caught.value.reason is Reason.ATTRIBUTES
+    os.symlink("a", tmp_path / "link")
+    with pytest.raises(OSError) as error:  # noqa: PT011 - its number is looked at
+        open_guarded(folder, "link", inode)
+    assert left_alone(error.value).reason is Reason.SYMLINK
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_tree_of_links(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "object").write_bytes(b"content")
+    old = os.umask(0o077)
+    try:
+        builder = TreeBuilder(folder, "tree")
+        builder.link(folder, "object", "site/a/b.py")
+        builder.link(folder, "object", "site/a/c.py")
+        builder.empty("site/a/__init__.py", 0o444, 7_000_000_001)
+        builder.empty("site/tool", 0o555, 7_000_000_001)
+        builder.write("manifest.json", b"{}")
+    finally:
+        os.umask(old)
+    assert builder.inodes == 1 + 2 + 2 + 1  # the tree, two folders, two empty files, the manifest
+    found = {
+        os.path.relpath(os.path.join(base, name), tmp_path / "tree")
+        for base, _, names in os.walk(tmp_path / "tree")
+        for name in names
+    }
+    assert found == {"manifest.json", "site/a/__init__.py", "site/a/b.py", "site/a/c.py", "site/tool"}
+    assert os.path.samefile(tmp_path / "tree/site/a/b.py", tmp_path / "object")
+    status = os.stat(tmp_path / "tree/site/a/__init__.py")
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o444, 7_000_000_001)
+    assert os.stat(tmp_path / "tree/site/tool").st_mode & 0o777 == 0o555
+    assert os.stat(tmp_path / "tree/site").st_mode & 0o777 == 0o700
+    folders = [tmp_path / "tree", tmp_path / "tree/site", tmp_path / "tree/site/a"]
+    assert builder.blocks() == sum(os.stat(path).st_blocks * 512 for path in folders) + 4096
+
+
+def test_a_tree_needs_what_it_links(tmp_path: Path, folder: int) -> None:
+    builder = TreeBuilder(folder, "tree")
+    with pytest.raises(FileNotFoundError):
+        builder.link(folder, "none", "site/a.py")
+    assert os.listdir(tmp_path / "tree/site") == []
+    with pytest.raises(FileExistsError):
+        TreeBuilder(folder, "tree")
