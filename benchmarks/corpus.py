@@ -63,8 +63,8 @@ def make_with_uv(folder: Path, requirements: Path, tools: Tools) -> None:
     """Make one environment by uv, with copies instead of links into its cache, and bytecode."""
     run([tools.uv, "venv", "--quiet", "--python", tools.python, str(folder)])
     install = ["pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    shape = ["--link-mode", "copy", "--compile-bytecode", "--python", str(folder)]
-    run([tools.uv, *install, *shape, "-r", str(requirements)])
+    stored_layout = ["--link-mode", "copy", "--compile-bytecode", "--python", str(folder)]
+    run([tools.uv, *install, *stored_layout, "-r", str(requirements)])
 
 
 def build(name: str, corpus: Path, tools: Tools) -> bool:

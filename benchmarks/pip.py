@@ -82,41 +82,41 @@ class Ground:
 
 def prepare(folder: Path, python: str, pip: str) -> Ground:
     """Fetch the wheels and make the environment to be copied, once."""
-    ground = Ground(folder=folder, python=python, uv=shutil.which("uv"))
+    context = Ground(folder=folder, python=python, uv=shutil.which("uv"))
     template = folder / "template"
     if not template.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        ground.run(python, "-m", "venv", str(template))
+        context.run(python, "-m", "venv", str(template))
         variables = child_environment()  # the user's own index
         tool = [f"{template}/bin/python", "-m", "pip"]
         subprocess.run([*tool, "install", "-q", f"pip=={pip}"], check=True, env=variables)
         needs = [spec for specs in SETS.values() for spec in specs]
-        subprocess.run([*tool, "download", "-q", "-d", ground.wheels, *needs], check=True, env=variables)
-    return ground
+        subprocess.run([*tool, "download", "-q", "-d", context.wheels, *needs], check=True, env=variables)
+    return context
 
 
-def contenders(ground: Ground, specs: list[str]) -> dict[str, float]:
+def contenders(context: Ground, specs: list[str]) -> dict[str, float]:
     """Run each contender once, in a fresh environment of its own."""
-    plain = ground.fresh("plain", wrapped=False)
-    wrapped = ground.fresh("wrapped", wrapped=True)
-    seconds = {"plain": ground.pip(plain, *specs), "wrapped": ground.pip(wrapped, *specs)}
-    seconds["plain, nothing to do"] = min(ground.pip(plain, *specs) for _ in range(3))
-    seconds["wrapped, nothing to do"] = min(ground.pip(wrapped, *specs) for _ in range(3))
-    if ground.uv is not None:
+    plain = context.fresh("plain", wrapped=False)
+    wrapped = context.fresh("wrapped", wrapped=True)
+    seconds = {"plain": context.pip(plain, *specs), "wrapped": context.pip(wrapped, *specs)}
+    seconds["plain, nothing to do"] = min(context.pip(plain, *specs) for _ in range(3))
+    seconds["wrapped, nothing to do"] = min(context.pip(wrapped, *specs) for _ in range(3))
+    if context.uv is not None:
         for name, options in (("uv", ()), ("uv --compile-bytecode", ("--compile-bytecode",))):
-            other = ground.fresh("other", wrapped=False)
-            seconds[name] = ground.uv_install(other, *specs, *options)
+            other = context.fresh("other", wrapped=False)
+            seconds[name] = context.uv_install(other, *specs, *options)
     print(*(f"{name} {value:.2f} s;" for name, value in seconds.items()), file=sys.stderr, flush=True)
     return seconds
 
 
-def measure(ground: Ground, name: str, specs: list[str], rounds: int) -> None:
+def measure(context: Ground, name: str, specs: list[str], rounds: int) -> None:
     """Let store and cache learn the wheels, then print the ratios of some rounds."""
-    first = ground.fresh("first", wrapped=True)
-    learning = ground.pip(first, *specs)
-    if ground.uv is not None:
-        ground.uv_install(ground.fresh("other", wrapped=False), *specs)
-    results = [contenders(ground, specs) for _ in range(rounds)]
+    first = context.fresh("first", wrapped=True)
+    learning = context.pip(first, *specs)
+    if context.uv is not None:
+        context.uv_install(context.fresh("other", wrapped=False), *specs)
+    results = [contenders(context, specs) for _ in range(rounds)]
     print(f"\n## {name}\n")
     print("| against plain pip | median | of the rounds |\n|---|---|---|")
     for contender in results[0]:
@@ -145,10 +145,10 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--set", choices=SETS, action="append", help="default: all")
     options = parser.parse_args()
-    ground = replace(prepare(options.folder.resolve(), options.python, options.pip), clock=options.clock)
+    context = replace(prepare(options.folder.resolve(), options.python, options.pip), clock=options.clock)
     for name in options.set or SETS:
-        shutil.rmtree(ground.folder / "store", ignore_errors=True)
-        measure(ground, name, SETS[name], options.rounds)
+        shutil.rmtree(context.folder / "store", ignore_errors=True)
+        measure(context, name, SETS[name], options.rounds)
 
 
 if __name__ == "__main__":

@@ -118,97 +118,99 @@ class Contender:
     before: str = "true"
 
 
-def links(ground: Ground) -> dict[str, Contender]:
+def links(context: Ground) -> dict[str, Contender]:
     """The same files by links, by copies, with bytecode; and the least possible."""
-    floor = f"{ground.floor} {ground.modes[0]} {ground.path('floor')} < {ground.path('listing')}"
+    floor = f"{context.floor} {context.modes[0]} {context.path('floor')} < {context.path('listing')}"
     return {
-        "uv": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
-        "pipm, no bytecode": Contender(ground.pipm("plain", "--no-compile"), ("plain",)),
-        "pipm": Contender(ground.pipm("whole"), ("whole",)),
+        "uv": Contender(context.uv_sync("by-uv"), ("by-uv",)),
+        "pipm, no bytecode": Contender(context.pipm("plain", "--no-compile"), ("plain",)),
+        "pipm": Contender(context.pipm("whole"), ("whole",)),
         "floor": Contender(floor, ("floor",)),
-        "pipm, nothing to do": Contender(ground.pipm("whole")),
-        "uv, nothing to do": Contender(ground.uv_sync("by-uv")),
-        "pipm adds one": Contender(ground.pipm("whole"), before=ground.pipm("whole", lock=ground.smaller)),
+        "pipm, nothing to do": Contender(context.pipm("whole")),
+        "uv, nothing to do": Contender(context.uv_sync("by-uv")),
+        "pipm adds one": Contender(context.pipm("whole"), before=context.pipm("whole", lock=context.smaller)),
         "uv adds one": Contender(
-            ground.uv_sync("by-uv"), before=ground.uv_sync("by-uv", lock=ground.smaller)
+            context.uv_sync("by-uv"), before=context.uv_sync("by-uv", lock=context.smaller)
         ),
     }
 
 
-def peers(ground: Ground) -> dict[str, Contender]:
+def peers(context: Ground) -> dict[str, Contender]:
     """The ways by which uv makes the same environment; the fastest is the peer of all other groups."""
     ways = {
-        "uv sync --frozen --offline": ground.uv_sync("by-uv"),
-        "uv sync --frozen": ground.uv_sync("by-uv", offline=False),
-        "uv pip sync pylock.toml --offline": ground.uv_pip_sync("by-uv", ground.pylock, "--offline"),
-        "uv pip sync pylock.toml": ground.uv_pip_sync("by-uv", ground.pylock),
+        "uv sync --frozen --offline": context.uv_sync("by-uv"),
+        "uv sync --frozen": context.uv_sync("by-uv", offline=False),
+        "uv pip sync pylock.toml --offline": context.uv_pip_sync("by-uv", context.pylock, "--offline"),
+        "uv pip sync pylock.toml": context.uv_pip_sync("by-uv", context.pylock),
     }
     return {name: Contender(command, ("by-uv",)) for name, command in ways.items()}
 
 
-def copies(ground: Ground) -> dict[str, Contender]:
+def copies(context: Ground) -> dict[str, Contender]:
     """Where every file is copied."""
     copy = ("--link-mode", "copy")
     return {
-        "uv copies": Contender(ground.uv_sync("by-uv", *copy), ("by-uv",)),
-        "pipm copies, no bytecode": Contender(ground.pipm("plain", "--no-compile", *copy), ("plain",)),
+        "uv copies": Contender(context.uv_sync("by-uv", *copy), ("by-uv",)),
+        "pipm copies, no bytecode": Contender(context.pipm("plain", "--no-compile", *copy), ("plain",)),
     }
 
 
-def imports(ground: Ground) -> dict[str, Contender]:
+def imports(context: Ground) -> dict[str, Contender]:
     """From the lock to the end of a first import."""
-    run = ground.importing
+    run = context.importing
     return {
-        "uv, then import": Contender(f"{ground.uv_sync('uv-run')} && {run('uv-run')}", ("uv-run",)),
-        "pipm, then import": Contender(f"{ground.pipm('run')} && {run('run')}", ("run",)),
+        "uv, then import": Contender(f"{context.uv_sync('uv-run')} && {run('uv-run')}", ("uv-run",)),
+        "pipm, then import": Contender(f"{context.pipm('run')} && {run('run')}", ("run",)),
     }
 
 
-def compiled(ground: Ground) -> dict[str, Contender]:
+def compiled(context: Ground) -> dict[str, Contender]:
     """Where the peers make bytecode as well."""
-    compile_all = ground.uv_sync("uv-compiled", "--compile-bytecode")
+    compile_all = context.uv_sync("uv-compiled", "--compile-bytecode")
     return {
         "uv with bytecode, then import": Contender(
-            f"{compile_all} && {ground.importing('uv-compiled')}", ("uv-compiled",)
+            f"{compile_all} && {context.importing('uv-compiled')}", ("uv-compiled",)
         ),
         "uv with bytecode": Contender(compile_all, ("uv-compiled",)),
-        "pipm again": Contender(ground.pipm("run"), ("run",)),
-        "pipm again, then import": Contender(f"{ground.pipm('run')} && {ground.importing('run')}", ("run",)),
-        "pip": Contender(ground.pip("by-pip"), ("by-pip",)),
+        "pipm again": Contender(context.pipm("run"), ("run",)),
+        "pipm again, then import": Contender(
+            f"{context.pipm('run')} && {context.importing('run')}", ("run",)
+        ),
+        "pip": Contender(context.pip("by-pip"), ("by-pip",)),
     }
 
 
-def finder(ground: Ground) -> dict[str, Contender]:
+def finder(context: Ground) -> dict[str, Contender]:
     """By the finder, against what any command of pipm takes, and against links."""
     served = ("--link-mode", "finder")
     return {
         "pipm --version": Contender(f"{sys.executable} -m pipm --version"),
-        "finder": Contender(ground.pipm("served", *served), ("served",)),
-        "finder, no metadata folders": Contender(ground.pipm("bare", *served, "--no-dist-info"), ("bare",)),
-        "finder, nothing to do": Contender(ground.pipm("served", *served)),
+        "finder": Contender(context.pipm("served", *served), ("served",)),
+        "finder, no metadata folders": Contender(context.pipm("bare", *served, "--no-dist-info"), ("bare",)),
+        "finder, nothing to do": Contender(context.pipm("served", *served)),
         "finder, then import": Contender(
-            f"{ground.pipm('served-run', *served)} && {ground.importing('served-run')}", ("served-run",)
+            f"{context.pipm('served-run', *served)} && {context.importing('served-run')}", ("served-run",)
         ),
-        "pipm by links": Contender(ground.pipm("whole"), ("whole",)),
-        "uv by links": Contender(ground.uv_sync("by-uv"), ("by-uv",)),
+        "pipm by links": Contender(context.pipm("whole"), ("whole",)),
+        "uv by links": Contender(context.uv_sync("by-uv"), ("by-uv",)),
         "uv by links, then import": Contender(
-            f"{ground.uv_sync('uv-run')} && {ground.importing('uv-run')}", ("uv-run",)
+            f"{context.uv_sync('uv-run')} && {context.importing('uv-run')}", ("uv-run",)
         ),
     }
 
 
-def cold(ground: Ground) -> dict[str, Contender]:
+def cold(context: Ground) -> dict[str, Contender]:
     """Nothing but the lock is there: downloads included."""
     fresh = ("by-uv", "cold-cache")
     return {
-        "uv, cold": Contender(ground.uv_sync("by-uv", cache="cold-cache", offline=False), fresh),
+        "uv, cold": Contender(context.uv_sync("by-uv", cache="cold-cache", offline=False), fresh),
         "uv with bytecode, cold": Contender(
-            ground.uv_sync("by-uv", "--compile-bytecode", cache="cold-cache", offline=False), fresh
+            context.uv_sync("by-uv", "--compile-bytecode", cache="cold-cache", offline=False), fresh
         ),
         "pipm, no bytecode, cold": Contender(
-            ground.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")
+            context.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")
         ),
-        "pipm, cold": Contender(ground.pipm("plain", store="cold"), ("plain", "cold")),
+        "pipm, cold": Contender(context.pipm("plain", store="cold"), ("plain", "cold")),
     }
 
 
@@ -245,18 +247,18 @@ for path, folders, names in os.walk(site):
 """
 
 
-def write_listing(ground: Ground) -> None:
+def write_listing(context: Ground) -> None:
     """Write what the floor does: the tree that pipm made without bytecode, out of the store."""
     done = subprocess.run(
-        [sys.executable, "-c", _LISTING, ground.path("plain"), ground.path("store")],
+        [sys.executable, "-c", _LISTING, context.path("plain"), context.path("store")],
         check=True,
         stdout=subprocess.PIPE,
         env=child_environment(),
     )
-    Path(ground.path("listing")).write_bytes(done.stdout)
+    Path(context.path("listing")).write_bytes(done.stdout)
 
 
-def prepare(ground: Ground, group: str, log: Path) -> None:
+def prepare(context: Ground, group: str, log: Path) -> None:
     """Fill the caches and make what the group takes for granted.
 
     What was downloaded lies beside the results: the next file system gets copies.
@@ -264,24 +266,24 @@ def prepare(ground: Ground, group: str, log: Path) -> None:
     seed = log.parent / "seed"
     filled = () if group == "cold" else ("store", "uv-cache")
     for name in filled:
-        if (seed / name).exists() and not Path(ground.path(name)).exists():
-            run_measured(f"cp -a {seed / name} {ground.path(name)}", log, "copying")
-    steps = [] if group == "cold" else [ground.pipm("run"), ground.uv_sync("uv-run", offline=False)]
+        if (seed / name).exists() and not Path(context.path(name)).exists():
+            run_measured(f"cp -a {seed / name} {context.path(name)}", log, "copying")
+    steps = [] if group == "cold" else [context.pipm("run"), context.uv_sync("uv-run", offline=False)]
     if group == "links":
-        steps.append(ground.pipm("plain", "--no-compile"))
+        steps.append(context.pipm("plain", "--no-compile"))
     if group == "finder":
-        steps.append(ground.pipm("served", "--link-mode", "finder"))
+        steps.append(context.pipm("served", "--link-mode", "finder"))
     if group == "compiled":
         pip = f"{sys.executable} -m pip wheel -q --no-deps --disable-pip-version-check"
-        steps.append(f"{pip} -w {ground.path('wheels')} -r {PINS}")
+        steps.append(f"{pip} -w {context.path('wheels')} -r {PINS}")
     for step in steps:
         run_measured(step, log, "preparing")
     for name in filled:
         if not (seed / name).exists():
             seed.mkdir(exist_ok=True)
-            run_measured(f"cp -a {ground.path(name)} {seed / name}", log, "copying")
+            run_measured(f"cp -a {context.path(name)} {seed / name}", log, "copying")
     if group == "links":
-        write_listing(ground)
+        write_listing(context)
 
 
 def run_measured(command: str, log: Path, name: str) -> tuple[float, float]:
@@ -292,15 +294,15 @@ def run_measured(command: str, log: Path, name: str) -> tuple[float, float]:
     return timing.wall, timing.cpu
 
 
-def measure(ground: Ground, group: str, rounds: int, results: Path) -> None:
+def measure(context: Ground, group: str, rounds: int, results: Path) -> None:
     """Run all contenders of *group* *rounds* times; what whole rounds gave is kept in *results* at once."""
     log = results.with_suffix(".log")
     runs: Runs = {}
-    contenders = GROUPS[group](ground)
+    contenders = GROUPS[group](context)
     names = list(contenders)
     for old in ("run", "uv-run"):  # of another group
-        shutil.rmtree(ground.path(old), ignore_errors=True)
-    prepare(ground, group, log)
+        shutil.rmtree(context.path(old), ignore_errors=True)
+    prepare(context, group, log)
     warm_up = 0 if group == "cold" else 1
     for number in range(-warm_up, rounds):
         # What builds on an environment stays behind what makes it.
@@ -309,14 +311,14 @@ def measure(ground: Ground, group: str, rounds: int, results: Path) -> None:
         for name in order if number % 2 == 0 or group == "links" else reversed(order):
             one = contenders[name]
             for old in one.fresh:
-                shutil.rmtree(ground.path(old), ignore_errors=True)
+                shutil.rmtree(context.path(old), ignore_errors=True)
             run_measured(one.before, log, name)
-            ground.volume.sync()
+            context.volume.sync()
             figures = run_measured(one.command, log, name)
             if number >= 0:
                 runs.setdefault(name, []).append(figures)
         results.write_text(json.dumps(runs))
-        print(f"{ground.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
+        print(f"{context.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
 
 
 def make_locks(scratch: Path, uv: str) -> tuple[Path, Path]:
@@ -367,9 +369,9 @@ def main() -> None:
         lock, pylock = make_locks(scratch, uv)
         for kind in arguments.kind or MODES:
             with fresh_volume(kind, scratch, SIZE) as volume:
-                ground = Ground(volume=volume, lock=lock, pylock=pylock, uv=uv, floor=floor)
+                context = Ground(volume=volume, lock=lock, pylock=pylock, uv=uv, floor=floor)
                 for group in arguments.group or ("links", "copies", "imports"):
-                    measure(ground, group, arguments.rounds, scratch / f"{kind}-{group}.json")
+                    measure(context, group, arguments.rounds, scratch / f"{kind}-{group}.json")
     found: dict[str, Runs] = {kind: {} for kind in MODES}
     for kind in MODES:
         for group in GROUPS:

@@ -39,11 +39,11 @@ def _finish() -> int:
 def _code() -> int:
     """Do what the arguments ask for; the exit code."""
     if sys.argv[1:2] in (["pip"], ["install"]):
-        from pipm.cli.run_pip_command import hand_over  # noqa: PLC0415 - without the cost of typer
+        from pipm.cli.run_pip_command import start_pip  # noqa: PLC0415 - without the cost of typer
 
-        return hand_over(sys.argv[1:])
+        return start_pip(sys.argv[1:])
     if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
-        from pipm.cli.run_program import hand_over as become  # noqa: PLC0415 - likewise
+        from pipm.cli.run_program import start_run as become  # noqa: PLC0415 - likewise
 
         return become(sys.argv[1:])
     if "sync" in sys.argv:

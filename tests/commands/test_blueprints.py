@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.store.entries import all_entries
 from pipm.store.layout import open_store
-from pipm.wheel.stored_install_plans import BLUEPRINT, load_blueprint
+from pipm.wheel.stored_install_plans import BLUEPRINT, load_install_plan
 from support.synthetic import make_wheel
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def stored(tmp_path: Path, pipm: Pipm) -> tuple[Store, str]:
 
 
 def test_without_modules_the_rest_is_the_same(stored: tuple[Store, str]) -> None:
-    made = load_blueprint(*stored)
+    made = load_install_plan(*stored)
     assert [folder.path for folder in made.folders if folder.names] == sorted(
         f"alpha/part_{number}" for number in range(40)
     )
     for modules in (True, False):
-        read = load_blueprint(*stored, modules=modules)
+        read = load_install_plan(*stored, modules=modules)
         assert read == (made if modules else made._replace(folders=()))
 
 
@@ -54,13 +54,13 @@ def test_without_modules_the_rest_is_the_same(stored: tuple[Store, str]) -> None
 @pytest.mark.parametrize("how", TORN)
 def test_a_torn_one_is_made_anew(stored: tuple[Store, str], how: str, *, modules: bool) -> None:
     store, entry = stored
-    made = load_blueprint(store, entry)
+    made = load_install_plan(store, entry)
     path = f"{store.path}/v1/wheels/{entry}/{BLUEPRINT}"
     with open(path, "rb") as stream:
         data = stream.read()
     os.unlink(path)
     with open(path, "wb") as stream:
         stream.write(TORN[how](data))
-    found = load_blueprint(store, entry, modules=modules)
+    found = load_install_plan(store, entry, modules=modules)
     assert found._replace(folders=()) == made._replace(folders=())
-    assert load_blueprint(store, entry) == made
+    assert load_install_plan(store, entry) == made

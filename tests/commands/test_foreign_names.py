@@ -33,7 +33,7 @@ def aged(path: str, days: int) -> Environment:
     return environment
 
 
-def twin(environment: Environment, path: str) -> Environment:
+def link_identical(environment: Environment, path: str) -> Environment:
     """Another environment of the same inodes, as a backup of hard links is."""
     check("cp", "-al", environment.path, path)
     return Environment(path=path)
@@ -45,7 +45,7 @@ def test_a_backup_of_hard_links_stays_as_it_is(filesystem: Disk, known: bool) ->
     if known:
         pipm.adopt(aged(filesystem / "first", 5).path)
     environment = aged(filesystem / "env", 10)
-    backup = twin(environment, filesystem / "backup")
+    backup = link_identical(environment, filesystem / "backup")
     os.makedirs(pipm.store, exist_ok=True)
     before = states(filesystem.path)
     result = pipm.adopt(environment.path)

@@ -32,12 +32,12 @@ def test_torn_writes_go(tmp_path: Path, pipm: Pipm) -> None:
     finder = f"{environment}/.pipm/finder"
     # The next run of the environment's own, at once.
     left = [torn(finder, name, old=False) for name in ("_pipm_finder_metadata.py", "receipt.json", "table")]
-    strangers = [f"{finder}/.hidden", f"{finder}/.a.0123", f"{environment}/.x.{TORN}"]
-    for path in strangers:
+    unexpected = [f"{finder}/.hidden", f"{finder}/.a.0123", f"{environment}/.x.{TORN}"]
+    for path in unexpected:
         write(path, b"somebody's")
     pipm(*sync).expect()
     assert not any(map(os.path.exists, left))
-    assert all(map(os.path.exists, strangers))
+    assert all(map(os.path.exists, unexpected))
     (entry,) = (tmp_path / "store/v1/wheels/demo/1.0").iterdir()
     left = [
         torn(str(entry), "compiled-cpython-311-3495"),

@@ -82,7 +82,7 @@ def local(folder: str) -> tuple[str, ...]:
     return ("--no-index", "--find-links", folder)
 
 
-def strangers(environment: Environment, pipm: Pipm) -> list[str]:
+def unexpected(environment: Environment, pipm: Pipm) -> list[str]:
     """The files of the environment that should be the store's and are not."""
     return unshared(environment.site, pipm.store)
 
@@ -95,11 +95,11 @@ def test_the_same_as_plain_pip(
     first = environment_with_pip(str(tmp_path / "first"), python=base, pip=pips[pip])
     wrap(pipm, first)
     check(first.python, "-m", "pip", "install", "-q", *local(wheels), "alpha==1.0", "beta")
-    assert strangers(first, pipm) == []
+    assert unexpected(first, pipm) == []
 
     env = environment_with_pip(str(tmp_path / "env"), python=base, pip=pips[pip])
-    twins = Twins(environment=env)
-    twins.copy()
+    identical = Twins(environment=env)
+    identical.copy()
     wrap(pipm, env)
     for arguments in (
         ("install", *local(wheels), "alpha==1.0", "beta"),
@@ -109,8 +109,8 @@ def test_the_same_as_plain_pip(
         ("install", *local(wheels), "no-such-thing"),
         ("uninstall", "-y", "alpha", "beta"),
     ):
-        assert_same(twins.wrapped(*arguments), twins.plain(*arguments))
-        assert strangers(env, pipm) == []
+        assert_same(identical.wrapped(*arguments), identical.plain(*arguments))
+        assert unexpected(env, pipm) == []
     assert damage(pipm.store) == []
 
 
@@ -126,7 +126,7 @@ def test_files_and_bytecode_are_the_stores(
     settings.write_text(settings.read_text().replace('"pipm"', '"no_such_module"'))
     done = run_pip(second, "install", *local(wheels), "alpha==1.0", "beta")
     assert (done.returncode, done.stderr) == (0, "")
-    assert strangers(second, pipm) == []
+    assert unexpected(second, pipm) == []
     private = [
         name
         for name in snapshot(second.site)
@@ -139,20 +139,20 @@ def test_files_and_bytecode_are_the_stores(
 
 
 def test_no_compile_stays_without_bytecode(newest: Environment, pipm: Pipm, wheels: str) -> None:
-    twins = Twins(environment=newest)
-    twins.copy()
+    identical = Twins(environment=newest)
+    identical.copy()
     wrap(pipm, newest)
     arguments = ("install", *local(wheels), "--no-compile", "beta")
-    assert_same(twins.wrapped(*arguments), twins.plain(*arguments))
+    assert_same(identical.wrapped(*arguments), identical.plain(*arguments))
 
 
 @pytest.mark.parametrize("option", ["--target", "--prefix", "--root"])
 def test_other_places(option: str, newest: Environment, tmp_path: Path, pipm: Pipm, wheels: str) -> None:
-    twins = Twins(environment=newest)
-    twins.copy()
+    identical = Twins(environment=newest)
+    identical.copy()
     wrap(pipm, newest)
     trees = []
-    for run in (twins.wrapped, twins.wrapped, twins.plain):
+    for run in (identical.wrapped, identical.wrapped, identical.plain):
         place = str(tmp_path / "place")
         outcome = run("install", "--no-warn-script-location", *local(wheels), option, place, "alpha==1.0")
         assert (outcome.code, outcome.err) == (0, "")
@@ -164,11 +164,11 @@ def test_other_places(option: str, newest: Environment, tmp_path: Path, pipm: Pi
 
 
 def test_dry_run_and_report_change_nothing(newest: Environment, pipm: Pipm, wheels: str) -> None:
-    twins = Twins(environment=newest)
-    twins.copy()
+    identical = Twins(environment=newest)
+    identical.copy()
     wrap(pipm, newest)
     arguments = ("install", *local(wheels), "--dry-run", "--quiet", "--report", "-", "beta")
-    assert_same(twins.wrapped(*arguments), twins.plain(*arguments))
+    assert_same(identical.wrapped(*arguments), identical.plain(*arguments))
 
 
 @pytest.mark.parametrize("mode", ["hardlink", "symlink"])
@@ -195,7 +195,7 @@ def test_reflinks_and_hardlinks(either_mode: Disk, template: Environment, wheels
         env = copied(template, either_mode / name)
         wrap(pipm, env)
         check(env.python, "-m", "pip", "install", "-q", *local(wheels), "alpha==1.0", "beta")
-        assert strangers(env, pipm) == []
+        assert unexpected(env, pipm) == []
         assert env.run("import alpha.large as m; print(m.f7())") == "7\n"
         before = snapshot(env.path)
         pipm.adopt(env.path)
@@ -214,7 +214,7 @@ def test_pip_replaces_itself_and_stays_wrapped(
         assert (done.returncode, done.stderr) == (0, "")
         assert version in check(newest.python, "-m", "pip", "--version")
     check(newest.python, "-m", "pip", "install", "-q", *local(wheels), "beta")
-    assert strangers(newest, pipm) == []
+    assert unexpected(newest, pipm) == []
     assert check(f"{newest.path}/bin/pip", "--version").startswith(f"pip {NEWEST}")
     assert str(tmp_path) in newest.path
 
@@ -239,7 +239,7 @@ def test_every_way_of_calling_pip(newest: Environment, pipm: Pipm, wheels: str, 
         before = os.stat(newest.file("beta-1.0.dist-info/RECORD")).st_ino
         check(*command)
         assert os.stat(newest.file("beta-1.0.dist-info/RECORD")).st_ino != before, command
-        assert strangers(newest, pipm) == [], command
+        assert unexpected(newest, pipm) == [], command
 
 
 def test_an_archive_that_lies_gives_what_pip_gives(newest: Environment, pipm: Pipm, tmp_path: Path) -> None:
@@ -269,15 +269,15 @@ def lying_wheel(folder: str, honest: str) -> str:
 
 
 def test_release_leaves_no_trace(newest: Environment, pipm: Pipm, wheels: str) -> None:
-    twins = Twins(environment=newest)
-    twins.copy()
+    identical = Twins(environment=newest)
+    identical.copy()
     before = set(snapshot(newest.path))
     wrap(pipm, newest)
     assert set(snapshot(newest.path)) - before
     pipm.release(newest.path)
     assert set(snapshot(newest.path)) == before
     arguments = ("install", *local(wheels), "beta")
-    assert_same(twins.wrapped(*arguments), twins.plain(*arguments))
+    assert_same(identical.wrapped(*arguments), identical.plain(*arguments))
     assert os.stat(newest.file("beta/__init__.py")).st_nlink == 1
 
 
@@ -287,7 +287,7 @@ def test_no_wrap_pip_takes_it_away_and_keeps_sharing(newest: Environment, pipm: 
     check(newest.python, "-m", "pip", "install", "-q", *local(wheels), "beta")
     pipm("adopt", "--no-wrap-pip", newest.path).expect()
     assert not [name for name in set(snapshot(newest.path)) - before if "beta" not in name]
-    assert strangers(newest, pipm) == []
+    assert unexpected(newest, pipm) == []
 
 
 def test_switched_off(newest: Environment, pipm: Pipm, wheels: str) -> None:
@@ -322,10 +322,10 @@ def test_pip_and_install_from_outside(newest: Environment, pipm: Pipm, wheels: s
     assert done.out.endswith("Successfully installed beta-1.0\n")
     assert inside("pip", "--env=env", "list").out.splitlines()[2].split() == ["beta", "1.0"]
     assert inside("pip", "install", "--env", "env", *local(wheels), "no-such-thing").code == 1
-    assert strangers(newest, pipm) == []
+    assert unexpected(newest, pipm) == []
     pipm("adopt", "--no-wrap-pip", newest.path).expect()
     assert inside("install", "--env", "env", *local(wheels), "alpha").code == 0
-    assert strangers(newest, pipm) == []
+    assert unexpected(newest, pipm) == []
     refused = pipm("pip", "--env", "/nonexistent", "list")
     assert refused.code == 1
     assert "error: There is no folder /nonexistent" in refused.err
@@ -334,7 +334,7 @@ def test_pip_and_install_from_outside(newest: Environment, pipm: Pipm, wheels: s
 def test_an_environment_without_pip_is_served_by_pips_own(pipm: Pipm, tmp_path: Path, wheels: str) -> None:
     bare = venv(str(tmp_path / "bare"), python=newest_interpreter(), pip=False)
     assert pipm("install", "--env", bare.path, *local(wheels), "beta").code == 0
-    assert strangers(bare, pipm) == []
+    assert unexpected(bare, pipm) == []
     listed = pipm("pip", "--env", bare.path, "list").out
     assert listed.splitlines()[2].split() == ["beta", "1.0"]
     assert pipm("pip", "--env", bare.path, "uninstall", "-y", "beta").code == 0

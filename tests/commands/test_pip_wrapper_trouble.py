@@ -63,7 +63,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory, template: Environment, wheel
 
 
 @pytest.fixture
-def scene(ready: Pipm, template: Environment, tmp_path: Path) -> tuple[Pipm, Environment]:
+def context(ready: Pipm, template: Environment, tmp_path: Path) -> tuple[Pipm, Environment]:
     """A store of the test's own that knows both wheels, and a wrapped environment without them."""
     pipm = Pipm(store=str(tmp_path / "store"))
     check("cp", "-a", ready.store, pipm.store)
@@ -133,10 +133,10 @@ def break_package(pipm: Pipm, environment: Environment) -> None:
 def test_something_is_broken(
     damage_done: Callable[[Pipm, Environment], None],
     words: str,
-    scene: tuple[Pipm, Environment],
+    context: tuple[Pipm, Environment],
     wheels: str,
 ) -> None:
-    pipm, environment = scene
+    pipm, environment = context
     damage_done(pipm, environment)
     said = install(environment, wheels, "alpha", "beta").splitlines()
     assert len(said) == 1, said
@@ -144,17 +144,17 @@ def test_something_is_broken(
     assert words in said[0]
 
 
-def test_the_module_that_waits_is_gone(scene: tuple[Pipm, Environment], wheels: str) -> None:
+def test_the_module_that_waits_is_gone(context: tuple[Pipm, Environment], wheels: str) -> None:
     """Whoever removes it by hand has plain pip again."""
-    _, environment = scene
+    _, environment = context
     check("rm", "-r", f"{environment.path}/.pipm/_pipm_pip")
     assert install(environment, wheels, "alpha") == ""
     assert os.stat(environment.file("alpha/large.py")).st_nlink == 1
 
 
-def test_pipm_was_uninstalled(scene: tuple[Pipm, Environment], wheels: str, tmp_path: Path) -> None:
+def test_pipm_was_uninstalled(context: tuple[Pipm, Environment], wheels: str, tmp_path: Path) -> None:
     """What the store knows comes out of it as before; what it does not know cannot go there."""
-    pipm, environment = scene
+    pipm, environment = context
     settings = tmp_path / "env/.pipm/pip.json"
     content = json.loads(settings.read_text())
     settings.write_text(json.dumps(content | {"command": ["/nowhere/pipm"]}))
@@ -168,9 +168,9 @@ def test_pipm_was_uninstalled(scene: tuple[Pipm, Environment], wheels: str, tmp_
     assert environment.run("import gamma; print(gamma.NAME)") == "gamma\n"
 
 
-def test_an_object_that_was_changed_in_place(scene: tuple[Pipm, Environment], wheels: str) -> None:
+def test_an_object_that_was_changed_in_place(context: tuple[Pipm, Environment], wheels: str) -> None:
     """Its time says so: pip writes its own."""
-    pipm, environment = scene
+    pipm, environment = context
     check("chmod", "-R", "u+w", pipm.store)
     shared = next(
         row
@@ -183,8 +183,8 @@ def test_an_object_that_was_changed_in_place(scene: tuple[Pipm, Environment], wh
     install(environment, wheels, "alpha")
 
 
-def test_the_store_is_locked_for_long(scene: tuple[Pipm, Environment], wheels: str) -> None:
-    pipm, environment = scene
+def test_the_store_is_locked_for_long(context: tuple[Pipm, Environment], wheels: str) -> None:
+    pipm, environment = context
     with open(os.path.join(pipm.store, "lock"), "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = install(environment, wheels, "alpha", PIPM_LOCK_TIMEOUT="0.3").splitlines()
@@ -251,9 +251,9 @@ def test_a_store_that_takes_nothing(
 
 @pytest.mark.mounts
 def test_the_store_moved_to_another_file_system(
-    disks: Disks, scene: tuple[Pipm, Environment], wheels: str
+    disks: Disks, context: tuple[Pipm, Environment], wheels: str
 ) -> None:
-    pipm, environment = scene
+    pipm, environment = context
     for disk in fresh_folder(disks, "ext4"):
         check("cp", "-a", pipm.store, disk / "store")
         os.rename(pipm.store, f"{pipm.store}.old")
@@ -291,14 +291,14 @@ def test_two_at_once(ready: Pipm, template: Environment, tmp_path: Path) -> None
 def test_ctrl_c(
     moment: float | None,
     whom: Callable[[int, int], None],
-    scene: tuple[Pipm, Environment],
+    context: tuple[Pipm, Environment],
     tmp_path: Path,
 ) -> None:
     """Whenever it comes: the store is sound when pip has ended, and the same command finishes the work.
 
     A moment of None is while pipm shares what pip wrote, which pip waits for.
     """
-    pipm, environment = scene
+    pipm, environment = context
     folder = str(tmp_path / "wheels")
     for name in ("gamma", "delta", "epsilon"):
         make_wheel(folder, f"{name}==1.0", package(name, modules=60))
@@ -324,9 +324,9 @@ def test_ctrl_c(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_killed_while_it_shares(number: signal.Signals, scene: tuple[Pipm, Environment]) -> None:
+def test_killed_while_it_shares(number: signal.Signals, context: tuple[Pipm, Environment]) -> None:
     """Nothing tidies up after SIGKILL: the next pipm in that store does."""
-    pipm, environment = scene
+    pipm, environment = context
     folder = os.path.dirname(environment.path)
     wheel = make_wheel(folder, "gamma==1.0", package("gamma", modules=60))
     process = start_pip(environment, "install", "--no-index", wheel)

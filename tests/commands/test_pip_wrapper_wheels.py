@@ -28,18 +28,18 @@ def pipm(tmp_path_factory: pytest.TempPathFactory) -> Pipm:
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory, pipm: Pipm) -> Twins:
+def identical(tmp_path_factory: pytest.TempPathFactory, pipm: Pipm) -> Twins:
     """A wrapped environment and its plain twin, which each case leaves as they were."""
     folder = str(tmp_path_factory.mktemp("twins"))
     pip = fetch_pips(folder, PIP)[PIP]
     environment = environment_with_pip(f"{folder}/env", python=newest_interpreter(), pip=pip)
-    twins = Twins(environment=environment, variables={"PYTHONHASHSEED": "0"})
-    twins.copy()
+    identical = Twins(environment=environment, variables={"PYTHONHASHSEED": "0"})
+    identical.copy()
     wrap(pipm, environment)
-    return twins
+    return identical
 
 
 @pytest.mark.parametrize("case", [*CASES, *BAD], ids=lambda case: case.name)
-def test_the_same_as_plain_pip(case: Case, twins: Twins, pipm: Pipm, tmp_path: Path) -> None:
-    assert play(case, twins, str(tmp_path / "wheels")) == []
+def test_the_same_as_plain_pip(case: Case, identical: Twins, pipm: Pipm, tmp_path: Path) -> None:
+    assert play(case, identical, str(tmp_path / "wheels")) == []
     assert damage(pipm.store) == []

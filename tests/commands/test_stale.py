@@ -76,10 +76,10 @@ def test_it_costs_one_stat(tmp_path: Path, synced: Environment) -> None:
     trace = str(tmp_path / "trace")
     check(synced.python, "-c", "import tool")  # writes what bytecode there is to write
     counts = []
-    for wish in ("ignore", "warn"):
+    for request in ("ignore", "warn"):
         command = ("strace", "-f", "-o", trace, "-e", "trace=file,desc", synced.python, "-I", "-c", "pass")
         try:
-            check(*command, environ={"PIPM_STALE": wish})
+            check(*command, environ={"PIPM_STALE": request})
         except FileNotFoundError:
             pytest.skip("no strace")
         with open(trace, encoding="utf-8", errors="replace") as stream:

@@ -14,7 +14,7 @@ from pipm.errors import StoreError
 from pipm.fs.link_modes import LinkMode
 from pipm.store.layout import open_store
 from pipm.sync import apply_plan
-from pipm.sync.installed_state import Survey
+from pipm.sync.installed_state import EnvironmentScan
 from pipm.sync.materialise import materialise
 from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipm.core.plan.sync_plan import Standing
+    from pipm.core.plan.sync_plan import Installed
     from pipm.sync.materialise import Materialised
-    from pipm.sync.sync_values import Synced
+    from pipm.sync.sync_values import SyncResult
     from support.pipm import Pipm
 
 FILES = {
@@ -66,12 +66,12 @@ class Scene:
         ]
         pipm("store", "add", *self.wheels, *self.more).expect()
 
-    def relock(self, *wheels: str) -> Synced:
+    def relock(self, *wheels: str) -> SyncResult:
         """Sync with a lock of these *wheels*."""
         pylock(os.path.dirname(self.lock), wheels)
         return self.sync()
 
-    def sync(self) -> Synced:
+    def sync(self) -> SyncResult:
         options = SyncOptions(link_mode=self.mode)
         lock = open_lock(self.lock, Selection(), ("--link-mode", self.mode.value))
         return sync(self.store, self.environment.path, lock, options, Progress())
@@ -98,13 +98,13 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from pipm.sync import full_check  # noqa: PLC0415 - to be replaced
 
     calls: list[str] = []
-    whole = full_check.is_exact
+    whole = full_check.passes_full_check
 
     def noted(*arguments: object) -> bool:
         calls.append("all of it")
         return whole(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(full_check, "is_exact", noted)
+    monkeypatch.setattr(full_check, "passes_full_check", noted)
     return calls
 
 
@@ -112,20 +112,20 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Gets the name of each distribution all of whose files a sync looks at."""
     names: list[str] = []
-    fit = Survey._fit
+    fit = EnvironmentScan._fit
 
-    def noted(survey: Survey, standing: Standing, *arguments: object) -> object:
-        names.append(standing.name)
-        return fit(survey, standing, *arguments)  # type: ignore[arg-type]
+    def noted(survey: EnvironmentScan, installed: Installed, *arguments: object) -> object:
+        names.append(installed.name)
+        return fit(survey, installed, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Survey, "_fit", noted)
+    monkeypatch.setattr(EnvironmentScan, "_fit", noted)
     return names
 
 
 def test_a_second_sync_looks_at_folders_alone(scene: Scene, looked: list[str]) -> None:
     for _ in range(2):
         done = scene.sync()
-        assert (done.unchanged, done.added, done.mended) == (2, (), ())
+        assert (done.unchanged, done.added, done.repaired) == (2, (), ())
     assert looked == []
 
 
@@ -198,7 +198,7 @@ def test_what_changed_after_a_look_at_all_of_it_is_mended(scene: Scene, looked: 
 def assert_mended(scene: Scene, looked: list[str]) -> None:
     done = scene.sync()
     assert looked
-    assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
+    assert {name for name, *_ in (*done.repaired, *done.replaced)} == {"alpha"}
     assert scene.sync().unchanged == 2
 
 
@@ -217,7 +217,7 @@ def test_a_change_costs_a_look_at_whom_it_touches(
     scene: Scene, looked: list[str], compared: list[str]
 ) -> None:
     os.unlink(f"{scene.environment.path}/share/alpha/notes.txt")
-    assert [name for name, _ in scene.sync().mended] == ["alpha"]
+    assert [name for name, _ in scene.sync().repaired] == ["alpha"]
     assert set(compared) == {"alpha"}
     compared.clear()
     looked.clear()
@@ -255,7 +255,7 @@ def test_what_changed_before_another_lock_is_mended_with_it(scene: Scene, what: 
     OF_ALL[what](scene.environment)
     done = scene.relock(*scene.wheels, scene.more[0])
     assert [name for name, _ in done.added] == ["gamma"]
-    assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
+    assert {name for name, *_ in (*done.repaired, *done.replaced)} == {"alpha"}
     assert scene.sync().unchanged == 3
 
 
@@ -265,7 +265,7 @@ def test_what_changed_after_another_lock_is_mended(scene: Scene, looked: list[st
     OF_ALL[what](scene.environment)
     done = scene.sync()
     assert looked
-    assert {name for name, *_ in (*done.mended, *done.replaced)} == {"alpha"}
+    assert {name for name, *_ in (*done.repaired, *done.replaced)} == {"alpha"}
     assert scene.sync().unchanged == 3
 
 
@@ -282,7 +282,7 @@ def test_what_another_does_while_one_is_added_is_seen(scene: Scene, monkeypatch:
     scene.relock(*scene.wheels, scene.more[0])
     monkeypatch.undo()
     assert not os.path.exists(file)
-    assert {name for name, _ in scene.sync().mended} == {"alpha", "beta"}
+    assert {name for name, _ in scene.sync().repaired} == {"alpha", "beta"}
     assert scene.sync().unchanged == 3
 
 
@@ -317,4 +317,4 @@ def test_copies_are_looked_at_each_time(
     assert len(looked) == 2
     if mode is LinkMode.COPY:
         append(scene.environment.file("alpha/inner/data.txt"))
-        assert [name for name, _ in scene.sync().mended] == ["alpha"]
+        assert [name for name, _ in scene.sync().repaired] == ["alpha"]

@@ -42,9 +42,9 @@ _NEW, _CHANGED = "new", "changed"
 def test_a_finished_sync_is_on_disk(
     kind: str, mode: str, environment: str, images: Disk, tmp_path: Path
 ) -> None:
-    def prepare(ground: Ground) -> None:
-        assert isinstance(ground, SyncGround)
-        ground.prepare_state(mode, there=environment == _CHANGED)
+    def prepare(context: Ground) -> None:
+        assert isinstance(context, SyncGround)
+        context.prepare_state(mode, there=environment == _CHANGED)
 
     make = functools.partial(SyncGround, modules=12)
     cut = CommandCut(kind, images=images, point=str(tmp_path / "mount"), make=make, prepare_state=prepare)

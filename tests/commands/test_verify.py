@@ -89,12 +89,12 @@ def test_a_flipped_bit_is_found_and_mended(filesystem: Disk, *, keep_time: bool)
     assert "pipm verify --repair" in told.err
     assert "pipm release --dist" in told.err
     names = [first.path, second.path, third.path]
-    mended = pipm("verify", "--full", "--repair", *names, "--json").expect().json
-    assert mended["repaired"] == 1
+    repaired = pipm("verify", "--full", "--repair", *names, "--json").expect().json
+    assert repaired["repaired"] == 1
     assert (snapshot(first.path), snapshot(second.path)) == before
     assert damage(pipm.store) == []
     assert unshared(first.site, pipm.store) == unshared(second.site, pipm.store) == []
-    saved = mended["damaged"][0]["saved"]
+    saved = repaired["damaged"][0]["saved"]
     # What might be an edit is kept; a bit that flipped without moving the time is none.
     assert (saved is None) is keep_time
     assert saved is None or os.path.getsize(saved) == os.path.getsize(first.file(TARGET))
@@ -140,8 +140,8 @@ def test_repair_from_the_index(either_mode: Disk) -> None:
         spoil(first.file(TARGET), keep_time=True)
     make_wheel(either_mode / "index", "alpha==1.0", package("alpha"))
     pipm = Pipm(store=pipm.store, environ={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": either_mode / "index"})
-    mended = pipm("verify", "--full", "--repair", "--json").expect().json
-    assert mended["repaired"] == 1
+    repaired = pipm("verify", "--full", "--repair", "--json").expect().json
+    assert repaired["repaired"] == 1
     assert snapshot(first.path) == before
     assert damage(pipm.store) == []
 

@@ -26,7 +26,7 @@ def why(pipm: Pipm, subject: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def scene(filesystem: Disk) -> tuple[Pipm, Environment, Environment, Environment]:
+def context(filesystem: Disk) -> tuple[Pipm, Environment, Environment, Environment]:
     """Two environments that share alpha, one that is not adopted; beta in two versions."""
     one, two, own = (make_environment(filesystem / name) for name in ("one", "two", "own"))
     for environment in (one, two, own):
@@ -38,8 +38,8 @@ def scene(filesystem: Disk) -> tuple[Pipm, Environment, Environment, Environment
     return pipm, one, two, own
 
 
-def test_why_a_name(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
-    pipm, one, two, _ = scene
+def test_why_a_name(context: tuple[Pipm, Environment, Environment, Environment]) -> None:
+    pipm, one, two, _ = context
     (alpha,) = why(pipm, "Alpha")["entries"]
     assert (alpha["name"], alpha["version"]) == ("alpha", "1.0")
     assert alpha["tag"].startswith("py3-none-any-")
@@ -54,9 +54,9 @@ def test_why_a_name(scene: tuple[Pipm, Environment, Environment, Environment]) -
     assert_refused(pipm("why", "gamma", "--json"), "gamma")
 
 
-def test_why_an_environment(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
+def test_why_an_environment(context: tuple[Pipm, Environment, Environment, Environment]) -> None:
     """One row a distribution: what it takes, and who else keeps it."""
-    pipm, one, two, own = scene
+    pipm, one, two, own = context
     rows = [line.split() for line in pipm("why", one.path).expect().out.splitlines()[3:]]
     assert rows[0] == ["DISTRIBUTION", "VERSION", "ON", "DISK", "ALSO", "KEPT", "BY"]
     assert {(row[0], row[1], row[-1]) for row in rows[1:]} == {
@@ -67,20 +67,22 @@ def test_why_an_environment(scene: tuple[Pipm, Environment, Environment, Environ
     assert "2 other environments" in pipm("why", one.path).expect().out
 
 
-def test_why_something_that_nothing_keeps(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
-    pipm, one, two, _ = scene
+def test_why_something_that_nothing_keeps(
+    context: tuple[Pipm, Environment, Environment, Environment],
+) -> None:
+    pipm, one, two, _ = context
     pipm.release(one.path)
     (first, second) = why(pipm, "beta")["entries"]
     assert (first["environments"], second["environments"]) == ([], [two.path])
     told = pipm("why", "beta").expect().out
     assert "kept by nothing" in told
     shutil.rmtree(two.path)
-    keepers = why(pipm, "beta")["entries"][1]["kept_by"]
-    assert [(row["path"], row["missing"]) for row in keepers] == [(two.path, True)]
+    users = why(pipm, "beta")["entries"][1]["kept_by"]
+    assert [(row["path"], row["missing"]) for row in users] == [(two.path, True)]
 
 
-def test_why_files(scene: tuple[Pipm, Environment, Environment, Environment], filesystem: Disk) -> None:
-    pipm, one, two, own = scene
+def test_why_files(context: tuple[Pipm, Environment, Environment, Environment], filesystem: Disk) -> None:
+    pipm, one, two, own = context
     os.unlink(one.file("alpha/module_1.py"))  # an editor that replaces: the store's stays as it was
     with open(one.file("alpha/module_1.py"), "wb") as file:
         file.write(b"EDITED = True\n")
@@ -104,8 +106,8 @@ def test_why_files(scene: tuple[Pipm, Environment, Environment, Environment], fi
     assert why(pipm, stray)["path"]["reason"] == "of no distribution"
 
 
-def test_why_folders_and_the_store(scene: tuple[Pipm, Environment, Environment, Environment]) -> None:
-    pipm, one, _, own = scene
+def test_why_folders_and_the_store(context: tuple[Pipm, Environment, Environment, Environment]) -> None:
+    pipm, one, _, own = context
     whole = why(pipm, one.path)
     assert whole["path"]["kind"] == "environment"
     assert {row["name"] for row in whole["entries"]} == {"alpha", "beta"}
@@ -132,9 +134,9 @@ def checks(pipm: Pipm, code: int) -> dict[str, dict[str, Any]]:
 
 
 def test_doctor_where_all_is_well(
-    scene: tuple[Pipm, Environment, Environment, Environment], filesystem: Disk
+    context: tuple[Pipm, Environment, Environment, Environment], filesystem: Disk
 ) -> None:
-    pipm, one, _, _ = scene
+    pipm, one, _, _ = context
     before = fingerprint(filesystem.path)
     times = os.stat(one.path).st_mtime_ns
     found = checks(pipm, 0)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 KILLS = 6  # scripts/campaign-kill does 200
 
 
-def assert_survives(ground: Ground, *, kills: int) -> None:
+def assert_survives(context: Ground, *, kills: int) -> None:
     """Kill so often; a few runs more where a machine was done before each of the moments."""
     seed = random.randrange(10**6)
     chance = random.Random(seed)
-    done = [ground.kill(chance) for _ in range(kills)]
+    done = [context.kill(chance) for _ in range(kills)]
     while not any(kill.amid for kill in done) and len(done) < 10 * kills:
-        done.append(ground.kill(chance))
+        done.append(context.kill(chance))
     faults = [(kill.moment, fault) for kill in done for fault in kill.faults]
     assert faults == [], f"seed {seed}"
     assert any(kill.amid for kill in done)
@@ -91,8 +91,8 @@ def test_ctrl_c(filesystem: Disk, times: int) -> None:
 
 def test_ctrl_c_at_random_moments(filesystem: Disk) -> None:
     chance = random.Random(2)
-    ground = KillGround(filesystem)
-    kills = [ground.kill(chance, signal.SIGINT) for _ in range(4)]
+    context = KillGround(filesystem)
+    kills = [context.kill(chance, signal.SIGINT) for _ in range(4)]
     assert [fault for kill in kills for fault in kill.faults] == []
     # Before pipm's first line runs, Python itself answers Ctrl-C: it ends from the signal, or with 1 where
     # that comes while it imports `site`.

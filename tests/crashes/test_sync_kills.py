@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(("kind", "mode"), [("xfs", "links"), ("ext4", "finder"), ("ext4", "hidden")])
 def test_killed_at_many_changes(disks: Disks, kind: str, mode: str) -> None:
     for disk in fresh_folder(disks, kind):
-        ground = SyncGround(disk, modules=3)
+        context = SyncGround(disk, modules=3)
         number, step, hit = 1, 1, True
         faults: list[tuple[int, str]] = []
         while hit:
-            ground.prepare_state(mode, "new")
-            hit, found = ground.kill_at_change(number)
+            context.prepare_state(mode, "new")
+            hit, found = context.kill_at_change(number)
             faults += [(number, fault) for fault in found]
             number, step = number + step, step + 1
         assert not faults, "\n".join(f"{number}: {fault}" for number, fault in faults)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from pipm.adopt.choose_mode import adopt_by_ladder
+from pipm.adopt.choose_mode import adopt_by_best_mode
 from pipm.context.progress import Progress
 from pipm.core.plan.gc_plan import DAY, Limits
 from pipm.errors import PipmError
@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
         self.known.append(one.with_versions(dict.fromkeys(names, version)))
 
     def _adopt(self, environment: Environment, options: AdoptOptions) -> Adoption:
-        (outcome,) = adopt_by_ladder(self.store, [environment.path], options, _QUIET).values()
+        (outcome,) = adopt_by_best_mode(self.store, [environment.path], options, _QUIET).values()
         if isinstance(outcome, PipmError):
             raise outcome
         return outcome

@@ -39,23 +39,23 @@ class Played:
         return found
 
 
-def play(case: Case, twins: Twins, wheels: str, *, promised: bool = True) -> list[str]:
+def play(case: Case, identical: Twins, wheels: str, *, promised: bool = True) -> list[str]:
     """Play a case while the store learns, by plain pip, and when the store knows; returns what is wrong.
 
     The environments are afterwards as they were. Unless it is *promised* nobody asks for what the case says.
     """
     os.makedirs(wheels)
     case.build(wheels)
-    before = frozenset(snapshot(twins.environment.path))
-    learning = _play(case, twins.wrapped, twins.environment.path, wheels)
-    found = _expectations(case, twins, learning) if promised else []
-    _clear(twins.environment.path, before)
-    plain = _play(case, twins.plain, twins.environment.path, wheels)
-    _clear(f"{twins.environment.path}.plain", before)
+    before = frozenset(snapshot(identical.environment.path))
+    learning = _play(case, identical.wrapped, identical.environment.path, wheels)
+    found = _expectations(case, identical, learning) if promised else []
+    _clear(identical.environment.path, before)
+    plain = _play(case, identical.plain, identical.environment.path, wheels)
+    _clear(f"{identical.environment.path}.plain", before)
     knowing = learning
     if any(code == 0 for code, _ in case.commands):
-        knowing = _play(case, twins.wrapped, twins.environment.path, wheels)
-        _clear(twins.environment.path, before)
+        knowing = _play(case, identical.wrapped, identical.environment.path, wheels)
+        _clear(identical.environment.path, before)
     for word, played in (("the store learns", learning), ("the store knows", knowing)):
         found += [f"{word}: {line}" for line in played.differences(plain)]
     return found
@@ -69,9 +69,9 @@ def _play(case: Case, run: Callable[..., Outcome], path: str, wheels: str) -> Pl
     return Played(outcomes=tuple(outcomes))
 
 
-def _expectations(case: Case, twins: Twins, played: Played) -> list[str]:
+def _expectations(case: Case, identical: Twins, played: Played) -> list[str]:
     """Compare the wrapped run with what the case says by itself."""
-    environment = twins.environment
+    environment = identical.environment
     found = [
         f"pip {' '.join(arguments)}: exit code {outcome.code}, not {code}: {outcome.err}"
         for (code, arguments), outcome in zip(case.commands, played.outcomes, strict=True)

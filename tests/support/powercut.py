@@ -138,7 +138,7 @@ class CommandCut(CrashStates):
         self._ground: Ground | None = None
 
     @property
-    def ground(self) -> Ground:
+    def context(self) -> Ground:
         """What the command works on."""
         assert self._ground is not None
         return self._ground
@@ -150,14 +150,14 @@ class CommandCut(CrashStates):
 
     def start(self) -> subprocess.Popen[str]:
         """Start the command that the cuts interrupt."""
-        return self.ground.pipm.start(*self.ground.arguments())
+        return self.context.pipm.start(*self.context.arguments())
 
     def check(self, number: int, *, done: bool) -> list[str]:  # noqa: ARG002 - all alike
-        ground = self.ground
+        context = self.context
         for path in glob.glob(f"{self.point}/cache/pipm/environment-*"):
             os.unlink(path)  # of an earlier start of the machine, which nobody believes
-        faults = ground.undone() if done else []
-        return faults + ground.torn() + ground.unfinished()
+        faults = context.undone() if done else []
+        return faults + context.torn() + context.unfinished()
 
 
 class PowerCut(CrashStates):

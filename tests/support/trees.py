@@ -33,7 +33,7 @@ class Shape:
     executable: bool
 
 
-def shapes(path: str) -> dict[str, Shape]:
+def stored_layouts(path: str) -> dict[str, Shape]:
     """Every file that a wheel brought, by its path; a script's own environment is taken out of it."""
     found = {}
     for row in walk(path):
@@ -71,7 +71,7 @@ def _script(path: str, environment: str) -> str:
 
 def differences(mine: str, theirs: str) -> Iterator[str]:
     """Name each file that differs between two environments, beyond what installers may do as they like."""
-    one, other = shapes(mine), shapes(theirs)
+    one, other = stored_layouts(mine), stored_layouts(theirs)
     for name in sorted(one.keys() | other.keys()):
         if name not in other:
             yield f"{name}: only mine"

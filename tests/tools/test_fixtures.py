@@ -25,19 +25,19 @@ def test_a_disk_is_what_its_name_says(filesystem: Disk) -> None:
 
 
 def test_reflinks_are_seen_by_fiemap(filesystem: Disk) -> None:
-    first, copy, twin = filesystem / "a", filesystem / "b", filesystem / "c"
+    first, copy, link_identical = filesystem / "a", filesystem / "b", filesystem / "c"
     write(first, os.urandom(100_000))
     check("cp", "--reflink=never", first, copy)
     assert not same_place(first, copy)
     assert not has_shared_extent(first)
     if not filesystem.reflinks:
         with pytest.raises(OSError, match="not supported"):
-            clone(first, twin)
+            clone(first, link_identical)
         return
-    clone(first, twin)
-    assert same_place(first, twin)
+    clone(first, link_identical)
+    assert same_place(first, link_identical)
     assert has_shared_extent(first)
-    assert has_shared_extent(twin)
+    assert has_shared_extent(link_identical)
 
 
 def test_free_space_follows_a_large_file(filesystem: Disk) -> None:

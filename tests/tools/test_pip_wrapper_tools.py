@@ -153,19 +153,19 @@ def test_the_users_own_site(pipm: Pipm, wheelhouse: Wheelhouse, tmp_path: Path) 
     environment = made(pipm, str(tmp_path / "env"))
     pipm("adopt", "--no-wrap-pip", environment.path).expect()
     place = f"{environment.path}/user"
-    twins = Twins(environment=environment, variables={"PYTHONUSERBASE": place})
-    twins.copy()
+    identical = Twins(environment=environment, variables={"PYTHONUSERBASE": place})
+    identical.copy()
     wrap(pipm, environment)
     arguments = ("install", "--user", *wheelhouse.options(), "click==8.1.8")
-    refused = twins.wrapped(*arguments)
+    refused = identical.wrapped(*arguments)
     assert "User site-packages are not visible" in refused.err
-    assert_same(refused, twins.plain(*arguments))
+    assert_same(refused, identical.plain(*arguments))
     for path in (environment.path, f"{environment.path}.plain"):
         with open(f"{path}/pyvenv.cfg", encoding="utf-8") as stream:
             text = stream.read()
         with open(f"{path}/pyvenv.cfg", "w", encoding="utf-8") as stream:
             stream.write(text.replace("packages = false", "packages = true"))
-    ours = twins.wrapped(*arguments)
+    ours = identical.wrapped(*arguments)
     assert ours.code == 0
     assert os.path.exists(f"{place}/lib/python{VERSION}/site-packages/click/core.py")
-    assert_same(ours, twins.plain(*arguments))
+    assert_same(ours, identical.plain(*arguments))

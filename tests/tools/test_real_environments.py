@@ -67,7 +67,7 @@ def pip_list(environment: Environment) -> str:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def scene(
+def context(
     request: pytest.FixtureRequest,
     disks: Disks,
     large_pip_template: Environment,
@@ -102,76 +102,76 @@ def scene(
         pass
 
 
-def test_every_file_is_kept(scene: Scene) -> None:
-    for environment, taken in zip(scene.environments, scene.before, strict=True):
+def test_every_file_is_kept(context: Scene) -> None:
+    for environment, taken in zip(context.environments, context.before, strict=True):
         assert len(taken) > 4000
         assert_kept(taken, environment.path)
         assert_bytecode_names_kept(taken, environment.path)
 
 
-def test_every_shareable_file_is_shared(scene: Scene) -> None:
-    for environment in scene.environments:
-        assert unshared(environment.site, scene.pipm.store) == []
-    assert damage(scene.pipm.store) == []
-    assert [left_in(row) for row in scene.rows] == [{}, {}, {}]
+def test_every_shareable_file_is_shared(context: Scene) -> None:
+    for environment in context.environments:
+        assert unshared(environment.site, context.pipm.store) == []
+    assert damage(context.pipm.store) == []
+    assert [left_in(row) for row in context.rows] == [{}, {}, {}]
 
 
-def test_the_disk_gains_what_adopt_says(scene: Scene) -> None:
-    freed = sum(row["bytes_freed"] for row in scene.rows)
+def test_the_disk_gains_what_adopt_says(context: Scene) -> None:
+    freed = sum(row["bytes_freed"] for row in context.rows)
     assert freed > 150 * 2**20
-    assert abs(scene.fell - freed) <= freed / 100, f"said {freed}, the disk gained {scene.fell}"
+    assert abs(context.fell - freed) <= freed / 100, f"said {freed}, the disk gained {context.fell}"
 
 
-def test_pip_still_sees_the_same(scene: Scene) -> None:
-    for environment, listed in zip(scene.environments, scene.lists, strict=True):
+def test_pip_still_sees_the_same(context: Scene) -> None:
+    for environment, listed in zip(context.environments, context.lists, strict=True):
         assert pip_list(environment) == listed
         check(find_tool("uv"), "pip", "check", "--python", environment.python)
-    python = scene.environments[0].python
+    python = context.environments[0].python
     assert "No broken requirements" in check(python, "-B", "-m", "pip", "check")
     told = check(python, "-B", "-m", "pip", "list", "--format=freeze")
     assert set(LARGE) <= {row.lower() for row in told.splitlines()}
 
 
-def test_imports_work_and_write_nothing(scene: Scene) -> None:
-    pip_made = scene.environments[0]
+def test_imports_work_and_write_nothing(context: Scene) -> None:
+    pip_made = context.environments[0]
     names = sorted(snapshot(pip_made.path))
 
     def told(environment: Environment) -> str:
         return environment.run(IMPORTS, *(() if environment is pip_made else ("-B",))).strip()
 
     with ThreadPoolExecutor() as pool:
-        places = list(pool.map(told, scene.environments))
-    assert places == [e.file("numpy/__init__.py") for e in scene.environments]
+        places = list(pool.map(told, context.environments))
+    assert places == [e.file("numpy/__init__.py") for e in context.environments]
     assert sorted(snapshot(pip_made.path)) == names
 
 
-def test_no_bytecode_is_stale(scene: Scene) -> None:
+def test_no_bytecode_is_stale(context: Scene) -> None:
     verbose = check(
         "sh",
         "-c",
-        f"exec '{scene.environments[0].python}' -v -c 'import pandas, django.db, rich.table' 2>&1",
+        f"exec '{context.environments[0].python}' -v -c 'import pandas, django.db, rich.table' 2>&1",
     )
-    site = scene.environments[0].site
+    site = context.environments[0].site
     ours = [line for line in verbose.splitlines() if site in line]
     assert len([line for line in ours if "matches" in line]) > 300
     assert [line for line in ours if re.search("stale|wrote|could not", line)] == []
 
 
-def test_numpys_own_tests_pass(scene: Scene, tmp_path: object) -> None:
-    python = scene.environments[0].python
+def test_numpys_own_tests_pass(context: Scene, tmp_path: object) -> None:
+    python = context.environments[0].python
     options = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow")
     command = (python, "-B", "-m", "pytest", *options, "--pyargs", *NUMPY_TESTS)
     told = check(*command, cwd=str(tmp_path), environ={"OPENBLAS_NUM_THREADS": "1"})
     assert re.search(r"\d{3,} passed", told), told
 
 
-def test_df_adds_up(scene: Scene) -> None:
+def test_df_adds_up(context: Scene) -> None:
     """The figures of `df` agree with the file system's own (D13)."""
-    figures = scene.pipm("df", "--json").expect().json
+    figures = context.pipm("df", "--json").expect().json
     assert {"path", "apparent", "on_disk", "reclaimable", "entries", "objects"} <= set(figures["store"])
-    assert figures["store"]["path"] == scene.pipm.store
+    assert figures["store"]["path"] == context.pipm.store
     assert len(figures["environments"]) == 3
-    each = [blocks(environment.path) for environment in scene.environments]
+    each = [blocks(environment.path) for environment in context.environments]
     saved = 4096 * (sum(map(len, each)) - len(set().union(*each)))
     assert saved > 150 * 2**20
     # Sharing costs the store's own folders (4 KiB each on ext4) and inodes (700 bytes each on btrfs).

@@ -12,22 +12,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import checked_environment, root_of
-from pipm.context.statistics import Tally, settle
-from pipm.context.workers import Pulse, interruptible
+from pipm.context.statistics import Statistics, count_freed_inodes
+from pipm.context.workers import SharedState, interruptible
 from pipm.core.reasons import Reason
 from pipm.errors import FileSystemError, InterruptedRunError, LinkingImpossibleError, PipmError, UsageError
 from pipm.fs.compression import compresses
 from pipm.fs.durability import Durability, writing_ahead
-from pipm.fs.free_space import accounting, file_system_type, free_space, settled_space
+from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.read_lease import forbid_lease_signals
-from pipm.share.adopt_job import Job, lines
+from pipm.share.adopt_job import AdoptJob, lines
 from pipm.share.adopt_stages import AtWork, run_stages
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
-from pipm.share.prepare_adopt import Preparation, candidate, is_tight
-from pipm.share.recheck import settle_unchanged
-from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, spend_reserve
+from pipm.share.prepare_adopt import AdoptRun, is_space_tight, lock_environment
+from pipm.share.recheck import count_unchanged
+from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, release_reserve
 from pipm.store.roots import ADOPTED, find_root, write_root
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class _Run:
         self._environments = environments
         self._options = options
         self._progress = progress
-        self._pulse = Pulse()
-        self._jobs: list[Job] = []
+        self._pulse = SharedState()
+        self._jobs: list[AdoptJob] = []
         self._compressed = False
         self._outcomes: dict[str, Outcome] = {}
 
@@ -131,15 +131,15 @@ class _Run:
                 stack.enter_context(writing_ahead([self._store.v1], first, _WRITE_EVERY))
                 self._lock(stack)
                 with interruptible(self._pulse):
-                    settle_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
+                    count_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
                     self._note_seen()
                     self._adopt(is_new=is_new)
                 keep_reserve(self._store)
         except OSError as error:
-            raise explained(error, f"adopt {', '.join(self._environments)}") from error
+            raise explain_os_error(error, f"adopt {', '.join(self._environments)}") from error
         finally:
             self._progress.done()
-        settle([job.tally for job in self._jobs])
+        count_freed_inodes([job.statistics for job in self._jobs])
         self._measure(before)
         self._report(time.monotonic() - started)
         return self._outcomes
@@ -148,14 +148,16 @@ class _Run:
         # In one order, so that two runs over the same environments never wait for each other.
         for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
             try:
-                held = stack.enter_context(candidate(self._store, environment, self._progress))
+                held = stack.enter_context(lock_environment(self._store, environment, self._progress))
             except PipmError as error:
                 self._outcomes[path] = error
                 continue
-            tally = Tally(accounting(file_system_type(environment.path)))
+            statistics = Statistics(accounting(file_system_type(environment.path)))
             count = len(held.distributions)
             self._jobs.append(
-                Job(path=path, candidate=held, tally=tally, count=count, left=held.distributions)
+                AdoptJob(
+                    path=path, candidate=held, statistics=statistics, count=count, left=held.distributions
+                )
             )
 
     def _note_seen(self) -> None:
@@ -176,18 +178,18 @@ class _Run:
             self._store.sweep()  # of a run that was killed when all was done but this
             return
         files = lines(jobs)
-        tight = is_tight(self._store, files)
+        tight = is_space_tight(self._store, files)
         if tight and len(jobs) > 1:
             raise FileSystemError("There is no room for all of these environments at once")
         if tight:
-            spend_reserve(self._store)
+            release_reserve(self._store)
         before = 0 if is_new else folder_blocks(self._store)
         with ExitStack() as stack:
             run, run_path = stack.enter_context(self._store.run())
-            preparation = Preparation(
+            preparation = AdoptRun(
                 store=self._store,
                 options=self._options,
-                pulse=self._pulse,
+                shared_state=self._pulse,
                 run=run,
                 run_path=run_path,
                 tight=tight,
@@ -195,38 +197,38 @@ class _Run:
             at_work = []
             for job in jobs:
                 try:
-                    scene, folder = stack.enter_context(preparation.scene(job.candidate))
+                    context, folder = stack.enter_context(preparation.context(job.candidate))
                 except PipmError as error:
                     self._outcomes[job.path] = error
                     self._jobs.remove(job)
                 else:
-                    job.mode = scene.mode
-                    at_work.append(AtWork(job, scene, folder))
+                    job.mode = context.mode
+                    at_work.append(AtWork(job, context, folder))
             if at_work:
                 run_stages(at_work, self._pulse, self._progress)
         grown = folder_blocks(self._store) - before
         self._count_folders([one.job for one in at_work], grown, RESERVE_SIZE if is_new else 0)
         if tight:
             for one in at_work:
-                _explain_full_disk(self._store, one.job.tally)
+                _explain_full_disk(self._store, one.job.statistics)
 
     @staticmethod
-    def _count_folders(jobs: list[Job], grown: int, reserve: int) -> None:
+    def _count_folders(jobs: list[AdoptJob], grown: int, reserve: int) -> None:
         """Count what the store's own folders grew by, by how much each environment brought."""
-        brought = sum(job.tally.ingested for job in jobs)
+        brought = sum(job.statistics.ingested for job in jobs)
         rest = grown
         for job in jobs:
-            share = grown * job.tally.ingested // brought if brought else 0
-            job.tally.taken += share
+            share = grown * job.statistics.ingested // brought if brought else 0
+            job.statistics.taken += share
             rest -= share
         if jobs:
-            jobs[0].tally.taken += rest + reserve
+            jobs[0].statistics.taken += rest + reserve
 
     def _free_before(self) -> int:
         """Ask what is free; where files are compressed the figures rest on it, so all is written first."""
         places = [self._store.path, *(one.path for one in self._environments.values())]
         self._compressed = any(map(compresses, places))
-        settled = settled_space(self._store.v1) if self._compressed else None
+        settled = stable_free_space(self._store.v1) if self._compressed else None
         return free_space(self._store.path).size if settled is None else settled
 
     def _measure(self, before: int) -> None:
@@ -236,52 +238,52 @@ class _Run:
         well a file is compressed; *before* is what was free. Somebody else who writes at the same time makes
         the two differ: then ours stands.
         """
-        freed = sum(job.tally.balance for job in self._jobs)
+        freed = sum(job.statistics.balance for job in self._jobs)
         if not self._compressed and (
-            freed < _WORTH_MEASURING or not any(job.tally.accounting.made for job in self._jobs)
+            freed < _WORTH_MEASURING or not any(job.statistics.accounting.made for job in self._jobs)
         ):
             return
-        if not any(job.tally.shared for job in self._jobs):
+        if not any(job.statistics.shared for job in self._jobs):
             return
-        after = settled_space(self._store.v1)
+        after = stable_free_space(self._store.v1)
         difference = 0 if after is None else after - before - freed
         if self._compressed:
             self._take(difference, known=after is not None)
         elif abs(difference) <= freed * _PLAUSIBLE:
-            most = max(self._jobs, key=lambda job: job.tally.balance)
-            most.tally.freed += difference
+            most = max(self._jobs, key=lambda job: job.statistics.balance)
+            most.statistics.freed += difference
 
     def _take(self, difference: int, *, known: bool) -> None:
         """Spread what compression makes of our figures over the environments, by what each freed and took.
 
         It makes them smaller, never larger; one that says otherwise is somebody else's work.
         """
-        most = sum(job.tally.freed + job.tally.taken for job in self._jobs)
+        most = sum(job.statistics.freed + job.statistics.taken for job in self._jobs)
         if not known or abs(difference) > most + _SLACK:
             for job in self._jobs:
-                job.tally.at_most = True
+                job.statistics.at_most = True
             return
         rest = difference
         for job in self._jobs[1:]:
-            share = difference * (job.tally.freed + job.tally.taken) // max(most, 1)
-            job.tally.freed += share
+            share = difference * (job.statistics.freed + job.statistics.taken) // max(most, 1)
+            job.statistics.freed += share
             rest -= share
-        self._jobs[0].tally.freed += rest
+        self._jobs[0].statistics.freed += rest
 
     def _report(self, seconds: float) -> None:
-        work = sum(job.tally.seconds for job in self._jobs)
+        work = sum(job.statistics.seconds for job in self._jobs)
         for job in self._jobs:
             assert job.mode is not None
-            share = job.tally.seconds / work if work else 1 / len(self._jobs)
+            share = job.statistics.seconds / work if work else 1 / len(self._jobs)
             environment = job.candidate.environment
             self._outcomes[job.path] = adoption_of(
-                environment, job.mode.value, job.count, job.tally, seconds * share
+                environment, job.mode.value, job.count, job.statistics, seconds * share
             )
 
 
-def _explain_full_disk(store: Store, tally: Tally) -> None:
+def _explain_full_disk(store: Store, statistics: Statistics) -> None:
     """Raise when a full disk kept everything from being shared."""
-    if not tally.shared and any(left.reason is Reason.NO_ROOM for left in tally.left):
+    if not statistics.shared and any(left.reason is Reason.NO_ROOM for left in statistics.left):
         raise FileSystemError(
             f"The file system of the store {store.path} is full, and the store has nothing of this"
             " environment yet: no space left",

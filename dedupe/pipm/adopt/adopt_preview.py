@@ -7,20 +7,20 @@ import time
 from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import checked_environment
-from pipm.context.statistics import Tally, settle
+from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.core.bytecode import header_time
-from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, decide
+from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, plan_file
 from pipm.core.reasons import Reason
-from pipm.core.record import Place
-from pipm.env.installed import contested_paths, installed
+from pipm.core.record import RecordPlace
+from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
-from pipm.share.file_facts import Observer
+from pipm.share.file_facts import FactGatherer
 from pipm.store.bytecode_pool import Pool
 from pipm.store.known import Releases
 from pipm.store.layout import RESERVE_SIZE, open_store
@@ -52,19 +52,19 @@ class Preview:
         try:
             root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                tally, count = self._tally(environment, root)
+                statistics, count = self._tally(environment, root)
             finally:
                 os.close(root)
         except OSError as error:
-            raise explained(error, f"look at {path}") from error
+            raise explain_os_error(error, f"look at {path}") from error
         link_mode = "auto" if self._mode is None else self._mode.value
-        return adoption_of(environment, link_mode, count, tally, time.monotonic() - started)
+        return adoption_of(environment, link_mode, count, statistics, time.monotonic() - started)
 
-    def _tally(self, environment: Environment, root: int) -> tuple[Tally, int]:
-        distributions = installed(environment, root)
+    def _tally(self, environment: Environment, root: int) -> tuple[Statistics, int]:
+        distributions = installed_distributions(environment, root)
         known = None if self._store is None else find_root(self._store, environment.path)
         by_inode = known is None or known.link_mode == LinkMode.HARDLINK.value
-        observer = Observer(
+        observer = FactGatherer(
             root=root,
             store=self._store,
             releases=Releases(self._store),
@@ -75,56 +75,56 @@ class Preview:
         )
         bytecode = _Bytecode.of(environment, root, self._store)
         kind = file_system_type(environment.path)
-        tally = Tally(accounting(kind))
+        statistics = Statistics(accounting(kind))
         if self._store is None and not self._promised:
-            tally.taken += RESERVE_SIZE
+            statistics.taken += RESERVE_SIZE
         self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
         for distribution in distributions:
-            self._plan(distribution, observer, bytecode, tally)
-        settle([tally])
-        return tally, len(distributions)
+            self._plan(distribution, observer, bytecode, statistics)
+        count_freed_inodes([statistics])
+        return statistics, len(distributions)
 
     def _plan(
         self,
         distribution: InstalledDistribution,
-        observer: Observer,
+        observer: FactGatherer,
         bytecode: _Bytecode,
-        tally: Tally,
+        statistics: Statistics,
     ) -> None:
         if distribution.refusal is not None:
-            tally.files += 1
-            tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
+            statistics.files += 1
+            statistics.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return
         for _, directory, facts in observer.folders(distribution):
             planned: dict[str, FileFact] = {}
             for fact in facts:
-                action = decide(fact, user=os.geteuid(), by_inode=observer.by_inode)
-                tally.files += 1
-                self._count(action, tally)
+                action = plan_file(fact, user=os.geteuid(), by_inode=observer.by_inode)
+                statistics.files += 1
+                self._count(action, statistics)
                 private = isinstance(action, Leave) and action.reason is not Reason.EMPTY
-                if fact.place is Place.SITE and fact.name.endswith(".py") and not private:
+                if fact.place is RecordPlace.SITE and fact.name.endswith(".py") and not private:
                     planned[fact.name[:-3]] = fact
-            bytecode.count(directory, planned, self._promised, tally)
+            bytecode.count(directory, planned, self._promised, statistics)
 
-    def _count(self, action: Action, tally: Tally) -> None:
+    def _count(self, action: Action, statistics: Statistics) -> None:
         fact = action.fact
         if isinstance(action, Leave | IngestCopy):
-            tally.leave(fact.shown, action.reason)
+            statistics.leave(fact.shown, action.reason)
             return
         assert fact.status is not None
-        tally.bytes_shared += fact.status.st_size
+        statistics.bytes_shared += fact.status.st_size
         if isinstance(action, AlreadyShared):
-            tally.already += 1
+            statistics.already += 1
             return
-        tally.shared += 1
+        statistics.shared += 1
         name = fact.object
         if isinstance(action, Share) or name in self._promised:
             if not self._by_blocks:
-                tally.replaced(fact.status)
-            elif fact.status.st_size > tally.accounting.inline:
-                tally.freed += fact.status.st_blocks * 512
+                statistics.replaced(fact.status)
+            elif fact.status.st_size > statistics.accounting.inline:
+                statistics.freed += fact.status.st_blocks * 512
         else:
-            tally.ingested += 1
+            statistics.ingested += 1
             if name:
                 self._promised.add(name)
 
@@ -147,7 +147,9 @@ class _Bytecode:
             pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
         return cls(root, interpreter.cache_tag, pool)
 
-    def count(self, directory: str, sources: dict[str, FileFact], promised: set[str], tally: Tally) -> None:
+    def count(
+        self, directory: str, sources: dict[str, FileFact], promised: set[str], statistics: Statistics
+    ) -> None:
         """Count the bytecode of *sources*, by module name, in one folder."""
         if not sources or not self._tag:
             return
@@ -157,20 +159,22 @@ class _Bytecode:
             for name in os.listdir(cache):
                 fact = sources.get(name.removesuffix(f".{self._tag}.pyc"))
                 if fact is not None and fact.digest is not None:
-                    self._count_one(os.stat(name, dir_fd=cache), fact, promised, tally)
+                    self._count_one(os.stat(name, dir_fd=cache), fact, promised, statistics)
 
-    def _count_one(self, status: os.stat_result, fact: FileFact, promised: set[str], tally: Tally) -> None:
+    def _count_one(
+        self, status: os.stat_result, fact: FileFact, promised: set[str], statistics: Statistics
+    ) -> None:
         assert fact.digest is not None
-        tally.files += 1
-        tally.bytes_shared += status.st_size
+        statistics.files += 1
+        statistics.bytes_shared += status.st_size
         assert fact.status is not None
         mtime_ns = fact.status.st_mtime_ns if fact.recorded is None else fact.recorded
         stored = None if self._pool is None else self._pool.find(fact.digest, header_time(mtime_ns))
         key = f"{self._tag} {fact.digest.hex()}"
         if stored is not None and stored.st_ino == status.st_ino:
-            tally.already += 1
+            statistics.already += 1
             return
-        tally.shared += 1
+        statistics.shared += 1
         if stored is not None or key in promised:
-            tally.replaced(status)
+            statistics.replaced(status)
         promised.add(key)

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipm.adopt.adopt import adopt, adopt_together
-from pipm.context.environment_lock import checked_environment, held
+from pipm.context.environment_lock import checked_environment, locked_environment
 from pipm.env.environment import load_environment
 from pipm.env.receipt import read_receipt
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
-from pipm.finder.enable import fold
+from pipm.finder.enable import enable_finder
 from pipm.finder.environment_state import refuse_symlink
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Outcome = Adoption | PipmError
 
 
-def adopt_by_ladder(
+def adopt_by_best_mode(
     store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
 ) -> dict[str, Outcome]:
     """Adopt several environments; returns by path what was done, or why it was not.
@@ -39,7 +39,9 @@ def adopt_by_ladder(
             "Only the finder tells of distributions that have no metadata folders",
             hint="add --link-mode finder, or leave --no-dist-info out",
         )
-    by_finder = [path for path in paths if options.link_mode is LinkMode.FINDER or has_finder(path)]
+    by_finder = [
+        path for path in paths if options.link_mode is LinkMode.FINDER or environment_has_finder(path)
+    ]
     others = [path for path in paths if path not in by_finder]
     outcomes = adopt_together(store_path, others, options, progress) if others else {}
     for path, outcome in list(outcomes.items()):
@@ -60,7 +62,7 @@ def adopt_by_ladder(
     return outcomes
 
 
-def has_finder(path: str) -> bool:
+def environment_has_finder(path: str) -> bool:
     """Whether the environment at *path* has the finder."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,10 +96,10 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
     store = open_store(store_path)
     assert store is not None
     try:
-        with held(store, environment, progress) as root:
-            fold(store, environment, root, dist_info=options.dist_info)
+        with locked_environment(store, environment, progress) as root:
+            enable_finder(store, environment, root, dist_info=options.dist_info)
     except OSError as error:
-        raise explained(error, f"adopt {path}") from error
+        raise explain_os_error(error, f"adopt {path}") from error
     finally:
         progress.done()
     return replace(adoption, link_mode=LinkMode.FINDER.value)

@@ -18,7 +18,7 @@ _LEVELS = ("", ".opt-1", ".opt-2")
 """Optimisation levels as PEP 488 spells them."""
 
 
-class Source(NamedTuple):
+class ProvenSource(NamedTuple):
     """A source whose content is proven; its time was ``before_ns`` and is ``mtime_ns`` now."""
 
     directory: str
@@ -54,6 +54,6 @@ def _endings(cache_tag: str) -> tuple[str, ...]:
     return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
 
 
-def pools_of(store: Store, interpreter: Interpreter) -> list[Pool]:
+def open_pools(store: Store, interpreter: Interpreter) -> list[Pool]:
     """The interpreter's pools of bytecode, by level of optimisation."""
     return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]

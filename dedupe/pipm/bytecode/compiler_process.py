@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SCRIPT = os.path.join(os.path.dirname(__file__), "compiler.py")
 
 
-class Check(NamedTuple):
+class BytecodeCheck(NamedTuple):
     """Is the file *path* sound timestamp bytecode of a source with this mtime (s) and size (bytes)?"""
 
     path: str
@@ -23,7 +23,7 @@ class Check(NamedTuple):
     size: int
 
 
-class Compilation(NamedTuple):
+class CompileTask(NamedTuple):
     """Compile *source* to the new file *target*, with this mtime (s) and size (bytes) in its header.
 
     ``digest`` is the sha256 of the source in hexadecimal: no other bytes are compiled.
@@ -38,7 +38,7 @@ class Compilation(NamedTuple):
     level: int
 
 
-class Comparison(NamedTuple):
+class CompareTask(NamedTuple):
     """Is the file *path* what *source*, with this sha256, mtime (s) and size (bytes), compiles to?"""
 
     path: str
@@ -49,23 +49,23 @@ class Comparison(NamedTuple):
     level: int
 
 
-class BytecodeWorker:
+class CompilerProcess:
     """A process of the interpreter that answers until it is closed; started at the first question."""
 
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
         self._process: subprocess.Popen[bytes] | None = None
 
-    def check(self, tasks: Sequence[Check]) -> list[bool]:
+    def check(self, tasks: Sequence[BytecodeCheck]) -> list[bool]:
         """Answer each check; all False when the interpreter does not run."""
         answers = self._ask([("check", *task) for task in tasks])
         return [False] * len(tasks) if answers is None else [answer is True for answer in answers]
 
-    def compile(self, tasks: Sequence[Compilation]) -> list[bool | None]:
+    def compile(self, tasks: Sequence[CompileTask]) -> list[bool | None]:
         """Compile each; False for a source that does not compile, None for one that has other bytes."""
         return self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks)
 
-    def compare(self, tasks: Sequence[Comparison]) -> list[bool | None]:
+    def compare(self, tasks: Sequence[CompareTask]) -> list[bool | None]:
         """Answer each comparison; None where nobody can tell.
 
         That is where the source has other bytes than its digest says, and where the interpreter does not run.

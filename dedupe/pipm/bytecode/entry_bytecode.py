@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import BytecodeWorker, Compilation
+from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
 from pipm.core.bytecode import bytecode_key, header_time
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.bytecode_header import finish
@@ -22,7 +22,7 @@ from pipm.store.objects import altered
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.core.digest import Digest
     from pipm.core.manifest import FileEntry, Manifest
     from pipm.env.interpreter import Interpreter
@@ -51,35 +51,37 @@ class _Source(NamedTuple):
         return self.file.path.rpartition("/")[2][:-3]
 
 
-def compile_entries(store: Store, entries: Iterable[str], interpreter: Interpreter, pulse: Pulse) -> None:
+def compile_entries(
+    store: Store, entries: Iterable[str], interpreter: Interpreter, shared_state: SharedState
+) -> None:
     """Let each entry (below ``wheels/``) have the bytecode of *interpreter*; raises OSError."""
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     lacking: dict[_Key, list[_Source]] = {}
     done = []
     for entry in entries:
         if not is_compiled(store, entry, pool.interpreter):
-            pulse.check()
+            shared_state.check()
             done.append(entry)
             manifest = load_manifest(store, entry)
             for source in _link_known(store, entry, manifest, pool, interpreter.cache_tag):
                 lacking.setdefault(source.key, []).append(source)
     if lacking:
         with store.run() as (run, run_path):
-            _compile(store, run, run_path, lacking, interpreter, pool, pulse)
+            _compile(store, run, run_path, lacking, interpreter, pool, shared_state)
     for entry in done:
         note_compiled(store, entry, pool.interpreter)
 
 
-def compile_source(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
+def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
     """Let the pool have the bytecode *key* of the one source at *path*; False where it does not compile."""
     digest, time = key
     with store.run() as (run, run_path):
         new = NewFile(run, _name(key))
-        worker = BytecodeWorker(interpreter)
+        worker = CompilerProcess(interpreter)
         try:
             size = os.stat(path).st_size
             target = f"{run_path}/{new.name}"
-            task = Compilation(path, digest.hex(), path, target, time, size, 0)
+            task = CompileTask(path, digest.hex(), path, target, time, size, 0)
             (good,) = worker.compile([task])
         finally:
             worker.close()
@@ -132,15 +134,15 @@ def _compile(
     lacking: dict[_Key, list[_Source]],
     interpreter: Interpreter,
     pool: Pool,
-    pulse: Pulse,
+    shared_state: SharedState,
 ) -> None:
     """Compile what the pool lacks, give it to the pool once it is on disk, and link it."""
-    worker = BytecodeWorker(interpreter)
+    worker = CompilerProcess(interpreter)
     keys = list(lacking)
     fresh = []
     try:
         for start in range(0, len(keys), _BATCH):
-            pulse.check()
+            shared_state.check()
             part = keys[start : start + _BATCH]
             answers = worker.compile([_task(store, run_path, lacking[key][0]) for key in part])
             for key, good in zip(part, answers, strict=True):
@@ -168,9 +170,9 @@ def _name(key: _Key) -> str:
     return f"pyc-{bytecode_key(*key)}"
 
 
-def _task(store: Store, run_path: str, source: _Source) -> Compilation:
+def _task(store: Store, run_path: str, source: _Source) -> CompileTask:
     path = f"{source.folder}/{source.stem}.py"
-    return Compilation(
+    return CompileTask(
         source=f"{store.path}/v1/{path}",
         digest=source.file.digest.hex(),
         filename=path,

@@ -20,7 +20,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.compiled_files import CACHE, match_bytecode
-from pipm.bytecode.compiler_process import Check, Compilation
+from pipm.bytecode.compiler_process import BytecodeCheck, CompileTask
 from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.core.reasons import Reason
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from pipm.bytecode.compiled_files import Source
-    from pipm.bytecode.compiler_process import BytecodeWorker
-    from pipm.context.adopt_context import Scene
-    from pipm.context.statistics import Tally
+    from pipm.bytecode.compiled_files import ProvenSource
+    from pipm.bytecode.compiler_process import CompilerProcess
+    from pipm.context.adopt_context import AdoptContext
+    from pipm.context.statistics import Statistics
     from pipm.fs.staging import Staging
     from pipm.store.bytecode_pool import Pool
 
@@ -50,36 +50,38 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class _Candidate(NamedTuple):
     """A ``.pyc`` of an environment that the pool does not have."""
 
-    source: Source
+    source: ProvenSource
     name: str
     level: int
 
 
-class _Fresh(NamedTuple):
+class _NewBytecode(NamedTuple):
     """New bytecode in the run's folder, to be linked after a sync."""
 
-    source: Source
+    source: ProvenSource
     name: str
     level: int
     new: NewFile
 
 
-class Compiler(NamedTuple):
+class CompilerPools(NamedTuple):
     """A process of an interpreter, and what the store has compiled for it, by level of optimisation."""
 
-    worker: BytecodeWorker
+    worker: CompilerProcess
     pools: list[Pool]
 
 
 class BytecodeSharer:
-    """Shares bytecode of one environment, counting in *tally*; *compiler* is of its interpreter."""
+    """Shares bytecode of one environment, counting in *statistics*; *compiler* is of its interpreter."""
 
-    def __init__(self, scene: Scene, staging: Staging, tally: Tally, compiler: Compiler | None) -> None:
-        self.scene = scene
+    def __init__(
+        self, context: AdoptContext, staging: Staging, statistics: Statistics, compiler: CompilerPools | None
+    ) -> None:
+        self.context = context
         self.staging = staging
-        self.tally = tally
-        self._base = f"{scene.store.path}/v1/"
-        self._fresh: list[_Fresh] = []
+        self.statistics = statistics
+        self._base = f"{context.store.path}/v1/"
+        self._fresh: list[_NewBytecode] = []
         self._worker = None if compiler is None else compiler.worker
         self._pools = [] if compiler is None else compiler.pools
 
@@ -88,9 +90,9 @@ class BytecodeSharer:
         if self._worker is not None:
             self._worker.close()
 
-    def share(self, sources: Iterable[Source]) -> None:
+    def share(self, sources: Iterable[ProvenSource]) -> None:
         """Share the bytecode of *sources*, which are of one distribution."""
-        folders: dict[str, dict[str, Source]] = {}
+        folders: dict[str, dict[str, ProvenSource]] = {}
         for source in sources:
             folders.setdefault(source.directory, {})[source.name[:-3]] = source
         candidates = [
@@ -98,22 +100,22 @@ class BytecodeSharer:
             for directory, modules in folders.items()
             for candidate in self._share_known(directory, modules)
         ]
-        if self.scene.tight:
+        if self.context.tight:
             for source, name, _ in candidates:
                 self._leave(source, name, Reason.NO_ROOM)
         elif candidates:
             self._take_over(candidates)
 
-    def settle(self) -> None:
+    def finish_bytecode(self) -> None:
         """Link the bytecode that was made anew; the caller has synced it."""
         for fresh in self._fresh:
-            self.scene.pulse.check()
+            self.context.shared_state.check()
             pool = self._pools[fresh.level]
             pool.make_room(fresh.source.digest)
             if give_name(fresh.new, pool.folder, _name(pool, fresh.source)):
-                self.tally.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
-            if self.scene.compile_missing:
-                with directory_beneath(self.scene.root, fresh.source.directory) as folder:
+                self.statistics.created(os.stat(fresh.new.name, dir_fd=fresh.new.directory))
+            if self.context.compile_missing:
+                with directory_beneath(self.context.root, fresh.source.directory) as folder:
                     if folder is not None:
                         ensure_folder(folder, CACHE)
             with self._open(fresh.source.directory) as cache:
@@ -124,11 +126,11 @@ class BytecodeSharer:
         self._fresh = []
 
     @property
-    def unsettled(self) -> int:
-        """How many files wait for `settle`."""
+    def unfinished(self) -> int:
+        """How many files wait for `finish_bytecode`."""
         return len(self._fresh)
 
-    def _share_known(self, directory: str, modules: dict[str, Source]) -> list[_Candidate]:
+    def _share_known(self, directory: str, modules: dict[str, ProvenSource]) -> list[_Candidate]:
         """Share what the pool has in one folder; returns the rest."""
         candidates: list[_Candidate] = []
         with self._open(directory) as cache:
@@ -137,28 +139,28 @@ class BytecodeSharer:
             present = set()
             with same_folder_time(cache):
                 for name in os.listdir(cache):
-                    found = match_bytecode(name, self.scene.interpreter)
+                    found = match_bytecode(name, self.context.interpreter)
                     if found is None or found[0] not in modules:
                         if found is None and name.endswith(".pyc") and name.partition(".")[0] in modules:
-                            self.tally.files += 1
-                            self.tally.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
+                            self.statistics.files += 1
+                            self.statistics.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
                         continue
                     source, level = modules[found[0]], found[1]
                     present.add((source.name, level))
-                    self.tally.files += 1
+                    self.statistics.files += 1
                     if not self._share_one(cache, name, source, level):
                         candidates.append(_Candidate(source, name, level))
         return candidates + self._uncompiled(modules.values(), present)
 
-    def _uncompiled(self, sources: Iterable[Source], present: set[tuple[str, int]]) -> list[_Candidate]:
-        if not self.scene.compile_missing or self.scene.interpreter is None:
+    def _uncompiled(self, sources: Iterable[ProvenSource], present: set[tuple[str, int]]) -> list[_Candidate]:
+        if not self.context.compile_missing or self.context.interpreter is None:
             return []
-        tag = self.scene.interpreter.cache_tag
+        tag = self.context.interpreter.cache_tag
         missing = [source for source in sources if (source.name, 0) not in present]
-        self.tally.files += len(missing)
+        self.statistics.files += len(missing)
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
-    def _share_one(self, cache: int, name: str, source: Source, level: int) -> bool:
+    def _share_one(self, cache: int, name: str, source: ProvenSource, level: int) -> bool:
         """Share one file out of the pool, or see that it must be left; False: the pool has none."""
         status = _status(cache, name)
         if status is None or self._is_settled(cache, name, source, status):
@@ -178,12 +180,12 @@ class BytecodeSharer:
         self._place(cache, name, status, source, pool)
         return True
 
-    def _is_settled(self, cache: int, name: str, source: Source, status: os.stat_result) -> bool:
+    def _is_settled(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
         """Whether a stat alone tells that a file is shared, or must be left; it is counted then."""
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != self.scene.user:
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != self.context.user:
             symlinked = stat.S_ISLNK(status.st_mode)
             self._leave(source, name, Reason.SYMLINK if symlinked else Reason.OTHER_OWNER)
             return True
@@ -192,33 +194,33 @@ class BytecodeSharer:
             return True
         return False
 
-    def _says_shared(self, status: os.stat_result, source: Source) -> bool:
+    def _says_shared(self, status: os.stat_result, source: ProvenSource) -> bool:
         return (
-            self.scene.trusted
+            self.context.trusted
             and status.st_mtime_ns == bytecode_mtime_ns(source.time)
-            and (status.st_nlink > 1 or not self.scene.hardlinks)
+            and (status.st_nlink > 1 or not self.context.hardlinks)
         )
 
     def _take_over(self, candidates: list[_Candidate]) -> None:
         """Give the pool what the environment has of it; what is unsound gets compiled."""
         assert self._worker is not None
-        base = self.scene.environment.path
+        base = self.context.environment.path
         checks = [
-            Check(f"{base}/{source.directory}/{CACHE}/{name}", source.before, source.size)
+            BytecodeCheck(f"{base}/{source.directory}/{CACHE}/{name}", source.before, source.size)
             for source, name, _ in candidates
         ]
         sound = self._worker.check(checks)
         rest: list[_Candidate] = []
         good: dict[str, list[_Candidate]] = {}
         for candidate, is_sound in zip(candidates, sound, strict=True):
-            if is_sound and self.scene.hardlinks:
+            if is_sound and self.context.hardlinks:
                 good.setdefault(candidate.source.directory, []).append(candidate)
             else:
                 rest.append(candidate)
         for directory, several in good.items():
             with self._open(directory) as cache:
                 for candidate in several:
-                    self.scene.pulse.check()
+                    self.context.shared_state.check()
                     if cache is None or not self._give(cache, candidate):
                         rest.append(candidate)
         self._compile([candidate for candidate in rest if self._may_replace(candidate)])
@@ -234,7 +236,7 @@ class BytecodeSharer:
                 return False
             if status.st_nlink != 1:
                 return self._copy(cache, candidate, header)
-            status = patch_time(cache, name, header, whole=self.scene.copies_on_write)
+            status = patch_time(cache, name, header, whole=self.context.copies_on_write)
         except (OSError, LeaveAloneError) as error:
             if isinstance(error, OSError) and stops_everything(error):
                 raise
@@ -252,7 +254,7 @@ class BytecodeSharer:
             self._leave(source, name, Reason.NO_LINK)  # its header fits the source
             return True
         if given:
-            self.tally.names += 1
+            self.statistics.names += 1
             self._touch_empty(source)
             self._count_shared(status)
         else:
@@ -262,10 +264,10 @@ class BytecodeSharer:
 
     def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
         """Let the pool have a copy of a file whose inode has further names."""
-        new = self.scene.new_file()
+        new = self.context.new_file()
         if not copy_with_time(cache, candidate.name, new, header, _MODE):
             return False
-        self._fresh.append(_Fresh(candidate.source, candidate.name, candidate.level, new))
+        self._fresh.append(_NewBytecode(candidate.source, candidate.name, candidate.level, new))
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:
@@ -273,19 +275,19 @@ class BytecodeSharer:
         source, name, _ = candidate
         with self._open(source.directory) as cache:
             if cache is None or _status(cache, name) is None:
-                return self.scene.compile_missing
+                return self.context.compile_missing
         return True
 
     def _compile(self, candidates: list[_Candidate]) -> None:
         assert self._worker is not None
-        base = self.scene.environment.path
-        run = self.scene.run_path
+        base = self.context.environment.path
+        run = self.context.run_path
         tasks, fresh = [], []
         for source, name, level in candidates:
-            new = self.scene.new_file()
+            new = self.context.new_file()
             path = f"{source.directory}/{source.name}"
             tasks.append(
-                Compilation(
+                CompileTask(
                     f"{base}/{path}",
                     source.digest.hex(),
                     path,
@@ -295,7 +297,7 @@ class BytecodeSharer:
                     level,
                 )
             )
-            fresh.append(_Fresh(source, name, level, new))
+            fresh.append(_NewBytecode(source, name, level, new))
         for item, good in zip(fresh, self._worker.compile(tasks), strict=True):
             if good:
                 finish(item.new.directory, item.new.name, _MODE, item.source.time)
@@ -305,16 +307,18 @@ class BytecodeSharer:
                 self._leave(item.source, item.name, reason)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
-        return directory_beneath(self.scene.root, f"{directory}/{CACHE}")
+        return directory_beneath(self.context.root, f"{directory}/{CACHE}")
 
-    def _touch_empty(self, source: Source) -> None:
+    def _touch_empty(self, source: ProvenSource) -> None:
         """Give an empty source, which is never shared, the time that its shared bytecode expects."""
         if not source.size and source.before_ns != source.mtime_ns:
-            with directory_beneath(self.scene.root, source.directory) as folder:
+            with directory_beneath(self.context.root, source.directory) as folder:
                 if folder is not None:
                     set_time(folder, source.name, source.mtime_ns)
 
-    def _place(self, cache: int, name: str, old: os.stat_result | None, source: Source, pool: Pool) -> None:
+    def _place(
+        self, cache: int, name: str, old: os.stat_result | None, source: ProvenSource, pool: Pool
+    ) -> None:
         stored = _name(pool, source)
         try:
             self._put(cache, name, stored, pool)
@@ -326,14 +330,14 @@ class BytecodeSharer:
             return
         self._touch_empty(source)
         if old is not None:
-            self.tally.replaced(old)
+            self.statistics.replaced(old)
             self._count_shared(old)
         else:
-            self.tally.shared += 1
+            self.statistics.shared += 1
 
     def _put(self, cache: int, name: str, stored: str, pool: Pool) -> None:
-        mode = LinkMode.HARDLINK if self.scene.hardlinks else self.scene.mode
-        path = f"{self.scene.store.path}/v1/bytecode/{stored}"
+        mode = LinkMode.HARDLINK if self.context.hardlinks else self.context.mode
+        path = f"{self.context.store.path}/v1/bytecode/{stored}"
         try:
             self.staging.put(mode, pool.folder, path if mode is LinkMode.SYMLINK else stored, cache, name)
         except OSError as error:
@@ -341,28 +345,28 @@ class BytecodeSharer:
                 raise
             with open(os.open(stored, _READ, dir_fd=pool.folder), "rb") as stream:
                 status = os.fstat(stream.fileno())
-                temporary = self.staging.twin(stream.fileno(), _MODE, status.st_mtime_ns)
+                temporary = self.staging.link_identical(stream.fileno(), _MODE, status.st_mtime_ns)
             self.staging.move(temporary, cache, name)
 
-    def _keep_valid(self, cache: int, name: str, source: Source) -> None:
+    def _keep_valid(self, cache: int, name: str, source: ProvenSource) -> None:
         """Let bytecode that stays an environment's own fit its source, which may have another time now."""
         header = Header(source.time, source.before, source.size)
         try:
             if source.size and source.time != source.before:  # an empty source kept its own
-                patch_time(cache, name, header, whole=self.scene.copies_on_write)
+                patch_time(cache, name, header, whole=self.context.copies_on_write)
         except (OSError, LeaveAloneError):
             return  # Python compiles it again
 
-    def _leave(self, source: Source, name: str, reason: Reason) -> None:
-        self.tally.leave(f"{source.directory}/{CACHE}/{name}", reason)
+    def _leave(self, source: ProvenSource, name: str, reason: Reason) -> None:
+        self.statistics.leave(f"{source.directory}/{CACHE}/{name}", reason)
 
     def _count_shared(self, status: os.stat_result) -> None:
-        self.tally.shared += 1
-        self.tally.bytes_shared += status.st_size
+        self.statistics.shared += 1
+        self.statistics.bytes_shared += status.st_size
 
     def _count_already(self, status: os.stat_result) -> None:
-        self.tally.already += 1
-        self.tally.bytes_shared += status.st_size
+        self.statistics.already += 1
+        self.statistics.bytes_shared += status.st_size
 
 
 def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
@@ -381,7 +385,7 @@ def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
         os.close(file)
 
 
-def _name(pool: Pool, source: Source) -> str:
+def _name(pool: Pool, source: ProvenSource) -> str:
     return pool.name(source.digest, source.time)
 
 

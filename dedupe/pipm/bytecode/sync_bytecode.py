@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import BytecodeWorker, Compilation
+from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
 from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.bytecode_header import finish
@@ -18,10 +18,10 @@ from pipm.store.objects import altered
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from pipm.context.sync_context import Ground
+    from pipm.context.sync_context import SyncContext
     from pipm.core.plan.materialise_plan import PlannedFolder
     from pipm.env.interpreter import Interpreter
-    from pipm.fs.folder_filler import Filler, Left
+    from pipm.fs.folder_filler import FolderFiller, FolderState
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
@@ -34,7 +34,7 @@ _BATCH = 64
 """Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
 
 
-class Missing(NamedTuple):
+class MissingBytecode(NamedTuple):
     """A module whose bytecode the pool has not; ``folder`` is the environment's, ``source`` the store's."""
 
     folder: str
@@ -42,7 +42,7 @@ class Missing(NamedTuple):
     source: str
 
 
-class Compiler:
+class SyncBytecode:
     """Gives each module its bytecode, if the environment's interpreter keeps any.
 
     ``missing`` is what the pool had not, by the bytecode's name there; ``uncompiled`` are those that have no
@@ -50,20 +50,20 @@ class Compiler:
     it ended.
     """
 
-    def __init__(self, ground: Ground, filler: Filler) -> None:
-        self._ground = ground
+    def __init__(self, context: SyncContext, filler: FolderFiller) -> None:
+        self._ground = context
         self._filler = filler
-        self.missing: dict[str, list[Missing]] = {}
+        self.missing: dict[str, list[MissingBytecode]] = {}
         self.uncompiled: set[str] = set()
-        self.left: Left = {}
+        self.left: FolderState = {}
         self._folder = -1
         self._path = ""
-        if ground.interpreter is not None:
-            name = ground.interpreter.pool("")
-            ensure_folder(ground.store.bytecode, name, 0o700)
-            self._pool = Pool(folder=ground.store.bytecode, interpreter=name)
-            self._folder = os.open(name, FOLDER, dir_fd=ground.store.bytecode)
-            self._path = f"{ground.store.path}/v1/bytecode/{name}"
+        if context.interpreter is not None:
+            name = context.interpreter.pool("")
+            ensure_folder(context.store.bytecode, name, 0o700)
+            self._pool = Pool(folder=context.store.bytecode, interpreter=name)
+            self._folder = os.open(name, FOLDER, dir_fd=context.store.bytecode)
+            self._path = f"{context.store.path}/v1/bytecode/{name}"
 
     def close(self) -> None:
         """Close the pool."""
@@ -93,9 +93,9 @@ class Compiler:
         for source, rows in folder.sources:
             for stem, key in rows:
                 if stem in stems:
-                    self.missing.setdefault(key, []).append(Missing(folder.path, stem, source))
+                    self.missing.setdefault(key, []).append(MissingBytecode(folder.path, stem, source))
 
-    def take(self, missing: Mapping[str, list[Missing]]) -> None:
+    def take(self, missing: Mapping[str, list[MissingBytecode]]) -> None:
         """Add what another one, in its process, noted as missing."""
         for key, several in missing.items():
             self.missing.setdefault(key, []).extend(several)
@@ -105,7 +105,9 @@ class Compiler:
         interpreter = self._ground.interpreter
         if interpreter is None or not self.missing:
             return
-        known = {key for key in self.missing if is_hopeless(self._ground.store, self._pool.interpreter, key)}
+        known = {
+            key for key in self.missing if is_uncompilable(self._ground.store, self._pool.interpreter, key)
+        }
         self.uncompiled |= known
         fresh = self._compile(interpreter, [key for key in self.missing if key not in known])
         if fresh:
@@ -131,33 +133,33 @@ class Compiler:
         """Compile the sources of this bytecode, in one process of the interpreter a processor."""
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most syncs compile nothing
 
-        ground, fresh = self._ground, {}
-        ground.progress.phase("Compiling", len(keys))
+        context, fresh = self._ground, {}
+        context.progress.phase("Compiling", len(keys))
         tasks = [self._task(key) for key in keys]
-        workers = [BytecodeWorker(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
+        workers = [CompilerProcess(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
         step = _BATCH * len(workers)
         try:
             with ThreadPoolExecutor(len(workers)) as pool:
                 for start in range(0, len(tasks), step):
-                    ground.pulse.check()
+                    context.shared_state.check()
                     parts = [
                         tasks[start + number : start + step : len(workers)] for number in range(len(workers))
                     ]
-                    answers = list(pool.map(BytecodeWorker.compile, workers, parts))
+                    answers = list(pool.map(CompilerProcess.compile, workers, parts))
                     for number, answer in enumerate(answers):
                         these = keys[start + number : start + step : len(workers)]
                         fresh.update(self._made(these, answer))
-                    ground.progress.advance(start + step, 0)
+                    context.progress.advance(start + step, 0)
         finally:
             for worker in workers:
                 worker.close()
         return fresh
 
-    def _task(self, key: str) -> Compilation:
+    def _task(self, key: str) -> CompileTask:
         folder, stem, source = self.missing[key][0]
         path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
         digest, time = parse_bytecode_key(key)
-        return Compilation(
+        return CompileTask(
             source=path,
             digest=digest.hex(),
             filename=f"{folder}/{stem}.py",
@@ -192,7 +194,7 @@ class Compiler:
             os.close(room)
 
 
-def is_hopeless(store: Store, pool: str, key: str) -> bool:
+def is_uncompilable(store: Store, pool: str, key: str) -> bool:
     """Whether an earlier sync saw that the source of the bytecode *key* does not compile, at any time."""
     return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")
 

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import BytecodeWorker, Comparison, Compilation
+from pipm.bytecode.compiler_process import CompareTask, CompilerProcess, CompileTask
 from pipm.core.bytecode import bytecode_mtime_ns, parse_bytecode_key
 from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw
@@ -37,7 +37,7 @@ _MODE = 0o444
 _BATCH = 256
 
 
-class Compiled(NamedTuple):
+class PoolFile(NamedTuple):
     """A file of the pool: its path below ``v1/``, its source's digest and time, what is wrong with it."""
 
     name: str
@@ -57,7 +57,7 @@ class _Reader(NamedTuple):
     level: int
 
 
-class Pools:
+class PoolCheck:
     """The bytecode of all interpreters; those of *environments* can say whether theirs is right.
 
     ``not_run`` says of which interpreters that is not asked, and why.
@@ -78,11 +78,11 @@ class Pools:
                 for level, suffix in enumerate(("", ".opt-1", ".opt-2")):
                     self._readers.setdefault(interpreter.pool(suffix), _Reader(interpreter, level))
 
-    def check(self, *, full: bool, advance: Callable[[int], None]) -> tuple[int, list[Compiled]]:
+    def check(self, *, full: bool, advance: Callable[[int], None]) -> tuple[int, list[PoolFile]]:
         """Check all bytecode: stat, and with *full* by a fresh compile; returns how many, and the flawed."""
         count = 0
-        flawed: list[Compiled] = []
-        sound: dict[str, list[Compiled]] = {}
+        flawed: list[PoolFile] = []
+        sound: dict[str, list[PoolFile]] = {}
         for found in self._files():
             count += 1
             advance(0)
@@ -93,19 +93,19 @@ class Pools:
                 flawed += self._compared(pool, files)
         return count, flawed
 
-    def of_sources(self, digests: Collection[Digest]) -> list[Compiled]:
+    def of_sources(self, digests: Collection[Digest]) -> list[PoolFile]:
         """List all bytecode of the sources with these *digests*."""
         return [file for file in self._files() if file.digest in digests] if digests else []
 
-    def _files(self) -> Iterator[Compiled]:
+    def _files(self) -> Iterator[PoolFile]:
         for name, inode in named_inodes(f"{self._store.path}/{VERSION}/bytecode", 2, "bytecode/"):
             try:
                 digest, time = parse_bytecode_key("".join(name.split("/")[2:]))
             except ValueError:
                 continue  # not a name of ours
-            yield Compiled(name, digest, time, inode, None)
+            yield PoolFile(name, digest, time, inode, None)
 
-    def _flaw(self, file: Compiled) -> Flaw | None:
+    def _flaw(self, file: PoolFile) -> Flaw | None:
         name, time = file.name, file.time
         status = os.stat(name, dir_fd=self._store.v1, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
@@ -118,18 +118,18 @@ class Pools:
             return Flaw.ATTRIBUTES
         return Flaw.MODE if stat.S_IMODE(status.st_mode) != _MODE else None
 
-    def _compared(self, pool: str, files: list[Compiled]) -> list[Compiled]:
+    def _compared(self, pool: str, files: list[PoolFile]) -> list[PoolFile]:
         reader = self._readers.get(pool)
         if reader is None:
             return []
-        worker = BytecodeWorker(reader.interpreter)
+        worker = CompilerProcess(reader.interpreter)
         wrong = []
         try:
             for start in range(0, len(files), _BATCH):
                 batch = [(file, self._source(file.digest)) for file in files[start : start + _BATCH]]
                 known = [(file, source) for file, source in batch if source is not None]
                 tasks = [
-                    Comparison(self._path(file.name), path, file.digest.hex(), file.time, size, reader.level)
+                    CompareTask(self._path(file.name), path, file.digest.hex(), file.time, size, reader.level)
                     for file, (path, size) in known
                 ]
                 answers = worker.compare(tasks)
@@ -142,13 +142,13 @@ class Pools:
             worker.close()
         return wrong
 
-    def make_anew(self, files: Iterable[Compiled], run: int, run_path: str) -> dict[int, NewFile | None]:
+    def make_anew(self, files: Iterable[PoolFile], run: int, run_path: str) -> dict[int, NewFile | None]:
         """Compile the sources of *files* again and replace them in their pools.
 
         Returns the new file of each old inode; None where there is none: without the interpreter, or without
         a source of the right bytes, the pool forgets what it had.
         """
-        pools: dict[str, list[Compiled]] = {}
+        pools: dict[str, list[PoolFile]] = {}
         for file in files:
             pools.setdefault(file.pool, []).append(file)
         made: dict[int, NewFile | None] = {}
@@ -164,20 +164,20 @@ class Pools:
                     rename_over(new, self._store.v1, file.name)
         return made
 
-    def _compiled(self, pool: str, files: list[Compiled], run: int, run_path: str) -> dict[str, NewFile]:
+    def _compiled(self, pool: str, files: list[PoolFile], run: int, run_path: str) -> dict[str, NewFile]:
         """Compile into the run's folder; returns the new files by name in the pool."""
         reader = self._readers.get(pool)
         known = [(file, self._source(file.digest)) for file in files if reader is not None]
         if reader is None or not known:
             return {}
         made: dict[str, NewFile] = {}
-        tasks: list[Compilation] = []
+        tasks: list[CompileTask] = []
         for file, source in known:
             if source is not None:
                 new = made[file.name] = NewFile(run, f"pyc-{file.inode}")
                 target, digest = f"{run_path}/{new.name}", file.digest.hex()
-                tasks.append(Compilation(source[0], digest, "", target, file.time, source[1], reader.level))
-        worker = BytecodeWorker(reader.interpreter)
+                tasks.append(CompileTask(source[0], digest, "", target, file.time, source[1], reader.level))
+        worker = CompilerProcess(reader.interpreter)
         try:
             answers = worker.compile(tasks)
         finally:

@@ -34,7 +34,7 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
     }
 
 
-def say_adoption(output: Output, adoption: Adoption) -> None:
+def print_adoption(output: Output, adoption: Adoption) -> None:
     """Tell a person what an adoption did."""
     output.result(
         f"Adopted {path_text(adoption.path)} by {adoption.link_mode} {seconds_text(adoption.seconds)}"
@@ -45,10 +45,10 @@ def say_adoption(output: Output, adoption: Adoption) -> None:
     else:
         rest = f" ({count_text(already)} more already were)" if already else ""
         output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
-    _say_left(output, adoption)
+    _print_skipped(output, adoption)
 
 
-def say_preview(output: Output, adoption: Adoption) -> None:
+def print_preview(output: Output, adoption: Adoption) -> None:
     """Tell a person what adopting would do."""
     output.result(
         f"Would adopt {path_text(adoption.path)} (Python {adoption.python},"
@@ -64,7 +64,7 @@ def say_preview(output: Output, adoption: Adoption) -> None:
     ):
         if number:
             output.result(f"  {verb:<6}{count_text(number):>9} files   {rest}")
-    _say_left(output, adoption)
+    _print_skipped(output, adoption)
 
 
 def release_document(released: Released) -> dict[str, object]:
@@ -82,7 +82,7 @@ def release_document(released: Released) -> dict[str, object]:
     }
 
 
-def say_release(output: Output, released: Released, *, dry_run: bool) -> None:
+def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
     """Tell a person what a release did or would do."""
     path = path_text(released.path)
     if not released.files_released and not released.left:
@@ -115,7 +115,7 @@ def _balance(adoption: Adoption) -> str:
     return text
 
 
-def _say_left(output: Output, adoption: Adoption) -> None:
+def _print_skipped(output: Output, adoption: Adoption) -> None:
     if adoption.surprises:
         output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
         output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)

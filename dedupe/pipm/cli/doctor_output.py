@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import counted, homely, printable
-from pipm.inspect.doctor import examine
+from pipm.cli.format_text import counted, printable, with_tilde
+from pipm.inspect.doctor import diagnose
 
 if TYPE_CHECKING:
     from pipm.cli.output import Output
-    from pipm.inspect.doctor import Check
+    from pipm.inspect.doctor import Diagnosis
 
 
 def show_doctor(output: Output, store: str) -> int:
     """`pipm doctor`; 1 where something does not work."""
-    checks = examine(store)
+    checks = diagnose(store)
     errors = sum(check.is_error for check in checks)
     if output.json:
         output.document("doctor", {"checks": [_document(check) for check in checks]})
         return int(errors > 0)
     for check in sorted(checks, key=lambda check: (check.is_error, not check.ok)):
-        _say(output, check)
+        _print(output, check)
     warnings = sum(not check.ok and check.warning for check in checks)
     if errors or warnings:
         output.result(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
@@ -29,19 +29,21 @@ def show_doctor(output: Output, store: str) -> int:
     return int(errors > 0)
 
 
-def _say(output: Output, check: Check) -> None:
+def _print(output: Output, check: Diagnosis) -> None:
     word, colour = ("ok", "green") if check.ok else ("warning", "yellow")
     if check.is_error:
         word, colour = "error", "red"
     if check.ok and output.quiet:
         return
     padding = " " * (7 - len(word))
-    output.result(f"{output.paint(word, colour)}{padding}  {check.name}: {printable(homely(check.detail))}")
+    output.result(
+        f"{output.paint(word, colour)}{padding}  {check.name}: {printable(with_tilde(check.detail))}"
+    )
     if check.hint and not check.ok:
         output.result(f"         {output.paint(printable(check.hint), 'cyan')}")
 
 
-def _document(check: Check) -> dict[str, object]:
+def _document(check: Diagnosis) -> dict[str, object]:
     severity = "ok" if check.ok else "error" if check.is_error else "warning"
     return {
         "name": check.name,

@@ -6,8 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.adopt.adopt_preview import Preview
-from pipm.adopt.choose_mode import adopt_by_ladder
-from pipm.cli.adopt_output import adoption_document, release_document, say_adoption, say_preview, say_release
+from pipm.adopt.choose_mode import adopt_by_best_mode
+from pipm.cli.adopt_output import (
+    adoption_document,
+    print_adoption,
+    print_preview,
+    print_release,
+    release_document,
+)
 from pipm.cli.format_text import counted, path_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.env.find_environments import find_environments
@@ -61,10 +67,10 @@ def adopt_environments(
         nonlocal surprised
         if preview is not None:
             adoption = preview.adoption(path)
-            say_preview(output, adoption)
+            print_preview(output, adoption)
         else:
             adoption = adoptions.of(path)
-            say_adoption(output, adoption)
+            print_adoption(output, adoption)
             if wrap_pip(store, path, adoption.link_mode, wanted=wrap) and wrap:
                 output.result("Its pip takes files out of the store from now on")
         documents.append(adoption_document(adoption))
@@ -95,7 +101,9 @@ class _Adoptions:
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
-            self._outcomes = adopt_by_ladder(self._store, together, self._options, progress_for(self._output))
+            self._outcomes = adopt_by_best_mode(
+                self._store, together, self._options, progress_for(self._output)
+            )
         outcome = self._outcomes[path]
         if isinstance(outcome, PipmError):
             raise outcome
@@ -114,7 +122,7 @@ def release_environments(
         released = release_environment(store, path, names, progress_for(output), dry_run=dry_run)
         documents.append(release_document(released))
         incomplete = incomplete or bool(released.left)
-        say_release(output, released, dry_run=dry_run)
+        print_release(output, released, dry_run=dry_run)
 
     code = _each(output, _named(output, environments, [], store), one)
     if output.json and (documents or code == DONE):

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
 """The settings that every command has, as they are when nobody chose otherwise."""
 
 
-def guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
+def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
     """Let *work* have output and store as *chosen*; its exit code, or that of the error that it raised."""
     output = Output(
         quiet=chosen["quiet"], verbose=chosen["verbose"], json=chosen["json"], color=chosen["color"]
@@ -42,7 +42,7 @@ def guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> in
         return interruption.exit_code
 
 
-def run_to_end(call: Callable[[], int | None]) -> int:
+def run_program_to_end(call: Callable[[], int | None]) -> int:
     """Return the exit code of the whole program *call*, whatever becomes of it."""
     gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
     output = Output(json="--json" in sys.argv)
@@ -66,9 +66,9 @@ def run_to_end(call: Callable[[], int | None]) -> int:
 def _meant(error: Exception) -> PipmError:
     """What *error* means to a person; a file that fails somewhere unforeseen is no defect of ours."""
     if isinstance(error, OSError) and error.errno:
-        from pipm.fs.os_errors import explained  # noqa: PLC0415 - ends the run
+        from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 
-        return explained(error, "go on")
+        return explain_os_error(error, "go on")
     return PipmError(
         f"Internal error: {type(error).__name__}: {error}",
         hint="please report it, with this command's -v output",

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from pipm.cli.output import Output
 
 
-def follow(talk: Callable[[], Output], store: str, path: str) -> None:
+def sync_if_lock_changed(talk: Callable[[], Output], store: str, path: str) -> None:
     """Sync the environment at the real *path* if the lock that it was synced with changed since.
 
     PIPM_STALE=ignore leaves it as it is, ``error`` refuses to run. Raises PipmError.
     """
-    wish = os.environ.get("PIPM_STALE")
-    changed = None if wish == "ignore" else changed_lock(store, path)
+    request = os.environ.get("PIPM_STALE")
+    changed = None if request == "ignore" else changed_lock(store, path)
     if changed is None:
         return
     from pipm.cli.sync_output import resync  # noqa: PLC0415 - few runs come here
 
     lock, words = changed
-    if wish == "error":
+    if request == "error":
         raise LockError(
             f"{lock} changed since {path} was made from it",
             hint=f"pipm sync {lock} --env {path}; PIPM_STALE=warn lets pipm run do that",

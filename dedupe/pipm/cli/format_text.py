@@ -48,7 +48,7 @@ def near_text(path: str) -> str:
     return printable(path[len(here) :]) if path.startswith(here) else path_text(path)
 
 
-def homely(text: str) -> str:
+def with_tilde(text: str) -> str:
     """*text* with ``~`` for the home folder in each path that it names."""
     return text.replace(f"{os.path.expanduser('~')}/", "~/")
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
-from pipm.core.disk_usage import is_about
+from pipm.core.disk_usage import is_rough
 from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.core.quantities import parse_age, parse_size
 from pipm.gc.collect import collect
-from pipm.gc.evict import retire
+from pipm.gc.evict import evict_unused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def collect_garbage(
         max_size=None if max_size is None else parse_size(max_size),
         forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
     )
-    retired = retire(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
+    retired = evict_unused(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
     limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
     found = replace(found, stuck=(*retired.stuck, *found.stuck))
@@ -54,7 +54,7 @@ def collect_garbage(
         count = counted(len(retired.paths), "environment")
         output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
     gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
-    _say(output, replace(found, roots_dropped=gone), dry_run=dry_run)
+    _print(output, replace(found, roots_dropped=gone), dry_run=dry_run)
     _say_stuck(output, found.stuck)
     return PARTLY if found.stuck else 0
 
@@ -90,7 +90,7 @@ def _say_stuck(output: Output, stuck: Sequence[Stuck]) -> None:
         )
 
 
-def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
+def _print(output: Output, found: Collection, *, dry_run: bool) -> None:
     for path in found.roots_dropped:
         output.result(f"{'Would forget' if dry_run else 'Forgot'} {path_text(path)}")
     entries, objects = len(found.entries_removed), found.objects_removed
@@ -99,7 +99,7 @@ def _say(output: Output, found: Collection, *, dry_run: bool) -> None:
         output.result("Nothing to remove")
     else:
         verb, freed = ("Would remove", "frees") if dry_run else ("Removed", "freed")
-        about = "about " if is_about(found.bytes_estimated, found.bytes_freed) else ""
+        about = "about " if is_rough(found.bytes_estimated, found.bytes_freed) else ""
         output.result(
             f"{verb} {counted(objects, 'object')} and {counted(entries, 'distribution')},"
             f" {freed} {about}{size_text(found.bytes_freed)} {seconds_text(found.seconds)}"

@@ -8,7 +8,7 @@ from pipm.cli.format_text import counted, path_text, seconds_text
 from pipm.env.base_interpreter import find_interpreter
 from pipm.env.environment import is_environment, load_environment
 from pipm.env.permission import check_runnable
-from pipm.lock_command.write_lock import Request, find_source, write_lock
+from pipm.lock_command.write_lock import LockRequest, find_source, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def lock_project(
     groups: Sequence[str],
 ) -> int:
     """Write a lock and tell of it."""
-    request = Request(
+    request = LockRequest(
         source=find_source(source),
         path=path,
         python=_interpreter(python, environment),

@@ -8,7 +8,7 @@ from pipm.fs.own_files import make_folders
 from pipm.store.paths import environment_path
 
 
-def place_for(text: str) -> str:
+def environment_folder(text: str) -> str:
     """The folder that *text* means; that of named environments is made by the first of them."""
     path = environment_path(text)
     if path != text:

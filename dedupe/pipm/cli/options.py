@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipm.cli.exit_codes import DEFAULTS, guarded, run_to_end
+from pipm.cli.exit_codes import DEFAULTS, run_guarded, run_program_to_end
 from pipm.errors import InterruptedRunError
 from pipm.version import __version__
 
@@ -117,7 +117,7 @@ def command(
             def work(output: Output, store: str) -> int:
                 return function(Session(output=output, store=store), **arguments)
 
-            raise typer.Exit(guarded(chosen, work))
+            raise typer.Exit(run_guarded(chosen, work))
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         signature = inspect.Signature([*parameters, *common, context])
@@ -185,4 +185,4 @@ def run() -> int:
             code = InterruptedRunError.exit_code
         return code
 
-    return run_to_end(call)
+    return run_program_to_end(call)

@@ -21,7 +21,7 @@ _CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
 _MOST_NAMED = 20
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     """Print to standard error; that it is closed or full is no reason to leave work undone."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)
@@ -63,7 +63,7 @@ class Output(NamedTuple):
         """Say something beside the result: ``note``, ``warning``, ``hint``."""
         if self.quiet == 0 and not self.json:
             colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
-            _say(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
+            _print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
 
     def named(self, lines: Iterable[str]) -> None:
         """List what a warning is about; past a screenful only how many more there are."""
@@ -72,9 +72,9 @@ class Output(NamedTuple):
         every = list(lines)
         shown = every if self.verbose else every[:_MOST_NAMED]
         for line in shown:
-            _say(f"  {printable(line)}")
+            _print(f"  {printable(line)}")
         if len(every) > len(shown):
-            _say(f"  … {len(every) - len(shown)} more (`--verbose`)")
+            _print(f"  … {len(every) - len(shown)} more (`--verbose`)")
 
     def error(self, error: PipmError) -> None:
         """Say what went wrong and what helps."""
@@ -85,13 +85,13 @@ class Output(NamedTuple):
                 "hint": error.hint,
                 "code": error.exit_code,
             }
-            _say(json.dumps({"error": content}))
+            _print(json.dumps({"error": content}))
             return
-        _say(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}")
+        _print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}")
         if error.hint is not None:
-            _say(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}")
+            _print(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}")
         if self.verbose and error.details:
-            _say(f"\n{error.details.rstrip()}")
+            _print(f"\n{error.details.rstrip()}")
 
     def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
         """*text* in *colour* where *stream* (standard output) shows colours."""
@@ -128,17 +128,17 @@ class _Checked(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         """Write, or raise OutputError; BrokenPipeError where the reader has left."""
-        with _told():
+        with _result():
             return super().write(text)
 
     def flush(self) -> None:
         """Likewise."""
-        with _told():
+        with _result():
             super().flush()
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _result() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

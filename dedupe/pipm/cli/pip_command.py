@@ -59,7 +59,7 @@ def after_pip_command(
     ] = None,
 ) -> int:
     """Share what pip installed; the wrapper runs this."""
-    from pipm.cli.run_pip_command import share_rest
+    from pipm.cli.run_pip_command import share_after_pip_command
 
-    share_rest(session.store, environment, wheels or [])
+    share_after_pip_command(session.store, environment, wheels or [])
     return 0

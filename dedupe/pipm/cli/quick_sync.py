@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from pipm.cli.exit_codes import DEFAULTS, guarded, run_to_end
+from pipm.cli.exit_codes import DEFAULTS, run_guarded, run_program_to_end
 from pipm.cli.option_words import FLAGS, LISTS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def quick_sync(words: Sequence[str]) -> int | None:
     """Do what ``pipm sync`` with *words* asks for; None where typer has to look at them."""
     if any(name in os.environ for name in _FOREIGN):
         return None
-    found = parsed(words)
+    found = parse_sync_words(words)
     if found is None:
         return None
     chosen, own = found
@@ -42,12 +42,14 @@ def quick_sync(words: Sequence[str]) -> int | None:
     def call() -> int:
         from pipm.cli.sync_output import SyncArguments, sync_environment  # noqa: PLC0415 - within the guard
 
-        return guarded(chosen, lambda output, store: sync_environment(output, store, SyncArguments(**own)))
+        return run_guarded(
+            chosen, lambda output, store: sync_environment(output, store, SyncArguments(**own))
+        )
 
-    return run_to_end(call)
+    return run_program_to_end(call)
 
 
-def parsed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def parse_sync_words(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The common settings and the arguments of sync that *words* mean; None where that is not plain."""
     rest, seen = list(words), False
     found: dict[str, Any] = {}

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from pipm.cli.format_text import counted, path_text, size_text
 from pipm.errors import FileSystemError, UsageError
 from pipm.fs.durability import write_file
-from pipm.inspect.report import survey_all
+from pipm.inspect.report import full_report
 from pipm.version import __version__
 
 if TYPE_CHECKING:
     from pipm.cli.output import Output
-    from pipm.inspect.report import Mapped, Survey
+    from pipm.inspect.report import FullReport, Mapped
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -26,7 +26,7 @@ def make_report(output: Output, store: str, folder: str | None, target: str, *, 
     """`pipm report`; *target* ``-`` is standard output."""
     if not target or target.endswith(os.sep) or os.path.isdir(target):
         raise UsageError(f"{target or 'nothing'} is no file to write to", hint="pipm report -o report.html")
-    found = survey_all(store, folder, exact=exact)
+    found = full_report(store, folder, exact=exact)
     page = page_of(document_of(found, time.time()))
     if target == "-":
         output.data(page)
@@ -47,7 +47,7 @@ def make_report(output: Output, store: str, folder: str | None, target: str, *, 
     return 0
 
 
-def document_of(found: Survey, now: float) -> dict[str, object]:
+def document_of(found: FullReport, now: float) -> dict[str, object]:
     """The page's data; the figures are those of df and list."""
     report = found.report
     of_store = report.store

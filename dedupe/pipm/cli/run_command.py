@@ -58,7 +58,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
     is there, synced first if its lock changed; what --lock, --with or a script brings stands over it, and
     wins.
     """
-    from pipm.cli.run_program import Options, parsed, run_program
+    from pipm.cli.run_program import RunOptions, parse_run_options, run_program
 
     chosen = {"--lock": [lock], "--with": specs, "--env": environments, "--python": [python]}
     options = [
@@ -66,6 +66,6 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
     ]
     flags = {"--no-lock": no_lock, "--refresh": refresh, "--script": script}
     options += [flag for flag, is_set in flags.items() if is_set]
-    chosen_options = Options()
-    command = parsed(["--store", session.store, *options, "--", *(program or ())], chosen_options)
+    chosen_options = RunOptions()
+    command = parse_run_options(["--store", session.store, *options, "--", *(program or ())], chosen_options)
     return run_program(session.output, chosen_options, command)

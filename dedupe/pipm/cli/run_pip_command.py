@@ -15,7 +15,7 @@ from pipm.store.paths import environment_path, store_path
 _CHANGING = frozenset({"install", "uninstall"})
 
 
-def hand_over(arguments: list[str]) -> int:
+def start_pip(arguments: list[str]) -> int:
     """Do what `pipm pip ARGS…` and `pipm install ARGS…` ask for; returns the exit code."""
     output = Output()
     command = arguments[1:] if arguments[0] == "pip" else arguments
@@ -48,7 +48,7 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
     return code
 
 
-def share_rest(store: str, environment: str | None, wheels: list[str]) -> None:
+def share_after_pip_command(store: str, environment: str | None, wheels: list[str]) -> None:
     """Share what a wrapped pip wrote into *environment*, and learn *wheels*: ``PATH=NAME`` of each."""
     from pipm.venv.wrap_pip import share_after_pip
 

@@ -11,7 +11,7 @@ from pipm.env.find_program import which
 from pipm.env.permission import check_runnable
 from pipm.errors import InterruptedRunError, PipmError, UsageError
 from pipm.run.cached_environment import environment_for
-from pipm.run.run_request import wish_of
+from pipm.run.run_request import run_request
 from pipm.store.paths import environment_path, store_path
 
 TYPE_CHECKING = False  # typing's takes its import
@@ -29,7 +29,7 @@ _FLAGS = {"--no-lock": "", "--refresh": "", "--script": "", "--quiet": "-q", "--
 _MANY = ("--env", "--with")
 
 
-class Options:
+class RunOptions:
     """The command line of `pipm run`, before the program's own."""
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class Options:
         return self.values[name][-1] if self.values[name] else None
 
 
-def hand_over(arguments: list[str]) -> int:
+def start_run(arguments: list[str]) -> int:
     """Do what ``run [OPTION…] [--] CMD…`` asks for; returns only where that fails."""
-    options = Options()
+    options = RunOptions()
     try:
-        return run_program(None, options, parsed(arguments[1:], options))
+        return run_program(None, options, parse_run_options(arguments[1:], options))
     except PipmError as error:
         _output(options).error(error)
         return error.exit_code
@@ -54,7 +54,7 @@ def hand_over(arguments: list[str]) -> int:
         return InterruptedRunError.exit_code
 
 
-def run_program(output: Output | None, options: Options, command: list[str]) -> int:
+def run_program(output: Output | None, options: RunOptions, command: list[str]) -> int:
     """Become the program *command*, in the environment that is meant; no *output*: that of the options."""
 
     def talk() -> Output:
@@ -66,10 +66,10 @@ def run_program(output: Output | None, options: Options, command: list[str]) -> 
     below = tuple(_existing(text) for text in options.values["--env"])
     script = _script(command[0], options)
     for path in below:
-        from pipm.cli.follow_lock import follow  # noqa: PLC0415 - environments of one's own follow a lock
+        from pipm.cli.follow_lock import sync_if_lock_changed  # noqa: PLC0415 - environments of one's own follow a lock
 
-        follow(talk, store, path)
-    wish = wish_of(
+        sync_if_lock_changed(talk, store, path)
+    request = run_request(
         store,
         lock=options.one("--lock"),
         search="--no-lock" not in options.flags,
@@ -79,7 +79,7 @@ def run_program(output: Output | None, options: Options, command: list[str]) -> 
         python=options.one("--python"),
         refresh="--refresh" in options.flags,
     )
-    if wish is None:
+    if request is None:
         path, below = below[0], ()
     else:
 
@@ -88,11 +88,11 @@ def run_program(output: Output | None, options: Options, command: list[str]) -> 
 
             return progress_for(talk())
 
-        path = environment_for(wish, progress)
+        path = environment_for(request, progress)
     return _become(talk, path, below, ["python", *command] if script else command)
 
 
-def _script(word: str, options: Options) -> str:
+def _script(word: str, options: RunOptions) -> str:
     """The absolute path of the script that *word* names; empty where it is a program."""
     if "--script" in options.flags and not os.path.isfile(word):
         raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
@@ -133,12 +133,12 @@ def _become(talk: Callable[[], Output], path: str, below: tuple[str, ...], comma
     try:
         os.execve(program, arguments, environ)  # noqa: S606 - no shell between: that is what we want
     except OSError as error:
-        from pipm.fs.os_errors import explained  # noqa: PLC0415 - ends the run
+        from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 
-        raise explained(error, f"run {program}") from error
+        raise explain_os_error(error, f"run {program}") from error
 
 
-def parsed(arguments: list[str], options: Options) -> list[str]:
+def parse_run_options(arguments: list[str], options: RunOptions) -> list[str]:
     """Note the *options*, which end at the first word that is none, or at ``--``; returns the program's."""
     short = {letter: name for name, letter in (*_VALUES.items(), *_FLAGS.items()) if letter}
     words = list(arguments)
@@ -165,7 +165,7 @@ def parsed(arguments: list[str], options: Options) -> list[str]:
     return words
 
 
-def _output(options: Options) -> Output:
+def _output(options: RunOptions) -> Output:
     from pipm.cli.output import Output as Talking  # noqa: PLC0415 - only who has to say something needs it
 
     return Talking(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
-from pipm.cli.named_environments import place_for
+from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_words import FLAGS, LISTS
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipm.cli.output import Output
-    from pipm.sync.sync_values import Lock, Synced
+    from pipm.sync.sync_values import Lock, SyncResult
 
 DONE, PARTLY = 0, 3
 _MOST_SHOWN = 40
@@ -96,7 +96,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     if output.json:
         output.document("sync", _document(done))
     else:
-        _say(output, done, lock.path, dry_run=arguments.dry_run)
+        _print(output, done, lock.path, dry_run=arguments.dry_run)
     return PARTLY if done.stuck else DONE
 
 
@@ -114,7 +114,7 @@ def _lock_of(arguments: SyncArguments) -> Lock:
     return open_lock(arguments.lock, selection, arguments.words)
 
 
-def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> Synced:
+def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> SyncResult:
     options = SyncOptions(
         link_mode=parse_link_mode(arguments.link_mode),
         python=arguments.python,
@@ -125,28 +125,28 @@ def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) ->
         dist_info=arguments.dist_info,
         dry_run=arguments.dry_run,
     )
-    return sync(store, place_for(arguments.environment), lock, options, progress_for(output))
+    return sync(store, environment_folder(arguments.environment), lock, options, progress_for(output))
 
 
-def _document(done: Synced) -> dict[str, object]:
+def _document(done: SyncResult) -> dict[str, object]:
     return {
         "environment": done.path,
         "link_mode": done.link_mode,
         "created": done.created,
         "added": [{"name": name, "version": version} for name, version in done.added],
         "replaced": [{"name": name, "version": new, "old_version": old} for name, old, new in done.replaced],
-        "mended": [{"name": name, "version": version} for name, version in done.mended],
+        "mended": [{"name": name, "version": version} for name, version in done.repaired],
         "removed": [{"name": name, "version": version} for name, version in done.removed],
         "left": [{"name": name, "version": version} for name, version in done.stuck],
         "unchanged": done.unchanged,
         "fetched": done.fetched,
         "files": done.files,
-        "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.doubts],
+        "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.mismatches],
         "seconds": round(done.seconds, 3),
     }
 
 
-def _say(output: Output, done: Synced, lock: str, *, dry_run: bool) -> None:
+def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> None:
     path, source = path_text(done.path), near_text(lock)
     changes = _changes(done)
     if dry_run:
@@ -169,7 +169,7 @@ def _say(output: Output, done: Synced, lock: str, *, dry_run: bool) -> None:
         output.result(f" … {len(changes) - len(shown)} more (`--verbose`)")
     if done.fetched:
         verb = "Would fetch" if dry_run else "Fetched"
-        stored = len(done.added) + len(done.replaced) + len(done.mended) + done.unchanged - done.fetched
+        stored = len(done.added) + len(done.replaced) + len(done.repaired) + done.unchanged - done.fetched
         rest = f", {stored} {'was' if stored == 1 else 'were'} in the store" if stored > 0 else ""
         output.result(f"{verb} {counted(done.fetched, 'distribution')}{rest}")
     _warn(output, done)
@@ -177,28 +177,28 @@ def _say(output: Output, done: Synced, lock: str, *, dry_run: bool) -> None:
         output.note("warning", "no files changed due to --dry-run")
 
 
-def _changes(done: Synced) -> list[str]:
+def _changes(done: SyncResult) -> list[str]:
     """One line a distribution, by name."""
     rows = [(name, f"+ {name} {version}".rstrip()) for name, version in done.added]
     rows += [(name, f"- {name} {version}") for name, version in done.removed]
-    rows += [(name, f"~ {name} {version} mended") for name, version in done.mended]
+    rows += [(name, f"~ {name} {version} mended") for name, version in done.repaired]
     for name, old, new in done.replaced:
         rows.append((name, f"~ {name} {old} → {new}" if old != new else f"~ {name} {new} another build"))
     return [line for _, line in sorted(rows)]
 
 
-def _warn(output: Output, done: Synced) -> None:
-    if done.clashes:
-        output.note("warning", f"{counted(len(done.clashes), 'file')} of two distributions: the later won")
-        output.named(done.clashes)
-    if done.doubts:
-        wheels = counted(len({one.wheel for one in done.doubts}), "wheel")
+def _warn(output: Output, done: SyncResult) -> None:
+    if done.collisions:
+        output.note("warning", f"{counted(len(done.collisions), 'file')} of two distributions: the later won")
+        output.named(done.collisions)
+    if done.mismatches:
+        wheels = counted(len({one.wheel for one in done.mismatches}), "wheel")
         output.note(
             "warning", f"RECORD of {wheels} says something else than is there; the lock has their hash"
         )
-        output.named(f"{one.wheel}: {one.member} {one.why}" for one in done.doubts)
-    if done.fallen:
-        output.note("warning", f"{counted(done.fallen, 'file')} copied, the file system refused the link")
+        output.named(f"{one.wheel}: {one.member} {one.why}" for one in done.mismatches)
+    if done.copied:
+        output.note("warning", f"{counted(done.copied, 'file')} copied, the file system refused the link")
     if done.stuck:
         output.note(
             "warning", f"{counted(len(done.stuck), 'distribution')} left: no RECORD tells their files"

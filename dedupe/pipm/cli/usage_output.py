@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import age_text, count_text, counted, path_text, size_text
-from pipm.core.disk_usage import is_about
+from pipm.core.disk_usage import is_rough
 from pipm.core.quantities import parse_age
 from pipm.errors import UsageError
 from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments, store_entries
@@ -55,11 +55,11 @@ def show_list(
         output.note("hint", "`pipm list DIR` looks for those below a folder, `pipm adopt ENV` adds one")
         return 0
     output.table(_environment_rows(found, now))
-    _say_notes(output, found)
+    _print_notes(output, found)
     if any(one.usage.about for one in found):
         output.note("note", _ABOUT)
-    _say_adoptable(output, found, folder)
-    _say_age(output, min((one.measured for one in found if one.measured), default=now), now)
+    _print_adoptable(output, found, folder)
+    _print_age(output, min((one.measured for one in found if one.measured), default=now), now)
     return 0
 
 
@@ -83,7 +83,7 @@ def _environment_rows(found: list[EnvironmentUsage], now: float) -> list[tuple[s
     return rows
 
 
-def _say_notes(output: Output, found: list[EnvironmentUsage]) -> None:
+def _print_notes(output: Output, found: list[EnvironmentUsage]) -> None:
     noted = [one for one in found if one.note]
     shown = noted if output.verbose else noted[:_MOST_NOTES]
     for one in shown:
@@ -97,7 +97,7 @@ def exclusive_text(usage: DiskUsage) -> str:
     return f"{'~' if usage.about else ''}{size_text(usage.exclusive)}"
 
 
-def _say_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
+def _print_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
     own = [one for one in found if one.adoptable is not None]
     total = sum(one.adoptable or 0 for one in own)
     if own and folder is not None:
@@ -108,7 +108,7 @@ def _say_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | 
         )
 
 
-def _say_age(output: Output, oldest: float, now: float) -> None:
+def _print_age(output: Output, oldest: float, now: float) -> None:
     if oldest < now - 60:
         output.note(
             "note",
@@ -127,11 +127,11 @@ def show_df(output: Output, store: str, *, exact: bool) -> int:
         output.note("hint", "`pipm adopt ENV` makes it")
         return 0
     output.table(_total_rows(report, report.store))
-    _say_sum(output, report, report.store)
+    _print_sum(output, report, report.store)
     if output.verbose:
         output.result(f"Store: {path_text(report.store.path)}, {counted(report.store.objects, 'object')}\n")
         output.table(_distribution_rows(report.distributions))
-    _say_age(output, report.oldest, time.time())
+    _print_age(output, report.oldest, time.time())
     return 0
 
 
@@ -139,7 +139,7 @@ def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
     total = report.of_environments
     whole = total + of_store.usage
     present = sum(one.state != "missing" for one in report.environments)
-    about = "~" if is_about(of_store.estimated, of_store.reclaimable) else ""
+    about = "~" if is_rough(of_store.estimated, of_store.reclaimable) else ""
     reclaimable = f"{about}{size_text(of_store.reclaimable)}"
     return [
         ("<", ">COUNT", ">ACTIVE", ">APPARENT", ">ON DISK", ">RECLAIMABLE"),
@@ -163,8 +163,8 @@ def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
     ]
 
 
-def _say_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
-    about = "about " if is_about(of_store.estimated, of_store.reclaimable) else ""
+def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
+    about = "about " if is_rough(of_store.estimated, of_store.reclaimable) else ""
     more = f"; `pipm gc` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
     output.result(f"Sharing saves {size_text(report.saved)}{more}")
     missing = [one for one in report.environments if one.state == "missing"]

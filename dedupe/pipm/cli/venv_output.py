@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import path_text, seconds_text
-from pipm.cli.named_environments import place_for
+from pipm.cli.named_environments import environment_folder
 from pipm.cli.sync_output import SyncArguments, sync_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
@@ -25,7 +25,7 @@ def make_environment(
     """Make an environment and tell of it."""
     options = AdoptOptions(link_mode=parse_link_mode(link_mode))
     interpreter = find_interpreter(python)
-    made = make_venv(store, place_for(path), interpreter, options, progress_for(output), wrap=wrap)
+    made = make_venv(store, environment_folder(path), interpreter, options, progress_for(output), wrap=wrap)
     if output.json:
         document: dict[str, object] = {
             "environment": made.path,

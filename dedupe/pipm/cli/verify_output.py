@@ -25,7 +25,7 @@ def verify_store(
     if output.json:
         output.document("verify", _document(findings, rebuilt))
     else:
-        _say(output, findings, rebuilt, repair=repair)
+        _print(output, findings, rebuilt, repair=repair)
     return 1 if findings.remaining else 0
 
 
@@ -62,14 +62,14 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
     return document
 
 
-def _say(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair: bool) -> None:
+def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair: bool) -> None:
     if rebuilt is not None:
         output.result(
             f"Rebuilt {counted(rebuilt.manifests, 'manifest')}, {counted(rebuilt.objects, 'object')},"
             f" {counted(rebuilt.wheels, 'known wheel')}, {counted(len(rebuilt.roots), 'environment')}"
         )
     for damage in findings.damages:
-        _say_damage(output, damage)
+        _print_damage(output, damage)
     for entry in findings.unreadable:
         output.result(f"{entry} has no readable manifest")
     checked, seconds = count_text(findings.checked), seconds_text(findings.seconds)
@@ -100,7 +100,7 @@ def _say(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair:
     _hint(output, findings, repair=repair)
 
 
-def _say_damage(output: Output, damage: Damage) -> None:
+def _print_damage(output: Output, damage: Damage) -> None:
     release = " ".join(damage.entry.split("/")[:2])
     path = damage.path.removeprefix("site/") if damage.entry else path_text(damage.path)
     shared = len(damage.environments)

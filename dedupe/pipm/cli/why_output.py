@@ -28,19 +28,19 @@ def show_why(output: Output, store: str, subject: str) -> int:
         output.document("why", document)
         return 0
     if found.path is not None:
-        _say_path(output, found.path)
+        _print_path(output, found.path)
     if found.path is not None and found.path.kind == ENVIRONMENT:
         output.table(_rows(found.entries, found.path.environment))
         return 0
     shown = found.entries if output.verbose else found.entries[:_MOST_ENTRIES]
     for entry in shown:
-        _say_entry(output, entry)
+        _print_entry(output, entry)
     if len(found.entries) > len(shown):
         output.result(f"… {len(found.entries) - len(shown)} more distributions (`--verbose`)")
     return 0
 
 
-def _say_path(output: Output, facts: PathFacts) -> None:
+def _print_path(output: Output, facts: PathFacts) -> None:
     output.result(path_text(facts.path))
     of = f" of {facts.distribution}" if facts.distribution else ""
     within = f", in {path_text(facts.environment)}" if facts.environment not in ("", facts.path) else ""
@@ -60,28 +60,28 @@ def _say_path(output: Output, facts: PathFacts) -> None:
             output.note("hint", f"pipm adopt {path_text(facts.environment)}")
 
 
-def _say_entry(output: Output, entry: KeptEntry) -> None:
+def _print_entry(output: Output, entry: KeptEntry) -> None:
     title = f"{entry.name} {entry.version}   {size_text(entry.on_disk)}"
-    if not entry.keepers:
+    if not entry.users:
         when = "`pipm gc` removes it" if entry.condemned else "`pipm gc` removes it after some days of disuse"
         output.result(f"{title}   kept by nothing, {when}")
         return
-    output.result(f"{title}   kept by {counted(len(entry.keepers), 'environment')}")
-    shown = entry.keepers if output.verbose else entry.keepers[:_MOST_KEEPERS]
-    width = max(len(path_text(keeper.path)) for keeper in shown)
-    for keeper in shown:
-        how = os.path.basename(keeper.how) if os.sep in keeper.how else keeper.how
-        missing = ", missing" if keeper.missing else ""
-        output.result(f"  {path_text(keeper.path):<{width}}  {how}{missing}")
-    if len(entry.keepers) > len(shown):
-        output.result(f"  … {len(entry.keepers) - len(shown)} more (`--verbose`)")
+    output.result(f"{title}   kept by {counted(len(entry.users), 'environment')}")
+    shown = entry.users if output.verbose else entry.users[:_MOST_KEEPERS]
+    width = max(len(path_text(user.path)) for user in shown)
+    for user in shown:
+        how = os.path.basename(user.how) if os.sep in user.how else user.how
+        missing = ", missing" if user.missing else ""
+        output.result(f"  {path_text(user.path):<{width}}  {how}{missing}")
+    if len(entry.users) > len(shown):
+        output.result(f"  … {len(entry.users) - len(shown)} more (`--verbose`)")
 
 
 def _rows(entries: tuple[KeptEntry, ...], environment: str) -> list[tuple[str, ...]]:
     """What of the store one environment keeps, and who keeps it, too; the largest first."""
     rows: list[tuple[str, ...]] = [("<DISTRIBUTION", "<VERSION", ">ON DISK", "<ALSO KEPT BY")]
     for entry in sorted(entries, key=lambda entry: -entry.on_disk):
-        others = [keeper.path for keeper in entry.keepers if keeper.path != environment]
+        others = [user.path for user in entry.users if user.path != environment]
         number = f"{count_text(len(others))} other environments" if others else "-"
         also = path_text(others[0]) if len(others) == 1 else number
         rows.append((entry.name, entry.version, size_text(entry.on_disk), also))
@@ -94,10 +94,8 @@ def _entry_document(entry: KeptEntry) -> dict[str, object]:
         "version": entry.version,
         "tag": entry.tag,
         "on_disk": entry.on_disk,
-        "environments": [keeper.path for keeper in entry.keepers],
-        "kept_by": [
-            {"path": keeper.path, "how": keeper.how, "missing": keeper.missing} for keeper in entry.keepers
-        ],
+        "environments": [user.path for user in entry.users],
+        "kept_by": [{"path": user.path, "how": user.how, "missing": user.missing} for user in entry.users],
         "condemned": entry.condemned,
     }
 

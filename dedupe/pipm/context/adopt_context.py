@@ -13,7 +13,7 @@ from pipm.fs.share_file import NewFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
     from pipm.store.layout import Store
@@ -22,7 +22,7 @@ _NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scene:
+class AdoptContext:
     """One environment, one store, and how they are going to share.
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
@@ -38,7 +38,7 @@ class Scene:
     run_path: str
     mode: LinkMode
     user: int
-    pulse: Pulse
+    shared_state: SharedState
     interpreter: Interpreter | None
     contested: frozenset[tuple[str, str]]
     entries: Mapping[tuple[str, str], str]

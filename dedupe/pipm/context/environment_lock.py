@@ -13,7 +13,7 @@ from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.store.layout import Store, lock_timeout
 from pipm.store.roots import Root
-from pipm.store.trash import restore, trashed
+from pipm.store.trash import restore_entry, trashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def checked_environment(store_path: str, path: str) -> Environment:
 
 
 @contextlib.contextmanager
-def held(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
+def locked_environment(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
     """Hold the store's lock shared and the environment's alone; yields the environment's open folder."""
 
     def waiting(what: str) -> None:
@@ -71,13 +71,16 @@ def _bring_back(store: Store, environment: Environment, root: int) -> None:
     """Take out of the trash what a collector moved there while it had lost sight of this environment."""
     away = trashed(store)
     if away:
-        from pipm.env.installed import installed  # noqa: PLC0415 - few stores have anything there
+        from pipm.env.installed import installed_distributions  # noqa: PLC0415 - few stores have anything there
 
-        here = {(distribution.name, distribution.version) for distribution in installed(environment, root)}
+        here = {
+            (distribution.name, distribution.version)
+            for distribution in installed_distributions(environment, root)
+        }
         for one in away:
             name, version, _ = one.entry.split("/")
             if (name, version) in here:
-                restore(store, one)
+                restore_entry(store, one)
 
 
 def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:

@@ -25,7 +25,7 @@ def root_facts(store: Store) -> list[RootFact]:
 
 
 def _fact(store: Store, root: Root, device: int) -> RootFact:
-    fate, vanished = whereabouts(root, store.path, device)
+    fate, vanished = environment_fate(root, store.path, device)
     if root.missing:
         vanished = min(vanished, root.missing)
     seen = max(root.seen, vanished) if fate is not Fate.ALIVE else root.seen
@@ -40,7 +40,7 @@ def _fact(store: Store, root: Root, device: int) -> RootFact:
     )
 
 
-def whereabouts(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
+def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
     """Say what became of an environment, and when it vanished at the latest; *device* is the store's."""
     try:
         marker = os.stat(f"{root.path}/pyvenv.cfg")

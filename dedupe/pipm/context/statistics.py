@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipm.core.reasons import Reason
 
 
-class Left(NamedTuple):
+class SkippedFile(NamedTuple):
     """A file (path relative to the environment) that stayed as it was."""
 
     path: str
@@ -22,7 +22,7 @@ class Left(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class Statistics:
     """What became of files, and the balance of bytes on disk.
 
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
@@ -47,7 +47,7 @@ class Tally:
     references: int = 0
     seconds: float = 0.0
     at_most: bool = False
-    left: list[Left] = field(default_factory=list)
+    left: list[SkippedFile] = field(default_factory=list)
     linked: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
 
     @property
@@ -60,7 +60,7 @@ class Tally:
 
     def leave(self, path: str, reason: Reason) -> None:
         """Count a file that stays as it was."""
-        self.left.append(Left(path, reason))
+        self.left.append(SkippedFile(path, reason))
 
     def replaced(self, old: os.stat_result) -> None:
         """Count that one name of the inode *old* went to another inode."""
@@ -86,7 +86,7 @@ class Tally:
         self.made += 1
         self.names += 1
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: Statistics) -> None:
         """Count what *other* counted, too."""
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -95,13 +95,13 @@ class Tally:
             self.linked[key] = (max(known, names), before + replaced, data)
 
 
-def settle(tallies: Sequence[Tally]) -> None:
+def count_freed_inodes(all_statistics: Sequence[Statistics]) -> None:
     """Count inodes as freed of which all names were replaced, with the last environment that had one."""
-    linked: dict[tuple[int, int], list[tuple[Tally, int, int, int]]] = {}
-    for tally in tallies:
-        for key, (names, replaced, data) in tally.linked.items():
-            linked.setdefault(key, []).append((tally, names, replaced, data))
-        tally.linked = {}
+    linked: dict[tuple[int, int], list[tuple[Statistics, int, int, int]]] = {}
+    for statistics in all_statistics:
+        for key, (names, replaced, data) in statistics.linked.items():
+            linked.setdefault(key, []).append((statistics, names, replaced, data))
+        statistics.linked = {}
     for several in linked.values():
         if sum(replaced for _, _, replaced, _ in several) >= max(names for _, names, _, _ in several):
             last, _, _, data = several[-1]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.core.scheme import Scheme
     from pipm.env.interpreter import Interpreter
     from pipm.fs.link_modes import LinkMode
     from pipm.store.layout import Store
 
 
-class Ground(NamedTuple):
+class SyncContext(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
     ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
@@ -31,5 +31,5 @@ class Ground(NamedTuple):
     mode: LinkMode
     staging: int
     hidden: bool
-    pulse: Pulse
+    shared_state: SharedState
     progress: Progress

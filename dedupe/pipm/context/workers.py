@@ -31,7 +31,7 @@ _WORTH_FORKING = 2000
 _COUNTERS = struct.Struct("=QQ")
 
 
-class Pulse:
+class SharedState:
     """Memory that all processes of a run share: "stop" one way, files and bytes done the other."""
 
     def __init__(self) -> None:
@@ -86,11 +86,11 @@ INTERRUPTED_HINT = "nothing is lost; run the same command again to finish"
 
 
 @contextlib.contextmanager
-def interruptible(pulse: Pulse) -> Iterator[None]:
-    """Let Ctrl-C (and SIGTERM) ask *pulse* to stop instead of raising anywhere."""
+def interruptible(shared_state: SharedState) -> Iterator[None]:
+    """Let Ctrl-C (and SIGTERM) ask *shared_state* to stop instead of raising anywhere."""
 
     def ask(_signal: int, _frame: object) -> None:
-        pulse.stop()
+        shared_state.stop()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -110,13 +110,15 @@ class Worker(Protocol):
         """Free what the stages used."""
 
 
-class Crew:
+class WorkerPool:
     """Workers that go through stages side by side, one process each (one worker: in this process)."""
 
-    def __init__(self, workers: Sequence[Worker], pulse: Pulse, tick: Callable[[], None]) -> None:
-        self._pulse = pulse
+    def __init__(
+        self, workers: Sequence[Worker], shared_state: SharedState, tick: Callable[[], None]
+    ) -> None:
+        self._pulse = shared_state
         self._tick = tick
-        pulse.restart()
+        shared_state.restart()
         self._inline = workers[0] if len(workers) == 1 else None
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
@@ -189,7 +191,7 @@ def _work(
     worker: Worker,
     pipe: Connection,
     inherited: Sequence[Connection],
-    pulse: Pulse,
+    shared_state: SharedState,
     number: int,
     parent: int,
 ) -> None:
@@ -198,7 +200,7 @@ def _work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
         other.close()
-    pulse.use_slot(number)
+    shared_state.use_slot(number)
     try:
         while True:
             stage = pipe.recv()
@@ -218,7 +220,7 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-class Tickets:
+class WorkQueue:
     """Numbers from 0 that several processes draw, each number once; whoever is free takes the next.
 
     A pipe holds the tickets: a read of one ticket's bytes is served whole to one reader. One page always
@@ -245,24 +247,28 @@ class Tickets:
 
 
 @contextlib.contextmanager
-def crew_at_work(
-    work: Callable[[int, Tickets], Worker], count: int, files: int, pulse: Pulse, progress: Progress
-) -> Iterator[Crew]:
+def worker_pool(
+    work: Callable[[int, WorkQueue], Worker],
+    count: int,
+    files: int,
+    shared_state: SharedState,
+    progress: Progress,
+) -> Iterator[WorkerPool]:
     """Yield a crew for *files* files and *count* tickets; *work* makes the worker of a number."""
 
     def tick() -> None:
-        progress.advance(*pulse.done())
+        progress.advance(*shared_state.done())
 
-    tickets = Tickets(count)
-    crew = Crew([work(number, tickets) for number in range(processes(files))], pulse, tick)
+    queue = WorkQueue(count)
+    pool = WorkerPool([work(number, queue) for number in range(worker_count(files))], shared_state, tick)
     try:
-        yield crew
+        yield pool
     finally:
-        crew.close()
-        tickets.close()
+        pool.close()
+        queue.close()
 
 
-def processes(files: int) -> int:
+def worker_count(files: int) -> int:
     """How many processes so many files are worth."""
     if files < _WORTH_FORKING or sys.platform != "linux":
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-def is_about(estimated: int, figure: int) -> bool:
+def is_rough(estimated: int, figure: int) -> bool:
     """Whether a *figure*, of which *estimated* bytes are right to a tenth, may be wrong by a hundredth."""
     return estimated * 10 > figure
 
@@ -29,7 +29,7 @@ class DiskUsage:
     @property
     def about(self) -> bool:
         """Whether ``exclusive`` may be wrong by more than one hundredth."""
-        return is_about(self.estimated, self.exclusive)
+        return is_rough(self.estimated, self.exclusive)
 
     @property
     def shared(self) -> int:

@@ -34,7 +34,7 @@ def name_and_version(metadata: str) -> tuple[str, str]:
     return canonicalize_name(safe) or "_", release
 
 
-def without_folder(away: Iterable[str], names: Iterable[str]) -> list[str]:
+def without_metadata_folder(away: Iterable[str], names: Iterable[str]) -> list[str]:
     """Those of the metadata folders *away* whose projects have none among the *names* in site-packages."""
     real = {name_and_version(name)[0] for name in names if name.endswith(".dist-info")}
     return [metadata for metadata in sorted(away) if name_and_version(metadata)[0] not in real]

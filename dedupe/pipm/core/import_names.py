@@ -4,7 +4,7 @@ Theory of operation. In site-packages all distributions are laid over each other
 there for a name: a package, then a module, then a folder for a namespace package. The same answers follow
 from the files' paths alone, as long as no folder with ``__init__`` belongs to two distributions: then the
 folder of one of them is the whole package. Folders without ``__init__`` may have many owners, Python puts
-their parts together. Distributions for which that does not hold must lie together (`entangled`).
+their parts together. Distributions for which that does not hold must lie together (`inseparable`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Module(NamedTuple):
     file: str
 
 
-class Outline(NamedTuple):
+class ImportLayout(NamedTuple):
     """The shape of a distribution as far as others can have to do with it.
 
     ``packages`` are the outermost folders with an ``__init__``, ``open`` the folders outside of them with
@@ -62,7 +62,7 @@ class Outline(NamedTuple):
         return frozenset(name for name in self.open.get("", ()) if name.endswith((".pth", ".start")))
 
 
-def outline(paths: Iterable[str]) -> Outline:
+def import_layout(paths: Iterable[str]) -> ImportLayout:
     """Draw the outline of a distribution from its *paths* in site-packages, without metadata and bytecode."""
     folders: dict[str, set[str]] = {"": set()}
     binaries = []
@@ -89,22 +89,22 @@ def outline(paths: Iterable[str]) -> Outline:
             packages[folder] = inits
         else:
             open_[folder] = frozenset(folders[folder])
-    return Outline(packages=packages, open=open_, binaries=tuple(binaries), folders=frozenset(folders))
+    return ImportLayout(packages=packages, open=open_, binaries=tuple(binaries), folders=frozenset(folders))
 
 
 def _is_init(name: str) -> bool:
     return name.startswith("__init__.") and name.endswith(_MODULE_ENDINGS)
 
 
-def entangled(outlines: Sequence[Outline]) -> frozenset[int]:
-    """Find the distributions that must lie together in one folder, by their numbers in *outlines*.
+def inseparable(layouts: Sequence[ImportLayout]) -> frozenset[int]:
+    """Find the distributions that must lie together in one folder, by their numbers in *layouts*.
 
     Two that bring one file, that have a folder with ``__init__`` in common, or different things of one
     import name in a common folder.
     """
     claimed: defaultdict[str, set[int]] = defaultdict(set)
     folders: defaultdict[str, set[int]] = defaultdict(set)
-    for number, one in enumerate(outlines):
+    for number, one in enumerate(layouts):
         for package in one.packages:
             claimed[package].add(number)
         for folder, names in one.open.items():
@@ -122,7 +122,7 @@ def entangled(outlines: Sequence[Outline]) -> frozenset[int]:
 
 
 def library_ties(
-    outlines: Sequence[Outline], run_paths: Mapping[int, Mapping[str, Sequence[str]]]
+    layouts: Sequence[ImportLayout], run_paths: Mapping[int, Mapping[str, Sequence[str]]]
 ) -> frozenset[int]:
     """Find the distributions whose binaries look for libraries in others, and those others.
 
@@ -133,15 +133,15 @@ def library_ties(
         for path, entries in binaries.items():
             for entry in entries:
                 target = posixpath.normpath(posixpath.join(posixpath.dirname(path), entry))
-                if target == "." or target in outlines[number].folders:
+                if target == "." or target in layouts[number].folders:
                     continue
-                others = {other for other, one in enumerate(outlines) if target in one.folders}
+                others = {other for other, one in enumerate(layouts) if target in one.folders}
                 if others or target.startswith(".."):
                     found |= {number, *others}
     return frozenset(found)
 
 
-def acts_on_its_folder(lines: str) -> bool:
+def names_relative_folders(lines: str) -> bool:
     """Whether a ``.pth`` file names folders relative to where it lies: then it must lie beside them."""
     return any(
         line.strip() and not line.startswith(("#", "import ", "import\t")) for line in lines.splitlines()
@@ -158,13 +158,13 @@ class _Name:
         self.module: Module | None = None
         self.portions: list[int] = []
 
-    def settled(self) -> Module:
+    def best_module(self) -> Module:
         """What an import of the name gives."""
         return self.module or Module(Kind.NAMESPACE, tuple(self.portions), "")
 
 
 def module_table(
-    outlines: Sequence[Outline], present: Iterable[int], extensions: Sequence[str]
+    layouts: Sequence[ImportLayout], present: Iterable[int], extensions: Sequence[str]
 ) -> dict[str, Module]:
     """Say what each name of the top level is among the distributions *present*, as FileFinder would.
 
@@ -174,7 +174,7 @@ def module_table(
     suffixes += [(".py", Kind.SOURCE), (".pyc", Kind.BYTECODE)]
     names: defaultdict[str, _Name] = defaultdict(_Name)
     for number in present:
-        one = outlines[number]
+        one = layouts[number]
         for folder, inits in one.packages.items():
             if "/" not in folder:
                 _offer(names[folder], number, inits, "__init__", f"{folder}/", 0, suffixes)
@@ -186,7 +186,7 @@ def module_table(
             if file.endswith(_MODULE_ENDINGS):
                 _offer(names[stem], number, {file}, stem, "", 1, suffixes)
     return {
-        name: known.settled()
+        name: known.best_module()
         for name, known in names.items()
         if name and "." not in name and (known.module is not None or known.portions)
     }

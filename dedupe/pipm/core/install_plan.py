@@ -26,7 +26,7 @@ OUTDATED = "-nspkg.pth"
 """Path files of old setuptools: without the modules beside them they print an error at every start."""
 
 
-class Folder(NamedTuple):
+class PlanFolder(NamedTuple):
     """The files of one folder: those that are shared with sizes (bytes) and times (ns), and empty ones.
 
     ``path`` is relative to site-packages, empty for itself. ``empty`` are (name, time, whether it is
@@ -41,7 +41,7 @@ class Folder(NamedTuple):
     sources: tuple[tuple[str, str], ...]
 
 
-class Other(NamedTuple):
+class DataFile(NamedTuple):
     """A file of another scheme than site-packages; ``path`` is relative to that scheme's folder."""
 
     scheme: str
@@ -52,7 +52,7 @@ class Other(NamedTuple):
     record: str
 
 
-class Blueprint(NamedTuple):
+class InstallPlan(NamedTuple):
     """One entry, ready to be materialised.
 
     ``metadata`` names the dist-info folder; ``described`` is that and what lies below it, ``folders`` are
@@ -65,15 +65,15 @@ class Blueprint(NamedTuple):
     name: str
     version: str
     metadata: str
-    described: tuple[Folder, ...]
-    folders: tuple[Folder, ...]
+    described: tuple[PlanFolder, ...]
+    folders: tuple[PlanFolder, ...]
     copies: tuple[tuple[str, int, int], ...]
-    others: tuple[Other, ...]
+    others: tuple[DataFile, ...]
     record: bytes
     scripts: tuple[tuple[str, bytes], ...]
 
 
-def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> Blueprint:
+def install_plan_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> InstallPlan:
     """Sort the files of *manifest*; ValueError where it has no metadata folder."""
     files: defaultdict[str, list[FileEntry]] = defaultdict(list)
     copies, others, rows = [], [], []
@@ -81,12 +81,12 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
         scheme, _, path = entry.path.partition("/")
         if scheme != "site":
             others.append(
-                Other(scheme, path, entry.size, entry.mtime_ns, entry.executable, entry.digest.record)
+                DataFile(scheme, path, entry.size, entry.mtime_ns, entry.executable, entry.digest.record)
             )
             continue
         rows.append((path, entry.digest.record, entry.size))
         folder, _, name = path.rpartition("/")
-        if not folder and is_private(name):
+        if not folder and is_start_up_file(name):
             copies.append((name, entry.size, entry.mtime_ns))
         else:
             files[folder].append(entry)
@@ -97,7 +97,7 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
             files.setdefault(folder, [])
     inside = f"{metadata}/"
     ordered = [_folder(path, files[path]) for path in sorted(files, key=lambda path: path.split("/"))]
-    return Blueprint(
+    return InstallPlan(
         name=manifest.name,
         version=manifest.version,
         metadata=metadata,
@@ -110,23 +110,23 @@ def blueprint_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> 
     )
 
 
-def without_modules(blueprint: Blueprint) -> Blueprint:
+def without_modules(install_plan: InstallPlan) -> InstallPlan:
     """A blueprint of metadata, scripts, path files and data alone: of what the finder serves."""
-    first = blueprint.described[0]
+    first = install_plan.described[0]
     rows = [row for row in zip(first.names, first.sizes, first.times, strict=True) if row[0] in KEPT_METADATA]
     names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
     metadata = first._replace(names=names, sizes=sizes, times=times, empty=())
-    copies = tuple(row for row in blueprint.copies if not row[0].endswith(OUTDATED))
-    return blueprint._replace(folders=(), described=(metadata,), copies=copies)
+    copies = tuple(row for row in install_plan.copies if not row[0].endswith(OUTDATED))
+    return install_plan._replace(folders=(), described=(metadata,), copies=copies)
 
 
-def placed(other: Other, name: str, scheme: Scheme) -> str:
+def scheme_path(other: DataFile, name: str, scheme: Scheme) -> str:
     """Where a file of another scheme than site-packages goes, relative to the environment."""
     folder = scheme.folder(other.scheme, name)
     return f"{folder}/{other.path}" if folder else other.path
 
 
-def is_private(name: str) -> bool:
+def is_start_up_file(name: str) -> bool:
     """Whether the file *name* at the top of site-packages is an environment's own: it acts at start-up."""
     return name.endswith(".pth") or name.startswith("_virtualenv")
 
@@ -145,10 +145,10 @@ def _metadata_folder(folders: Iterable[str]) -> str:
     return found.pop()
 
 
-def _folder(path: str, files: list[FileEntry]) -> Folder:
+def _folder(path: str, files: list[FileEntry]) -> PlanFolder:
     full = [entry for entry in files if entry.size]
     names = [entry.path.rpartition("/")[2] for entry in full]
-    return Folder(
+    return PlanFolder(
         path=path,
         names=tuple(names),
         sizes=tuple(entry.size for entry in full),

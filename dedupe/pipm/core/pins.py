@@ -96,7 +96,7 @@ class _Folder(NamedTuple):
     subdirectory: str | None
 
 
-class Folder(_Folder):
+class SourceFolder(_Folder):
     """A project on this disk; ``path`` is absolute. Raises AddressError."""
 
     __slots__ = ()
@@ -125,7 +125,7 @@ class _Pin(NamedTuple):
     version: str | None
     wheels: tuple[Archive, ...]
     sdist: Archive | None
-    origin: Archive | Repository | Folder | None
+    origin: Archive | Repository | SourceFolder | None
     hashes: tuple[tuple[str, str], ...]
     index_url: str | None
     options: tuple[str, ...]
@@ -152,7 +152,7 @@ class Pin(_Pin):
         version: str | None,
         wheels: tuple[Archive, ...] = (),
         sdist: Archive | None = None,
-        origin: Archive | Repository | Folder | None = None,
+        origin: Archive | Repository | SourceFolder | None = None,
         hashes: tuple[tuple[str, str], ...] = (),
         index_url: str | None = None,
         options: tuple[str, ...] = (),

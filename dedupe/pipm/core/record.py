@@ -84,7 +84,7 @@ def is_installers_own(path: str) -> bool:
     return folder.endswith(".dist-info") and name in _INSTALLERS_OWN
 
 
-class Place(Enum):
+class RecordPlace(Enum):
     """Where a RECORD row lies, seen from the environment."""
 
     SITE = "site"
@@ -98,7 +98,7 @@ class Place(Enum):
 class Location(NamedTuple):
     """A place and the path in it: site-packages for SITE, else the environment's root."""
 
-    place: Place
+    place: RecordPlace
     path: str
 
 
@@ -112,14 +112,14 @@ def locate(path: str, site: str) -> Location:
     Nothing is resolved on disk: the caller opens the path beneath its root without following links.
     """
     if _ODD.search(path) is None:
-        return Location(Place.SITE, path)
+        return Location(RecordPlace.SITE, path)
     if "\0" in path or "\\" in path or path.startswith("/"):
-        return Location(Place.OUTSIDE, path)
+        return Location(RecordPlace.OUTSIDE, path)
     resolved = posixpath.normpath(f"{site}/{path}")
     if resolved.startswith(("../", "/")) or resolved in ("..", "."):
-        return Location(Place.OUTSIDE, path)
+        return Location(RecordPlace.OUTSIDE, path)
     if resolved.startswith(f"{site}/"):
-        return Location(Place.SITE, resolved[len(site) + 1 :])
+        return Location(RecordPlace.SITE, resolved[len(site) + 1 :])
     return Location(_place_in_prefix(resolved), resolved)
 
 
@@ -127,19 +127,19 @@ _HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
 """Where installers put a wheel's headers: below the Python version and the distribution's name."""
 
 
-def entry_path(place: Place, path: str) -> str:
+def entry_path(place: RecordPlace, path: str) -> str:
     """The path in a wheel entry, scheme first, of what lies at *path* of *place*."""
-    return f"{place.value}/{_HEADERS.sub('', path) if place is Place.HEADERS else path}"
+    return f"{place.value}/{_HEADERS.sub('', path) if place is RecordPlace.HEADERS else path}"
 
 
-def _place_in_prefix(path: str) -> Place:
+def _place_in_prefix(path: str) -> RecordPlace:
     top, _, rest = path.partition("/")
     if top in ("bin", "Scripts"):
-        return Place.SCRIPT
+        return RecordPlace.SCRIPT
     if top == "etc":
-        return Place.CONFIGURATION
+        return RecordPlace.CONFIGURATION
     if _HEADERS.match(path):
-        return Place.HEADERS
+        return RecordPlace.HEADERS
     if not rest or top in ("lib", "lib64", "Lib"):
-        return Place.OUTSIDE
-    return Place.DATA
+        return RecordPlace.OUTSIDE
+    return RecordPlace.DATA

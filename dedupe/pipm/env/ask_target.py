@@ -9,7 +9,7 @@ from functools import cache
 import packaging
 
 from pipm.core.target import Target
-from pipm.env.interpreter_cache import asked, remembered
+from pipm.env.interpreter_cache import ask_json, cached_answer
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError
 
@@ -51,7 +51,7 @@ _HINT = "the environment's base may be gone; `pipm venv` makes it anew"
 @cache
 def _asked(real: str, _changed: int, _size: int) -> Target:
     question = f"target {packaging.__version__}"
-    markers, tags = remembered(real, question, lambda: _answer(real))
+    markers, tags = cached_answer(real, question, lambda: _answer(real))
     return Target(markers=markers, tags=tuple(tags))
 
 
@@ -63,7 +63,7 @@ def _answer(real: str) -> object:
 
     folder = os.path.dirname(os.path.abspath(packaging.__file__))
     try:
-        markers, tags = asked(real, "-I", "-S", "-B", "-c", _QUESTION, folder)
+        markers, tags = ask_json(real, "-I", "-S", "-B", "-c", _QUESTION, folder)
         return [dict(markers), list(tags)]
     except subprocess.CalledProcessError as error:
         raise InterpreterError(

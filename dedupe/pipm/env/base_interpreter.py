@@ -7,9 +7,9 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.env.interpreter_cache import asked_if_it_runs, remembered
+from pipm.env.interpreter_cache import ask_json_or_none, cached_answer
 from pipm.env.permission import check_runnable, refusal
-from pipm.env.pyenv_shims import behind_shim
+from pipm.env.pyenv_shims import shim_target
 from pipm.errors import InterpreterError
 from pipm.fs.home import data_home
 
@@ -51,7 +51,7 @@ class BaseInterpreter(NamedTuple):
         return ".".join(map(str, self.version))
 
 
-class _Wanted(NamedTuple):
+class _InterpreterRequest(NamedTuple):
     """What a spelling asks for: an implementation, and as much of a version as it names."""
 
     implementation: str
@@ -102,7 +102,7 @@ def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterprete
     if found.shown_version in versions:
         return found
     if wanted is None:
-        for path in _candidates(_Wanted(implementation="cpython", version=(3,))):
+        for path in _candidates(_InterpreterRequest(implementation="cpython", version=(3,))):
             other = _ask(path)
             if other is not None and other.version >= _OLDEST and other.shown_version in versions:
                 return other
@@ -116,14 +116,14 @@ def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterprete
 _HINT = "name its path, or install it: `uv python install VERSION`, `pyenv install VERSION`"
 
 
-def _parse(text: str) -> _Wanted | None:
+def _parse(text: str) -> _InterpreterRequest | None:
     match = _SPELLING.fullmatch(text)
     if match is None or not text or text == "python":
         return None
     name, *numbers = match.groups()
     implementation = "pypy" if (name or "").lower() == "pypy" else "cpython"
     version = tuple(int(number) for number in numbers if number is not None)
-    return _Wanted(implementation=implementation, version=version)
+    return _InterpreterRequest(implementation=implementation, version=version)
 
 
 def _which(name: str) -> str | None:
@@ -154,7 +154,7 @@ def _named(path: str) -> BaseInterpreter:
     return found
 
 
-def _candidates(wanted: _Wanted) -> Iterator[str]:
+def _candidates(wanted: _InterpreterRequest) -> Iterator[str]:
     """Yield programs that may be it: of PATH in its order, then pyenv's and uv's, newest first."""
     stem = "pypy" if wanted.implementation == "pypy" else "python"
     number = ".".join(map(str, wanted.version[:2]))
@@ -187,11 +187,11 @@ def _release(path: str) -> tuple[int, ...]:
 
 def _ask(path: str) -> BaseInterpreter | None:
     """Let the interpreter at *path* describe itself; None where it does not run, or is not to be run."""
-    program = behind_shim(path)
+    program = shim_target(path)
     if program is None or refusal(program) is not None:
         return None
     try:
-        answer = remembered(program, "base", lambda: asked_if_it_runs(program, "-I", "-c", _QUESTION))
+        answer = cached_answer(program, "base", lambda: ask_json_or_none(program, "-I", "-c", _QUESTION))
         implementation, version, base, venv, has_ensurepip = answer
         return BaseInterpreter(
             path=base,

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, is_half_made, load_environment
-from pipm.env.venv_template import write_like_venv
+from pipm.env.venv_template import create_from_template
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.durability import sync_tree
-from pipm.fs.staging import clear_folder, remove_folder
+from pipm.fs.staging import clear_folder, remove_folder_at
 
 if TYPE_CHECKING:
     from pipm.env.base_interpreter import BaseInterpreter
@@ -27,13 +27,13 @@ def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
         raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
     was_there = os.path.isdir(real)
     try:
-        if not write_like_venv(real, interpreter, lambda place: _run_venv(interpreter, place)):
+        if not create_from_template(real, interpreter, lambda place: _run_venv(interpreter, place)):
             _run_venv(interpreter, real)
             sync_tree(real)
         return load_environment(real)
     except BaseException:
         if not was_there and os.path.isdir(real):
-            remove_folder(real)
+            remove_folder_at(real)
         raise
 
 

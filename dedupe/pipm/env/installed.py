@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipm.core.distribution_names import name_and_version, without_folder
+from pipm.core.distribution_names import name_and_version, without_metadata_folder
 from pipm.core.importable import packages_in
 from pipm.core.reasons import Reason
-from pipm.core.record import Location, Place, RecordRow, locate, parse_record
-from pipm.env.receipt import FOLDER, HIDDEN_FILE, is_record, read_hidden, read_receipt
+from pipm.core.record import Location, RecordPlace, RecordRow, locate, parse_record
+from pipm.env.receipt import FOLDER, HIDDEN_FILE, is_record, read_receipt, read_stored_metadata
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipm.env.environment import Environment
-    from pipm.env.receipt import Folded
+    from pipm.env.receipt import ServedDistribution
 
 _INITIAL = re.compile(rb'^"?([^\n]*/__init__\.[^/,"\n]*)', re.MULTILINE)
 """Rows of the files that make a folder a package."""
@@ -86,7 +86,7 @@ class InstalledDistribution:
         return sum(map(int, _SIZES.findall(self.record))) + 30_000 * self.lines
 
 
-def installed(environment: Environment, root: int) -> list[InstalledDistribution]:
+def installed_distributions(environment: Environment, root: int) -> list[InstalledDistribution]:
     """List the distributions of *environment*, whose folder is open as *root*, by metadata folder name."""
     found = []
     rows = size = 0
@@ -119,8 +119,8 @@ def installed(environment: Environment, root: int) -> list[InstalledDistribution
 
 def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
     """The distributions whose metadata folders were put away, where nothing of their names came since."""
-    away = read_hidden(root)
-    for metadata in without_folder(away, names):
+    away = read_stored_metadata(root)
+    for metadata in without_metadata_folder(away, names):
         name, version = name_and_version(metadata)
         record = away[metadata].get("RECORD")
         yield InstalledDistribution(
@@ -133,18 +133,18 @@ def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistrib
         )
 
 
-def put_away(path: str, names: Iterable[str]) -> list[str]:
+def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
     """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
     if not os.path.exists(f"{path}/{FOLDER}/{HIDDEN_FILE}"):
         return []
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return without_folder(read_hidden(root), names)
+        return without_metadata_folder(read_stored_metadata(root), names)
     finally:
         os.close(root)
 
 
-def _is_folded(folder: int, distribution: InstalledDistribution, folded: Folded) -> bool:
+def _is_folded(folder: int, distribution: InstalledDistribution, folded: ServedDistribution) -> bool:
     """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
     if not is_record(distribution.record, folded.record):
         return False
@@ -200,7 +200,7 @@ def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[st
     twice: set[tuple[str, str]] = set()
     for distribution in distributions:
         for key in {
-            (distribution.site, location.path) if location.place is Place.SITE else ("", location.path)
+            (distribution.site, location.path) if location.place is RecordPlace.SITE else ("", location.path)
             for _, location in distribution.located
         }:
             if key in claimed:
@@ -259,6 +259,6 @@ def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
 
 def place_in_environment(distribution: InstalledDistribution, location: Location) -> str:
     """Path of a located row relative to the environment's folder."""
-    if location.place is Place.SITE:
+    if location.place is RecordPlace.SITE:
         return f"{distribution.site}/{location.path}"
     return location.path

@@ -9,7 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 from typing import NamedTuple
 
-from pipm.env.interpreter_cache import asked_if_it_runs, remembered
+from pipm.env.interpreter_cache import ask_json_or_none, cached_answer
 from pipm.env.permission import refusal
 
 _QUESTION = (
@@ -55,8 +55,8 @@ def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
         own = sys.implementation.cache_tag
         return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None
     try:
-        tag, magic, extensions = remembered(
-            path, "bytecode", lambda: asked_if_it_runs(path, "-I", "-S", "-c", _QUESTION)
+        tag, magic, extensions = cached_answer(
+            path, "bytecode", lambda: ask_json_or_none(path, "-I", "-S", "-c", _QUESTION)
         )
         return (tag, bytes.fromhex(magic), tuple(extensions)) if tag else None
     except (ValueError, TypeError):

@@ -16,7 +16,7 @@ _FORMAT = 1
 _SECONDS = 60.0
 
 
-def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
+def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
     """What the interpreter *program* with *words* prints as JSON.
 
     Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
@@ -29,17 +29,17 @@ def asked(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
     return json.loads(answer.stdout)
 
 
-def asked_if_it_runs(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
+def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
     """The same, and None where `asked` raises."""
     import subprocess  # noqa: PLC0415 - likewise
 
     try:
-        return asked(program, *words)
+        return ask_json(program, *words)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 
-def remembered(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
+def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
     """The answer of the interpreter *program* to *question*: the kept one, else that of *ask*.
 
     None is no answer and not kept. What a script answers is not kept either: it may become another

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def behind_shim(path: str) -> str | None:
+def shim_target(path: str) -> str | None:
     """The program that *path* becomes: itself unless it is a shim; None where no chosen version has it."""
     folder, name = os.path.split(path)
     root = os.path.dirname(folder)

@@ -20,7 +20,7 @@ HIDDEN_FILE = "metadata"
 _FORMAT = 1
 
 
-class Folded(NamedTuple):
+class ServedDistribution(NamedTuple):
     """A distribution that has no modules here: its metadata folder, its entry below the store's ``wheels/``.
 
     ``record`` is its RECORD's `record_digest`: whoever installs it anew by other means writes another.
@@ -40,7 +40,7 @@ class Receipt(NamedTuple):
 
     store: str
     site: str
-    folded: Mapping[str, Folded]
+    folded: Mapping[str, ServedDistribution]
 
 
 def read_receipt(root: int) -> Receipt | None:
@@ -53,7 +53,9 @@ def read_receipt(root: int) -> Receipt | None:
         if document["version"] != _FORMAT:
             return None
         rows = [
-            Folded(metadata, entry, record, tuple(bytecode), tuple((name, text) for name, text in dropped))
+            ServedDistribution(
+                metadata, entry, record, tuple(bytecode), tuple((name, text) for name, text in dropped)
+            )
             for metadata, entry, record, bytecode, dropped in document["folded"]
         ]
         store, site = document["store"], document["site"]
@@ -71,14 +73,14 @@ def has_finder(root: int) -> bool:
         return folder is not None and bool(os.listdir(folder))
 
 
-class PutAway(NamedTuple):
+class StoredMetadataFile(NamedTuple):
     """A file of a metadata folder that was put away: its mode, its bytes where they are not the store's."""
 
     mode: int
     data: bytes | None
 
 
-def read_hidden(root: int) -> dict[str, dict[str, PutAway]]:
+def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
     """The metadata folders that were put away in the environment open as *root*, each with its files.
 
     What another user can change is not unmarshalled: of such an environment the receipt tells the folders.
@@ -92,28 +94,29 @@ def read_hidden(root: int) -> dict[str, dict[str, PutAway]]:
     try:
         document = marshal.loads(data)  # noqa: S302 - of the environment's own code, as its modules are
         away = {
-            info: {name: PutAway(*row) for name, row in files.items()} for info, files in document.items()
+            info: {name: StoredMetadataFile(*row) for name, row in files.items()}
+            for info, files in document.items()
         }
     except (EOFError, ValueError, TypeError, AttributeError, MemoryError, SystemError):
         return {}
     return away if all(map(_is_sound, away, away.values())) else {}
 
 
-def _is_sound(info: Any, files: Mapping[Any, PutAway]) -> bool:  # noqa: ANN401 - what marshal can say
+def _is_sound(info: Any, files: Mapping[Any, StoredMetadataFile]) -> bool:  # noqa: ANN401 - what marshal can say
     return type(info) is str and all(
         type(name) is str and type(row.mode) is int and type(row.data) in (bytes, type(None))
         for name, row in files.items()
     )
 
 
-def hidden_bytes(away: Mapping[str, Mapping[str, PutAway]]) -> bytes:
-    """Write what `read_hidden` reads; the finder reads it, too, in any version of Python."""
+def stored_metadata_bytes(away: Mapping[str, Mapping[str, StoredMetadataFile]]) -> bytes:
+    """Write what `read_stored_metadata` reads; the finder reads it, too, in any version of Python."""
     return marshal.dumps(
         {info: {name: tuple(row) for name, row in files.items()} for info, files in away.items()}, 4
     )
 
 
-def receipt_bytes(store: str, site: str, folded: Iterable[Folded]) -> bytes:
+def receipt_bytes(store: str, site: str, folded: Iterable[ServedDistribution]) -> bytes:
     """Write what `read_receipt` reads."""
     document = {"version": _FORMAT, "store": store, "site": site, "folded": sorted(folded)}
     return json.dumps(document, separators=(",", ":")).encode("ascii")

@@ -12,11 +12,11 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from pipm.env.interpreter_cache import remembered
+from pipm.env.interpreter_cache import cached_answer
 from pipm.errors import InterpreterError
-from pipm.fs.cache_files import cache_folder
-from pipm.fs.staging import remove_folder
-from pipm.fs.tree_template import read_outline, write_outline
+from pipm.fs.cache_files import user_cache_folder
+from pipm.fs.staging import remove_folder_at
+from pipm.fs.tree_template import read_template, write_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,26 +29,26 @@ CONFIGURATION = "pyvenv.cfg"
 _PATH, _NAME = "\0path\0", "\0name\0"
 
 
-def write_like_venv(path: str, interpreter: BaseInterpreter, run_venv: Callable[[str], None]) -> bool:
+def create_from_template(path: str, interpreter: BaseInterpreter, run_venv: Callable[[str], None]) -> bool:
     """Make the environment at *path*, on disk; False where only venv itself can, and nothing was made.
 
     Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is no environment.
 
     *run_venv* makes one by venv, at the path that it is given. Raises OSError.
     """
-    scratch = f"{cache_folder()}/venv-{os.urandom(12).hex()}"
+    scratch = f"{user_cache_folder()}/venv-{os.urandom(12).hex()}"
     if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
         return False
     try:
         # A distribution of Linux may mend the module and leave the interpreter as it is.
         question = f"venv {os.stat(interpreter.venv).st_mtime_ns}"
-        rows = remembered(interpreter.path, question, lambda: _learn(scratch, run_venv))
+        rows = cached_answer(interpreter.path, question, lambda: _learn(scratch, run_venv))
     except (OSError, InterpreterError):  # no cache, or no venv: its own run says what is wrong
         return False
     if not rows:
         return False
     name = os.path.basename(path)
-    write_outline(
+    write_template(
         path,
         [(where, kind, text.replace(_PATH, path).replace(_NAME, name)) for where, kind, text in rows],
         last=CONFIGURATION,
@@ -60,10 +60,10 @@ def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
     """The rows of an environment with its path and name taken out; none where that is not sure."""
     try:
         run_venv(scratch)
-        rows = read_outline(scratch)
+        rows = read_template(scratch)
     except ValueError:  # it copies the interpreter, say
         return []
     finally:
-        remove_folder(scratch)
+        remove_folder_at(scratch)
     name = os.path.basename(scratch)
     return [(where, kind, text.replace(scratch, _PATH).replace(name, _NAME)) for where, kind, text in rows]

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.core.import_names import PATH_FILE, Outline, acts_on_its_folder, entangled, library_ties
+from pipm.core.import_names import PATH_FILE, ImportLayout, inseparable, library_ties, names_relative_folders
 from pipm.core.install_plan import OUTDATED
 from pipm.fs.beneath import directory_beneath, open_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
@@ -21,27 +21,29 @@ SITE = "site/"
 """Where the paths of a manifest begin that lie in site-packages."""
 
 
-class Shape(NamedTuple):
+class StoredLayout(NamedTuple):
     """A distribution's outline, and its entry below ``wheels/``; empty where the store has none."""
 
-    outline: Outline
+    layout: ImportLayout
     entry: str
 
 
-def apart(store: Store, root: int, site: str, shapes: list[Shape]) -> frozenset[int]:
+def needs_real_files(
+    store: Store, root: int, site: str, stored_layouts: list[StoredLayout]
+) -> frozenset[int]:
     """Find the distributions that must have real files in site-packages, by their numbers."""
-    outlines = [one.outline for one in shapes]
+    layouts = [one.layout for one in stored_layouts]
     ties = {}
-    for number, one in enumerate(shapes):
-        if one.outline.binaries:
+    for number, one in enumerate(stored_layouts):
+        if one.layout.binaries:
             found = _all_run_paths(store, root, site, one)
             if found:
                 ties[number] = found
-    special = {number for number, one in enumerate(shapes) if _acts_beside_its_files(store, one)}
-    return entangled(outlines) | library_ties(outlines, ties) | special
+    special = {number for number, one in enumerate(stored_layouts) if _acts_beside_its_files(store, one)}
+    return inseparable(layouts) | library_ties(layouts, ties) | special
 
 
-def _all_run_paths(store: Store, root: int, site: str, one: Shape) -> dict[str, list[str]]:
+def _all_run_paths(store: Store, root: int, site: str, one: StoredLayout) -> dict[str, list[str]]:
     """The run paths of its binaries; the store remembers those of an entry."""
     known = read_beneath(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
     if known is not None:
@@ -51,7 +53,7 @@ def _all_run_paths(store: Store, root: int, site: str, one: Shape) -> dict[str, 
             pass  # torn by a power cut
         else:
             return remembered
-    found = {path: run for path in one.outline.binaries if (run := _run_paths(store, root, site, one, path))}
+    found = {path: run for path in one.layout.binaries if (run := _run_paths(store, root, site, one, path))}
     if one.entry:
         with directory_beneath(store.v1, f"wheels/{one.entry}") as folder:
             if folder is not None:
@@ -59,7 +61,7 @@ def _all_run_paths(store: Store, root: int, site: str, one: Shape) -> dict[str, 
     return found
 
 
-def _run_paths(store: Store, root: int, site: str, one: Shape, path: str) -> list[str]:
+def _run_paths(store: Store, root: int, site: str, one: StoredLayout, path: str) -> list[str]:
     try:
         if one.entry:
             file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
@@ -71,13 +73,13 @@ def _run_paths(store: Store, root: int, site: str, one: Shape, path: str) -> lis
         return run_paths(stream)
 
 
-def _acts_beside_its_files(store: Store, one: Shape) -> bool:
+def _acts_beside_its_files(store: Store, one: StoredLayout) -> bool:
     """Whether a path file of it needs its modules beside it, or runs before the finder does."""
-    for name in one.outline.path_files if one.entry else ():
+    for name in one.layout.path_files if one.entry else ():
         if name.endswith(OUTDATED):
             continue
         text = path_file_text(store, one.entry, name)
-        if name < PATH_FILE or (name.endswith(".pth") and acts_on_its_folder(text)):
+        if name < PATH_FILE or (name.endswith(".pth") and names_relative_folders(text)):
             return True
     return False
 

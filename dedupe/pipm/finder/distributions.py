@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipm.core.import_names import Outline, outline
+from pipm.core.import_names import ImportLayout, import_layout
 from pipm.core.reasons import Reason
-from pipm.core.record import Place
-from pipm.env.installed import installed
+from pipm.core.record import RecordPlace
+from pipm.env.installed import installed_distributions
 from pipm.errors import StoreError
-from pipm.finder.colocation import SITE, Shape
+from pipm.finder.colocation import SITE, StoredLayout
 from pipm.store.entries import load_manifest
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pipm.core.manifest import Manifest
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
-    from pipm.env.receipt import Folded, Receipt
+    from pipm.env.receipt import Receipt, ServedDistribution
     from pipm.store.layout import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class SiteDistribution:
     """A distribution in site-packages.
 
     ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``folded`` says that
@@ -32,28 +32,28 @@ class Member:
     """
 
     distribution: InstalledDistribution
-    outline: Outline
+    layout: ImportLayout
     entry: str = ""
     manifest: Manifest | None = None
-    folded: Folded | None = None
+    folded: ServedDistribution | None = None
 
     @property
-    def shape(self) -> Shape:
+    def stored_layout(self) -> StoredLayout:
         """What `apart` looks at."""
-        return Shape(self.outline, self.entry)
+        return StoredLayout(self.layout, self.entry)
 
 
-def members(
+def site_distributions(
     store: Store,
     environment: Environment,
     root: int,
     site: str,
     receipt: Receipt | None,
     entries: Mapping[tuple[str, str], str],
-) -> list[Member]:
+) -> list[SiteDistribution]:
     """List the distributions in *site*; *entries* are what the environment uses, by name and version."""
     found = []
-    for distribution in installed(environment, root):
+    for distribution in installed_distributions(environment, root):
         if distribution.site != site:
             continue
         folded = None
@@ -65,14 +65,16 @@ def members(
             entry = entries.get((distribution.name, distribution.version))
         manifest = None if entry is None else _whole_manifest(store, entry)
         if manifest is None:
-            paths = [location.path for _, location in distribution.located if location.place is Place.SITE]
-            found.append(Member(distribution=distribution, outline=outline(paths)))
+            paths = [
+                location.path for _, location in distribution.located if location.place is RecordPlace.SITE
+            ]
+            found.append(SiteDistribution(distribution=distribution, layout=import_layout(paths)))
         else:
             paths = [file.path[len(SITE) :] for file in manifest.files if file.path.startswith(SITE)]
             found.append(
-                Member(
+                SiteDistribution(
                     distribution=distribution,
-                    outline=outline(paths),
+                    layout=import_layout(paths),
                     entry=entry or "",
                     manifest=manifest,
                     folded=folded,

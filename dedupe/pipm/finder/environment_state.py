@@ -10,7 +10,7 @@ from pipm.core.digest import Digest
 from pipm.core.import_names import PATH_FILE
 from pipm.env.receipt import FOLDER, RECEIPT
 from pipm.errors import FileSystemError
-from pipm.finder.import_table import SOURCES, START_FILE, Table
+from pipm.finder.import_table import SOURCES, START_FILE, ImportTable
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
 from pipm.fs.durability import Durability, forget_temporaries, write_durably
 from pipm.fs.share_file import ensure_folder, forget, forget_folder, same_folder_time, set_time
@@ -22,7 +22,7 @@ _MODE = 0o666
 """As any file of an environment; the umask is taken from it."""
 
 
-def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
+def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str) -> None:
     """Put hook, table, receipt and path files into the environment open as *root*.
 
     Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
@@ -61,8 +61,8 @@ def inject(root: int, table: Table, receipt: bytes, cache_tag: str) -> None:
 def is_whole(root: int, cache_tag: str) -> bool:
     """Whether hook, table and path files in the environment open as *root* are what `inject` put there."""
     with directory_beneath(root, FOLDER) as folder:
-        data = None if folder is None else read_beneath(folder, Table.name(cache_tag))
-        table = None if data is None else Table.from_bytes(data)
+        data = None if folder is None else read_beneath(folder, ImportTable.name(cache_tag))
+        table = None if data is None else ImportTable.from_bytes(data)
         if folder is None or table is None:
             return False
         if any(read_beneath(folder, name) != _source(file) for name, file in SOURCES.items()):
@@ -87,7 +87,7 @@ def _source(name: str) -> bytes:
         return stream.read()
 
 
-def settle(root: int, table: Table, cache_tag: str) -> None:
+def write_table(root: int, table: ImportTable, cache_tag: str) -> None:
     """Write the table alone: what it says of site-packages' time is true now."""
     folder = open_directory_beneath(root, FOLDER)
     try:
@@ -99,7 +99,7 @@ def settle(root: int, table: Table, cache_tag: str) -> None:
         os.close(folder)
 
 
-def withdraw(root: int, site: str) -> None:
+def uninstall_finder(root: int, site: str) -> None:
     """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
     with directory_beneath(root, site) as folder:
         if folder is not None:

@@ -9,10 +9,10 @@ from pipm.env.receipt import read_receipt
 
 if TYPE_CHECKING:
     from pipm.env.receipt import Receipt
-    from pipm.store.inventory import Holdings
+    from pipm.store.inventory import StoreInventory
 
 
-def receipt_of(path: str) -> Receipt | None:
+def receipt_at(path: str) -> Receipt | None:
     """What the finder serves in the environment at *path*; None where it has none."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -24,9 +24,9 @@ def receipt_of(path: str) -> Receipt | None:
         os.close(root)
 
 
-def lent_inodes(path: str, held: Holdings | None) -> set[int]:
+def served_inodes(path: str, held: StoreInventory | None) -> set[int]:
     """The store's inodes that the environment at *path* imports from, bytecode included."""
-    receipt = None if held is None else receipt_of(path)
+    receipt = None if held is None else receipt_at(path)
     if held is None or receipt is None or receipt.store != held.path:
         return set()
     found: set[int] = set()

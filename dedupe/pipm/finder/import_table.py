@@ -41,7 +41,7 @@ _MOST_BYTES = 60_000
 """Of one path file: pyright's own reader passes over files of 64 KiB and more."""
 
 
-class Table(NamedTuple):
+class ImportTable(NamedTuple):
     """What the hook needs to know of one environment.
 
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when
@@ -89,7 +89,7 @@ class Table(NamedTuple):
         return data + zlib.crc32(data).to_bytes(_CHECKSUM, "little")
 
     @staticmethod
-    def from_bytes(data: bytes) -> Table | None:
+    def from_bytes(data: bytes) -> ImportTable | None:
         """The table without its ``modules`` and ``infos``; None where *data* is torn or of another format."""
         text, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
         if not text or zlib.crc32(text).to_bytes(_CHECKSUM, "little") != checksum:
@@ -98,7 +98,7 @@ class Table(NamedTuple):
         if form != FORMAT:
             return None
         environment, store, site, site_time, entries, _, _, hidden, leaf, mend, lock = fields
-        return Table(
+        return ImportTable(
             environment=environment,
             store=store,
             site=site,

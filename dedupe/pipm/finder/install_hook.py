@@ -11,8 +11,8 @@ from pipm.core.import_names import module_table
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import FOLDER, receipt_bytes
 from pipm.errors import InterpreterError
-from pipm.finder.environment_state import inject, is_whole, settle
-from pipm.finder.import_table import SOURCES, Table
+from pipm.finder.environment_state import install_finder, is_whole, write_table
+from pipm.finder.import_table import SOURCES, ImportTable
 from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.share_file import ensure_folder
@@ -22,15 +22,15 @@ from pipm.store.entries import LIBRARY, SITE, name_as_library
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipm.core.import_names import Module, Outline
+    from pipm.core.import_names import ImportLayout, Module
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
-    from pipm.env.receipt import Folded
+    from pipm.env.receipt import ServedDistribution
     from pipm.finder.import_table import LockRow
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
-MEND = "pip install --force-reinstall --no-deps {name}=={version}"
+REPAIR_COMMAND = "pip install --force-reinstall --no-deps {name}=={version}"
 
 
 def site_of(environment: Environment) -> str:
@@ -52,36 +52,36 @@ def interpreter_of(environment: Environment) -> Interpreter:
     return found
 
 
-def put(
+def install_hook(
     store: Store,
     environment: Environment,
     root: int,
     interpreter: Interpreter,
-    several: Sequence[tuple[Outline, Folded]],
+    several: Sequence[tuple[ImportLayout, ServedDistribution]],
     lock: LockRow = (),
-) -> Table:
+) -> ImportTable:
     """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table.
 
     *lock* is the table's word on the lock file that the environment follows.
     """
-    outlines = [one for one, _ in several]
-    modules = module_table(outlines, range(len(outlines)), interpreter.extensions)
-    return put_table(store, environment, root, interpreter, [row for _, row in several], modules, lock)
+    layouts = [one for one, _ in several]
+    modules = module_table(layouts, range(len(layouts)), interpreter.extensions)
+    return install_hook_for(store, environment, root, interpreter, [row for _, row in several], modules, lock)
 
 
-def put_table(
+def install_hook_for(
     store: Store,
     environment: Environment,
     root: int,
     interpreter: Interpreter,
-    rows: Sequence[Folded],
+    rows: Sequence[ServedDistribution],
     modules: Mapping[str, Module],
     lock: LockRow,
-) -> Table:
+) -> ImportTable:
     """The same where it is known what each import name is."""
     site = site_of(environment)
     named = all(name_as_library(store, row.entry) for row in rows)
-    table = Table(
+    table = ImportTable(
         environment=environment.path,
         store=store.path,
         site=site,
@@ -89,18 +89,18 @@ def put_table(
         entries=[row.entry for row in rows],
         modules=modules,
         infos=[row.metadata for row in rows],
-        mend=MEND,
+        mend=REPAIR_COMMAND,
         lock=lock,
         leaf=LIBRARY if named else SITE,
     )
-    inject(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)
+    install_finder(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)
     return table
 
 
-def settle_time(environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
+def note_site_time(environment: Environment, root: int, table: ImportTable, interpreter: Interpreter) -> None:
     """Note the time that site-packages has now that nothing more changes in it."""
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    settle(root, table._replace(site_time=time), interpreter.cache_tag)
+    write_table(root, table._replace(site_time=time), interpreter.cache_tag)
 
 
 def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
@@ -116,10 +116,10 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
         for source in SOURCES:
             key = _key(read_beneath(folder, source))
             if pool.find(*key) is None:
-                from pipm.bytecode.entry_bytecode import compile_source  # noqa: PLC0415 - once a store
+                from pipm.bytecode.entry_bytecode import compile_to_pool  # noqa: PLC0415 - once a store
 
                 path = f"{environment.path}/{FOLDER}/{source}"
-                if not compile_source(store, path, key, interpreter, pool):
+                if not compile_to_pool(store, path, key, interpreter, pool):
                     continue  # Python says at the next start what is wrong
             _put_bytecode(folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(*key)))
 
@@ -131,7 +131,7 @@ def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
                 write_durably(cache, path.rpartition("/")[2], data, Durability.WHOLE, mode=0o666)
 
 
-def is_in_place(store: Store, root: int, interpreter: Interpreter) -> bool:
+def is_hook_current(store: Store, root: int, interpreter: Interpreter) -> bool:
     """Whether the finder is in the environment open as *root*, whole and as this pipm makes it."""
     if not is_whole(root, interpreter.cache_tag):
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import KEPT_METADATA
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.link_identical import Twins
+from pipm.fs.link_identical import IdenticalFiles
 from pipm.fs.staging import Staging, staging
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ _FILE = 0o666
 def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
     """Let what tools read be files in the folders *metadata*, and those that say the same one inode."""
     with _folders(root, site, metadata) as (area, folders):
-        twins = Twins(area)
+        identical = IdenticalFiles(area)
         for folder in folders:
             for file in set(os.listdir(folder)).intersection(KEPT_METADATA):
                 if _is_link(folder, file):
                     _copy_over(area, folder, file)
             for file in set(os.listdir(folder)).intersection(_ALIKE):
-                _put_alike(twins, folder, file)
+                _put_alike(identical, folder, file)
 
 
 def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
@@ -69,13 +69,13 @@ def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[St
             area.close()
 
 
-def _put_alike(twins: Twins, folder: int, name: str) -> None:
+def _put_alike(identical: IdenticalFiles, folder: int, name: str) -> None:
     """Let a file be one inode with those that say the same; a changed one is none of them."""
     status = _status(folder, name)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > _MOST_BYTES:
         return
     with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder), "rb") as stream:
-        twins.put(folder, name, stream.read())
+        identical.put(folder, name, stream.read())
 
 
 def _copy_over(area: Staging, folder: int, name: str) -> None:

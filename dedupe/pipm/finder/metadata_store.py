@@ -14,10 +14,17 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pipm.core.distribution_names import without_folder
+from pipm.core.distribution_names import without_metadata_folder
 from pipm.core.install_plan import KEPT_METADATA
-from pipm.env.receipt import FOLDER, HIDDEN_FILE, PutAway, hidden_bytes, read_hidden, read_receipt
-from pipm.finder.environment_state import settle
+from pipm.env.receipt import (
+    FOLDER,
+    HIDDEN_FILE,
+    StoredMetadataFile,
+    read_receipt,
+    read_stored_metadata,
+    stored_metadata_bytes,
+)
+from pipm.finder.environment_state import write_table
 from pipm.fs.beneath import directory_beneath, is_there, read_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.share_file import NewFile, ensure_folder, forget, forget_folder, write_new_file
@@ -28,13 +35,15 @@ if TYPE_CHECKING:
 
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
-    from pipm.finder.import_table import Table
+    from pipm.finder.import_table import ImportTable
     from pipm.store.layout import Store
 
 
-def hide(store: Store, environment: Environment, root: int, table: Table, interpreter: Interpreter) -> None:
+def store_metadata(
+    store: Store, environment: Environment, root: int, table: ImportTable, interpreter: Interpreter
+) -> None:
     """Put away the metadata folders of what *table* serves in the environment open as *root*."""
-    away: dict[str, dict[str, PutAway]] = {}
+    away: dict[str, dict[str, StoredMetadataFile]] = {}
     for entry, info in zip(table.entries, table.infos, strict=True):
         with directory_beneath(root, f"{table.site}/{info}") as folder:
             found = None if folder is None else _contents(store, entry, info, folder)
@@ -42,24 +51,24 @@ def hide(store: Store, environment: Environment, root: int, table: Table, interp
                 away[info] = found
     if not away:
         return
-    note_away(root, away)
+    note_stored_metadata(root, away)
     hidden = table._replace(hidden=True)
-    settle(root, hidden, interpreter.cache_tag)
+    write_table(root, hidden, interpreter.cache_tag)
     sync_file_system(root)
     with staging(root) as aside, directory_beneath(root, table.site) as site:
         for info, files in away.items():
             if site is not None:
                 _take_away(site, info, files, aside)
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    settle(root, hidden._replace(site_time=time), interpreter.cache_tag)
+    write_table(root, hidden._replace(site_time=time), interpreter.cache_tag)
     sync_file_system(root)
 
 
-def note_away(root: int, away: Mapping[str, Mapping[str, PutAway]]) -> None:
+def note_stored_metadata(root: int, away: Mapping[str, Mapping[str, StoredMetadataFile]]) -> None:
     """Let the finder in the environment open as *root* know what belongs into metadata folders."""
     with directory_beneath(root, FOLDER) as folder:
         assert folder is not None
-        write_durably(folder, HIDDEN_FILE, hidden_bytes(away), Durability.LATER, mode=0o666)
+        write_durably(folder, HIDDEN_FILE, stored_metadata_bytes(away), Durability.LATER, mode=0o666)
 
 
 def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
@@ -73,9 +82,9 @@ def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
         move_folder(aside, info, site)
 
 
-def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, PutAway] | None:
+def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, StoredMetadataFile] | None:
     """What a metadata folder has; None where neither the store nor one file can keep all of it."""
-    found: dict[str, PutAway] = {}
+    found: dict[str, StoredMetadataFile] = {}
     for name in os.listdir(folder):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         data = read_beneath(folder, name) if stat.S_ISREG(status.st_mode) else None
@@ -84,21 +93,21 @@ def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, Put
         if name in KEPT_METADATA:
             if data != read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}"):
                 return None  # somebody edited it
-            found[name] = PutAway(0o644, None)
+            found[name] = StoredMetadataFile(0o644, None)
         else:
-            found[name] = PutAway(stat.S_IMODE(status.st_mode), data)
+            found[name] = StoredMetadataFile(stat.S_IMODE(status.st_mode), data)
     return found
 
 
-def bring_back(store: Store, root: int) -> bool:
+def restore_metadata(store: Store, root: int) -> bool:
     """Let the metadata folders that were put away lie in the environment again; False where none were."""
     receipt = read_receipt(root)
-    away = read_hidden(root)
+    away = read_stored_metadata(root)
     if receipt is None or not away:
         return False
     with staging(root) as aside, directory_beneath(root, receipt.site) as site:
         assert site is not None
-        wanted = without_folder(away, os.listdir(site))
+        wanted = without_metadata_folder(away, os.listdir(site))
         for info, files in away.items():
             folded = receipt.folded.get(info)
             if folded is not None and info in wanted:
@@ -113,16 +122,18 @@ def bring_back(store: Store, root: int) -> bool:
     return True
 
 
-def hidden_entries(root: int) -> frozenset[str]:
+def stored_metadata_entries(root: int) -> frozenset[str]:
     """The entries whose metadata folders were put away in the environment open as *root*."""
     receipt = read_receipt(root)
-    away = read_hidden(root)
+    away = read_stored_metadata(root)
     if receipt is None:
         return frozenset()
     return frozenset(receipt.folded[info].entry for info in away if info in receipt.folded)
 
 
-def _fill_folder(store: Store, parent: int, entry: str, info: str, files: dict[str, PutAway]) -> None:
+def _fill_folder(
+    store: Store, parent: int, entry: str, info: str, files: dict[str, StoredMetadataFile]
+) -> None:
     ensure_folder(parent, info)
     with directory_beneath(parent, info) as folder:
         assert folder is not None

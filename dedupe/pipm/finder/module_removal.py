@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipm.bytecode.compiled_files import match_bytecode, pools_of
+from pipm.bytecode.compiled_files import match_bytecode, open_pools
 from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.core.install_plan import KEPT_METADATA, OUTDATED
@@ -22,14 +22,14 @@ from pipm.fs.share_file import forget, forget_folder
 if TYPE_CHECKING:
     from pipm.core.manifest import FileEntry
     from pipm.env.interpreter import Interpreter
-    from pipm.finder.distributions import Member
+    from pipm.finder.distributions import SiteDistribution
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
 
 
 @dataclass(slots=True)
-class Removal:
+class ModuleRemoval:
     """The names that go, by folder relative to site-packages.
 
     ``dropped`` are path files with their text.
@@ -44,29 +44,33 @@ class _StaysError(Exception):
     """The distribution has something of its own."""
 
 
-def plan_removal(store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> Removal | None:
+def plan_removal(
+    store: Store, root: int, site: str, one: SiteDistribution, interpreter: Interpreter
+) -> ModuleRemoval | None:
     """Plan what goes of a member; None when it must stay as it is.
 
     Of one that is folded already nothing should be left, but for a run that was killed.
     """
     try:
-        return _Planner(store, root, site, one, interpreter).plan()
+        return _RemovalPlanner(store, root, site, one, interpreter).plan()
     except _StaysError:
         return None
 
 
-class _Planner:
-    def __init__(self, store: Store, root: int, site: str, one: Member, interpreter: Interpreter) -> None:
+class _RemovalPlanner:
+    def __init__(
+        self, store: Store, root: int, site: str, one: SiteDistribution, interpreter: Interpreter
+    ) -> None:
         self.store, self.root, self.site, self.one = store, root, site, one
         self.interpreter = interpreter
-        self.pools = pools_of(store, interpreter)
+        self.pools = open_pools(store, interpreter)
         self.strict = one.folded is None
-        self.removal = Removal()
+        self.removal = ModuleRemoval()
         self.links = f"{store.path}/v1/"
 
-    def plan(self) -> Removal:
+    def plan(self) -> ModuleRemoval:
         assert self.one.manifest is not None
-        folders: dict[str, dict[str, FileEntry]] = {folder: {} for folder in self.one.outline.folders}
+        folders: dict[str, dict[str, FileEntry]] = {folder: {} for folder in self.one.layout.folders}
         for entry in self.one.manifest.files:
             if entry.path.startswith(SITE):
                 folder, _, name = entry.path[len(SITE) :].rpartition("/")
@@ -89,7 +93,7 @@ class _Planner:
                 self._path_file(descriptor, name)
             elif self._goes(descriptor, name, entry):
                 self.removal.names.setdefault(folder, []).append(name)
-        inside = folder not in self.one.outline.open
+        inside = folder not in self.one.layout.open
         if inside and self.strict:
             self._check_leftovers(folder, descriptor, files)
         self._bytecode(folder, descriptor, files)
@@ -117,7 +121,7 @@ class _Planner:
         return False
 
     def _check_leftovers(self, folder: str, descriptor: int, files: dict[str, FileEntry]) -> None:
-        known = self.one.outline.folders
+        known = self.one.layout.folders
         for name in os.listdir(descriptor):
             if name not in files and name != _CACHE and f"{folder}/{name}" not in known:
                 raise _StaysError
@@ -170,7 +174,7 @@ def _leads_to(folder: int, name: str, start: str) -> bool:
         return False
 
 
-def remove(root: int, site: str, one: Member, removal: Removal) -> int:
+def remove_modules(root: int, site: str, one: SiteDistribution, removal: ModuleRemoval) -> int:
     """Carry out *removal*, then remove the folders that it emptied; returns how many names went."""
     count = 0
     for folder, names in removal.names.items():
@@ -184,7 +188,7 @@ def remove(root: int, site: str, one: Member, removal: Removal) -> int:
         if folder.partition("/")[0] == one.distribution.metadata:
             parts = folder.split("/")
             metadata |= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
-    folders = {folder for folder in one.outline.folders if folder} | metadata
+    folders = {folder for folder in one.layout.folders if folder} | metadata
     folders |= {f"{folder}/{_CACHE}" for folder in folders} | {_CACHE}
     for folder in sorted(folders, key=lambda path: -path.count("/")):
         above, _, name = folder.rpartition("/")

@@ -5,27 +5,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.bytecode.compiled_files import match_bytecode, pools_of
+from pipm.bytecode.compiled_files import match_bytecode, open_pools
 from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
-from pipm.core.record import Place, entry_path
+from pipm.core.record import RecordPlace, entry_path
 from pipm.finder.colocation import SITE
 from pipm.fs.beneath import is_there, open_directory_beneath
-from pipm.fs.link_modes import LinkMode, place
+from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.share_file import NewFile, drop_unfinished, ensure_folder, write_new_file
 
 if TYPE_CHECKING:
     from pipm.core.manifest import FileEntry
     from pipm.env.interpreter import Interpreter
-    from pipm.env.receipt import Folded
-    from pipm.finder.distributions import Member
+    from pipm.env.receipt import ServedDistribution
+    from pipm.finder.distributions import SiteDistribution
     from pipm.store.layout import Store
 
 _PLAIN, _EXECUTABLE = 0o644, 0o755
 
 
-def restore(
-    store: Store, root: int, site: str, one: Member, folded: Folded, interpreter: Interpreter | None
+def restore_links(
+    store: Store,
+    root: int,
+    site: str,
+    one: SiteDistribution,
+    folded: ServedDistribution,
+    interpreter: Interpreter | None,
 ) -> int:
     """Give the environment open as *root* symlinks to all files of a member; returns how many."""
     assert one.manifest is not None
@@ -52,7 +57,9 @@ def restore(
     return count
 
 
-def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry, path: str) -> bool:
+def _restore_file(
+    store: Store, folders: _Folders, one: SiteDistribution, entry: FileEntry, path: str
+) -> bool:
     above, _, name = path.rpartition("/")
     if not above and name.endswith(".pth"):
         return False  # it is the environment's own, and stayed
@@ -65,8 +72,8 @@ def _restore_file(store: Store, folders: _Folders, one: Member, entry: FileEntry
         mode = _EXECUTABLE if entry.executable else _PLAIN
         write_new_file(NewFile(folder, name), [], mode, entry.mtime_ns)
     else:
-        target = f"{store.path}/v1/wheels/{one.entry}/{entry_path(Place.SITE, path)}"
-        place(LinkMode.SYMLINK, store.objects, target, folder, name)
+        target = f"{store.path}/v1/wheels/{one.entry}/{entry_path(RecordPlace.SITE, path)}"
+        place_file(LinkMode.SYMLINK, store.objects, target, folder, name)
     return True
 
 
@@ -80,7 +87,7 @@ def _restore_bytecode(
         return False
     module, level = found
     source = sources.get(f"{cache.removesuffix('__pycache__')}{module}.py")
-    pool = pools_of(store, interpreter)[level]
+    pool = open_pools(store, interpreter)[level]
     if source is None:
         return False
     key = (source.digest, header_time(source.mtime_ns))
@@ -90,7 +97,7 @@ def _restore_bytecode(
     if is_there(folder, name):
         return False
     target = f"{store.path}/v1/bytecode/{pool.name(*key)}"
-    place(LinkMode.SYMLINK, store.bytecode, target, folder, name)
+    place_file(LinkMode.SYMLINK, store.bytecode, target, folder, name)
     return True
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import FOLDER
-from pipm.finder.import_table import Table
+from pipm.finder.import_table import ImportTable
 from pipm.finder.metadata_files import is_made_here
 from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.copies import Metadata, set_metadata
@@ -76,8 +76,8 @@ class Before:
         interpreter = ask_interpreter(environment.interpreter)
         if interpreter is None:
             return False
-        data = read_beneath(self._root, f"{FOLDER}/{Table.name(interpreter.cache_tag)}")
-        table = None if data is None else Table.from_bytes(data)
+        data = read_beneath(self._root, f"{FOLDER}/{ImportTable.name(interpreter.cache_tag)}")
+        table = None if data is None else ImportTable.from_bytes(data)
         with directory_beneath(self._root, self._site) as site:
             return table is not None and site is not None and table.site_time == os.fstat(site).st_mtime_ns
 

@@ -24,7 +24,7 @@ _LONG = 60.0
 _CHECK = struct.Struct("<I")
 
 
-def cache_folder() -> str:
+def user_cache_folder() -> str:
     """Where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Caches/pipm")
@@ -34,7 +34,9 @@ def cache_folder() -> str:
 def read_cache(name: str) -> bytes | None:
     """Return what was kept under *name*, if it is still there, and ours."""
     try:
-        file = os.open(f"{cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(
+            f"{user_cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
         with open(file, "rb") as stream:
             status = os.fstat(file)
             if status.st_uid != os.geteuid() or is_foreign(status) or not stat.S_ISREG(status.st_mode):
@@ -47,8 +49,8 @@ def read_cache(name: str) -> bytes | None:
 def write_cache(name: str, data: bytes) -> None:
     """Keep *data* under *name*; a read-only or full disk is no reason to fail."""
     with contextlib.suppress(OSError):
-        os.makedirs(cache_folder(), mode=0o700, exist_ok=True)
-        folder = os.open(cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.makedirs(user_cache_folder(), mode=0o700, exist_ok=True)
+        folder = os.open(user_cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_torn_writes(folder, ("",), before=time.time() - _LONG)
             write_durably(folder, name, data, Durability.LATER)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.file_content import digest_at
-from pipm.fs.link_identical import Twins
+from pipm.fs.link_identical import IdenticalFiles
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.reflinks import clone_contents
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 State = tuple[int, int, int]
 """Of a folder: when a name in it last changed (ns), its inode, its size."""
-Left = dict[str, State]
+FolderState = dict[str, State]
 """By path, how folders were when the work in them ended."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,15 +55,15 @@ def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) ->
     return None
 
 
-class Filler:
-    """Fills folders, counting the files that it ``placed`` and, of those, had to copy (``fallen``)."""
+class FolderFiller:
+    """Fills folders, counting the files that it ``scheme_path`` and, of those, had to copy (``copied``)."""
 
     def __init__(self, mode: LinkMode, staging: Staging) -> None:
         self.mode = mode
         self.placed = 0
-        self.fallen = 0
+        self.copied = 0
         self._staging = staging
-        self._twins = Twins(staging)
+        self._twins = IdenticalFiles(staging)
         self._bytecode_mode: LinkMode = LinkMode.HARDLINK if mode is LinkMode.REFLINK else mode
 
     def fill(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
@@ -184,7 +184,7 @@ class Filler:
                 _copy(source, path, stored, target, name)
             except FileExistsError:
                 self._replace(LinkMode.COPY, source, path, stored, target, name)
-            self.fallen += 1
+            self.copied += 1
         else:
             raise error
 
@@ -198,7 +198,7 @@ class Filler:
             if error.errno not in _FALLS:
                 raise
             _copy(source, path, stored, self._staging.directory, temporary)
-            self.fallen += 1
+            self.copied += 1
         self._move(temporary, target, name)
 
     def _move(self, temporary: str, target: int, name: str) -> None:
@@ -324,7 +324,7 @@ class FolderStack:
 
     def __init__(self, root: int) -> None:
         self._folders: list[tuple[str, int]] = [("", root)]
-        self.left: Left = {}
+        self.left: FolderState = {}
 
     def enter(self, path: str) -> int:
         """Return the folder *path* below the root, open until another one is entered."""

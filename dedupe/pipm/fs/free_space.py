@@ -31,7 +31,7 @@ _READINGS = 20
 _PAUSE = 0.05
 
 
-def settled_space(file: int) -> int | None:
+def stable_free_space(file: int) -> int | None:
     """Free bytes of the file system of *file*, once they stand still: much goes in the background.
 
     None where they do not: somebody else writes.

@@ -10,7 +10,7 @@ import fcntl
 import os
 
 
-def hold(marker: str, *, onwards: bool = False) -> int | None:
+def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
     """Hold the file *marker* until this process ends; None where it is gone.
 
     *onwards*: the program that this process becomes holds it as well. Its modification time is when it was
@@ -37,7 +37,7 @@ def hold(marker: str, *, onwards: bool = False) -> int | None:
     return file
 
 
-def is_held(marker: str) -> bool:
+def is_in_use(marker: str) -> bool:
     """Whether a process holds the file *marker*."""
     try:
         file = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _READ_ONLY, _FILE = 0o444, 0o666
 
 
-class Twins:
+class IdenticalFiles:
     """The texts that were put somewhere so far, each under a temporary name of *area*."""
 
     def __init__(self, area: Staging) -> None:

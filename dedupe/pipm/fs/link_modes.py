@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
-from pipm.fs.os_errors import explained, stops_everything
+from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.reflinks import clone_into
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int
     one_way = False
     for mode in AUTO if wanted is None else (wanted,):
         try:
-            probe(mode, store, path, target)
+            probe_link_mode(mode, store, path, target)
         except OSError as error:
             if stops_everything(error):
-                raise explained(error, "try a link between the store and the environment") from error
+                raise explain_os_error(error, "try a link between the store and the environment") from error
             one_way = one_way or isinstance(error, OneWayError)
             refusals.append(f"{mode.value}: {os.strerror(error.errno or errno.EIO)}")
         else:
@@ -84,15 +84,15 @@ def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int
 def can_hardlink(store: int, path: str, target: int) -> bool:
     """Whether link(2) works from directory *store* to directory *target*."""
     try:
-        probe(LinkMode.HARDLINK, store, path, target)
+        probe_link_mode(LinkMode.HARDLINK, store, path, target)
     except OSError as error:
         if stops_everything(error):
-            raise explained(error, "try a link between the store and the environment") from error
+            raise explain_os_error(error, "try a link between the store and the environment") from error
         return False
     return True
 
 
-def probe(mode: LinkMode, store: int, path: str, target: int) -> None:
+def probe_link_mode(mode: LinkMode, store: int, path: str, target: int) -> None:
     """Make one real file appear in *target* by *mode*, and one in *store*; OSError where it does not work.
 
     A file system may allow one way alone: a link out of an encrypted folder works, and cannot be read any
@@ -112,14 +112,14 @@ def _try(mode: LinkMode, store: int, path: str, target: int) -> None:
     content = os.urandom(_ONE_BLOCK)
     with _trial_file(store, content) as name:
         try:
-            place(mode, store, f"{path}/{name}" if mode is LinkMode.SYMLINK else name, target, name)
+            place_file(mode, store, f"{path}/{name}" if mode is LinkMode.SYMLINK else name, target, name)
             _check(mode, store, target, name, content)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=target)
 
 
-def place(mode: LinkMode, store: int, source: str, target: int, name: str) -> None:
+def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) -> None:
     """Make *source* of directory *store* appear as the new *name* in directory *target*."""
     match mode:
         case LinkMode.HARDLINK:

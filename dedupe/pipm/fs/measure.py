@@ -31,7 +31,7 @@ class Content(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stock:
+class KnownInodes:
     """What the store has, by which an environment's files are told: inode numbers of one device.
 
     ``places`` (of extents, in bytes on the device) are looked up when they are first asked for.
@@ -49,7 +49,7 @@ class Stock:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
+class TreeUsage:
     """What a tree has on disk.
 
     ``stored`` are the bytes that it shares with the store. ``outside`` are those that it shares with others
@@ -75,12 +75,12 @@ class _Inode:
 
 
 @dataclass(slots=True)
-class _Surveyor:
+class _TreeMeasurer:
     """Adds a tree up: one readdir a folder, one stat a file that the store does not have."""
 
     account: Accounting
     reflinks: bool
-    stock: Stock | None
+    stock: KnownInodes | None
     apparent: int = 0
     files: int = 0
     own: int = 0
@@ -179,7 +179,7 @@ class _Surveyor:
                 self.apparent += content.size
                 self.borrowed.add(inode)
 
-    def survey(self) -> Survey:
+    def survey(self) -> TreeUsage:
         """Sum up."""
         stored = sum(content.data for content in map(self._content, self.borrowed) if content is not None)
         outside: dict[tuple[str, int, int], int] = {}
@@ -203,19 +203,19 @@ class _Surveyor:
             files=self.files,
             estimated=own - solid if self.account.packed else 0,
         )
-        return Survey(usage=usage, stored=stored, outside=outside)
+        return TreeUsage(usage=usage, stored=stored, outside=outside)
 
     def _content(self, inode: int) -> Content | None:
         return None if self.stock is None else self.stock.inodes.get(inode)
 
 
-def survey(path: str, stock: Stock | None = None, lent: Iterable[int] = ()) -> Survey:
+def measure_tree(path: str, stock: KnownInodes | None = None, lent: Iterable[int] = ()) -> TreeUsage:
     """Measure the tree at *path*, its folders included; reads no content, follows no symlink.
 
     *lent* are inodes of the *stock* that it uses without having names of them.
     """
     kind = _file_system(os.stat(path).st_dev, path)
-    surveyor = _Surveyor(accounting(kind), has_reflinks(kind), stock)
+    surveyor = _TreeMeasurer(accounting(kind), has_reflinks(kind), stock)
     folders = [path]
     while folders:
         folders += surveyor.folder(folders.pop())
@@ -234,7 +234,7 @@ def _file_system(device: int, path: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Catalogue:
+class StoreUsageIndex:
     """A tree that shares nothing on purpose but inodes within itself, as a store is.
 
     ``folders`` gives the names of files and their inodes by folder, relative to the tree.
@@ -246,7 +246,7 @@ class Catalogue:
     folders: dict[str, list[tuple[str, int]]]
 
 
-def catalogue(path: str) -> Catalogue:
+def catalogue(path: str) -> StoreUsageIndex:
     """List and measure the tree at *path*; one stat an inode, not one a name."""
     device = os.stat(path).st_dev
     account = accounting(_file_system(device, path))
@@ -285,7 +285,7 @@ def catalogue(path: str) -> Catalogue:
             names.append((entry.name, inode))
     estimated = own - solid if account.packed else 0
     usage = DiskUsage(apparent=apparent, on_disk=own, exclusive=own, files=files, estimated=estimated)
-    return Catalogue(usage=usage, device=device, contents=contents, folders=folders)
+    return StoreUsageIndex(usage=usage, device=device, contents=contents, folders=folders)
 
 
 def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:

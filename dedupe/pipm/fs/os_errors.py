@@ -27,7 +27,7 @@ def stops_everything(error: OSError) -> bool:
     return error.errno in _HINTS
 
 
-def explained(error: OSError, doing: str) -> FileSystemError:
+def explain_os_error(error: OSError, doing: str) -> FileSystemError:
     """Say *error* with what we were *doing* ("write to ~/.local/share/pipm") and what helps."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if not stops_everything(error) and isinstance(error.filename, str):

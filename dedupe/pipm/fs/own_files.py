@@ -29,7 +29,7 @@ def write_marker(path: str) -> None:
 
 
 @contextlib.contextmanager
-def scratch(parent: str) -> Iterator[str]:
+def scratch_folder(parent: str) -> Iterator[str]:
     """Make a folder in *parent* for the length of a with block, and yield its path."""
     path = os.path.join(parent, f".{os.urandom(8).hex()}")
     os.mkdir(path, 0o700)

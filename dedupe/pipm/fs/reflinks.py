@@ -108,7 +108,7 @@ class Extent(NamedTuple):
     length: int
     shared: bool
     inline: bool
-    settled: bool
+    allocated: bool
     """Whether the place is known: not delayed, not unknown."""
     encoded: bool = False
     stored: int | None = None
@@ -155,10 +155,10 @@ def _mapped(file: int, *, sync: bool) -> list[Extent]:
                 buffer, _FIEMAP_HEADER.size + position * _FIEMAP_EXTENT.size
             )
             inline = bool(bits & _EXTENT_INLINE)
-            settled = not bits & (_EXTENT_DELAYED | _EXTENT_UNKNOWN)
+            allocated = not bits & (_EXTENT_DELAYED | _EXTENT_UNKNOWN)
             encoded = bool(bits & _EXTENT_ENCODED) and not inline
             shared, stored = bool(bits & _EXTENT_SHARED), None if encoded else length
-            found.append(Extent(logical, physical, length, shared, inline, settled, encoded, stored))
+            found.append(Extent(logical, physical, length, shared, inline, allocated, encoded, stored))
             start = logical + length
             if bits & _EXTENT_LAST:
                 return found

@@ -34,7 +34,7 @@ def remove_files(root: int, folder: str, names: list[str]) -> int:
     return removed
 
 
-def remove_empty_folders(root: int, folders: set[str], keep: frozenset[str]) -> None:
+def remove_emptied_folders(root: int, folders: set[str], keep: frozenset[str]) -> None:
     """Remove those of *folders* below *root* (and of what they lie in) that are empty, but none of *keep*."""
     above = set()
     for folder in folders:

@@ -49,7 +49,7 @@ class LeaveAloneError(Exception):
         self.reason = reason
 
 
-class Guarded(NamedTuple):
+class LeasedFile(NamedTuple):
     """A file of an environment, open for reading under a lease; the caller closes ``file``."""
 
     directory: int
@@ -77,7 +77,7 @@ _REASONS = {
 }
 
 
-def open_guarded(directory: int, name: str, inode: int) -> Guarded:
+def open_leased(directory: int, name: str, inode: int) -> LeasedFile:
     """Open *name* in *directory* for sharing; LeaveAloneError when that file must be left alone.
 
     *inode* is the one that the plan was made for. No context manager: it runs once a file.
@@ -100,7 +100,7 @@ def open_guarded(directory: int, name: str, inode: int) -> Guarded:
     if reason is not None:
         os.close(file)
         raise LeaveAloneError(reason)
-    return Guarded(directory, name, file, status, lease, bool(attributes))
+    return LeasedFile(directory, name, file, status, lease, bool(attributes))
 
 
 def left_alone(error: OSError) -> LeaveAloneError:
@@ -122,7 +122,7 @@ class Stored(NamedTuple):
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
-def give_inode(source: Guarded, store: int, name: str, mode: int) -> Stored | None:
+def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored | None:
     """Let the store name the inode of *source* as *name* below directory *store*; no data moves.
 
     The inode keeps its time. It gets *mode* unless it has a third name: then it stays as it is. Returns None
@@ -151,7 +151,7 @@ class NewFile(NamedTuple):
     name: str
 
 
-def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int) -> Stored | None:
+def give_clone(source: LeasedFile, new: NewFile, store: int, name: str, mode: int) -> Stored | None:
     """Make *name* below directory *store* a reflink of *source* with the same time; None if that is taken."""
     stored = Stored(mode, source.status.st_mtime_ns)
     clone_into(source.file, new.directory, new.name, mode)
@@ -163,7 +163,7 @@ def give_clone(source: Guarded, new: NewFile, store: int, name: str, mode: int) 
     return stored if created else None
 
 
-def give_copy(source: Guarded, new: NewFile, mode: int) -> Stored:
+def give_copy(source: LeasedFile, new: NewFile, mode: int) -> Stored:
     """Copy *source* to *new* with its time; it must be synced before `give_name` publishes it."""
     stored = Stored(mode, source.status.st_mtime_ns)
     copy_into(source.file, new.directory, new.name, mode)
@@ -171,7 +171,7 @@ def give_copy(source: Guarded, new: NewFile, mode: int) -> Stored:
     return stored
 
 
-def second_inode(source: Guarded, new: NewFile, stored: Stored, *, link: bool) -> None:
+def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool) -> None:
     """Make *new* an inode with the bytes of *source* and the mode and time of *stored*.
 
     For an object whose own inode takes no more names, or no more references to its blocks. *link*: it is the
@@ -252,7 +252,7 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     return True
 
 
-def bring(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
+def bring_file(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
     """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
 
     It has the same mode and time. False where none of what is allowed works.
@@ -343,7 +343,7 @@ def same_folder_time(directory: int) -> Iterator[None]:
             os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def share_blocks(stored: int, target: Guarded, mtime_ns: int) -> int | None:
+def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:
     """Let *target* share the blocks of the open file *stored*; None when the two differ.
 
     It gets the time *mtime_ns* of that, unless it has another name. Returns the bytes of blocks that this
@@ -370,5 +370,5 @@ def _own(file: int) -> list[Extent]:
 
 
 def _same_blocks(mine: list[Extent], yours: list[Extent]) -> bool:
-    settled = all(extent.shared and extent.settled and not extent.inline for extent in mine)
-    return bool(mine) and settled and mine == yours
+    allocated = all(extent.shared and extent.allocated and not extent.inline for extent in mine)
+    return bool(mine) and allocated and mine == yours

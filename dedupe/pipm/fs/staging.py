@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.copies import Metadata, copy_privately
-from pipm.fs.link_modes import LinkMode, copy_into, place
+from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
 from pipm.fs.share_file import same_folder_time
 from pipm.fs.xattrs import hand_nothing_down
@@ -49,7 +49,7 @@ class Staging:
     def put(self, mode: LinkMode, store: int, source: str, target: int, name: str) -> None:
         """Replace *name* in directory *target* by *source* of directory *store*, atomically."""
         temporary = self.name()
-        place(mode, store, source, self.directory, temporary)
+        place_file(mode, store, source, self.directory, temporary)
         self.move(temporary, target, name)
 
     def link_over(self, store: int, source: str, target: int, name: str) -> None:
@@ -73,7 +73,7 @@ class Staging:
         copy_privately(source, self.directory, temporary, wanted)
         return temporary
 
-    def twin(self, source: int, mode: int, mtime_ns: int) -> str:
+    def link_identical(self, source: int, mode: int, mtime_ns: int) -> str:
         """Reflink the open file *source* to a temporary name, or copy it where that does not work."""
         temporary = self.name()
         try:
@@ -151,7 +151,7 @@ def move_folder(parent: int, name: str, target: int) -> None:
     os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)
 
 
-def remove_folder(path: str) -> None:
+def remove_folder_at(path: str) -> None:
     """Remove the folder at *path*, if it is there, with all below it."""
     parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -170,14 +170,14 @@ def clear_folder(path: str) -> None:
         os.close(directory)
 
 
-def remove_empty_folders(path: str, depth: int) -> int:
+def remove_empty_below(path: str, depth: int) -> int:
     """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
     with os.scandir(path) as entries:
         below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     removed = 0
     for folder in below:
         if depth > 1:
-            removed += remove_empty_folders(folder, depth - 1)
+            removed += remove_empty_below(folder, depth - 1)
         with contextlib.suppress(OSError):  # it holds something
             os.rmdir(folder)
             removed += 1

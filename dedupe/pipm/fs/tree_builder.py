@@ -6,7 +6,7 @@ import errno
 import os
 
 from pipm.fs.durability import Durability, write_durably
-from pipm.fs.share_file import NewFile, bring
+from pipm.fs.share_file import NewFile, bring_file
 
 _BLOCK = 4096
 
@@ -38,7 +38,7 @@ class TreeBuilder:
         except OSError as error:
             if error.errno != errno.EMLINK:
                 raise
-            bring(source, name, NewFile(self.parent, whole), link=False, copy=True)
+            bring_file(source, name, NewFile(self.parent, whole), link=False, copy=True)
             self.inodes += 1
         self.names += 1
 

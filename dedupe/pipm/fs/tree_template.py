@@ -15,7 +15,7 @@ _MOST = 100
 _LARGEST = 64 << 10
 
 
-def read_outline(path: str) -> list[Row]:
+def read_template(path: str) -> list[Row]:
     """Read the tree at *path*, parents first; ValueError where it is not small, or not of text and links."""
     rows: list[Row] = []
     for base, folders, names in os.walk(path):
@@ -40,7 +40,7 @@ def _read(path: str) -> tuple[str, str]:
         return "program" if status.st_mode & stat.S_IXUSR else "file", stream.read()
 
 
-def write_outline(path: str, rows: list[Row], last: str) -> None:
+def write_template(path: str, rows: list[Row], last: str) -> None:
     """Make the tree of *rows* at *path*, durably: directories, files, then links, and the file *last*.
 
     Nothing but directories may be there. Everything else is on disk before *last* has its name.

@@ -9,17 +9,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipm.context.workers import Pulse, interruptible
+from pipm.context.workers import SharedState, interruptible
 from pipm.core.plan.gc_plan import Fate
 from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability
 from pipm.fs.removal import remove_name, stuck_at
-from pipm.fs.staging import remove_empty_folders
+from pipm.fs.staging import remove_empty_below
 from pipm.fs.walk_tree import inodes_below
 from pipm.store.layout import VERSION
 from pipm.store.roots import ORIGINALS, find_root, root_name, write_root
-from pipm.store.trash import discard, new_batch, restore, tidy
-from pipm.store.unexpected_files import put_aside
+from pipm.store.trash import move_to_trash, new_batch, restore_entry, tidy
+from pipm.store.unexpected_files import quarantine
 
 if TYPE_CHECKING:
     from pipm.context.progress import Progress
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pipm.gc.find_garbage import Garbage
     from pipm.store.layout import Store
     from pipm.store.trash import Trashed
-    from pipm.store.unexpected_files import Stranger
+    from pipm.store.unexpected_files import UnexpectedFile
 
 _FOLDERS = (("wheels", 2), ("objects", 1), ("bytecode", 2))
 
 
-class Removal:
+class GarbageRemoval:
     """Carries *garbage* out: what frees space first, what needs some last. ``stuck`` is what refused."""
 
     def __init__(self, store: Store, garbage: Garbage, progress: Progress) -> None:
@@ -48,32 +48,32 @@ class Removal:
 
     def run(self) -> None:
         """Remove it all; raises OSError for what concerns the file system as a whole."""
-        garbage, pulse = self._garbage, Pulse()
+        garbage, shared_state = self._garbage, SharedState()
         names = [root_name(root.path) for root in garbage.roots]
         for path in [f"{folder}/{name}" for name in names for folder in ("roots", ORIGINALS)]:
             self.stuck += remove_name(self._store.v1, path, f"{self._v1}/{path}")
         os.fsync(self._store.roots)
-        with interruptible(pulse):
+        with interruptible(shared_state):
             for one in garbage.due:
-                pulse.check()
+                shared_state.check()
                 self._remove_folder(one.path)
             for entry in () if garbage.grace else garbage.entries:
-                pulse.check()
+                shared_state.check()
                 if self._remove_folder(f"wheels/{entry}"):
                     self._entries.append(entry)
-            self._remove_files(pulse)
+            self._remove_files(shared_state)
             for entry in garbage.entries if garbage.grace else ():
-                pulse.check()
+                shared_state.check()
                 self._discard(entry)
         for one in garbage.restored:
             self._restore(one)
-        for stranger in garbage.aside:
-            self._put_aside(stranger)
+        for unexpected_file in garbage.aside:
+            self._put_aside(unexpected_file)
         for root in (*garbage.missing, *garbage.returned):
             _note_missing(self._store, root)
         tidy(self._store)
         for folder, depth in _FOLDERS:
-            remove_empty_folders(f"{self._v1}/{folder}", depth)
+            remove_empty_below(f"{self._v1}/{folder}", depth)
 
     def result(self, left: list[Stuck]) -> Garbage:
         """The garbage as it was removed: without what stayed, here or in the run before (*left*)."""
@@ -98,11 +98,11 @@ class Removal:
         self._staying.update(inodes_below(f"{self._v1}/{path}"))
         return False
 
-    def _remove_files(self, pulse: Pulse) -> None:
+    def _remove_files(self, shared_state: SharedState) -> None:
         files = self._garbage.files
         self._progress.phase("Removing files", len(files))
         for number, path in enumerate(files):
-            pulse.check()
+            shared_state.check()
             if not self._staying or not self._stays(path):
                 self.stuck += remove_name(self._store.v1, path, f"{self._v1}/{path}")
             self._progress.advance(number, 0)
@@ -115,22 +115,24 @@ class Removal:
 
     def _discard(self, entry: str) -> None:
         try:
-            discard(self._store, entry, self._batch)
+            move_to_trash(self._store, entry, self._batch)
         except OSError as error:
             path = f"wheels/{entry}"
             self.stuck.append(stuck_at(self._store.v1, path, f"{self._v1}/{path}", error))
         else:
             self._entries.append(entry)
 
-    def _put_aside(self, stranger: Stranger) -> None:
+    def _put_aside(self, unexpected_file: UnexpectedFile) -> None:
         try:
-            put_aside(self._store, stranger)
+            quarantine(self._store, unexpected_file)
         except OSError as error:
-            self.stuck.append(stuck_at(self._store.v1, stranger.name, f"{self._v1}/{stranger.name}", error))
+            self.stuck.append(
+                stuck_at(self._store.v1, unexpected_file.name, f"{self._v1}/{unexpected_file.name}", error)
+            )
 
     def _restore(self, one: Trashed) -> None:
         try:
-            restore(self._store, one)
+            restore_entry(self._store, one)
         except OSError as error:
             self.stuck.append(stuck_at(self._store.v1, one.path, f"{self._v1}/{one.path}", error))
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import UsageError
 from pipm.fs.durability import sync_file_system
-from pipm.fs.free_space import free_space, settled_space
-from pipm.fs.os_errors import explained
-from pipm.gc.carry_out import Removal
+from pipm.fs.free_space import free_space, stable_free_space
+from pipm.fs.os_errors import explain_os_error
+from pipm.gc.carry_out import GarbageRemoval
 from pipm.gc.find_garbage import find_garbage
-from pipm.store.layout import RESERVE_SIZE, keep_reserve, open_store, reserved_bytes, spend_reserve
+from pipm.store.layout import RESERVE_SIZE, keep_reserve, open_store, release_reserve, reserved_bytes
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Collection:
     seconds: float = 0.0
 
 
-def collectable(store: Store, limits: Limits) -> Collection:
+def preview_collection(store: Store, limits: Limits) -> Collection:
     """Say what a collection would do; changes nothing and takes no lock."""
     started = time.monotonic()
     return _collection(find_garbage(store, limits, time.time()), started)
@@ -96,17 +96,17 @@ def collect(
             left = store.sweep()
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
-            before = None if garbage.exact else settled_space(store.v1)
-            removal = Removal(store, garbage, progress)
+            before = None if garbage.exact else stable_free_space(store.v1)
+            removal = GarbageRemoval(store, garbage, progress)
             with _room(store):
                 removal.run()
         sync_file_system(store.v1)
         garbage = removal.result(left)
-        after = None if before is None else settled_space(store.v1)
+        after = None if before is None else stable_free_space(store.v1)
         if before is not None and after is not None:
             garbage = _measured(garbage, after - before)
     except OSError as error:
-        raise explained(error, f"collect the garbage of {store_path}") from error
+        raise explain_os_error(error, f"collect the garbage of {store_path}") from error
     finally:
         progress.done()
     return _collection(garbage, started, (*left, *removal.stuck))
@@ -118,7 +118,7 @@ def _room(store: Store) -> Iterator[None]:
     free = free_space(store.path)
     tight = free.size < RESERVE_SIZE or free.inodes == 0
     if tight and reserved_bytes(store):
-        spend_reserve(store)
+        release_reserve(store)
     yield
     if tight:
         keep_reserve(store)

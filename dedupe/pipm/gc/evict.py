@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipm.fs.flock import locked
-from pipm.fs.in_use import is_held
+from pipm.fs.in_use import is_in_use
 from pipm.fs.measure import block_sizes
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.own_files import move, remove_file, remove_folder
 from pipm.fs.processes import programs_below
 from pipm.fs.removal import remove_folder_at, stuck_at
@@ -34,7 +34,7 @@ _DAY = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Retired:
+class Evicted:
     """Environments of the cache that were (or would be) removed, and the bytes on disk that they had.
 
     ``stuck`` are files that could not be removed.
@@ -45,16 +45,16 @@ class Retired:
     stuck: tuple[Stuck, ...] = ()
 
 
-def retire(
+def evict_unused(
     store_path: str, keep: float, progress: Progress, *, dry_run: bool, timeout: float | None = None
-) -> Retired:
+) -> Evicted:
     """Remove what nobody used for *keep* seconds and has its files in the store at *store_path*.
 
     Waits for runs that make something at most *timeout* seconds. Raises PipmError.
     """
     store = open_store(store_path, create=False)
     if store is None or not os.path.isdir(environments_folder()):
-        return Retired()
+        return Evicted()
     before = time.time() - keep
 
     def waiting(what: str) -> None:
@@ -63,7 +63,7 @@ def retire(
     try:
         if dry_run:
             paths = tuple(_unused(store, before))
-            return Retired(paths=paths, size=sum(map(_size, paths)))
+            return Evicted(paths=paths, size=sum(map(_size, paths)))
         seconds = lock_timeout() if timeout is None else timeout
         with locked(cache_lock(), what="the cache", timeout=seconds, waiting=waiting):
             stuck = _sweep(environments_folder())
@@ -74,8 +74,8 @@ def retire(
             for path in _old_locks(before):
                 remove_file(path)
     except OSError as error:
-        raise explained(error, f"clear the cache {environments_folder()}") from error
-    return Retired(paths=paths, size=size, stuck=tuple(stuck))
+        raise explain_os_error(error, f"clear the cache {environments_folder()}") from error
+    return Evicted(paths=paths, size=size, stuck=tuple(stuck))
 
 
 def _unused(store: Store, before: float) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _is_unused(store: Store, path: str, before: float) -> bool:
     if not os.path.exists(f"{path}/{READY}"):  # a run was killed while it made it, whatever its store
         return os.stat(path).st_mtime < min(before, time.time() - _DAY)
     used = max(os.stat(f"{path}/{READY}").st_mtime, os.stat(f"{path}/pyvenv.cfg").st_atime)
-    return used <= before and find_root(store, path) is not None and not is_held(f"{path}/{READY}")
+    return used <= before and find_root(store, path) is not None and not is_in_use(f"{path}/{READY}")
 
 
 def _size(path: str) -> int:
@@ -126,5 +126,5 @@ def _old_locks(before: float) -> Iterator[str]:
         path = f"{locks_folder()}/{name}"
         if name.startswith("."):
             remove_folder(path)
-        elif os.stat(path).st_mtime <= before and not is_held(path):
+        elif os.stat(path).st_mtime <= before and not is_in_use(path):
             yield path

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pipm.context.liveness import root_facts
 from pipm.core.digest import EMPTY
-from pipm.core.plan.gc_plan import DAY, EntryFact, StoredFile, evict, is_garbage, judge
+from pipm.core.plan.gc_plan import DAY, EntryFact, UnusedFile, evict, is_garbage, plan_gc
 from pipm.fs.leftovers import is_torn_write
 from pipm.fs.measure import block_sizes
 from pipm.fs.processes import mapped_paths
 from pipm.fs.walk_tree import inodes_below, named_inodes
-from pipm.gc.freed_bytes import Freeing
+from pipm.gc.freed_bytes import FreedBytes
 from pipm.store.entries import MANIFEST, all_entries
 from pipm.store.layout import VERSION
 from pipm.store.objects import parse_object
@@ -26,10 +26,10 @@ from pipm.store.unexpected_files import strays
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipm.core.plan.gc_plan import Limits, RootFact, Verdict
+    from pipm.core.plan.gc_plan import GcPlan, Limits, RootFact
     from pipm.store.layout import Store
     from pipm.store.trash import Trashed
-    from pipm.store.unexpected_files import Stranger
+    from pipm.store.unexpected_files import UnexpectedFile
 
 _DIGEST = re.compile(r'"([0-9a-f]{64})"')
 _DIGITS = 64
@@ -56,7 +56,7 @@ class Garbage:
     grace: bool
     files: tuple[str, ...]
     objects: int
-    aside: tuple[Stranger, ...]
+    aside: tuple[UnexpectedFile, ...]
     freed: int
     solid: int
     exact: bool
@@ -66,7 +66,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     """Decide what a collection removes; *now* is in seconds since the epoch."""
     v1 = f"{store.path}/{VERSION}"
     entries = list(_entries(store))
-    verdict = judge(root_facts(store), entries, limits, now)
+    verdict = plan_gc(root_facts(store), entries, limits, now)
     stored = _Stored(v1)
     evicted = () if limits.max_size is None else stored.evicted(verdict, limits.max_size)
     kept = [name for name in verdict.kept if name not in evicted]
@@ -77,12 +77,12 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     staying = [f"wheels/{name}" for name in kept] + [one.path for one in (*restored, *held)]
     going = [one.path for one in due]
     (staying if wait else going).extend(f"wheels/{name}" for name in condemned)
-    freeing = Freeing(v1)
+    freed_bytes = FreedBytes(v1)
     for path in going:
-        freeing.tree(path)
+        freed_bytes.tree(path)
     marked = {inode for path in staying for inode in inodes_below(f"{v1}/{path}")}
     known = {*kept, *(one.entry for one in (*restored, *held)), *(condemned if wait else ())}
-    sweep = _Sweep(v1, marked, staying, freeing, limits, now, verdict.alive)
+    sweep = _GarbageFinder(v1, marked, staying, freed_bytes, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
     own = {inode for _, inode in (*stored.objects, *stored.bytecode)}
@@ -90,8 +90,8 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     files = (*objects, *bytecode, *caches, *_leftovers(store, known))
     names = [root_name(root.path) for root in verdict.dropped]
     recorded = [path for path in (f"{ORIGINALS}/{name}" for name in names) if os.path.exists(f"{v1}/{path}")]
-    freeing.files((*files, *(f"roots/{name}" for name in names), *recorded))
-    freed = freeing.total(marked | sweep.staying)
+    freed_bytes.files((*files, *(f"roots/{name}" for name in names), *recorded))
+    freed = freed_bytes.total(marked | sweep.staying)
     return Garbage(
         roots=verdict.dropped,
         missing=verdict.missing,
@@ -105,8 +105,8 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         objects=len(objects),
         aside=tuple(data),
         freed=freed,
-        solid=freeing.solid,
-        exact=freeing.exact,
+        solid=freed_bytes.solid,
+        exact=freed_bytes.exact,
     )
 
 
@@ -119,7 +119,7 @@ def _entries(store: Store) -> Iterator[EntryFact]:
 
 
 def _sorted_trash(
-    store: Store, verdict: Verdict, kept: list[str], before: float
+    store: Store, verdict: GcPlan, kept: list[str], before: float
 ) -> tuple[tuple[Trashed, ...], tuple[Trashed, ...], tuple[Trashed, ...]]:
     """What of the trash comes back, what stays in it, and what goes."""
     here = set(kept)
@@ -143,7 +143,7 @@ class _Stored:
         self.objects = list(named_inodes(f"{v1}/objects", 1, "objects/"))
         self.bytecode = list(named_inodes(f"{v1}/bytecode", 2, "bytecode/"))
 
-    def evicted(self, verdict: Verdict, most: int) -> tuple[str, ...]:
+    def evicted(self, verdict: GcPlan, most: int) -> tuple[str, ...]:
         """Choose needless entries for a store of at most *most* bytes."""
         trees = {name: block_sizes(f"{self._v1}/wheels/{name}") for name in verdict.kept}
         sizes = {inode: size for tree in trees.values() for inode, size in tree.items()}
@@ -160,13 +160,13 @@ class _Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sweep:
+class _GarbageFinder:
     """Chooses among stored files those that go: no staying tree has their inode (*marked*) or names them."""
 
     v1: str
     marked: set[int]
     trees: list[str]
-    freeing: Freeing
+    freed_bytes: FreedBytes
     limits: Limits
     now: float
     alive: bool
@@ -219,8 +219,8 @@ class _Sweep:
 
     def _is_garbage(self, path: str, inode: int) -> bool:
         status = os.lstat(f"{self.v1}/{path}")
-        condemned = self.freeing.names_of(inode)
-        file = StoredFile(path, status.st_nlink, 1 + condemned, status.st_ctime)
+        condemned = self.freed_bytes.names_of(inode)
+        file = UnusedFile(path, status.st_nlink, 1 + condemned, status.st_ctime)
         return is_garbage(file, condemned=condemned > 0, alive=self.alive, limits=self.limits, now=self.now)
 
 

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipm.context.statistics import Tally
+from pipm.context.statistics import Statistics
 from pipm.fs.durability import sync_file_system
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.reflinks import extents
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Freeing:
+class FreedBytes:
     """Adds up what goes below *path*, which lies on one file system."""
 
     def __init__(self, path: str) -> None:
         kind = file_system_type(path)
         self._path = path
         self._reflinks = has_reflinks(kind)
-        self._tally = Tally(accounting(kind))
+        self._tally = Statistics(accounting(kind))
         self._files: dict[int, tuple[str, os.stat_result]] = {}
         self._names: Counter[int] = Counter()
         self._rooms: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class Freeing:
     def total(self, staying: set[int]) -> int:
         """Bytes that the file system will have more, while the store's inodes *staying* stay."""
         if self._reflinks and self._files:
-            self._settle()
+            self._count_pending()
         for inode, (path, status) in self._files.items():
             if status.st_nlink <= self._names[inode]:
                 self._tally.gone += 1
@@ -78,7 +78,7 @@ class Freeing:
         self._empty_rooms()
         return self._tally.balance + self._whole_chunks(staying)
 
-    def _settle(self) -> None:
+    def _count_pending(self) -> None:
         """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
         folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

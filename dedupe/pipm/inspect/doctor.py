@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipm.context.liveness import whereabouts
+from pipm.context.liveness import environment_fate
 from pipm.core.environment_variables import VARIABLES
 from pipm.core.plan.gc_plan import Fate
 from pipm.errors import PipmError
 from pipm.fs.flock import lock_refusal, try_lock
 from pipm.inspect.hook_check import hook_faults
-from pipm.inspect.probe_links import Trial, try_links
+from pipm.inspect.probe_links import LinkProbe, probe_links
 from pipm.store.layout import lock_timeout, open_folders, open_store
 from pipm.store.roots import all_roots
 from pipm.version import __version__
@@ -31,7 +31,7 @@ _FEW_INODES = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
+class Diagnosis:
     """One thing that was looked at; not ``ok`` it is an error, or no more than a ``warning``.
 
     ``hint`` is what mends it, a command where there is one.
@@ -49,7 +49,7 @@ class Check:
         return not self.ok and not self.warning
 
 
-def examine(store_path: str) -> list[Check]:
+def diagnose(store_path: str) -> list[Diagnosis]:
     """Look at everything; changes nothing but trial files that are gone afterwards."""
     checks = [*_versions(), *_command(), *_variables(), *_permissions(store_path)]
     try:
@@ -57,41 +57,45 @@ def examine(store_path: str) -> list[Check]:
     except PipmError as error:
         return [*checks, _failed("store", error)]
     if store is None:
-        missing = Check(name="store", ok=True, detail=f"none yet at {store_path}", hint="pipm adopt ENV")
+        missing = Diagnosis(name="store", ok=True, detail=f"none yet at {store_path}", hint="pipm adopt ENV")
         return [*checks, missing]
-    checks += [Check(name="store", ok=True, detail=store_path), _lock(store), *_leftovers(store)]
+    checks += [Diagnosis(name="store", ok=True, detail=store_path), _lock(store), *_leftovers(store)]
     try:
         roots = list(all_roots(store))
     except PipmError as error:
         return [*checks, _failed("roots", error)]
     device = os.fstat(store.objects).st_dev
-    fates = {root.path: whereabouts(root, store.path, device)[0] for root in roots}
+    fates = {root.path: environment_fate(root, store.path, device)[0] for root in roots}
     alive = [root for root in roots if fates[root.path] is Fate.ALIVE]
     checks += _roots(roots, fates)
-    checks += [check for trial in try_links(store, [root.path for root in alive]) for check in _links(trial)]
+    checks += [
+        check for probe in probe_links(store, [root.path for root in alive]) for check in _links(probe)
+    ]
     return [*checks, *_hooks(store, alive)]
 
 
-def _failed(name: str, error: PipmError) -> Check:
-    return Check(name=name, ok=False, detail=error.message, hint=error.hint or "")
+def _failed(name: str, error: PipmError) -> Diagnosis:
+    return Diagnosis(name=name, ok=False, detail=error.message, hint=error.hint or "")
 
 
-def _warning(name: str, detail: str, *, hint: str) -> Check:
-    return Check(name=name, ok=False, warning=True, detail=detail, hint=hint)
+def _warning(name: str, detail: str, *, hint: str) -> Diagnosis:
+    return Diagnosis(name=name, ok=False, warning=True, detail=detail, hint=hint)
 
 
-def _versions() -> Iterator[Check]:
+def _versions() -> Iterator[Diagnosis]:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    yield Check(
+    yield Diagnosis(
         name="versions",
         ok=True,
         detail=f"pipm {__version__}, {python}, {platform.system()} {platform.release()}",
     )
     if sys.platform not in ("linux", "darwin"):
-        yield Check(name="platform", ok=False, detail=f"{sys.platform} is not supported", hint="use Linux")
+        yield Diagnosis(
+            name="platform", ok=False, detail=f"{sys.platform} is not supported", hint="use Linux"
+        )
 
 
-def _command() -> Iterator[Check]:
+def _command() -> Iterator[Diagnosis]:
     """Which pipm a shell finds."""
     folders = dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))
     found = {
@@ -114,16 +118,16 @@ def _command() -> Iterator[Check]:
             hint=f"remove {others[0]}, or what you do not use",
         )
     else:
-        yield Check(name="PATH", ok=True, detail=next(iter(found.values())))
+        yield Diagnosis(name="PATH", ok=True, detail=next(iter(found.values())))
 
 
-def _variables() -> Iterator[Check]:
+def _variables() -> Iterator[Diagnosis]:
     wrong = dict(_wrong_variables())
     for name, (detail, hint) in wrong.items():
-        yield Check(name=name, ok=False, warning=name != "PIPM_LOCK_TIMEOUT", detail=detail, hint=hint)
+        yield Diagnosis(name=name, ok=False, warning=name != "PIPM_LOCK_TIMEOUT", detail=detail, hint=hint)
     if not wrong:
         names = sorted(name for name in os.environ if name.startswith("PIPM_"))
-        yield Check(name="variables", ok=True, detail=", ".join(names) or "none set")
+        yield Diagnosis(name="variables", ok=True, detail=", ".join(names) or "none set")
 
 
 def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
@@ -147,7 +151,7 @@ def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
         yield "PIPM_LOCK_TIMEOUT", (error.message, error.hint or "")
 
 
-def _permissions(store_path: str) -> Iterator[Check]:
+def _permissions(store_path: str) -> Iterator[Diagnosis]:
     """Who else reads the store."""
     try:
         status = os.stat(store_path)
@@ -161,7 +165,7 @@ def _permissions(store_path: str) -> Iterator[Check]:
             hint=f"chmod 700 {store_path}",
         )
     for path in open_folders(store_path):
-        yield Check(
+        yield Diagnosis(
             name="permissions",
             ok=False,
             detail=f"{path} belongs to another user, or others can write to it",
@@ -169,20 +173,20 @@ def _permissions(store_path: str) -> Iterator[Check]:
         )
 
 
-def _lock(store: Store) -> Check:
+def _lock(store: Store) -> Diagnosis:
     path = f"{store.path}/lock"
     refusal = lock_refusal(path)
     if refusal:
-        return Check(
+        return Diagnosis(
             name="lock",
             ok=False,
             detail=f"{path}: {refusal}",
             hint="keep the store on a local disk: export PIPM_STORE=/…",
         )
-    return Check(name="lock", ok=True, detail="flock works")
+    return Diagnosis(name="lock", ok=True, detail="flock works")
 
 
-def _leftovers(store: Store) -> Iterator[Check]:
+def _leftovers(store: Store) -> Iterator[Diagnosis]:
     """What killed runs left in the store."""
     dead = []
     for name in os.listdir(store.tmp):
@@ -202,10 +206,10 @@ def _leftovers(store: Store) -> Iterator[Check]:
             hint="pipm gc",
         )
     else:
-        yield Check(name="temporaries", ok=True, detail="none left behind")
+        yield Diagnosis(name="temporaries", ok=True, detail="none left behind")
 
 
-def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Check]:
+def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Diagnosis]:
     words = {
         Fate.GONE: ("is gone", "pipm gc --forget {}"),
         Fate.REPLACED: ("is another environment now", "pipm adopt {}"),
@@ -223,45 +227,45 @@ def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Check]:
             hint=hint.format(root.path),
         )
     if not odd:
-        yield Check(name="environments", ok=True, detail=f"{len(roots)} known, all there")
+        yield Diagnosis(name="environments", ok=True, detail=f"{len(roots)} known, all there")
 
 
-def _links(trial: Trial) -> Iterator[Check]:
-    name = f"links to {trial.mount}"
-    works = [mode for mode, refusal in trial.modes.items() if not refusal]
-    refused = [f"{mode} does not ({refusal})" for mode, refusal in trial.modes.items() if refusal]
-    kind = trial.kind or "unknown type"
+def _links(probe: LinkProbe) -> Iterator[Diagnosis]:
+    name = f"links to {probe.mount}"
+    works = [mode for mode, refusal in probe.modes.items() if not refusal]
+    refused = [f"{mode} does not ({refusal})" for mode, refusal in probe.modes.items() if refusal]
+    kind = probe.kind or "unknown type"
     detail = "; ".join(
         [f"{kind}: {', '.join(works) or 'nothing'} {'work' if len(works) > 1 else 'works'}", *refused]
     )
     sharing = [mode for mode in works if mode in ("reflink", "hardlink")]
     if not sharing:
-        yield Check(name=name, ok=False, detail=detail, hint=trial.hint)
-    elif trial.kind == "overlay":
+        yield Diagnosis(name=name, ok=False, detail=detail, hint=probe.hint)
+    elif probe.kind == "overlay":
         yield _warning(
             name,
             f"{detail}; sharing a file of a lower layer copies it up",
             hint="pipm adopt --link-mode hardlink ENV, in the layer that made it",
         )
     else:
-        yield Check(name=name, ok=True, detail=detail)
-    yield _space(trial)
+        yield Diagnosis(name=name, ok=True, detail=detail)
+    yield _space(probe)
 
 
-def _space(trial: Trial) -> Check:
-    name = f"space on {trial.mount}"
-    inodes = "" if trial.inodes is None else f" and {trial.inodes:,} inodes".replace(",", " ")
-    detail = f"{trial.free / 2**30:.1f} GiB{inodes} free"
-    if trial.free < _LITTLE_SPACE:
+def _space(probe: LinkProbe) -> Diagnosis:
+    name = f"space on {probe.mount}"
+    inodes = "" if probe.inodes is None else f" and {probe.inodes:,} inodes".replace(",", " ")
+    detail = f"{probe.free / 2**30:.1f} GiB{inodes} free"
+    if probe.free < _LITTLE_SPACE:
         return _warning(name, detail, hint="pipm gc --keep 0")
-    if trial.inodes is not None and trial.inodes < _FEW_INODES:
+    if probe.inodes is not None and probe.inodes < _FEW_INODES:
         return _warning(name, detail, hint="pipm adopt --link-mode hardlink ENV")
-    return Check(name=name, ok=True, detail=detail)
+    return Diagnosis(name=name, ok=True, detail=detail)
 
 
-def _hooks(store: Store, roots: list[Root]) -> Iterator[Check]:
+def _hooks(store: Store, roots: list[Root]) -> Iterator[Diagnosis]:
     faults = [fault for root in roots for fault in hook_faults(root.path, store.path)]
     for fault in faults:
-        yield Check(name="hook", ok=False, warning=not fault.broken, detail=fault.detail, hint=fault.hint)
+        yield Diagnosis(name="hook", ok=False, warning=not fault.broken, detail=fault.detail, hint=fault.hint)
     if not faults:
-        yield Check(name="hooks", ok=True, detail="as they should be")
+        yield Diagnosis(name="hooks", ok=True, detail="as they should be")

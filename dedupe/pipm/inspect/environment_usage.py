@@ -11,16 +11,16 @@ from pipm.core.disk_usage import DiskUsage
 from pipm.core.plan.gc_plan import Limits
 from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
-from pipm.env.installed import put_away
+from pipm.env.installed import stored_metadata_folders
 from pipm.errors import NotAnEnvironmentError
-from pipm.finder.finder_usage import lent_inodes
+from pipm.finder.finder_usage import served_inodes
 from pipm.fs.home import is_own
-from pipm.fs.measure import survey
-from pipm.gc.collect import collectable
+from pipm.fs.measure import measure_tree
+from pipm.gc.collect import preview_collection
 from pipm.inspect.estimate import Estimator
-from pipm.inspect.usage_cache import Figures, open_ledger, stamp_of
+from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
 from pipm.store.entries import all_entries, load_manifest
-from pipm.store.inventory import holdings
+from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipm.env.environment import Environment
-    from pipm.store.inventory import Holdings
+    from pipm.store.inventory import StoreInventory
     from pipm.store.layout import Store
     from pipm.store.roots import Root
 
@@ -134,7 +134,7 @@ def list_environments(
     before it. *exact* measures anew what was measured before.
     """
     store = open_store(store_path, create=False)
-    held = None if store is None else holdings(store)
+    held = None if store is None else store_inventory(store)
     paths = None if folder is None else _below(folder, store_path)
     found = _measure(store, store_path, held, paths, exact=exact).environments
     if folder is None:
@@ -148,7 +148,7 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
     store = open_store(store_path, create=False)
     if store is None:
         return Report(store=None, environments=(), saved=0)
-    held = holdings(store)
+    held = store_inventory(store)
     measured = _measure(store, store_path, held, None, exact=exact)
     outside: dict[str, int] = {}
     for figures in measured.figures.values():
@@ -183,17 +183,22 @@ def _estimated(one: EnvironmentUsage, estimator: Estimator) -> EnvironmentUsage:
 
 
 def _measure(
-    store: Store | None, store_path: str, held: Holdings | None, paths: Iterable[str] | None, *, exact: bool
+    store: Store | None,
+    store_path: str,
+    held: StoreInventory | None,
+    paths: Iterable[str] | None,
+    *,
+    exact: bool,
 ) -> _Measured:
     roots = {root.path: root for root in all_roots(store)} if store is not None else {}
     chosen = sorted(roots if paths is None else paths)
-    ledger = open_ledger(store_path)
+    usage_cache = open_usage_cache(store_path)
     known = {
         path: entry
         for path in chosen
-        if not exact and (entry := ledger.known(path, roots.get(path))) is not None
+        if not exact and (entry := usage_cache.known(path, roots.get(path))) is not None
     }
-    due = ledger.due(known)
+    due = usage_cache.due(known)
     found = []
     kept: dict[str, Figures] = {}
     moved = {(root.device, root.inode): root for root in roots.values() if not os.path.lexists(root.path)}
@@ -209,7 +214,7 @@ def _measure(
                 if fresh is None:  # it went away this moment
                     continue
                 stamp = fresh
-                figures = _figures(environment, root, held, stamp.text, ledger.now)
+                figures = _figures(environment, root, held, stamp.text, usage_cache.now)
             except NotAnEnvironmentError as error:
                 found.append(_missing(path, root, error))
                 continue
@@ -217,18 +222,18 @@ def _measure(
                 reason = NotAnEnvironmentError(f"cannot be measured: {error.strerror}")
                 found.append(_missing(path, root, reason))
                 continue
-            ledger.note(path, figures)
+            usage_cache.note(path, figures)
         kept[path] = figures
         found.append(_usage(path, root, figures, stamp.used, store_path))
-    ledger.save(chosen)
-    return _Measured(found, {path: kept[path] for path in kept if path in roots}, ledger.now)
+    usage_cache.save(chosen)
+    return _Measured(found, {path: kept[path] for path in kept if path in roots}, usage_cache.now)
 
 
 def _figures(
-    environment: Environment, root: Root | None, held: Holdings | None, stamp: str, now: float
+    environment: Environment, root: Root | None, held: StoreInventory | None, stamp: str, now: float
 ) -> Figures:
     stock = None if held is None else held.stock
-    surveyed = survey(environment.path, stock, lent_inodes(environment.path, held))
+    surveyed = measure_tree(environment.path, stock, served_inodes(environment.path, held))
     # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
     outside = {} if root is None else surveyed.outside
     return Figures(
@@ -291,11 +296,13 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError) -> Envi
 
 def _count(environment: Environment) -> int:
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
-    return sum(name.endswith(_METADATA) for name in names) + len(put_away(environment.path, names))
+    return sum(name.endswith(_METADATA) for name in names) + len(
+        stored_metadata_folders(environment.path, names)
+    )
 
 
-def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsage]) -> StoreUsage:
-    garbage = collectable(store, Limits())
+def _store_usage(store: Store, held: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
+    garbage = preview_collection(store, Limits())
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,
@@ -308,7 +315,9 @@ def _store_usage(store: Store, held: Holdings, environments: list[EnvironmentUsa
     )
 
 
-def _by_distribution(held: Holdings, environments: list[EnvironmentUsage]) -> tuple[DistributionUsage, ...]:
+def _by_distribution(
+    held: StoreInventory, environments: list[EnvironmentUsage]
+) -> tuple[DistributionUsage, ...]:
     users: dict[str, int] = {}
     for one in environments:
         for name in {entry.partition("/")[0] for entry in one.entries}:

@@ -6,16 +6,16 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pipm.core.record import Place
+from pipm.core.record import RecordPlace
 from pipm.env.environment import load_environment
-from pipm.env.installed import installed
+from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 
 if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
-    from pipm.store.inventory import Holdings
+    from pipm.store.inventory import StoreInventory
     from pipm.store.layout import Store
 
 
@@ -26,7 +26,7 @@ class Estimator:
     files without hashes (PDM), which only an adoption reads.
     """
 
-    def __init__(self, store: Store | None, held: Holdings | None) -> None:
+    def __init__(self, store: Store | None, held: StoreInventory | None) -> None:
         self._stored = set() if store is None or held is None else set(held.objects.values())
         self._compiled = set() if held is None else set(held.bytecode)
 
@@ -38,12 +38,12 @@ class Estimator:
         except (OSError, NotAnEnvironmentError):
             return 0
         try:
-            found = installed(environment, root)
+            found = installed_distributions(environment, root)
         except OSError:  # others work in it
             return 0
         finally:
             os.close(root)
-        one = _One(environment, python)
+        one = _EnvironmentEstimate(environment, python)
         for distribution in found:
             if distribution.refusal is None:
                 one.add(distribution, self._stored, self._compiled)
@@ -52,7 +52,7 @@ class Estimator:
         return one.freed
 
 
-class _One:
+class _EnvironmentEstimate:
     """The sum of one environment."""
 
     def __init__(self, environment: Environment, python: str) -> None:
@@ -69,14 +69,14 @@ class _One:
         """Add the files of one distribution."""
         for row, location in distribution.located:
             digest = row.digest
-            if digest is None or not row.size or location.place not in (Place.SITE, Place.DATA):
+            if digest is None or not row.size or location.place not in (RecordPlace.SITE, RecordPlace.DATA):
                 continue
             name = digest.hex()
             if name in stored or name in self.brings:
                 self.freed += self._blocks(row.size)
             else:
                 self.brings.add(name)
-            if location.place is Place.SITE and location.path.endswith(".py"):
+            if location.place is RecordPlace.SITE and location.path.endswith(".py"):
                 self._bytecode(f"{distribution.site}/{location.path}", name, compiled)
 
     def _bytecode(self, source: str, name: str, compiled: set[str]) -> None:

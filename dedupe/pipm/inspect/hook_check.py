@@ -39,7 +39,7 @@ class _Hook:
     marker: str
     path_file: str
     modules: dict[str, str]
-    mends: str
+    remedy: str
     broken: bool
 
 
@@ -53,7 +53,7 @@ _HOOKS = (
             ".pipm/_pipm_pip/hook.py": "pip_wrapper/runtime/pip_hook.py",
             ".pipm/_pipm_pip/__init__.py": "pip_wrapper/runtime/pip_watch.py",
         },
-        mends="pipm adopt --wrap-pip {}",
+        remedy="pipm adopt --wrap-pip {}",
         broken=False,
     ),
     _Hook(
@@ -61,7 +61,7 @@ _HOOKS = (
         marker=".pipm/finder",
         path_file="000_pipm.pth",
         modules={f".pipm/finder/{name}": f"finder/runtime/{source}" for name, source in SOURCES.items()},
-        mends="pipm adopt {}",
+        remedy="pipm adopt {}",
         broken=True,
     ),
 )
@@ -78,7 +78,7 @@ def hook_faults(path: str, store_path: str) -> Iterator[HookFault]:
             for detail in _faults(hook, path, environment.sites, store_path):
                 yield HookFault(
                     detail=f"{hook.what} of {path}: {detail}",
-                    hint=hook.mends.format(path),
+                    hint=hook.remedy.format(path),
                     broken=hook.broken,
                 )
 

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipm.core.reasons import Reason
-from pipm.core.record import Place, is_bytecode, is_installers_own
+from pipm.core.record import RecordPlace, is_bytecode, is_installers_own
 from pipm.env.environment import is_environment, load_environment
-from pipm.env.installed import installed, place_in_environment
+from pipm.env.installed import installed_distributions, place_in_environment
 from pipm.errors import NotAnEnvironmentError, NotFoundError
-from pipm.finder.finder_usage import lent_inodes, receipt_of
+from pipm.finder.finder_usage import receipt_at, served_inodes
 from pipm.fs.file_content import digest_file
-from pipm.fs.measure import file_extents, survey
+from pipm.fs.measure import file_extents, measure_tree
 from pipm.store.layout import VERSION
 
 if TYPE_CHECKING:
     from pipm.core.record import Location, RecordRow
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
-    from pipm.store.inventory import Holdings
+    from pipm.store.inventory import StoreInventory
     from pipm.store.roots import Root
 
 NOT_YET = "not adopted yet"
@@ -53,7 +53,7 @@ class PathFacts:
     entries: tuple[str, ...] = ()
 
 
-def look_at(path: str, held: Holdings, roots: list[Root]) -> PathFacts:
+def path_facts(path: str, held: StoreInventory, roots: list[Root]) -> PathFacts:
     """Look at the absolute *path*; NotFoundError for what lies in no environment and not in the store."""
     if not os.path.lexists(path):
         served = _served(path, held)
@@ -77,10 +77,10 @@ def look_at(path: str, held: Holdings, roots: list[Root]) -> PathFacts:
     return _File(path, environment, held, roots).facts()
 
 
-def _served(path: str, held: Holdings) -> PathFacts | None:
+def _served(path: str, held: StoreInventory) -> PathFacts | None:
     """A path that is not there, but to imports: the finder of its environment has it from the store."""
     environment = _environment_of(path)
-    receipt = None if environment is None else receipt_of(environment.path)
+    receipt = None if environment is None else receipt_at(environment.path)
     if environment is None or receipt is None:
         return None
     below = path.removeprefix(f"{environment.path}/{receipt.site}/")
@@ -110,7 +110,7 @@ def _environment_of(path: str) -> Environment | None:
     return None
 
 
-def _stored(path: str, below: str, held: Holdings) -> PathFacts:
+def _stored(path: str, below: str, held: StoreInventory) -> PathFacts:
     """A path in the store itself."""
     kind, _, rest = below.partition("/")
     if kind == "wheels":
@@ -135,15 +135,15 @@ def _stored(path: str, below: str, held: Holdings) -> PathFacts:
     return PathFacts(path=path, kind="of the store itself", apparent=_size(path, held))
 
 
-def _size(path: str, held: Holdings) -> int:
+def _size(path: str, held: StoreInventory) -> int:
     if os.path.isdir(path):
-        return survey(path, held.stock).usage.apparent
+        return measure_tree(path, held.stock).usage.apparent
     return os.lstat(path).st_size
 
 
-def _folder(path: str, environment: Environment, root: Root | None, held: Holdings) -> PathFacts:
+def _folder(path: str, environment: Environment, root: Root | None, held: StoreInventory) -> PathFacts:
     whole = path == environment.path
-    found = survey(path, held.stock, lent_inodes(path, held) if whole else ())
+    found = measure_tree(path, held.stock, served_inodes(path, held) if whole else ())
     below = "" if whole else f"{path.removeprefix(environment.path)}/".lstrip("/")
     names = {
         f"{one.name} {one.version}"
@@ -169,7 +169,7 @@ def _folder(path: str, environment: Environment, root: Root | None, held: Holdin
 def _installed(environment: Environment) -> list[InstalledDistribution]:
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return installed(environment, root)
+        return installed_distributions(environment, root)
     finally:
         os.close(root)
 
@@ -177,7 +177,7 @@ def _installed(environment: Environment) -> list[InstalledDistribution]:
 class _File:
     """One file of an environment."""
 
-    def __init__(self, path: str, environment: Environment, held: Holdings, roots: list[Root]) -> None:
+    def __init__(self, path: str, environment: Environment, held: StoreInventory, roots: list[Root]) -> None:
         self._path = path
         self._relative = path.removeprefix(f"{environment.path}/")
         self._environment = environment
@@ -313,7 +313,7 @@ class _File:
         return NOT_YET
 
     def _reason_of_row(self, row: RecordRow, location: Location) -> str:
-        if location.place is Place.SCRIPT:
+        if location.place is RecordPlace.SCRIPT:
             return Reason.SCRIPT.value
         if location.path.endswith(".pth"):
             return Reason.PATH_FILE.value

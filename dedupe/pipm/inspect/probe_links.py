@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipm.fs.free_space import file_system_type, free_space, mount_point
-from pipm.fs.link_modes import LinkMode, probe
+from pipm.fs.link_modes import LinkMode, probe_link_mode
 from pipm.fs.share_file import same_folder_time
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
+class LinkProbe:
     """One file system: ``modes`` gives what kept each from working, or nothing; ``free`` is in bytes."""
 
     mount: str
@@ -31,7 +31,7 @@ class Trial:
     hint: str
 
 
-def try_links(store: Store, environments: Iterable[str]) -> Iterator[Trial]:
+def probe_links(store: Store, environments: Iterable[str]) -> Iterator[LinkProbe]:
     """Try real links from the store into itself, and into one environment of each other file system."""
     devices = {os.stat(path).st_dev: path for path in sorted(environments, reverse=True)}
     places = {mount_point(path): path for path in devices.values()}
@@ -39,7 +39,7 @@ def try_links(store: Store, environments: Iterable[str]) -> Iterator[Trial]:
     for mount, path in sorted(places.items()):
         modes = _modes(store, path)
         free = free_space(path or store.path)
-        yield Trial(
+        yield LinkProbe(
             mount=mount,
             kind=file_system_type(path or store.path),
             modes=modes,
@@ -74,7 +74,7 @@ def _modes(store: Store, path: str) -> dict[str, str]:
 
 def _refusal(mode: LinkMode, run: int, run_path: str, target: int) -> str:
     try:
-        probe(mode, run, run_path, target)
+        probe_link_mode(mode, run, run_path, target)
     except OSError as error:
         return _reason(error)
     return ""

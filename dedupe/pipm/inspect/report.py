@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipm.core.plan.gc_plan import Limits
 from pipm.env.environment import load_environment
-from pipm.env.installed import installed
+from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
-from pipm.gc.collect import collectable
+from pipm.gc.collect import preview_collection
 from pipm.inspect.environment_usage import disk_report, list_environments
-from pipm.store.inventory import holdings
+from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Mapped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
+class FullReport:
     """The whole picture; ``folder`` is where environments were looked for, or empty."""
 
     report: Report
@@ -50,13 +50,13 @@ class Survey:
     folder: str
 
 
-def survey_all(store_path: str, folder: str | None, *, exact: bool) -> Survey:
+def full_report(store_path: str, folder: str | None, *, exact: bool) -> FullReport:
     """Measure what the store knows, and all environments below *folder*."""
     report = disk_report(store_path, exact=exact)
     known = {one.path for one in report.environments}
     found = [] if folder is None else list_environments(store_path, folder, exact=exact)
     environments = (*report.environments, *(one for one in found if one.path not in known))
-    return Survey(
+    return FullReport(
         report=report,
         entries=_entries(store_path),
         environments=tuple(Mapped(usage=one, parts=_parts(one)) for one in environments),
@@ -68,8 +68,8 @@ def _entries(store_path: str) -> tuple[StoredEntry, ...]:
     store = open_store(store_path, create=False)
     if store is None:
         return ()
-    held = holdings(store)
-    condemned = set(collectable(store, Limits()).entries_removed)
+    held = store_inventory(store)
+    condemned = set(preview_collection(store, Limits()).entries_removed)
     return tuple(
         StoredEntry(
             name=entry.split("/")[0],
@@ -92,7 +92,7 @@ def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
     except (OSError, NotAnEnvironmentError):
         return ()
     try:
-        distributions = installed(environment, root)
+        distributions = installed_distributions(environment, root)
     except OSError:  # others work in it
         return ()
     finally:

@@ -35,7 +35,7 @@ _RECHECKED_AT_LEAST = 25_000
 """Each environment that is known takes its time, too: so many files fewer, but never less than this."""
 
 
-class Stamp(NamedTuple):
+class EnvironmentStamp(NamedTuple):
     """What changes with an environment, and when it was last used (seconds since the epoch)."""
 
     text: str
@@ -58,7 +58,7 @@ class Figures(NamedTuple):
     outside: dict[str, int]
 
 
-def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> Stamp | None:
+def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentStamp | None:
     """Look at the environment at *path*; None where it, or one of its *sites*, is gone."""
     try:
         marker = os.stat(f"{path}/pyvenv.cfg")
@@ -68,7 +68,7 @@ def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> Stamp | None
     facts: list[object] = [marker.st_dev, marker.st_ino, marker.st_mtime_ns, *times]
     if root is not None:
         facts += [root.state, root.link_mode, hash_of(root.entries)]
-    return Stamp(" ".join(map(str, facts)), marker.st_atime)
+    return EnvironmentStamp(" ".join(map(str, facts)), marker.st_atime)
 
 
 def hash_of(names: Iterable[str]) -> str:
@@ -77,7 +77,7 @@ def hash_of(names: Iterable[str]) -> str:
 
 
 @dataclass(kw_only=True, slots=True)
-class Ledger:
+class UsageCache:
     """The kept figures of one store's environments, by path."""
 
     name: str
@@ -90,7 +90,7 @@ class Ledger:
         self.rows[path] = figures
         self.changed = True
 
-    def known(self, path: str, root: Root | None) -> tuple[Figures, Stamp] | None:
+    def known(self, path: str, root: Root | None) -> tuple[Figures, EnvironmentStamp] | None:
         """The figures of the environment at *path*, unless it changed since; and its stamp."""
         figures = self.rows.get(path)
         if figures is None:
@@ -98,7 +98,7 @@ class Ledger:
         stamp = stamp_of(path, figures.sites, root)
         return None if stamp is None or stamp.text != figures.stamp else (figures, stamp)
 
-    def due(self, known: dict[str, tuple[Figures, Stamp]]) -> set[str]:
+    def due(self, known: dict[str, tuple[Figures, EnvironmentStamp]]) -> set[str]:
         """Choose which of the *known* to measure again although nothing says that they changed."""
 
         def order(path: str) -> tuple[bool, float]:
@@ -125,7 +125,7 @@ class Ledger:
         return {path for path, figures in self.rows.items() if figures.when > month}
 
 
-def open_ledger(store_path: str) -> Ledger:
+def open_usage_cache(store_path: str) -> UsageCache:
     """Read the ledger that goes with the store at *store_path*; a torn or missing one is empty."""
     name = f"usage-{sha256(os.fsencode(store_path)).hexdigest()[:16]}.json"
     data = read_cache(name)
@@ -133,7 +133,7 @@ def open_ledger(store_path: str) -> Ledger:
         rows = {} if data is None else _from_json(data)
     except (ValueError, TypeError, KeyError):
         rows = {}
-    return Ledger(name=name, rows=rows)
+    return UsageCache(name=name, rows=rows)
 
 
 def _to_json(rows: dict[str, Figures]) -> bytes:

@@ -10,22 +10,22 @@ from packaging.utils import canonicalize_name
 
 from pipm.core.plan.gc_plan import Limits
 from pipm.errors import NotFoundError
-from pipm.gc.collect import collectable
-from pipm.inspect.path_info import PathFacts, look_at
-from pipm.store.inventory import holdings
+from pipm.gc.collect import preview_collection
+from pipm.inspect.path_info import PathFacts, path_facts
+from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.store.inventory import Holdings
+    from pipm.store.inventory import StoreInventory
     from pipm.store.layout import Store
     from pipm.store.roots import Root
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keeper:
+class EntryUser:
     """An environment that keeps an entry, and how it came to: ``adopted``, ``synced``, or a lock's path."""
 
     path: str
@@ -41,7 +41,7 @@ class KeptEntry:
     version: str
     tag: str
     on_disk: int
-    keepers: tuple[Keeper, ...]
+    users: tuple[EntryUser, ...]
     condemned: bool
 
 
@@ -58,10 +58,10 @@ def explain(store_path: str, subject: str) -> Explanation:
     store = open_store(store_path, create=False)
     if store is None:
         raise NotFoundError(f"There is no store yet at {store_path}", hint="`pipm adopt ENV` makes it")
-    held = holdings(store)
+    held = store_inventory(store)
     roots = list(all_roots(store))
     if _is_path(subject):
-        facts = look_at(os.path.abspath(os.path.expanduser(subject)), held, roots)
+        facts = path_facts(os.path.abspath(os.path.expanduser(subject)), held, roots)
         return Explanation(entries=_kept(store, held, roots, facts.entries), path=facts)
     name = canonicalize_name(subject)
     found = sorted(entry for entry in held.entries if entry.startswith(f"{name}/"))
@@ -82,25 +82,27 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f"it has {', '.join(like[:5])}" if like else "`pipm store ls` lists what it has"
 
 
-def _kept(store: Store, held: Holdings, roots: list[Root], entries: Iterable[str]) -> tuple[KeptEntry, ...]:
+def _kept(
+    store: Store, held: StoreInventory, roots: list[Root], entries: Iterable[str]
+) -> tuple[KeptEntry, ...]:
     chosen = sorted(entries)
     by_entry = [(entry, [root for root in roots if entry in root.entries]) for entry in chosen]
-    unkept = any(not keepers for _, keepers in by_entry)
-    condemned = set(collectable(store, Limits()).entries_removed) if unkept else set()
+    unkept = any(not users for _, users in by_entry)
+    condemned = set(preview_collection(store, Limits()).entries_removed) if unkept else set()
     return tuple(
         KeptEntry(
             name=entry.split("/")[0],
             version=entry.split("/")[1],
             tag=entry.split("/")[2],
             on_disk=held.bytes_of(held.with_bytecode(held.entries[entry])),
-            keepers=tuple(_keeper(root) for root in keepers),
+            users=tuple(_keeper(root) for root in users),
             condemned=entry in condemned,
         )
-        for entry, keepers in by_entry
+        for entry, users in by_entry
     )
 
 
-def _keeper(root: Root) -> Keeper:
+def _keeper(root: Root) -> EntryUser:
     synced = root.state in (SYNCED, SYNCING)
     how = (root.lock or "synced") if synced else "adopted"
-    return Keeper(path=root.path, how=how, missing=not os.path.exists(f"{root.path}/pyvenv.cfg"))
+    return EntryUser(path=root.path, how=how, missing=not os.path.exists(f"{root.path}/pyvenv.cfg"))

@@ -32,7 +32,7 @@ _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class LockRequest:
     """What to lock, and for which interpreter; ``path`` is where the lock will be.
 
     ``constraints`` is a file of pins for what else comes in, or empty.
@@ -70,7 +70,7 @@ def find_source(source: str | None) -> str:
     return found
 
 
-def write_lock(request: Request) -> Locked:
+def write_lock(request: LockRequest) -> Locked:
     """Let uv (where it is on PATH) or pip write the lock; FetchError with their words where they fail."""
     started = time.monotonic()
     if not _NAME.fullmatch(os.path.basename(request.path)):
@@ -93,7 +93,7 @@ def write_lock(request: Request) -> Locked:
     )
 
 
-def _uv_command(uv: str, request: Request) -> list[str]:
+def _uv_command(uv: str, request: LockRequest) -> list[str]:
     command = [uv, "pip", "compile", "--quiet", "--universal", "--format", "pylock.toml"]
     command += ["--python", request.python, *_each("--extra", request.extras), *_constrained(request)]
     # A group without its file is that of the working folder's project.
@@ -101,7 +101,7 @@ def _uv_command(uv: str, request: Request) -> list[str]:
     return [*command, "--output-file", request.path, request.source]
 
 
-def _by_pip(request: Request, target: Target) -> None:
+def _by_pip(request: LockRequest, target: Target) -> None:
     pip = find_pip(request.python, target, resolving=True)
     if pip.foreign:
         raise FetchError(f"No pip runs on {request.python}", hint="install uv, or pip into the environment")
@@ -118,7 +118,7 @@ def _by_pip(request: Request, target: Target) -> None:
     _run(command, "pip", pip.environ, "".join(f"{need}\n" for need in needs))
 
 
-def _requirements(request: Request) -> list[str]:
+def _requirements(request: LockRequest) -> list[str]:
     """What a project needs; the project itself is none of it, as for uv."""
     project = load_toml(request.source).table("project")
     if "dependencies" in project.texts("dynamic"):
@@ -141,7 +141,7 @@ def _requirements(request: Request) -> list[str]:
     return needs
 
 
-def _constrained(request: Request) -> list[str]:
+def _constrained(request: LockRequest) -> list[str]:
     return ["--constraint", request.constraints] if request.constraints else []
 
 

@@ -27,7 +27,7 @@ _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LockTable:
     """A mapping in a lock file: ``file`` is the lock's path, ``where`` the place in it (``package[3]``)."""
 
     content: Mapping[str, Any]
@@ -89,16 +89,16 @@ class Table:
             return value
         raise self._wrong(key, "a list of strings")
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> LockTable:
         """The table at *key*, empty when there is none."""
         value = self.content.get(key)
         if value is None:
             value = {}
         if not isinstance(value, dict):
             raise self._wrong(key, "a table")
-        return Table(value, self.file, f"{self.where}.{key}" if self.where else key)
+        return LockTable(value, self.file, f"{self.where}.{key}" if self.where else key)
 
-    def tables(self, key: str) -> list[Table]:
+    def tables(self, key: str) -> list[LockTable]:
         """The list of tables at *key*, empty when there is none."""
         value = self.content.get(key)
         if value is None:
@@ -109,9 +109,9 @@ class Table:
         for index, item in enumerate(value):
             if not isinstance(item, dict):
                 raise self.error(f"{key}[{index}] is no table")
-        return [Table(item, self.file, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [LockTable(item, self.file, f"{place}[{index}]") for index, item in enumerate(value)]
 
-    def children(self) -> Iterator[tuple[str, Table]]:
+    def children(self) -> Iterator[tuple[str, LockTable]]:
         """Each key with its value, all of which are tables."""
         return ((key, self.table(key)) for key in self.content)
 
@@ -149,9 +149,9 @@ class Table:
             raise self.error(f"{path!r} is no path")
         return os.path.normpath(os.path.join(self.folder, path))
 
-    def beside(self, folder: str) -> Table:
+    def beside(self, folder: str) -> LockTable:
         """A file in another folder, of which nothing is known yet."""
-        return Table({}, os.path.join(folder, os.path.basename(self.file)))
+        return LockTable({}, os.path.join(folder, os.path.basename(self.file)))
 
     def check_known(self, kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
         """Raise LockError where an extra or group (*kind*) is wanted that the lock does not have."""
@@ -165,22 +165,22 @@ class Table:
         return self.error(f"{key} should be {wanted}, it is {kind}")
 
 
-def load_toml(path: str) -> Table:
+def load_toml(path: str) -> LockTable:
     """Read a TOML file; raises LockError with line and column where it is none."""
     return parse_toml(load_text(path), path, hint="lock again")
 
 
-def parse_toml(text: str, path: str, *, hint: str) -> Table:
+def parse_toml(text: str, path: str, *, hint: str) -> LockTable:
     """Read the TOML document *text* out of the file *path*; LockError with line and column and *hint*."""
     try:
-        return Table(tomllib.loads(text), path)
+        return LockTable(tomllib.loads(text), path)
     except tomllib.TOMLDecodeError as error:
         raise LockError(f"{path}: {error}", hint=hint) from None
     except RecursionError:
         raise LockError(f"{path}: nested too deeply") from None
 
 
-def load_json(path: str) -> Table:
+def load_json(path: str) -> LockTable:
     """Read a JSON file; raises LockError with line and column where it is none."""
     try:
         content = json.loads(load_text(path))
@@ -192,7 +192,7 @@ def load_json(path: str) -> Table:
         raise LockError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise LockError(f"{path}: not an object", hint="lock again")
-    return Table(content, path)
+    return LockTable(content, path)
 
 
 def load_text(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
 
 _ROUNDS = 20
 """Walks until the constraints on what was reached agree with what was chosen; two or three are usual."""
@@ -21,20 +21,20 @@ class Need:
     name: str
     extras: frozenset[str]
     constraint: str
-    table: Table
+    table: LockTable
 
 
 @dataclass(kw_only=True)
 class _Round:
-    chosen: dict[str, Table] = field(default_factory=dict)
+    chosen: dict[str, LockTable] = field(default_factory=dict)
     constraints: dict[str, set[str]] = field(default_factory=dict)
 
 
-def settle(
+def reachable_packages(
     roots: list[Need],
-    choose: Callable[[Need, set[str]], Table],
-    needs: Callable[[Table, frozenset[str]], Iterable[Need]],
-) -> list[Table] | None:
+    choose: Callable[[Need, set[str]], LockTable],
+    needs: Callable[[LockTable, frozenset[str]], Iterable[Need]],
+) -> list[LockTable] | None:
     """Find the packages that *roots* need, directly or not; None where the lock contradicts itself.
 
     *choose* gets a need and the constraints of everybody who needs that name: those of the walk before,
@@ -51,8 +51,8 @@ def settle(
 
 def _walked(
     roots: list[Need],
-    choose: Callable[[Need, set[str]], Table],
-    needs: Callable[[Table, frozenset[str]], Iterable[Need]],
+    choose: Callable[[Need, set[str]], LockTable],
+    needs: Callable[[LockTable, frozenset[str]], Iterable[Need]],
     known: dict[str, set[str]],
 ) -> _Round:
     found = _Round()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from pipm.lockfile.checked_table import Table, load_toml
+from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.pdm_sources import pdm_pin
-from pipm.lockfile.pdm_walk import walk
+from pipm.lockfile.pdm_walk import walk_pdm
 from pipm.lockfile.pyproject import Project, load_project
-from pipm.lockfile.target_match import Fit
+from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
     from pipm.core.pins import Pin, Selection
@@ -23,22 +23,22 @@ _SYSTEMS = {"windows": "win32", "win": "win32", "macos": "darwin", "macosx": "da
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """Read a lock of PDM, with its pyproject.toml; raises LockError where it is broken or does not fit."""
     root = load_toml(path)
     metadata = root.table("metadata")
     _check_format(metadata)
     project = load_project(root)
-    fit = Fit(target)
+    fit = TargetMatch(target)
     _check_targets(fit, metadata)
     groups = _groups(root, metadata, project, selection)
     packages = root.tables("package")
     if "inherit_metadata" in metadata.texts("strategy"):
         chosen = [package for package in packages if _is_wanted(fit, package, groups)]
     else:
-        chosen = walk(fit, project, packages, groups)
-    found: dict[str, tuple[Pin, Table]] = {}
-    places: list[tuple[Pin, Table]] = []
+        chosen = walk_pdm(fit, project, packages, groups)
+    found: dict[str, tuple[Pin, LockTable]] = {}
+    places: list[tuple[Pin, LockTable]] = []
     for package in chosen:
         wanted = package.text("requires_python")
         if wanted:
@@ -51,7 +51,7 @@ def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin,
     return places + _project(project, selection)
 
 
-def _check_format(metadata: Table) -> None:
+def _check_format(metadata: LockTable) -> None:
     text = metadata.text("lock_version")
     try:
         known = text is not None and (3, 0) < Version(text).release[:2] < (5, 0)
@@ -61,7 +61,7 @@ def _check_format(metadata: Table) -> None:
         raise metadata.error(f"version {text!r} of the format is unknown", hint="lock again with PDM")
 
 
-def _check_targets(fit: Fit, metadata: Table) -> None:
+def _check_targets(fit: TargetMatch, metadata: LockTable) -> None:
     """Raise LockError where the lock is for other interpreters or platforms only."""
     targets = metadata.tables("targets")
     if targets and not any(_is_for(fit, table) for table in targets):
@@ -74,7 +74,7 @@ def _check_targets(fit: Fit, metadata: Table) -> None:
         )
 
 
-def _is_for(fit: Fit, table: Table) -> bool:
+def _is_for(fit: TargetMatch, table: LockTable) -> bool:
     markers = fit.target.markers
     implementation, platform = table.text("implementation"), table.text("platform")
     if implementation and implementation != markers.get("implementation_name"):
@@ -94,7 +94,7 @@ def _is_for(fit: Fit, table: Table) -> bool:
     return not python or fit.allows_python(python, table)
 
 
-def _groups(root: Table, metadata: Table, project: Project, selection: Selection) -> frozenset[str]:
+def _groups(root: LockTable, metadata: LockTable, project: Project, selection: Selection) -> frozenset[str]:
     """The groups to install; extras are groups to PDM, too.
 
     Without a selection that is all that the lock has, as `pdm sync` does; with one the default group, all
@@ -117,7 +117,7 @@ def _optional(project: Project) -> set[str]:
     return {project.table.normalised(name) for name in optional}
 
 
-def _is_wanted(fit: Fit, package: Table, groups: frozenset[str]) -> bool:
+def _is_wanted(fit: TargetMatch, package: LockTable, groups: frozenset[str]) -> bool:
     own = package.texts("groups")
     if own and groups.isdisjoint(package.normalised(name) for name in own):
         return False
@@ -125,7 +125,7 @@ def _is_wanted(fit: Fit, package: Table, groups: frozenset[str]) -> bool:
     return not marker or fit.holds(marker, package)
 
 
-def _project(project: Project, selection: Selection) -> list[tuple[Pin, Table]]:
+def _project(project: Project, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """The project itself, where PDM would install it (``tool.pdm.distribution``)."""
     name, settings = project.standard.text("name"), project.tool("pdm")
     kind, flag = settings.text("package-type"), settings.content.get("distribution")

@@ -7,20 +7,20 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.target_match import archive_name, checked_name, is_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
     from pipm.lockfile.pyproject import Project
-    from pipm.lockfile.target_match import Fit
+    from pipm.lockfile.target_match import TargetMatch
 
 _SYSTEMS = ("git", "hg", "svn", "bzr")
 
 
-def pdm_pin(fit: Fit, package: Table, metadata: Table, project: Project) -> Pin:
+def pdm_pin(fit: TargetMatch, package: LockTable, metadata: LockTable, project: Project) -> Pin:
     """The pin of one package; *metadata* is where older formats keep the hashes."""
     name, version = package.name(), package.version()
     origin = _origin(package)
@@ -42,7 +42,7 @@ def pdm_pin(fit: Fit, package: Table, metadata: Table, project: Project) -> Pin:
     )
 
 
-def _files(package: Table, metadata: Table) -> Iterator[tuple[str, Table]]:
+def _files(package: LockTable, metadata: LockTable) -> Iterator[tuple[str, LockTable]]:
     tables = package.tables("files")
     if "files" not in package.content:  # PDM before 2.8
         tables = metadata.table("files").tables(f"{package.text('name')} {package.text('version')}")
@@ -52,7 +52,7 @@ def _files(package: Table, metadata: Table) -> Iterator[tuple[str, Table]]:
         yield name, table
 
 
-def _archive(name: str, table: Table) -> Archive:
+def _archive(name: str, table: LockTable) -> Archive:
     text, url = table.text("hash"), table.text("url")
     local = unquote(urlsplit(url).path) if url and url.startswith("file://") else None
     return Archive(
@@ -63,7 +63,7 @@ def _archive(name: str, table: Table) -> Archive:
     )
 
 
-def _origin(package: Table) -> Archive | Repository | Folder | None:
+def _origin(package: LockTable) -> Archive | Repository | SourceFolder | None:
     subdirectory = package.text("subdirectory")
     for vcs in _SYSTEMS:
         url = package.text(vcs)
@@ -78,14 +78,14 @@ def _origin(package: Table) -> Archive | Repository | Folder | None:
         if is_archive(path) and not os.path.isdir(where):
             name = archive_name(package, path)
             return Archive(file_name=name, path=where, hashes=tuple(hashes[:1]), subdirectory=subdirectory)
-        return Folder(path=where, editable=package.flag("editable"), subdirectory=subdirectory)
+        return SourceFolder(path=where, editable=package.flag("editable"), subdirectory=subdirectory)
     if url:
         name = archive_name(package, url)
         return Archive(file_name=name, url=url, hashes=tuple(hashes[:1]), subdirectory=subdirectory)
     return None
 
 
-def _repository(package: Table, vcs: str, url: str, subdirectory: str | None) -> Repository:
+def _repository(package: LockTable, vcs: str, url: str, subdirectory: str | None) -> Repository:
     return Repository(
         vcs=vcs,
         url=url.removeprefix(f"{vcs}+"),
@@ -118,5 +118,5 @@ def _indexes(project: Project, name: str) -> tuple[str | None, tuple[str, ...]]:
     return main, tuple(options)
 
 
-def _lists(source: Table, key: str, name: str) -> bool:
+def _lists(source: LockTable, key: str, name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in source.texts(key))

@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pipm.lockfile.dependency_walk import Need, settle
+from pipm.lockfile.dependency_walk import Need, reachable_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
     from pipm.lockfile.pyproject import Project
-    from pipm.lockfile.target_match import Fit
+    from pipm.lockfile.target_match import TargetMatch
 
 _EDITABLE = re.compile(r"-e\s+(?P<url>\S+?)#egg=(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^]]*)])?")
 
 
-def walk(fit: Fit, project: Project, packages: list[Table], groups: frozenset[str]) -> list[Table]:
+def walk_pdm(
+    fit: TargetMatch, project: Project, packages: list[LockTable], groups: frozenset[str]
+) -> list[LockTable]:
     """Find the packages that the project needs on the target of *fit*."""
     if not project.table.content:
         raise project.table.error("is missing: this lock of PDM says too little without its project")
-    by_name: dict[str, list[Table]] = {}
+    by_name: dict[str, list[LockTable]] = {}
     for package in packages:
         extras = [package.normalised(extra) for extra in package.texts("extras")]
         by_name.setdefault(_key(package.name(), extras), []).append(package)
@@ -34,7 +36,7 @@ def walk(fit: Fit, project: Project, packages: list[Table], groups: frozenset[st
         for line in _lines(project, group, ())
         for need in _parsed(fit, line, project.table)
     ]
-    found = settle(roots, partial(_choose, fit, by_name), partial(_needs, fit))
+    found = reachable_packages(roots, partial(_choose, fit, by_name), partial(_needs, fit))
     if found is None:
         raise project.table.error("its constraints contradict pdm.lock", hint="lock again with PDM")
     return found
@@ -79,12 +81,12 @@ def _included(project: Project, group: str, items: object, within: tuple[str, ..
             raise project.groups.error(f"{group} has {item!r}, which is no requirement")
 
 
-def _needs(fit: Fit, package: Table, _extras: frozenset[str]) -> Iterator[Need]:
+def _needs(fit: TargetMatch, package: LockTable, _extras: frozenset[str]) -> Iterator[Need]:
     for line in package.texts("dependencies"):
         yield from _parsed(fit, line, package)
 
 
-def _parsed(fit: Fit, line: str, table: Table) -> Iterator[Need]:
+def _parsed(fit: TargetMatch, line: str, table: LockTable) -> Iterator[Need]:
     """The need of one requirement; none where its marker does not hold."""
     editable = _EDITABLE.match(line)
     if editable is not None:
@@ -103,7 +105,7 @@ def _parsed(fit: Fit, line: str, table: Table) -> Iterator[Need]:
         )
 
 
-def _choose(fit: Fit, by_name: dict[str, list[Table]], need: Need, wanted: set[str]) -> Table:
+def _choose(fit: TargetMatch, by_name: dict[str, list[LockTable]], need: Need, wanted: set[str]) -> LockTable:
     choices = by_name.get(need.name, [])
     if len(choices) > 1:
         choices = [package for package in choices if _is_allowed(fit, package, wanted)]
@@ -112,7 +114,7 @@ def _choose(fit: Fit, by_name: dict[str, list[Table]], need: Need, wanted: set[s
     return choices[-1]
 
 
-def _is_allowed(fit: Fit, package: Table, wanted: set[str]) -> bool:
+def _is_allowed(fit: TargetMatch, package: LockTable, wanted: set[str]) -> bool:
     python, marker = package.text("requires_python"), package.text("marker")
     if python and not fit.allows_python(python, package):
         return False

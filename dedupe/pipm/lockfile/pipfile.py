@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
-from pipm.lockfile.checked_table import Table, load_json
-from pipm.lockfile.target_match import Fit, archive_name, is_archive
+from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
+from pipm.lockfile.checked_table import LockTable, load_json
+from pipm.lockfile.target_match import TargetMatch, archive_name, is_archive
 
 if TYPE_CHECKING:
     from pipm.core.target import Target
@@ -20,7 +20,7 @@ _DEFAULT = "default"
 _DEVELOP = "develop"
 
 
-def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """Read a lock of pipenv; raises LockError where it is broken or does not fit.
 
     Its groups are the categories besides ``default``; ``dev`` is another name of ``develop``. As for
@@ -33,13 +33,13 @@ def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[
             f"version {meta.content.get('pipfile-spec')!r} of the format is unknown",
             hint="lock again with pipenv",
         )
-    fit = Fit(target)
+    fit = TargetMatch(target)
     _check_python(fit, meta.table("requires"))
     categories = [key for key in root.content if key not in ("_meta", _DEFAULT)]
     chosen = [_DEVELOP if group == "dev" else group for group in selection.groups]
     root.check_known("extra", selection.extras, ())
     root.check_known("group", chosen, categories)
-    found: dict[str, tuple[Pin, Table]] = {}
+    found: dict[str, tuple[Pin, LockTable]] = {}
     for category in [_DEFAULT, *(key for key in categories if key in chosen)]:
         for name, package in root.table(category).children():
             marker = package.text("markers")
@@ -53,14 +53,14 @@ def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[
     return list(found.values())
 
 
-def _check_python(fit: Fit, requires: Table) -> None:
+def _check_python(fit: TargetMatch, requires: LockTable) -> None:
     version, full = requires.text("python_version"), requires.text("python_full_version")
     for wanted in (f"{version}.*" if version else None, full):
         if wanted and not fit.allows_python(f"=={wanted}", requires):
             raise fit.wrong_python(wanted, requires)
 
 
-def _pin(fit: Fit, package: Table, name: str, meta: Table) -> Pin:
+def _pin(fit: TargetMatch, package: LockTable, name: str, meta: LockTable) -> Pin:
     origin = _origin(package)
     if origin is not None:
         fit.check_wheel(origin, package, name, None)
@@ -78,14 +78,14 @@ def _pin(fit: Fit, package: Table, name: str, meta: Table) -> Pin:
     )
 
 
-def _version(package: Table, name: str, *, direct: bool) -> str | None:
+def _version(package: LockTable, name: str, *, direct: bool) -> str | None:
     text = package.text("version")
     try:
         specifiers = list(SpecifierSet(text or ""))
     except InvalidSpecifier:
         specifiers = []
     if len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version:
-        version = Table({"version": specifiers[0].version}, package.file, package.where)
+        version = LockTable({"version": specifiers[0].version}, package.file, package.where)
         return version.version()
     if direct:
         return None
@@ -94,7 +94,7 @@ def _version(package: Table, name: str, *, direct: bool) -> str | None:
     )
 
 
-def _origin(package: Table) -> Archive | Repository | Folder | None:
+def _origin(package: LockTable) -> Archive | Repository | SourceFolder | None:
     subdirectory = package.text("subdirectory")
     for vcs in ("git", "hg", "svn", "bzr"):
         url = package.text(vcs)
@@ -112,10 +112,10 @@ def _origin(package: Table) -> Archive | Repository | Folder | None:
         return Archive(
             file_name=archive_name(package, path), path=path, hashes=hashes[:1], subdirectory=subdirectory
         )
-    return Folder(path=path, editable=package.flag("editable"), subdirectory=subdirectory)
+    return SourceFolder(path=path, editable=package.flag("editable"), subdirectory=subdirectory)
 
 
-def _indexes(package: Table, meta: Table) -> tuple[str | None, tuple[str, ...]]:
+def _indexes(package: LockTable, meta: LockTable) -> tuple[str | None, tuple[str, ...]]:
     """The package's own index, else the lock's first: as for pipenv no other one is asked."""
     name = package.text("index")
     if name and "://" in name:

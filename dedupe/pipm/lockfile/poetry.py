@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from pipm.lockfile.checked_table import Table, load_toml
+from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.poetry_sources import poetry_pin
 from pipm.lockfile.poetry_versions import allows
-from pipm.lockfile.poetry_walk import walk
+from pipm.lockfile.poetry_walk import walk_poetry
 from pipm.lockfile.pyproject import Project, load_project
-from pipm.lockfile.target_match import Fit
+from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAIN = "main"
 
 
-def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """Read a lock of Poetry, with its pyproject.toml; raises LockError where it is broken or does not fit."""
     root = load_toml(path)
     metadata = root.table("metadata")
@@ -32,12 +32,12 @@ def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[P
     root.check_known("extra", extras, _extras(root, project))
     packages = root.tables("package")
     groups = _groups(root, project, packages, selection)
-    fit = Fit(target, extras=extras)
+    fit = TargetMatch(target, extras=extras)
     check_python(fit, metadata, "The lock")
     if version >= Version("2.1"):
         chosen = [package for package in packages if _is_wanted(fit, package, groups)]
     else:
-        chosen = walk(fit, project, packages, groups, extras)
+        chosen = walk_poetry(fit, project, packages, groups, extras)
     found = []
     for package in chosen:
         check_python(fit, package, package.name())
@@ -46,7 +46,7 @@ def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[P
     return found + _project(project, selection)
 
 
-def check_python(fit: Fit, table: Table, what: str) -> None:
+def check_python(fit: TargetMatch, table: LockTable, what: str) -> None:
     """Raise LockError where the ``python-versions`` of *table* do not allow the target."""
     wanted = table.text("python-versions") or "*"
     try:
@@ -57,7 +57,7 @@ def check_python(fit: Fit, table: Table, what: str) -> None:
         raise fit.wrong_python(wanted, table, what)
 
 
-def _format(metadata: Table) -> Version:
+def _format(metadata: LockTable) -> Version:
     text = metadata.text("lock-version")
     hint = "lock again with Poetry"
     if text is None:
@@ -71,7 +71,7 @@ def _format(metadata: Table) -> Version:
     return version
 
 
-def _extras(root: Table, project: Project) -> set[str]:
+def _extras(root: LockTable, project: Project) -> set[str]:
     names = [
         *root.table("extras").content,
         *project.standard.table("optional-dependencies").content,
@@ -80,7 +80,9 @@ def _extras(root: Table, project: Project) -> set[str]:
     return {root.normalised(name) for name in names}
 
 
-def _groups(root: Table, project: Project, packages: list[Table], selection: Selection) -> frozenset[str]:
+def _groups(
+    root: LockTable, project: Project, packages: list[LockTable], selection: Selection
+) -> frozenset[str]:
     """The groups to install: the main one, those that are not optional, and those that are asked for."""
     declared = dict(_declared(project))
     known = {*declared, *(root.normalised(name) for table in packages for name in table.texts("groups"))}
@@ -102,7 +104,7 @@ def _declared(project: Project) -> Iterator[tuple[str, bool]]:
         yield project.table.normalised(name), group.flag("optional")
 
 
-def _is_wanted(fit: Fit, package: Table, groups: frozenset[str]) -> bool:
+def _is_wanted(fit: TargetMatch, package: LockTable, groups: frozenset[str]) -> bool:
     """Whether one of the package's groups is wanted, and its marker for that group holds."""
     markers = package.content.get("markers")
     for written in package.texts("groups"):
@@ -114,7 +116,7 @@ def _is_wanted(fit: Fit, package: Table, groups: frozenset[str]) -> bool:
     return False
 
 
-def _project(project: Project, selection: Selection) -> list[tuple[Pin, Table]]:
+def _project(project: Project, selection: Selection) -> list[tuple[Pin, LockTable]]:
     poetry = project.tool("poetry")
     name = project.standard.text("name") or poetry.text("name")
     if not selection.project or not name or poetry.content.get("package-mode") is False:

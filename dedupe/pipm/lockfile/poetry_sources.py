@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.target_match import archive_name, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.lockfile.checked_table import Table
-    from pipm.lockfile.target_match import Fit
+    from pipm.lockfile.checked_table import LockTable
+    from pipm.lockfile.target_match import TargetMatch
 
 
-def poetry_pin(fit: Fit, package: Table, metadata: Table) -> Pin:
+def poetry_pin(fit: TargetMatch, package: LockTable, metadata: LockTable) -> Pin:
     """The pin of one package; *metadata* is where older formats keep the hashes."""
     name, version, source = package.name(), package.version(), package.table("source")
     kind = source.text("type")
@@ -38,7 +38,7 @@ def poetry_pin(fit: Fit, package: Table, metadata: Table) -> Pin:
     return Pin(name=name, version=version, wheels=wheels, sdist=sdist, index_url=index, where=package.where)
 
 
-def _archive(name: str, table: Table) -> Archive:
+def _archive(name: str, table: LockTable) -> Archive:
     text = table.text("hash")
     return Archive(
         file_name=name,
@@ -48,7 +48,7 @@ def _archive(name: str, table: Table) -> Archive:
     )
 
 
-def _files(package: Table, metadata: Table, version: str | None) -> Iterator[Table]:
+def _files(package: LockTable, metadata: LockTable, version: str | None) -> Iterator[LockTable]:
     """The files of a package; Poetry before 1.3 has those of all versions in one place."""
     if "files" in package.content:
         yield from package.tables("files")
@@ -58,7 +58,7 @@ def _files(package: Table, metadata: Table, version: str | None) -> Iterator[Tab
             yield table
 
 
-def _version_of(package: Table, file_name: str) -> Version | None:
+def _version_of(package: LockTable, file_name: str) -> Version | None:
     """The version in the name of a file of *package*."""
     if file_name.endswith(".whl"):
         text = file_name.split("-")[1] if "-" in file_name else ""
@@ -72,7 +72,9 @@ def _version_of(package: Table, file_name: str) -> Version | None:
         return None
 
 
-def _origin(package: Table, source: Table, kind: str, metadata: Table) -> Archive | Repository | Folder:
+def _origin(
+    package: LockTable, source: LockTable, kind: str, metadata: LockTable
+) -> Archive | Repository | SourceFolder:
     url, subdirectory = source.required("url"), source.text("subdirectory")
     if kind == "git":
         return Repository(
@@ -83,7 +85,9 @@ def _origin(package: Table, source: Table, kind: str, metadata: Table) -> Archiv
             subdirectory=subdirectory,
         )
     if kind == "directory":
-        return Folder(path=source.absolute(url), editable=package.flag("develop"), subdirectory=subdirectory)
+        return SourceFolder(
+            path=source.absolute(url), editable=package.flag("develop"), subdirectory=subdirectory
+        )
     if kind not in ("file", "url"):
         raise source.error(f"the source {kind!r} is unknown", hint="pipm may be too old")
     name = archive_name(source, url)

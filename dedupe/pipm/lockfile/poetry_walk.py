@@ -6,10 +6,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipm.lockfile.checked_table import Table
-from pipm.lockfile.dependency_walk import Need, settle
+from pipm.lockfile.checked_table import LockTable
+from pipm.lockfile.dependency_walk import Need, reachable_packages
 from pipm.lockfile.poetry_versions import allows
-from pipm.lockfile.target_match import Fit
+from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 _NAMES = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
-def walk(
-    fit: Fit, project: Project, packages: list[Table], groups: frozenset[str], extras: frozenset[str]
-) -> list[Table]:
+def walk_poetry(
+    fit: TargetMatch,
+    project: Project,
+    packages: list[LockTable],
+    groups: frozenset[str],
+    extras: frozenset[str],
+) -> list[LockTable]:
     """Find the packages that the project needs on the target of *fit*.
 
     A name may be in the lock in several versions; the constraints of all who need it tell which.
     """
     if not project.table.content:
         raise project.table.error("is missing: a lock of Poetry 1 says too little without its project")
-    by_name: dict[str, list[Table]] = {}
+    by_name: dict[str, list[LockTable]] = {}
     for package in packages:
         by_name.setdefault(package.name(), []).append(package)
     fits = _Fits(fit)
     roots = list(_roots(fits, project, groups, extras))
-    found = settle(roots, partial(_choose, fit, by_name), partial(_needs, fits))
+    found = reachable_packages(roots, partial(_choose, fit, by_name), partial(_needs, fits))
     if found is None:
         raise project.table.error("its constraints contradict poetry.lock", hint="lock again with Poetry")
     return found
@@ -42,18 +46,18 @@ def walk(
 class _Fits:
     """Decides on markers under the extras of one package after the other."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: TargetMatch) -> None:
         self._first = fit
-        self._by_extras: dict[frozenset[str], Fit] = {}
+        self._by_extras: dict[frozenset[str], TargetMatch] = {}
 
-    def under(self, extras: frozenset[str]) -> Fit:
+    def under(self, extras: frozenset[str]) -> TargetMatch:
         found = self._by_extras.get(extras)
         if found is None:
-            found = self._by_extras[extras] = Fit(self._first.target, extras=extras)
+            found = self._by_extras[extras] = TargetMatch(self._first.target, extras=extras)
         return found
 
 
-def _choose(fit: Fit, by_name: dict[str, list[Table]], need: Need, wanted: set[str]) -> Table:
+def _choose(fit: TargetMatch, by_name: dict[str, list[LockTable]], need: Need, wanted: set[str]) -> LockTable:
     """The package of that name which everybody takes; the newest where several would do."""
     choices = by_name.get(need.name, [])
     if len(choices) > 1:
@@ -63,7 +67,7 @@ def _choose(fit: Fit, by_name: dict[str, list[Table]], need: Need, wanted: set[s
     return choices[-1]  # they are sorted by version
 
 
-def _is_allowed(fit: Fit, package: Table, wanted: set[str]) -> bool:
+def _is_allowed(fit: TargetMatch, package: LockTable, wanted: set[str]) -> bool:
     try:
         return allows(package.text("python-versions") or "*", fit.python) and all(
             allows(constraint, package.required("version")) for constraint in wanted
@@ -91,7 +95,7 @@ def _roots(fits: _Fits, project: Project, groups: frozenset[str], extras: frozen
         yield from _active(fit, table, named)
 
 
-def _needs(fits: _Fits, package: Table, extras: frozenset[str]) -> Iterator[Need]:
+def _needs(fits: _Fits, package: LockTable, extras: frozenset[str]) -> Iterator[Need]:
     named = set()
     optional = package.table("extras")
     for extra in optional.content:
@@ -103,7 +107,7 @@ def _needs(fits: _Fits, package: Table, extras: frozenset[str]) -> Iterator[Need
     yield from _active(fits.under(extras), package.table("dependencies"), named)
 
 
-def _active(fit: Fit, dependencies: Table, named: set[str]) -> Iterator[Need]:
+def _active(fit: TargetMatch, dependencies: LockTable, named: set[str]) -> Iterator[Need]:
     """The dependencies whose markers hold; optional ones only where an extra has named them."""
     for written in dependencies.content:
         name = dependencies.normalised(written)
@@ -121,15 +125,15 @@ def _active(fit: Fit, dependencies: Table, named: set[str]) -> Iterator[Need]:
                 )
 
 
-def _alternatives(dependencies: Table, name: str) -> list[Table]:
+def _alternatives(dependencies: LockTable, name: str) -> list[LockTable]:
     """A dependency is a constraint, a table, or a list of such tables."""
     value = dependencies.content[name]
     if isinstance(value, str):
-        return [Table({"version": value}, dependencies.file, f"{dependencies.where}.{name}")]
+        return [LockTable({"version": value}, dependencies.file, f"{dependencies.where}.{name}")]
     return dependencies.tables(name) if isinstance(value, list) else [dependencies.table(name)]
 
 
-def _counts(fit: Fit, table: Table) -> bool:
+def _counts(fit: TargetMatch, table: LockTable) -> bool:
     marker, python, platform = table.text("markers"), table.text("python"), table.text("platform")
     try:
         fits_python = python is None or allows(python, fit.python)

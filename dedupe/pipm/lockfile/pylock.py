@@ -8,9 +8,9 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.pylock import Pylock, PylockSelectError, PylockUnsupportedVersionError, PylockValidationError
 from packaging.tags import Tag
 
-from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
-from pipm.lockfile.checked_table import Table, load_toml
-from pipm.lockfile.target_match import Fit, archive_name, checked_name, is_variant, variant_error
+from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
+from pipm.lockfile.checked_table import LockTable, load_toml
+from pipm.lockfile.target_match import TargetMatch, archive_name, checked_name, is_variant, variant_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipm.core.target import Target
 
 
-def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """Read a pylock file; raises LockError where it is broken or does not fit."""
     root = _without_variants(load_toml(path))
     try:
@@ -33,7 +33,7 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
     except (ValueError, RecursionError) as error:
         raise root.error(str(error)) from None
     chosen, groups = _selected(root, lock, selection)
-    fit = Fit(target, extras=chosen, groups=groups)
+    fit = TargetMatch(target, extras=chosen, groups=groups)
     places = {id(package): index for index, package in enumerate(lock.packages)}
     try:
         packages = [
@@ -51,7 +51,7 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
         ) from None
     except (ValueError, KeyError, RecursionError) as error:
         raise root.error(f"a marker cannot be evaluated: {error}") from None
-    tables = [Table({}, path, f"packages[{places[id(package)]}]") for package in packages]
+    tables = [LockTable({}, path, f"packages[{places[id(package)]}]") for package in packages]
     found = []
     for package, table in zip(packages, tables, strict=True):
         with table.checking():
@@ -59,7 +59,7 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
     return found
 
 
-def _without_variants(root: Table) -> Table:
+def _without_variants(root: LockTable) -> LockTable:
     """Leave the variant wheels out, by which `Pylock` would take the whole lock for broken.
 
     Raises LockError where a package has no other file.
@@ -74,10 +74,12 @@ def _without_variants(root: Table) -> Table:
                 raise variant_error(_name_of(variants[0]), variants[0])
             content |= {"wheels": [table.content for table in rest]}
         packages.append(content)
-    return Table({**root.content, "packages": packages}, root.file) if "packages" in root.content else root
+    return (
+        LockTable({**root.content, "packages": packages}, root.file) if "packages" in root.content else root
+    )
 
 
-def _name_of(wheel: Table) -> str:
+def _name_of(wheel: LockTable) -> str:
     return wheel.text("name") or (wheel.text("path") or wheel.text("url") or "").rpartition("/")[2]
 
 
@@ -85,7 +87,7 @@ def _environment(target: Target) -> Environment:
     return dict(target.markers)  # type: ignore[return-value] # its keys are those of packaging's own answer
 
 
-def _selected(root: Table, lock: Pylock, selection: Selection) -> tuple[frozenset[str], frozenset[str]]:
+def _selected(root: LockTable, lock: Pylock, selection: Selection) -> tuple[frozenset[str], frozenset[str]]:
     extras = frozenset(root.normalised(name) for name in selection.extras)
     groups = frozenset(selection.groups)
     root.check_known("extra", extras, lock.extras or ())
@@ -93,7 +95,7 @@ def _selected(root: Table, lock: Pylock, selection: Selection) -> tuple[frozense
     return extras, groups | frozenset(lock.default_groups or ()) if selection.default_groups else groups
 
 
-def _pin(fit: Fit, table: Table, package: Package) -> Pin:
+def _pin(fit: TargetMatch, table: LockTable, package: Package) -> Pin:
     wheels, sdist = _files(fit, table, package)
     return Pin(
         name=package.name,
@@ -106,12 +108,14 @@ def _pin(fit: Fit, table: Table, package: Package) -> Pin:
     )
 
 
-def _origin(fit: Fit, table: Table, package: Package) -> Archive | Repository | Folder | None:
+def _origin(
+    fit: TargetMatch, table: LockTable, package: Package
+) -> Archive | Repository | SourceFolder | None:
     if package.vcs is not None:
         return _repository(table, package.vcs)
     if package.directory is not None:
         folder = package.directory
-        return Folder(
+        return SourceFolder(
             path=table.absolute(folder.path),
             editable=bool(folder.editable),
             subdirectory=folder.subdirectory,
@@ -123,7 +127,7 @@ def _origin(fit: Fit, table: Table, package: Package) -> Archive | Repository | 
     return archive
 
 
-def _repository(table: Table, vcs: PackageVcs) -> Repository:
+def _repository(table: LockTable, vcs: PackageVcs) -> Repository:
     return Repository(
         vcs=vcs.type,
         url=vcs.url or f"file://{quote(table.absolute(vcs.path or ''))}",
@@ -133,7 +137,9 @@ def _repository(table: Table, vcs: PackageVcs) -> Repository:
     )
 
 
-def _files(fit: Fit, table: Table, package: Package) -> tuple[tuple[Archive, ...], Archive | None]:
+def _files(
+    fit: TargetMatch, table: LockTable, package: Package
+) -> tuple[tuple[Archive, ...], Archive | None]:
     """Choose as `Pylock.select` does, but keep every wheel that fits: the store may have another one."""
     files: dict[str, PackageWheel | PackageSdist] = {}
     for wheel in package.wheels or ():
@@ -146,7 +152,7 @@ def _files(fit: Fit, table: Table, package: Package) -> tuple[tuple[Archive, ...
 
 
 def _archive(
-    table: Table,
+    table: LockTable,
     found: PackageWheel | PackageSdist | PackageArchive,
     name: str,
     *,
@@ -163,7 +169,7 @@ def _archive(
     )
 
 
-def _local(table: Table, path: str | None, url: str | None) -> tuple[str | None, str | None]:
+def _local(table: LockTable, path: str | None, url: str | None) -> tuple[str | None, str | None]:
     """Return (absolute path, url); a ``file:`` URL is a path."""
     if path:
         return table.absolute(path), None
@@ -172,7 +178,7 @@ def _local(table: Table, path: str | None, url: str | None) -> tuple[str | None,
     return None, url
 
 
-def _hashes(table: Table, hashes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _hashes(table: LockTable, hashes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the hashes that can be checked; the strongest promise alone counts (sha256 is always there)."""
     known = {name: value for name, value in hashes.items() if name in ("sha256", "sha384", "sha512")}
     if not known:

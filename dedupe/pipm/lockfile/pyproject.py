@@ -7,27 +7,27 @@ import configparser
 import os
 from dataclasses import dataclass
 
-from pipm.core.pins import Folder, Pin
-from pipm.lockfile.checked_table import Table, load_bytes, load_toml
+from pipm.core.pins import Pin, SourceFolder
+from pipm.lockfile.checked_table import LockTable, load_bytes, load_toml
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
     """``table`` is the whole pyproject.toml, empty where there is none."""
 
-    table: Table
+    table: LockTable
 
     @property
-    def standard(self) -> Table:
+    def standard(self) -> LockTable:
         """The table ``project`` (PEP 621)."""
         return self.table.table("project")
 
-    def tool(self, name: str) -> Table:
+    def tool(self, name: str) -> LockTable:
         """The table of one tool."""
         return self.table.table("tool").table(name)
 
     @property
-    def groups(self) -> Table:
+    def groups(self) -> LockTable:
         """The table ``dependency-groups`` (PEP 735)."""
         return self.table.table("dependency-groups")
 
@@ -37,19 +37,19 @@ class Project:
 
     def pin(self, name: str, version: str | None, where: str) -> Pin:
         """The project itself, installed so that edits to it count."""
-        folder = Folder(path=self.table.folder, editable=True)
+        folder = SourceFolder(path=self.table.folder, editable=True)
         return Pin(name=self.table.normalised(name), version=version, origin=folder, where=where)
 
 
-def load_project(lock: Table) -> Project:
+def load_project(lock: LockTable) -> Project:
     """Read the pyproject.toml beside *lock*."""
     path = os.path.join(os.path.dirname(lock.file), "pyproject.toml")
     if not os.path.isfile(path):
-        return Project(Table({}, path))
+        return Project(LockTable({}, path))
     return Project(load_toml(path))
 
 
-def _setuptools_name(pyproject: Table) -> str | None:
+def _setuptools_name(pyproject: LockTable) -> str | None:
     """The name in setup.cfg, else the one that setup.py gives as a plain string."""
     folder = os.path.dirname(pyproject.file)
     settings = configparser.RawConfigParser()

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipm.core.target import Target
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
 
-    Reader = Callable[[str, Target, Selection], list[tuple[Pin, Table]]]
+    Reader = Callable[[str, Target, Selection], list[tuple[Pin, LockTable]]]
 
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
 _ALL = Selection()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from pipm.lockfile.checked_table import Table, load_bytes, load_text
+from pipm.lockfile.checked_table import LockTable, load_bytes, load_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Line:
     """A requirement as it is written, without its options; ``table`` is its place."""
 
     text: str
-    table: Table
+    table: LockTable
     editable: bool = False
     constraint: bool = False
     hashes: tuple[tuple[str, str], ...] = ()
@@ -60,7 +60,7 @@ class Line:
 
 
 @dataclass(kw_only=True)
-class Options:
+class RequirementOptions:
     """What a file tells pip for all its requirements."""
 
     index: str | None = None
@@ -69,15 +69,15 @@ class Options:
 
 
 def read_lines(
-    path: str, options: Options, *, constraint: bool = False, within: tuple[str, ...] = ()
+    path: str, options: RequirementOptions, *, constraint: bool = False, within: tuple[str, ...] = ()
 ) -> Iterator[Line]:
     """Yield the requirements of a file and of those that it includes; note its other options in *options*."""
-    place = Table({}, path)
+    place = LockTable({}, path)
     real = os.path.realpath(path)
     if real in within:
         raise place.error("the file includes itself")
     for number, text in _logical(_text(path)):
-        table = Table({}, path, f"line {number}")
+        table = LockTable({}, path, f"line {number}")
         editable = _EDITABLE.fullmatch(text)
         if editable is not None:
             yield _editable(editable["rest"], table, constraint=constraint)
@@ -103,7 +103,7 @@ def read_lines(
                 _note(name, value, table, options)
 
 
-def _editable(text: str, table: Table, *, constraint: bool) -> Line:
+def _editable(text: str, table: LockTable, *, constraint: bool) -> Line:
     """Read what follows ``-e``: an address or ``name @ address``, then perhaps a marker and options.
 
     Poetry and uv write the marker; pip itself would not look at it.
@@ -161,7 +161,7 @@ def _text(path: str) -> str:
     try:
         return content.decode(coding)
     except (UnicodeError, LookupError):
-        raise Table({}, path).error(f"the file is not in {coding}, which it says that it is in") from None
+        raise LockTable({}, path).error(f"the file is not in {coding}, which it says that it is in") from None
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
@@ -183,7 +183,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
             yield first, _VARIABLE.sub(lambda match: os.environ.get(match["name"], match[0]), whole)
 
 
-def _split(text: str, table: Table) -> tuple[str, list[str]]:
+def _split(text: str, table: LockTable) -> tuple[str, list[str]]:
     """Split a line into its requirement and the options that follow."""
     match = re.search(r"(^|\s)-", text)
     if match is None:
@@ -194,7 +194,7 @@ def _split(text: str, table: Table) -> tuple[str, list[str]]:
         raise table.error(f"cannot be read: {error}") from None
 
 
-def _options(words: list[str], table: Table) -> Iterator[tuple[str, str]]:
+def _options(words: list[str], table: LockTable) -> Iterator[tuple[str, str]]:
     """Yield options with their values, by their long names."""
     rest = iter(words)
     for word in rest:
@@ -212,7 +212,7 @@ def _options(words: list[str], table: Table) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _requirement(text: str, words: list[str], table: Table, *, constraint: bool) -> Line:
+def _requirement(text: str, words: list[str], table: LockTable, *, constraint: bool) -> Line:
     hashes: list[tuple[str, str]] = []
     options: list[str] = []
     for name, value in _options(words, table):
@@ -225,7 +225,7 @@ def _requirement(text: str, words: list[str], table: Table, *, constraint: bool)
     return Line(text=text, table=table, constraint=constraint, hashes=tuple(hashes), options=tuple(options))
 
 
-def _hashed(text: str, table: Table) -> tuple[str, str]:
+def _hashed(text: str, table: LockTable) -> tuple[str, str]:
     algorithm = text.partition(":")[0]
     if algorithm not in _TRUSTED and algorithm in ("md5", "sha1", "sha224"):
         raise table.error(
@@ -235,7 +235,7 @@ def _hashed(text: str, table: Table) -> tuple[str, str]:
     return table.hashed(text)
 
 
-def _note(name: str, value: str, table: Table, options: Options) -> None:
+def _note(name: str, value: str, table: LockTable, options: RequirementOptions) -> None:
     if name == "--index-url":
         # As for pip: it replaces what was named before, further ones as well.
         options.index = value

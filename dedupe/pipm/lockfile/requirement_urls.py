@@ -15,12 +15,12 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from pipm.core.pins import Archive, Folder, Repository
+from pipm.core.pins import Archive, Repository, SourceFolder
 from pipm.lockfile.pyproject import load_project
 from pipm.lockfile.target_match import archive_name, is_archive, is_variant, variant_error
 
 if TYPE_CHECKING:
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
     from pipm.lockfile.requirement_lines import Line
 
 _SYSTEM = re.compile(r"(?P<vcs>git|hg|svn|bzr)\+(?P<url>.+)")
@@ -36,7 +36,7 @@ class Direct:
 
     name: str
     version: str | None
-    origin: Archive | Repository | Folder
+    origin: Archive | Repository | SourceFolder
 
 
 def is_direct(line: Line) -> bool:
@@ -74,13 +74,13 @@ def direct(text: str, line: Line, *, name: str | None = None) -> Direct:
     return _local(line, path, fragment, name)
 
 
-def _known(table: Table, name: str | None, address: str) -> str:
+def _known(table: LockTable, name: str | None, address: str) -> str:
     if not name:
         raise table.error(f"{address} does not say its name", hint="write it as `name @ address`")
     return name
 
 
-def _archive(table: Table, url: str, fragment: dict[str, str], name: str | None) -> Direct:
+def _archive(table: LockTable, url: str, fragment: dict[str, str], name: str | None) -> Direct:
     plain = url.partition("#")[0]
     file_name = archive_name(table, plain)
     own, version = _from_file(table, file_name)
@@ -101,7 +101,7 @@ def _local(line: Line, path: str, fragment: dict[str, str], name: str | None) ->
         archive = Archive(file_name=file_name, path=where, hashes=_hashes(line.table, fragment))
         return Direct(name=_known(line.table, name or own, path), version=version, origin=archive)
     subdirectory = fragment.get("subdirectory")
-    folder = Folder(path=where, editable=line.editable, subdirectory=subdirectory)
+    folder = SourceFolder(path=where, editable=line.editable, subdirectory=subdirectory)
     if not os.path.isdir(folder.project):
         raise line.table.error(
             f"there is no folder {folder.project}",
@@ -113,7 +113,7 @@ def _local(line: Line, path: str, fragment: dict[str, str], name: str | None) ->
     return Direct(name=_known(line.table, own, path), version=project.standard.version(), origin=folder)
 
 
-def _hashes(table: Table, fragment: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def _hashes(table: LockTable, fragment: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(
         table.hashed(f"{name}:{fragment[name]}")
         for name in ("sha256", "sha384", "sha512")
@@ -121,7 +121,7 @@ def _hashes(table: Table, fragment: dict[str, str]) -> tuple[tuple[str, str], ..
     )
 
 
-def _from_file(table: Table, file_name: str) -> tuple[str | None, str | None]:
+def _from_file(table: LockTable, file_name: str) -> tuple[str | None, str | None]:
     """Name and version in the name of a wheel or sdist."""
     if is_variant(file_name):
         raise variant_error(file_name, table)
@@ -135,7 +135,7 @@ def _from_file(table: Table, file_name: str) -> tuple[str | None, str | None]:
     return name, str(version)
 
 
-def _repository(table: Table, vcs: str, url: str, subdirectory: str | None) -> Repository:
+def _repository(table: LockTable, vcs: str, url: str, subdirectory: str | None) -> Repository:
     """Read ``https://host/path@commit``; a branch or tag is no pin."""
     plain = url.partition("#")[0]
     parts = urlsplit(plain)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pipm.core.pins import Archive, Pin, Selection
-from pipm.lockfile.checked_table import Table
-from pipm.lockfile.requirement_lines import Line, Options, allowed_archives, marker_of, read_lines
+from pipm.lockfile.checked_table import LockTable
+from pipm.lockfile.requirement_lines import Line, RequirementOptions, allowed_archives, marker_of, read_lines
 from pipm.lockfile.requirement_urls import Direct, direct, is_direct
-from pipm.lockfile.target_match import Fit
+from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
     from pipm.core.target import Target
 
-_Found = tuple[Pin, Table]
+_Found = tuple[Pin, LockTable]
 
 
 def read_requirements(path: str, target: Target, selection: Selection) -> list[_Found]:
@@ -24,10 +24,10 @@ def read_requirements(path: str, target: Target, selection: Selection) -> list[_
 
     Paths are relative to the file. An extra of a requirement adds nothing: what it needs is pinned, too.
     """
-    fit = Fit(target)
-    options = Options()
+    fit = TargetMatch(target)
+    options = RequirementOptions()
     lines = list(read_lines(path, options))
-    whole = Table({}, path)
+    whole = LockTable({}, path)
     whole.check_known("extra", selection.extras, ())
     whole.check_known("group", selection.groups, ())
     constraints: dict[str, list[tuple[Requirement, Line]]] = {}
@@ -64,12 +64,15 @@ def _parsed(line: Line) -> Requirement:
         raise line.table.error(f"{line.text!r} is no requirement: {reason}") from None
 
 
-def _counts(fit: Fit, requirement: Requirement, line: Line) -> bool:
+def _counts(fit: TargetMatch, requirement: Requirement, line: Line) -> bool:
     return requirement.marker is None or fit.holds(str(requirement.marker), line.table)
 
 
 def _pin(
-    fit: Fit, line: Line, options: Options, constraints: dict[str, list[tuple[Requirement, Line]]]
+    fit: TargetMatch,
+    line: Line,
+    options: RequirementOptions,
+    constraints: dict[str, list[tuple[Requirement, Line]]],
 ) -> Pin | None:
     """The pin of one line; None where its marker does not hold."""
     passed = (*options.passed, *line.options)
@@ -116,7 +119,7 @@ def _version(requirement: Requirement, line: Line) -> str | None:
     return None
 
 
-def _direct_pin(fit: Fit, found: Direct, line: Line, options: tuple[str, ...]) -> Pin:
+def _direct_pin(fit: TargetMatch, found: Direct, line: Line, options: tuple[str, ...]) -> Pin:
     name = line.table.normalised(found.name)
     origin = found.origin
     if isinstance(origin, Archive) and line.hashes:
@@ -125,7 +128,7 @@ def _direct_pin(fit: Fit, found: Direct, line: Line, options: tuple[str, ...]) -
     return Pin(name=name, version=found.version, origin=origin, options=options, where=line.table.where)
 
 
-def _check_hashes(found: list[_Found], options: Options) -> None:
+def _check_hashes(found: list[_Found], options: RequirementOptions) -> None:
     """Raise LockError where an archive has no hash though others have: as for pip, all or none.
 
     Folders and repositories cannot have one; with ``--require-hashes`` they are refused.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipm.core.pins import Archive, Pin
     from pipm.core.target import Target
-    from pipm.lockfile.checked_table import Table
+    from pipm.lockfile.checked_table import LockTable
 
 _EXTRA_FIRST = re.compile(r"""\bextra\s*(?P<op>==|!=)\s*(?P<name>"[^"]*"|'[^']*')""")
 _EXTRA_LAST = re.compile(r"""(?P<name>"[^"]*"|'[^']*')\s*(?P<op>==|!=)\s*extra\b""")
@@ -23,7 +23,7 @@ _SOURCE_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar.Z", "
 _NO_BUILD = (0, "")
 
 
-class Fit:
+class TargetMatch:
     """Decides for one target, and one selection of extras and groups; remembers what it decided."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Fit:
         self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
         self._names: dict[str, int | None] = {}
 
-    def holds(self, marker: str, table: Table) -> bool:
+    def holds(self, marker: str, table: LockTable) -> bool:
         """Whether *marker* is true; ``extra == "x"`` is true for every extra that is selected.
 
         Raises LockError for *table* where it is no marker.
@@ -58,19 +58,19 @@ class Fit:
             self._markers[marker] = known
         return known
 
-    def allows_python(self, wanted: str, table: Table) -> bool:
+    def allows_python(self, wanted: str, table: LockTable) -> bool:
         """Whether *wanted* (PEP 440) allows the target's Python; LockError where it says no versions."""
         try:
             return SpecifierSet(wanted).contains(self.python, prereleases=True)
         except InvalidSpecifier:
             raise table.error(f"{wanted!r} says no versions of Python") from None
 
-    def check_python(self, wanted: str, table: Table, what: str = "The lock") -> None:
+    def check_python(self, wanted: str, table: LockTable, what: str = "The lock") -> None:
         """Raise LockError where *wanted* does not allow the target's Python."""
         if not self.allows_python(wanted, table):
             raise self.wrong_python(wanted, table, what)
 
-    def wrong_python(self, wanted: str, table: Table, what: str = "The lock") -> Exception:
+    def wrong_python(self, wanted: str, table: LockTable, what: str = "The lock") -> Exception:
         """Make the error that says so."""
         return table.error(
             f"{what} needs Python {wanted}, the environment has {self.target.python}",
@@ -102,12 +102,12 @@ class Fit:
         return min((rank for rank in ranks if rank is not None), default=None)
 
     def choose(
-        self, files: Iterable[tuple[str, Table]], make: Callable[[str, Table], Archive]
+        self, files: Iterable[tuple[str, LockTable]], make: Callable[[str, LockTable], Archive]
     ) -> tuple[tuple[Archive, ...], Archive | None]:
         """Choose among a distribution's files: the wheels that fit, the best first, and the sdist."""
         wheels: list[tuple[int, tuple[int, str], Archive]] = []
-        sources: list[tuple[str, Table]] = []
-        variants: list[tuple[str, Table]] = []
+        sources: list[tuple[str, LockTable]] = []
+        variants: list[tuple[str, LockTable]] = []
         for name, table in files:
             if name.endswith(".whl"):
                 ranked = self.rank(name)
@@ -124,7 +124,7 @@ class Fit:
         sources.sort(key=lambda item: not item[0].endswith(".tar.gz"))
         return tuple(item[2] for item in wheels), make(*sources[0]) if sources else None
 
-    def check_wheel(self, origin: object, table: Table, name: str, version: str | None) -> None:
+    def check_wheel(self, origin: object, table: LockTable, name: str, version: str | None) -> None:
         """Raise LockError where a distribution comes from one file, and that is a wheel that does not fit."""
         file_name = getattr(origin, "file_name", "")
         if is_variant(file_name):
@@ -132,7 +132,7 @@ class Fit:
         if file_name.endswith(".whl") and self.rank(file_name) is None:
             raise self.missing(table, name, version)
 
-    def missing(self, table: Table, name: str, version: str | None) -> Exception:
+    def missing(self, table: LockTable, name: str, version: str | None) -> Exception:
         """Make the error for a distribution of which no file fits."""
         platform = self.target.markers.get("platform_machine", "")
         system = self.target.markers.get("sys_platform", "")
@@ -150,7 +150,7 @@ def is_variant(file_name: str) -> bool:
     return file_name.endswith(".whl") and len(parts) == (7 if has_build else 6)
 
 
-def variant_error(file_name: str, table: Table) -> Exception:
+def variant_error(file_name: str, table: LockTable) -> Exception:
     """Make the error for a wheel that cannot be chosen."""
     return table.error(
         f"{file_name} is a variant wheel (PEP 825), which pip cannot choose or install yet",
@@ -158,7 +158,7 @@ def variant_error(file_name: str, table: Table) -> Exception:
     )
 
 
-def archive_name(table: Table, text: str) -> str:
+def archive_name(table: LockTable, text: str) -> str:
     """The file name at the end of an URL or path; raises LockError where there is none."""
     try:
         last = (urlsplit(text).path if "://" in text else text).rpartition("/")[2]
@@ -168,7 +168,7 @@ def archive_name(table: Table, text: str) -> str:
     return checked_name(table, name, text)
 
 
-def checked_name(table: Table, name: str, text: str = "") -> str:
+def checked_name(table: LockTable, name: str, text: str = "") -> str:
     """Let through what is a file's name and nothing more."""
     if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
         raise table.error(f"{text or name} names no file")
@@ -180,9 +180,9 @@ def is_archive(name: str) -> bool:
     return name.endswith((".whl", *_SOURCE_ENDINGS))
 
 
-def once(pins: Iterable[tuple[Pin, Table]]) -> tuple[Pin, ...]:
+def once(pins: Iterable[tuple[Pin, LockTable]]) -> tuple[Pin, ...]:
     """Sort pins by name; raises LockError where two have the same name."""
-    found: dict[str, tuple[Pin, Table]] = {}
+    found: dict[str, tuple[Pin, LockTable]] = {}
     for pin, table in pins:
         other = found.get(pin.name)
         if other is not None:

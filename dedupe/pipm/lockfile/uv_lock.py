@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipm.core.pins import Folder, Pin, Selection
-from pipm.lockfile.checked_table import Table, load_toml
+from pipm.core.pins import Pin, Selection, SourceFolder
+from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.pyproject import load_project
-from pipm.lockfile.target_match import Fit
+from pipm.lockfile.target_match import TargetMatch
 from pipm.lockfile.uv_sources import uv_pin
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ _Node = tuple[int, str]
 
 @dataclass(frozen=True, kw_only=True)
 class _Lock:
-    root: Table
-    packages: list[Table]
+    root: LockTable
+    packages: list[LockTable]
     by_name: dict[str, list[int]]
-    conflicts: list[list[Table]]
+    conflicts: list[list[LockTable]]
 
 
 @dataclass(kw_only=True)
@@ -37,7 +37,7 @@ class _Walk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
+class _RootPackages:
     """The roots of the graph, and what is wanted of them."""
 
     roots: list[int]
@@ -47,14 +47,14 @@ class _Wanted:
     """Members are named: what the workspace itself asks for does not count."""
 
 
-def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, Table]]:
+def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
     """Read a lock of uv; raises LockError where it is broken or does not fit."""
     lock = _load(path)
     python = lock.root.text("requires-python")
     if python:
-        Fit(target).check_python(python, lock.root)
+        TargetMatch(target).check_python(python, lock.root)
     wanted = _wanted(lock, selection)
-    fit, walk = _settled(lock, target, wanted)
+    fit, walk = _walk_until_stable(lock, target, wanted)
     _check_conflicts(lock, wanted, walk)
     found = []
     for index in walk.reached:
@@ -78,19 +78,19 @@ def _load(path: str) -> _Lock:
     conflicts = root.content.get("conflicts", [])
     if not isinstance(conflicts, list):
         raise root.error("conflicts should be a list")
-    sets = [Table({"set": one}, path, f"conflicts[{i}]").tables("set") for i, one in enumerate(conflicts)]
+    sets = [LockTable({"set": one}, path, f"conflicts[{i}]").tables("set") for i, one in enumerate(conflicts)]
     return _Lock(root=root, packages=packages, by_name=by_name, conflicts=sets)
 
 
 def _is_member(lock: _Lock, pin: Pin) -> bool:
     """Whether it is a project of this workspace: one whose sources lie here, and are not only depended on."""
-    if not isinstance(pin.origin, Folder):
+    if not isinstance(pin.origin, SourceFolder):
         return False
     members = lock.root.table("manifest").texts("members")
     return pin.name in members if members else pin.origin.path == lock.root.folder
 
 
-def _wanted(lock: _Lock, selection: Selection) -> _Wanted:
+def _wanted(lock: _Lock, selection: Selection) -> _RootPackages:
     roots = _roots(lock, selection)
     tables = [lock.packages[index] for index in roots]
     groups = {name for table in tables for name in _keys(table, "dev-dependencies", "requires-dev")}
@@ -104,10 +104,10 @@ def _wanted(lock: _Lock, selection: Selection) -> _Wanted:
     if selection.default_groups:
         chosen |= _default_groups(lock, roots, groups)
     named = bool(selection.packages) and not selection.all_packages
-    return _Wanted(roots=roots, extras=frozenset(asked), groups=frozenset(chosen), packages=named)
+    return _RootPackages(roots=roots, extras=frozenset(asked), groups=frozenset(chosen), packages=named)
 
 
-def _keys(table: Table, key: str, metadata: str) -> Iterator[str]:
+def _keys(table: LockTable, key: str, metadata: str) -> Iterator[str]:
     yield from table.table(key).content
     if metadata:
         yield from table.table("metadata").table(metadata).content
@@ -157,7 +157,7 @@ def _own_projects(lock: _Lock) -> list[str]:
     ]
 
 
-def _settled(lock: _Lock, target: Target, wanted: _Wanted) -> tuple[Fit, _Walk]:
+def _walk_until_stable(lock: _Lock, target: Target, wanted: _RootPackages) -> tuple[TargetMatch, _Walk]:
     """Walk until no further extra is switched on: with conflicts, markers ask which extras are.
 
     uv names them ``extra-<length of the package's name>-<package>-<extra>`` in its markers.
@@ -168,7 +168,7 @@ def _settled(lock: _Lock, target: Target, wanted: _Wanted) -> tuple[Fit, _Walk]:
         for extra in wanted.extras & set(lock.packages[root].table("optional-dependencies").content)
     }
     while True:
-        fit = Fit(target, extras=_encoded(lock, wanted, active) if lock.conflicts else frozenset())
+        fit = TargetMatch(target, extras=_encoded(lock, wanted, active) if lock.conflicts else frozenset())
         walk = _walked(lock, fit, wanted)
         if not lock.conflicts or walk.extras <= active:
             walk.extras |= active
@@ -176,7 +176,7 @@ def _settled(lock: _Lock, target: Target, wanted: _Wanted) -> tuple[Fit, _Walk]:
         active |= walk.extras
 
 
-def _encoded(lock: _Lock, wanted: _Wanted, extras: Iterable[tuple[str, str]]) -> frozenset[str]:
+def _encoded(lock: _Lock, wanted: _RootPackages, extras: Iterable[tuple[str, str]]) -> frozenset[str]:
     names = {f"extra-{len(package)}-{package}-{extra}" for package, extra in extras}
     for root in wanted.roots:
         package = lock.packages[root]
@@ -187,7 +187,7 @@ def _encoded(lock: _Lock, wanted: _Wanted, extras: Iterable[tuple[str, str]]) ->
     return frozenset(names)
 
 
-def _walked(lock: _Lock, fit: Fit, wanted: _Wanted) -> _Walk:
+def _walked(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> _Walk:
     walk = _Walk()
     queue: list[_Node] = []
     for root in wanted.roots:
@@ -214,7 +214,7 @@ def _walked(lock: _Lock, fit: Fit, wanted: _Wanted) -> _Walk:
     return walk
 
 
-def _manifest(lock: _Lock, fit: Fit, wanted: _Wanted) -> list[_Node]:
+def _manifest(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> list[_Node]:
     """What a script, or a workspace whose root is no project, asks for by itself."""
     manifest = lock.root.table("manifest")
     groups = manifest.table("dependency-groups")
@@ -236,12 +236,12 @@ def _manifest(lock: _Lock, fit: Fit, wanted: _Wanted) -> list[_Node]:
     return found
 
 
-def _is_for(lock: _Lock, fit: Fit, index: int) -> bool:
+def _is_for(lock: _Lock, fit: TargetMatch, index: int) -> bool:
     markers = lock.packages[index].texts("resolution-markers")
     return not markers or any(fit.holds(marker, lock.packages[index]) for marker in markers)
 
 
-def _next(lock: _Lock, fit: Fit, walk: _Walk, needs: list[Table]) -> Iterator[_Node]:
+def _next(lock: _Lock, fit: TargetMatch, walk: _Walk, needs: list[LockTable]) -> Iterator[_Node]:
     for need in needs:
         marker = need.text("marker")
         if marker and not fit.holds(marker, need):
@@ -253,7 +253,7 @@ def _next(lock: _Lock, fit: Fit, walk: _Walk, needs: list[Table]) -> Iterator[_N
             yield index, extra
 
 
-def _find(lock: _Lock, need: Table) -> int:
+def _find(lock: _Lock, need: LockTable) -> int:
     """The package that a dependency means; uv names version and source where the name is not enough."""
     found = lock.by_name.get(need.name(), [])
     if len(found) > 1:
@@ -266,7 +266,7 @@ def _find(lock: _Lock, need: Table) -> int:
     return found[0]
 
 
-def _check_conflicts(lock: _Lock, wanted: _Wanted, walk: _Walk) -> None:
+def _check_conflicts(lock: _Lock, wanted: _RootPackages, walk: _Walk) -> None:
     """Raise LockError where two things are selected that uv was told to exclude each other."""
     roots = {lock.packages[root].name() for root in wanted.roots}
     for items in lock.conflicts:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.target_match import archive_name, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.lockfile.checked_table import Table
-    from pipm.lockfile.target_match import Fit
+    from pipm.lockfile.checked_table import LockTable
+    from pipm.lockfile.target_match import TargetMatch
 
 
-def uv_pin(fit: Fit, package: Table) -> Pin | None:
+def uv_pin(fit: TargetMatch, package: LockTable) -> Pin | None:
     """The pin of one package; None for a project that is not installed (``virtual``)."""
     name, version, source = package.name(), package.version(), package.table("source")
     if source.text("virtual") is not None:
@@ -28,7 +28,7 @@ def uv_pin(fit: Fit, package: Table) -> Pin | None:
     return Pin(name=name, version=version, origin=origin, where=package.where)
 
 
-def _registry_pin(fit: Fit, package: Table, name: str, version: str | None, registry: str) -> Pin:
+def _registry_pin(fit: TargetMatch, package: LockTable, name: str, version: str | None, registry: str) -> Pin:
     local = "" if "://" in registry else registry
     wheels, sdist = fit.choose(_files(package), lambda file, table: _archive(file, table, local))
     if not wheels and sdist is None:
@@ -43,7 +43,7 @@ def _registry_pin(fit: Fit, package: Table, name: str, version: str | None, regi
     )
 
 
-def _files(package: Table) -> Iterator[tuple[str, Table]]:
+def _files(package: LockTable) -> Iterator[tuple[str, LockTable]]:
     tables = package.tables("wheels")
     if "sdist" in package.content:
         tables.append(package.table("sdist"))
@@ -57,7 +57,7 @@ def _files(package: Table) -> Iterator[tuple[str, Table]]:
         yield name, table
 
 
-def _archive(name: str, table: Table, local: str) -> Archive:
+def _archive(name: str, table: LockTable, local: str) -> Archive:
     """One file; *local* is the folder of files that stands for an index, or empty."""
     text, url, path = table.text("hash"), table.text("url"), table.text("path")
     if url and url.startswith("file://"):
@@ -73,12 +73,14 @@ def _archive(name: str, table: Table, local: str) -> Archive:
     )
 
 
-def _origin(package: Table, source: Table) -> Archive | Repository | Folder:
+def _origin(package: LockTable, source: LockTable) -> Archive | Repository | SourceFolder:
     subdirectory = source.text("subdirectory")
     for key in ("editable", "directory"):
         path = source.text(key)
         if path is not None:
-            return Folder(path=source.absolute(path), editable=key == "editable", subdirectory=subdirectory)
+            return SourceFolder(
+                path=source.absolute(path), editable=key == "editable", subdirectory=subdirectory
+            )
     git, url, path = source.text("git"), source.text("url"), source.text("path")
     if git is not None:
         return _repository(source, git)
@@ -96,13 +98,13 @@ def _origin(package: Table, source: Table) -> Archive | Repository | Folder:
     )
 
 
-def _described(package: Table) -> list[Table]:
+def _described(package: LockTable) -> list[LockTable]:
     """The one file of a package that comes from one file."""
     tables = [*package.tables("wheels"), package.table("sdist")]
     return [table for table in tables if "hash" in table.content]
 
 
-def _repository(source: Table, git: str) -> Repository:
+def _repository(source: LockTable, git: str) -> Repository:
     """Read ``url?rev=…&subdirectory=…#commit``."""
     try:
         parts = urlsplit(git)

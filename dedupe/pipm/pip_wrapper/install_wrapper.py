@@ -65,7 +65,7 @@ def is_wrapped(environment: Environment) -> bool:
     return os.path.isfile(f"{environment.path}/{FOLDER}/{SETTINGS}")
 
 
-def inject(environment: Environment, store_path: str, link_mode: str) -> None:
+def install_wrapper(environment: Environment, store_path: str, link_mode: str) -> None:
     """Let the environment's pip go through the store at *store_path*; brings an older wrapper up to date.
 
     Whatever interpreter starts meanwhile sees all of it or nothing. Raises InterpreterError where the
@@ -93,11 +93,11 @@ def inject(environment: Environment, store_path: str, link_mode: str) -> None:
             for site in environment.sites:
                 _write(root, site, PATH_FILE, _LINE.encode("ascii"))
     except BaseException:
-        withdraw(environment)
+        uninstall_wrapper(environment)
         raise
 
 
-def withdraw(environment: Environment) -> None:
+def uninstall_wrapper(environment: Environment) -> None:
     """Remove what `inject` left; nothing happens where there is nothing."""
     with _opened(environment) as root:
         for site in environment.sites:

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from pipm.context.environment_lock import checked_environment, held
-from pipm.context.workers import Pulse, interruptible
+from pipm.context.environment_lock import checked_environment, locked_environment
+from pipm.context.workers import SharedState, interruptible
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import FOLDER, RECEIPT, has_finder, read_receipt
 from pipm.errors import FileSystemError, StoreError
-from pipm.finder.distributions import Member, members
-from pipm.finder.environment_state import sweep_empty, withdraw
-from pipm.finder.install_hook import interpreter_of, put, settle_time, site_of
+from pipm.finder.distributions import SiteDistribution, site_distributions
+from pipm.finder.environment_state import sweep_empty, uninstall_finder
+from pipm.finder.install_hook import install_hook, interpreter_of, note_site_time, site_of
 from pipm.finder.metadata_files import make_own
-from pipm.finder.metadata_store import bring_back, hide
-from pipm.finder.restore_links import restore
+from pipm.finder.metadata_store import restore_metadata, store_metadata
+from pipm.finder.restore_links import restore_links
 from pipm.finder.state_before import Before
 from pipm.fs.durability import sync_file_system
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.share.prepare_adopt import entries_by_release
-from pipm.share.private_copies import Released, release
+from pipm.share.private_copies import Released, release_shared
 from pipm.store.layout import open_store
 from pipm.store.roots import find_root, write_root
 
 if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.env.environment import Environment
-    from pipm.env.receipt import Folded, Receipt
+    from pipm.env.receipt import Receipt, ServedDistribution
     from pipm.store.layout import Store
 
 _BLOCK = 4096
@@ -54,14 +54,14 @@ def release_environment(
     finally:
         os.close(root)
     if receipt is None:
-        return release(store_path, path, names, progress, dry_run=dry_run)
+        return release_shared(store_path, path, names, progress, dry_run=dry_run)
     if receipt.store != store_path:
         store_path = _moved(receipt, store_path)
     try:
         served = _unfold(store_path, environment, receipt, names, progress, dry_run=dry_run)
     except OSError as error:
-        raise explained(error, f"release {path}") from error
-    released = release(store_path, path, names, progress, dry_run=dry_run)
+        raise explain_os_error(error, f"release {path}") from error
+    released = release_shared(store_path, path, names, progress, dry_run=dry_run)
     if not dry_run:
         return replace(released, link_mode="copy" if not names else "finder")
     sizes = [file.size for one, _ in served if one.manifest is not None for file in one.manifest.files]
@@ -89,8 +89,8 @@ def _moved(receipt: Receipt, store_path: str) -> str:
 class _Parts:
     """What the finder serves, and of that what shall lie in the environment again."""
 
-    wanted: list[tuple[Member, Folded]]
-    rest: list[tuple[Member, Folded]]
+    wanted: list[tuple[SiteDistribution, ServedDistribution]]
+    rest: list[tuple[SiteDistribution, ServedDistribution]]
 
 
 def _unfold(
@@ -101,13 +101,13 @@ def _unfold(
     progress: Progress,
     *,
     dry_run: bool,
-) -> list[tuple[Member, Folded]]:
+) -> list[tuple[SiteDistribution, ServedDistribution]]:
     store = open_store(store_path, create=False)
     if store is None:
         raise StoreError(f"There is no store {store_path}", hint="name its place: --store DIR or PIPM_STORE")
-    pulse = Pulse()
-    with held(store, environment, progress) as root, interruptible(pulse):
-        were_hidden = not dry_run and bring_back(store, root)
+    shared_state = SharedState()
+    with locked_environment(store, environment, progress) as root, interruptible(shared_state):
+        were_hidden = not dry_run and restore_metadata(store, root)
         parts = _parts(store, environment, root, receipt, names)
         if dry_run:
             return parts.wanted
@@ -116,20 +116,20 @@ def _unfold(
         infos = [folded.metadata for _, folded in parts.wanted]
         before = Before(store, environment, root, receipt.site, infos)
         for one, folded in parts.wanted:
-            pulse.check()
-            restore(store, root, receipt.site, one, folded, interpreter)
+            shared_state.check()
+            restore_links(store, root, receipt.site, one, folded, interpreter)
         make_own(root, receipt.site, infos)
         before.restore_files()
         sync_file_system(root)
         if parts.rest:
             interpreter = interpreter_of(environment)
-            rest = [(one.outline, folded) for one, folded in parts.rest]
-            table = put(store, environment, root, interpreter, rest)
-            settle_time(environment, root, table, interpreter)
+            rest = [(one.layout, folded) for one, folded in parts.rest]
+            table = install_hook(store, environment, root, interpreter, rest)
+            note_site_time(environment, root, table, interpreter)
             if were_hidden:
-                hide(store, environment, root, table, interpreter)
+                store_metadata(store, environment, root, table, interpreter)
         else:
-            withdraw(root, receipt.site)
+            uninstall_finder(root, receipt.site)
             before.restore_folders()
             known = find_root(store, environment.path)
             if known is not None:
@@ -141,10 +141,10 @@ def _unfold(
 def _parts(store: Store, environment: Environment, root: int, receipt: Receipt, names: list[str]) -> _Parts:
     known = find_root(store, environment.path)
     entries = entries_by_release(() if known is None else known.entries)
-    wanted: list[tuple[Member, Folded]] = []
-    rest: list[tuple[Member, Folded]] = []
+    wanted: list[tuple[SiteDistribution, ServedDistribution]] = []
+    rest: list[tuple[SiteDistribution, ServedDistribution]] = []
     chosen = {canonicalize_name(name) for name in names}
-    for one in members(store, environment, root, site_of(environment), receipt, entries):
+    for one in site_distributions(store, environment, root, site_of(environment), receipt, entries):
         folded = receipt.folded.get(one.distribution.metadata)
         if folded is None or one.folded is None:
             continue

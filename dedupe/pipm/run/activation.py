@@ -25,7 +25,7 @@ from pipm.finder.import_table import HOOK
 from pipm.finder.install_hook import site_of
 from pipm.lockfile.find_lock import find_lock
 from pipm.run.cached_environment import environment_for
-from pipm.run.run_request import Wish
+from pipm.run.run_request import RunRequest
 from pipm.run.stale_lock import changed_lock
 from pipm.store.paths import environment_path, store_path
 
@@ -68,8 +68,8 @@ def activate_place(place: str | os.PathLike[str] | None) -> Activation:
             check_runnable(f"{os.path.realpath(source)}/bin/python")
             _refuse_stale(os.path.realpath(source))
             return _activated(_fitting(source), source)
-        wish = Wish(store_path(None), lock=os.path.realpath(source), python=_own_interpreter())
-        return _activated(load_environment(environment_for(wish, Progress)), source)
+        request = RunRequest(store_path(None), lock=os.path.realpath(source), python=_own_interpreter())
+        return _activated(load_environment(environment_for(request, Progress)), source)
 
 
 def activate_specs(specs: Sequence[str]) -> Activation:
@@ -77,8 +77,8 @@ def activate_specs(specs: Sequence[str]) -> Activation:
     with _hinted():
         if not specs:
             raise UsageError("Nothing to activate", hint='such as pipm.interactive("numpy>=2", "pandas")')
-        wish = Wish(store_path(None), specs=tuple(specs), python=_own_interpreter())
-        return _activated(load_environment(environment_for(wish, Progress)), ", ".join(specs))
+        request = RunRequest(store_path(None), specs=tuple(specs), python=_own_interpreter())
+        return _activated(load_environment(environment_for(request, Progress)), ", ".join(specs))
 
 
 @contextlib.contextmanager

@@ -13,12 +13,12 @@ import os
 
 from pipm.core.sha256 import sha256
 from pipm.env.find_program import which
-from pipm.env.pyenv_shims import behind_shim
+from pipm.env.pyenv_shims import shim_target
 from pipm.errors import StoreError
-from pipm.fs.in_use import hold
+from pipm.fs.in_use import mark_in_use
 from pipm.fs.trust import foreign_part, is_foreign, is_owned
 from pipm.lockfile.find_lock import lock_content
-from pipm.store.paths import READY, cache_folder, environments_folder, locks_folder
+from pipm.store.paths import READY, environments_folder, locks_folder, run_cache_folder
 
 TYPE_CHECKING = False  # typing's takes its import
 
@@ -26,47 +26,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipm.context.progress import Progress
-    from pipm.run.run_request import Wish
+    from pipm.run.run_request import RunRequest
 
 _FORMAT = 2
 _ATTEMPTS = 3
 
 
-def environment_for(wish: Wish, progress: Callable[[], Progress]) -> str:
-    """Return the environment of *wish*, made if need be; it stays while this process or its program runs.
+def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> str:
+    """Return the environment of *request*, made if need be; it stays while this process or its program runs.
 
     Raises PipmError.
     """
-    for folder in (cache_folder(), environments_folder(), locks_folder()):
+    for folder in (run_cache_folder(), environments_folder(), locks_folder()):
         _check_ours(folder)
-    interpreter = _interpreter_mark(wish)
+    interpreter = _interpreter_mark(request)
     asked = _digest(
-        wish.store,
+        request.store,
         interpreter,
-        wish.lock and f"{wish.lock}\0{lock_content(wish.lock)}",
-        *(f"member {name}" for name in wish.members),
-        *wish.specs,
-        *(local for spec in wish.specs if (local := _time_of(spec))),
+        request.lock and f"{request.lock}\0{lock_content(request.lock)}",
+        *(f"member {name}" for name in request.members),
+        *request.specs,
+        *(local for spec in request.specs if (local := _time_of(spec))),
         "script",
-        wish.block,
+        request.block,
         "below",
-        *(part for path in wish.below for part in (path, _state_of(path))),
+        *(part for path in request.below for part in (path, _state_of(path))),
     )
-    resolved = f"{locks_folder()}/pylock.{asked}.toml" if wish.resolves else ""
-    if resolved and (wish.refresh or hold(resolved) is None):
+    resolved = f"{locks_folder()}/pylock.{asked}.toml" if request.resolves else ""
+    if resolved and (request.refresh or mark_in_use(resolved) is None):
         from pipm.run.make_environment import resolve  # noqa: PLC0415 - a second run needs none of it
 
-        resolve(wish, resolved, progress())
+        resolve(request, resolved, progress())
     key = _digest(asked, resolved and lock_content(resolved))
-    path = f"{environments_folder()}/{_printable(wish.name)}-{key}"
+    path = f"{environments_folder()}/{_printable(request.name)}-{key}"
     if os.path.lexists(path) and not is_owned(path):
         raise _not_ours(path)
     for _ in range(_ATTEMPTS):  # a collector may take it away before it is held
-        if os.access(f"{path}/bin/python", os.X_OK) and hold(f"{path}/{READY}", onwards=True) is not None:
+        if (
+            os.access(f"{path}/bin/python", os.X_OK)
+            and mark_in_use(f"{path}/{READY}", onwards=True) is not None
+        ):
             break
-        from pipm.run.make_environment import make  # noqa: PLC0415 - likewise
+        from pipm.run.make_environment import make_environment  # noqa: PLC0415 - likewise
 
-        make(wish, path, resolved, progress())
+        make_environment(request, path, resolved, progress())
     return path
 
 
@@ -77,9 +80,9 @@ def _check_ours(folder: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        from pipm.fs.os_errors import explained  # noqa: PLC0415 - ends the run
+        from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 
-        raise explained(error, f"use the cache {folder}") from error
+        raise explain_os_error(error, f"use the cache {folder}") from error
     if os.geteuid() == 0:
         part = foreign_part(folder)
         if part is not None:
@@ -139,13 +142,13 @@ def _sites(path: str) -> list[str]:
         return []
 
 
-def _interpreter_mark(wish: Wish) -> str:
+def _interpreter_mark(request: RunRequest) -> str:
     """What is another when ``python3`` or what was named instead is another interpreter."""
-    python = wish.python
+    python = request.python
     if python is None:
-        python = f"{wish.below[0]}/bin/python" if wish.below else "python3"
+        python = f"{request.below[0]}/bin/python" if request.below else "python3"
     path = which(python)
-    program = None if path is None else behind_shim(path)
+    program = None if path is None else shim_target(path)
     if program is None:  # a version, perhaps, which is looked for elsewhere, too
         return python
     real = os.path.realpath(program)

@@ -16,16 +16,23 @@ from pipm.core.pins import Selection
 from pipm.env.ask_target import ask_target
 from pipm.env.base_interpreter import find_fitting, find_interpreter
 from pipm.env.environment import load_environment
-from pipm.env.installed import installed
+from pipm.env.installed import installed_distributions
 from pipm.errors import InterpreterError, LockError, UsageError
 from pipm.fs.durability import sync_tree
 from pipm.fs.flock import locked
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.own_files import make_folders, move_durably, remove_folder, scratch, write_lines, write_marker
-from pipm.lock_command.write_lock import Request, write_lock
+from pipm.fs.own_files import (
+    make_folders,
+    move_durably,
+    remove_folder,
+    scratch_folder,
+    write_lines,
+    write_marker,
+)
+from pipm.lock_command.write_lock import LockRequest, write_lock
 from pipm.lockfile.inline_script import script_needs
 from pipm.lockfile.read_lock import read_lock
-from pipm.run.stack_environments import stack
+from pipm.run.stack_environments import stack_environments
 from pipm.store.layout import lock_timeout
 from pipm.store.paths import READY, cache_lock, environments_folder, locks_folder
 from pipm.sync.sync import sync
@@ -37,55 +44,61 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.core.pins import Pin
     from pipm.core.target import Target
-    from pipm.run.run_request import Wish
+    from pipm.run.run_request import RunRequest
 
 
-def resolve(wish: Wish, path: str, progress: Progress) -> None:
-    """Let uv or pip write the lock at *path* that answers the requirements of *wish*.
+def resolve(request: RunRequest, path: str, progress: Progress) -> None:
+    """Let uv or pip write the lock at *path* that answers the requirements of *lock_request*.
 
     What a lock or an environment below has stays as it is, unless a requirement says otherwise.
     """
-    python, needs = _interpreter(wish), [*_script_needs(wish), *wish.specs]
+    python, needs = _interpreter(request), [*_script_needs(request), *request.specs]
     requirements = [_checked(need) for need in needs]
     progress.note(f"resolving {', '.join(needs) or 'nothing'}")
-    if b"[tool.uv" in wish.block:
-        progress.note(f"what [tool.uv] says counts by a lock alone: uv lock --script {wish.script}")
-    with _cache(progress), scratch(locks_folder()) as folder:
-        request = Request(
+    if b"[tool.uv" in request.block:
+        progress.note(f"what [tool.uv] says counts by a lock alone: uv lock --script {request.script}")
+    with _cache(progress), scratch_folder(locks_folder()) as folder:
+        lock_request = LockRequest(
             source=f"{folder}/requirements.in",
             # The paths in a lock are relative to its folder.
             path=f"{locks_folder()}/pylock.{os.path.basename(folder)[1:]}.toml",
             python=python,
             constraints=f"{folder}/constraints.txt",
         )
-        write_lines(request.source, needs)
-        write_lines(f"{folder}/constraints.txt", list(_constraints(wish, python, requirements)))
-        write_lock(request)
-        move_durably(request.path, path)
+        write_lines(lock_request.source, needs)
+        write_lines(f"{folder}/constraints.txt", list(_constraints(request, python, requirements)))
+        write_lock(lock_request)
+        move_durably(lock_request.path, path)
 
 
-def make(wish: Wish, path: str, resolved: str, progress: Progress) -> None:
-    """Make the environment at *path*, by the lock of *wish* and that at *resolved*, where there are such."""
-    python = _interpreter(wish)
+def make_environment(request: RunRequest, path: str, resolved: str, progress: Progress) -> None:
+    """Make the environment at *path*, by the lock of *lock_request* and that at *resolved*, where there are such."""  # noqa: E501
+    python = _interpreter(request)
     with _cache(progress):
         if os.path.lexists(path) and not os.access(f"{path}/bin/python", os.X_OK):
             remove_folder(path)  # the interpreter that it was made with is gone
 
         def pins(target: Target) -> list[Pin]:
             added = _pins(resolved, target, ())
-            for other in wish.below:
+            for other in request.below:
                 there = installed_versions(other)
                 added = {name: pin for name, pin in added.items() if there.get(name) != pin.version}
-            found = _pins(wish.lock, target, wish.members) | added
-            if wish.block:
-                _check_script(wish, found, target)
+            found = _pins(request.lock, target, request.members) | added
+            if request.block:
+                _check_script(request, found, target)
             return list(found.values())
 
         key = os.path.basename(path)
         options = SyncOptions(link_mode=LinkMode.FINDER, python=python)
-        sync(wish.store, path, Lock(path=wish.lock or resolved, promise=key, pins=pins), options, progress)
-        if wish.below:
-            stack(path, wish.below)
+        sync(
+            request.store,
+            path,
+            Lock(path=request.lock or resolved, promise=key, pins=pins),
+            options,
+            progress,
+        )
+        if request.below:
+            stack_environments(path, request.below)
             sync_tree(path)
         write_marker(f"{path}/{READY}")  # the environment is used without another look from now on
 
@@ -103,17 +116,17 @@ def _cache(progress: Progress) -> Iterator[None]:
         yield
 
 
-def _interpreter(wish: Wish) -> str:
+def _interpreter(request: RunRequest) -> str:
     """The interpreter that the environment is for; InterpreterError where it does not fit the script."""
-    requires = script_needs(wish.script, wish.block)[1] if wish.block else ""
-    if not wish.below:
-        return find_fitting(wish.python, requires, wish.script).path
-    below = find_interpreter(f"{wish.below[0]}/bin/python")
-    for path in wish.below[1:]:
-        _check_same(wish.below[0], below.version, path, find_interpreter(f"{path}/bin/python").version)
-    if wish.python is not None:
-        _check_same(wish.below[0], below.version, "--python", find_interpreter(wish.python).version)
-    return find_fitting(below.path, requires, wish.script).path
+    requires = script_needs(request.script, request.block)[1] if request.block else ""
+    if not request.below:
+        return find_fitting(request.python, requires, request.script).path
+    below = find_interpreter(f"{request.below[0]}/bin/python")
+    for path in request.below[1:]:
+        _check_same(request.below[0], below.version, path, find_interpreter(f"{path}/bin/python").version)
+    if request.python is not None:
+        _check_same(request.below[0], below.version, "--python", find_interpreter(request.python).version)
+    return find_fitting(below.path, requires, request.script).path
 
 
 def _check_same(one: str, version: tuple[int, ...], other: str, found: tuple[int, ...]) -> None:
@@ -124,8 +137,8 @@ def _check_same(one: str, version: tuple[int, ...], other: str, found: tuple[int
         )
 
 
-def _script_needs(wish: Wish) -> tuple[str, ...]:
-    return script_needs(wish.script, wish.block)[0] if wish.block and not wish.lock else ()
+def _script_needs(request: RunRequest) -> tuple[str, ...]:
+    return script_needs(request.script, request.block)[0] if request.block and not request.lock else ()
 
 
 def _checked(need: str) -> Requirement | None:
@@ -140,12 +153,12 @@ def _checked(need: str) -> Requirement | None:
         ) from None
 
 
-def _constraints(wish: Wish, python: str, needs: Iterable[Requirement | None]) -> Iterator[str]:
+def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement | None]) -> Iterator[str]:
     """What is there already, pinned, but for what *needs* wants otherwise."""
     there: dict[str, str] = {}
-    for path in reversed(wish.below):
+    for path in reversed(request.below):
         there |= installed_versions(path)
-    for pin in _pins(wish.lock, ask_target(python), wish.members).values():
+    for pin in _pins(request.lock, ask_target(python), request.members).values():
         if pin.version is not None and pin.origin is None:
             there[pin.name] = pin.version
     for need in needs:
@@ -162,7 +175,7 @@ def installed_versions(path: str) -> dict[str, str]:
     environment = load_environment(path)
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return {one.name: one.version for one in installed(environment, root)}
+        return {one.name: one.version for one in installed_distributions(environment, root)}
     finally:
         os.close(root)
 
@@ -172,11 +185,11 @@ def _pins(lock: str, target: Target, members: tuple[str, ...]) -> dict[str, Pin]
     return {pin.name: pin for pin in read_lock(lock, target, selection)} if lock else {}
 
 
-def _check_script(wish: Wish, pins: dict[str, Pin], target: Target) -> None:
+def _check_script(request: RunRequest, pins: dict[str, Pin], target: Target) -> None:
     """Raise LockError where the lock of the script does not have what the script asks for (any more)."""
-    if not wish.lock:
+    if not request.lock:
         return
-    for text in script_needs(wish.script, wish.block)[0]:
+    for text in script_needs(request.script, request.block)[0]:
         need = Requirement(text)
         if need.marker is not None and not need.marker.evaluate(dict(target.markers)):
             continue
@@ -186,6 +199,6 @@ def _check_script(wish: Wish, pins: dict[str, Pin], target: Target) -> None:
         )
         if not fits:
             raise LockError(
-                f"{wish.script} asks for {text}, which {wish.lock} does not have",
-                hint=f"lock it again: uv lock --script {wish.script}",
+                f"{request.script} asks for {text}, which {request.lock} does not have",
+                hint=f"lock it again: uv lock --script {request.script}",
             )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Wish:
+class RunRequest:
     """What an environment shall have; paths are absolute.
 
     ``lock`` is a lock file or empty. ``specs`` are requirements beside it, ``script`` one with metadata of
@@ -66,7 +66,7 @@ class Wish:
         return bool(self.specs) or bool(self.block and not self.lock)
 
 
-def wish_of(  # noqa: PLR0913 - the options of a command
+def run_request(  # noqa: PLR0913 - the options of a command
     store: str,
     *,
     lock: str | None,
@@ -76,7 +76,7 @@ def wish_of(  # noqa: PLR0913 - the options of a command
     below: tuple[str, ...],
     python: str | None,
     refresh: bool,
-) -> Wish | None:
+) -> RunRequest | None:
     """What an environment is to be made of; None where the one that is named is all.
 
     Without *lock* the script's own metadata count, else (unless there is an environment below, and if
@@ -95,7 +95,7 @@ def wish_of(  # noqa: PLR0913 - the options of a command
             raise _nothing(search=search)
     if len(below) == 1 and lock is None and block is None and not specs:
         return None
-    return Wish(
+    return RunRequest(
         store,
         lock=lock or "",
         specs=tuple(map(_absolute, specs)),

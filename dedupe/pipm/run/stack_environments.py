@@ -16,7 +16,7 @@ from pipm.finder.install_hook import site_of
 from pipm.fs.beneath import read_file
 from pipm.fs.own_files import add_file, add_link
 from pipm.fs.walk_tree import walk_entries
-from pipm.wheel.environment_files import entry_point
+from pipm.wheel.environment_files import entry_point_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _LONGEST = 1 << 20
 """Bytes of a script that is copied; larger ones are programs of another kind."""
 
 
-def stack(path: str, below: Sequence[str]) -> None:
+def stack_environments(path: str, below: Sequence[str]) -> None:
     """Let the environment at *path* have what those at *below* (the uppermost first) have besides."""
     upper = load_environment(path)
     sites = []
@@ -58,7 +58,7 @@ def _scripts(below: str, upper: str) -> Iterator[tuple[str, bytes]]:
         first, _, rest = data.partition(b"\n")
         second, newline, body = rest.partition(b"\n")
         if first.startswith(b"#!" + interpreter):
-            yield entry.name, entry_point(rest, f"{upper}/bin/python")
+            yield entry.name, entry_point_script(rest, f"{upper}/bin/python")
         elif first.startswith(b"#!/bin/sh") and interpreter in second:  # a path too long for the kernel
             own = second.replace(os.fsencode(below), os.fsencode(upper))
             yield entry.name, b"%b\n%b%b%b" % (first, own, newline, body)

@@ -7,31 +7,31 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.context.statistics import Tally
+from pipm.context.statistics import Statistics
 from pipm.errors import WheelError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import sync_file_system
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.share_file import ensure_folder, forget, give_name, same_files
 from pipm.share.build_entry import build_tree
 from pipm.share.copy_from_layer import true_rows
-from pipm.store.entries import find_entry, join_archives, load_manifest, publish
+from pipm.store.entries import find_entry, link_archives, load_manifest, publish_entry
 from pipm.store.layout import open_store
-from pipm.store.objects import Rooms, find_object, is_trusted
+from pipm.store.objects import ObjectFolders, find_object, is_trusted
 from pipm.wheel.unpack_wheel import unpack_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.core.digest import Digest
     from pipm.core.manifest import FileEntry, Manifest
     from pipm.store.layout import Store
-    from pipm.wheel.record_hashes import Doubt
-    from pipm.wheel.unpack_wheel import Unpacked
+    from pipm.wheel.record_hashes import RecordMismatch
+    from pipm.wheel.unpack_wheel import UnpackedWheel
 
 
-class Added(NamedTuple):
+class AddedWheel(NamedTuple):
     """A wheel's entry (path below ``wheels/``), and whether the store had all of it."""
 
     wheel: str
@@ -39,20 +39,20 @@ class Added(NamedTuple):
     known: bool
 
 
-class Kept(NamedTuple):
+class StoredWheel(NamedTuple):
     """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known.
 
-    ``doubts``: where its RECORD says something else than the archive holds.
+    ``mismatches``: where its RECORD says something else than the archive holds.
     """
 
     path: str
     archive: Digest
     entry: str
     known: bool
-    doubts: tuple[Doubt, ...] = ()
+    mismatches: tuple[RecordMismatch, ...] = ()
 
 
-def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
+def add_wheel_file(store_path: str, path: str, file_name: str = "") -> AddedWheel:
     """Let the wheel at *path* into the store; WheelError names archive and member of a bad one.
 
     *file_name* is the archive's own, where *path* is another way to it.
@@ -63,13 +63,13 @@ def add_wheel_file(store_path: str, path: str, file_name: str = "") -> Added:
     assert store is not None
     try:
         with store.writing(), store.run() as (run, _):
-            (kept,) = keep_wheels(store, run, [(path, file_name)])
+            (kept,) = store_wheels(store, run, [(path, file_name)])
     except OSError as error:
-        raise explained(error, f"add {path} to the store {store_path}") from error
-    return Added(path, kept.entry, kept.known)
+        raise explain_os_error(error, f"add {path} to the store {store_path}") from error
+    return AddedWheel(path, kept.entry, kept.known)
 
 
-def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: Pulse) -> None:
+def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], shared_state: SharedState) -> None:
     """Let the store know *wheels*, (path, file name) of each, whose files it mostly has already.
 
     Those are read, not unpacked; the others are let in like any. A bad one is passed over: pip took it,
@@ -80,7 +80,7 @@ def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: 
     known: dict[str, Digest] = {}
     others = []
     for path, name in wheels:
-        pulse.check()
+        shared_state.check()
         try:
             manifest = unpack_wheel(path, None, name).manifest
         except WheelError:
@@ -92,9 +92,9 @@ def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], pulse: 
         else:
             others.append((path, name))
     with store.writing():
-        join_archives(store, known.items())
+        link_archives(store, known.items())
     for path, name in others:
-        pulse.check()
+        shared_state.check()
         with contextlib.suppress(WheelError):
             add_wheel_file(store_path, path, name)
 
@@ -106,9 +106,9 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
     return not known.missing and brought(known) == brought(archive)
 
 
-def keep_wheels(
+def store_wheels(
     store: Store, run: int, wheels: Sequence[tuple[str, str]], promises: Iterable[tuple[str, str]] = ()
-) -> list[Kept]:
+) -> list[StoredWheel]:
     """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
 
     *promises* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
@@ -120,27 +120,27 @@ def keep_wheels(
         ensure_folder(run, name, 0o700)
         folder = open_directory_beneath(run, name)
         unpacked = unpack_wheel(path, folder, file_name, promises)
-        arrivals.append(_Arrival(store, run, path, unpacked, f"tree-{number}"))
+        arrivals.append(_IncomingWheel(store, run, path, unpacked, f"tree-{number}"))
     if any(arrival.is_new for arrival in arrivals):
         sync_file_system(run)  # no object gets its name before its bytes are on disk
         for arrival in arrivals:
             arrival.build()
         sync_file_system(run)
     kept = [arrival.publish() for arrival in arrivals]
-    join_archives(store, [(one.entry, one.archive) for one in kept])
+    link_archives(store, [(one.entry, one.archive) for one in kept])
     for arrival in arrivals:
         arrival.close()
     return kept
 
 
-class _Arrival:
+class _IncomingWheel:
     """An unpacked wheel on its way in, unless the store has just that.
 
     The identity does not cover data files, headers and scripts: an entry that came out of an environment
     may have others, and the archive is what counts.
     """
 
-    def __init__(self, store: Store, run: int, path: str, unpacked: Unpacked, tree: str) -> None:
+    def __init__(self, store: Store, run: int, path: str, unpacked: UnpackedWheel, tree: str) -> None:
         self._store, self._run, self._path, self._tree = store, run, path, tree
         self._unpacked = unpacked
         manifest = unpacked.manifest
@@ -163,16 +163,16 @@ class _Arrival:
         if self.is_new:
             _name_objects(self._store, self._unpacked)
             self._manifest = replace(self._manifest, files=true_rows(self._store, self._manifest.files))
-            self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Tally())
+            self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Statistics())
 
-    def publish(self) -> Kept:
+    def publish(self) -> StoredWheel:
         """Give the tree its name; all of it is on disk by now."""
         (archive,) = self._unpacked.manifest.wheels
         entry = self._entry
         if self.is_new:
-            entry = publish(self._store, self._run, self._tree, self._manifest.label)
+            entry = publish_entry(self._store, self._run, self._tree, self._manifest.label)
         assert entry is not None
-        return Kept(self._path, archive, entry, not self.is_new, self._unpacked.doubts)
+        return StoredWheel(self._path, archive, entry, not self.is_new, self._unpacked.mismatches)
 
     def close(self) -> None:
         """Close the folder of its files."""
@@ -190,8 +190,8 @@ def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, .
     )
 
 
-def _name_objects(store: Store, unpacked: Unpacked) -> None:
-    rooms = Rooms(store.objects)
+def _name_objects(store: Store, unpacked: UnpackedWheel) -> None:
+    rooms = ObjectFolders(store.objects)
     for file in unpacked.manifest.files:
         name = file.object_name
         new = unpacked.new[name]

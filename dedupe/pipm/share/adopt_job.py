@@ -10,13 +10,13 @@ from pipm.fs.link_modes import LinkMode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipm.context.statistics import Tally
+    from pipm.context.statistics import Statistics
     from pipm.env.installed import InstalledDistribution
-    from pipm.share.prepare_adopt import Candidate
+    from pipm.share.prepare_adopt import LockedEnvironment
 
 
 @dataclass(kw_only=True, slots=True)
-class Job:
+class AdoptJob:
     """An environment by the *path* that a person named, and what became of it so far.
 
     ``left`` are the distributions that still have to be adopted, of ``count`` in all; ``mode`` is known
@@ -24,8 +24,8 @@ class Job:
     """
 
     path: str
-    candidate: Candidate
-    tally: Tally
+    candidate: LockedEnvironment
+    statistics: Statistics
     count: int
     left: list[InstalledDistribution]
     mode: LinkMode | None = None
@@ -39,7 +39,7 @@ class Job:
         return LinkMode(previous.link_mode) if previous is not None and known else None
 
 
-def lines(jobs: Iterable[Job]) -> int:
+def lines(jobs: Iterable[AdoptJob]) -> int:
     """About how many files are left to be adopted."""
     return sum(distribution.lines for job in jobs for distribution in job.left)
 
@@ -48,7 +48,7 @@ _TOGETHER = 16
 """Environments in which a release is adopted in one go; their files are listed and open at the same time."""
 
 
-def turns(jobs: Sequence[Job]) -> list[list[tuple[int, int]]]:
+def work_order(jobs: Sequence[AdoptJob]) -> list[list[tuple[int, int]]]:
     """In which order distributions are worked on, as (number of the job, number in ``left``).
 
     What several environments have of one release is one turn: its content is read once. The largest come

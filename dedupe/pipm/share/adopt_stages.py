@@ -6,45 +6,45 @@ import errno
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiled_files import pools_of
-from pipm.bytecode.compiler_process import BytecodeWorker
-from pipm.bytecode.share_bytecode import Compiler
+from pipm.bytecode.compiled_files import open_pools
+from pipm.bytecode.compiler_process import CompilerProcess
+from pipm.bytecode.share_bytecode import CompilerPools
 from pipm.context.environment_lock import root_of
-from pipm.context.workers import crew_at_work, processes
+from pipm.context.workers import worker_count, worker_pool
 from pipm.fs.durability import sync_file_systems
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.share_file import give_name
 from pipm.fs.staging import Staging
-from pipm.share.adopt_job import lines, turns
+from pipm.share.adopt_job import lines, work_order
 from pipm.share.adopt_worker import AdoptWorker, EnvironmentWorker
 from pipm.share.build_entry import complete_entry
 from pipm.share.keep_originals import originals_of
-from pipm.store.entries import publish
+from pipm.store.entries import publish_entry
 from pipm.store.known import Releases
-from pipm.store.objects import Rooms
+from pipm.store.objects import ObjectFolders
 from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, write_roots
 from pipm.store.stored_originals import originals_files, record_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipm.context.adopt_context import Scene
+    from pipm.context.adopt_context import AdoptContext
     from pipm.context.progress import Progress
-    from pipm.context.workers import Crew, Pulse, Tickets
+    from pipm.context.workers import SharedState, WorkerPool, WorkQueue
     from pipm.fs.durability import SmallFile
-    from pipm.share.adopt_job import Job
-    from pipm.share.adopt_worker import Answer, Stage
+    from pipm.share.adopt_job import AdoptJob
+    from pipm.share.adopt_worker import AdoptResult, Stage
 
 
 class AtWork(NamedTuple):
     """A job, its scene, and the open folder of the environment's temporary names."""
 
-    job: Job
-    scene: Scene
+    job: AdoptJob
+    context: AdoptContext
     folder: int
 
 
-def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> None:
+def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: Progress) -> None:
     """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
     # The roots stand before the first file is touched, then whatever is dirty is written: a file
     # that shared unwritten blocks could come back from a power cut as zeros.
@@ -52,24 +52,25 @@ def run_stages(at_work: Sequence[AtWork], pulse: Pulse, progress: Progress) -> N
     _write_first_roots(at_work, jobs, progress)
     _sync(at_work)
     files = lines(jobs)
-    order = turns(jobs)
+    order = work_order(jobs)
     with ExitStack() as stack:
         areas = [
-            [_area(folder, number, stack) for number in range(processes(files))] for _, _, folder in at_work
+            [_area(folder, number, stack) for number in range(worker_count(files))]
+            for _, _, folder in at_work
         ]
 
-        def work(number: int, tickets: Tickets) -> AdoptWorker:
-            compilers: dict[tuple[str, bytes], Compiler] = {}
-            releases = Releases(at_work[0].scene.store)
+        def work(number: int, queue: WorkQueue) -> AdoptWorker:
+            compilers: dict[tuple[str, bytes], CompilerPools] = {}
+            releases = Releases(at_work[0].context.store)
             environments = [
-                EnvironmentWorker(scene, area[number], job.left, _compiler(scene, compilers), releases)
-                for (job, scene, _), area in zip(at_work, areas, strict=True)
+                EnvironmentWorker(context, area[number], job.left, _compiler(context, compilers), releases)
+                for (job, context, _), area in zip(at_work, areas, strict=True)
             ]
-            return AdoptWorker(environments, order, tickets)
+            return AdoptWorker(environments, order, queue)
 
         progress.phase("Sharing files", files)
-        crew = stack.enter_context(crew_at_work(work, len(order), files, pulse, progress))
-        _Stages(at_work, crew, pulse).run()
+        pool = stack.enter_context(worker_pool(work, len(order), files, shared_state, progress))
+        _Stages(at_work, pool, shared_state).run()
 
 
 def _area(folder: int, number: int, stack: ExitStack) -> Staging:
@@ -78,23 +79,23 @@ def _area(folder: int, number: int, stack: ExitStack) -> Staging:
     return area
 
 
-def _compiler(scene: Scene, known: dict[tuple[str, bytes], Compiler]) -> Compiler | None:
+def _compiler(context: AdoptContext, known: dict[tuple[str, bytes], CompilerPools]) -> CompilerPools | None:
     """One process of an interpreter serves all environments whose bytecode is the same."""
-    interpreter = scene.interpreter
+    interpreter = context.interpreter
     if interpreter is None:
         return None
     key = (interpreter.cache_tag, interpreter.magic)
     if key not in known:
-        known[key] = Compiler(BytecodeWorker(interpreter), pools_of(scene.store, interpreter))
+        known[key] = CompilerPools(CompilerProcess(interpreter), open_pools(context.store, interpreter))
     return known[key]
 
 
 class _Stages:
-    def __init__(self, at_work: Sequence[AtWork], crew: Crew, pulse: Pulse) -> None:
+    def __init__(self, at_work: Sequence[AtWork], pool: WorkerPool, shared_state: SharedState) -> None:
         self._at_work = at_work
-        self._crew = crew
-        self._pulse = pulse
-        self._symlinks = any(scene.mode is LinkMode.SYMLINK for _, scene, _ in at_work)
+        self._crew = pool
+        self._pulse = shared_state
+        self._symlinks = any(context.mode is LinkMode.SYMLINK for _, context, _ in at_work)
 
     def run(self) -> None:
         answers = self._stage("adopt")
@@ -108,53 +109,53 @@ class _Stages:
             _write_roots(self._at_work, adopting, used)
             _sync(self._at_work)
             answers = self._stage("share")
-        unsettled = any(answer.unsettled for several in answers for answer in several)
-        if unsettled:
+        unfinished = any(answer.unfinished for several in answers for answer in several)
+        if unfinished:
             _sync(self._at_work)
-            answers = self._stage("settle")
-        if self._symlinks or unsettled:
+            answers = self._stage("finish_bytecode")
+        if self._symlinks or unfinished:
             _sync(self._at_work)
         # Of what could not be shared just now the time may say "shared": the next run looks at the files.
         again = [
-            any(left.reason.passing for answer in several for left in answer.tally.left)
+            any(left.reason.passing for answer in several for left in answer.statistics.left)
             for several in answers
         ]
         _write_roots(self._at_work, [PARTLY if one else ADOPTED for one in again], used)
         for (job, _, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
-                job.tally.add(answer.tally)
+                job.statistics.add(answer.statistics)
 
-    def _stage(self, stage: Stage) -> list[list[Answer]]:
+    def _stage(self, stage: Stage) -> list[list[AdoptResult]]:
         """Run a stage; returns the answers by environment."""
-        by_worker: list[list[Answer]] = self._crew.run(stage)
+        by_worker: list[list[AdoptResult]] = self._crew.run(stage)
         self._pulse.check()
         return [list(several) for several in zip(*by_worker, strict=True)]
 
-    def _publish(self, answers: list[list[Answer]]) -> None:
+    def _publish(self, answers: list[list[AdoptResult]]) -> None:
         """Give entries and copied objects their names; all of it is on disk by now."""
-        scene = self._at_work[0].scene
-        rooms = Rooms(scene.store.objects)
+        context = self._at_work[0].context
+        rooms = ObjectFolders(context.store.objects)
         flat = [answer for several in answers for answer in several]
         for answer in flat:
             for name, new in answer.pending.items():
                 rooms.make(name)
-                give_name(new, scene.store.objects, name)
+                give_name(new, context.store.objects, name)
         for answer in flat:
             for prepared in answer.prepared:
                 if prepared.tree:
-                    publish(scene.store, scene.run, prepared.tree, prepared.label)
+                    publish_entry(context.store, context.run, prepared.tree, prepared.label)
         for (job, one, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 for prepared in answer.prepared:
                     if not prepared.tree:
-                        complete_entry(one, prepared, job.tally)
+                        complete_entry(one, prepared, job.statistics)
 
 
-def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[Job], progress: Progress) -> None:
+def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[AdoptJob], progress: Progress) -> None:
     """Write the root of each environment, and with it what the files are like that may be shared now."""
     entries = [job.candidate.entries for job in jobs]
     adopting = [ADOPTING] * len(at_work)
-    store = at_work[0].scene.store
+    store = at_work[0].context.store
     before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
     records = ((job.candidate.environment.path, originals_of(store, job)) for job in jobs)
     try:
@@ -166,7 +167,7 @@ def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[Job], progress:
         progress.note("no room to note the modes and times that files have: a release will not know them")
         _write_roots(at_work, adopting, entries)
     for job, taken in zip(jobs, before, strict=True):
-        job.tally.taken += record_blocks(store, job.candidate.environment.path) - taken
+        job.statistics.taken += record_blocks(store, job.candidate.environment.path) - taken
 
 
 def _write_roots(
@@ -177,11 +178,11 @@ def _write_roots(
 ) -> None:
     """Write the root of each environment, with its state and the entries it used, and *others* before."""
     roots = [
-        root_of(scene.environment, scene.mode.value, state, tuple(sorted(entries)))
-        for (_, scene, _), state, entries in zip(at_work, states, used, strict=True)
+        root_of(context.environment, context.mode.value, state, tuple(sorted(entries)))
+        for (_, context, _), state, entries in zip(at_work, states, used, strict=True)
     ]
-    write_roots(at_work[0].scene.store, roots, others)
+    write_roots(at_work[0].context.store, roots, others)
 
 
 def _sync(at_work: Sequence[AtWork]) -> None:
-    sync_file_systems([at_work[0].scene.store.v1, *(scene.root for _, scene, _ in at_work)])
+    sync_file_systems([at_work[0].context.store.v1, *(context.root for _, context, _ in at_work)])

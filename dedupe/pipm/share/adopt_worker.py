@@ -9,7 +9,7 @@ stage.
   after ingest, distribution by distribution; only symlinks lead to the entries themselves, so there the
   parent syncs and publishes them first.
 - (the parent syncs)
-- settle: bytecode that had to be compiled anew is linked.
+- finish_bytecode: bytecode that had to be compiled anew is linked.
 
 Killed between any two files, the environment has each file old or new, and the next run goes on.
 """
@@ -21,22 +21,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
-from pipm.bytecode.compiled_files import Source
+from pipm.bytecode.compiled_files import ProvenSource
 from pipm.bytecode.share_bytecode import BytecodeSharer
-from pipm.context.statistics import Tally
+from pipm.context.statistics import Statistics
 from pipm.core.digest import EMPTY
 from pipm.core.manifest import FileEntry
-from pipm.core.plan.adopt_plan import AlreadyShared, Ingest, IngestCopy, Leave, Share, decide
+from pipm.core.plan.adopt_plan import AlreadyShared, Ingest, IngestCopy, Leave, Share, plan_file
 from pipm.core.reasons import Reason
-from pipm.core.record import Place, is_installers_own
+from pipm.core.record import RecordPlace, is_installers_own
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import prefetch
 from pipm.fs.free_space import accounting
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.share_file import LeaveAloneError, Stored, same_folder_time
-from pipm.share.build_entry import Contents, Prepared, prepare_entry
-from pipm.share.fast_hardlink import PlainPart, PlainSharer
-from pipm.share.file_facts import Observer
+from pipm.share.build_entry import BuiltEntry, EntryContents, prepare_entry
+from pipm.share.fast_hardlink import FastHardlinker, OrdinaryFiles
+from pipm.share.file_facts import FactGatherer
 from pipm.share.file_sharer import FileSharer, Shared
 from pipm.store.entries import has_complete_entry
 from pipm.store.objects import object_mode
@@ -44,8 +44,8 @@ from pipm.store.objects import object_mode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipm.bytecode.share_bytecode import Compiler
-    from pipm.context.adopt_context import Scene
+    from pipm.bytecode.share_bytecode import CompilerPools
+    from pipm.context.adopt_context import AdoptContext
     from pipm.core.digest import Digest
     from pipm.core.plan.adopt_plan import Action, FileFact
     from pipm.env.installed import InstalledDistribution
@@ -53,21 +53,21 @@ if TYPE_CHECKING:
     from pipm.fs.staging import Staging
     from pipm.store.known import Releases
 
-Stage = Literal["adopt", "share", "settle"]
+Stage = Literal["adopt", "share", "finish_bytecode"]
 
 
-class Answer(NamedTuple):
+class AdoptResult(NamedTuple):
     """What a worker tells after a stage: all that it did so far.
 
-    ``pending`` are copies that get their names in the store after a sync, ``unsettled`` counts bytecode
-    that waits for "settle".
+    ``pending`` are copies that get their names in the store after a sync, ``unfinished`` counts bytecode
+    that waits for "finish_bytecode".
     """
 
-    tally: Tally
-    prepared: list[Prepared]
+    statistics: Statistics
+    prepared: list[BuiltEntry]
     entries: list[str]
     pending: dict[str, NewFile]
-    unsettled: int
+    unfinished: int
 
 
 @dataclass(slots=True)
@@ -79,20 +79,22 @@ class _Work:
     """
 
     distribution: InstalledDistribution
-    plain: PlainPart | None = None
+    plain: OrdinaryFiles | None = None
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
     have: list[FileEntry] = field(default_factory=list)
     lacking: list[FileFact] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    sources: list[ProvenSource] = field(default_factory=list)
     changed: bool = False
 
     def prove(self, fact: FileFact, digest: Digest, mtime_ns: int) -> None:
         """Note that a source's content is proven and its time is *mtime_ns*: its bytecode may be shared."""
-        if fact.name.endswith(".py") and fact.place is Place.SITE:
+        if fact.name.endswith(".py") and fact.place is RecordPlace.SITE:
             status = fact.status
             assert status is not None
-            source = Source(fact.directory, fact.name, digest, status.st_size, status.st_mtime_ns, mtime_ns)
+            source = ProvenSource(
+                fact.directory, fact.name, digest, status.st_size, status.st_mtime_ns, mtime_ns
+            )
             self.sources.append(source)
 
     def keep(self, fact: FileFact, shared: Shared) -> None:
@@ -102,7 +104,7 @@ class _Work:
         row = FileEntry(fact.entry_path, shared.digest, size, fact.executable, fact.writable, *shared.stored)
         self.have.append(row)
 
-    def contents(self) -> Contents:
+    def contents(self) -> EntryContents:
         """What the environment has of the distribution, and the rows of its identity."""
         files = list({entry.path: entry for entry in self.have}.values())  # a path may have two rows
         rows = [
@@ -112,13 +114,13 @@ class _Work:
         ]
         identified = True
         for fact in self.lacking:
-            if fact.place is Place.SITE:
+            if fact.place is RecordPlace.SITE:
                 if fact.digest is None or not fact.promised:
                     identified = False  # nobody knows what the wheel had there
                 else:
                     rows.append((fact.path, fact.digest, fact.executable))
         missing = [fact.entry_path for fact in self.lacking]
-        return Contents(files, rows if identified else None, missing)
+        return EntryContents(files, rows if identified else None, missing)
 
 
 class AdoptWorker:
@@ -128,14 +130,14 @@ class AdoptWorker:
         self,
         environments: Sequence[EnvironmentWorker],
         turns: Sequence[Sequence[tuple[int, int]]],
-        tickets: Iterable[int],
+        queue: Iterable[int],
     ) -> None:
         self._environments = environments
         self._turns = turns
-        self._tickets = tickets
-        self._plain = PlainSharer(environments[0].scene)
+        self._tickets = queue
+        self._plain = FastHardlinker(environments[0].context)
 
-    def run(self, stage: Stage) -> list[Answer]:
+    def run(self, stage: Stage) -> list[AdoptResult]:
         """Run one stage; InterruptedRunError between two files when the run is to stop."""
         match stage:
             case "adopt":
@@ -144,9 +146,9 @@ class AdoptWorker:
             case "share":
                 for one in self._environments:
                     one.share()
-            case "settle":
+            case "finish_bytecode":
                 for one in self._environments:
-                    one.settle()
+                    one.finish_bytecode()
             case _:
                 assert_never(stage)
         return [one.answer() for one in self._environments]
@@ -173,38 +175,38 @@ class EnvironmentWorker:
 
     def __init__(
         self,
-        scene: Scene,
+        context: AdoptContext,
         staging: Staging,
         distributions: Sequence[InstalledDistribution],
-        compiler: Compiler | None,
+        compiler: CompilerPools | None,
         releases: Releases,
     ) -> None:
         """*releases* are remembered for all environments of the run."""
-        self.scene = scene
+        self.context = context
         self._staging = staging
         self._distributions = distributions
-        self._prepared: list[Prepared] = []
+        self._prepared: list[BuiltEntry] = []
         self._entries: list[str] = []
         self._work: list[_Work] = []
-        self._tally = Tally(accounting(scene.file_system))
-        self._files = FileSharer(scene, staging, self._tally)
-        self._bytecode = BytecodeSharer(scene, staging, self._tally, compiler)
-        self._plain = scene.by_inode and not (scene.trusted or scene.tight or scene.contested)
-        self._observer = Observer(
-            root=scene.root,
-            store=scene.store,
+        self._tally = Statistics(accounting(context.file_system))
+        self._files = FileSharer(context, staging, self._tally)
+        self._bytecode = BytecodeSharer(context, staging, self._tally, compiler)
+        self._plain = context.by_inode and not (context.trusted or context.tight or context.contested)
+        self._observer = FactGatherer(
+            root=context.root,
+            store=context.store,
             releases=releases,
-            trusted=scene.trusted,
-            by_inode=scene.by_inode,
-            contested=scene.contested,
-            entries=scene.entries,
+            trusted=context.trusted,
+            by_inode=context.by_inode,
+            contested=context.contested,
+            entries=context.entries,
         )
 
-    def answer(self) -> Answer:
+    def answer(self) -> AdoptResult:
         """Tell all that was done so far."""
-        self.scene.pulse.tell()
-        return Answer(
-            self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unsettled
+        self.context.shared_state.tell()
+        return AdoptResult(
+            self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unfinished
         )
 
     def close(self) -> None:
@@ -220,9 +222,9 @@ class EnvironmentWorker:
         for work in self._work:
             self._share(work)
 
-    def settle(self) -> None:
+    def finish_bytecode(self) -> None:
         """Link the bytecode that was made anew."""
-        self._bytecode.settle()
+        self._bytecode.finish_bytecode()
 
     def begin(self, number: int) -> _Work | None:
         """Look at one distribution; returns what is to be done, None where it is left alone as a whole."""
@@ -232,8 +234,8 @@ class EnvironmentWorker:
             return None
         work = _Work(distribution)
         if self._plain:
-            work.plain = PlainPart(
-                self.scene, self._staging, self._tally, distribution, work.have, work.sources
+            work.plain = OrdinaryFiles(
+                self.context, self._staging, self._tally, distribution, work.have, work.sources
             )
         return work
 
@@ -245,24 +247,24 @@ class EnvironmentWorker:
             work.plain = None
             work.changed = bool(work.have)
         for folder, _, facts in self._observer.folders(distribution):
-            if folder is not None and not self.scene.trusted:
+            if folder is not None and not self.context.trusted:
                 prefetch(folder, [fact.name for fact in facts if fact.status is not None])
             with nullcontext() if folder is None else same_folder_time(folder):
                 for fact in facts:
-                    action = decide(fact, user=self.scene.user, by_inode=self.scene.by_inode)
+                    action = plan_file(fact, user=self.context.user, by_inode=self.context.by_inode)
                     self._first(work, folder, action)
         self._bytecode.share(work.sources)
         work.sources = []
         work.entry = None if work.changed else self._known_entry(distribution)
-        if work.entry is None and not self.scene.tight:
+        if work.entry is None and not self.context.tight:
             work.entry, prepared = prepare_entry(
-                self.scene, distribution, work.contents(), self._files.pending, self._tally
+                self.context, distribution, work.contents(), self._files.pending, self._tally
             )
             if prepared is not None:
                 self._prepared.append(prepared)
         if work.entry is not None:
             self._entries.append(work.entry)
-        if self.scene.mode is LinkMode.SYMLINK:
+        if self.context.mode is LinkMode.SYMLINK:
             self._work.append(work)
         else:
             self._share(work)
@@ -271,21 +273,21 @@ class EnvironmentWorker:
         """Leave a distribution alone; one that is imported from the store keeps its entry."""
         self._tally.files += 1
         self._tally.leave(f"{distribution.site}/{distribution.metadata}", reason)
-        entry = self.scene.entries.get((distribution.name, distribution.version))
+        entry = self.context.entries.get((distribution.name, distribution.version))
         if reason is Reason.IMPORTED and entry is not None:
             self._entries.append(entry)
 
     def _known_entry(self, distribution: InstalledDistribution) -> str | None:
         """The complete entry that an earlier run used for this distribution, if it is still there."""
-        entry = self.scene.entries.get((distribution.name, distribution.version))
-        if entry is None or not has_complete_entry(self.scene.store, entry):
+        entry = self.context.entries.get((distribution.name, distribution.version))
+        if entry is None or not has_complete_entry(self.context.store, entry):
             return None
         return entry
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Do what the first stage does for one file."""
         fact = action.fact
-        self.scene.pulse.check()
+        self.context.shared_state.check()
         self._tally.files += 1
         try:
             match action:
@@ -295,7 +297,7 @@ class EnvironmentWorker:
                     assert fact.status is not None
                     self._count_already(fact)
                     stored = Stored.of(fact.status)
-                    if not self.scene.by_inode:  # the environment's inode has a mode of its own
+                    if not self.context.by_inode:  # the environment's inode has a mode of its own
                         stored = stored._replace(mode=_mode(fact))
                     work.keep(fact, Shared(action.digest, stored))
                     work.prove(fact, action.digest, fact.status.st_mtime_ns)
@@ -305,13 +307,13 @@ class EnvironmentWorker:
                     work.to_share.setdefault(fact.directory, []).append(action)
                     work.keep(fact, Shared(action.digest, Stored.of(fact.stored)))
                     return  # counted when it is shared
-                case Ingest() | IngestCopy() if self.scene.tight:
+                case Ingest() | IngestCopy() if self.context.tight:
                     raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
                 case Ingest():
                     work.changed = True
                     shared = self._files.ingest(_present(folder), action)
                     work.keep(fact, shared)
-                    if self.scene.mode is LinkMode.SYMLINK:
+                    if self.context.mode is LinkMode.SYMLINK:
                         work.to_share.setdefault(fact.directory, []).append(Share(fact, shared.digest))
                         return
                     self._prove_shared(work, fact, shared)
@@ -323,14 +325,18 @@ class EnvironmentWorker:
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
             work.lacking.append(fact)
-        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
+        self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
     def _leave(self, work: _Work, action: Leave) -> None:
         fact, reason = action
         self._tally.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
             self._keep_empty(work, fact)
-        elif fact.place in (Place.SITE, Place.DATA, Place.HEADERS) and not is_installers_own(fact.path):
+        elif fact.place in (
+            RecordPlace.SITE,
+            RecordPlace.DATA,
+            RecordPlace.HEADERS,
+        ) and not is_installers_own(fact.path):
             work.lacking.append(fact)
 
     def _keep_empty(self, work: _Work, fact: FileFact) -> None:
@@ -348,15 +354,15 @@ class EnvironmentWorker:
     def _prove_shared(self, work: _Work, fact: FileFact, shared: Shared) -> None:
         """Note a source that was just shared, unless its own inode has names elsewhere and keeps its time."""
         assert fact.status is not None
-        keeps = self.scene.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
+        keeps = self.context.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
         if not keeps or fact.status.st_mtime_ns == shared.stored.mtime_ns:
             work.prove(fact, shared.digest, shared.stored.mtime_ns)
 
     def _share(self, work: _Work) -> None:
         stored = [action.fact.object for actions in work.to_share.values() for action in actions]
-        prefetch(self.scene.store.objects, [name for name in stored if name])
+        prefetch(self.context.store.objects, [name for name in stored if name])
         for directory, actions in work.to_share.items():
-            with directory_beneath(self.scene.root, directory) as folder:
+            with directory_beneath(self.context.root, directory) as folder:
                 if folder is not None:
                     with same_folder_time(folder):
                         for action in actions:
@@ -366,12 +372,12 @@ class EnvironmentWorker:
 
     def _share_one(self, work: _Work, folder: int, action: Share) -> None:
         fact = action.fact
-        self.scene.pulse.check()
+        self.context.shared_state.check()
         try:
             self._prove_shared(work, fact, self._files.share(folder, action, work.entry))
         except LeaveAloneError as refusal:
             self._tally.leave(fact.shown, refusal.reason)
-        self.scene.pulse.advance(fact.status.st_size if fact.status else 0)
+        self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
     def _count_already(self, fact: FileFact) -> None:
         assert fact.status is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipm.context.statistics import Left, Tally
+    from pipm.context.statistics import SkippedFile, Statistics
     from pipm.env.environment import Environment
     from pipm.fs.link_modes import LinkMode
 
@@ -39,34 +39,34 @@ class Adoption:
     files_shared: int
     files_already_shared: int
     files_new: int
-    left: tuple[Left, ...]
+    left: tuple[SkippedFile, ...]
     bytes_shared: int
     bytes_freed: int
     seconds: float
     at_most: bool = False
 
     @property
-    def surprises(self) -> tuple[Left, ...]:
+    def surprises(self) -> tuple[SkippedFile, ...]:
         """The files that a person should hear of."""
         return tuple(left for left in self.left if not left.reason.expected)
 
 
 def adoption_of(
-    environment: Environment, link_mode: str, distributions: int, tally: Tally, seconds: float
+    environment: Environment, link_mode: str, distributions: int, statistics: Statistics, seconds: float
 ) -> Adoption:
-    """Sum up what a *tally* says."""
+    """Sum up what a *statistics* says."""
     return Adoption(
         path=environment.path,
         python=environment.python,
         link_mode=link_mode,
         distributions=distributions,
-        files=tally.files,
-        files_shared=tally.shared,
-        files_already_shared=tally.already,
-        files_new=tally.ingested,
-        left=tuple(sorted(tally.left, key=lambda left: left.path)),
-        bytes_shared=tally.bytes_shared,
-        bytes_freed=tally.balance,
+        files=statistics.files,
+        files_shared=statistics.shared,
+        files_already_shared=statistics.already,
+        files_new=statistics.ingested,
+        left=tuple(sorted(statistics.left, key=lambda left: left.path)),
+        bytes_shared=statistics.bytes_shared,
+        bytes_freed=statistics.balance,
         seconds=seconds,
-        at_most=tally.at_most,
+        at_most=statistics.at_most,
     )

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import EMPTY
 from pipm.core.manifest import FileEntry, Manifest, identity_of
-from pipm.core.record import Place
+from pipm.core.record import RecordPlace
 from pipm.env.installed import read_metadata_file
 from pipm.fs.durability import sync_file_system
 from pipm.fs.tree_builder import TreeBuilder
-from pipm.store.entries import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest, publish
+from pipm.store.entries import MANIFEST, PARTIAL, find_entry, is_partial, load_manifest, publish_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipm.context.adopt_context import Scene
-    from pipm.context.statistics import Tally
+    from pipm.context.adopt_context import AdoptContext
+    from pipm.context.statistics import Statistics
     from pipm.core.digest import Digest
     from pipm.core.manifest import Label
     from pipm.env.installed import InstalledDistribution
@@ -30,7 +30,7 @@ _TAG = re.compile(r"[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+")
 _UNKNOWN_TAG = "unknown"
 
 
-class Contents(NamedTuple):
+class EntryContents(NamedTuple):
     """What an environment has of a distribution.
 
     ``promised`` are the (path in site-packages, digest, executable) rows that make its identity, or None
@@ -42,7 +42,7 @@ class Contents(NamedTuple):
     missing: list[str]
 
 
-class Prepared(NamedTuple):
+class BuiltEntry(NamedTuple):
     """A ``tree`` in the run's folder, ready to be published once it is synced.
 
     No tree: another environment of the run builds it, perhaps of less than this one's ``manifest`` (JSON)
@@ -55,12 +55,12 @@ class Prepared(NamedTuple):
 
 
 def prepare_entry(
-    scene: Scene,
+    context: AdoptContext,
     distribution: InstalledDistribution,
-    contents: Contents,
+    contents: EntryContents,
     pending: Mapping[str, NewFile],
-    tally: Tally,
-) -> tuple[str | None, Prepared | None]:
+    statistics: Statistics,
+) -> tuple[str | None, BuiltEntry | None]:
     """Build the tree of a distribution's entry unless the store has it as complete as it can be.
 
     Returns the entry's path below ``wheels/`` (None for a distribution whose identity is unknown), and
@@ -69,20 +69,20 @@ def prepare_entry(
     if contents.promised is None:
         return None, None
     identity = identity_of(contents.promised)
-    existing = find_entry(scene.store, distribution.name, distribution.version, identity)
-    if existing is not None and not is_partial(scene.store, existing):
+    existing = find_entry(context.store, distribution.name, distribution.version, identity)
+    if existing is not None and not is_partial(context.store, existing):
         return existing, None
     manifest = Manifest(
         name=distribution.name,
         version=distribution.version,
-        tag=_tag(read_metadata_file(scene.root, distribution, "WHEEL")),
+        tag=_tag(read_metadata_file(context.root, distribution, "WHEEL")),
         identity=identity,
-        origin=f"environment {scene.environment.path}",
+        origin=f"environment {context.environment.path}",
         files=tuple(contents.files),
-        missing=(*contents.missing, *_missing_scripts(scene, distribution)),
+        missing=(*contents.missing, *_missing_scripts(context, distribution)),
     )
     if existing is not None:
-        known = load_manifest(scene.store, existing)
+        known = load_manifest(context.store, existing)
         manifest = known.merged(manifest)
         if len(manifest.files) == len(known.files) and len(manifest.missing) == len(known.missing):
             return existing, None
@@ -92,27 +92,27 @@ def prepare_entry(
     tree = f"tree-{manifest.name}-{identity.hex()[:16]}"
     label = manifest.label
     try:
-        build_tree(scene.run, tree, scene.store, manifest, pending, tally)
-        prepared = Prepared(label, tree)
+        build_tree(context.run, tree, context.store, manifest, pending, statistics)
+        prepared = BuiltEntry(label, tree)
     except FileExistsError:
-        prepared = Prepared(label, manifest=manifest.to_json())
+        prepared = BuiltEntry(label, manifest=manifest.to_json())
     return existing or label.directory, prepared
 
 
-def complete_entry(scene: Scene, prepared: Prepared, tally: Tally) -> None:
+def complete_entry(context: AdoptContext, prepared: BuiltEntry, statistics: Statistics) -> None:
     """Complete the published entry of *prepared*, where another environment of the run built less of it."""
     name, version, _, identity = prepared.label
-    entry = find_entry(scene.store, name, version, identity)
-    if entry is None or not is_partial(scene.store, entry):
+    entry = find_entry(context.store, name, version, identity)
+    if entry is None or not is_partial(context.store, entry):
         return
-    known = load_manifest(scene.store, entry)
+    known = load_manifest(context.store, entry)
     manifest = Manifest.from_json(prepared.manifest)
     merged = known.merged(manifest)
     if len(merged.files) > len(known.files) or len(merged.missing) < len(known.missing):
         tree = f"more-{manifest.name}-{manifest.identity.hex()[:16]}-{os.urandom(4).hex()}"
-        merged = build_tree(scene.run, tree, scene.store, merged, {}, tally)
-        sync_file_system(scene.run)
-        publish(scene.store, scene.run, tree, merged.label)
+        merged = build_tree(context.run, tree, context.store, merged, {}, statistics)
+        sync_file_system(context.run)
+        publish_entry(context.store, context.run, tree, merged.label)
 
 
 def build_tree(
@@ -121,7 +121,7 @@ def build_tree(
     store: Store,
     manifest: Manifest,
     pending: Mapping[str, NewFile],
-    tally: Tally,
+    statistics: Statistics,
 ) -> Manifest:
     """Link the files of *manifest* together as *tree* in the folder *run*; *pending* have no names yet.
 
@@ -148,9 +148,9 @@ def build_tree(
     builder.write(MANIFEST, manifest.to_json())
     if manifest.partial:
         builder.write(PARTIAL, b"")
-    tally.taken += builder.blocks()
-    tally.made += builder.inodes
-    tally.entries += builder.names
+    statistics.taken += builder.blocks()
+    statistics.made += builder.inodes
+    statistics.entries += builder.names
     return manifest
 
 
@@ -167,16 +167,16 @@ def _tag(wheel: str) -> str:
     return compressed
 
 
-def _missing_scripts(scene: Scene, distribution: InstalledDistribution) -> list[str]:
+def _missing_scripts(context: AdoptContext, distribution: InstalledDistribution) -> list[str]:
     """Scripts that the wheel itself brought: an environment has them only with its shebang."""
     generated = set()
-    for line in read_metadata_file(scene.root, distribution, "entry_points.txt").splitlines():
+    for line in read_metadata_file(context.root, distribution, "entry_points.txt").splitlines():
         name, equals, _ = line.partition("=")
         if equals:
             generated.add(name.strip())
     missing = []
     for _, location in distribution.located:
-        if location.place is Place.SCRIPT:
+        if location.place is RecordPlace.SCRIPT:
             name = location.path.rpartition("/")[2]
             # pip gives its own script, and setuptools its easy_install, versioned names as well.
             if name not in generated and re.sub(r"-?[0-9.]+$", "", name) not in generated:

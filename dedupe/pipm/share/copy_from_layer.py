@@ -6,14 +6,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipm.context.statistics import Tally
+from pipm.context.statistics import Statistics
 from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, header_time, key_path
 from pipm.core.digest import EMPTY, Digest
 from pipm.core.disk_usage import Accounting
 from pipm.fs.durability import sync_file_system
-from pipm.fs.share_file import NewFile, Stored, bring, ensure_folder, give_name
+from pipm.fs.share_file import NewFile, Stored, bring_file, ensure_folder, give_name
 from pipm.share.build_entry import build_tree
-from pipm.store.entries import has_complete_entry, join_archives, load_manifest, publish
+from pipm.store.entries import has_complete_entry, link_archives, load_manifest, publish_entry
 from pipm.store.layers import layered_object
 from pipm.store.objects import find_object, is_trusted, trusted_owners
 
@@ -30,7 +30,7 @@ def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str
         status = layered_object(layer, name)
         if status is not None:
             link = status.st_uid in trusted_owners()
-            if bring(layer.objects, name, new, link=link, copy=False):
+            if bring_file(layer.objects, name, new, link=link, copy=False):
                 return give_name(new, store.objects, name)
     return False
 
@@ -55,10 +55,10 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
         give_name(new, target, name)
     tree = f"{folder}/tree"
     manifest = replace(manifest, files=true_rows(store, manifest.files))
-    manifest = build_tree(run, tree, store, manifest, {}, Tally(Accounting()))
+    manifest = build_tree(run, tree, store, manifest, {}, Statistics(Accounting()))
     sync_file_system(run)
-    own = publish(store, run, tree, manifest.label)
-    join_archives(store, [(own, wheel) for wheel in manifest.wheels])
+    own = publish_entry(store, run, tree, manifest.label)
+    link_archives(store, [(own, wheel) for wheel in manifest.wheels])
     return own
 
 
@@ -100,7 +100,7 @@ def _brought(
     for number, name in enumerate(names):
         new = NewFile(run, f"{prefix}{number}")
         status = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if bring(source, name, new, link=status.st_uid in trusted_owners(), copy=True):
+        if bring_file(source, name, new, link=status.st_uid in trusted_owners(), copy=True):
             yield target, new, name
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiled_files import Source
+from pipm.bytecode.compiled_files import ProvenSource
 from pipm.core.digest import Digest
 from pipm.core.importable import is_importable
 from pipm.core.manifest import FileEntry
@@ -27,17 +27,17 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import is_cached, prefetch
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
-from pipm.fs.share_file import Guarded, LeaveAloneError, Stored, give_inode, same_folder_time
+from pipm.fs.share_file import LeasedFile, LeaveAloneError, Stored, give_inode, same_folder_time
 from pipm.fs.xattrs import LABEL, attribute_names, label_of
 from pipm.store.known import Releases
 from pipm.store.layers import open_layers
-from pipm.store.objects import Rooms, is_trusted, object_mode
+from pipm.store.objects import ObjectFolders, is_trusted, object_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipm.context.adopt_context import Scene
-    from pipm.context.statistics import Tally
+    from pipm.context.adopt_context import AdoptContext
+    from pipm.context.statistics import Statistics
     from pipm.env.installed import InstalledDistribution
     from pipm.fs.staging import Staging
     from pipm.store.known import Kind
@@ -49,13 +49,13 @@ _PLAIN_ROW = re.compile(
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 1 << 20
 _EXECUTABLE = 0o100
-NOT_PLAIN = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+NOT_ORDINARY = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 """The bits of a mode of which a plain file has S_IFREG alone."""
 _ASKED_EVERY = 16
 """Folders of a distribution after which the kernel is asked again whether it has them in memory."""
 
 
-class PlainRow(NamedTuple):
+class OrdinaryRow(NamedTuple):
     """What RECORD says of a plain file: its folder and name, digest and size, and the row itself."""
 
     folder: bytes
@@ -65,11 +65,11 @@ class PlainRow(NamedTuple):
     row: bytes
 
 
-Folders = dict[bytes, dict[str, PlainRow]]
+Folders = dict[bytes, dict[str, OrdinaryRow]]
 
 
-def plain_rows(
-    distribution: InstalledDistribution, known: dict[bytes, PlainRow] | None = None
+def ordinary_rows(
+    distribution: InstalledDistribution, known: dict[bytes, OrdinaryRow] | None = None
 ) -> tuple[Folders, bytes]:
     """The plain rows of RECORD by folder (in site-packages) and name, and all other rows.
 
@@ -90,7 +90,7 @@ def plain_rows(
                     rest.append(line)
                 continue
             folder, name, digest, size = found.groups()
-            row = PlainRow(folder, os.fsdecode(name), Digest.from_urlsafe(digest), int(size), line)
+            row = OrdinaryRow(folder, os.fsdecode(name), Digest.from_urlsafe(digest), int(size), line)
             known[line] = row
         rows = folders.get(row.folder)
         if rows is None:
@@ -100,28 +100,28 @@ def plain_rows(
 
 
 @dataclass(eq=False, slots=True)
-class PlainPart:
-    """A distribution of one environment, counted in its *tally*.
+class OrdinaryFiles:
+    """A distribution of one environment, counted in its *statistics*.
 
     ``files`` and ``sources`` get what was shared, new to the store or not; ``left`` the rows of RECORD that
     are left to do.
     """
 
-    scene: Scene
+    context: AdoptContext
     staging: Staging
-    tally: Tally
+    statistics: Statistics
     distribution: InstalledDistribution
     files: list[FileEntry]
-    sources: list[Source]
+    sources: list[ProvenSource]
     left: list[bytes] = field(default_factory=list)
     _asked: int = 0
     _cold: bool = False
 
     @contextmanager
-    def open(self, folder: str, rows: Sequence[PlainRow]) -> Iterator[int | None]:
+    def open(self, folder: str, rows: Sequence[OrdinaryRow]) -> Iterator[int | None]:
         """Yield a folder of the distribution, open; None where there is none that may be entered."""
         path = f"{self.distribution.site}/{folder}"
-        with directory_beneath(self.scene.root, path) as directory:
+        with directory_beneath(self.context.root, path) as directory:
             if directory is None:
                 yield None
                 return
@@ -129,16 +129,16 @@ class PlainPart:
             with same_folder_time(directory):
                 yield directory
 
-    def _prefetch(self, directory: int, rows: Sequence[PlainRow]) -> None:
+    def _prefetch(self, directory: int, rows: Sequence[OrdinaryRow]) -> None:
         if not self._asked % _ASKED_EVERY:
             self._cold = not is_cached(directory, rows[0].name)
         self._asked += 1
         if self._cold:
             prefetch(directory, [row.name for row in rows])
             objects = [row.digest.object_name(executable=False) for row in rows]
-            prefetch(self.scene.store.objects, objects)
+            prefetch(self.context.store.objects, objects)
 
-    def count(self, folder: str, row: PlainRow, status: os.stat_result, content: Content) -> None:
+    def count(self, folder: str, row: OrdinaryRow, status: os.stat_result, content: Content) -> None:
         """Count a file that shares *content*; *status* is what it had before."""
         executable, writable = content.kind
         stored = content.stored
@@ -146,34 +146,36 @@ class PlainPart:
         self.files.append(FileEntry(path, row.digest, row.size, executable, writable, *stored))
         if row.name.endswith(".py"):
             directory = f"{self.distribution.site}/{folder}"
-            source = Source(directory, row.name, row.digest, row.size, status.st_mtime_ns, stored.mtime_ns)
+            source = ProvenSource(
+                directory, row.name, row.digest, row.size, status.st_mtime_ns, stored.mtime_ns
+            )
             self.sources.append(source)
-        self.tally.files += 1
+        self.statistics.files += 1
         if status.st_ino == content.inode and not content.is_new:
-            self.tally.already += 1
+            self.statistics.already += 1
         else:
-            self.tally.shared += 1
-        self.tally.bytes_shared += row.size
-        self.scene.pulse.advance(row.size)
+            self.statistics.shared += 1
+        self.statistics.bytes_shared += row.size
+        self.context.shared_state.advance(row.size)
 
 
-class PlainSharer:
+class FastHardlinker:
     """Shares plain files by hard links with one store."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, context: AdoptContext) -> None:
         """*scene* is any of those that have the store in common."""
-        self._user = scene.user
-        self._pulse = scene.pulse
-        objects = scene.store.objects
-        self._shelf = _Shelf(objects, Rooms(objects), bool(open_layers(scene.store.path)))
-        self._releases = Releases(scene.store)
+        self._user = context.user
+        self._pulse = context.shared_state
+        objects = context.store.objects
+        self._shelf = _ObjectStore(objects, ObjectFolders(objects), bool(open_layers(context.store.path)))
+        self._releases = Releases(context.store)
 
-    def share(self, parts: Sequence[PlainPart]) -> None:
+    def share(self, parts: Sequence[OrdinaryFiles]) -> None:
         """Share the plain files of *parts*; what they have in common is read once."""
-        known: dict[bytes, PlainRow] = {}
-        folders: dict[bytes, dict[PlainRow, list[PlainPart]]] = {}
+        known: dict[bytes, OrdinaryRow] = {}
+        folders: dict[bytes, dict[OrdinaryRow, list[OrdinaryFiles]]] = {}
         for part in parts:
-            own, rest = plain_rows(part.distribution, known)
+            own, rest = ordinary_rows(part.distribution, known)
             part.left.append(rest)
             for folder, rows in own.items():
                 together = folders.setdefault(folder, {})
@@ -186,9 +188,11 @@ class PlainSharer:
         for folder, together in folders.items():
             self._folder(os.fsdecode(folder), together, times)
 
-    def _folder(self, folder: str, together: dict[PlainRow, list[PlainPart]], known: dict[Kind, int]) -> None:
+    def _folder(
+        self, folder: str, together: dict[OrdinaryRow, list[OrdinaryFiles]], known: dict[Kind, int]
+    ) -> None:
         """Share the files of one folder, in all environments that have it."""
-        rows: dict[PlainPart, list[PlainRow]] = {}
+        rows: dict[OrdinaryFiles, list[OrdinaryRow]] = {}
         for row, parts in together.items():
             for part in parts:
                 rows.setdefault(part, []).append(row)
@@ -212,7 +216,7 @@ class PlainSharer:
                     content.close()
 
     def _file(
-        self, part: PlainPart, directory: int, row: PlainRow, content: Content
+        self, part: OrdinaryFiles, directory: int, row: OrdinaryRow, content: Content
     ) -> os.stat_result | None:
         """Share one file; returns its stat before, None where it is not plain or not what RECORD says."""
         try:
@@ -221,20 +225,20 @@ class PlainSharer:
             return None
         try:
             status = os.fstat(file)
-            plain = (
+            ordinary = (
                 status.st_size == row.size
                 and 0 < row.size <= _LARGEST
                 and status.st_uid == self._user
                 and stat.S_ISREG(status.st_mode)
                 and is_usual_mode(status.st_mode)
             )
-            if not plain or take_read_lease(file) is not Lease.GRANTED:
+            if not ordinary or take_read_lease(file) is not Lease.GRANTED:
                 return None
             attributes = attribute_names(file)
             if not attributes <= {LABEL}:
                 return None
             data = os.read(file, row.size + 1)
-            guarded = Guarded(directory, row.name, file, status, Lease.GRANTED, bool(attributes))
+            guarded = LeasedFile(directory, row.name, file, status, Lease.GRANTED, bool(attributes))
             return status if content.share(part, guarded, data) else None
         except LeaveAloneError:
             return None
@@ -247,11 +251,11 @@ class PlainSharer:
                 os.close(file)
 
 
-class _Shelf(NamedTuple):
+class _ObjectStore(NamedTuple):
     """The store's objects; *layered*: more of them lie in other stores."""
 
     objects: int
-    rooms: Rooms
+    rooms: ObjectFolders
     layered: bool
 
 
@@ -268,9 +272,9 @@ class Content:
         *("file", "importable", "inode", "is_new", "kind", "stored"),
     )
 
-    def __init__(self, shelf: _Shelf, digest: Digest, known: dict[Kind, int]) -> None:
+    def __init__(self, object_store: _ObjectStore, digest: Digest, known: dict[Kind, int]) -> None:
         """*known* are the recorded times of objects of the release."""
-        self._shelf = shelf
+        self._shelf = object_store
         self._digest = digest
         self._known = known
         self._data = self._label = b""
@@ -287,7 +291,7 @@ class Content:
             os.close(self.file)
             self.file = -1
 
-    def share(self, part: PlainPart, file: Guarded, data: bytes) -> bool:
+    def share(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
         """Link the file, which holds *data*, and the object; False where more than that is needed."""
         mode = file.status.st_mode
         kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
@@ -309,7 +313,7 @@ class Content:
         if (file.labelled or self._label) and label_of(file.file) != self._label:
             return False
         part.staging.link_over(self._shelf.objects, self._name, file.directory, file.name)
-        part.tally.replaced(file.status)
+        part.statistics.replaced(file.status)
         return True
 
     def _hold(self, stored: int) -> bool:
@@ -332,7 +336,7 @@ class Content:
         self.file = stored
         return True
 
-    def _give(self, part: PlainPart, file: Guarded, data: bytes) -> bool:
+    def _give(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
         """Let the store have the file, and keep it open as what the others are compared with."""
         # What a layer may have is asked for in the other way.
         if self._shelf.layered or hashlib.sha256(data).digest() != self._digest:
@@ -342,8 +346,8 @@ class Content:
         stored = give_inode(file, self._shelf.objects, self._name, mode)
         if stored is None:
             return False
-        part.tally.names += 1
-        part.tally.ingested += 1
+        part.statistics.names += 1
+        part.statistics.ingested += 1
         self._data = data
         self._label = label_of(file.file) if file.labelled else b""
         self.inode = file.status.st_ino

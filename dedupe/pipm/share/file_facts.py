@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipm.core.importable import is_importable
 from pipm.core.plan.adopt_plan import OWNER_WRITES, FileFact
-from pipm.core.record import Place, entry_path, is_bytecode
+from pipm.core.record import RecordPlace, entry_path, is_bytecode
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.store.objects import find_object, is_trusted
 
@@ -26,7 +26,7 @@ _EXECUTABLE = 0o100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Observer:
+class FactGatherer:
     """Looks at the files of one environment.
 
     ``root`` is the open folder of the environment; ``trusted`` says that a finished run of this store
@@ -50,12 +50,12 @@ class Observer:
         site = distribution.site
         for row, location in distribution.located:
             place, path = location
-            if place is Place.SITE:
+            if place is RecordPlace.SITE:
                 if is_bytecode(path):  # planned with its source
                     continue
                 directory, slash, name = path.rpartition("/")
                 directory = f"{site}/{directory}" if slash else site
-            elif place is Place.OUTSIDE:
+            elif place is RecordPlace.OUTSIDE:
                 directory, name = "", row.path
             else:
                 directory, _, name = path.rpartition("/")
@@ -95,7 +95,7 @@ class Observer:
         place, path = location
         status = None
         linked = False
-        if folder is not None and place is not Place.OUTSIDE:
+        if folder is not None and place is not RecordPlace.OUTSIDE:
             status = _status(folder, name)
             if status is not None and stat.S_ISLNK(status.st_mode) and self._leads_to_store(folder, name):
                 status, linked = _status(folder, name, follow=True), True
@@ -118,7 +118,7 @@ class Observer:
             if self.store is not None and not says_shared:
                 stored = find_object(self.store.objects, object_name)
                 sound = stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
-        site = distribution.site if place is Place.SITE else ""
+        site = distribution.site if place is RecordPlace.SITE else ""
         contested = bool(self.contested) and (site, path) in self.contested
         return FileFact(
             directory,
@@ -143,7 +143,9 @@ class Observer:
     @staticmethod
     def _is_writable(distribution: InstalledDistribution, location: Location, mode: int) -> bool:
         """Whether a file of *mode* is of the kind that its owner may write to."""
-        importable = location.place is Place.SITE and is_importable(location.path, distribution.packages)
+        importable = location.place is RecordPlace.SITE and is_importable(
+            location.path, distribution.packages
+        )
         return mode & OWNER_WRITES != 0 and not importable
 
     def _says_shared(self, status: os.stat_result, size: int | None, mtime_ns: int | None) -> bool:

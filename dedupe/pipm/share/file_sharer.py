@@ -11,7 +11,7 @@ from pipm.fs.file_content import digest_file, same_bytes
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.restore_files import rename_over
 from pipm.fs.share_file import (
-    Guarded,
+    LeasedFile,
     LeaveAloneError,
     NewFile,
     Stored,
@@ -20,7 +20,7 @@ from pipm.fs.share_file import (
     give_copy,
     give_inode,
     left_alone,
-    open_guarded,
+    open_leased,
     second_inode,
     set_time_of,
     share_blocks,
@@ -28,11 +28,11 @@ from pipm.fs.share_file import (
 from pipm.fs.xattrs import LABEL, attribute_names, label_of
 from pipm.share.copy_from_layer import borrow_object
 from pipm.store.layers import open_layers
-from pipm.store.objects import Rooms, find_object, is_trusted, object_mode
+from pipm.store.objects import ObjectFolders, find_object, is_trusted, object_mode
 
 if TYPE_CHECKING:
-    from pipm.context.adopt_context import Scene
-    from pipm.context.statistics import Tally
+    from pipm.context.adopt_context import AdoptContext
+    from pipm.context.statistics import Statistics
     from pipm.core.digest import Digest
     from pipm.core.plan.adopt_plan import FileFact, Ingest, IngestCopy, Share
     from pipm.fs.staging import Staging
@@ -54,16 +54,16 @@ def _mode(fact: FileFact) -> int:
 
 
 class FileSharer:
-    """Makes files of one environment shared, counting in *tally*; LeaveAloneError leaves one alone."""
+    """Makes files of one environment shared, counting in *statistics*; LeaveAloneError leaves one alone."""
 
-    def __init__(self, scene: Scene, staging: Staging, tally: Tally) -> None:
-        self.scene = scene
+    def __init__(self, context: AdoptContext, staging: Staging, statistics: Statistics) -> None:
+        self.context = context
         self.staging = staging
-        self.tally = tally
-        self.objects = scene.store.objects
-        self.rooms = Rooms(scene.store.objects)
+        self.statistics = statistics
+        self.objects = context.store.objects
+        self.rooms = ObjectFolders(context.store.objects)
         self.pending: dict[str, NewFile] = {}
-        self._layers = open_layers(scene.store.path)
+        self._layers = open_layers(context.store.path)
 
     def ingest(self, folder: int, action: Ingest) -> Shared:
         """Prove a file's content and let the store share it; returns what it shares now."""
@@ -71,7 +71,7 @@ class FileSharer:
         assert fact.status is not None
         file = None
         try:
-            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            file = open_leased(folder, fact.name, fact.status.st_ino)
             digest = self._proven(file, fact)
             name = self._name(fact, digest)
             if self._borrow(name):
@@ -89,7 +89,7 @@ class FileSharer:
         assert fact.status is not None
         file = None
         try:
-            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            file = open_leased(folder, fact.name, fact.status.st_ino)
             digest = self._proven(file, fact)
             name = self._name(fact, digest)
             stored = find_object(self.objects, name)
@@ -108,7 +108,7 @@ class FileSharer:
         assert fact.status is not None
         file = None
         try:
-            file = open_guarded(folder, fact.name, fact.status.st_ino)
+            file = open_leased(folder, fact.name, fact.status.st_ino)
             return self._share(file, fact, action.digest, entry, proven=False)
         except OSError as error:
             raise left_alone(error) from error
@@ -119,7 +119,7 @@ class FileSharer:
     def _name(self, fact: FileFact, digest: Digest) -> str:
         return digest.object_name(executable=fact.executable, writable=fact.writable)
 
-    def _proven(self, file: Guarded, fact: FileFact) -> Digest:
+    def _proven(self, file: LeasedFile, fact: FileFact) -> Digest:
         digest = digest_file(file.file, file.status.st_size)
         if digest != fact.digest and self._is_the_object(file, fact.stored):
             raise LeaveAloneError(Reason.CHANGED_SHARED)
@@ -129,17 +129,17 @@ class FileSharer:
             raise LeaveAloneError(Reason.CHANGING)
         return digest
 
-    def _is_the_object(self, file: Guarded, stored: os.stat_result | None) -> bool:
-        return stored is not None and self.scene.by_inode and stored.st_ino == file.status.st_ino
+    def _is_the_object(self, file: LeasedFile, stored: os.stat_result | None) -> bool:
+        return stored is not None and self.context.by_inode and stored.st_ino == file.status.st_ino
 
     def _borrow(self, name: str) -> bool:
         """Let the store have the content from a layer, where one has it and no copy is needed."""
-        if not self._layers or self.scene.mode is LinkMode.SYMLINK:
+        if not self._layers or self.context.mode is LinkMode.SYMLINK:
             return False
         self.rooms.make(name)
-        return borrow_object(self.scene.store, self._layers, self._new_file(), name)
+        return borrow_object(self.context.store, self._layers, self._new_file(), name)
 
-    def _give_or_share(self, file: Guarded, fact: FileFact, digest: Digest) -> Shared:
+    def _give_or_share(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
         """Let the store have the content, or share the store's if it has it by now."""
         name = self._name(fact, digest)
         given = self._give(file, name, fact)
@@ -147,15 +147,15 @@ class FileSharer:
             return Shared(digest, given)
         stored = find_object(self.objects, name)
         if stored is not None and self._is_the_object(file, stored):
-            self.tally.already += 1
-            self.tally.bytes_shared += stored.st_size
+            self.statistics.already += 1
+            self.statistics.bytes_shared += stored.st_size
             return Shared(digest, Stored.of(stored))
         if stored is not None and not is_trusted(stored):
             forget(self.objects, name)
             given = self._give(file, name, fact)
             if given is not None:
                 return Shared(digest, given)
-        if self.scene.mode is LinkMode.SYMLINK:  # symlinks follow when the entry is published
+        if self.context.mode is LinkMode.SYMLINK:  # symlinks follow when the entry is published
             if name in self.pending:
                 new = self.pending[name]
                 return Shared(digest, Stored.of(os.stat(new.name, dir_fd=new.directory)))
@@ -163,7 +163,7 @@ class FileSharer:
             return Shared(digest, Stored.of(os.stat(name, dir_fd=self.objects, follow_symlinks=False)))
         return self._share(file, fact, digest, None, proven=True)
 
-    def _check_object(self, name: str, file: Guarded, fact: FileFact) -> None:
+    def _check_object(self, name: str, file: LeasedFile, fact: FileFact) -> None:
         """Replace an object that is not what its name says, before symlinks lead to it."""
         stored = os.open(name, _STORED, dir_fd=self.objects)
         try:
@@ -177,22 +177,22 @@ class FileSharer:
             forget(self.objects, name)
             self._give(file, name, fact)
 
-    def _give(self, file: Guarded, name: str, fact: FileFact) -> Stored | None:
+    def _give(self, file: LeasedFile, name: str, fact: FileFact) -> Stored | None:
         """Let the store have the file, if its name is free; None where something else remains to do."""
         self.rooms.make(name)
         mode = _mode(fact)
-        if self.scene.mode is LinkMode.REFLINK:
+        if self.context.mode is LinkMode.REFLINK:
             if find_object(self.objects, name) is not None:  # a clone would count the blocks as shared
                 return None
             given = give_clone(file, self._new_file(), self.objects, name, mode)
             if given is not None:
-                self.tally.cloned(file.status)
+                self.statistics.cloned(file.status)
                 self._count_ingested(file.status.st_size)
             return given
-        if self.scene.hardlinks:
+        if self.context.hardlinks:
             given = give_inode(file, self.objects, name, mode)
-            self.tally.names += given is not None
-            if given is not None and self.scene.by_inode:
+            self.statistics.names += given is not None
+            if given is not None and self.context.by_inode:
                 self._count_ingested(file.status.st_size)
                 return given
             return None
@@ -200,17 +200,17 @@ class FileSharer:
             self._copy(file, name, mode)
         return None
 
-    def _copy(self, file: Guarded, name: str, mode: int) -> Stored:
+    def _copy(self, file: LeasedFile, name: str, mode: int) -> Stored:
         new = self.pending.get(name)
         if new is None:
             new = self._new_file()
             give_copy(file, new, mode)
             self.pending[name] = new
-            self.tally.created(os.stat(new.name, dir_fd=new.directory))
+            self.statistics.created(os.stat(new.name, dir_fd=new.directory))
         return Stored.of(os.stat(new.name, dir_fd=new.directory))
 
     def _share(
-        self, file: Guarded, fact: FileFact, digest: Digest, entry: str | None, *, proven: bool
+        self, file: LeasedFile, fact: FileFact, digest: Digest, entry: str | None, *, proven: bool
     ) -> Shared:
         """Share *file* with the object; *proven*: its digest was reckoned, so a differing object is wrong."""
         name = self._name(fact, digest)
@@ -227,7 +227,7 @@ class FileSharer:
         finally:
             os.close(stored)
         if not same:
-            if proven and self.scene.mode is not LinkMode.SYMLINK:
+            if proven and self.context.mode is not LinkMode.SYMLINK:
                 forget(self.objects, name)
                 return self._give_or_share(file, fact, digest)
             return self._heal(file, fact, digest)
@@ -236,7 +236,7 @@ class FileSharer:
 
     def _share_with(
         self,
-        file: Guarded,
+        file: LeasedFile,
         fact: FileFact,
         name: str,
         entry: str | None,
@@ -244,23 +244,23 @@ class FileSharer:
         status: os.stat_result,
     ) -> bool:
         """Share *file* with the open object *stored*; False when they differ."""
-        if self.scene.mode is LinkMode.REFLINK:
+        if self.context.mode is LinkMode.REFLINK:
             return self._share_blocks(file, name, stored, status)
         if not same_bytes(file.file, stored, file.status.st_size):
             return False
         attributes = attribute_names(stored)
         if (file.labelled or LABEL in attributes) and label_of(file.file) != label_of(stored):
             raise LeaveAloneError(Reason.ATTRIBUTES)
-        if self.scene.mode is LinkMode.HARDLINK:
+        if self.context.mode is LinkMode.HARDLINK:
             self._link(file, name, status, spent=not attributes <= {LABEL})
             return True
         target = f"wheels/{entry}/{fact.entry_path}" if entry else f"objects/{name}"
-        path = f"{self.scene.store.path}/v1/{target}"
+        path = f"{self.context.store.path}/v1/{target}"
         self.staging.put(LinkMode.SYMLINK, self.objects, path, file.directory, file.name)
-        self.tally.replaced(file.status)
+        self.statistics.replaced(file.status)
         return True
 
-    def _link(self, file: Guarded, name: str, status: os.stat_result, *, spent: bool) -> None:
+    def _link(self, file: LeasedFile, name: str, status: os.stat_result, *, spent: bool) -> None:
         """Let *file* be the object's inode, or the object the file's: where the first is *spent*.
 
         It is when it takes no more names (ext4: 65 000), or got attributes that the environment has not.
@@ -272,11 +272,11 @@ class FileSharer:
                 if error.errno != errno.EMLINK:
                     raise
             else:
-                self.tally.replaced(file.status)
+                self.statistics.replaced(file.status)
                 return
         self._renew(file, name, Stored.of(status), link=True)
 
-    def _share_blocks(self, file: Guarded, name: str, stored: int, status: os.stat_result) -> bool:
+    def _share_blocks(self, file: LeasedFile, name: str, stored: int, status: os.stat_result) -> bool:
         try:
             freed = share_blocks(stored, file, status.st_mtime_ns)
         except OSError as error:
@@ -288,38 +288,38 @@ class FileSharer:
                 set_time_of(file.file, status.st_mtime_ns)
             return True
         if freed is not None:
-            self.tally.freed += freed
-            self.tally.references += freed > 0
+            self.statistics.freed += freed
+            self.statistics.references += freed > 0
         return freed is not None
 
-    def _renew(self, file: Guarded, name: str, stored: Stored, *, link: bool) -> None:
+    def _renew(self, file: LeasedFile, name: str, stored: Stored, *, link: bool) -> None:
         new = self._new_file()
         second_inode(file, new, stored, link=link)
         try:
             rename_over(new, self.objects, name)
         finally:
             forget(new.directory, new.name)
-        self.tally.names += 1
+        self.statistics.names += 1
 
-    def _heal(self, file: Guarded, fact: FileFact, digest: Digest) -> Shared:
+    def _heal(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
         """Two files differ: when it is the object that is wrong, this one takes its place."""
         os.lseek(file.file, 0, os.SEEK_SET)
         actual = digest_file(file.file, file.status.st_size)
         if actual != digest and fact.promised:
             raise LeaveAloneError(Reason.MODIFIED)
-        if self.scene.mode is LinkMode.SYMLINK:
+        if self.context.mode is LinkMode.SYMLINK:
             raise LeaveAloneError(Reason.CHANGING)  # the next run ingests it
         if actual == digest:
             forget(self.objects, self._name(fact, digest))
         return self._give_or_share(file, fact, actual)
 
     def _new_file(self) -> NewFile:
-        return self.scene.new_file()
+        return self.context.new_file()
 
     def _count_ingested(self, size: int) -> None:
-        self.tally.ingested += 1
+        self.statistics.ingested += 1
         self._count_shared(size)
 
     def _count_shared(self, size: int) -> None:
-        self.tally.shared += 1
-        self.tally.bytes_shared += size
+        self.statistics.shared += 1
+        self.statistics.bytes_shared += size

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY, Digest
 from pipm.core.originals import Original
-from pipm.core.record import Place, source_of_bytecode
+from pipm.core.record import RecordPlace, source_of_bytecode
 from pipm.env.installed import place_in_environment
 from pipm.fs.beneath import directory_beneath
 from pipm.store.known import Releases
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipm.core.originals import Originals
     from pipm.env.installed import InstalledDistribution
-    from pipm.share.adopt_job import Job
+    from pipm.share.adopt_job import AdoptJob
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
@@ -34,7 +34,7 @@ Row = bytes
 """A row of RECORD as it lies there; empty where it has no plain spelling."""
 
 
-def originals_of(store: Store, job: Job) -> Originals:
+def originals_of(store: Store, job: AdoptJob) -> Originals:
     """What the files of a job's distributions are like now, beside what was noted of the others."""
     held = job.candidate
     known = read_originals(store, held.environment.path) or {}
@@ -69,7 +69,7 @@ def folders_of(distribution: InstalledDistribution) -> dict[str, dict[str, Row]]
 def _rows(distribution: InstalledDistribution) -> Iterator[tuple[str, Row]]:
     if distribution.odd:
         for row, location in distribution.located:
-            if location.place is not Place.OUTSIDE:
+            if location.place is not RecordPlace.OUTSIDE:
                 yield place_in_environment(distribution, location), f",{row.hash},".encode()
         return
     site = f"{distribution.site}/"

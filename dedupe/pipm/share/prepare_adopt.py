@@ -7,14 +7,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipm.context.adopt_context import Scene
-from pipm.context.environment_lock import held
-from pipm.env.installed import contested_paths, installed
+from pipm.context.adopt_context import AdoptContext
+from pipm.context.environment_lock import locked_environment
+from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import LinkingImpossibleError
 from pipm.fs.free_space import file_system_type, free_space
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.staging import staging, sweep
 from pipm.store.roots import ADOPTED, find_root
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
     from pipm.share.adoption import AdoptOptions
@@ -34,7 +34,7 @@ _SPACE_AT_LEAST = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class LockedEnvironment:
     """An environment that is locked and not touched yet; ``root`` is its open folder.
 
     ``previous`` is its root in the store.
@@ -61,12 +61,14 @@ class Candidate:
 
 
 @contextlib.contextmanager
-def candidate(store: Store, environment: Environment, progress: Progress) -> Iterator[Candidate]:
+def lock_environment(
+    store: Store, environment: Environment, progress: Progress
+) -> Iterator[LockedEnvironment]:
     """Lock the environment and list what is installed in it."""
-    with held(store, environment, progress) as root:
+    with locked_environment(store, environment, progress) as root:
         sweep(root)  # of a run that was killed, even right at its end
-        distributions = installed(environment, root)
-        yield Candidate(
+        distributions = installed_distributions(environment, root)
+        yield LockedEnvironment(
             environment=environment,
             root=root,
             previous=find_root(store, environment.path),
@@ -76,7 +78,7 @@ def candidate(store: Store, environment: Environment, progress: Progress) -> Ite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preparation:
+class AdoptRun:
     """What the environments of one run have in common.
 
     ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is full.
@@ -84,19 +86,19 @@ class Preparation:
 
     store: Store
     options: AdoptOptions
-    pulse: Pulse
+    shared_state: SharedState
     run: int
     run_path: str
     tight: bool
 
     @contextlib.contextmanager
-    def scene(self, one: Candidate) -> Iterator[tuple[Scene, int]]:
+    def context(self, one: LockedEnvironment) -> Iterator[tuple[AdoptContext, int]]:
         """Yield the scene of a candidate's adoption, and the open folder of its temporary names."""
         environment = one.environment
         with self._staging(one) as folder:
             mode = self._mode(environment, folder)
             yield (
-                Scene(
+                AdoptContext(
                     environment=environment,
                     store=self.store,
                     root=one.root,
@@ -104,7 +106,7 @@ class Preparation:
                     run_path=self.run_path,
                     mode=mode,
                     user=os.geteuid(),
-                    pulse=self.pulse,
+                    shared_state=self.shared_state,
                     interpreter=ask_interpreter(environment.interpreter),
                     contested=one.contested,
                     entries=entries_by_release(one.entries),
@@ -118,14 +120,14 @@ class Preparation:
             )
 
     @contextlib.contextmanager
-    def _staging(self, one: Candidate) -> Iterator[int]:
+    def _staging(self, one: LockedEnvironment) -> Iterator[int]:
         try:
-            context = staging(one.root)
-            folder = context.__enter__()
+            staged = staging(one.root)
+            folder = staged.__enter__()
         except OSError as error:
-            raise explained(error, f"write to {one.environment.path}") from error
+            raise explain_os_error(error, f"write to {one.environment.path}") from error
         with contextlib.ExitStack() as stack:
-            stack.push(context)
+            stack.push(staged)
             yield folder
 
     def _other_modes(self) -> str:
@@ -150,7 +152,7 @@ class Preparation:
             ) from error
 
 
-def is_tight(store: Store, files: int) -> bool:
+def is_space_tight(store: Store, files: int) -> bool:
     """Whether the store's file system may not have the room that so many new files would need."""
     need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
     free = free_space(store.path)

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from pipm.context.environment_lock import checked_environment, held
-from pipm.context.statistics import Left
-from pipm.context.workers import Pulse, interruptible
+from pipm.context.environment_lock import checked_environment, locked_environment
+from pipm.context.statistics import SkippedFile
+from pipm.context.workers import SharedState, interruptible
 from pipm.core.plan.release_plan import needed_bytes, plan_release
 from pipm.core.reasons import Reason
-from pipm.core.record import Place, source_of_bytecode
-from pipm.env.installed import installed, place_in_environment
+from pipm.core.record import RecordPlace, source_of_bytecode
+from pipm.env.installed import installed_distributions, place_in_environment
 from pipm.errors import FileSystemError, StoreError, UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.compression import compresses
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.durability import sync_file_system
-from pipm.fs.free_space import accounting, file_system_type, free_space, settled_space
-from pipm.fs.os_errors import explained, stops_everything
+from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
+from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.share_file import LeaveAloneError, same_folder_time
 from pipm.fs.staging import Staging, staging
-from pipm.pip_wrapper.install_wrapper import withdraw
+from pipm.pip_wrapper.install_wrapper import uninstall_wrapper
 from pipm.share.shared_files import Finder, lost_stores
 from pipm.store.layout import open_store
 from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, find_root, remove_root, write_root
@@ -53,12 +53,14 @@ class Released:
     distributions: int
     files: int
     files_released: int
-    left: tuple[Left, ...]
+    left: tuple[SkippedFile, ...]
     bytes_used: int
     seconds: float
 
 
-def release(store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool) -> Released:
+def release_shared(
+    store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
+) -> Released:
     """Give the environment at *path* (or its distributions *names* alone) private copies.
 
     Until all copies are on disk nothing of the environment is touched. Raises PipmError.
@@ -70,24 +72,24 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
     if store is None:
         return _nothing(environment, started)
     try:
-        with held(store, environment, progress) as root:
-            there = installed(environment, root)
+        with locked_environment(store, environment, progress) as root:
+            there = installed_distributions(environment, root)
             chosen, distributions = _chosen(environment, there, names)
             finder = Finder(store, environment, there)
             releases = plan_release(list(finder.files(chosen)))
             record = 0 if names else record_blocks(store, environment.path)
             _say_unknown(store, environment, progress)
-            before = None if dry_run or not compresses(environment.path) else settled_space(root)
+            before = None if dry_run or not compresses(environment.path) else stable_free_space(root)
             left = [] if dry_run else _apply(environment, root, releases, progress)
             used = needed_bytes(releases, accounting(file_system_type(environment.path)))
             if before is not None:
                 used = _used(root, before, used)
             if not dry_run and not names:
-                withdraw(environment)
+                uninstall_wrapper(environment)
             if not dry_run:
                 _forget(store, environment, names, complete=not left)
     except OSError as error:
-        raise explained(error, f"release {path}") from error
+        raise explain_os_error(error, f"release {path}") from error
     finally:
         progress.done()
     known = find_root(store, environment.path)
@@ -106,7 +108,7 @@ def release(store_path: str, path: str, names: list[str], progress: Progress, *,
 
 def _used(root: int, before: int, most: int) -> int:
     """Ask a file system that compresses what the copies take: at *most* their bytes."""
-    after = settled_space(root)
+    after = stable_free_space(root)
     used = most if after is None else before - after
     return used if 0 <= used <= most else most
 
@@ -152,7 +154,7 @@ def _chosen(
         _bytecode_key(place_in_environment(distribution, location))
         for distribution in found
         for _, location in distribution.located
-        if location.place is not Place.OUTSIDE
+        if location.place is not RecordPlace.OUTSIDE
     }
     return lambda path: _bytecode_key(path) in paths, len(found)
 
@@ -165,7 +167,9 @@ def _bytecode_key(path: str) -> str:
     return path
 
 
-def _apply(environment: Environment, root: int, releases: list[Release], progress: Progress) -> list[Left]:
+def _apply(
+    environment: Environment, root: int, releases: list[Release], progress: Progress
+) -> list[SkippedFile]:
     """Copy all, sync, then rename all: a power cut finds each file shared or private, and whole."""
     free = free_space(environment.path)
     need = needed_bytes(releases, accounting(file_system_type(environment.path)))
@@ -174,26 +178,26 @@ def _apply(environment: Environment, root: int, releases: list[Release], progres
             f"{environment.path} needs {need >> 20} MiB for its own copies, {free.size >> 20} MiB are free",
             hint="free some space there, or release one distribution: pipm release --dist NAME",
         )
-    left: list[Left] = []
+    left: list[SkippedFile] = []
     ready: list[tuple[Release, str]] = []
-    pulse = Pulse()
-    with interruptible(pulse), staging(root) as folder, ExitStack() as stack:
+    shared_state = SharedState()
+    with interruptible(shared_state), staging(root) as folder, ExitStack() as stack:
         area = Staging(folder, "0")
         stack.callback(area.close)
         progress.phase("Copying files", len(releases))
         for release_ in releases:
-            pulse.check()
+            shared_state.check()
             try:
                 ready.append((release_, "" if _in_place(release_) else _copy(root, area, release_)))
             except LeaveAloneError as refusal:
-                left.append(Left(release_.file.shown, refusal.reason))
-            pulse.advance(release_.file.status.st_size)
-            progress.advance(*pulse.done())
+                left.append(SkippedFile(release_.file.shown, refusal.reason))
+            shared_state.advance(release_.file.status.st_size)
+            progress.advance(*shared_state.done())
         sync_file_system(root)
         for release_, temporary in ready:
             reason = _move(root, area, release_, temporary)
             if reason is not None:
-                left.append(Left(release_.file.shown, reason))
+                left.append(SkippedFile(release_.file.shown, reason))
         sync_file_system(root)
     return left
 

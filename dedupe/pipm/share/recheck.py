@@ -11,19 +11,19 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.compiled_files import CACHE, match_bytecode
-from pipm.context.statistics import Tally
-from pipm.context.workers import crew_at_work
+from pipm.context.statistics import Statistics
+from pipm.context.workers import worker_pool
 from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.digest import EMPTY
-from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, decide
+from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, plan_file
 from pipm.core.reasons import Reason
-from pipm.core.record import Place
+from pipm.core.record import RecordPlace
 from pipm.env.interpreter import ask_interpreter
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_modes import LinkMode
-from pipm.share.adopt_job import lines, turns
-from pipm.share.fast_hardlink import NOT_PLAIN, plain_rows
-from pipm.share.file_facts import Observer
+from pipm.share.adopt_job import lines, work_order
+from pipm.share.fast_hardlink import NOT_ORDINARY, ordinary_rows
+from pipm.share.file_facts import FactGatherer
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.store.entries import has_entry, recorded_times
 from pipm.store.known import Releases
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse, Tickets
+    from pipm.context.workers import SharedState, WorkQueue
     from pipm.core.plan.adopt_plan import Action, FileFact
     from pipm.env.installed import InstalledDistribution
-    from pipm.share.adopt_job import Job
+    from pipm.share.adopt_job import AdoptJob
     from pipm.share.adoption import AdoptOptions
-    from pipm.share.fast_hardlink import PlainRow
+    from pipm.share.fast_hardlink import OrdinaryRow
     from pipm.store.layout import Store
 
 
@@ -49,41 +49,45 @@ Times = dict[str, tuple[str, int]]
 """By path in an entry, a file's sha256 (hexadecimal) and its recorded time (ns)."""
 
 
-class Seen(NamedTuple):
-    """What one worker found of one environment; ``settled`` are numbers of its distributions."""
+class Rechecked(NamedTuple):
+    """What one worker found of one environment; ``finished`` are numbers of its distributions."""
 
-    tally: Tally
-    settled: list[int]
+    statistics: Statistics
+    finished: list[int]
     entries: list[str]
 
 
-def settle_unchanged(
-    store: Store, jobs: Sequence[Job], options: AdoptOptions, pulse: Pulse, progress: Progress
+def count_unchanged(
+    store: Store,
+    jobs: Sequence[AdoptJob],
+    options: AdoptOptions,
+    shared_state: SharedState,
+    progress: Progress,
 ) -> None:
     """Count in each job what an earlier run shared and is as it was, and leave the rest to be adopted."""
     trusted = [job for job in jobs if _trust(job, options)]
-    looks = [_Look(store, job, compile_missing=options.compile_missing) for job in trusted]
-    order = turns(trusted)
+    looks = [_Recheck(store, job, compile_missing=options.compile_missing) for job in trusted]
+    order = work_order(trusted)
     files = lines(trusted)
     if not order:
         return
 
-    def work(_: int, tickets: Tickets) -> _LookWorker:
-        return _LookWorker(looks, order, tickets, pulse)
+    def work(_: int, queue: WorkQueue) -> _RecheckWorker:
+        return _RecheckWorker(looks, order, queue, shared_state)
 
     progress.phase("Looking at files", files)
-    with crew_at_work(work, len(order), files, pulse, progress) as crew:
-        answers: list[list[Seen]] = crew.run("look")
+    with worker_pool(work, len(order), files, shared_state, progress) as pool:
+        answers: list[list[Rechecked]] = pool.run("look")
     for job, several in zip(trusted, zip(*answers, strict=True), strict=True):
-        settled: set[int] = set()
+        finished: set[int] = set()
         for seen in several:
-            job.tally.add(seen.tally)
+            job.statistics.add(seen.statistics)
             job.entries.update(seen.entries)
-            settled.update(seen.settled)
-        job.left = [one for number, one in enumerate(job.left) if number not in settled]
+            finished.update(seen.finished)
+        job.left = [one for number, one in enumerate(job.left) if number not in finished]
 
 
-def _trust(job: Job, options: AdoptOptions) -> bool:
+def _trust(job: AdoptJob, options: AdoptOptions) -> bool:
     """Whether an earlier run's word may be taken for this environment."""
     mode = job.earlier_mode
     if mode is None or options.link_mode not in (None, mode) or not job.candidate.is_trusted(mode):
@@ -92,44 +96,44 @@ def _trust(job: Job, options: AdoptOptions) -> bool:
     return True
 
 
-class _LookWorker:
+class _RecheckWorker:
     """Looks at distributions of several environments; *order* are (environment, distribution) by ticket."""
 
     def __init__(
         self,
-        looks: Sequence[_Look],
+        looks: Sequence[_Recheck],
         order: Sequence[Sequence[tuple[int, int]]],
-        tickets: Iterable[int],
-        pulse: Pulse,
+        queue: Iterable[int],
+        shared_state: SharedState,
     ) -> None:
-        self._looks = looks
+        self._rechecks = looks
         self._order = order
-        self._tickets = tickets
-        self._pulse = pulse
+        self._tickets = queue
+        self._pulse = shared_state
 
-    def run(self, _stage: str) -> list[Seen]:
+    def run(self, _stage: str) -> list[Rechecked]:
         """Look at everything; returns what was seen, by environment."""
         for ticket in self._tickets:
             for environment, number in self._order[ticket]:
                 self._pulse.check()
-                look = self._looks[environment]
-                look.look(number)
-                self._pulse.advance(0, look.distributions[number].lines)
+                recheck = self._rechecks[environment]
+                recheck.recheck(number)
+                self._pulse.advance(0, recheck.distributions[number].lines)
                 self._pulse.tell()
-        return [look.seen for look in self._looks]
+        return [recheck.seen for recheck in self._rechecks]
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-class _UnsettledError(Exception):
+class _NeedsWorkError(Exception):
     """This distribution needs work, or a closer look."""
 
 
-class _Look:
+class _Recheck:
     """One environment that an earlier run adopted."""
 
-    def __init__(self, store: Store, job: Job, *, compile_missing: bool) -> None:
+    def __init__(self, store: Store, job: AdoptJob, *, compile_missing: bool) -> None:
         held = job.candidate
         self._links = f"{store.path}/v1/"
         self._store = store
@@ -141,7 +145,7 @@ class _Look:
         self._by_inode = job.mode is LinkMode.HARDLINK
         self._user = os.geteuid()
         self._contested = bool(held.contested)
-        self._observer = Observer(
+        self._observer = FactGatherer(
             root=held.root,
             store=store,
             releases=Releases(store),
@@ -150,42 +154,42 @@ class _Look:
             contested=held.contested,
             entries=self._entries,
         )
-        self.seen = Seen(Tally(job.tally.accounting), [], [])
+        self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])
 
-    def look(self, number: int) -> None:
+    def recheck(self, number: int) -> None:
         """Look at one distribution, and count it unless it needs work or a closer look."""
         distribution = self.distributions[number]
-        tally = Tally(self.seen.tally.accounting)
+        statistics = Statistics(self.seen.statistics.accounting)
         sources: dict[str, Sources] = {}
         try:
-            entry = self._entry(distribution, sources, tally)
+            entry = self._entry(distribution, sources, statistics)
             for directory, modules in sources.items():
-                self._bytecode(directory, modules, tally)
-        except _UnsettledError:
+                self._bytecode(directory, modules, statistics)
+        except _NeedsWorkError:
             return
-        self.seen.tally.add(tally)
-        self.seen.settled.append(number)
+        self.seen.statistics.add(statistics)
+        self.seen.finished.append(number)
         if entry is not None:
             self.seen.entries.append(entry)
 
     def _entry(
-        self, distribution: InstalledDistribution, sources: dict[str, Sources], tally: Tally
+        self, distribution: InstalledDistribution, sources: dict[str, Sources], statistics: Statistics
     ) -> str | None:
         """The entry of a distribution whose files are shared as they should be."""
         if distribution.refusal is not None:
-            tally.files += 1
-            tally.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
+            statistics.files += 1
+            statistics.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return None
         entry = self._entries.get((distribution.name, distribution.version))
         if entry is None or not has_entry(self._store, entry):
-            raise _UnsettledError
+            raise _NeedsWorkError
         times = recorded_times(self._store, entry)
-        rest = self._plain_rows(distribution, sources, times, tally)
+        rest = self._plain_rows(distribution, sources, times, statistics)
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
-                action = decide(fact, user=self._user, by_inode=self._by_inode)
-                proven = self._settled(action, tally)
-                if proven and fact.name.endswith(".py") and fact.place is Place.SITE:
+                action = plan_file(fact, user=self._user, by_inode=self._by_inode)
+                proven = self._unchanged_digest(action, statistics)
+                if proven and fact.name.endswith(".py") and fact.place is RecordPlace.SITE:
                     assert fact.status is not None
                     shared = fact.status.st_size > 0 or _has_time(fact, times)
                     time = header_time(fact.status.st_mtime_ns)
@@ -194,7 +198,11 @@ class _Look:
         return entry
 
     def _plain_rows(
-        self, distribution: InstalledDistribution, sources: dict[str, Sources], times: Times, tally: Tally
+        self,
+        distribution: InstalledDistribution,
+        sources: dict[str, Sources],
+        times: Times,
+        statistics: Statistics,
     ) -> bytes:
         """Count what the ordinary rows of RECORD name, if it is shared; returns all other rows.
 
@@ -202,37 +210,37 @@ class _Look:
         """
         if self._contested:
             return distribution.record
-        folders, other = plain_rows(distribution)
+        folders, other = ordinary_rows(distribution)
         rest = [other]
         for folder, rows in folders.items():
             directory = f"{distribution.site}/{os.fsdecode(folder)}"
             recorded = [(row, times.get(f"site/{os.fsdecode(folder)}/{row.name}")) for row in rows.values()]
-            rest += self._unshared(directory, recorded, sources.setdefault(directory, {}), tally)
+            rest += self._unshared(directory, recorded, sources.setdefault(directory, {}), statistics)
         return b"\n".join(rest)
 
     def _unshared(
         self,
         directory: str,
-        rows: Iterable[tuple[PlainRow, tuple[str, int] | None]],
+        rows: Iterable[tuple[OrdinaryRow, tuple[str, int] | None]],
         modules: Sources,
-        tally: Tally,
+        statistics: Statistics,
     ) -> Iterator[bytes]:
         """Count the files of one folder that are shared, and yield the rows of the others."""
         with directory_beneath(self._root, directory) as folder:
             if folder is None:
-                raise _UnsettledError
+                raise _NeedsWorkError
             for row, recorded in rows:
                 try:
                     status = os.stat(row.name, dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
-                    raise _UnsettledError from error
+                    raise _NeedsWorkError from error
                 same = recorded is not None and recorded[0] == row.digest.hex()
                 if recorded is None or not same or not self._is_shared(status, recorded[1], row.size):
                     yield row.row
                     continue
-                tally.files += 1
-                tally.already += 1
-                tally.bytes_shared += row.size
+                statistics.files += 1
+                statistics.already += 1
+                statistics.bytes_shared += row.size
                 if row.name.endswith(".py"):
                     modules[row.name[:-3]] = bytecode_mtime_ns(header_time(recorded[1]))
 
@@ -242,32 +250,32 @@ class _Look:
             and status.st_size == size > 0
             and (status.st_nlink > 1 or not self._by_inode)
             and status.st_uid == self._user
-            and status.st_mode & NOT_PLAIN == stat.S_IFREG
+            and status.st_mode & NOT_ORDINARY == stat.S_IFREG
         )
 
     @staticmethod
-    def _settled(action: Action, tally: Tally) -> bool:
+    def _unchanged_digest(action: Action, statistics: Statistics) -> bool:
         """Count a file that needs nothing; whether its content is proven."""
         fact = action.fact
-        tally.files += 1
+        statistics.files += 1
         match action:
             case AlreadyShared():
                 assert fact.status is not None
-                tally.already += 1
-                tally.bytes_shared += fact.status.st_size
+                statistics.already += 1
+                statistics.bytes_shared += fact.status.st_size
                 return True
             case Leave(_, Reason.EMPTY):
-                tally.leave(fact.shown, action.reason)
+                statistics.leave(fact.shown, action.reason)
                 return True
             case Leave():
-                tally.leave(fact.shown, action.reason)
+                statistics.leave(fact.shown, action.reason)
             case IngestCopy() if fact.sound:
-                tally.leave(fact.shown, action.reason)
+                statistics.leave(fact.shown, action.reason)
             case _:
-                raise _UnsettledError
+                raise _NeedsWorkError
         return False
 
-    def _bytecode(self, directory: str, sources: Sources, tally: Tally) -> None:
+    def _bytecode(self, directory: str, sources: Sources, statistics: Statistics) -> None:
         if not sources:
             return
         compiled = 0
@@ -276,15 +284,15 @@ class _Look:
                 assert cache is not None
                 found = match_bytecode(name, self._interpreter)
                 if found is not None and found[0] in sources:
-                    self._one(cache, name, sources[found[0]], tally)
+                    self._one(cache, name, sources[found[0]], statistics)
                     compiled += found[1] == 0
                 elif name.endswith(".pyc") and found is None and name.partition(".")[0] in sources:
-                    tally.files += 1
-                    tally.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
+                    statistics.files += 1
+                    statistics.leave(f"{directory}/{CACHE}/{name}", Reason.OTHER_BYTECODE)
         if self._compile_missing and compiled < len(sources):
-            raise _UnsettledError
+            raise _NeedsWorkError
 
-    def _one(self, cache: int, name: str, mtime_ns: int, tally: Tally) -> None:
+    def _one(self, cache: int, name: str, mtime_ns: int, statistics: Statistics) -> None:
         status = os.stat(name, dir_fd=cache, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             ours = os.readlink(name, dir_fd=cache).startswith(self._links)
@@ -296,10 +304,10 @@ class _Look:
                 and (status.st_nlink > 1 or not self._by_inode)
             )
         if not ours:
-            raise _UnsettledError
-        tally.files += 1
-        tally.already += 1
-        tally.bytes_shared += status.st_size
+            raise _NeedsWorkError
+        statistics.files += 1
+        statistics.already += 1
+        statistics.bytes_shared += status.st_size
 
 
 def _has_time(fact: FileFact, times: Times) -> bool:

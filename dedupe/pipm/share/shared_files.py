@@ -15,11 +15,11 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipm.bytecode.compiled_files import CACHE, match_bytecode, pools_of
+from pipm.bytecode.compiled_files import CACHE, match_bytecode, open_pools
 from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.core.plan.release_plan import SharedFile
-from pipm.core.record import Place, entry_path, source_of_bytecode
+from pipm.core.record import RecordPlace, entry_path, source_of_bytecode
 from pipm.env.installed import place_in_environment
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import PipmError
@@ -60,7 +60,7 @@ class Finder:
         self._originals = _originals(store, environment, distributions)
         interpreter = ask_interpreter(environment.interpreter)
         self._interpreter = interpreter
-        self._pools = [] if interpreter is None else pools_of(store, interpreter)
+        self._pools = [] if interpreter is None else open_pools(store, interpreter)
         self.total = 0
 
     def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
@@ -152,12 +152,12 @@ class Finder:
         except OSError:
             return False
         try:
-            blocks = [one for one in extents(mine) if one.shared and one.settled and not one.inline]
+            blocks = [one for one in extents(mine) if one.shared and one.allocated and not one.inline]
         finally:
             os.close(mine)
         if not blocks:
             return False
-        theirs = [one for one in extents(stored) if one.settled and not one.inline]
+        theirs = [one for one in extents(stored) if one.allocated and not one.inline]
         return any(
             one.physical < other.physical + other.length and other.physical < one.physical + one.length
             for one in blocks
@@ -197,7 +197,7 @@ def _contents(
     for distribution in distributions:
         manifest = _rows(store, entries.get((distribution.name, distribution.version), ""))
         for row, location in distribution.located:
-            if location.place is Place.OUTSIDE:
+            if location.place is RecordPlace.OUTSIDE:
                 continue
             known = manifest.get(entry_path(location.place, location.path))
             digest = row.digest or (None if known is None else known.digest)

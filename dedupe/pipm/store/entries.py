@@ -15,7 +15,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import directory_beneath, is_there, open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
 from pipm.fs.flock import locked_folder
-from pipm.fs.link_modes import LinkMode, place
+from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.staging import remove_tree
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def name_as_library(store: Store, entry: str) -> bool:
         if folder is None:
             return False
         try:
-            place(LinkMode.SYMLINK, folder, SITE, folder, LIBRARY)
+            place_file(LinkMode.SYMLINK, folder, SITE, folder, LIBRARY)
         except FileExistsError:
             return True
         except OSError:
@@ -144,7 +144,7 @@ def _listed(store: Store, path: str) -> list[str]:
         os.close(folder)
 
 
-def publish(store: Store, run: int, tree: str, label: Label) -> str:
+def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
     """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
 
     The loser of a race uses the winner's; a partial entry is exchanged for a completer one in one step.
@@ -191,7 +191,7 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
 
 
-def join_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
+def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
     """Note in manifests and index which archives unpack to which entries, (entry, archive) each; one sync.
 
     Under the lock of the index, so that nobody else's archive is lost between reading and writing.

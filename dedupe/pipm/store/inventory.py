@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipm.fs.measure import Catalogue, Stock, catalogue, places_of
+from pipm.fs.measure import KnownInodes, StoreUsageIndex, catalogue, places_of
 from pipm.store.layout import VERSION
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _DIGITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holdings:
+class StoreInventory:
     """The store's files by what they are for. Sizes in bytes.
 
     ``entries`` gives the inodes of each entry, ``sites`` of those the ones that an import can reach;
@@ -29,16 +29,16 @@ class Holdings:
     """
 
     path: str
-    listed: Catalogue
+    listed: StoreUsageIndex
     entries: dict[str, frozenset[int]]
     sites: dict[str, frozenset[int]]
     objects: dict[int, str]
     bytecode: dict[str, tuple[int, ...]]
 
     @cached_property
-    def stock(self) -> Stock:
+    def stock(self) -> KnownInodes:
         """What an environment's files are compared with."""
-        return Stock(
+        return KnownInodes(
             path=self.path,
             device=self.listed.device,
             inodes=self.listed.contents,
@@ -78,7 +78,7 @@ class Holdings:
         )
 
 
-def holdings(store: Store) -> Holdings:
+def store_inventory(store: Store) -> StoreInventory:
     """List *store*: one readdir a folder, one stat an inode."""
     listed = catalogue(f"{store.path}/{VERSION}")
     entries: defaultdict[str, set[int]] = defaultdict(set)
@@ -101,7 +101,7 @@ def holdings(store: Store) -> Holdings:
             prefix = rest.rpartition("/")[2]
             for name, inode in names:
                 bytecode[(prefix + name)[:_DIGITS]].append(inode)
-    return Holdings(
+    return StoreInventory(
         path=store.path,
         listed=listed,
         entries={entry: frozenset(inodes) for entry, inodes in entries.items()},

@@ -17,7 +17,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.flock import locked, locked_folder, try_lock
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.removal import remove_below, stuck_at
 from pipm.fs.share_file import ensure_folder, forget
 from pipm.fs.staging import remove_tree
@@ -180,7 +180,7 @@ def open_store(path: str, *, create: bool = True) -> Store | None:
             _create(path)
         return _opened(path)
     except OSError as error:
-        raise explained(error, f"use the store {path}") from error
+        raise explain_os_error(error, f"use the store {path}") from error
 
 
 _open_stores: dict[tuple[str, int, int], Store] = {}
@@ -216,7 +216,7 @@ def _make_whole(path: str, v1: int) -> None:
             ensure_folder(v1, name, 0o700)
 
 
-def spend_reserve(store: Store) -> None:
+def release_reserve(store: Store) -> None:
     """Give the reserve's blocks back to a full file system, for the few that an adoption needs."""
     with contextlib.suppress(OSError):
         forget(store.v1, RESERVE)
@@ -262,10 +262,10 @@ def _create(path: str) -> None:
     # The lock, a v1 that another first run makes or was killed over, and a lost+found are no strangers.
     if os.path.isdir(path):
         known = (VERSION, "lock", "lost+found", "README.txt", "CACHEDIR.TAG")
-        strangers = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
-        if strangers:
+        unexpected = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
+        if unexpected:
             raise StoreError(
-                f"{path} holds other things than a pipm store ({min(strangers)})",
+                f"{path} holds other things than a pipm store ({min(unexpected)})",
                 hint="choose an empty or new folder with --store or PIPM_STORE",
             )
     os.makedirs(path, mode=0o700, exist_ok=True)

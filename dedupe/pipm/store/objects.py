@@ -58,7 +58,7 @@ def altered(path: str) -> StoreError:
     )
 
 
-class Rooms:
+class ObjectFolders:
     """The folders ``objects/00`` to ``ff``, made when the first object of theirs comes."""
 
     def __init__(self, objects: int) -> None:

@@ -25,7 +25,7 @@ def store_path(option: str | None) -> str:
     return os.path.realpath(os.path.join(_data_folder(), "pipm"))
 
 
-def cache_folder() -> str:
+def run_cache_folder() -> str:
     """Where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
     cache = cache_home()
     return os.path.join(os.path.realpath(cache), "pipm")
@@ -33,17 +33,17 @@ def cache_folder() -> str:
 
 def environments_folder() -> str:
     """Where the environments are that `pipm run` made."""
-    return f"{cache_folder()}/environments"
+    return f"{run_cache_folder()}/environments"
 
 
 def locks_folder() -> str:
     """Where the locks are that answer requirements."""
-    return f"{cache_folder()}/locks"
+    return f"{run_cache_folder()}/locks"
 
 
 def cache_lock() -> str:
     """The file whose lock everybody holds who makes something in the cache; its collector holds it alone."""
-    return f"{cache_folder()}/lock"
+    return f"{run_cache_folder()}/lock"
 
 
 def environment_path(text: str) -> str:

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.staging import remove_empty_folders
+from pipm.fs.staging import remove_empty_below
 
 if TYPE_CHECKING:
     from pipm.store.layout import Store
@@ -31,7 +31,7 @@ def new_batch(now: float) -> str:
     return f"{_FOLDER}/{int(now)}-{os.urandom(4).hex()}"
 
 
-def discard(store: Store, entry: str, batch: str) -> Trashed:
+def move_to_trash(store: Store, entry: str, batch: str) -> Trashed:
     """Move *entry* from ``wheels/`` to the folder *batch*."""
     target = f"{batch}/{entry}"
     os.makedirs(f"{store.path}/v1/{os.path.dirname(target)}", 0o700, exist_ok=True)
@@ -51,7 +51,7 @@ def trashed(store: Store) -> list[Trashed]:
     return sorted(found, key=lambda one: (-one.since, one.path))
 
 
-def restore(store: Store, one: Trashed) -> bool:
+def restore_entry(store: Store, one: Trashed) -> bool:
     """Put an entry back; False when another process did, or ``wheels/`` has it again."""
     os.makedirs(f"{store.path}/v1/wheels/{os.path.dirname(one.entry)}", 0o700, exist_ok=True)
     with contextlib.suppress(OSError):  # ENOENT, ENOTEMPTY
@@ -63,7 +63,7 @@ def restore(store: Store, one: Trashed) -> bool:
 def tidy(store: Store) -> None:
     """Remove the trash's empty folders."""
     if os.path.isdir(f"{store.path}/v1/{_FOLDER}"):
-        remove_empty_folders(f"{store.path}/v1/{_FOLDER}", 3)
+        remove_empty_below(f"{store.path}/v1/{_FOLDER}", 3)
 
 
 def _time_of(batch: str) -> float:

@@ -33,7 +33,7 @@ _CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, ".so", ".pyd")
 _TREES = ("site", "data", "headers", "scripts")
 
 
-class Stranger(NamedTuple):
+class UnexpectedFile(NamedTuple):
     """One such file: the entry (below ``wheels/``), the path in it, and whether it is a mere cache.
 
     ``is_code``: Python would import it.
@@ -54,7 +54,7 @@ class Stranger(NamedTuple):
         return f"wheels/{self.entry}/{self.path}"
 
 
-def strangers(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterator[Stranger]:
+def unexpected_files(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterator[UnexpectedFile]:
     """Find the strangers among the files of entries with these manifests."""
     for entry, manifest in manifests:
         known = {file.path for file in manifest.files}
@@ -64,19 +64,21 @@ def strangers(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterat
                 path = f"{folder}/{name}"
                 if folder.endswith(f"/{_CACHE}"):
                     if path not in known and _is_foreign(f"{base}/{folder}", name):
-                        yield Stranger(entry, path, is_cache=True)
+                        yield UnexpectedFile(entry, path, is_cache=True)
                 elif path not in known:
-                    yield Stranger(entry, path, is_cache=False)
+                    yield UnexpectedFile(entry, path, is_cache=False)
 
 
-def strays(store: Store, entries: Iterable[str], stored: Collection[int]) -> tuple[list[str], list[Stranger]]:
+def strays(
+    store: Store, entries: Iterable[str], stored: Collection[int]
+) -> tuple[list[str], list[UnexpectedFile]]:
     """Find files of *entries* that are not the store's: caches as paths below ``v1/``, and data.
 
     *stored* are the inodes of the store's objects and bytecode, which need no closer look. What cannot be
     told from an entry's own file, and modules, are left to `verify`.
     """
     caches: list[str] = []
-    data: list[Stranger] = []
+    data: list[UnexpectedFile] = []
     for entry in entries:
         found = [
             (folder, name)
@@ -99,12 +101,12 @@ def strays(store: Store, entries: Iterable[str], stored: Collection[int]) -> tup
     return caches, data
 
 
-def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list[Stranger]:
+def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list[UnexpectedFile]:
     try:
         known = {file.path for file in load_manifest(store, entry).files}
     except StoreError:
         return []
-    found = [Stranger(entry, f"{folder}/{name}", is_cache=False) for folder, name in files]
+    found = [UnexpectedFile(entry, f"{folder}/{name}", is_cache=False) for folder, name in files]
     return [one for one in found if one.path not in known and not one.is_code]
 
 
@@ -120,16 +122,16 @@ EDITED = "edited"
 """Folder in the store for changed versions and strange files of which nobody knows whose they are."""
 
 
-def put_aside(store: Store, stranger: Stranger) -> str:
+def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
     """Move a stranger into the folder `EDITED` of the store; returns where it is now."""
-    shown = stranger.name.replace("/", "-")
+    shown = unexpected_file.name.replace("/", "-")
     while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
-        shown = f"{os.urandom(4).hex()}-{stranger.name.replace('/', '-')}"
+        shown = f"{os.urandom(4).hex()}-{unexpected_file.name.replace('/', '-')}"
     folder = os.open(store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         ensure_folder(folder, EDITED, 0o700)
-        rename_over(NewFile(store.v1, stranger.name), folder, f"{EDITED}/{shown}")
-        forget(store.v1, stranger.name)
+        rename_over(NewFile(store.v1, unexpected_file.name), folder, f"{EDITED}/{shown}")
+        forget(store.v1, unexpected_file.name)
     finally:
         os.close(folder)
     return f"{store.path}/{EDITED}/{shown}"

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.environment_lock import root_of
-from pipm.context.sync_context import Ground
+from pipm.context.sync_context import SyncContext
 from pipm.core.plan.materialise_plan import plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
@@ -17,31 +17,31 @@ from pipm.fs.staging import staging, sweep
 from pipm.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root, write_root
 from pipm.sync.materialise import materialise
 from pipm.sync.uninstall import claimed_paths, remove_unfinished, uninstall
-from pipm.wheel.stored_install_plans import load_blueprint
+from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse
-    from pipm.core.install_plan import Blueprint
-    from pipm.core.plan.materialise_plan import Clash, Materialisation, Wanted
+    from pipm.context.workers import SharedState
+    from pipm.core.install_plan import InstallPlan
+    from pipm.core.plan.materialise_plan import Collision, MaterialisePlan, Wanted
     from pipm.core.plan.sync_plan import SyncPlan
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
     from pipm.store.layout import Store
     from pipm.store.roots import Root
-    from pipm.sync.finder_sync import Serving
-    from pipm.sync.installed_state import Survey
+    from pipm.sync.finder_sync import FinderSync
+    from pipm.sync.installed_state import EnvironmentScan
     from pipm.sync.materialise import Materialised
     from pipm.sync.sync_values import Lock
 
 _SHOWN = 5
 
 
-class Settled(NamedTuple):
-    """What was done by which link mode; ``files`` were placed, ``fallen`` of them copied.
+class AppliedPlan(NamedTuple):
+    """What was done by which link mode; ``files`` were scheme_path, ``copied`` of them copied.
 
     ``made`` says what it wrote and how it left that; None where there was nothing to do.
     """
@@ -49,12 +49,12 @@ class Settled(NamedTuple):
     plan: SyncPlan
     link_mode: str
     files: int = 0
-    fallen: int = 0
-    clashes: tuple[Clash, ...] = ()
+    copied: int = 0
+    collisions: tuple[Collision, ...] = ()
     made: Materialised | None = None
 
 
-class Settler(NamedTuple):
+class PlanApplier(NamedTuple):
     """One environment, open as ``root`` and locked, and how it shall follow its lock."""
 
     store: Store
@@ -62,28 +62,28 @@ class Settler(NamedTuple):
     root: int
     scheme: Scheme
     interpreter: Interpreter | None
-    pulse: Pulse
+    shared_state: SharedState
     progress: Progress
     lock: Lock
     promise: str
     link_mode: LinkMode | None
     clobber: bool
-    serving: Serving | None = None
+    finder_sync: FinderSync | None = None
     """With it modules come from the store; the few other files are links where those work, else symlinks."""
 
-    def settle(self, survey: Survey, wanted: list[Wanted], stay: frozenset[str]) -> Settled:
+    def apply(self, scan: EnvironmentScan, wanted: list[Wanted], stay: frozenset[str]) -> AppliedPlan:
         """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
         everything = plan_materialisation(wanted, self.scheme)
-        if everything.clashes and not self.clobber:
-            raise _collision(everything.clashes)
-        lost = frozenset((clash.one.entry, clash.path) for clash in everything.clashes)
-        unfinished = self._unfinished(survey, wanted)
-        leftovers = {blueprint.metadata for blueprint in unfinished}
-        standing = [row for row in survey.compared(wanted, lost) if row[0].metadata not in leftovers]
-        kept = survey.kept() | stay
-        plan = plan_sync(wanted, standing, kept)
+        if everything.collisions and not self.clobber:
+            raise _collision(everything.collisions)
+        lost = frozenset((collision.one.entry, collision.path) for collision in everything.collisions)
+        unfinished = self._unfinished(scan, wanted)
+        leftovers = {install_plan.metadata for install_plan in unfinished}
+        installed = [row for row in scan.compared(wanted, lost) if row[0].metadata not in leftovers]
+        kept = scan.kept() | stay
+        plan = plan_sync(wanted, installed, kept)
         previous = find_root(self.store, self.environment.path)
-        besides = () if self.serving is None else self.serving.kept
+        besides = () if self.finder_sync is None else self.finder_sync.kept
         entries = tuple(sorted({*(one.entry for one in wanted), *besides}))
         with ExitStack() as stack, ExitStack() as kept_open:
             if not plan.materialised and not plan.uninstalled and not unfinished:
@@ -92,47 +92,47 @@ class Settler(NamedTuple):
                 stack.close()
                 self.store.sweep()  # of a run that was killed when all was done but this
                 sweep(self.root)
-                if self.serving is not None:
-                    self.serving.end(self.serving.begin())
+                if self.finder_sync is not None:
+                    self.finder_sync.end(self.finder_sync.begin())
                 sync_file_system(self.root)  # a killed run may have written it
                 write_root(self.store, self._root(mode, SYNCED, entries))
-                return Settled(plan=plan, link_mode=mode)
-            ground = self._ground(stack)
-            mode = self._word(ground)
+                return AppliedPlan(plan=plan, link_mode=mode)
+            context = self._ground(stack)
+            mode = self._word(context)
             # Both are on disk before the first file is touched: what is used, and what will be.
             final = prepare_root(self.store, self._root(mode, SYNCED, entries))
             kept_open.callback(final.drop)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, self._root(mode, SYNCING, used))
-            table = None if self.serving is None else self.serving.begin()
+            table = None if self.finder_sync is None else self.finder_sync.begin()
             if plan.uninstalled or unfinished:
-                stay_put = [one for one, _ in standing if one.name in kept and one not in plan.uninstalled]
-                unchanged = [one.blueprint for one in wanted if one not in plan.materialised]
-                claimed = claimed_paths(ground, unchanged, stay_put)
+                stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
+                unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
+                claimed = claimed_paths(context, unchanged, stay_put)
                 for one in plan.uninstalled:
-                    uninstall(ground, one, claimed)
-                for blueprint in unfinished:
-                    remove_unfinished(ground, blueprint, claimed)
-            done = materialise(ground, self._chosen(everything, wanted, plan))
+                    uninstall(context, one, claimed)
+                for install_plan in unfinished:
+                    remove_unfinished(context, install_plan, claimed)
+            done = materialise(context, self._chosen(everything, wanted, plan))
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
-            if self.serving is not None and table is not None:
-                self.serving.end(table, done.records, done.away)
+            if self.finder_sync is not None and table is not None:
+                self.finder_sync.end(table, done.records, done.away)
             sync_file_system(self.root)  # a root that says "synced" speaks for bytes that are on disk
             final.publish()
-        return Settled(
+        return AppliedPlan(
             plan=plan,
             link_mode=mode,
             files=done.files,
-            fallen=done.fallen,
-            clashes=everything.clashes,
+            copied=done.copied,
+            collisions=everything.collisions,
             made=done,
         )
 
-    def _word(self, ground: Ground) -> str:
+    def _word(self, context: SyncContext) -> str:
         """The word for how the environment shares."""
-        return ground.mode.value if self.serving is None else LinkMode.FINDER.value
+        return context.mode.value if self.finder_sync is None else LinkMode.FINDER.value
 
-    def _chosen(self, everything: Materialisation, wanted: list[Wanted], plan: SyncPlan) -> Materialisation:
+    def _chosen(self, everything: MaterialisePlan, wanted: list[Wanted], plan: SyncPlan) -> MaterialisePlan:
         """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""
         chosen = plan.materialised
         if len(chosen) == len(wanted):
@@ -140,18 +140,18 @@ class Settler(NamedTuple):
         touched = {one.entry for one in chosen}
         # Who lost a file to a distribution that stands would take it back, and the reverse.
         chosen += [
-            clash.other
-            for clash in everything.clashes
-            if clash.one.entry in touched and clash.other.entry not in touched
+            collision.other
+            for collision in everything.collisions
+            if collision.one.entry in touched and collision.other.entry not in touched
         ]
         order = {one.entry: number for number, one in enumerate(wanted)}
         unique = {one.entry: one for one in chosen}
         return plan_materialisation(sorted(unique.values(), key=lambda one: order[one.entry]), self.scheme)
 
-    def _ground(self, stack: ExitStack) -> Ground:
+    def _ground(self, stack: ExitStack) -> SyncContext:
         run, run_path = stack.enter_context(self.store.run())
         folder = stack.enter_context(staging(self.root))
-        return Ground(
+        return SyncContext(
             store=self.store,
             root=self.root,
             path=self.environment.path,
@@ -161,13 +161,13 @@ class Settler(NamedTuple):
             interpreter=self.interpreter,
             mode=self._mode(run, run_path, folder),
             staging=folder,
-            hidden=self.serving is not None and self.serving.hides_at_once,
-            pulse=self.pulse,
+            hidden=self.finder_sync is not None and self.finder_sync.hides_at_once,
+            shared_state=self.shared_state,
             progress=self.progress,
         )
 
     def _mode(self, run: int, run_path: str, folder: int) -> LinkMode:
-        if self.serving is not None:
+        if self.finder_sync is not None:
             return LinkMode.HARDLINK if can_hardlink(run, run_path, folder) else LinkMode.SYMLINK
         try:
             return choose_link_mode(self.link_mode, run, run_path, folder)
@@ -184,34 +184,34 @@ class Settler(NamedTuple):
         lock = self.lock
         return root._replace(lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
 
-    def _unfinished(self, survey: Survey, wanted: list[Wanted]) -> list[Blueprint]:
+    def _unfinished(self, scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
         """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""
         previous = find_root(self.store, self.environment.path)
         if previous is None or previous.state in (SYNCED, ADOPTED):
             return []
-        complete = {one.metadata for one in survey.standing() if one.removable}
+        complete = {one.metadata for one in scan.installed() if one.removable}
         asked = {one.entry for one in wanted}
         found = []
         for entry in previous.entries:
             if entry in asked:
                 continue
             try:
-                blueprint = load_blueprint(self.store, entry)
+                install_plan = load_install_plan(self.store, entry)
             except StoreError:  # it was adopted from another tool, in part: no sync began with it
                 continue
-            if blueprint.metadata not in complete:
-                found.append(blueprint)
+            if install_plan.metadata not in complete:
+                found.append(install_plan)
         return found
 
 
-def shown(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:
+def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:
     """Names and versions."""
-    return tuple((one.blueprint.name, one.blueprint.version) for one in wanted)
+    return tuple((one.install_plan.name, one.install_plan.version) for one in wanted)
 
 
-def _collision(clashes: tuple[Clash, ...]) -> CollisionError:
-    first = clashes[0]
-    more = f" (and {len(clashes) - 1} more files)" if len(clashes) > 1 else ""
+def _collision(collisions: tuple[Collision, ...]) -> CollisionError:
+    first = collisions[0]
+    more = f" (and {len(collisions) - 1} more files)" if len(collisions) > 1 else ""
     return CollisionError(
         f"{first.one.shown} and {first.other.shown} bring different files {first.path}{more}",
         hint="--clobber lets the later one win, as pip does",

@@ -53,13 +53,13 @@ _COARSE = 5
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
-class Seen(NamedTuple):
+class SeenTimes(NamedTuple):
     """How folders and files were at one time; what was not there has no time."""
 
     groups: Groups
     times: Times
 
-    def untouched_since(self, before: Seen) -> frozenset[str]:
+    def untouched_since(self, before: SeenTimes) -> frozenset[str]:
         """The groups that are as they were *before*; scripts may have come to `BIN`."""
         then, now = before.times, self.times
         return frozenset(
@@ -75,10 +75,10 @@ class Seen(NamedTuple):
         )
 
 
-NOTHING = Seen({}, {})
+NOTHING = SeenTimes({}, {})
 
 
-class Evidence:
+class ChangeCache:
     """What is remembered of the environment open as *root*, which *known* says how to be."""
 
     def __init__(self, environment: Environment, root: int, known: Root, scheme: Scheme) -> None:
@@ -99,12 +99,12 @@ class Evidence:
         rows, text = remembered
         paths = iter(zlib.decompress(text).decode("utf-8", "surrogateescape").split("\0"))
         groups = {name: list(islice(paths, count)) for name, count, _ in rows}
-        seen = look(self._root, groups)
+        seen = seen_times(self._root, groups)
         same = {name: groups[name] for name, _, digest in rows if _digest(seen, groups[name]) == digest}
-        self.before = Seen(same, seen.times)
+        self.before = SeenTimes(same, seen.times)
         return len(same) == len(groups)
 
-    def note(self, seen: Seen) -> None:
+    def note(self, seen: SeenTimes) -> None:
         """Remember that all was as it should be when *seen*; waits until no change can have its times."""
         rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
         if all(digest for *_, digest in rows) and _is_settled(seen.times):
@@ -120,7 +120,7 @@ def _boot() -> str:
         return ""
 
 
-def look(root: int, groups: Groups, known: Times = _NONE) -> Seen:
+def seen_times(root: int, groups: Groups, known: Times = _NONE) -> SeenTimes:
     """The times of all paths of *groups* below the open *root*, but those that are *known*."""
     times: dict[str, Row] = {}
     see = os.stat
@@ -133,7 +133,7 @@ def look(root: int, groups: Groups, known: Times = _NONE) -> Seen:
                     times[path] = _row(path, see(path, dir_fd=root))
                 except OSError:
                     continue
-    return Seen(groups, times)
+    return SeenTimes(groups, times)
 
 
 def _row(path: str, status: os.stat_result) -> Row:
@@ -155,7 +155,7 @@ def _is_settled(times: Times) -> bool:
     return False
 
 
-def _digest(seen: Seen, paths: Sequence[str]) -> bytes:
+def _digest(seen: SeenTimes, paths: Sequence[str]) -> bytes:
     """The digest of the times of *paths*; none where one is missing."""
     times = seen.times
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipm.core.plan.materialise_plan import Wanted
     from pipm.env.environment import Environment
     from pipm.store.layout import Store
-    from pipm.sync.installed_state import Survey
+    from pipm.sync.installed_state import EnvironmentScan
 
 _OWN_FILES = 8
 """Inodes that a distribution takes in any link mode: its metadata, scripts."""
@@ -29,7 +29,7 @@ def wants_finder(
     store: Store,
     environment: Environment,
     root: int,
-    survey: Survey,
+    survey: EnvironmentScan,
     wanted: list[Wanted],
     link_mode: LinkMode | None,
     progress: Progress,
@@ -75,10 +75,10 @@ def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wa
     return None
 
 
-def _has_files(survey: Survey, wanted: Sequence[Wanted]) -> bool:
+def _has_files(survey: EnvironmentScan, wanted: Sequence[Wanted]) -> bool:
     """Whether something of *wanted* has files that the finder would have to take away."""
-    names = {one.blueprint.name for one in wanted}
-    return any(standing.name in names for standing in survey.standing())
+    names = {one.install_plan.name for one in wanted}
+    return any(installed.name in names for installed in survey.installed())
 
 
 def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
@@ -89,7 +89,7 @@ def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
     by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
     need = 0
     for one in wanted:
-        folders = (*one.blueprint.folders, *one.blueprint.described)
+        folders = (*one.install_plan.folders, *one.install_plan.described)
         need += _OWN_FILES + 2 * len(folders)
         if by_block:
             need += sum(len(folder.names) + len(folder.empty) for folder in folders)

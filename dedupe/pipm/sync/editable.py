@@ -6,22 +6,22 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
-from pipm.core.pins import Folder
+from pipm.core.pins import SourceFolder
 from pipm.core.sha256 import sha256
 from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
 from pipm.lockfile.checked_table import load_toml
-from pipm.wheel.environment_files import file_url, hashed
+from pipm.wheel.environment_files import file_url, record_digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pipm.core.pins import Pin
-    from pipm.core.plan.sync_plan import Standing
+    from pipm.core.plan.sync_plan import Installed
     from pipm.core.target import Target
     from pipm.store.layout import Store
-    from pipm.sync.installed_state import Survey
+    from pipm.sync.installed_state import EnvironmentScan
 
 _STATE = "pipm_project.sha256"
 """A file beside RECORD: the digest of what the project was installed from."""
@@ -34,37 +34,39 @@ _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
 
 def is_editable(pin: Pin) -> bool:
     """Whether *pin* is a folder that is not copied."""
-    return isinstance(pin.origin, Folder) and pin.origin.editable
+    return isinstance(pin.origin, SourceFolder) and pin.origin.editable
 
 
 def editable_url(pin: Pin) -> str:
     """The URL of the folder of an editable pin."""
-    assert isinstance(pin.origin, Folder)
+    assert isinstance(pin.origin, SourceFolder)
     return file_url(pin.origin.project)
 
 
-def standing_editables(survey: Survey, pins: Iterable[Pin]) -> dict[str, Standing]:
+def standing_editables(survey: EnvironmentScan, pins: Iterable[Pin]) -> dict[str, Installed]:
     """Those of *pins* that are installed from their folders already, by name."""
     urls = {pin.name: editable_url(pin) for pin in pins}
     return {
         one.name: one
-        for one in (survey.standing() if urls else ())
+        for one in (survey.installed() if urls else ())
         if one.name in urls and survey.is_editable(one, urls[one.name])
     }
 
 
-def missing_editables(survey: Survey, pins: Iterable[Pin], standing: Mapping[str, Standing]) -> list[Pin]:
-    """Those of *pins* that are not among *standing*, or that other files describe by now."""
+def missing_editables(
+    survey: EnvironmentScan, pins: Iterable[Pin], installed: Mapping[str, Installed]
+) -> list[Pin]:
+    """Those of *pins* that are not among *installed*, or that other files describe by now."""
     return [
         pin
         for pin in pins
-        if pin.name not in standing or _noted(survey, standing[pin.name]) != project_state(pin).encode()
+        if pin.name not in installed or _noted(survey, installed[pin.name]) != project_state(pin).encode()
     ]
 
 
 def project_state(pin: Pin) -> str:
     """Digest what an editable *pin* is installed from, but its modules, which are read where they lie."""
-    assert isinstance(pin.origin, Folder)
+    assert isinstance(pin.origin, SourceFolder)
     folder = pin.origin.project
     state = sha256(repr((pin.version, pin.options)).encode("utf-8", "surrogateescape"))
     for name in (*_DESCRIBING, *_files_with_metadata(folder)):
@@ -115,23 +117,23 @@ def install_editables(
                 install_editable(pip, pin, python, run, path, stopping)
 
 
-def note_editables(survey: Survey, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
+def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
     """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
     there = standing_editables(survey, list(pins))
-    for name, standing in there.items():
-        folder = open_directory_beneath(survey.root, f"{standing.site}/{standing.metadata}")
+    for name, installed in there.items():
+        folder = open_directory_beneath(survey.root, f"{installed.site}/{installed.metadata}")
         try:
             record, state = read_beneath(folder, "RECORD"), states[name].encode()
             if record is None:
                 continue
-            row = record_rows([(f"{standing.metadata}/{_STATE}", hashed(state), len(state))])
+            row = record_rows([(f"{installed.metadata}/{_STATE}", record_digest_of(state), len(state))])
             # First: whoever uninstalls it then knows of the file, and one that is missing is made anew.
             write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, mode=0o644)
             write_durably(folder, _STATE, state, mode=0o644)
         finally:
             os.close(folder)
-    return {name: standing.version for name, standing in there.items()}
+    return {name: installed.version for name, installed in there.items()}
 
 
-def _noted(survey: Survey, standing: Standing) -> bytes | None:
-    return read_beneath(survey.root, f"{standing.site}/{standing.metadata}/{_STATE}")
+def _noted(survey: EnvironmentScan, installed: Installed) -> bytes | None:
+    return read_beneath(survey.root, f"{installed.site}/{installed.metadata}/{_STATE}")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from pipm.context.workers import Crew, Tickets
-from pipm.core.pins import Folder
+from pipm.context.workers import WorkerPool, WorkQueue
+from pipm.core.pins import SourceFolder
 from pipm.errors import FetchError, InterruptedRunError, PipmError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system
 from pipm.fs.share_file import ensure_folder
-from pipm.share.add_wheels import keep_wheels
+from pipm.share.add_wheels import store_wheels
 from pipm.store.entries import index_wheel
 from pipm.wheel.pip_download import batches, other_ways, promised_hashes, run_batch
 from pipm.wheel.refusals import UnreachableError
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse
+    from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
-    from pipm.share.add_wheels import Kept
-    from pipm.sync.pin_resolver import Shelf
+    from pipm.share.add_wheels import StoredWheel
+    from pipm.sync.pin_resolver import PinResolver
     from pipm.wheel.pip_download import Batch
-    from pipm.wheel.record_hashes import Doubt
-    from pipm.wheel.run_pip import Pip
+    from pipm.wheel.record_hashes import RecordMismatch
+    from pipm.wheel.run_pip import PipCommand
 
 _MOST_WORKERS = 6
 """pips at once: they wait for the network half of their time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fetching:
+class FetchRun:
     """What all workers know; ``run`` is this run's private folder in the store, at ``run_path``."""
 
-    shelf: Shelf
-    pip: Pip
+    resolver: PinResolver
+    pip: PipCommand
     run: int
     run_path: str
-    pulse: Pulse
+    shared_state: SharedState
 
 
 class _Answer(NamedTuple):
@@ -51,48 +51,48 @@ class _Answer(NamedTuple):
 
     entries: dict[str, str]
     error: PipmError | None = None
-    doubts: tuple[Doubt, ...] = ()
+    mismatches: tuple[RecordMismatch, ...] = ()
 
 
 class Fetched(NamedTuple):
     """Entries by name, and where wheels' RECORD says something else than they hold."""
 
     entries: dict[str, str]
-    doubts: tuple[Doubt, ...] = ()
+    mismatches: tuple[RecordMismatch, ...] = ()
 
 
-def fetch(fetching: Fetching, pins: Sequence[Pin], progress: Progress) -> Fetched:
+def fetch(fetching: FetchRun, pins: Sequence[Pin], progress: Progress) -> Fetched:
     """Let pip fetch or build *pins* into the store.
 
     Raises the first error after all batches ended: what the others brought is kept.
     """
     count = min(_MOST_WORKERS, max(2, 2 * len(os.sched_getaffinity(0))), len(pins))
     parts = batches(pins, count)
-    tickets = Tickets(len(parts))
-    workers = [_Worker(fetching, parts, tickets) for _ in range(min(count, len(parts)))]
+    queue = WorkQueue(len(parts))
+    workers = [_Worker(fetching, parts, queue) for _ in range(min(count, len(parts)))]
     progress.phase("Fetching", len(pins))
-    crew = Crew(workers, fetching.pulse, lambda: progress.advance(*fetching.pulse.done()))
+    pool = WorkerPool(workers, fetching.shared_state, lambda: progress.advance(*fetching.shared_state.done()))
     try:
-        answers: list[_Answer] = [answer for several in crew.run("fetch") for answer in several]
+        answers: list[_Answer] = [answer for several in pool.run("fetch") for answer in several]
     finally:
-        crew.close()
-        tickets.close()
+        pool.close()
+        queue.close()
     for answer in answers:
         if answer.error is not None:
             raise answer.error
     return Fetched(
         {name: entry for answer in answers for name, entry in answer.entries.items()},
-        tuple(sorted(doubt for answer in answers for doubt in answer.doubts)),
+        tuple(sorted(mismatch for answer in answers for mismatch in answer.mismatches)),
     )
 
 
 class _Worker:
     """Draws batches; each goes through pip and into the store."""
 
-    def __init__(self, fetching: Fetching, parts: list[Batch], tickets: Tickets) -> None:
+    def __init__(self, fetching: FetchRun, parts: list[Batch], queue: WorkQueue) -> None:
         self._fetching = fetching
         self._parts = parts
-        self._tickets = tickets
+        self._tickets = queue
 
     def run(self, _stage: str) -> list[_Answer]:
         """Fetch until no batch is left."""
@@ -125,24 +125,24 @@ class _Worker:
         folder = open_directory_beneath(fetching.run, name)
         try:
             path = f"{fetching.run_path}/{name}"
-            wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.pulse.stopping)
-            store = fetching.shelf.store
-            kept = keep_wheels(store, folder, [(path, "") for path in wheels], promised_hashes(batch.pins))
+            wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.shared_state.stopping)
+            store = fetching.resolver.store
+            kept = store_wheels(store, folder, [(path, "") for path in wheels], promised_hashes(batch.pins))
             entries = {}
             for pin in batch.pins:
                 one = _wheel_of(pin, kept)
-                for key in fetching.shelf.keys(pin, one.archive):
+                for key in fetching.resolver.keys(pin, one.archive):
                     index_wheel(store, key, one.entry, Durability.LATER)
                 entries[pin.name] = one.entry
-                fetching.pulse.advance(0)
+                fetching.shared_state.advance(0)
             sync_file_system(folder)
-            fetching.pulse.tell()
+            fetching.shared_state.tell()
         finally:
             os.close(folder)
-        return _Answer(entries, doubts=tuple(doubt for one in kept for doubt in one.doubts))
+        return _Answer(entries, mismatches=tuple(mismatch for one in kept for mismatch in one.mismatches))
 
 
-def _wheel_of(pin: Pin, kept: list[Kept]) -> Kept:
+def _wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
     """The wheel that came for *pin*, which is what the lock says."""
     found = [one for one in kept if one.entry.partition("/")[0] == canonicalize_name(pin.name)]
     if len(found) != 1:
@@ -169,6 +169,6 @@ def _wheel_of(pin: Pin, kept: list[Kept]) -> Kept:
 
 def _promises(pin: Pin) -> set[str]:
     """The sha256 that the fetched wheel must have one of; empty where the lock promises none for wheels."""
-    if isinstance(pin.origin, Folder) or not pin.wheels:
+    if isinstance(pin.origin, SourceFolder) or not pin.wheels:
         return set()
     return {value for name, value in pin.wheels[0].hashes if name == "sha256"}

@@ -10,31 +10,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm import __version__
-from pipm.core.import_names import Kind, Module, module_table, outline
+from pipm.core.import_names import Kind, Module, import_layout, module_table
 from pipm.core.install_plan import OUTDATED, without_modules
 from pipm.core.plan.materialise_plan import Wanted
-from pipm.env.receipt import Folded, read_receipt, receipt_bytes, record_digest
-from pipm.finder.colocation import Shape, apart, path_file_text
+from pipm.env.receipt import ServedDistribution, read_receipt, receipt_bytes, record_digest
+from pipm.finder.colocation import StoredLayout, needs_real_files, path_file_text
 from pipm.finder.environment_state import note_receipt
-from pipm.finder.install_hook import compile_hook, interpreter_of, put_table, settle_time, site_of
-from pipm.finder.metadata_store import hide, note_away
+from pipm.finder.install_hook import compile_hook, install_hook_for, interpreter_of, note_site_time, site_of
+from pipm.finder.metadata_store import note_stored_metadata, store_metadata
 from pipm.fs.beneath import read_beneath
 from pipm.fs.cache_files import read_value, write_value
 from pipm.fs.durability import sync_file_system
 from pipm.store.bytecode_pool import is_compiled
-from pipm.wheel.stored_install_plans import load_blueprint
+from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import Pulse
-    from pipm.core.install_plan import Blueprint
+    from pipm.context.workers import SharedState
+    from pipm.core.install_plan import InstallPlan
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
-    from pipm.finder.import_table import LockRow, Table
+    from pipm.finder.import_table import ImportTable, LockRow
     from pipm.store.layout import Store
-    from pipm.sync.installed_state import Survey
+    from pipm.sync.installed_state import EnvironmentScan
     from pipm.sync.materialise_worker import Away
 
 _NOTHING: Mapping[str, Any] = {}
@@ -42,7 +42,7 @@ _FORMAT = 1
 """Of what `divide` decides: another number, and nothing is remembered."""
 
 
-class Service(NamedTuple):
+class FinderPlan(NamedTuple):
     """``wanted`` is what an environment gets files of; ``served`` are those of it without modules.
 
     ``kept`` are served as before though nobody wants them: pip, say. ``modules`` are all import names, by
@@ -52,17 +52,17 @@ class Service(NamedTuple):
 
     wanted: list[Wanted]
     served: list[Wanted]
-    kept: list[Folded]
+    kept: list[ServedDistribution]
     modules: Mapping[str, Module]
     dropped: Sequence[tuple[tuple[str, str], ...]]
 
-    def rows(self, records: Mapping[str, str]) -> list[Folded]:
+    def rows(self, records: Mapping[str, str]) -> list[ServedDistribution]:
         """What the receipt says; *records* are the digests of RECORDs, by metadata folder."""
         return [
-            Folded(
-                metadata=one.blueprint.metadata,
+            ServedDistribution(
+                metadata=one.install_plan.metadata,
                 entry=one.entry,
-                record=records.get(one.blueprint.metadata, ""),
+                record=records.get(one.install_plan.metadata, ""),
                 bytecode=(),
                 dropped=dropped,
             )
@@ -70,9 +70,9 @@ class Service(NamedTuple):
         ] + self.kept
 
 
-def divide(
-    store: Store, environment: Environment, root: int, survey: Survey, wanted: Sequence[Wanted]
-) -> Service:
+def plan_finder(
+    store: Store, environment: Environment, root: int, survey: EnvironmentScan, wanted: Sequence[Wanted]
+) -> FinderPlan:
     """Decide what the finder serves besides what it keeps; the others must lie together.
 
     That follows from the entries alone, so it is remembered; *wanted* need no modules.
@@ -89,14 +89,14 @@ def divide(
     result, served = [], []
     for number, one in enumerate(wanted):
         if number in together:
-            whole = load_blueprint(store, one.entry)
-            result.append(Wanted(entry=one.entry, blueprint=whole, direct_url=one.direct_url))
+            whole = load_install_plan(store, one.entry)
+            result.append(Wanted(entry=one.entry, install_plan=whole, direct_url=one.direct_url))
         else:
-            bare = without_modules(one.blueprint)
-            served.append(Wanted(entry=one.entry, blueprint=bare, direct_url=one.direct_url, served=True))
+            bare = without_modules(one.install_plan)
+            served.append(Wanted(entry=one.entry, install_plan=bare, direct_url=one.direct_url, served=True))
             result.append(served[-1])
     table = {name: Module(Kind(kind), *rest) for name, (kind, *rest) in modules.items()}
-    return Service(wanted=result, served=served, kept=kept, modules=table, dropped=dropped)
+    return FinderPlan(wanted=result, served=served, kept=kept, modules=table, dropped=dropped)
 
 
 def _divided(
@@ -104,21 +104,21 @@ def _divided(
     environment: Environment,
     root: int,
     wanted: Sequence[Wanted],
-    kept: Sequence[Folded],
+    kept: Sequence[ServedDistribution],
     extensions: Sequence[str],
 ) -> tuple[Any, ...]:
     """What must lie together by its numbers, the import names of all else, path files that go."""
-    outlines = [outline(_paths(load_blueprint(store, one.entry))) for one in wanted]
-    shapes = [Shape(one, of.entry) for one, of in zip(outlines, wanted, strict=True)]
-    together = apart(store, root, site_of(environment), shapes)
+    layouts = [import_layout(_paths(load_install_plan(store, one.entry))) for one in wanted]
+    stored_layouts = [StoredLayout(one, of.entry) for one, of in zip(layouts, wanted, strict=True)]
+    together = needs_real_files(store, root, site_of(environment), stored_layouts)
     served = [number for number in range(len(wanted)) if number not in together]
-    several = [outlines[number] for number in served]
-    several += [outline(_paths(load_blueprint(store, row.entry))) for row in kept]
+    several = [layouts[number] for number in served]
+    several += [import_layout(_paths(load_install_plan(store, row.entry))) for row in kept]
     modules = module_table(several, range(len(several)), extensions)
     dropped = [
         tuple(
             (name, path_file_text(store, wanted[number].entry, name))
-            for name, *_ in wanted[number].blueprint.copies
+            for name, *_ in wanted[number].install_plan.copies
             if name.endswith(OUTDATED)
         )
         for number in served
@@ -127,17 +127,17 @@ def _divided(
     return tuple(sorted(together)), plain, dropped
 
 
-def _kept(root: int, survey: Survey, wanted: Sequence[Wanted]) -> list[Folded]:
+def _kept(root: int, survey: EnvironmentScan, wanted: Sequence[Wanted]) -> list[ServedDistribution]:
     """What the finder serves already and stays though no lock names it."""
     receipt = read_receipt(root)
     if receipt is None:
         return []
-    names = survey.kept() - {one.blueprint.name for one in wanted}
-    there = {one.metadata for one in survey.standing() if one.name in names}
+    names = survey.kept() - {one.install_plan.name for one in wanted}
+    there = {one.metadata for one in survey.installed() if one.name in names}
     return [row for row in receipt.folded.values() if row.metadata in there]
 
 
-class Serving:
+class FinderSync:
     """The finder in one environment, open as *root*, while a sync changes what it serves.
 
     *lock* is the table's word on the lock file that the environment follows. With *hidden* metadata is the
@@ -150,13 +150,13 @@ class Serving:
         store: Store,
         environment: Environment,
         root: int,
-        service: Service,
+        finder_plan: FinderPlan,
         lock: LockRow,
         *,
         hidden: bool,
         fresh: bool,
     ) -> None:
-        self.store, self.environment, self.root, self.service = store, environment, root, service
+        self.store, self.environment, self.root, self.finder_plan = store, environment, root, finder_plan
         self._interpreter = interpreter_of(environment)
         self._lock = lock
         self._hidden, self._fresh = hidden, fresh
@@ -164,27 +164,29 @@ class Serving:
     @property
     def kept(self) -> tuple[str, ...]:
         """The entries that are used there though nobody wants them."""
-        return tuple(row.entry for row in self.service.kept)
+        return tuple(row.entry for row in self.finder_plan.kept)
 
     @property
     def hides_at_once(self) -> bool:
         """Whether no metadata folder needs to be made: no interpreter knows the environment yet."""
         return self._hidden and self._fresh
 
-    def compile(self, pulse: Pulse, progress: Progress) -> None:
+    def compile(self, shared_state: SharedState, progress: Progress) -> None:
         """Let the store have the bytecode of what is served; the environment stays as it is."""
-        entries = [one.entry for one in self.service.served]
-        _compile(self.store, entries, self._interpreter, pulse, progress)
+        entries = [one.entry for one in self.finder_plan.served]
+        _compile(self.store, entries, self._interpreter, shared_state, progress)
 
-    def begin(self) -> Table:
+    def begin(self) -> ImportTable:
         """Put the finder into the environment, before its distributions."""
-        store, service, interpreter = self.store, self.service, self._interpreter
-        rows = service.rows({})
-        table = put_table(store, self.environment, self.root, interpreter, rows, service.modules, self._lock)
+        store, finder_plan, interpreter = self.store, self.finder_plan, self._interpreter
+        rows = finder_plan.rows({})
+        table = install_hook_for(
+            store, self.environment, self.root, interpreter, rows, finder_plan.modules, self._lock
+        )
         compile_hook(store, self.environment, self.root, interpreter)
         return table
 
-    def end(self, table: Table, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
+    def end(self, table: ImportTable, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
         """Note what stands there now, or let the finder alone tell of it.
 
         *table* is that of `begin`; *written* are new RECORDs, by metadata folder, *away* is what belongs into
@@ -192,23 +194,23 @@ class Serving:
         """
         root, interpreter = self.root, self._interpreter
         digests = {}
-        for one in self.service.served:
-            metadata = one.blueprint.metadata
+        for one in self.finder_plan.served:
+            metadata = one.install_plan.metadata
             record = written.get(metadata) or read_beneath(root, f"{table.site}/{metadata}/RECORD")
             digests[metadata] = record_digest(record or b"")
-        note_receipt(root, receipt_bytes(self.store.path, table.site, self.service.rows(digests)))
+        note_receipt(root, receipt_bytes(self.store.path, table.site, self.finder_plan.rows(digests)))
         if not self._fresh:
             sync_file_system(root)
         if away:
-            note_away(root, away)
+            note_stored_metadata(root, away)
             table = table._replace(hidden=True)
-        settle_time(self.environment, root, table, interpreter)
+        note_site_time(self.environment, root, table, interpreter)
         if self._hidden and not away:
-            hide(self.store, self.environment, root, table, interpreter)
+            store_metadata(self.store, self.environment, root, table, interpreter)
 
 
 def _compile(
-    store: Store, entries: list[str], interpreter: Interpreter, pulse: Pulse, progress: Progress
+    store: Store, entries: list[str], interpreter: Interpreter, shared_state: SharedState, progress: Progress
 ) -> None:
     pool = interpreter.pool("")
     lacking = [entry for entry in entries if not is_compiled(store, entry, pool)]
@@ -219,15 +221,15 @@ def _compile(
     from pipm.sync.choose_finder import has_room_for_bytecode  # noqa: PLC0415
 
     if has_room_for_bytecode(store, [load_manifest(store, entry) for entry in lacking]):
-        compile_entries(store, lacking, interpreter, pulse)
+        compile_entries(store, lacking, interpreter, shared_state)
     else:
         progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles anew")
 
 
-def _paths(blueprint: Blueprint) -> list[str]:
+def _paths(install_plan: InstallPlan) -> list[str]:
     paths = [
         f"{folder.path}/{name}" if folder.path else name
-        for folder in blueprint.folders
+        for folder in install_plan.folders
         for name in (*folder.names, *(name for name, _, _ in folder.empty))
     ]
-    return paths + [name for name, *_ in blueprint.copies]
+    return paths + [name for name, *_ in install_plan.copies]

@@ -7,12 +7,12 @@ import stat
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipm.bytecode.sync_bytecode import is_hopeless
+from pipm.bytecode.sync_bytecode import is_uncompilable
 from pipm.core.bytecode import key_path
 from pipm.core.distribution_names import name_and_version
-from pipm.core.install_plan import placed
+from pipm.core.install_plan import scheme_path
 from pipm.core.plan.materialise_plan import Wanted
-from pipm.core.plan.sync_plan import Fit, Standing, seeds
+from pipm.core.plan.sync_plan import Installed, InstalledMatch, seeds
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.env.receipt import is_record, read_receipt
 from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
@@ -20,26 +20,26 @@ from pipm.fs.file_content import digest_at
 from pipm.fs.folder_filler import FOLDER
 from pipm.sync.change_cache import BIN, COMMON
 from pipm.sync.private_files import private_metadata, scripts_of
-from pipm.wheel.environment_files import INSTALLER, hashed
+from pipm.wheel.environment_files import INSTALLER, record_digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from pipm.core.install_plan import Blueprint, Folder
+    from pipm.core.install_plan import InstallPlan, PlanFolder
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
-    from pipm.env.receipt import Folded, PutAway
+    from pipm.env.receipt import ServedDistribution, StoredMetadataFile
     from pipm.store.layout import Store
 
-_OUR_ROW = f"/INSTALLER,{hashed(INSTALLER)},".encode()
-_NOTHING: Mapping[str, Mapping[str, PutAway]] = {}
+_OUR_ROW = f"/INSTALLER,{record_digest_of(INSTALLER)},".encode()
+_NOTHING: Mapping[str, Mapping[str, StoredMetadataFile]] = {}
 Lost = frozenset[tuple[str, str]]
 """(entry, path in the environment) of files that another distribution's file took the place of."""
 
 
-class Survey:
+class EnvironmentScan:
     """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there.
 
     ``untouched`` are the groups of `evidence` that need no look. *doubted*: a sync began to write and did not
@@ -53,7 +53,7 @@ class Survey:
         environment: Environment,
         scheme: Scheme,
         interpreter: Interpreter | None,
-        hidden: Mapping[str, Mapping[str, PutAway]] = _NOTHING,
+        hidden: Mapping[str, Mapping[str, StoredMetadataFile]] = _NOTHING,
         *,
         doubted: bool = False,
     ) -> None:
@@ -65,12 +65,12 @@ class Survey:
         self._pool = None if interpreter is None else interpreter.pool("")
 
     @cached_property
-    def _folded(self) -> Mapping[str, Folded]:
+    def _folded(self) -> Mapping[str, ServedDistribution]:
         """What the finder's receipt says, by metadata folder."""
         receipt = read_receipt(self.root)
         return {} if receipt is None else receipt.folded
 
-    def standing(self) -> list[Standing]:
+    def installed(self) -> list[Installed]:
         """All distributions that stand there."""
         found = []
         for site in self.environment.sites:
@@ -78,15 +78,18 @@ class Survey:
                 name, version = name_and_version(metadata)
                 record = f"{site}/{metadata}/RECORD"
                 removable = metadata.endswith(".dist-info") and _is_there(self.root, record)
-                found.append(Standing(name, version, site, metadata, removable))
+                found.append(Installed(name, version, site, metadata, removable))
         return found
 
-    def compared(self, wanted: list[Wanted], lost: Lost) -> list[tuple[Standing, Fit]]:
+    def compared(self, wanted: list[Wanted], lost: Lost) -> list[tuple[Installed, InstalledMatch]]:
         """How each standing distribution compares with the wanted one of its name."""
-        by_name = {one.blueprint.name: one for one in wanted}
+        by_name = {one.install_plan.name: one for one in wanted}
         return [
-            (one, self._compared(one, by_name[one.name], lost) if one.name in by_name else Fit.OTHER)
-            for one in self.standing()
+            (
+                one,
+                self._compared(one, by_name[one.name], lost) if one.name in by_name else InstalledMatch.OTHER,
+            )
+            for one in self.installed()
         ]
 
     def kept(self) -> frozenset[str]:
@@ -97,12 +100,12 @@ class Survey:
         version = tuple(int(part) for part in self.environment.python.split(".")[:2] if part.isdecimal())
         return seeds(version, uv_without_seed="uv" in settings and settings.get("seed") != "true")
 
-    def is_exactly(self, blueprints: Mapping[str, Blueprint]) -> bool:
+    def is_exactly(self, install_plans: Mapping[str, InstallPlan]) -> bool:
         """Whether nothing but these entries (and what is kept) stands there, each whole; reads no lock."""
         if len(self.environment.sites) != 1:
             return False
         there = set(metadata_folders(self.root, self.scheme.site))
-        here = {blueprint.metadata for blueprint in blueprints.values()}
+        here = {install_plan.metadata for install_plan in install_plans.values()}
         if not self.hidden.keys().isdisjoint(there):
             return False  # half put away, or something of that name came since
         there |= self.hidden.keys()
@@ -110,20 +113,24 @@ class Survey:
             return False
         if there != here and not {name_and_version(name)[0] for name in there - here} <= self.kept():
             return False
-        for entry, blueprint in blueprints.items():
-            place = f"{self.scheme.site}/{blueprint.metadata}"
+        for entry, install_plan in install_plans.items():
+            place = f"{self.scheme.site}/{install_plan.metadata}"
             url = self._metadata(place, "direct_url.json")
-            wanted = Wanted(entry=entry, blueprint=blueprint, direct_url=url)
-            standing = Standing(
-                blueprint.name, blueprint.version, self.scheme.site, blueprint.metadata, removable=True
+            wanted = Wanted(entry=entry, install_plan=install_plan, direct_url=url)
+            installed = Installed(
+                install_plan.name,
+                install_plan.version,
+                self.scheme.site,
+                install_plan.metadata,
+                removable=True,
             )
-            if self._compared(standing, wanted, frozenset()) is not Fit.SAME:
+            if self._compared(installed, wanted, frozenset()) is not InstalledMatch.SAME:
                 return False
         return True
 
-    def is_editable(self, standing: Standing, url: str) -> bool:
-        """Whether *standing* was installed so that edits at *url* take effect (PEP 610)."""
-        text = read_beneath(self.root, f"{standing.site}/{standing.metadata}/direct_url.json") or b""
+    def is_editable(self, installed: Installed, url: str) -> bool:
+        """Whether *installed* was installed so that edits at *url* take effect (PEP 610)."""
+        text = read_beneath(self.root, f"{installed.site}/{installed.metadata}/direct_url.json") or b""
         return b'"editable": true' in text and f'"{url}"'.encode() in text
 
     def _metadata(self, folder: str, name: str) -> bytes | None:
@@ -133,49 +140,57 @@ class Survey:
             return read_beneath(self.root, f"{folder}/{name}")
         return hidden[name].data if name in hidden else None
 
-    def _compared(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
-        return Fit.SAME if self._is_untouched(standing, wanted) else self._fit(standing, wanted, lost)
+    def _compared(self, installed: Installed, wanted: Wanted, lost: Lost) -> InstalledMatch:
+        return (
+            InstalledMatch.SAME
+            if self._is_untouched(installed, wanted)
+            else self._fit(installed, wanted, lost)
+        )
 
-    def _is_untouched(self, standing: Standing, wanted: Wanted) -> bool:
-        """Whether *standing* is *wanted*, and an earlier look at all of it still tells how it is."""
-        blueprint = wanted.blueprint
-        same = (standing.site, standing.metadata) == (self.scheme.site, blueprint.metadata)
+    def _is_untouched(self, installed: Installed, wanted: Wanted) -> bool:
+        """Whether *installed* is *wanted*, and an earlier look at all of it still tells how it is."""
+        install_plan = wanted.install_plan
+        same = (installed.site, installed.metadata) == (self.scheme.site, install_plan.metadata)
         if not same or wanted.entry not in self.untouched:
             return False
         if self.hidden and COMMON not in self.untouched:
             return False
-        scripts = blueprint.scripts or any(other.scheme == "scripts" for other in blueprint.others)
+        scripts = install_plan.scripts or any(other.scheme == "scripts" for other in install_plan.others)
         if scripts and BIN not in self.untouched:
             return False
-        url = self._metadata(f"{standing.site}/{standing.metadata}", "direct_url.json")
+        url = self._metadata(f"{installed.site}/{installed.metadata}", "direct_url.json")
         return (url is None) == (wanted.direct_url is None)
 
-    def _fit(self, standing: Standing, wanted: Wanted, lost: Lost) -> Fit:
-        """Compare *standing* with the *wanted* distribution of that name.
+    def _fit(self, installed: Installed, wanted: Wanted, lost: Lost) -> InstalledMatch:
+        """Compare *installed* with the *wanted* distribution of that name.
 
         What pip or uv installed out of the same wheel is the same; whether its files are shared is
         adopt's matter.
         """
-        blueprint, folder = wanted.blueprint, f"{standing.site}/{standing.metadata}"
-        if standing.version != blueprint.version or standing.site != self.scheme.site:
-            return Fit.OTHER
+        install_plan, folder = wanted.install_plan, f"{installed.site}/{installed.metadata}"
+        if installed.version != install_plan.version or installed.site != self.scheme.site:
+            return InstalledMatch.OTHER
         record = self._metadata(folder, "RECORD")
         if record is None:
             # Ours, cut short before the end, or another's: its files are laid over what is there.
-            return Fit.BROKEN if standing.metadata == blueprint.metadata else Fit.OTHER
+            return (
+                InstalledMatch.BROKEN if installed.metadata == install_plan.metadata else InstalledMatch.OTHER
+            )
         if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
-            return Fit.OTHER
+            return InstalledMatch.OTHER
         # RECORD tells, for INSTALLER may be what is missing.
         ours = _OUR_ROW in record
-        same = record.startswith(blueprint.record) or (not ours and _same_rows(record, blueprint))
+        same = record.startswith(install_plan.record) or (not ours and _same_rows(record, install_plan))
         if not same or (not ours and self._has_come(wanted, record)):
-            return Fit.OTHER
-        ended = not ours or record.endswith(f"{blueprint.metadata}/RECORD,,\n".encode())
-        compiled = not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(blueprint)
+            return InstalledMatch.OTHER
+        ended = not ours or record.endswith(f"{install_plan.metadata}/RECORD,,\n".encode())
+        compiled = (
+            not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(install_plan)
+        )
         whole = ended and compiled and self._is_whole(wanted, lost, ours=ours)
         if whole and not (ours and self._doubted and not self._is_proven(record)):
-            return Fit.SAME
-        return Fit.BROKEN if ours else Fit.OTHER
+            return InstalledMatch.SAME
+        return InstalledMatch.BROKEN if ours else InstalledMatch.OTHER
 
     def _is_proven(self, record: bytes) -> bool:
         """Whether the environment's own files have the hashes that *record* says; links are the store's."""
@@ -193,7 +208,7 @@ class Survey:
 
     def _has_come(self, wanted: Wanted, record: bytes) -> bool:
         """Whether another installer brought real files of what the finder serves: they would win over it."""
-        folded = self._folded.get(wanted.blueprint.metadata)
+        folded = self._folded.get(wanted.install_plan.metadata)
         return wanted.served if folded is None else not is_record(record, folded.record)
 
     def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
@@ -201,34 +216,34 @@ class Survey:
 
         *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
         """
-        blueprint, scheme = wanted.blueprint, self.scheme
-        hidden = blueprint.metadata in self.hidden
+        install_plan, scheme = wanted.install_plan, self.scheme
+        hidden = install_plan.metadata in self.hidden
         given_up = {path for entry, path in lost if entry == wanted.entry}
         site = os.open(scheme.site, FOLDER, dir_fd=self.root)
         try:
-            for folder in (*blueprint.folders, *(() if hidden else blueprint.described)):
+            for folder in (*install_plan.folders, *(() if hidden else install_plan.described)):
                 if not self._folder_is_whole(site, folder, given_up, compiled=ours):
                     return False
             if not _have_sizes(
-                site, [row[:2] for row in blueprint.copies if f"{scheme.site}/{row[0]}" not in given_up]
+                site, [row[:2] for row in install_plan.copies if f"{scheme.site}/{row[0]}" not in given_up]
             ):
                 return False
         finally:
             os.close(site)
         others = [
-            (placed(other, blueprint.name, scheme), other.size)
-            for other in blueprint.others
+            (scheme_path(other, install_plan.name, scheme), other.size)
+            for other in install_plan.others
             if other.scheme != "scripts"
         ]
         if ours:
             scripts = scripts_of(self._store, scheme, wanted)
             others += [(f"bin/{name}", len(content)) for name, content in scripts]
         if ours and not hidden:
-            metadata = f"{scheme.site}/{blueprint.metadata}"
+            metadata = f"{scheme.site}/{install_plan.metadata}"
             others += [(f"{metadata}/{name}", len(data)) for name, data in private_metadata(wanted)]
         return _have_sizes(self.root, [row for row in others if row[0] not in given_up])
 
-    def _folder_is_whole(self, site: int, folder: Folder, given_up: set[str], *, compiled: bool) -> bool:
+    def _folder_is_whole(self, site: int, folder: PlanFolder, given_up: set[str], *, compiled: bool) -> bool:
         try:
             target = os.open(folder.path, FOLDER, dir_fd=site) if folder.path else os.dup(site)
         except OSError:
@@ -259,7 +274,7 @@ class Survey:
             return False
         return True
 
-    def _is_compiled(self, target: int, folder: Folder) -> bool:
+    def _is_compiled(self, target: int, folder: PlanFolder) -> bool:
         if not folder.sources:
             return True
         tag, there = self.scheme.cache_tag, _names(target, "__pycache__")
@@ -267,9 +282,9 @@ class Survey:
         pool = self._pool
         if self._doubted and not self._is_bytecode_proven(target, folder):
             return False
-        return pool is not None and all(is_hopeless(self._store, pool, key) for key in missing)
+        return pool is not None and all(is_uncompilable(self._store, pool, key) for key in missing)
 
-    def _is_bytecode_proven(self, target: int, folder: Folder) -> bool:
+    def _is_bytecode_proven(self, target: int, folder: PlanFolder) -> bool:
         """Whether bytecode that is no link is the store's."""
         with directory_beneath(target, "__pycache__") as cache:
             for stem, key in folder.sources:
@@ -291,8 +306,8 @@ def _is_private(directory: int, name: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def _has_sources(blueprint: Blueprint) -> bool:
-    return any(folder.sources for folder in blueprint.folders)
+def _has_sources(install_plan: InstallPlan) -> bool:
+    return any(folder.sources for folder in install_plan.folders)
 
 
 def _names(directory: int, name: str) -> frozenset[str]:
@@ -317,10 +332,10 @@ def _have_sizes(directory: int, files: Iterable[tuple[str, int]]) -> bool:
     return True
 
 
-def _same_rows(record: bytes, blueprint: Blueprint) -> bool:
+def _same_rows(record: bytes, install_plan: InstallPlan) -> bool:
     """Whether a RECORD of another installer promises the same files with the same hashes."""
     there = {row.path: row.hash for row in parse_record(record)}
-    wheels = {row.path: row.hash for row in parse_record(blueprint.record)}
+    wheels = {row.path: row.hash for row in parse_record(install_plan.record)}
     rest = {
         path
         for path in there.keys() - wheels.keys()

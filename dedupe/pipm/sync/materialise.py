@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.sync_bytecode import Compiler
-from pipm.context.workers import crew_at_work, processes
-from pipm.fs.folder_filler import Filler
+from pipm.bytecode.sync_bytecode import SyncBytecode
+from pipm.context.workers import worker_count, worker_pool
+from pipm.fs.folder_filler import FolderFiller
 from pipm.fs.staging import Staging
-from pipm.sync.materialise_worker import FOLDERS, RECORDS, Done, Hand
+from pipm.sync.materialise_worker import FOLDERS, RECORDS, MaterialiseWorker, StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipm.context.sync_context import Ground
-    from pipm.context.workers import Tickets
-    from pipm.core.plan.materialise_plan import Materialisation, PlannedFolder
-    from pipm.fs.folder_filler import Left
+    from pipm.context.sync_context import SyncContext
+    from pipm.context.workers import WorkQueue
+    from pipm.core.plan.materialise_plan import MaterialisePlan, PlannedFolder
+    from pipm.fs.folder_filler import FolderState
     from pipm.sync.materialise_worker import Away
 
 _PARTS = 32
@@ -32,49 +32,49 @@ _FOLDER = 3
 
 
 class Materialised(NamedTuple):
-    """What was made: ``files`` of wheels and bytecode, of which ``fallen`` had to be copied.
+    """What was made: ``files`` of wheels and bytecode, of which ``copied`` had to be copied.
 
     ``records`` are the RECORDs of what the finder serves, by metadata folder, and ``away`` what belongs into
     such folders, where they were not made. ``left`` says how each folder was when the work in it ended.
     """
 
     files: int
-    fallen: int
+    copied: int
     records: Mapping[str, bytes]
     away: Away
-    left: Left
+    left: FolderState
 
 
-def materialise(ground: Ground, plan: Materialisation) -> Materialised:
+def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
     """Let all files of *plan* appear in the environment; raises OSError and PipmError."""
     files = plan.files
-    hands = processes(files)
-    parts = _divided(plan.folders, _PARTS if hands > 1 else 1)
-    described = [plan.described[number::hands] for number in range(hands)]
+    workers = worker_count(files)
+    parts = _divided(plan.folders, _PARTS if workers > 1 else 1)
+    described = [plan.described[number::workers] for number in range(workers)]
 
-    def work(number: int, tickets: Tickets) -> Hand:
-        return Hand(ground, parts, described[number], number, tickets)
+    def work(number: int, queue: WorkQueue) -> MaterialiseWorker:
+        return MaterialiseWorker(context, parts, described[number], number, queue)
 
-    ground.progress.phase("Linking", files)
-    with crew_at_work(work, len(parts), files, ground.pulse, ground.progress) as crew:
-        first: list[Done] = crew.run((FOLDERS, frozenset()))
-        late = _compiled(ground, first)
-        last: list[Done] = crew.run((RECORDS, late.uncompiled))
+    context.progress.phase("Linking", files)
+    with worker_pool(work, len(parts), files, context.shared_state, context.progress) as pool:
+        first: list[StageResult] = pool.run((FOLDERS, frozenset()))
+        late = _compiled(context, first)
+        last: list[StageResult] = pool.run((RECORDS, late.uncompiled))
     done = [*first, late, *last]
     return Materialised(
         files=sum(one.files for one in done),
-        fallen=sum(one.fallen for one in done),
+        copied=sum(one.copied for one in done),
         records={name: record for one in last for name, record in one.records.items()},
         away={name: files for one in last for name, files in one.away.items()},
         left=_merged([[one.left for one in stage] for stage in (first, [late], last)]),
     )
 
 
-def _compiled(ground: Ground, done: Sequence[Done]) -> Done:
+def _compiled(context: SyncContext, done: Sequence[StageResult]) -> StageResult:
     """Compile what the store had no bytecode of, and link it."""
-    area = Staging(ground.staging, "late")
-    filler = Filler(ground.mode, area)
-    compiler = Compiler(ground, filler)
+    area = Staging(context.staging, "late")
+    filler = FolderFiller(context.mode, area)
+    compiler = SyncBytecode(context, filler)
     try:
         for one in done:
             compiler.take(one.missing)
@@ -82,7 +82,9 @@ def _compiled(ground: Ground, done: Sequence[Done]) -> Done:
     finally:
         compiler.close()
         area.close()
-    return Done(files=filler.placed, fallen=filler.fallen, left=compiler.left, uncompiled=compiler.uncompiled)
+    return StageResult(
+        files=filler.placed, copied=filler.copied, left=compiler.left, uncompiled=compiler.uncompiled
+    )
 
 
 def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:
@@ -99,9 +101,9 @@ def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[Plan
     return parts
 
 
-def _merged(stages: Sequence[Sequence[Left]]) -> Left:
+def _merged(stages: Sequence[Sequence[FolderState]]) -> FolderState:
     """How folders were left in the last stage that went there; of two in one nobody knows which was later."""
-    found: Left = {}
+    found: FolderState = {}
     for several in stages:
         times = Counter(path for left in several for path in left)
         for left in several:

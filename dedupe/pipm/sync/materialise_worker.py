@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipm.bytecode.sync_bytecode import Compiler
-from pipm.core.install_plan import placed, record_rows
-from pipm.env.receipt import PutAway
-from pipm.fs.folder_filler import FOLDER, Filler, FolderStack, written_in_place
+from pipm.bytecode.sync_bytecode import SyncBytecode
+from pipm.core.install_plan import record_rows, scheme_path
+from pipm.env.receipt import StoredMetadataFile
+from pipm.fs.folder_filler import FOLDER, FolderFiller, FolderStack, written_in_place
 from pipm.fs.staging import Staging
 from pipm.store.objects import altered
-from pipm.sync.private_files import compiled_rows, damaged, private_metadata, scripts_of
-from pipm.wheel.environment_files import hashed
+from pipm.sync.private_files import compiled_rows, damaged_file_error, private_metadata, scripts_of
+from pipm.wheel.environment_files import record_digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pipm.bytecode.sync_bytecode import Missing
-    from pipm.context.sync_context import Ground
-    from pipm.context.workers import Tickets
+    from pipm.bytecode.sync_bytecode import MissingBytecode
+    from pipm.context.sync_context import SyncContext
+    from pipm.context.workers import WorkQueue
     from pipm.core.plan.materialise_plan import Links, PlannedFolder, Wanted
-    from pipm.fs.folder_filler import Left
+    from pipm.fs.folder_filler import FolderState
 
-    Away = Mapping[str, Mapping[str, PutAway]]
+    Away = Mapping[str, Mapping[str, StoredMetadataFile]]
     Described = tuple[Wanted, tuple[PlannedFolder, ...]]
     Row = tuple[str, str, int | str]
 
@@ -35,37 +35,37 @@ _MODE = 0o644
 _NONE: Mapping[str, Any] = {}
 
 
-class Done(NamedTuple):
+class StageResult(NamedTuple):
     """What one did in a stage: see `Materialised`; ``missing`` and ``uncompiled`` are `Compiler`'s."""
 
     files: int
-    fallen: int
-    left: Left
-    missing: Mapping[str, list[Missing]] = _NONE
+    copied: int
+    left: FolderState
+    missing: Mapping[str, list[MissingBytecode]] = _NONE
     uncompiled: AbstractSet[str] = frozenset()
     records: Mapping[str, bytes] = _NONE
     away: Away = _NONE
 
 
-class Hand:
+class MaterialiseWorker:
     """Fills folders: of the *parts* those whose numbers it draws, and the metadata folders of *described*."""
 
     def __init__(
         self,
-        ground: Ground,
+        context: SyncContext,
         parts: Sequence[Sequence[PlannedFolder]],
         described: Sequence[Described],
         number: int,
-        tickets: Tickets,
+        queue: WorkQueue,
     ) -> None:
-        self._ground, self._parts, self._described, self._tickets = ground, parts, described, tickets
+        self._ground, self._parts, self._described, self._tickets = context, parts, described, queue
         self._number = number
 
-    def run(self, stage: tuple[str, AbstractSet[str]]) -> Done:
+    def run(self, stage: tuple[str, AbstractSet[str]]) -> StageResult:
         """Make the folders, or then the metadata; *stage* comes with the sources that have no bytecode."""
         name, uncompiled = stage
         area = Staging(self._ground.staging, f"{name}-{self._number}")
-        filler, folders = Filler(self._ground.mode, area), FolderStack(self._ground.root)
+        filler, folders = FolderFiller(self._ground.mode, area), FolderStack(self._ground.root)
         try:
             if name == FOLDERS:
                 return self._make(filler, folders)
@@ -77,9 +77,9 @@ class Hand:
     def close(self) -> None:
         """Nothing stays open."""
 
-    def _make(self, filler: Filler, folders: FolderStack) -> Done:
-        pulse = self._ground.pulse
-        compiler = Compiler(self._ground, filler)
+    def _make(self, filler: FolderFiller, folders: FolderStack) -> StageResult:
+        shared_state = self._ground.shared_state
+        compiler = SyncBytecode(self._ground, filler)
         try:
             for number in self._tickets:
                 before = filler.placed
@@ -88,19 +88,21 @@ class Hand:
                     self._fill(filler, folder, target)
                     if folder.sources:
                         compiler.link(folder, target)
-                pulse.advance(0, filler.placed - before)
-                pulse.tell()
+                shared_state.advance(0, filler.placed - before)
+                shared_state.tell()
             folders.close()
         finally:
             compiler.close()
         left = folders.left | compiler.left
-        return Done(files=filler.placed, fallen=filler.fallen, left=left, missing=compiler.missing)
+        return StageResult(files=filler.placed, copied=filler.copied, left=left, missing=compiler.missing)
 
-    def _describe(self, filler: Filler, folders: FolderStack, uncompiled: AbstractSet[str]) -> Done:
+    def _describe(
+        self, filler: FolderFiller, folders: FolderStack, uncompiled: AbstractSet[str]
+    ) -> StageResult:
         records, away = {}, {}
         for wanted, described in self._described:
-            self._ground.pulse.check()
-            metadata, rows = wanted.blueprint.metadata, self._scripts(filler, folders, wanted)
+            self._ground.shared_state.check()
+            metadata, rows = wanted.install_plan.metadata, self._scripts(filler, folders, wanted)
             files = self._metadata(wanted, rows, uncompiled)
             if wanted.served and self._ground.hidden:
                 away[metadata] = _put_away(described, files)
@@ -109,11 +111,11 @@ class Hand:
             if wanted.served:
                 records[metadata] = files[RECORD]
         folders.close()
-        done = Done(files=filler.placed, fallen=filler.fallen, left=folders.left)
+        done = StageResult(files=filler.placed, copied=filler.copied, left=folders.left)
         return done._replace(records=records, away=away)
 
-    def _fill(self, filler: Filler, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
-        self._ground.pulse.check()
+    def _fill(self, filler: FolderFiller, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
+        self._ground.shared_state.check()
         fill = filler.fill_real if real else filler.fill
         for source, path, names in self._sources(folder.links):
             fill(source, path, target, names)
@@ -129,23 +131,23 @@ class Hand:
             try:
                 source = os.open(relative, FOLDER, dir_fd=store.v1)
             except FileNotFoundError as error:
-                raise damaged(relative) from error
+                raise damaged_file_error(relative) from error
             try:
                 changed = written_in_place(source, names, times)
                 if changed is not None:
                     raise altered(f"{relative}/{changed}")
                 yield source, f"{store.path}/v1/{relative}", names
             except FileNotFoundError as error:
-                raise damaged(f"{relative}/{error.filename}") from error
+                raise damaged_file_error(f"{relative}/{error.filename}") from error
             finally:
                 os.close(source)
 
-    def _scripts(self, filler: Filler, folders: FolderStack, wanted: Wanted) -> list[Row]:
+    def _scripts(self, filler: FolderFiller, folders: FolderStack, wanted: Wanted) -> list[Row]:
         """Write the scripts of *wanted*; returns the rows of RECORD for all that is not in site-packages."""
-        scheme, blueprint = self._ground.scheme, wanted.blueprint
+        scheme, install_plan = self._ground.scheme, wanted.install_plan
         rows: list[Row] = [
-            (scheme.recorded(placed(other, blueprint.name, scheme)), other.record, other.size)
-            for other in blueprint.others
+            (scheme.recorded(scheme_path(other, install_plan.name, scheme)), other.record, other.size)
+            for other in install_plan.others
             if other.scheme != "scripts"
         ]
         scripts = list(scripts_of(self._ground.store, scheme, wanted))
@@ -153,21 +155,24 @@ class Hand:
             target = folders.enter("bin")
             for name, content in scripts:
                 filler.write(target, name, content, executable=True)
-                rows.append((scheme.recorded(f"bin/{name}"), hashed(content), len(content)))
+                rows.append((scheme.recorded(f"bin/{name}"), record_digest_of(content), len(content)))
         return rows
 
     def _metadata(self, wanted: Wanted, rows: list[Row], uncompiled: AbstractSet[str]) -> dict[str, bytes]:
         """What an installer writes into the metadata folder of *wanted*, RECORD last."""
-        blueprint = wanted.blueprint
+        install_plan = wanted.install_plan
         files = dict(private_metadata(wanted))
-        rows += [(f"{blueprint.metadata}/{name}", hashed(data), len(data)) for name, data in files.items()]
-        record = blueprint.record + record_rows(rows)
-        record += compiled_rows(self._ground.scheme, blueprint, uncompiled)
-        return files | {RECORD: record + record_rows([(f"{blueprint.metadata}/{RECORD}", "", "")])}
+        rows += [
+            (f"{install_plan.metadata}/{name}", record_digest_of(data), len(data))
+            for name, data in files.items()
+        ]
+        record = install_plan.record + record_rows(rows)
+        record += compiled_rows(self._ground.scheme, install_plan, uncompiled)
+        return files | {RECORD: record + record_rows([(f"{install_plan.metadata}/{RECORD}", "", "")])}
 
     def _describe_one(
         self,
-        filler: Filler,
+        filler: FolderFiller,
         folders: FolderStack,
         wanted: Wanted,
         described: Sequence[PlannedFolder],
@@ -182,8 +187,10 @@ class Hand:
             write(target, name, data)
 
 
-def _put_away(described: Sequence[PlannedFolder], files: Mapping[str, bytes]) -> dict[str, PutAway]:
+def _put_away(
+    described: Sequence[PlannedFolder], files: Mapping[str, bytes]
+) -> dict[str, StoredMetadataFile]:
     """The same as `hiding.hide` leaves of a folder: the store has what the wheel brings."""
     brought = (name for folder in described for part in folder.links for name in part.names)
-    kept = {name: PutAway(_MODE, None) for name in brought}
-    return kept | {name: PutAway(_MODE, data) for name, data in files.items()}
+    kept = {name: StoredMetadataFile(_MODE, None) for name in brought}
+    return kept | {name: StoredMetadataFile(_MODE, data) for name, data in files.items()}

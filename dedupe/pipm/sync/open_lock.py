@@ -10,8 +10,8 @@ from pipm.core.sha256 import sha256
 from pipm.errors import LockError
 from pipm.lockfile.find_lock import find_lock, lock_content, member_here
 from pipm.lockfile.read_lock import read_lock
-from pipm.sync.pins_cache import remembered_pins
-from pipm.sync.sync_values import Lock, Stamp
+from pipm.sync.pins_cache import cached_pins
+from pipm.sync.sync_values import Lock, LockStamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
 
         # Those are parsed fast, and may have passwords by then that were variables.
         plain = found.endswith((".txt", ".in"))
-        return read() if plain else remembered_pins(promise, target, read)
+        return read() if plain else cached_pins(promise, target, read)
 
     return Lock(
         path=found,
@@ -59,7 +59,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     )
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(path: str) -> LockStamp:
     """Look at the lock before it is read: a change meanwhile shows at the next look."""
     try:
         with open(path, "rb") as stream:
@@ -67,4 +67,4 @@ def _stamp(path: str) -> Stamp:
             data = stream.read()
     except OSError as error:
         raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
-    return Stamp(status.st_mtime_ns, status.st_size, sha256(data).hexdigest())
+    return LockStamp(status.st_mtime_ns, status.st_size, sha256(data).hexdigest())

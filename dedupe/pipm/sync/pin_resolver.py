@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
-from pipm.core.pins import Archive, Folder, Repository
+from pipm.core.pins import Archive, Repository, SourceFolder
 from pipm.store.entries import entry_names, entry_of_wheel, has_complete_entry, load_manifest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Trust(NamedTuple):
     adopted: bool = False
 
 
-class Shelf:
+class PinResolver:
     """Finds the store's entries for pins of one interpreter."""
 
     def __init__(self, store: Store, target: Target, trust: Trust) -> None:
@@ -64,12 +64,12 @@ class Shelf:
                 return known
         return self._of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
 
-    def built_key(self, origin: Archive | Repository | Folder) -> Digest | None:
+    def built_key(self, origin: Archive | Repository | SourceFolder) -> Digest | None:
         """The key under which the store knows what *origin* builds to on this interpreter and machine.
 
         None where nothing tells that it is still the same: a folder is always built anew.
         """
-        if isinstance(origin, Folder) or (isinstance(origin, Archive) and not origin.hashes):
+        if isinstance(origin, SourceFolder) or (isinstance(origin, Archive) and not origin.hashes):
             return None
         where = origin.subdirectory
         if isinstance(origin, Archive):
@@ -105,7 +105,7 @@ class Shelf:
             return [self.request_key(pin)]
         return [] if ("sha256", archive.hex()) in pin.hashes else [self.release_key(pin)]
 
-    def _of_origin(self, pin: Pin, origin: Archive | Repository | Folder) -> str | None:
+    def _of_origin(self, pin: Pin, origin: Archive | Repository | SourceFolder) -> str | None:
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
             return self._of_wheel(pin, origin)
         return self._of_key(self.built_key(origin))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipm import __version__
 from pipm.core.addresses import has_credentials
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.fs.cache_files import read_value, write_value
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pipm.core.target import Target
 
 _FORMAT = 3
-_KINDS = (Archive, Repository, Folder)
+_KINDS = (Archive, Repository, SourceFolder)
 
 
-def remembered_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
+def cached_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
     """The pins that were read before for *target* from the lock with this *promise*, else those of *read*."""
     fields = [Pin._fields, *(kind._fields for kind in _KINDS)]
     state = f"{_FORMAT} {__version__} {fields} {promise} {sorted(target.markers.items())} {target.tags}"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
 from pipm.errors import StoreError
-from pipm.wheel.environment_files import INSTALLER, entry_point, wheels_own_script
+from pipm.wheel.environment_files import INSTALLER, entry_point_script, wheels_own_script
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pipm.core.install_plan import Blueprint
+    from pipm.core.install_plan import InstallPlan
     from pipm.core.plan.materialise_plan import Wanted
     from pipm.core.scheme import Scheme
     from pipm.store.layout import Store
@@ -28,30 +28,30 @@ def private_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
 
 def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     """The scripts that *wanted* has in an environment of this *scheme*, by name."""
-    for name, body in wanted.blueprint.scripts:
-        yield name, entry_point(body, scheme.python)
-        if name == "pip" and wanted.blueprint.name == "pip":
+    for name, body in wanted.install_plan.scripts:
+        yield name, entry_point_script(body, scheme.python)
+        if name == "pip" and wanted.install_plan.name == "pip":
             # Nothing says so but custom: pip and uv give pip a script of this interpreter's version.
-            yield f"pip{scheme.version}", entry_point(body, scheme.python)
-    for other in wanted.blueprint.others:
+            yield f"pip{scheme.version}", entry_point_script(body, scheme.python)
+    for other in wanted.install_plan.others:
         if other.scheme == "scripts":
             path = f"wheels/{wanted.entry}/scripts/{other.path}"
             try:
                 file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1)
             except FileNotFoundError as error:
-                raise damaged(path) from error
+                raise damaged_file_error(path) from error
             with open(file, "rb") as stream:
                 yield other.path, wheels_own_script(stream.read(), scheme.python)
 
 
-def compiled_rows(scheme: Scheme, blueprint: Blueprint, uncompiled: Collection[str]) -> bytes:
+def compiled_rows(scheme: Scheme, install_plan: InstallPlan, uncompiled: Collection[str]) -> bytes:
     """RECORD's rows of the bytecode, which has no hash there: Python may replace it."""
     tag = scheme.cache_tag
     if not tag:
         return b""
     rows = [
         f"{folder.path}/__pycache__/{stem}.{tag}.pyc" if folder.path else f"__pycache__/{stem}.{tag}.pyc"
-        for folder in blueprint.folders
+        for folder in install_plan.folders
         for stem, key in folder.sources
         if key not in uncompiled
     ]
@@ -61,7 +61,7 @@ def compiled_rows(scheme: Scheme, blueprint: Blueprint, uncompiled: Collection[s
     return text.encode("utf-8", "surrogateescape")
 
 
-def damaged(path: str) -> StoreError:
+def damaged_file_error(path: str) -> StoreError:
     """The store's file or folder *path* (below ``v1/``) is gone."""
     entry = "/".join(path.split("/")[1:4])
     return StoreError(

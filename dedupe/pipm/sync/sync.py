@@ -8,17 +8,17 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pipm.context.environment_lock import held
-from pipm.context.workers import Pulse, interruptible
-from pipm.env.receipt import read_hidden
-from pipm.fs.os_errors import explained
+from pipm.context.environment_lock import locked_environment
+from pipm.context.workers import SharedState, interruptible
+from pipm.env.receipt import read_stored_metadata
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.staging import sweep
 from pipm.store.entries import has_complete_entry
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, find_root
-from pipm.sync.change_cache import Evidence
-from pipm.sync.sync_values import Lock, Synced, SyncOptions
-from pipm.sync.target_environment import find_place, scheme_of
+from pipm.sync.change_cache import ChangeCache
+from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
+from pipm.sync.target_environment import find_target, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.store.layout import Store
     from pipm.store.roots import Root
-    from pipm.sync.target_environment import Place
+    from pipm.sync.target_environment import TargetEnvironment
 
 
-def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> Synced:
+def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> SyncResult:
     """Make the environment at *path* exactly what *lock* says, out of the store at *store_path*.
 
     Raises PipmError; an environment that is not finished then is finished by the next sync.
     """
     started = time.monotonic()
     try:
-        place = find_place(store_path, path, options.python)
+        destination = find_target(store_path, path, options.python)
         store = open_store(store_path)
         assert store is not None
-        pulse = Pulse()
-        with interruptible(pulse), _unasked(), _uncollected():
-            done = _nothing_to_do(store, place, lock, options, progress)
+        shared_state = SharedState()
+        with interruptible(shared_state), _unasked(), _uncollected():
+            done = _nothing_to_do(store, destination, lock, options, progress)
             if done is None:
                 # Reading locks, fetching and linking take modules that the usual case does without.
-                from pipm.sync.full_sync import Following  # noqa: PLC0415
+                from pipm.sync.full_sync import FullSync  # noqa: PLC0415
 
-                done = Following(store, place, lock, options, progress, pulse).all_of_it()
+                done = FullSync(store, destination, lock, options, progress, shared_state).run_all()
     except OSError as error:
-        raise explained(error, f"sync {path}") from error
+        raise explain_os_error(error, f"sync {path}") from error
     finally:
         progress.done()
     return done._replace(seconds=time.monotonic() - started)
@@ -80,10 +80,10 @@ def _uncollected() -> Iterator[None]:
 
 
 def _nothing_to_do(
-    store: Store, place: Place, lock: Lock, options: SyncOptions, progress: Progress
-) -> Synced | None:
+    store: Store, destination: TargetEnvironment, lock: Lock, options: SyncOptions, progress: Progress
+) -> SyncResult | None:
     """The answer where the last sync was for this very lock, and all that it made stands; else None."""
-    environment = place.environment
+    environment = destination.environment
     previous = None if environment is None else find_root(store, environment.path)
     if environment is None or previous is None or previous.state != SYNCED:
         return None
@@ -91,19 +91,19 @@ def _nothing_to_do(
     if not same or not lock.promise or previous.promise != lock.promise:
         return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
-    with held(store, environment, progress) as root:
+    with locked_environment(store, environment, progress) as root:
         # Metadata folders are asked for and were put away, or the reverse (a killed run brought them back).
-        if options.dist_info is not None and options.dist_info is bool(read_hidden(root)):
+        if options.dist_info is not None and options.dist_info is bool(read_stored_metadata(root)):
             return None
-        evidence = Evidence(environment, root, previous, scheme)
-        if not (_are_stored(store, previous) and evidence.holds()):
-            from pipm.sync.full_check import is_exact  # noqa: PLC0415 - where something changed
+        change_cache = ChangeCache(environment, root, previous, scheme)
+        if not (_are_stored(store, previous) and change_cache.holds()):
+            from pipm.sync.full_check import passes_full_check  # noqa: PLC0415 - where something changed
 
-            if not is_exact(store, environment, root, previous, scheme, interpreter, evidence):
+            if not passes_full_check(store, environment, root, previous, scheme, interpreter, change_cache):
                 return None
         store.sweep()  # of a run that was killed before it changed anything
         sweep(root)
-    return Synced(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
+    return SyncResult(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
 
 
 def _are_stored(store: Store, known: Root) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipm.core.pins import Pin
     from pipm.core.target import Target
     from pipm.fs.link_modes import LinkMode
-    from pipm.wheel.record_hashes import Doubt
+    from pipm.wheel.record_hashes import RecordMismatch
 
 
 class SyncOptions(NamedTuple):
@@ -29,7 +29,7 @@ class SyncOptions(NamedTuple):
     dry_run: bool = False
 
 
-class Stamp(NamedTuple):
+class LockStamp(NamedTuple):
     """A lock file's modification time (ns), size and sha256: what tells that it changed since."""
 
     time: int
@@ -49,15 +49,15 @@ class Lock(NamedTuple):
     pins: Callable[[Target], Sequence[Pin]]
     content: str = ""
     words: tuple[str, ...] = ()
-    stamp: Stamp | None = None
+    stamp: LockStamp | None = None
 
 
-class Synced(NamedTuple):
+class SyncResult(NamedTuple):
     """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
 
     ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
-    ``fallen`` files were copied, as a link was refused; ``clashes`` are files that another took over.
-    ``doubts``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
+    ``copied`` files were copied, as a link was refused; ``collisions`` are files that another took over.
+    ``mismatches``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
     """
 
     path: str
@@ -65,13 +65,13 @@ class Synced(NamedTuple):
     created: bool = False
     added: tuple[tuple[str, str], ...] = ()
     replaced: tuple[tuple[str, str, str], ...] = ()
-    mended: tuple[tuple[str, str], ...] = ()
+    repaired: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     stuck: tuple[tuple[str, str], ...] = ()
     unchanged: int = 0
     fetched: int = 0
     files: int = 0
-    fallen: int = 0
-    clashes: tuple[str, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    copied: int = 0
+    collisions: tuple[str, ...] = ()
+    mismatches: tuple[RecordMismatch, ...] = ()
     seconds: float = 0.0

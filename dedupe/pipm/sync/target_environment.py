@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipm.env.interpreter import Interpreter
 
 
-class Place(NamedTuple):
+class TargetEnvironment(NamedTuple):
     """Where an environment is, or shall be; one of ``environment`` and ``base`` is None."""
 
     path: str
@@ -32,30 +32,30 @@ class Place(NamedTuple):
         if self.environment is None:
             assert self.base is not None
             return self.base.path
-        return running(self.environment)
+        return interpreter_of_target(self.environment)
 
 
-def find_place(store_path: str, path: str, python: str | None) -> Place:
+def find_target(store_path: str, path: str, python: str | None) -> TargetEnvironment:
     """Look at *path*; *python* (a version or path) is for an environment that is not there yet."""
     real = os.path.realpath(path)
     if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
         environment = checked_environment(store_path, path)
         if python is not None:
             _check_version(environment, python)
-        return Place(path=path, environment=environment, base=None)
+        return TargetEnvironment(path=path, environment=environment, base=None)
     if f"{real}/".startswith(f"{store_path}/"):
         raise UsageError(f"{path} lies inside the store", hint="name a folder outside of it")
     from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for what is to be made alone
 
-    return Place(path=path, environment=None, base=find_interpreter(python))
+    return TargetEnvironment(path=path, environment=None, base=find_interpreter(python))
 
 
-def made(place: Place, store_path: str) -> tuple[Environment, bool]:
-    """Return the environment of *place*, made if it is not there, and whether it was made."""
-    if place.environment is not None:
-        return place.environment, False
-    assert place.base is not None
-    real = os.path.realpath(place.path)
+def create_if_missing(destination: TargetEnvironment, store_path: str) -> tuple[Environment, bool]:
+    """Return the environment of *destination*, made if it is not there, and whether it was made."""
+    if destination.environment is not None:
+        return destination.environment, False
+    assert destination.base is not None
+    real = os.path.realpath(destination.path)
     above = os.path.dirname(real)
     if not os.path.isdir(above):
         raise UsageError(f"There is no folder {above}", hint="make it first")
@@ -63,16 +63,16 @@ def made(place: Place, store_path: str) -> tuple[Environment, bool]:
     try:
         with locked_folder(parent):  # another sync may be making it just now
             if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
-                return checked_environment(store_path, place.path), False
+                return checked_environment(store_path, destination.path), False
             from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
 
-            create_environment(real, place.base)
+            create_environment(real, destination.base)
     finally:
         os.close(parent)
-    return checked_environment(store_path, place.path), True
+    return checked_environment(store_path, destination.path), True
 
 
-def running(environment: Environment) -> str:
+def interpreter_of_target(environment: Environment) -> str:
     """The interpreter of *environment*; InterpreterError where it is gone, or is not to be run."""
     python = environment.interpreter
     if python is None:
@@ -86,7 +86,7 @@ def running(environment: Environment) -> str:
 
 def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Interpreter | None]:
     """Where wheels go in *environment*, and its interpreter if it shall have bytecode."""
-    python = running(environment)
+    python = interpreter_of_target(environment)
     interpreter = ask_interpreter(python) if compiled else None
     version = ".".join(environment.python.split(".")[:2])
     fitting = [site for site in environment.sites if site.split("/")[-2].endswith(version)]

@@ -4,50 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.core.install_plan import placed
-from pipm.core.record import Place, locate, parse_record
+from pipm.core.install_plan import scheme_path
+from pipm.core.record import RecordPlace, locate, parse_record
 from pipm.fs.beneath import read_beneath
-from pipm.fs.remove_files import remove_empty_folders, remove_files
+from pipm.fs.remove_files import remove_emptied_folders, remove_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.context.sync_context import Ground
-    from pipm.core.install_plan import Blueprint
-    from pipm.core.plan.sync_plan import Standing
+    from pipm.context.sync_context import SyncContext
+    from pipm.core.install_plan import InstallPlan
+    from pipm.core.plan.sync_plan import Installed
     from pipm.core.scheme import Scheme
 
 
-def uninstall(ground: Ground, standing: Standing, claimed: frozenset[str]) -> None:
-    """Remove the files of *standing*, RECORD last: a killed removal is finished by the next sync.
+def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str]) -> None:
+    """Remove the files of *installed*, RECORD last: a killed removal is finished by the next sync.
 
     *claimed* are paths, relative to the environment, that a distribution which stays has as well.
     """
-    record = f"{standing.site}/{standing.metadata}/RECORD"
-    paths = recorded_paths(read_beneath(ground.root, record) or b"", standing.site)
-    _remove(ground, (path for path in paths if path not in claimed and path != record), standing.site)
+    record = f"{installed.site}/{installed.metadata}/RECORD"
+    paths = recorded_paths(read_beneath(context.root, record) or b"", installed.site)
+    _remove(context, (path for path in paths if path not in claimed and path != record), installed.site)
     # pip and uv leave what others put into the metadata folder; a RECORD must not go before the rest.
-    _remove(ground, [record], standing.site)
+    _remove(context, [record], installed.site)
 
 
-def remove_unfinished(ground: Ground, blueprint: Blueprint, claimed: frozenset[str]) -> None:
+def remove_unfinished(context: SyncContext, install_plan: InstallPlan, claimed: frozenset[str]) -> None:
     """Remove what a killed sync left of a distribution that has no RECORD (yet) and that nobody wants."""
-    paths = entry_paths(blueprint, ground.scheme)
-    _remove(ground, (path for path in paths if path not in claimed), ground.scheme.site)
+    paths = entry_paths(install_plan, context.scheme)
+    _remove(context, (path for path in paths if path not in claimed), context.scheme.site)
 
 
-def entry_paths(blueprint: Blueprint, scheme: Scheme) -> list[str]:
+def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
     """All files that a distribution has in an environment but bytecode, relative to it."""
     site = scheme.site
     paths = [
         f"{site}/{folder.path}/{name}" if folder.path else f"{site}/{name}"
-        for folder in (*blueprint.folders, *blueprint.described)
+        for folder in (*install_plan.folders, *install_plan.described)
         for name in (*folder.names, *(name for name, _, _ in folder.empty))
     ]
-    paths += [f"{site}/{name}" for name, *_ in blueprint.copies]
-    paths += [placed(other, blueprint.name, scheme) for other in blueprint.others]
-    paths += [f"bin/{name}" for name, _ in blueprint.scripts]
-    metadata = f"{site}/{blueprint.metadata}"
+    paths += [f"{site}/{name}" for name, *_ in install_plan.copies]
+    paths += [scheme_path(other, install_plan.name, scheme) for other in install_plan.others]
+    paths += [f"bin/{name}" for name, _ in install_plan.scripts]
+    metadata = f"{site}/{install_plan.metadata}"
     return [*paths, *(f"{metadata}/{name}" for name in ("INSTALLER", "REQUESTED", "direct_url.json"))]
 
 
@@ -56,7 +56,7 @@ def recorded_paths(record: bytes, site: str) -> list[str]:
     paths = []
     for row in parse_record(record):
         place, path = locate(row.path, site)
-        if place is Place.SITE:
+        if place is RecordPlace.SITE:
             paths.append(f"{site}/{path}")
         elif not path.startswith(("/", "..")) and "\0" not in path and path != "pyvenv.cfg":
             paths.append(path)
@@ -64,23 +64,23 @@ def recorded_paths(record: bytes, site: str) -> list[str]:
 
 
 def claimed_paths(
-    ground: Ground, blueprints: Iterable[Blueprint], kept: Iterable[Standing]
+    context: SyncContext, install_plans: Iterable[InstallPlan], kept: Iterable[Installed]
 ) -> frozenset[str]:
-    """All files of distributions that stay, relative to the environment: *blueprints* and *kept* ones."""
-    claimed = {path for blueprint in blueprints for path in entry_paths(blueprint, ground.scheme)}
+    """All files of distributions that stay, relative to the environment: *install_plans* and *kept* ones."""
+    claimed = {path for install_plan in install_plans for path in entry_paths(install_plan, context.scheme)}
     for one in kept:
-        record = read_beneath(ground.root, f"{one.site}/{one.metadata}/RECORD") or b""
+        record = read_beneath(context.root, f"{one.site}/{one.metadata}/RECORD") or b""
         claimed.update(recorded_paths(record, one.site))
     return frozenset(claimed)
 
 
-def _remove(ground: Ground, paths: Iterable[str], site: str) -> None:
+def _remove(context: SyncContext, paths: Iterable[str], site: str) -> None:
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
         folders.setdefault(folder, []).append(name)
     for folder, names in folders.items():
-        ground.pulse.check()
-        remove_files(ground.root, folder, names)
+        context.shared_state.check()
+        remove_files(context.root, folder, names)
     keep = frozenset({site, "bin", "lib", "lib64", "include"})
-    remove_empty_folders(ground.root, set(folders), keep)
+    remove_emptied_folders(context.root, set(folders), keep)

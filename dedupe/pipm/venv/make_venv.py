@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipm.env.create_environment import create_environment, seed_pip
 from pipm.errors import LinkingImpossibleError, PipmError
 from pipm.fs.durability import sync_tree
-from pipm.adopt.choose_mode import adopt_by_ladder
+from pipm.adopt.choose_mode import adopt_by_best_mode
 from pipm.context.progress import Progress
 from pipm.venv.wrap_pip import wrap_pip
 
@@ -74,7 +74,7 @@ def make_venv(
 
 def _share(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> str:
     """Let the store know what is there; returns the link mode by which it shares."""
-    (outcome,) = adopt_by_ladder(store_path, [path], options, progress).values()
+    (outcome,) = adopt_by_best_mode(store_path, [path], options, progress).values()
     if isinstance(outcome, PipmError):
         raise outcome
     return outcome.link_mode

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import load_environment
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.link_modes import LinkMode
-from pipm.context.workers import Pulse, interruptible
+from pipm.context.workers import SharedState, interruptible
 from pipm.adopt.choose_mode import adopt_by_finder
 from pipm.context.environment_lock import checked_environment
 from pipm.context.progress import Progress
 from pipm.adopt.adopt import adopt
 from pipm.share.adoption import AdoptOptions
 from pipm.share.add_wheels import join_wheel_files
-from pipm.pip_wrapper.install_wrapper import inject, is_wrapped, withdraw
+from pipm.pip_wrapper.install_wrapper import install_wrapper, is_wrapped, uninstall_wrapper
 from pipm.store.layout import open_store
 from pipm.store.roots import find_root
 
@@ -32,12 +32,12 @@ def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None)
         if wanted or (wanted is None and is_wrapped(environment)):
             # pip places files one by one; what it brought is folded away when it is done.
             by_file = LinkMode.SYMLINK.value if link_mode == LinkMode.FINDER.value else link_mode
-            inject(environment, store_path, by_file)
+            install_wrapper(environment, store_path, by_file)
             return True
         if wanted is False:
-            withdraw(environment)
+            uninstall_wrapper(environment)
     except OSError as error:
-        raise explained(error, f"change the pip of {path}") from error
+        raise explain_os_error(error, f"change the pip of {path}") from error
     return False
 
 
@@ -47,11 +47,11 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
     In that order: the environment's files become the store's without a copy, and the archives are joined
     to their entries.
     """
-    pulse = Pulse()
-    with interruptible(pulse):  # no signal finds it where a folder of its own would stay
+    shared_state = SharedState()
+    with interruptible(shared_state):  # no signal finds it where a folder of its own would stay
         if path is not None:
             _adopt_anew(store_path, path)
-        join_wheel_files(store_path, wheels, pulse)
+        join_wheel_files(store_path, wheels, shared_state)
 
 
 def _adopt_anew(store_path: str, path: str) -> None:

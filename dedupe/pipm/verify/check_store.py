@@ -14,14 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipm.bytecode.verify_bytecode import Compiled, Pools
+from pipm.bytecode.verify_bytecode import PoolCheck, PoolFile
 from pipm.core.plan.verify_plan import Flaw, Sharer
 from pipm.store.entries import load_manifest
 from pipm.store.layout import VERSION
 from pipm.store.roots import all_roots, find_root
-from pipm.store.unexpected_files import strangers
-from pipm.verify.sharing_environments import digest_of_holding, holdings
-from pipm.verify.stored_files import StoredFile, check_files, digest_of_stored, take_inventory
+from pipm.store.unexpected_files import unexpected_files
+from pipm.verify.sharing_environments import digest_of_environment_file, environment_files
+from pipm.verify.stored_files import CheckedFile, check_files, digest_of_stored, list_stored_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from pipm.core.digest import Digest
     from pipm.env.environment import Environment
     from pipm.store.layout import Store
-    from pipm.store.unexpected_files import Stranger
-    from pipm.verify.sharing_environments import Holding
+    from pipm.store.unexpected_files import UnexpectedFile
+    from pipm.verify.sharing_environments import EnvironmentFile
 
 
 @dataclass(slots=True)
 class Damage:
-    """A stored file, or an environment's copy of one (``holding``), that is not what it should be.
+    """A stored file, or an environment's copy of one (``environment_file``), that is not what it should be.
 
     ``shared`` are environments' files that have the same wrong bytes, ``clean`` some that have the right
     ones. After a repair ``repaired`` is set; ``kept_in`` is the environment that keeps the edited version,
@@ -47,12 +47,12 @@ class Damage:
     entry: str
     flaw: Flaw
     environments: list[str]
-    stored: StoredFile | None = None
-    holding: Holding | None = None
-    compiled: Compiled | None = None
-    stranger: Stranger | None = None
-    shared: list[tuple[Holding, Sharer]] = field(default_factory=list)
-    clean: list[Holding] = field(default_factory=list)
+    stored: CheckedFile | None = None
+    environment_file: EnvironmentFile | None = None
+    compiled: PoolFile | None = None
+    unexpected_file: UnexpectedFile | None = None
+    shared: list[tuple[EnvironmentFile, Sharer]] = field(default_factory=list)
+    clean: list[EnvironmentFile] = field(default_factory=list)
     repaired: bool = False
     kept_in: str = ""
     saved: str = ""
@@ -63,8 +63,8 @@ class Findings:
     """What a check found.
 
     No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
-    left beside the store's files: a collection removes them. ``put_aside`` is where a repair moved those that
-    are no mere caches.
+    left beside the store's files: a collection removes them. ``quarantine`` is where a repair moved those
+    that are no mere caches.
     ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode.
     """
 
@@ -83,7 +83,7 @@ class Findings:
         return bool(self.unreadable) or not all(damage.repaired for damage in self.damages)
 
 
-class Check:
+class StoreCheck:
     """One look through *store* and *environments*; with *only* through what those environments use.
 
     *others* are looked at for what shares damage, nothing else.
@@ -102,14 +102,14 @@ class Check:
         self.store = store
         self.environments = environments
         self.others = others
-        self.pools = Pools(store, (*environments, *others))
+        self.pools = PoolCheck(store, (*environments, *others))
         self.findings = Findings(not_run=self.pools.not_run)
         self._full = full
         self._only = only
         self._progress = progress
         self._done: Counter[str] = Counter()
-        self.same_content: dict[Digest, list[StoredFile]] = {}
-        self.strangers: list[Stranger] = []
+        self.same_content: dict[Digest, list[CheckedFile]] = {}
+        self.unexpected: list[UnexpectedFile] = []
         self.strange: list[str] = []
         self._executables: dict[str, dict[str, bool]] = {}
         self._device = os.fstat(store.objects).st_dev
@@ -117,7 +117,7 @@ class Check:
     def run(self) -> Findings:
         """Check everything."""
         started = time.monotonic()
-        inventory = take_inventory(self.store, self._entries() if self._only else None)
+        inventory = list_stored_files(self.store, self._entries() if self._only else None)
         self._progress.phase("Checking files", len(inventory.files))
         for file in check_files(self.store, inventory, full=self._full, advance=self._advance):
             assert file.flaw is not None
@@ -125,11 +125,13 @@ class Check:
         self.findings.unreadable = sorted(inventory.unreadable)
         self.strange = inventory.strange
         self.findings.strays += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]
-        for one in strangers(self.store, inventory.manifests.items()):
+        for one in unexpected_files(self.store, inventory.manifests.items()):
             if one.is_code:
-                self.findings.damages.append(Damage(one.path, one.entry, Flaw.STRANGER, [], stranger=one))
+                self.findings.damages.append(
+                    Damage(one.path, one.entry, Flaw.STRANGER, [], unexpected_file=one)
+                )
             else:
-                self.strangers.append(one)
+                self.unexpected.append(one)
                 self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
         self._readers_of_the_store()
         wrong = self._wrong()
@@ -142,16 +144,16 @@ class Check:
         self.findings.seconds = time.monotonic() - started
         return self.findings
 
-    def _look_through(self, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]) -> None:
+    def _look_through(self, inodes: dict[int, list[CheckedFile]], wrong: dict[Digest, list[Damage]]) -> None:
         """Find what shares damage in the environments, and what is wrong in those that are named."""
         for environment in self.environments:
-            for holding in holdings(self.store, environment):
+            for environment_file in environment_files(self.store, environment):
                 self._advance(0)
-                self._look_at(holding, inodes, wrong)
+                self._look_at(environment_file, inodes, wrong)
         for environment in self.others if wrong else ():
-            for holding in holdings(self.store, environment):
-                if holding.fact.digest in wrong:
-                    self._look_at(holding, inodes, wrong)
+            for environment_file in environment_files(self.store, environment):
+                if environment_file.fact.digest in wrong:
+                    self._look_at(environment_file, inodes, wrong)
 
     def is_good(self, name: str) -> bool:
         """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
@@ -167,7 +169,7 @@ class Check:
         found: dict[Digest, list[Damage]] = {}
         for damage in self.findings.damages:
             if damage.stored is not None and damage.flaw not in (Flaw.MODE, Flaw.TIME):
-                found.setdefault(damage.stored.promise.digest, []).append(damage)
+                found.setdefault(damage.stored.expected.digest, []).append(damage)
         return found
 
     def _readers_of_the_store(self) -> None:
@@ -177,55 +179,58 @@ class Check:
             damage.environments += [root.path for root in readers if damage.entry in root.entries]
 
     def _look_at(
-        self, holding: Holding, inodes: dict[int, list[StoredFile]], wrong: dict[Digest, list[Damage]]
+        self,
+        environment_file: EnvironmentFile,
+        inodes: dict[int, list[CheckedFile]],
+        wrong: dict[Digest, list[Damage]],
     ) -> None:
-        status, digest = holding.fact.status, holding.fact.digest
+        status, digest = environment_file.fact.status, environment_file.fact.digest
         assert status is not None
         assert digest is not None
         damages = wrong.get(digest, [])
         files = inodes.get(status.st_ino, []) if status.st_dev == self._device else []
         if files and (damages or all(file.flaw is None for file in files)):
             for damage in damages:
-                if any(damage.stored is file for file in files) and self._is_meant(holding, damage):
-                    _add(damage, holding, same_inode=True)
+                if any(damage.stored is file for file in files) and self._is_meant(environment_file, damage):
+                    _add(damage, environment_file, same_inode=True)
             return
-        says_shared = status.st_mtime_ns == holding.fact.recorded and holding.fact.size in (
+        says_shared = status.st_mtime_ns == environment_file.fact.recorded and environment_file.fact.size in (
             None,
             status.st_size,
         )
         if not says_shared or self._full or damages:
-            self._compare(holding, digest, damages)
+            self._compare(environment_file, digest, damages)
 
-    def _is_meant(self, holding: Holding, damage: Damage) -> bool:
+    def _is_meant(self, environment_file: EnvironmentFile, damage: Damage) -> bool:
         """Whether a file of an environment is the one of two on its inode that *damage* is about."""
         if damage.flaw is not Flaw.INODE or damage.stored is None:
             return True
-        if holding.environment not in self._executables:
-            root = find_root(self.store, holding.environment)
+        if environment_file.environment not in self._executables:
+            root = find_root(self.store, environment_file.environment)
             rows = [load_manifest(self.store, entry).files for entry in (root.entries if root else ())]
-            self._executables[holding.environment] = {
+            self._executables[environment_file.environment] = {
                 row.path: row.executable for some in rows for row in some
             }
-        known = self._executables[holding.environment].get(holding.fact.entry_path)
-        return known is damage.stored.promise.executable
+        known = self._executables[environment_file.environment].get(environment_file.fact.entry_path)
+        return known is damage.stored.expected.executable
 
-    def _compare(self, holding: Holding, digest: Digest, damages: list[Damage]) -> None:
+    def _compare(self, environment_file: EnvironmentFile, digest: Digest, damages: list[Damage]) -> None:
         """Read a file that is not the store's inode, and see whose bytes it has."""
-        actual = digest_of_holding(holding)
+        actual = digest_of_environment_file(environment_file)
         if actual == digest:
             for damage in damages:
-                damage.clean.append(holding)
+                damage.clean.append(environment_file)
             return
         same = [damage for damage in damages if damage.stored and damage.stored.actual == actual]
         for damage in same:
-            _add(damage, holding, same_inode=False)
+            _add(damage, environment_file, same_inode=False)
         if actual is None or same:
             return
-        status = holding.fact.status
-        if status is not None and status.st_mtime_ns == holding.fact.recorded:
-            self.findings.damages.append(_of_copy(holding))
-        elif holding.fact.promised:
-            self.findings.modified.append(holding.path)
+        status = environment_file.fact.status
+        if status is not None and status.st_mtime_ns == environment_file.fact.recorded:
+            self.findings.damages.append(_of_copy(environment_file))
+        elif environment_file.fact.promised:
+            self.findings.modified.append(environment_file.path)
 
     def _advance(self, size: int) -> None:
         self._done["files"] += 1
@@ -234,16 +239,22 @@ class Check:
             self._progress.advance(self._done["files"], self._done["bytes"])
 
 
-def _add(damage: Damage, holding: Holding, *, same_inode: bool) -> None:
-    damage.shared.append((holding, Sharer(holding.environment, same_inode)))
-    if holding.environment not in damage.environments:
-        damage.environments.append(holding.environment)
+def _add(damage: Damage, environment_file: EnvironmentFile, *, same_inode: bool) -> None:
+    damage.shared.append((environment_file, Sharer(environment_file.environment, same_inode)))
+    if environment_file.environment not in damage.environments:
+        damage.environments.append(environment_file.environment)
 
 
-def _of_copy(holding: Holding) -> Damage:
-    return Damage(holding.path, "", Flaw.CONTENT, [holding.environment], holding=holding)
+def _of_copy(environment_file: EnvironmentFile) -> Damage:
+    return Damage(
+        environment_file.path,
+        "",
+        Flaw.CONTENT,
+        [environment_file.environment],
+        environment_file=environment_file,
+    )
 
 
-def _of_bytecode(file: Compiled) -> Damage:
+def _of_bytecode(file: PoolFile) -> Damage:
     assert file.flaw is not None
     return Damage(file.name, "", file.flaw, [], compiled=file)

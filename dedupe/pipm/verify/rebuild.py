@@ -15,9 +15,9 @@ from pipm.core.digest import EMPTY, Digest
 from pipm.core.importable import is_importable, packages_in
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.plan.adopt_plan import OWNER_WRITES
-from pipm.core.record import Place, is_bytecode
+from pipm.core.record import RecordPlace, is_bytecode
 from pipm.env.environment import load_environment
-from pipm.env.installed import installed
+from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError, StoreError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
@@ -34,10 +34,10 @@ from pipm.store.entries import (
     load_manifest,
 )
 from pipm.store.layout import VERSION
-from pipm.store.objects import Rooms, find_object
+from pipm.store.objects import ObjectFolders, find_object
 from pipm.store.roots import PARTLY, damaged_roots, find_root, write_root
-from pipm.store.trash import discard, new_batch
-from pipm.verify.sharing_environments import holdings
+from pipm.store.trash import move_to_trash, new_batch
+from pipm.verify.sharing_environments import environment_files
 from pipm.verify.stored_files import digest_of_stored
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def rebuild(store: Store, environments: Iterable[str]) -> Rebuilt:
     batch = new_batch(time.time())
     for name in damaged_roots(store):
         forget(store.roots, name)
-    rooms = Rooms(store.objects)
+    rooms = ObjectFolders(store.objects)
     origins: dict[str, None] = dict.fromkeys(environments)
     for entry in list(all_entries(store)):
         try:
@@ -78,7 +78,7 @@ def rebuild(store: Store, environments: Iterable[str]) -> Rebuilt:
         except StoreError:
             made = _manifest_of(store, entry)
             if made is None:  # its files do not make the identity that its name says
-                discard(store, entry, batch)
+                move_to_trash(store, entry, batch)
                 continue
             manifest = made
             done.manifests += 1
@@ -142,7 +142,7 @@ def _of_its_kind(file: FileEntry, packages: frozenset[str]) -> FileEntry:
     return file._replace(writable=not importable and file.mode & OWNER_WRITES != 0)
 
 
-def _name_objects(store: Store, entry: str, manifest: Manifest, rooms: Rooms) -> int:
+def _name_objects(store: Store, entry: str, manifest: Manifest, rooms: ObjectFolders) -> int:
     """Give the files of a tree their names among the objects again, if they have the right bytes."""
     made = 0
     for file in manifest.files:
@@ -170,7 +170,9 @@ def _register(store: Store, path: str) -> bool:
         return False
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        entries = {_entry_of(store, distribution) for distribution in installed(environment, root)}
+        entries = {
+            _entry_of(store, distribution) for distribution in installed_distributions(environment, root)
+        }
     finally:
         os.close(root)
     # Not "adopted": nothing is taken for shared until an adoption has looked at it.
@@ -184,14 +186,14 @@ def _link_mode(store: Store, environment: Environment) -> str | None:
     if os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
         return "finder"
     modes: Counter[str] = Counter()
-    for holding in holdings(store, environment):
-        status, stored = holding.fact.status, holding.fact.stored
+    for environment_file in environment_files(store, environment):
+        status, stored = environment_file.fact.status, environment_file.fact.stored
         assert status is not None
-        if os.path.islink(holding.path):
+        if os.path.islink(environment_file.path):
             modes["symlink"] += 1
         elif stored is not None and stored.st_ino == status.st_ino:
             modes["hardlink"] += 1
-        elif stored is not None and holding.fact.sound and shares_extents(holding.path):
+        elif stored is not None and environment_file.fact.sound and shares_extents(environment_file.path):
             modes["reflink"] += 1
     return modes.most_common(1)[0][0] if modes else None
 
@@ -201,7 +203,7 @@ def _entry_of(store: Store, distribution: InstalledDistribution) -> str | None:
     rows: dict[str, Digest | None] = {
         f"site/{location.path}": row.digest
         for row, location in distribution.located
-        if location.place is Place.SITE
+        if location.place is RecordPlace.SITE
     }
     best, agreeing = None, 0
     for entry in entry_names(store, distribution.name, distribution.version):

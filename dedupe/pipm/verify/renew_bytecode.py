@@ -21,22 +21,22 @@ from pipm.store.layout import VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.bytecode.verify_bytecode import Compiled
-    from pipm.core.plan.verify_plan import Promise
+    from pipm.bytecode.verify_bytecode import PoolFile
+    from pipm.core.plan.verify_plan import ExpectedFile
     from pipm.fs.share_file import NewFile
-    from pipm.verify.check_store import Check, Damage
-    from pipm.verify.sharing_environments import Holding
+    from pipm.verify.check_store import Damage, StoreCheck
+    from pipm.verify.sharing_environments import EnvironmentFile
 
 _MODE = 0o444
 _AS_IT_WAS = (Flaw.ATTRIBUTES, Flaw.INODE)
 """Flaws of an inode whose bytes were right: its bytecode is, too."""
 
 
-def renew_bytecode(check: Check, lost: Iterable[Damage], run: int, run_path: str) -> None:
+def renew_bytecode(check: StoreCheck, lost: Iterable[Damage], run: int, run_path: str) -> None:
     """Make flawed bytecode anew, and that of the sources among the repaired of *lost*."""
     files = _flawed(check)
-    mended = [damage for damage in lost if damage.repaired and damage.flaw not in _AS_IT_WAS]
-    sources = {damage.stored.promise.digest for damage in mended if damage.stored is not None}
+    repaired = [damage for damage in lost if damage.repaired and damage.flaw not in _AS_IT_WAS]
+    sources = {damage.stored.expected.digest for damage in repaired if damage.stored is not None}
     for file in check.pools.of_sources(sources):
         files.setdefault(file.name, file)
     made = check.pools.make_anew(files.values(), run, run_path)
@@ -44,15 +44,17 @@ def renew_bytecode(check: Check, lost: Iterable[Damage], run: int, run_path: str
         paths = [environment.path for environment in (*check.environments, *check.others)]
         for path in (*paths, f"{check.store.path}/{VERSION}/wheels"):
             _replace(path, made, os.fstat(check.store.bytecode).st_dev)
-    for damage in mended:
+    for damage in repaired:
         if damage.stored is not None:
-            fresh = {file.inode for file in check.pools.of_sources({damage.stored.promise.digest})}
-            for holding, _ in damage.shared:
-                if holding.environment != damage.kept_in and holding.fact.name.endswith(".py"):
-                    _drop_private(holding, damage.stored.promise, fresh)
+            fresh = {file.inode for file in check.pools.of_sources({damage.stored.expected.digest})}
+            for environment_file, _ in damage.shared:
+                if environment_file.environment != damage.kept_in and environment_file.fact.name.endswith(
+                    ".py"
+                ):
+                    _drop_private(environment_file, damage.stored.expected, fresh)
 
 
-def _flawed(check: Check) -> dict[str, Compiled]:
+def _flawed(check: StoreCheck) -> dict[str, PoolFile]:
     """Collect the bytecode to be made anew, by name; one that has other permissions alone gets them back."""
     files = {}
     for damage in check.findings.damages:
@@ -82,16 +84,16 @@ def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
         os.close(root)
 
 
-def _drop_private(holding: Holding, promise: Promise, fresh: set[int]) -> None:
+def _drop_private(environment_file: EnvironmentFile, expected: ExpectedFile, fresh: set[int]) -> None:
     """Remove bytecode that Python would take for the mended source's, but for the pool's *fresh* inodes."""
-    fact = holding.fact
-    root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fact = environment_file.fact
+    root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
-            if folder is None or promise.size is None or promise.mtime_ns is None:
+            if folder is None or expected.size is None or expected.mtime_ns is None:
                 return
-            time = header_time(promise.mtime_ns)
-            for name, inode in believed_bytecode(folder, fact.name[:-3], time, promise.size):
+            time = header_time(expected.mtime_ns)
+            for name, inode in believed_bytecode(folder, fact.name[:-3], time, expected.size):
                 if inode not in fresh:
                     forget(folder, name)
     finally:

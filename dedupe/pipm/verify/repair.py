@@ -15,17 +15,25 @@ import stat
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY
-from pipm.core.plan.verify_plan import Flaw, keeps_edit
+from pipm.core.plan.verify_plan import Flaw, is_private_edit
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
-from pipm.fs.share_file import NewFile, Stored, bring, ensure_folder, forget, same_folder_time, write_new_file
+from pipm.fs.share_file import (
+    NewFile,
+    Stored,
+    bring_file,
+    ensure_folder,
+    forget,
+    same_folder_time,
+    write_new_file,
+)
 from pipm.fs.staging import Staging, staging
 from pipm.store.entries import load_manifest
 from pipm.store.layout import VERSION
 from pipm.store.objects import find_object, object_mode
-from pipm.store.unexpected_files import EDITED, put_aside
+from pipm.store.unexpected_files import EDITED, quarantine
 from pipm.verify.renew_bytecode import renew_bytecode
 from pipm.wheel.find_content import contents_of, wheels_of
 
@@ -33,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipm.core.digest import Digest
-    from pipm.verify.check_store import Check, Damage
-    from pipm.verify.sharing_environments import Holding
-    from pipm.verify.stored_files import StoredFile
+    from pipm.verify.check_store import Damage, StoreCheck
+    from pipm.verify.sharing_environments import EnvironmentFile
+    from pipm.verify.stored_files import CheckedFile
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITABLE = 0o644
@@ -45,7 +53,7 @@ _WRITABLE_EXECUTABLE = 0o755
 class Repair:
     """Repairs what *check* found, in the run's folder *run* at *path*."""
 
-    def __init__(self, check: Check, run: int, path: str) -> None:
+    def __init__(self, check: StoreCheck, run: int, path: str) -> None:
         self._check = check
         self._store = check.store
         self._run = run
@@ -69,63 +77,63 @@ class Repair:
             if damage.stored is not None and self._key(damage.stored) in self._made:
                 self._replace(damage, damage.stored)
         for damage in lost:
-            if damage.holding is not None:
-                damage.repaired = self._replace_in_environment(damage.holding, hardlink=False)
+            if damage.environment_file is not None:
+                damage.repaired = self._replace_in_environment(damage.environment_file, hardlink=False)
         renew_bytecode(self._check, lost, self._run, self._path)
         sync_file_system(self._store.v1)
 
     def _put_strangers_aside(self) -> None:
         for damage in self._check.findings.damages:
-            if damage.stranger is not None:
-                damage.saved = put_aside(self._store, damage.stranger)
+            if damage.unexpected_file is not None:
+                damage.saved = quarantine(self._store, damage.unexpected_file)
                 damage.repaired = True
         findings = self._check.findings
-        for stranger in self._check.strangers:
-            if stranger.is_cache:
-                forget(self._store.v1, stranger.name)
+        for unexpected_file in self._check.unexpected:
+            if unexpected_file.is_cache:
+                forget(self._store.v1, unexpected_file.name)
             else:
-                findings.put_aside.append(put_aside(self._store, stranger))
+                findings.put_aside.append(quarantine(self._store, unexpected_file))
         for name in self._check.strange:
             forget(self._store.v1, name)
         findings.strays.clear()
 
-    def _set_back(self, damage: Damage, file: StoredFile) -> None:
-        promise = file.promise
-        assert promise.mode is not None  # what no manifest tells has no such flaw
-        assert promise.mtime_ns is not None
-        set_back(self._store.v1, file.names[0], promise.mode, promise.mtime_ns)
+    def _set_back(self, damage: Damage, file: CheckedFile) -> None:
+        expected = file.expected
+        assert expected.mode is not None  # what no manifest tells has no such flaw
+        assert expected.mtime_ns is not None
+        set_back(self._store.v1, file.names[0], expected.mode, expected.mtime_ns)
         damage.repaired = True
 
-    def _key(self, file: StoredFile) -> str:
+    def _key(self, file: CheckedFile) -> str:
         """What a good copy is filed by: the object, and the time that this entry records of it."""
-        return f"{file.promise.object_name}-{file.promise.mtime_ns or ''}"
+        return f"{file.expected.object_name}-{file.expected.mtime_ns or ''}"
 
     @staticmethod
-    def _mode(file: StoredFile) -> int:
-        promise = file.promise
-        if promise.mode is None:
-            return object_mode(executable=promise.executable, writable=promise.writable)
-        return promise.mode
+    def _mode(file: CheckedFile) -> int:
+        expected = file.expected
+        if expected.mode is None:
+            return object_mode(executable=expected.executable, writable=expected.writable)
+        return expected.mode
 
-    def _from_copies(self, damage: Damage, file: StoredFile) -> None:
+    def _from_copies(self, damage: Damage, file: CheckedFile) -> None:
         """Make a copy of what another inode of the store, or an environment, has."""
         if self._key(file) in self._made:
             return
-        if file.promise.digest == EMPTY:
-            write_new_file(self._new(file), [], self._mode(file), file.promise.mtime_ns)
+        if file.expected.digest == EMPTY:
+            write_new_file(self._new(file), [], self._mode(file), file.expected.mtime_ns)
             self._made[self._key(file)] = self._new(file)
             return
         if self._from_object(file):
             return
-        paths = [f"{self._store.path}/{VERSION}/{name}" for name in self._names_with(file.promise.digest)]
-        for path in [*paths, *(holding.path for holding in damage.clean)]:
+        paths = [f"{self._store.path}/{VERSION}/{name}" for name in self._names_with(file.expected.digest)]
+        for path in [*paths, *(environment_file.path for environment_file in damage.clean)]:
             try:
                 source = os.open(path, _READ)
             except OSError:
                 continue
             new = self._new(file)
             try:
-                if copy_if(source, new, file.promise.digest, self._mode(file), file.promise.mtime_ns):
+                if copy_if(source, new, file.expected.digest, self._mode(file), file.expected.mtime_ns):
                     self._made[self._key(file)] = new
                     return
             except OSError as error:
@@ -134,16 +142,16 @@ class Repair:
             finally:
                 os.close(source)
 
-    def _from_object(self, file: StoredFile) -> bool:
+    def _from_object(self, file: CheckedFile) -> bool:
         """Use the object's own inode, where only a tree lost it: what is one content shall be one inode."""
-        name = f"objects/{file.promise.object_name}"
+        name = f"objects/{file.expected.object_name}"
         status = find_object(self._store.v1, name)
         if status is None or name in file.names or not self._check.is_good(name):
             return False
-        if Stored.of(status) != (file.promise.mode, file.promise.mtime_ns):
+        if Stored.of(status) != (file.expected.mode, file.expected.mtime_ns):
             return False  # the entry gets a copy of its own
         new = self._new(file)
-        bring(self._store.v1, name, new, link=True, copy=True)
+        bring_file(self._store.v1, name, new, link=True, copy=True)
         self._made[self._key(file)] = new
         return True
 
@@ -155,14 +163,14 @@ class Repair:
             for writable in (False, True)
         )
         for damage in self._check.findings.damages:
-            if damage.stored is not None and damage.stored.promise.digest == digest:
+            if damage.stored is not None and damage.stored.expected.digest == digest:
                 yield from damage.stored.names
         for file in self._check.same_content.get(digest, ()):
             yield file.names[0]
 
-    def _from_wheels(self, files: list[StoredFile]) -> None:
+    def _from_wheels(self, files: list[CheckedFile]) -> None:
         """Take what is still missing out of wheels: of any release that has it, one after the other."""
-        releases: dict[str, list[StoredFile]] = {}
+        releases: dict[str, list[CheckedFile]] = {}
         for file in files:
             for entry in file.entries:
                 releases.setdefault(entry, []).append(file)
@@ -176,22 +184,22 @@ class Repair:
                 if self._have(wanting):
                     break
 
-    def _have(self, files: list[StoredFile]) -> bool:
+    def _have(self, files: list[CheckedFile]) -> bool:
         return all(self._key(file) in self._made for file in files)
 
-    def _from_wheel(self, path: str, files: list[StoredFile]) -> None:
-        wanted = {file.promise.digest for file in files if self._key(file) not in self._made}
+    def _from_wheel(self, path: str, files: list[CheckedFile]) -> None:
+        wanted = {file.expected.digest for file in files if self._key(file) not in self._made}
         for digest, data in contents_of(path, wanted) if wanted else ():
             for file in files:
-                if file.promise.digest == digest and self._key(file) not in self._made:
+                if file.expected.digest == digest and self._key(file) not in self._made:
                     new = self._new(file)
-                    write_new_file(new, [data], self._mode(file), file.promise.mtime_ns)
+                    write_new_file(new, [data], self._mode(file), file.expected.mtime_ns)
                     self._made[self._key(file)] = new
 
-    def _new(self, file: StoredFile) -> NewFile:
+    def _new(self, file: CheckedFile) -> NewFile:
         return NewFile(self._run, f"good-{self._key(file).replace('/', '')}")
 
-    def _replace(self, damage: Damage, file: StoredFile) -> None:
+    def _replace(self, damage: Damage, file: CheckedFile) -> None:
         """Give the good copy the names of the bad file, in the store and in environments."""
         new = self._made[self._key(file)]
         damage.kept_in = _keeper(damage, file)
@@ -199,16 +207,16 @@ class Repair:
             damage.saved = self._put_aside(file)
         for name in file.names:
             rename_over(new, self._store.v1, name)
-        for holding, sharer in damage.shared:
+        for environment_file, sharer in damage.shared:
             if sharer.environment == damage.kept_in:
-                self._make_private(holding)
+                self._make_private(environment_file)
             else:
                 self._replace_in_environment(
-                    holding, hardlink=sharer.same_inode, name=file.promise.object_name
+                    environment_file, hardlink=sharer.same_inode, name=file.expected.object_name
                 )
         damage.repaired = True
 
-    def _put_aside(self, file: StoredFile) -> str:
+    def _put_aside(self, file: CheckedFile) -> str:
         """Keep a changed version of which nobody knows whose edit it is; returns where."""
         actual = "" if file.actual is None else file.actual.hex()[:8]
         name = f"{actual}-{file.shown.rpartition('/')[2]}"
@@ -226,25 +234,31 @@ class Repair:
             os.close(folder)
         return f"{self._store.path}/{EDITED}/{name}"
 
-    def _make_private(self, holding: Holding) -> None:
-        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _make_private(self, environment_file: EnvironmentFile) -> None:
+        root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with directory_beneath(root, holding.fact.directory) as folder:
+            with directory_beneath(root, environment_file.fact.directory) as folder:
                 if folder is not None:
-                    executable = holding.fact.executable
-                    set_mode(folder, holding.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE)
+                    executable = environment_file.fact.executable
+                    set_mode(
+                        folder, environment_file.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE
+                    )
         finally:
             os.close(root)
 
-    def _replace_in_environment(self, holding: Holding, *, hardlink: bool, name: str = "") -> bool:
+    def _replace_in_environment(
+        self, environment_file: EnvironmentFile, *, hardlink: bool, name: str = ""
+    ) -> bool:
         """Let an environment's damaged file be the store's object *name*; False where that is no help."""
-        fact = holding.fact
+        fact = environment_file.fact
         assert fact.digest is not None
         assert fact.status is not None
         name = name or fact.object
         if not self._is_good(f"objects/{name}"):
             return False
-        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        root = os.open(
+            environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
         try:
             with staging(root) as place, directory_beneath(root, fact.directory) as folder:
                 if folder is None:
@@ -252,15 +266,17 @@ class Repair:
                 area = Staging(place, "0")
                 try:
                     with same_folder_time(folder):
-                        self._put(area, name, folder, holding, hardlink=hardlink)
+                        self._put(area, name, folder, environment_file, hardlink=hardlink)
                 finally:
                     area.close()
         finally:
             os.close(root)
         return True
 
-    def _put(self, area: Staging, name: str, folder: int, holding: Holding, *, hardlink: bool) -> None:
-        fact = holding.fact
+    def _put(
+        self, area: Staging, name: str, folder: int, environment_file: EnvironmentFile, *, hardlink: bool
+    ) -> None:
+        fact = environment_file.fact
         assert fact.digest is not None
         assert fact.status is not None
         if hardlink:
@@ -269,7 +285,7 @@ class Repair:
         source = os.open(name, _READ, dir_fd=self._store.objects)
         try:
             mtime_ns = os.fstat(source).st_mtime_ns
-            temporary = area.twin(source, stat.S_IMODE(fact.status.st_mode), mtime_ns)
+            temporary = area.link_identical(source, stat.S_IMODE(fact.status.st_mode), mtime_ns)
         finally:
             os.close(source)
         area.move(temporary, folder, fact.name)
@@ -278,12 +294,12 @@ class Repair:
         return self._check.is_good(name)
 
 
-def _was_written(file: StoredFile) -> bool:
+def _was_written(file: CheckedFile) -> bool:
     """Whether a program wrote to the file, which moves its time; a bit that flipped on the disk does not."""
-    return file.status is not None and file.status.st_mtime_ns != file.promise.mtime_ns
+    return file.status is not None and file.status.st_mtime_ns != file.expected.mtime_ns
 
 
-def _keeper(damage: Damage, file: StoredFile) -> str:
+def _keeper(damage: Damage, file: CheckedFile) -> str:
     """Name the environment that keeps the changed inode, where one alone can have changed it; else ""."""
     sharers = [sharer for _, sharer in damage.shared]
     same_inode = [sharer.environment for sharer in sharers if sharer.same_inode]
@@ -291,5 +307,5 @@ def _keeper(damage: Damage, file: StoredFile) -> str:
         return ""
     if damage.flaw is Flaw.ATTRIBUTES:
         return same_inode[0]
-    edited = damage.flaw is Flaw.CONTENT and keeps_edit(file.promise, file.status, sharers)
+    edited = damage.flaw is Flaw.CONTENT and is_private_edit(file.expected, file.status, sharers)
     return same_inode[0] if edited else ""

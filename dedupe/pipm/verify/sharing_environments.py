@@ -6,15 +6,15 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.context.liveness import whereabouts
+from pipm.context.liveness import environment_fate
 from pipm.core.plan.gc_plan import Fate
-from pipm.core.record import Place, is_installers_own
+from pipm.core.record import RecordPlace, is_installers_own
 from pipm.env.environment import load_environment
-from pipm.env.installed import installed
+from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import digest_at
-from pipm.share.file_facts import Observer
+from pipm.share.file_facts import FactGatherer
 from pipm.store.known import Releases
 from pipm.store.roots import all_roots
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 
-class Holding(NamedTuple):
+class EnvironmentFile(NamedTuple):
     """A file of an environment: where, and what its RECORD (or the store) says of it."""
 
     environment: str
@@ -44,7 +44,7 @@ def known_environments(store: Store) -> list[Environment]:
     device = os.fstat(store.objects).st_dev
     found = []
     for root in all_roots(store):
-        if whereabouts(root, store.path, device)[0] is Fate.ALIVE:
+        if environment_fate(root, store.path, device)[0] is Fate.ALIVE:
             try:
                 found.append(load_environment(root.path))
             except NotAnEnvironmentError:
@@ -52,15 +52,17 @@ def known_environments(store: Store) -> list[Environment]:
     return found
 
 
-def holdings(store: Store, environment: Environment) -> Iterator[Holding]:
+def environment_files(store: Store, environment: Environment) -> Iterator[EnvironmentFile]:
     """Yield the files of *environment* whose content is promised and may be shared."""
     root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        observer = Observer(root=root, store=store, releases=Releases(store), trusted=False, by_inode=True)
-        for distribution in installed(environment, root):
+        observer = FactGatherer(
+            root=root, store=store, releases=Releases(store), trusted=False, by_inode=True
+        )
+        for distribution in installed_distributions(environment, root):
             if distribution.refusal is None:
                 for _, _, facts in observer.folders(distribution):
-                    yield from (Holding(environment.path, fact) for fact in facts if _counts(fact))
+                    yield from (EnvironmentFile(environment.path, fact) for fact in facts if _counts(fact))
     finally:
         os.close(root)
 
@@ -70,21 +72,21 @@ def _counts(fact: FileFact) -> bool:
         fact.status is not None
         and fact.digest is not None
         and stat.S_ISREG(fact.status.st_mode)
-        and fact.place in (Place.SITE, Place.DATA, Place.HEADERS)
-        and not (fact.place is Place.SITE and is_installers_own(fact.path))
+        and fact.place in (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS)
+        and not (fact.place is RecordPlace.SITE and is_installers_own(fact.path))
         and not fact.contested
     )
 
 
-def digest_of_holding(holding: Holding) -> Digest | None:
+def digest_of_environment_file(environment_file: EnvironmentFile) -> Digest | None:
     """Read the file; None where it is not there any more or cannot be read."""
     try:
-        root = os.open(holding.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        with directory_beneath(root, holding.fact.directory) as folder:
-            return None if folder is None else digest_at(folder, holding.fact.name)
+        with directory_beneath(root, environment_file.fact.directory) as folder:
+            return None if folder is None else digest_at(folder, environment_file.fact.name)
     except OSError:
         return None
     finally:

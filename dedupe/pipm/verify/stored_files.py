@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY, Digest
-from pipm.core.plan.verify_plan import Flaw, Promise, is_suspicious, judge_file
+from pipm.core.plan.verify_plan import ExpectedFile, Flaw, is_suspicious, judge_file
 from pipm.errors import StoreError
 from pipm.fs.file_content import digest_at
 from pipm.fs.walk_tree import named_inodes
@@ -27,19 +27,20 @@ _NOBODYS = Digest(bytes(32))
 
 
 @dataclass(slots=True)
-class StoredFile:
+class CheckedFile:
     """One inode of the store (or a name that should be one) with its names below ``v1/``.
 
-    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it. ``twin``: its inode has
+    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it. ``link_identical``: its
+    inode has
     another promise to keep, too (a program for duplicate files made one of a plain and an executable file).
     """
 
-    promise: Promise
+    expected: ExpectedFile
     status: os.stat_result | None
     names: list[str]
     actual: Digest | None = None
     flaw: Flaw | None = None
-    twin: bool = False
+    link_identical: bool = False
 
     @property
     def shown(self) -> str:
@@ -62,105 +63,105 @@ class StoredFile:
 
 
 @dataclass(slots=True)
-class Inventory:
+class StoredFiles:
     """All files of the store by inode, entries' manifests, and entries whose manifest cannot be read.
 
     ``strange`` are names among the objects that are not a digest: something else left them.
     """
 
-    files: list[StoredFile] = field(default_factory=list)
+    files: list[CheckedFile] = field(default_factory=list)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     unreadable: dict[str, StoreError] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
 
-    def by_inode(self) -> dict[int, list[StoredFile]]:
+    def by_inode(self) -> dict[int, list[CheckedFile]]:
         """The files by the number of their inode; several where one has two promises to keep."""
-        found: dict[int, list[StoredFile]] = {}
+        found: dict[int, list[CheckedFile]] = {}
         for file in self.files:
             if file.status is not None:
                 found.setdefault(file.status.st_ino, []).append(file)
         return found
 
-    def by_digest(self) -> dict[Digest, list[StoredFile]]:
+    def by_digest(self) -> dict[Digest, list[CheckedFile]]:
         """The files of each content, executable or not."""
-        found: dict[Digest, list[StoredFile]] = {}
+        found: dict[Digest, list[CheckedFile]] = {}
         for file in self.files:
-            found.setdefault(file.promise.digest, []).append(file)
+            found.setdefault(file.expected.digest, []).append(file)
         return found
 
 
-def take_inventory(store: Store, entries: Iterable[str] | None = None) -> Inventory:
+def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> StoredFiles:
     """Stat every file of *entries* and their objects; of the whole store for None."""
-    inventory = Inventory()
-    names: dict[str, list[Promise]] = {}
+    inventory = StoredFiles()
+    names: dict[str, list[ExpectedFile]] = {}
     for entry in all_entries(store) if entries is None else entries:
         try:
             manifest = inventory.manifests[entry] = load_manifest(store, entry)
         except StoreError as error:
             inventory.unreadable[entry] = error
             continue
-        for name, promise in _promises(entry, manifest):
-            names.setdefault(name, []).append(promise)
+        for name, expected in _expected_files(entry, manifest):
+            names.setdefault(name, []).append(expected)
     if entries is None:
         for name, _ in named_inodes(f"{store.path}/{VERSION}/objects", 1, "objects/"):
-            named = _promise_of(name)
+            named = _expected_by_name(name)
             if named is None:
                 inventory.strange.append(name)
             else:
                 names.setdefault(name, [named])
-    inodes: dict[int, dict[Promise, StoredFile]] = {}
+    inodes: dict[int, dict[ExpectedFile, CheckedFile]] = {}
     for name, promises in names.items():
         status = _status(store, name)
-        promise = _fitting(promises, status)
+        expected = _fitting(promises, status)
         files = {} if status is None else inodes.setdefault(status.st_ino, {})
-        known = files.get(promise)
+        known = files.get(expected)
         if known is not None:
             known.names.append(name)
             continue
-        file = files[promise] = StoredFile(promise, status, [name], twin=bool(files))
+        file = files[expected] = CheckedFile(expected, status, [name], link_identical=bool(files))
         inventory.files.append(file)
     return inventory
 
 
-def _fitting(promises: list[Promise], status: os.stat_result | None) -> Promise:
+def _fitting(promises: list[ExpectedFile], status: os.stat_result | None) -> ExpectedFile:
     """Return the promise that a file keeps: entries may record several times of one content.
 
     That is so where a damaged object was replaced by what another environment had.
     """
     if status is not None:
-        for promise in promises:
-            if promise.mtime_ns == status.st_mtime_ns:
-                return promise
+        for expected in promises:
+            if expected.mtime_ns == status.st_mtime_ns:
+                return expected
     return promises[0]
 
 
-def _promises(entry: str, manifest: Manifest) -> Iterator[tuple[str, Promise]]:
+def _expected_files(entry: str, manifest: Manifest) -> Iterator[tuple[str, ExpectedFile]]:
     for row in manifest.files:
-        path, promise = row.path, Promise(*row[1:])
-        yield f"wheels/{entry}/{path}", promise
-        if promise.digest != EMPTY:
-            yield f"objects/{promise.object_name}", promise
+        path, expected = row.path, ExpectedFile(*row[1:])
+        yield f"wheels/{entry}/{path}", expected
+        if expected.digest != EMPTY:
+            yield f"objects/{expected.object_name}", expected
 
 
-def check_file(store: Store, file: StoredFile, *, full: bool) -> None:
+def check_file(store: Store, file: CheckedFile, *, full: bool) -> None:
     """Set the file's flaw; its bytes are read where its stat speaks against it, and in a *full* check."""
     status, name = file.status, file.names[0]
     if status is None or not stat.S_ISREG(status.st_mode):
-        file.flaw = judge_file(file.promise, status, None, trusted_owners())
+        file.flaw = judge_file(file.expected, status, None, trusted_owners())
         return
-    if full or file.twin or is_suspicious(file.promise, status):
+    if full or file.link_identical or is_suspicious(file.expected, status):
         file.actual = digest_of_stored(store, name)
-    file.flaw = judge_file(file.promise, status, file.actual, trusted_owners())
+    file.flaw = judge_file(file.expected, status, file.actual, trusted_owners())
     if file.flaw in (None, Flaw.MODE, Flaw.TIME):
-        if file.twin:
+        if file.link_identical:
             file.flaw = Flaw.INODE
         elif has_attributes(f"{store.path}/{VERSION}/{name}"):
             file.flaw = Flaw.ATTRIBUTES
 
 
 def check_files(
-    store: Store, inventory: Inventory, *, full: bool, advance: Callable[[int], None]
-) -> list[StoredFile]:
+    store: Store, inventory: StoredFiles, *, full: bool, advance: Callable[[int], None]
+) -> list[CheckedFile]:
     """Check all files of *inventory*; returns those with a flaw."""
     for file in inventory.files:
         check_file(store, file, full=full)
@@ -183,7 +184,7 @@ def _status(store: Store, name: str) -> os.stat_result | None:
         return None
 
 
-def _promise_of(name: str) -> Promise | None:
+def _expected_by_name(name: str) -> ExpectedFile | None:
     """What the name of an object that no entry has promises; None for a name that is not an object's."""
     kind = parse_object(name)
-    return None if kind is None else Promise(kind[0], None, kind[1], kind[2], None, None)
+    return None if kind is None else ExpectedFile(kind[0], None, kind[1], kind[2], None, None)

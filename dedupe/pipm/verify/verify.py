@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import load_environment
-from pipm.fs.os_errors import explained
+from pipm.fs.os_errors import explain_os_error
 from pipm.store.layout import open_store
-from pipm.verify.check_store import Check, Findings
+from pipm.verify.check_store import Findings, StoreCheck
 from pipm.verify.rebuild import rebuild
 from pipm.verify.repair import Repair
 from pipm.verify.sharing_environments import known_environments
@@ -46,7 +46,7 @@ def verify(
         with store.alone(waiting) if changing else store.writing(waiting):
             rebuilt = rebuild(store, [environment.path for environment in named]) if anew else None
             known = known_environments(store)
-            check = Check(
+            check = StoreCheck(
                 store,
                 named or known,
                 progress,
@@ -59,7 +59,7 @@ def verify(
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
     except OSError as error:
-        raise explained(error, f"verify {store_path}") from error
+        raise explain_os_error(error, f"verify {store_path}") from error
     finally:
         progress.done()
     return findings, rebuilt

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.addresses import without_credentials
-from pipm.core.pins import Archive, Folder, Repository
+from pipm.core.pins import Archive, Repository, SourceFolder
 from pipm.core.sha256 import sha256
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _LONGEST_SIMPLE = 127 - len("#!\n")
 """Characters of an interpreter's path that every kernel reads from a ``#!`` line."""
 
 
-def entry_point(body: bytes, python: str) -> bytes:
+def entry_point_script(body: bytes, python: str) -> bytes:
     """The script of an entry point for the interpreter *python*; *body* is all but its first line."""
     if " " not in python and len(python.encode("utf-8", "surrogateescape")) <= _LONGEST_SIMPLE:
         return b"#!" + python.encode("utf-8", "surrogateescape") + b"\n" + body
@@ -36,10 +36,10 @@ def wheels_own_script(content: bytes, python: str) -> bytes:
     first, newline, rest = content.partition(b"\n")
     if not first.startswith(b"#!python"):
         return content
-    return entry_point(rest, python) if newline else content
+    return entry_point_script(rest, python) if newline else content
 
 
-def hashed(data: bytes) -> str:
+def record_digest_of(data: bytes) -> str:
     """The hash of *data* as RECORD spells it."""
     digest = base64.urlsafe_b64encode(sha256(data).digest())
     return "sha256=" + digest.rstrip(b"=").decode("ascii")
@@ -64,7 +64,7 @@ def direct_url(pin: Pin) -> bytes | None:
             return _json(
                 {"url": without_credentials(repository.url), "vcs_info": vcs}, repository.subdirectory
             )
-        case Folder() as folder:
+        case SourceFolder() as folder:
             information = {"editable": True} if folder.editable else {}
             return _json({"url": file_url(folder.path), "dir_info": information}, folder.subdirectory)
 

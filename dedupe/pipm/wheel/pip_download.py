@@ -12,7 +12,7 @@ import shlex
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.errors import FetchError, InterruptedRunError
 from pipm.fs.share_file import ensure_folder, write_text
 from pipm.wheel.environment_files import file_url
@@ -21,7 +21,7 @@ from pipm.wheel.refusals import explained
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipm.wheel.run_pip import Pip
+    from pipm.wheel.run_pip import PipCommand
 
 _STRONG = frozenset({"sha256", "sha384", "sha512"})
 """Hashes that pip takes as ``--hash``."""
@@ -39,7 +39,7 @@ class Way(Enum):
     SETTINGS = "the indexes of pip's settings"
 
 
-class Request(NamedTuple):
+class PipRequirement(NamedTuple):
     """A requirement as pip reads it in a requirements file, below the lines ``options``.
 
     ``hashed``: the line requires hashes. ``arguments`` belong on the command line.
@@ -58,15 +58,15 @@ class Batch(NamedTuple):
     way: Way = Way.LOCKED
 
 
-def request_for(pin: Pin, way: Way = Way.LOCKED) -> Request:
+def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
     """Return what pip is asked for *pin*, *way* says where."""
     origin = pin.origin
     options, arguments = _divided(pin.options)
     if isinstance(origin, Repository):
         place = f"{origin.vcs}+{_cloned(origin.url)}@{origin.commit}{_fragment(origin.subdirectory)}"
-        return Request(f"{pin.name} @ {place}", False, options, arguments)
-    if isinstance(origin, Folder):
-        return Request(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
+        return PipRequirement(f"{pin.name} @ {place}", False, options, arguments)
+    if isinstance(origin, SourceFolder):
+        return PipRequirement(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
     archive = origin or (pin.wheels[0] if pin.wheels else pin.sdist)
     hashes = pin.hashes if archive is None else archive.hashes
     strong = [(name, value) for name, value in hashes if name in _STRONG]
@@ -84,7 +84,7 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> Request:
         # In a file, unlike on the command line, it replaces the indexes of pip's settings, further ones, too.
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
     line += "".join(f" --hash={name}:{value}" for name, value in strong)
-    return Request(line, bool(strong), options, arguments)
+    return PipRequirement(line, bool(strong), options, arguments)
 
 
 def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
@@ -116,7 +116,7 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
     return alone + together
 
 
-def other_ways(pip: Pip, pins: Sequence[Pin]) -> list[Way]:
+def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
     """Where else *pins* may be looked for when nobody answers at the URLs of the lock.
 
     First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
@@ -130,7 +130,9 @@ def other_ways(pip: Pip, pins: Sequence[Pin]) -> list[Way]:
     return ways
 
 
-def run_batch(pip: Pip, batch: Batch, parent: int, path: str, stopping: Callable[[], bool]) -> list[str]:
+def run_batch(
+    pip: PipCommand, batch: Batch, parent: int, path: str, stopping: Callable[[], bool]
+) -> list[str]:
     """Let pip put the wheels of *batch* into the new folder ``got`` of *parent* (at *path*); returns paths.
 
     Raises FetchError with what pip said, InterruptedRunError.
@@ -157,13 +159,13 @@ def run_batch(pip: Pip, batch: Batch, parent: int, path: str, stopping: Callable
 
 
 def install_editable(
-    pip: Pip, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
+    pip: PipCommand, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
 ) -> None:
     """Let pip install a project of this disk so that edits take effect; *parent* (at *path*) is a new folder.
 
     Raises FetchError with what pip said, InterruptedRunError.
     """
-    assert isinstance(pin.origin, Folder)
+    assert isinstance(pin.origin, SourceFolder)
     options, arguments = _divided(pin.options)
     if pin.index_url is not None:  # what builds it comes from there, too
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)

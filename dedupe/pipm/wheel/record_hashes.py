@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 
 
-class Promise(NamedTuple):
+class RecordHash(NamedTuple):
     """What RECORD says of a member: the digest by its algorithm, and the size in bytes if it tells."""
 
     algorithm: str
@@ -23,7 +23,7 @@ class Promise(NamedTuple):
     size: int | None
 
 
-class Doubt(NamedTuple):
+class RecordMismatch(NamedTuple):
     """A member of *wheel* of which RECORD says something else than the archive, which a lock vouches for."""
 
     wheel: str
@@ -31,7 +31,7 @@ class Doubt(NamedTuple):
     why: str
 
 
-def promise_of(row: RecordRow) -> Promise | None:
+def record_hash(row: RecordRow) -> RecordHash | None:
     """Read a row's hash: sha256 or better, as the wheel format wants."""
     algorithm, _, text = row.hash.partition("=")
     if algorithm not in _ALGORITHMS:
@@ -40,7 +40,7 @@ def promise_of(row: RecordRow) -> Promise | None:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
-    return Promise(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
+    return RecordHash(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
 
 
 def is_vouched(stream: IO[bytes], archive: Digest, promises: Iterable[tuple[str, str]]) -> bool:

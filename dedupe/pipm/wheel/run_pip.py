@@ -25,7 +25,7 @@ _TICK = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pip:
+class PipCommand:
     """pip for one interpreter: ``command`` runs it with the environment ``environ``.
 
     Where pip does not run on that interpreter it cannot build for it; ``foreign`` are the options by which
@@ -69,7 +69,7 @@ class Pip:
                 process.wait()
 
 
-def find_pip(python: str, target: Target, *, resolving: bool = False) -> Pip:
+def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipCommand:
     """Choose the pip that works for the environment's interpreter *python*; FetchError where there is none.
 
     pipm's own first (its index, proxies and passwords are pip's configuration), which runs on the other
@@ -92,7 +92,7 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> Pip:
     else:
         command, foreign = own, _foreign_options(target)
     environ = environ_for_pip(command, resolving=resolving)
-    return Pip(command=command, environ=environ, foreign=foreign, python=target.python)
+    return PipCommand(command=command, environ=environ, foreign=foreign, python=target.python)
 
 
 def pip_into(python: str, target: Target) -> tuple[str, ...]:

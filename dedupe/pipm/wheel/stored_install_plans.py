@@ -8,7 +8,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from pipm.core.install_plan import Blueprint, Folder, Other, blueprint_of
+from pipm.core.install_plan import DataFile, InstallPlan, PlanFolder, install_plan_of
 from pipm.errors import StoreError
 from pipm.fs.beneath import open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
@@ -25,7 +25,7 @@ _PREFIX = struct.Struct("<17sIII")
 _CHUNK = 1 << 16
 
 
-def load_blueprint(store: Store, entry: str, *, modules: bool = True) -> Blueprint:
+def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> InstallPlan:
     """Read the blueprint of the complete *entry* (a path below ``wheels/``); StoreError if it has none.
 
     Without *modules* it has no ``folders``, and takes a third of the time.
@@ -44,14 +44,14 @@ def load_blueprint(store: Store, entry: str, *, modules: bool = True) -> Bluepri
         return _made(store, entry)
     first, second = parts
     name, version, metadata, described, copies, others, record, scripts = marshal.loads(first)  # noqa: S302 - our own
-    return Blueprint(
+    return InstallPlan(
         name,
         version,
         metadata,
-        tuple(map(Folder._make, described)),
-        tuple(map(Folder._make, marshal.loads(second) if second else ())),  # noqa: S302 - by its checksum
+        tuple(map(PlanFolder._make, described)),
+        tuple(map(PlanFolder._make, marshal.loads(second) if second else ())),  # noqa: S302 - by its checksum
         copies,
-        tuple(map(Other._make, others)),
+        tuple(map(DataFile._make, others)),
         record,
         scripts,
     )
@@ -76,27 +76,27 @@ def _read(file: int, *, modules: bool) -> tuple[bytes, bytes] | None:
     return (first, second) if whole else None
 
 
-def _made(store: Store, entry: str) -> Blueprint:
+def _made(store: Store, entry: str) -> InstallPlan:
     manifest = load_manifest(store, entry)
     try:
-        blueprint = blueprint_of(manifest, _scripts(store, entry, manifest))
+        install_plan = install_plan_of(manifest, _scripts(store, entry, manifest))
     except ValueError as error:
         raise StoreError(
             f"The store's entry {entry} cannot be installed: {error}",
             hint=f"remove {store.path}/v1/wheels/{entry}; the next sync fetches it again",
         ) from error
-    data = _written(blueprint)
+    data = _written(install_plan)
     folder = open_directory_beneath(store.v1, f"wheels/{entry}")
     try:
         write_durably(folder, BLUEPRINT, data, Durability.LATER)
     finally:
         os.close(folder)
-    return blueprint
+    return install_plan
 
 
-def _written(blueprint: Blueprint) -> bytes:
+def _written(install_plan: InstallPlan) -> bytes:
     """What `_read` reads: the modules' folders apart from all the rest."""
-    fields = blueprint._asdict()
+    fields = install_plan._asdict()
     folders = fields.pop("folders")
     first, second = (marshal.dumps(_plain(part), 4) for part in (tuple(fields.values()), folders))
     return _PREFIX.pack(_MAGIC, len(first), zlib.crc32(first), zlib.crc32(second)) + first + second

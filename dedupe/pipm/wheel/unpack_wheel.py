@@ -27,13 +27,13 @@ from pipm.errors import WheelError
 from pipm.fs.share_file import NewFile, write_new_file
 from pipm.store.objects import object_mode
 from pipm.wheel.entry_points import parse_entry_points
-from pipm.wheel.record_hashes import Doubt, is_vouched, promise_of
+from pipm.wheel.record_hashes import RecordMismatch, is_vouched, record_hash
 from pipm.wheel.reserved import reserved_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipm.wheel.record_hashes import Promise
+    from pipm.wheel.record_hashes import RecordHash
 
 _CHUNK = 1 << 20
 _SCHEMES = {
@@ -66,20 +66,20 @@ _UNSOUND = (
 )
 
 
-class Unpacked(NamedTuple):
+class UnpackedWheel(NamedTuple):
     """A wheel's manifest and, by object name, its files in the run's folder, not yet synced.
 
-    ``doubts``: where RECORD says something else; the manifest says what is true.
+    ``mismatches``: where RECORD says something else; the manifest says what is true.
     """
 
     manifest: Manifest
     new: dict[str, NewFile]
-    doubts: tuple[Doubt, ...] = ()
+    mismatches: tuple[RecordMismatch, ...] = ()
 
 
 def unpack_wheel(
     path: str, run: int | None, file_name: str = "", promises: Iterable[tuple[str, str]] = ()
-) -> Unpacked:
+) -> UnpackedWheel:
     """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
 
     Without one it is read and hashed alone. *promises* are hashes of archives in a lock: one that has such
@@ -132,7 +132,7 @@ class _Unpacking:
         self.file_name = file_name
         self.run = run
         self.vouched = vouched
-        self.doubts: list[Doubt] = []
+        self.mismatches: list[RecordMismatch] = []
         self.new: dict[str, NewFile] = {}
         self.written = 0
         self.packages: frozenset[str] = frozenset()
@@ -140,7 +140,7 @@ class _Unpacking:
         # made, and got its last file, after the command began.
         self.now_ns = 0 if run is None else os.fstat(run).st_mtime_ns
 
-    def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> Unpacked:
+    def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> UnpackedWheel:
         members = self._members()
         self._check_room(members)
         metadata = self._metadata_folder(members, name, version)
@@ -168,7 +168,7 @@ class _Unpacking:
             files=tuple(files),
             wheels=(archive,),
         )
-        return Unpacked(manifest, self.new, tuple(self.doubts))
+        return UnpackedWheel(manifest, self.new, tuple(self.mismatches))
 
     def _refuse(self, member: str, why: str) -> WheelError:
         shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
@@ -178,7 +178,7 @@ class _Unpacking:
         """RECORD is wrong of *member*: nobody's fault on the way where a lock has this archive's hash."""
         if not self.vouched:
             raise self._refuse(member, why)
-        self.doubts.append(Doubt(self.file_name, member, why))
+        self.mismatches.append(RecordMismatch(self.file_name, member, why))
 
     def _members(self) -> list[zipfile.ZipInfo]:
         seen: set[str] = set()
@@ -282,13 +282,13 @@ class _Unpacking:
         except ValueError as error:
             raise self._refuse(path, str(error)) from error
 
-    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, Promise]:
+    def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, RecordHash]:
         """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
         promised, bare = {}, set()
         for row in parse_record(self._read(f"{metadata}/RECORD")):
-            promise = promise_of(row)
-            if promise is not None:
-                promised[row.path] = promise
+            expected = record_hash(row)
+            if expected is not None:
+                promised[row.path] = expected
             elif not row.path.startswith(f"{metadata}/RECORD"):
                 self._doubt(row.path, "has no sha256, sha384 or sha512 in RECORD")
                 bare.add(row.path)
@@ -347,12 +347,12 @@ class _Unpacking:
             return None
         return None if path.startswith("site/") and is_bytecode(path) else path
 
-    def _write(self, member: zipfile.ZipInfo, entry_path: str, promise: Promise | None) -> FileEntry:
+    def _write(self, member: zipfile.ZipInfo, entry_path: str, expected: RecordHash | None) -> FileEntry:
         mode = member.external_attr >> 16
         executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
         check = None  # a sha256 is reckoned anyway
-        if promise is not None and promise.algorithm != "sha256":
-            check = hashlib.new(promise.algorithm)
+        if expected is not None and expected.algorithm != "sha256":
+            check = hashlib.new(expected.algorithm)
         content = _hashed(self._content(member), check)
         scheme, _, path = entry_path.partition("/")
         writable = scheme != "site" or not is_importable(path, self.packages)
@@ -364,9 +364,9 @@ class _Unpacking:
             new = NewFile(self.run, f"member-{self.written}")
             digest, size = write_new_file(new, content, stored_mode, self.now_ns)
             self.new.setdefault(digest.object_name(executable=executable, writable=writable), new)
-        if promise is not None:
+        if expected is not None:
             actual = digest if check is None else check.digest()
-            if actual != promise.digest or promise.size not in (None, size):
+            if actual != expected.digest or expected.size not in (None, size):
                 self._doubt(member.filename, "is not what RECORD says")
         return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
 

@@ -10,7 +10,7 @@ import typer
 from pipm.cli.exit_codes import DEFAULTS
 from pipm.cli.option_words import FLAGS, LISTS
 from pipm.cli.options import app
-from pipm.cli.quick_sync import COMMON_FLAGS, COMMON_VALUES, VALUES, parsed
+from pipm.cli.quick_sync import COMMON_FLAGS, COMMON_VALUES, VALUES, parse_sync_words
 from pipm.cli.sync_output import SyncArguments
 from typer.testing import CliRunner
 
@@ -49,7 +49,7 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
     ],
 )
 def test_as_typer_reads_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = parsed(text.split())
+    found = parse_sync_words(text.split())
     assert found is not None
     common, own = found
     whole, arguments = by_typer(text.split(), monkeypatch)
@@ -87,7 +87,7 @@ def test_as_typer_reads_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_typer_has_the_last_word(text: str) -> None:
-    assert parsed(text.split()) is None
+    assert parse_sync_words(text.split()) is None
 
 
 def test_it_knows_every_option() -> None:

@@ -7,7 +7,7 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.cli.exit_codes import run_to_end
+from pipm.cli.exit_codes import run_program_to_end
 from pipm.errors import PipmError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def ended_by(error: BaseException) -> int:
     def call() -> int:
         raise error
 
-    return run_to_end(call)
+    return run_program_to_end(call)
 
 
 @pytest.mark.parametrize(

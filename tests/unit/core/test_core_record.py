@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pipm.core.digest import EMPTY, Digest
-from pipm.core.record import Location, Place, RecordRow, is_bytecode, locate, parse_record
+from pipm.core.record import Location, RecordPlace, RecordRow, is_bytecode, locate, parse_record
 
 SITE = "lib/python3.12/site-packages"
 ROW = f"{EMPTY.record},0"
@@ -114,19 +114,19 @@ def test_bytecode_by_its_place(path: str, answer: bool) -> None:  # noqa: FBT001
 @pytest.mark.parametrize(
     ("path", "location"),
     [
-        ("a/b.py", Location(Place.SITE, "a/b.py")),
-        (".hidden/b.py", Location(Place.SITE, ".hidden/b.py")),
-        ("a/.hidden", Location(Place.SITE, "a/.hidden")),
-        ("./a.py", Location(Place.SITE, "a.py")),
-        ("a//b.py", Location(Place.SITE, "a/b.py")),
-        ("a/../b.py", Location(Place.SITE, "b.py")),
-        ("..a/b.py", Location(Place.SITE, "..a/b.py")),
-        ("../site-packages/a.py", Location(Place.SITE, "a.py")),
-        ("../../../bin/tool", Location(Place.SCRIPT, "bin/tool")),
-        ("../../../Scripts/tool.exe", Location(Place.SCRIPT, "Scripts/tool.exe")),
-        ("../../../share/man/tool.1", Location(Place.DATA, "share/man/tool.1")),
-        ("../../../include/a.h", Location(Place.DATA, "include/a.h")),
-        ("../../../etc/a.conf", Location(Place.CONFIGURATION, "etc/a.conf")),
+        ("a/b.py", Location(RecordPlace.SITE, "a/b.py")),
+        (".hidden/b.py", Location(RecordPlace.SITE, ".hidden/b.py")),
+        ("a/.hidden", Location(RecordPlace.SITE, "a/.hidden")),
+        ("./a.py", Location(RecordPlace.SITE, "a.py")),
+        ("a//b.py", Location(RecordPlace.SITE, "a/b.py")),
+        ("a/../b.py", Location(RecordPlace.SITE, "b.py")),
+        ("..a/b.py", Location(RecordPlace.SITE, "..a/b.py")),
+        ("../site-packages/a.py", Location(RecordPlace.SITE, "a.py")),
+        ("../../../bin/tool", Location(RecordPlace.SCRIPT, "bin/tool")),
+        ("../../../Scripts/tool.exe", Location(RecordPlace.SCRIPT, "Scripts/tool.exe")),
+        ("../../../share/man/tool.1", Location(RecordPlace.DATA, "share/man/tool.1")),
+        ("../../../include/a.h", Location(RecordPlace.DATA, "include/a.h")),
+        ("../../../etc/a.conf", Location(RecordPlace.CONFIGURATION, "etc/a.conf")),
     ],
 )
 def test_where_rows_lie(path: str, location: Location) -> None:
@@ -157,7 +157,7 @@ def test_where_rows_lie(path: str, location: Location) -> None:
     ],
 )
 def test_what_lies_outside(path: str) -> None:
-    assert locate(path, SITE).place is Place.OUTSIDE
+    assert locate(path, SITE).place is RecordPlace.OUTSIDE
 
 
 components = st.sampled_from(
@@ -171,16 +171,16 @@ components = st.sampled_from(
 )
 def test_nothing_located_leaves_the_environment(path: str, site: str) -> None:
     place, inside = locate(path, site)
-    if place is Place.OUTSIDE:
+    if place is RecordPlace.OUTSIDE:
         return
     root = "/home/me/env"
-    base = f"{root}/{site}" if place is Place.SITE else root
+    base = f"{root}/{site}" if place is RecordPlace.SITE else root
     whole = posixpath.normpath(f"{base}/{inside}")
     assert posixpath.commonpath([root, whole]) == root
     assert "\0" not in inside
     assert "\\" not in inside
     assert not {"..", "."} & set(inside.split("/"))
-    if place is Place.SITE:
+    if place is RecordPlace.SITE:
         assert posixpath.commonpath([base, whole]) == base
     else:
         assert whole != f"{root}/pyvenv.cfg"
@@ -191,7 +191,7 @@ def test_nothing_located_leaves_the_environment(path: str, site: str) -> None:
 @given(st.lists(components, min_size=1, max_size=6).map("/".join))
 def test_locating_twice_is_locating_once(path: str) -> None:
     place, inside = locate(path, SITE)
-    if place is Place.SITE and inside:
+    if place is RecordPlace.SITE and inside:
         assert locate(inside, SITE) == Location(place, inside)
 
 

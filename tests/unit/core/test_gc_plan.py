@@ -11,10 +11,10 @@ from pipm.core.plan.gc_plan import (
     Fate,
     Limits,
     RootFact,
-    StoredFile,
+    UnusedFile,
     evict,
     is_garbage,
-    judge,
+    plan_gc,
 )
 from pipm.core.quantities import parse_age, parse_size
 from pipm.errors import UsageError
@@ -48,7 +48,7 @@ limits = st.builds(
 def test_what_a_living_environment_needs_stays(
     roots: list[RootFact], entries: list[EntryFact], limits: Limits
 ) -> None:
-    verdict = judge(roots, entries, limits, NOW)
+    verdict = plan_gc(roots, entries, limits, NOW)
     for root in roots:
         if root.fate is Fate.ALIVE:
             assert root not in verdict.dropped
@@ -59,7 +59,7 @@ def test_what_a_living_environment_needs_stays(
 
 @given(all_roots, all_entries, limits)
 def test_each_entry_has_one_fate(roots: list[RootFact], entries: list[EntryFact], limits: Limits) -> None:
-    verdict = judge(roots, entries, limits, NOW)
+    verdict = plan_gc(roots, entries, limits, NOW)
     assert sorted((*verdict.kept, *verdict.condemned)) == sorted(entry.name for entry in entries)
     assert not {entry.name for entry in entries if entry.mapped} & set(verdict.condemned)
     assert {entry.name for entry in verdict.needless} | set(verdict.busy) <= set(verdict.kept)
@@ -70,7 +70,7 @@ def test_each_entry_has_one_fate(roots: list[RootFact], entries: list[EntryFact]
 def test_nothing_stays_when_nothing_is_needed(roots: list[RootFact], entries: list[EntryFact]) -> None:
     gone = [root._replace(fate=Fate.GONE) for root in roots]
     unused = [entry._replace(mapped=False) for entry in entries]
-    verdict = judge(gone, unused, Limits(keep=0.0), NOW)
+    verdict = plan_gc(gone, unused, Limits(keep=0.0), NOW)
     assert verdict.kept == ()
     assert verdict.missing == ()
     assert not verdict.alive
@@ -80,7 +80,7 @@ def test_an_entry_stays_as_long_as_the_last_environment_that_had_it_was_seen() -
     entry = EntryFact("a/1/any-0", 0.0)
     for age, stays in ((13, True), (15, False)):
         root = RootFact("/e", (1, 1), ("a/1/any-0",), Fate.GONE, NOW - age * DAY, False)
-        verdict = judge([root], [entry], Limits(), NOW)
+        verdict = plan_gc([root], [entry], Limits(), NOW)
         assert (verdict.kept == ("a/1/any-0",)) is stays
         assert (verdict.dropped == ()) is stays
 
@@ -88,7 +88,7 @@ def test_an_entry_stays_as_long_as_the_last_environment_that_had_it_was_seen() -
 @given(st.integers(0, 700))
 def test_eviction_takes_the_least_recently_used_and_no_more_than_it_must(most: int) -> None:
     used = [EntryFact(f"d{n}/1/any-0", float(n)) for n in range(5)]
-    verdict = judge([], used, Limits(keep=NOW), NOW / 2)
+    verdict = plan_gc([], used, Limits(keep=NOW), NOW / 2)
     inodes = {entry.name: [number, 99] for number, entry in enumerate(used)}  # 99 is in all of them
     sizes = dict.fromkeys(range(5), 100) | {99: 100}
     chosen = evict(verdict, inodes, sizes, most)
@@ -109,7 +109,7 @@ def test_eviction_takes_the_least_recently_used_and_no_more_than_it_must(most: i
     ],
 )
 def test_files_of_no_kept_entry(*, links: int, condemned: bool, alive: bool, age: float, goes: bool) -> None:
-    file = StoredFile("objects/ab/cd", links, 1, NOW - age)
+    file = UnusedFile("objects/ab/cd", links, 1, NOW - age)
     assert is_garbage(file, condemned=condemned, alive=alive, limits=Limits(), now=NOW) is goes
 
 

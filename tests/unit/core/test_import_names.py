@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pipm.core.import_names import (
     Kind,
     Module,
-    acts_on_its_folder,
-    entangled,
+    import_layout,
+    inseparable,
     library_ties,
     module_table,
-    outline,
+    names_relative_folders,
 )
 
 EXTENSIONS = importlib.machinery.EXTENSION_SUFFIXES
@@ -54,9 +54,9 @@ LOADERS = {
 @settings(max_examples=60)
 @given(st.lists(st.lists(PATH, max_size=5, unique=True), max_size=3))
 def test_it_is_what_filefinder_finds_in_one_folder(distributions: list[list[str]]) -> None:
-    outlines = [outline(paths) for paths in distributions]
-    present = [n for n in range(len(outlines)) if n not in entangled(outlines)]
-    table = module_table(outlines, present, EXTENSIONS)
+    layouts = [import_layout(paths) for paths in distributions]
+    present = [n for n in range(len(layouts)) if n not in inseparable(layouts)]
+    table = module_table(layouts, present, EXTENSIONS)
     with tempfile.TemporaryDirectory() as folder:
         for number in present:
             for path in distributions[number]:
@@ -71,14 +71,18 @@ def test_it_is_what_filefinder_finds_in_one_folder(distributions: list[list[str]
 
 def test_extensions_come_before_sources() -> None:
     paths = ["fast/__init__.py", "fast/__init__.abi3.so", "fast/x.py"]
-    table = module_table([outline(paths)], [0], [".cpython-312.so", ".abi3.so", ".so"])
+    table = module_table([import_layout(paths)], [0], [".cpython-312.so", ".abi3.so", ".so"])
     assert table == {"fast": Module(Kind.EXTENSION, (0,), "fast/__init__.abi3.so")}
 
 
 def test_namespaces_have_many_owners() -> None:
-    outlines = [outline(["ns/one/__init__.py"]), outline(["ns/two/__init__.py"]), outline(["ns/deep/x.py"])]
-    assert entangled(outlines) == frozenset()
-    assert module_table(outlines, range(3), EXTENSIONS) == {"ns": Module(Kind.NAMESPACE, (0, 1, 2), "")}
+    layouts = [
+        import_layout(["ns/one/__init__.py"]),
+        import_layout(["ns/two/__init__.py"]),
+        import_layout(["ns/deep/x.py"]),
+    ]
+    assert inseparable(layouts) == frozenset()
+    assert module_table(layouts, range(3), EXTENSIONS) == {"ns": Module(Kind.NAMESPACE, (0, 1, 2), "")}
 
 
 @pytest.mark.parametrize(
@@ -94,29 +98,31 @@ def test_namespaces_have_many_owners() -> None:
     ],
 )
 def test_what_must_lie_together(one: list[str], other: list[str]) -> None:
-    alone = outline(["alone/__init__.py", "ns/alone.py"])
-    assert entangled([outline(one), alone, outline(other)]) == {0, 2}
+    alone = import_layout(["alone/__init__.py", "ns/alone.py"])
+    assert inseparable([import_layout(one), alone, import_layout(other)]) == {0, 2}
 
 
 def test_libraries_that_look_for_each_other() -> None:
-    outlines = [
-        outline(["nvidia/cusparse/lib/libcusparse.so.12"]),
-        outline(["nvidia/nvjitlink/lib/libnvJitLink.so.12"]),
-        outline(["numpy/core.so", "numpy.libs/liba.so"]),
+    layouts = [
+        import_layout(["nvidia/cusparse/lib/libcusparse.so.12"]),
+        import_layout(["nvidia/nvjitlink/lib/libnvJitLink.so.12"]),
+        import_layout(["numpy/core.so", "numpy.libs/liba.so"]),
     ]
     ties = {
         0: {"nvidia/cusparse/lib/libcusparse.so.12": ["../../nvjitlink/lib", "."]},
         2: {"numpy/core.so": ["../numpy.libs", "../build/of/somebody"]},
     }
-    assert library_ties(outlines, ties) == {0, 1}
-    assert library_ties(outlines, {2: {"numpy/core.so": ["../../../../lib"]}}) == {2}
+    assert library_ties(layouts, ties) == {0, 1}
+    assert library_ties(layouts, {2: {"numpy/core.so": ["../../../../lib"]}}) == {2}
 
 
 def test_metadata_and_bytecode_are_no_modules() -> None:
-    one = outline(["a-1.dist-info/METADATA", "__pycache__/a.cpython-312.pyc", "a.py", "b/__pycache__/c.pyc"])
+    one = import_layout(
+        ["a-1.dist-info/METADATA", "__pycache__/a.cpython-312.pyc", "a.py", "b/__pycache__/c.pyc"]
+    )
     assert module_table([one], [0], EXTENSIONS) == {"a": Module(Kind.SOURCE, (0,), "a.py")}
 
 
 def test_path_files() -> None:
-    assert not acts_on_its_folder("import a\n# b\n\nimport\tc\n")
-    assert acts_on_its_folder("import a\nwin32\n")
+    assert not names_relative_folders("import a\n# b\n\nimport\tc\n")
+    assert names_relative_folders("import a\nwin32\n")

@@ -20,11 +20,11 @@ from pipm.core.plan.adopt_plan import (
     IngestCopy,
     Leave,
     Share,
-    decide,
+    plan_file,
 )
 from pipm.core.plan.release_plan import SharedFile, needed_bytes, plan_release
 from pipm.core.reasons import Reason
-from pipm.core.record import Place
+from pipm.core.record import RecordPlace
 
 ME, SOMEBODY = 1000, 1001
 CONTENT = Digest.of(b"content")
@@ -41,7 +41,7 @@ def fact(**changes: Any) -> FileFact:  # noqa: ANN401 - fields of any type
     fields: dict[str, Any] = {
         "directory": "lib/python3.12/site-packages/a",
         "name": "b.py",
-        "place": Place.SITE,
+        "place": RecordPlace.SITE,
         "path": "a/b.py",
         "status": status(),
         "executable": False,
@@ -60,7 +60,7 @@ def fact(**changes: Any) -> FileFact:  # noqa: ANN401 - fields of any type
 
 
 def decided(*, by_inode: bool = True, **changes: Any) -> Action:  # noqa: ANN401
-    return decide(fact(**changes), user=ME, by_inode=by_inode)
+    return plan_file(fact(**changes), user=ME, by_inode=by_inode)
 
 
 def test_new_content_is_ingested() -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_says_so_is_shared_already() -> None:
     ("changes", "reason"),
     [
         ({"status": None}, Reason.MISSING),
-        ({"status": None, "place": Place.OUTSIDE}, Reason.OUTSIDE),
+        ({"status": None, "place": RecordPlace.OUTSIDE}, Reason.OUTSIDE),
         ({"status": status(stat.S_IFLNK | 0o777)}, Reason.SYMLINK),
         ({"status": status(stat.S_IFIFO | 0o644)}, Reason.NOT_REGULAR),
         ({"status": status(stat.S_IFSOCK | 0o644)}, Reason.NOT_REGULAR),
@@ -119,9 +119,9 @@ def test_a_file_that_says_so_is_shared_already() -> None:
         ({"status": status(size=0), "digest": EMPTY, "size": 0}, Reason.EMPTY),
         ({"status": status(size=0), "digest": None, "size": None}, Reason.EMPTY),
         ({"status": status(size=0)}, Reason.MODIFIED),
-        ({"place": Place.SCRIPT, "path": "bin/tool"}, Reason.SCRIPT),
-        ({"place": Place.CONFIGURATION, "path": "etc/a"}, Reason.CONFIGURATION),
-        ({"place": Place.OUTSIDE, "path": "/etc/a"}, Reason.OUTSIDE),
+        ({"place": RecordPlace.SCRIPT, "path": "bin/tool"}, Reason.SCRIPT),
+        ({"place": RecordPlace.CONFIGURATION, "path": "etc/a"}, Reason.CONFIGURATION),
+        ({"place": RecordPlace.OUTSIDE, "path": "/etc/a"}, Reason.OUTSIDE),
         ({"path": "a-1.dist-info/RECORD"}, Reason.INSTALLERS_OWN),
         ({"path": "a-1.dist-info/direct_url.json"}, Reason.INSTALLERS_OWN),
         ({"path": "_virtualenv.py"}, Reason.PATH_FILE),
@@ -142,14 +142,14 @@ def test_what_stays_an_environments_own(changes: dict[str, Any], reason: Reason)
 @pytest.mark.parametrize(
     ("place", "path"),
     [
-        (Place.SITE, "a/b.pth"),
-        (Place.SITE, "a-1.dist-info/METADATA"),
-        (Place.SITE, "a/_virtualenv.py"),
-        (Place.DATA, "share/a.pth"),
-        (Place.HEADERS, "include/a.h"),
+        (RecordPlace.SITE, "a/b.pth"),
+        (RecordPlace.SITE, "a-1.dist-info/METADATA"),
+        (RecordPlace.SITE, "a/_virtualenv.py"),
+        (RecordPlace.DATA, "share/a.pth"),
+        (RecordPlace.HEADERS, "include/a.h"),
     ],
 )
-def test_what_may_be_shared(place: Place, path: str) -> None:
+def test_what_may_be_shared(place: RecordPlace, path: str) -> None:
     assert isinstance(decided(place=place, path=path), Ingest)
 
 
@@ -172,7 +172,7 @@ statuses = st.builds(
 names = ["a/b.py", "a.pth", "_virtualenv.py", "a-1.dist-info/RECORD", "a-1.dist-info/METADATA"]
 facts = st.builds(
     fact,
-    place=st.sampled_from(Place),
+    place=st.sampled_from(RecordPlace),
     path=st.sampled_from(names),
     status=st.none() | statuses,
     digest=st.sampled_from([None, EMPTY, CONTENT]),
@@ -187,7 +187,7 @@ facts = st.builds(
 
 @given(facts, st.booleans())
 def test_only_what_may_be_shared_is_touched(seen: FileFact, by_inode: bool) -> None:  # noqa: FBT001
-    action = decide(seen, user=ME, by_inode=by_inode)
+    action = plan_file(seen, user=ME, by_inode=by_inode)
     assert action.fact is seen
     if isinstance(action, Leave):
         return
@@ -199,7 +199,7 @@ def test_only_what_may_be_shared_is_touched(seen: FileFact, by_inode: bool) -> N
         assert found.st_size
         return
     assert found.st_uid == ME
-    assert seen.place in (Place.SITE, Place.DATA, Place.HEADERS)
+    assert seen.place in (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS)
     if isinstance(action, Share | Ingest):
         assert not seen.contested
         assert not found.st_mode & 0o7000
@@ -213,7 +213,7 @@ def test_only_what_may_be_shared_is_touched(seen: FileFact, by_inode: bool) -> N
 @given(facts, st.booleans())
 def test_a_broken_promise_is_told(seen: FileFact, by_inode: bool) -> None:  # noqa: FBT001
     """A file whose size is not what RECORD says is neither compared nor given to the store."""
-    action = decide(seen, user=ME, by_inode=by_inode)
+    action = plan_file(seen, user=ME, by_inode=by_inode)
     found = seen.status
     if found is None or seen.size is None or not seen.promised or seen.digest is None:
         return
@@ -282,4 +282,4 @@ def test_paths_as_a_person_reads_them() -> None:
     assert shared(0o444, directory="").shown == "a.py"
     assert fact().shown == "lib/python3.12/site-packages/a/b.py"
     assert fact(directory="").shown == "b.py"
-    assert fact(place=Place.DATA, path="share/x").entry_path == "data/share/x"
+    assert fact(place=RecordPlace.DATA, path="share/x").entry_path == "data/share/x"

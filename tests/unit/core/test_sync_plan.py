@@ -6,10 +6,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 from pipm.core.digest import Digest
-from pipm.core.install_plan import Blueprint, blueprint_of, is_private, placed, record_rows
+from pipm.core.install_plan import InstallPlan, install_plan_of, is_start_up_file, record_rows, scheme_path
 from pipm.core.manifest import Manifest
 from pipm.core.plan.materialise_plan import Links, Wanted, plan_materialisation
-from pipm.core.plan.sync_plan import Fit, Standing, plan_sync, seeds
+from pipm.core.plan.sync_plan import Installed, InstalledMatch, plan_sync, seeds
 from pipm.core.record import parse_record
 from pipm.core.scheme import Scheme
 from support.rows import TIME_NS, row
@@ -18,12 +18,12 @@ SITE = "lib/python3.12/site-packages"
 SCHEME = Scheme(site=SITE, python="/env/bin/python")
 
 
-def blueprint(name: str, files: dict[str, bytes], version: str = "1.0") -> Blueprint:
+def install_plan(name: str, files: dict[str, bytes], version: str = "1.0") -> InstallPlan:
     """The blueprint of a wheel with these files, by entry path, and metadata."""
     whole = {f"site/{path}" if path.count("/") == 0 else path: data for path, data in files.items()}
     whole[f"site/{name}-{version}.dist-info/METADATA"] = b"about"
     rows = tuple(row(path, Digest.of(data), len(data)) for path, data in whole.items())
-    return blueprint_of(
+    return install_plan_of(
         Manifest(
             name=name,
             version=version,
@@ -37,11 +37,11 @@ def blueprint(name: str, files: dict[str, bytes], version: str = "1.0") -> Bluep
 
 
 def wanted(name: str, files: dict[str, bytes], version: str = "1.0") -> Wanted:
-    return Wanted(entry=f"{name}/{version}/x-12345678", blueprint=blueprint(name, files, version))
+    return Wanted(entry=f"{name}/{version}/x-12345678", install_plan=install_plan(name, files, version))
 
 
-def standing(name: str, version: str = "1.0", *, removable: bool = True) -> Standing:
-    return Standing(name, version, SITE, f"{name}-{version}.dist-info", removable)
+def installed(name: str, version: str = "1.0", *, removable: bool = True) -> Installed:
+    return Installed(name, version, SITE, f"{name}-{version}.dist-info", removable)
 
 
 def test_folders_stand_behind_those_that_they_lie_in() -> None:
@@ -70,7 +70,7 @@ def test_a_namespace_is_one_folder_of_two_distributions() -> None:
     plan = plan_materialisation(both, SCHEME)
     (space,) = (folder for folder in plan.folders if folder.path == f"{SITE}/space")
     assert space.names() == {"a.py", "b.py"}
-    assert plan.clashes == ()
+    assert plan.collisions == ()
 
 
 def test_the_same_file_twice_is_fine_and_another_is_a_clash() -> None:
@@ -78,7 +78,7 @@ def test_the_same_file_twice_is_fine_and_another_is_a_clash() -> None:
     one = wanted("one", same | {"site/shared/x.py": b"1"})
     two = wanted("two", same | {"site/shared/x.py": b"2"})
     plan = plan_materialisation([one, two], SCHEME)
-    assert [(clash.path, clash.one, clash.other) for clash in plan.clashes] == [
+    assert [(collision.path, collision.one, collision.other) for collision in plan.collisions] == [
         (f"{SITE}/shared/x.py", one, two)
     ]
     (shared,) = (folder for folder in plan.folders if folder.path == f"{SITE}/shared")
@@ -99,14 +99,14 @@ def test_what_acts_at_start_or_configures_is_copied() -> None:
     assert by_path[SITE].copies == [Links("wheels/one/1.0/x-12345678/site", ("start.pth",), (TIME_NS,))]
     assert by_path["etc"].copies
     assert by_path["share"].links
-    assert is_private("_virtualenv.py")
-    assert not is_private("module.py")
+    assert is_start_up_file("_virtualenv.py")
+    assert not is_start_up_file("module.py")
 
 
 def test_headers_lie_below_the_distributions_name() -> None:
     one = wanted("one", {"headers/sub/one.h": b"1"})
-    (other,) = one.blueprint.others
-    assert placed(other, "one", SCHEME) == "include/site/python3.12/one/sub/one.h"
+    (other,) = one.install_plan.others
+    assert scheme_path(other, "one", SCHEME) == "include/site/python3.12/one/sub/one.h"
     pypy = Scheme(site="lib/pypy3.9/site-packages", python="/env/bin/python")
     assert pypy.headers == "include/site/python3.9"
 
@@ -121,7 +121,7 @@ def test_record_rows_survive_odd_names() -> None:
 
 def test_two_metadata_folders_make_no_blueprint() -> None:
     with pytest.raises(ValueError, match="2 dist-info"):
-        blueprint("one", {"site/two-1.0.dist-info/METADATA": b"x"})
+        install_plan("one", {"site/two-1.0.dist-info/METADATA": b"x"})
 
 
 def test_a_plan_compares_by_name() -> None:
@@ -129,16 +129,16 @@ def test_a_plan_compares_by_name() -> None:
     plan = plan_sync(
         [new, same, broken, other],
         [
-            (standing("same"), Fit.SAME),
-            (standing("broken"), Fit.BROKEN),
-            (standing("other", "0.9"), Fit.OTHER),
-            (standing("surplus"), Fit.OTHER),
-            (standing("pip"), Fit.OTHER),
-            (standing("egg", removable=False), Fit.OTHER),
+            (installed("same"), InstalledMatch.SAME),
+            (installed("broken"), InstalledMatch.BROKEN),
+            (installed("other", "0.9"), InstalledMatch.OTHER),
+            (installed("surplus"), InstalledMatch.OTHER),
+            (installed("pip"), InstalledMatch.OTHER),
+            (installed("egg", removable=False), InstalledMatch.OTHER),
         ],
         frozenset({"pip"}),
     )
-    assert (plan.added, plan.mended, plan.unchanged) == ((new,), (broken,), 1)
+    assert (plan.added, plan.repaired, plan.unchanged) == ((new,), (broken,), 1)
     assert [(old.version, one) for old, one in plan.replaced] == [("0.9", other)]
     assert [one.name for one in plan.removed] == ["surplus"]
     assert [one.name for one in plan.stuck] == ["egg"]
@@ -147,15 +147,19 @@ def test_a_plan_compares_by_name() -> None:
 
 def test_what_stands_there_twice_stands_there_once_afterwards() -> None:
     one = wanted("one", {})
-    plan = plan_sync([one], [(standing("one", "0.9"), Fit.OTHER), (standing("one"), Fit.SAME)], frozenset())
+    plan = plan_sync(
+        [one],
+        [(installed("one", "0.9"), InstalledMatch.OTHER), (installed("one"), InstalledMatch.SAME)],
+        frozenset(),
+    )
     assert (plan.unchanged, plan.added, plan.replaced) == (1, (), ())
     assert [row.version for row in plan.removed] == ["0.9"]
 
 
 def test_a_lock_decides_over_pip_when_it_names_it() -> None:
     pip = wanted("pip", {}, "26.0")
-    plan = plan_sync([pip], [(standing("pip", "24.0"), Fit.OTHER)], frozenset({"pip"}))
-    assert [(old.version, new.blueprint.version) for old, new in plan.replaced] == [("24.0", "26.0")]
+    plan = plan_sync([pip], [(installed("pip", "24.0"), InstalledMatch.OTHER)], frozenset({"pip"}))
+    assert [(old.version, new.install_plan.version) for old, new in plan.replaced] == [("24.0", "26.0")]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.env.base_interpreter import BaseInterpreter, find_interpreter
 from pipm.env.create_environment import create_environment
-from pipm.env.pyenv_shims import behind_shim
+from pipm.env.pyenv_shims import shim_target
 from pipm.errors import InterpreterError, UsageError
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def test_a_shim_is_not_started(
 def test_a_shim_that_is_not_plain_decides_itself(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shim = python(machine / "pyenv/shims", "python3", "3.12.99")
     monkeypatch.setenv("PYENV_VERSION", "pypy3.9-7.3.9")
-    assert behind_shim(shim) is None  # that has no python3
+    assert shim_target(shim) is None  # that has no python3
     monkeypatch.setenv("PYENV_VERSION", "3.10")
-    assert behind_shim(shim) == shim
+    assert shim_target(shim) == shim
     assert find_interpreter(shim).version == (3, 12, 99)
 
 

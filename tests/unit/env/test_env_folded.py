@@ -8,13 +8,23 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.env.receipt import FOLDER, HIDDEN_FILE, RECEIPT, PutAway, hidden_bytes, read_hidden, read_receipt
+from pipm.env.receipt import (
+    FOLDER,
+    HIDDEN_FILE,
+    RECEIPT,
+    StoredMetadataFile,
+    read_receipt,
+    read_stored_metadata,
+    stored_metadata_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOUND = {"a-1.dist-info": {"RECORD": PutAway(0o644, b"x"), "LICENSE": PutAway(0o644, None)}}
+SOUND = {
+    "a-1.dist-info": {"RECORD": StoredMetadataFile(0o644, b"x"), "LICENSE": StoredMetadataFile(0o644, None)}
+}
 FOLDED = ["a-1.dist-info", "a/1/x", "1-0", ["a.pyc"], [["x", "y"]]]
 
 
@@ -44,23 +54,23 @@ def root(tmp_path: Path) -> Iterator[int]:
     ],
 )
 def test_metadata_of_another_shape_is_none(tmp_path: Path, root: int, data: bytes) -> None:
-    (tmp_path / FOLDER / HIDDEN_FILE).write_bytes(hidden_bytes(SOUND))
-    assert read_hidden(root) == SOUND
+    (tmp_path / FOLDER / HIDDEN_FILE).write_bytes(stored_metadata_bytes(SOUND))
+    assert read_stored_metadata(root) == SOUND
     (tmp_path / FOLDER / HIDDEN_FILE).write_bytes(data)
-    assert read_hidden(root) == {}
+    assert read_stored_metadata(root) == {}
 
 
 def test_metadata_that_others_can_write_is_not_unmarshalled(
     tmp_path: Path, root: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / FOLDER / HIDDEN_FILE
-    path.write_bytes(hidden_bytes(SOUND))
+    path.write_bytes(stored_metadata_bytes(SOUND))
     path.chmod(0o666)
     monkeypatch.setattr(marshal, "loads", lambda _: pytest.fail("unmarshalled"))
-    assert read_hidden(root) == {}
+    assert read_stored_metadata(root) == {}
     document = {"version": 1, "store": "/s", "site": "lib", "folded": [FOLDED]}
     (tmp_path / FOLDER / RECEIPT).write_text(json.dumps(document))
-    assert read_hidden(root) == {"a-1.dist-info": {}}
+    assert read_stored_metadata(root) == {"a-1.dist-info": {}}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pipm.env import create_environment as create
 from pipm.env.ask_target import ask_target
 from pipm.env.base_interpreter import BaseInterpreter, find_interpreter
 from pipm.env.create_environment import create_environment
-from pipm.env.interpreter_cache import remembered
+from pipm.env.interpreter_cache import cached_answer
 from pipm.errors import UsageError
-from pipm.fs.cache_files import cache_folder
+from pipm.fs.cache_files import user_cache_folder
 from support.tools import VERSIONS, pypy
 from support.tools import find_interpreter as known_interpreter
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A cache of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cache_folder()
+    return user_cache_folder()
 
 
 def refused() -> object:
@@ -37,37 +37,37 @@ def refused() -> object:
 def test_an_answer_is_kept_until_the_program_changes(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF 1")
-    assert remembered(str(program), "who", lambda: ["me"]) == ["me"]
-    assert remembered(str(program), "who", refused) == ["me"]
-    assert remembered(str(program), "what", lambda: 1) == 1
-    assert remembered(str(program), "who", refused) == ["me"]
+    assert cached_answer(str(program), "who", lambda: ["me"]) == ["me"]
+    assert cached_answer(str(program), "who", refused) == ["me"]
+    assert cached_answer(str(program), "what", lambda: 1) == 1
+    assert cached_answer(str(program), "who", refused) == ["me"]
     program.write_bytes(b"\x7fELF 12")
-    assert remembered(str(program), "who", lambda: ["another"]) == ["another"]
-    assert remembered(str(program), "what", lambda: 2) == 2
+    assert cached_answer(str(program), "who", lambda: ["another"]) == ["another"]
+    assert cached_answer(str(program), "what", lambda: 2) == 2
 
 
 def test_what_is_no_answer_or_a_scripts_is_not_kept(tmp_path: Path, cache: str) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF")
-    assert remembered(str(program), "who", lambda: None) is None
-    assert remembered(str(program), "who", lambda: "now") == "now"
+    assert cached_answer(str(program), "who", lambda: None) is None
+    assert cached_answer(str(program), "who", lambda: "now") == "now"
     script = tmp_path / "shim"
     script.write_bytes(b"#!/bin/sh\n")
-    assert remembered(str(script), "who", lambda: 1) == 1
-    assert remembered(str(script), "who", lambda: 2) == 2
-    assert remembered(str(tmp_path / "none"), "who", lambda: 3) == 3
+    assert cached_answer(str(script), "who", lambda: 1) == 1
+    assert cached_answer(str(script), "who", lambda: 2) == 2
+    assert cached_answer(str(tmp_path / "none"), "who", lambda: 3) == 3
     assert len(os.listdir(cache)) == 1
 
 
 def test_a_torn_cache_is_asked_anew(tmp_path: Path, cache: str) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF")
-    remembered(str(program), "who", lambda: "me")
+    cached_answer(str(program), "who", lambda: "me")
     (name,) = os.listdir(cache)
     for content in (b"", b"\0\0\0", b"[]", b'{"who": '):
         with open(f"{cache}/{name}", "wb") as file:
             file.write(content)
-        assert remembered(str(program), "who", lambda: "again") == "again"
+        assert cached_answer(str(program), "who", lambda: "again") == "again"
 
 
 def test_targets_are_kept_for_the_next_process() -> None:

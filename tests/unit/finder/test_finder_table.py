@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from pipm.finder.environment_state import inject, withdraw
-from pipm.finder.import_table import Table
+from pipm.finder.environment_state import install_finder, uninstall_finder
+from pipm.finder.import_table import ImportTable
 
 FOLDER = ".pipm/finder"
 
 
-def table_of(release: str, entries: list[str]) -> Table:
-    return Table(
+def table_of(release: str, entries: list[str]) -> ImportTable:
+    return ImportTable(
         environment="/e",
         store="/s",
         site=f"lib/{release}/site-packages",
@@ -68,16 +68,18 @@ def test_all_of_it_goes_again(tmp_path: os.PathLike[str]) -> None:
         pass
     root = os.open(tmp_path, os.O_RDONLY)
     try:
-        inject(root, table_of("python3.18", [f"{'long/' * 50}{n}" for n in range(400)]), b"{}", "cpython-318")
+        install_finder(
+            root, table_of("python3.18", [f"{'long/' * 50}{n}" for n in range(400)]), b"{}", "cpython-318"
+        )
         assert len(os.listdir(site)) == 5
-        inject(root, table_of("python3.18", ["a/1/x"]), b"{}", "cpython-318")
+        install_finder(root, table_of("python3.18", ["a/1/x"]), b"{}", "cpython-318")
         assert sorted(os.listdir(site)) == [
             "000_pipm.pth",
             "000_pipm_1.pth",
             "000_pipm_boot.start",
             "other.pth",
         ]
-        withdraw(root, "lib/python3.18/site-packages")
+        uninstall_finder(root, "lib/python3.18/site-packages")
     finally:
         os.close(root)
     assert os.listdir(site) == ["other.pth"]

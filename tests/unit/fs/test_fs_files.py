@@ -15,7 +15,7 @@ from pipm.fs import file_content
 from pipm.fs.bytecode_header import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
 from pipm.fs.durability import sync_file_system, write_durably
 from pipm.fs.file_content import digest_file, prefetch, read_all, same_bytes
-from pipm.fs.os_errors import explained, stops_everything
+from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.share_file import (
     LeaveAloneError,
     NewFile,
@@ -23,7 +23,7 @@ from pipm.fs.share_file import (
     give_inode,
     give_name,
     left_alone,
-    open_guarded,
+    open_leased,
     second_inode,
     write_new_file,
 )
@@ -132,7 +132,7 @@ def test_faults_of_one_file_and_of_all() -> None:
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
         error = OSError(number, os.strerror(number))
         assert stops_everything(error)
-        told = explained(error, "write to the store")
+        told = explain_os_error(error, "write to the store")
         assert isinstance(told, FileSystemError)
         assert told.message == f"Cannot write to the store: {os.strerror(number)}"
         assert told.hint
@@ -142,7 +142,7 @@ def test_faults_of_one_file_and_of_all() -> None:
     assert left_alone(OSError(errno.EMLINK, "")).reason is Reason.NO_LINK
     assert left_alone(OSError(errno.EACCES, "")).reason is Reason.UNREADABLE
     assert left_alone(OSError(errno.EPERM, "")).reason is Reason.PROTECTED
-    assert explained(OSError("no number"), "do it").message == "Cannot do it: no number"
+    assert explain_os_error(OSError("no number"), "do it").message == "Cannot do it: no number"
 
 
 def pyc(mtime: int, size: int, *, flags: int = 0, body: bytes = b"code" * 100) -> bytes:
@@ -257,7 +257,7 @@ def test_the_store_takes_an_inode(tmp_path: Path, folder: int) -> None:
     os.mkdir(tmp_path / "store")
     store = os.open(tmp_path / "store", os.O_RDONLY)
     (tmp_path / "a").write_bytes(b"content")
-    guarded = open_guarded(folder, "a", os.stat(tmp_path / "a").st_ino)
+    guarded = open_leased(folder, "a", os.stat(tmp_path / "a").st_ino)
     assert guarded.unchanged()
     time = os.stat(tmp_path / "a").st_mtime_ns
     assert give_inode(guarded, store, "object", 0o444) == (0o444, time)
@@ -283,7 +283,7 @@ def test_an_inode_with_another_name_stays_as_it_is(tmp_path: Path, folder: int) 
     os.chmod(tmp_path / "a", 0o664)
     os.link(tmp_path / "a", tmp_path / "backup")
     before = os.stat(tmp_path / "a")
-    guarded = open_guarded(folder, "a", before.st_ino)
+    guarded = open_leased(folder, "a", before.st_ino)
     assert give_inode(guarded, store, "object", 0o444) == (0o664, before.st_mtime_ns)
     with pytest.raises(LeaveAloneError):
         second_inode(guarded, NewFile(store, "new"), Stored(0o444, 5), link=True)
@@ -302,18 +302,18 @@ def test_what_is_not_opened_for_sharing(tmp_path: Path, folder: int) -> None:
     inode = os.stat(tmp_path / "a").st_ino
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(LeaveAloneError) as caught:
-        open_guarded(folder, "a", inode + 1)
+        open_leased(folder, "a", inode + 1)
     assert caught.value.reason is Reason.CHANGING
     with open(tmp_path / "a", "r+b"), pytest.raises(LeaveAloneError) as caught:
-        open_guarded(folder, "a", inode)
+        open_leased(folder, "a", inode)
     assert caught.value.reason is Reason.OPEN
     os.setxattr(tmp_path / "a", "user.note", b"mine")
     with pytest.raises(LeaveAloneError) as caught:
-        open_guarded(folder, "a", inode)
+        open_leased(folder, "a", inode)
     assert caught.value.reason is Reason.ATTRIBUTES
     os.symlink("a", tmp_path / "link")
     with pytest.raises(OSError) as error:  # noqa: PT011 - its number is looked at
-        open_guarded(folder, "link", inode)
+        open_leased(folder, "link", inode)
     assert left_alone(error.value).reason is Reason.SYMLINK
     assert len(os.listdir("/proc/self/fd")) == before
 

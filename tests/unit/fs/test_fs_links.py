@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
 from pipm.fs import link_modes
-from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode, parse_link_mode, place, probe
+from pipm.fs.link_modes import (
+    LinkMode,
+    can_hardlink,
+    choose_link_mode,
+    parse_link_mode,
+    place_file,
+    probe_link_mode,
+)
 from pipm.fs.staging import STAGING, Staging, remove_tree, staging, sweep
 
 if TYPE_CHECKING:
@@ -71,7 +78,7 @@ def test_words_of_link_modes() -> None:
 def test_a_file_appears(folders: Folders, mode: LinkMode, bits: int) -> None:
     write(f"{folders.store}/a", b"content", bits)
     source = f"{folders.store}/a" if mode is LinkMode.SYMLINK else "a"
-    place(mode, folders.from_, source, folders.to, "b")
+    place_file(mode, folders.from_, source, folders.to, "b")
     stored, status = os.stat(f"{folders.store}/a"), os.stat(f"{folders.target}/b")
     assert read(f"{folders.target}/b") == b"content"
     assert (status.st_mode & 0o7777, status.st_mtime) == (bits, LONG_AGO)
@@ -85,7 +92,7 @@ def test_no_mode_replaces_what_is_there(folders: Folders, mode: LinkMode) -> Non
     write(f"{folders.target}/b", b"mine")
     source = f"{folders.store}/a" if mode is LinkMode.SYMLINK else "a"
     with pytest.raises(FileExistsError):
-        place(mode, folders.from_, source, folders.to, "b")
+        place_file(mode, folders.from_, source, folders.to, "b")
     assert read(f"{folders.target}/b") == b"mine"
 
 
@@ -95,11 +102,11 @@ def test_a_symlink_is_not_followed(folders: Folders, tmp_path: Path, mode: LinkM
     os.symlink(tmp_path / "secret", f"{folders.store}/a")
     if mode is LinkMode.COPY:
         with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
-            place(mode, folders.from_, "a", folders.to, "b")
+            place_file(mode, folders.from_, "a", folders.to, "b")
         assert caught.value.errno == errno.ELOOP
         assert os.listdir(folders.target) == []
     else:
-        place(mode, folders.from_, "a", folders.to, "b")
+        place_file(mode, folders.from_, "a", folders.to, "b")
         assert os.path.islink(f"{folders.target}/b")
 
 
@@ -107,13 +114,13 @@ def test_a_copy_that_fails_leaves_nothing(folders: Folders, monkeypatch: pytest.
     write(f"{folders.store}/a", b"content")
     monkeypatch.setattr(os, "write", refuse(errno.ENOSPC))
     with pytest.raises(OSError, match="No space"):
-        place(LinkMode.COPY, folders.from_, "a", folders.to, "b")
+        place_file(LinkMode.COPY, folders.from_, "a", folders.to, "b")
     assert os.listdir(folders.target) == []
 
 
 @pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.SYMLINK, LinkMode.COPY])
 def test_a_probe_leaves_nothing(folders: Folders, mode: LinkMode) -> None:
-    probe(mode, folders.from_, folders.store, folders.to)
+    probe_link_mode(mode, folders.from_, folders.store, folders.to)
     assert os.listdir(folders.store) == os.listdir(folders.target) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.pins import Folder, Pin
+from pipm.core.pins import Pin, SourceFolder
 from pipm.sync.editable import project_state
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def state(folder: Path, version: str | None = None, *options: str) -> str:
-    return project_state(Pin("x", version, origin=Folder(str(folder), editable=True), options=options))
+    return project_state(Pin("x", version, origin=SourceFolder(str(folder), editable=True), options=options))
 
 
 @pytest.mark.parametrize(

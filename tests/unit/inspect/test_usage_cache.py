@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipm.core.disk_usage import DiskUsage
-from pipm.fs.cache_files import cache_folder, read_cache
-from pipm.inspect.usage_cache import Figures, Ledger, Stamp, _from_json, _to_json, open_ledger, stamp_of
+from pipm.fs.cache_files import read_cache, user_cache_folder
+from pipm.inspect.usage_cache import (
+    EnvironmentStamp,
+    Figures,
+    UsageCache,
+    _from_json,
+    _to_json,
+    open_usage_cache,
+    stamp_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +38,14 @@ def test_what_is_written_is_read(outside: dict[str, int]) -> None:
 @given(st.dictionaries(st.integers(0, 500), st.tuples(st.integers(1, 200_000), st.floats(0, 1000))))
 def test_every_environment_has_its_turn(crowd: dict[int, tuple[int, float]]) -> None:
     """Measuring what is due again and again reaches all of them, however large they are."""
-    ledger = Ledger(name="x", rows={}, now=0.0)
+    usage_cache = UsageCache(name="x", rows={}, now=0.0)
     known = {
-        str(number): (figures(files=files, when=when), Stamp("1 2 3", 0.0))
+        str(number): (figures(files=files, when=when), EnvironmentStamp("1 2 3", 0.0))
         for number, (files, when) in crowd.items()
     }
     waiting = set(known)
     for turn in range(len(known)):
-        due = ledger.due(known)
+        due = usage_cache.due(known)
         assert due
         for path in due:
             known[path] = (known[path][0]._replace(when=2000.0 + turn), known[path][1])
@@ -46,12 +54,12 @@ def test_every_environment_has_its_turn(crowd: dict[int, tuple[int, float]]) -> 
 
 
 def test_those_in_use_come_first() -> None:
-    ledger = Ledger(name="x", rows={}, now=0.0)
+    usage_cache = UsageCache(name="x", rows={}, now=0.0)
     known = {
-        "idle": (figures(files=90_000, when=10.0), Stamp("", 5.0)),
-        "used": (figures(files=90_000, when=20.0), Stamp("", 25.0)),
+        "idle": (figures(files=90_000, when=10.0), EnvironmentStamp("", 5.0)),
+        "used": (figures(files=90_000, when=20.0), EnvironmentStamp("", 25.0)),
     }
-    assert ledger.due(known) == {"used"}
+    assert usage_cache.due(known) == {"used"}
 
 
 def test_a_stamp_changes_with_what_installers_touch(tmp_path: Path) -> None:
@@ -76,14 +84,14 @@ def test_a_stamp_changes_with_what_installers_touch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1, "rows": {"/env": [1]}}', b"\xff"])
 def test_a_torn_ledger_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    ledger = open_ledger("/store")
-    ledger.note("/env", figures(when=ledger.now))
-    ledger.save(["/env"])
-    assert open_ledger("/store").rows == {"/env": figures(when=ledger.now)}
-    assert open_ledger("/other").rows == {}
-    with open(f"{cache_folder()}/{ledger.name}", "wb") as file:
+    usage_cache = open_usage_cache("/store")
+    usage_cache.note("/env", figures(when=usage_cache.now))
+    usage_cache.save(["/env"])
+    assert open_usage_cache("/store").rows == {"/env": figures(when=usage_cache.now)}
+    assert open_usage_cache("/other").rows == {}
+    with open(f"{user_cache_folder()}/{usage_cache.name}", "wb") as file:
         file.write(content)
-    assert open_ledger("/store").rows == {}
+    assert open_usage_cache("/store").rows == {}
     assert read_cache("nothing") is None
 
 
@@ -92,7 +100,7 @@ def test_a_cache_that_cannot_be_written_is_no_failure(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    ledger = open_ledger("/store")
-    ledger.note("/env", figures())
-    ledger.save(["/env"])
-    assert open_ledger("/store").rows == {}
+    usage_cache = open_usage_cache("/store")
+    usage_cache.note("/env", figures())
+    usage_cache.save(["/env"])
+    assert open_usage_cache("/store").rows == {}

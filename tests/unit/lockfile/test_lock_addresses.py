@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lock_files import LINUX, A
 from pipm.core.addresses import AddressError, has_credentials, without_credentials
-from pipm.core.pins import Archive, Folder, Pin, Repository
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.errors import FetchError, LockError, PipmError, redacted
 from pipm.lockfile.read_lock import read_lock
 from pipm.wheel.environment_files import direct_url
@@ -234,7 +234,7 @@ def test_whatever_a_lock_holds_pip_reads_what_is_meant(name: str, url: str, comm
         lambda: Repository("git", "--upload-pack=touch", COMMIT),
         lambda: Repository("git", "https://h/g", "--upload-pack=touch"),
         lambda: Repository("git\n", "https://h/g", COMMIT),
-        lambda: Folder("/x", subdirectory="../y"),
+        lambda: SourceFolder("/x", subdirectory="../y"),
         lambda: Pin("x", "1", index_url="--extra-index-url"),
         lambda: Pin("x", "1", options=("--find-links", "a\nb")),
     ],

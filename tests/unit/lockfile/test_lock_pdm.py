@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lock_files import LINUX, OLD, PYPY, WINDOWS, A, B, Folder, LockFile
 from pipm.core.pins import Archive, Repository
-from pipm.core.pins import Folder as Local
+from pipm.core.pins import SourceFolder as Local
 
 
 @pytest.fixture

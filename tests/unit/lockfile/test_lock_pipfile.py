@@ -7,7 +7,7 @@ import json
 import pytest
 from lock_files import OLD, WINDOWS, A, B, Folder, LockFile
 from pipm.core.pins import Archive, Repository
-from pipm.core.pins import Folder as Local
+from pipm.core.pins import SourceFolder as Local
 
 SOURCES = [
     {"name": "pypi", "url": "https://p/simple", "verify_ssl": True},

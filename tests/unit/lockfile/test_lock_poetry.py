@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lock_files import LINUX, OLD, WINDOWS, A, B, Folder, LockFile
 from packaging.version import Version
 from pipm.core.pins import Archive, Repository
-from pipm.core.pins import Folder as Local
+from pipm.core.pins import SourceFolder as Local
 from pipm.lockfile.poetry_versions import allows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lock_files import LINUX, OLD, PYPY, WINDOWS, A, B, C, Folder, LockFile, file_names, target
 from pipm.core.pins import Archive, Repository
-from pipm.core.pins import Folder as Local
+from pipm.core.pins import SourceFolder as Local
 
 HEAD = 'lock-version = "1.0"\ncreated-by = "hand"\n'
 WHEEL = f'{{ name = "one-1.0-py3-none-any.whl", url = "https://h/one.whl", hashes = {{ sha256 = "{A}" }} }}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lock_files import LINUX, OLD, WINDOWS, A, B, Folder, LockFile, file_names
 from pipm.core.pins import Archive, Repository, Selection
-from pipm.core.pins import Folder as Local
+from pipm.core.pins import SourceFolder as Local
 from pipm.errors import LockError
 from pipm.lockfile.read_lock import read_lock
 

@@ -15,7 +15,7 @@ from pipm.errors import BusyError, FileSystemError, StoreError
 from pipm.fs import durability
 from pipm.store.bytecode_pool import Pool
 from pipm.store.layout import Store, lock_timeout, open_store
-from pipm.store.objects import Rooms, find_object, is_trusted, object_mode
+from pipm.store.objects import ObjectFolders, find_object, is_trusted, object_mode
 from pipm.store.paths import store_path
 from pipm.store.roots import Root, all_roots, find_root, remove_root, root_name, write_root, write_roots
 
@@ -337,8 +337,8 @@ def test_an_unfinished_root_is_none(opened: Store) -> None:
 def test_objects(opened: Store) -> None:
     name = A.object_name(executable=False)
     assert find_object(opened.objects, name) is None
-    Rooms(opened.objects).make(name)
-    Rooms(opened.objects).make(name)  # another process's, too
+    ObjectFolders(opened.objects).make(name)
+    ObjectFolders(opened.objects).make(name)  # another process's, too
     path = f"{opened.path}/v1/objects/{name}"
     with open(path, "wb") as file:
         file.write(b"a")

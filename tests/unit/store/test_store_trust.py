@@ -10,8 +10,8 @@ import pytest
 from pipm.errors import StoreError
 from pipm.fs import trust
 from pipm.fs.trust import foreign_part, is_foreign
-from pipm.inspect.doctor import examine
-from pipm.pip_wrapper.runtime.store_reader import Shelf
+from pipm.inspect.doctor import diagnose
+from pipm.pip_wrapper.runtime.store_reader import StoreReader
 from pipm.share.add_wheels import add_wheel_file
 from pipm.store.layers import open_layers
 from pipm.store.layout import open_store
@@ -40,7 +40,7 @@ def test_a_folder_that_all_can_write_to(path: str, folder: str) -> None:
     with pytest.raises(StoreError, match="Other users can write") as caught:
         open_store(path)
     assert caught.value.hint == f"chmod -R go-w {path}"
-    (check,) = [check for check in examine(path) if check.name == "store"]
+    (check,) = [check for check in diagnose(path) if check.name == "store"]
     assert check.is_error
     assert "Other users can write" in check.detail
 
@@ -63,21 +63,21 @@ def test_a_folder_that_is_a_link(path: str, tmp_path: Path, folder: str) -> None
 
 
 def test_doctor_looks_one_folder_deeper(path: str) -> None:
-    assert not [check for check in examine(path) if check.name == "permissions"]
+    assert not [check for check in diagnose(path) if check.name == "permissions"]
     rooms = [f"{path}/v1/{top}/{min(os.listdir(f'{path}/v1/{top}'))}" for top in ("objects", "wheels")]
     for room in rooms:
         os.chmod(room, 0o777)
-    found = [check for check in examine(path) if check.name == "permissions"]
+    found = [check for check in diagnose(path) if check.name == "permissions"]
     assert [check.detail.split(" ")[0] for check in found] == rooms
     assert all(check.is_error and check.hint.startswith("chmod -R go-w") for check in found)
 
 
 @pytest.mark.parametrize("folder", ["v1", "v1/objects", "v1/wheels", "v1/by-wheel"])
 def test_the_wrapped_pip_does_without(path: str, folder: str) -> None:
-    Shelf(path)  # type: ignore[no-untyped-call]
+    StoreReader(path)  # type: ignore[no-untyped-call]
     os.chmod(f"{path}/{folder}", 0o777)
     with pytest.raises(PermissionError, match="other users can write"):
-        Shelf(path)  # type: ignore[no-untyped-call]
+        StoreReader(path)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("folder", ["v1", "v1/objects", "v1/bytecode"])

@@ -22,9 +22,9 @@ from pipm.store.entries import (
     find_entry,
     index_wheel,
     is_partial,
-    join_archives,
+    link_archives,
     load_manifest,
-    publish,
+    publish_entry,
 )
 from support.rows import row
 
@@ -58,7 +58,7 @@ def built(run: int, tree: str, value: Manifest) -> None:
 def published(store: Store, value: Manifest) -> str:
     with store.run() as (run, path):
         built(run, "tree", value)
-        entry = publish(store, run, "tree", value.label)
+        entry = publish_entry(store, run, "tree", value.label)
         assert os.listdir(path) == []
     return entry
 
@@ -100,7 +100,7 @@ def test_another_error_of_publishing_is_no_race(opened: Store, monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", full)
             with pytest.raises(OSError, match="No space"):
-                publish(opened, run, "tree", manifest("demo.py").label)
+                publish_entry(opened, run, "tree", manifest("demo.py").label)
     assert list(all_entries(opened)) == []
 
 
@@ -123,11 +123,11 @@ def test_a_partial_entry_is_completed(opened: Store, monkeypatch: pytest.MonkeyP
 def test_eight_equal_digits_are_not_the_same_wheel(opened: Store) -> None:
     """Somebody who wants two such wheels tries some billions of them."""
     honest = manifest("demo.py")
-    twin = Digest(honest.identity[:4] + bytes(28))
+    link_identical = Digest(honest.identity[:4] + bytes(28))
     published(opened, honest)
-    assert find_entry(opened, "demo", "1.0", twin) is None
+    assert find_entry(opened, "demo", "1.0", link_identical) is None
     with pytest.raises(StoreError, match="short name"):
-        published(opened, manifest("evil.py", identity=twin))
+        published(opened, manifest("evil.py", identity=link_identical))
     assert load_manifest(opened, honest.label.directory) == honest
 
 
@@ -160,9 +160,9 @@ def test_a_manifest_of_any_spelling_is_read(opened: Store) -> None:
 def test_archives_of_an_entry(opened: Store) -> None:
     entry = published(opened, manifest("demo.py"))
     assert entry_of_wheel(opened, A) is None
-    join_archives(opened, [(entry, A)])
-    join_archives(opened, [(entry, B)])
-    join_archives(opened, [(entry, A)])
+    link_archives(opened, [(entry, A)])
+    link_archives(opened, [(entry, B)])
+    link_archives(opened, [(entry, A)])
     assert load_manifest(opened, entry).wheels == (A, B)
     index_wheel(opened, A, entry)
     assert entry_of_wheel(opened, A) == entry

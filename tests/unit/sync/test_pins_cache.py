@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.pins import Archive, Folder, Pin, Repository, Selection
+from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
 from pipm.core.target import Target
 from pipm.errors import LockError
-from pipm.fs.cache_files import cache_folder
+from pipm.fs.cache_files import user_cache_folder
 from pipm.lockfile.find_lock import lock_content, member_here
 from pipm.sync.open_lock import open_lock
-from pipm.sync.pins_cache import remembered_pins
+from pipm.sync.pins_cache import cached_pins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ WHEEL = Archive(file_name="a-1-py3-none-any.whl", url="https://x/a-1-py3-none-an
 SDIST = Archive(file_name="a-1.tar.gz", path="/x/a-1.tar.gz", subdirectory="src")
 PINS = [
     Pin(name="a", version="1", wheels=(WHEEL, WHEEL), sdist=SDIST, where="packages[0]"),
-    Pin(name="b", version=None, origin=Folder(path="/x", editable=True, subdirectory="b")),
+    Pin(name="b", version=None, origin=SourceFolder(path="/x", editable=True, subdirectory="b")),
     Pin(
         name="c",
         version="2",
@@ -45,30 +45,30 @@ def refused() -> list[Pin]:
 
 
 def test_pins_come_back_as_they_were() -> None:
-    assert remembered_pins("one", TARGET, lambda: PINS) == PINS
-    assert remembered_pins("one", TARGET, refused) == PINS
-    assert remembered_pins("two", TARGET, list) == []
-    assert remembered_pins("one", OTHER, lambda: PINS[:1]) == PINS[:1]
-    assert remembered_pins("one", OTHER, refused) == PINS[:1]
+    assert cached_pins("one", TARGET, lambda: PINS) == PINS
+    assert cached_pins("one", TARGET, refused) == PINS
+    assert cached_pins("two", TARGET, list) == []
+    assert cached_pins("one", OTHER, lambda: PINS[:1]) == PINS[:1]
+    assert cached_pins("one", OTHER, refused) == PINS[:1]
 
 
 def test_a_torn_cache_is_read_anew() -> None:
-    remembered_pins("one", TARGET, lambda: PINS)
-    (name,) = os.listdir(cache_folder())
-    path = f"{cache_folder()}/{name}"
+    cached_pins("one", TARGET, lambda: PINS)
+    (name,) = os.listdir(user_cache_folder())
+    path = f"{user_cache_folder()}/{name}"
     with open(path, "rb") as file:
         whole = file.read()
     for torn in (b"", whole[:40], whole[:-1], whole[:100] + b"\0" + whole[101:], b"\0" * len(whole)):
         with open(path, "wb") as file:
             file.write(torn)
-        assert remembered_pins("one", TARGET, lambda: PINS) == PINS
-        assert remembered_pins("one", TARGET, refused) == PINS
+        assert cached_pins("one", TARGET, lambda: PINS) == PINS
+        assert cached_pins("one", TARGET, refused) == PINS
 
 
 def test_the_cache_is_bounded() -> None:
     for number in range(600):
-        remembered_pins(str(number), TARGET, lambda: PINS)
-    assert len(os.listdir(cache_folder())) <= 256
+        cached_pins(str(number), TARGET, lambda: PINS)
+    assert len(os.listdir(user_cache_folder())) <= 256
 
 
 def test_included_files_and_variables_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,22 +100,22 @@ def test_what_may_have_a_password_is_not_kept(tmp_path: Path, monkeypatch: pytes
     lock.write_text("--index-url https://me:${PIPM_TEST_SECRET}@x/simple\na==1\n")
     (pin,) = open_lock(str(lock), Selection(), "").pins(TARGET)
     assert "hunter2" in f"{pin.index_url} {pin.options}"
-    assert not os.path.exists(cache_folder())
+    assert not os.path.exists(user_cache_folder())
 
 
 def test_a_password_in_a_lock_is_not_kept() -> None:
     for url in ("https://me:hunter2@x/a-1-py3-none-any.whl", "https://token@x/a-1-py3-none-any.whl"):
         pin = Pin(name="a", version="1", wheels=(Archive("a-1-py3-none-any.whl", url=url),))
-        assert remembered_pins("one", TARGET, [pin].copy) == [pin]
-    assert not os.path.exists(cache_folder())
+        assert cached_pins("one", TARGET, [pin].copy) == [pin]
+    assert not os.path.exists(user_cache_folder())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_what_another_user_wrote_is_not_believed() -> None:
-    remembered_pins("one", TARGET, lambda: PINS)
-    (name,) = os.listdir(cache_folder())
-    os.chown(f"{cache_folder()}/{name}", 12345, 12345)
-    assert remembered_pins("one", TARGET, lambda: PINS[:1]) == PINS[:1]
+    cached_pins("one", TARGET, lambda: PINS)
+    (name,) = os.listdir(user_cache_folder())
+    os.chown(f"{user_cache_folder()}/{name}", 12345, 12345)
+    assert cached_pins("one", TARGET, lambda: PINS[:1]) == PINS[:1]
 
 
 def test_the_member_of_the_folder_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

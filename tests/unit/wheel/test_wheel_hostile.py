@@ -13,7 +13,7 @@ import pytest
 from hostile_wheels import HOSTILE, INIT, better_row
 from pipm.core.digest import Digest
 from pipm.errors import FileSystemError, WheelError
-from pipm.share.add_wheels import Kept, add_wheel_file, keep_wheels
+from pipm.share.add_wheels import StoredWheel, add_wheel_file, store_wheels
 from pipm.store.entries import entry_of_wheel, load_manifest
 from support.archives import (
     CENTRAL,
@@ -52,12 +52,12 @@ def test_hostile_wheels(tmp_path: Path, empty_store: Store, case: str) -> None:
     assert os.listdir(tmp_path) == [FILE_NAME]
 
 
-def let_in(store: Store, path: str, algorithm: str = "sha256", value: str = "") -> Kept:
+def let_in(store: Store, path: str, algorithm: str = "sha256", value: str = "") -> StoredWheel:
     """Let a wheel in whose hash a lock has."""
     with open(path, "rb") as stream:
         value = value or hashlib.file_digest(stream, algorithm).hexdigest()
     with store.writing(), store.run() as (run, _):
-        (kept,) = keep_wheels(store, run, [(path, "")], [("md5", "0" * 32), (algorithm, value)])
+        (kept,) = store_wheels(store, run, [(path, "")], [("md5", "0" * 32), (algorithm, value)])
     return kept
 
 
@@ -83,11 +83,11 @@ def test_a_lock_that_has_the_archives_hash_excuses_a_wrong_record_alone(
         return
     store = opened(str(tmp_path / "store"))
     kept = let_in(store, path)
-    assert kept.doubts
-    for doubt in kept.doubts:
-        assert doubt.wheel == FILE_NAME
-        assert why in doubt.why
-        assert doubt.member in name or name.strip("'").strip("…") in doubt.member
+    assert kept.mismatches
+    for mismatch in kept.mismatches:
+        assert mismatch.wheel == FILE_NAME
+        assert why in mismatch.why
+        assert mismatch.member in name or name.strip("'").strip("…") in mismatch.member
     manifest = load_manifest(store, kept.entry)
     (init,) = [file for file in manifest.files if file.path == "site/demo/__init__.py"]
     assert (init.digest, init.size) == (Digest.of(GOOD["demo/__init__.py"]), len(GOOD["demo/__init__.py"]))
@@ -100,7 +100,7 @@ def test_a_lock_may_vouch_by_a_better_hash(tmp_path: Path, algorithm: str) -> No
     store = opened(str(tmp_path / "store"))
     with pytest.raises(WheelError, match="is not what RECORD says"):
         let_in(store, path, algorithm, "0" * (96 if algorithm == "sha384" else 128))
-    assert [doubt.member for doubt in let_in(store, path, algorithm).doubts] == ["demo/__init__.py"]
+    assert [mismatch.member for mismatch in let_in(store, path, algorithm).mismatches] == ["demo/__init__.py"]
 
 
 def test_a_weak_hash_vouches_for_nothing(tmp_path: Path, empty_store: Store) -> None:

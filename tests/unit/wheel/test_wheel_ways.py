@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hostile_wheels import HOSTILE, entry_points
 from pipm.context.progress import Progress
-from pipm.context.workers import Pulse
+from pipm.context.workers import SharedState
 from pipm.core.pins import Selection
 from pipm.env.base_interpreter import find_interpreter
 from pipm.env.create_environment import create_environment
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipm.store.layout import Store
-    from pipm.sync.sync_values import Synced
+    from pipm.sync.sync_values import SyncResult
 
 DISAGREEING = (
     "is not what RECORD says",
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sync_with(place: Path, wheel: str) -> Synced:
+def sync_with(place: Path, wheel: str) -> SyncResult:
     """Sync the environment of *place* with a lock of this *wheel* alone."""
     lock = os.path.join(os.path.dirname(wheel), "pylock.toml")
     with open(lock, "w", encoding="utf-8") as file:
@@ -99,7 +99,7 @@ def test_sync_refuses_what_the_store_refuses(place: Path, tmp_path: Path, case: 
 def test_what_pip_took_the_store_need_not(tmp_path: Path, empty: Store, case: str) -> None:
     """pip decides for itself; the archive is passed over, and nothing of it stays."""
     wheel = HOSTILE[case][0](good(), str(tmp_path / "wheel"))
-    join_wheel_files(empty.path, [(wheel, FILE_NAME)], Pulse())
+    join_wheel_files(empty.path, [(wheel, FILE_NAME)], SharedState())
     assert list(all_entries(empty)) == []
     assert os.listdir(f"{empty.path}/v1/tmp") == []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import EMPTY, Digest
 from pipm.core.reasons import Reason
-from pipm.core.record import Place, entry_path, is_installers_own
+from pipm.core.record import RecordPlace, entry_path, is_installers_own
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +34,7 @@ class FileFact(NamedTuple):
 
     directory: str
     name: str
-    place: Place
+    place: RecordPlace
     path: str
     status: os.stat_result | None
     executable: bool
@@ -98,7 +98,7 @@ class Share(NamedTuple):
 Action = Leave | AlreadyShared | Ingest | IngestCopy | Share
 
 
-def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911
+def plan_file(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911
     """Decide what becomes of one file.
 
     *user* owns what may be shared. *by_inode*: sharing means one inode (hard links), else one set of
@@ -106,7 +106,7 @@ def decide(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR
     """
     status = fact.status
     if status is None:
-        outside = fact.place is Place.OUTSIDE
+        outside = fact.place is RecordPlace.OUTSIDE
         return Leave(fact, Reason.OUTSIDE if outside else _absence(fact))
     if not stat.S_ISREG(status.st_mode):
         symlink = stat.S_ISLNK(status.st_mode)
@@ -139,17 +139,17 @@ def _absence(fact: FileFact) -> Reason:
 def _private_reason(fact: FileFact) -> Reason | None:
     """Why a file of this place and name is an environment's own; None when it may be shared."""
     place, path = fact.place, fact.path
-    if place is Place.SITE:
+    if place is RecordPlace.SITE:
         if is_installers_own(path):
             return Reason.INSTALLERS_OWN
         if "/" not in path and (path.endswith(".pth") or path.startswith("_virtualenv")):
             return Reason.PATH_FILE
         return None
-    if place is Place.SCRIPT:
+    if place is RecordPlace.SCRIPT:
         return Reason.SCRIPT
-    if place is Place.CONFIGURATION:
+    if place is RecordPlace.CONFIGURATION:
         return Reason.CONFIGURATION
-    return Reason.OUTSIDE if place is Place.OUTSIDE else None
+    return Reason.OUTSIDE if place is RecordPlace.OUTSIDE else None
 
 
 def _own_reason(fact: FileFact, status: os.stat_result, user: int) -> Reason | None:

@@ -71,7 +71,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class GcPlan:
     """What becomes of environments' roots and of entries.
 
     ``missing`` are roots that stay though their environment is not there, ``returned`` such whose environment
@@ -93,7 +93,7 @@ class Verdict:
     borrowed: bool
 
 
-def judge(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Limits, now: float) -> Verdict:
+def plan_gc(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Limits, now: float) -> GcPlan:
     """Decide which roots and entries stay."""
     living = {root.marker for root in roots if root.fate is Fate.ALIVE}
     dropped = [root for root in roots if _is_dropped(root, living, limits, now)]
@@ -117,7 +117,7 @@ def judge(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Limit
                 condemned.append(entry.name)
                 continue
         kept.append(entry.name)
-    return Verdict(
+    return GcPlan(
         dropped=tuple(dropped),
         missing=tuple(root for root in staying if root.fate is not Fate.ALIVE),
         returned=tuple(root for root in staying if root.fate is Fate.ALIVE and root.noted),
@@ -149,7 +149,7 @@ def _is_forgotten(root: RootFact, limits: Limits) -> bool:
 
 
 def evict(
-    verdict: Verdict, inodes: Mapping[str, Iterable[int]], sizes: Mapping[int, int], most: int
+    verdict: GcPlan, inodes: Mapping[str, Iterable[int]], sizes: Mapping[int, int], most: int
 ) -> tuple[str, ...]:
     """Choose needless entries to remove until the store has at most *most* bytes, or none is left.
 
@@ -169,7 +169,7 @@ def evict(
     return tuple(chosen)
 
 
-class StoredFile(NamedTuple):
+class UnusedFile(NamedTuple):
     """An object or bytecode that no kept entry has: link count and time of its stat, our own names of it."""
 
     name: str
@@ -178,7 +178,7 @@ class StoredFile(NamedTuple):
     used: float
 
 
-def is_garbage(file: StoredFile, *, condemned: bool, alive: bool, limits: Limits, now: float) -> bool:
+def is_garbage(file: UnusedFile, *, condemned: bool, alive: bool, limits: Limits, now: float) -> bool:
     """Whether a stored file that no kept entry has is to go.
 
     *condemned*: an entry that goes has it; *alive*: there are environments.

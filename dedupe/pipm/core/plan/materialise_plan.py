@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.core.install_plan import placed
-from pipm.core.record import Place, locate, parse_record
+from pipm.core.install_plan import scheme_path
+from pipm.core.record import RecordPlace, locate, parse_record
 
 if TYPE_CHECKING:
-    from pipm.core.install_plan import Blueprint, Folder
+    from pipm.core.install_plan import InstallPlan, PlanFolder
     from pipm.core.scheme import Scheme
 
     Sources = tuple[str, tuple[tuple[str, str], ...]]
@@ -27,14 +27,14 @@ class Wanted(NamedTuple):
     """
 
     entry: str
-    blueprint: Blueprint
+    install_plan: InstallPlan
     direct_url: bytes | None = None
     served: bool = False
 
     @property
     def shown(self) -> str:
         """Name and version for people."""
-        return f"{self.blueprint.name} {self.blueprint.version}"
+        return f"{self.install_plan.name} {self.install_plan.version}"
 
 
 class Links(NamedTuple):
@@ -93,7 +93,7 @@ def _without(part: Links, names: set[str]) -> Links:
     return Links(part.source, kept, times)
 
 
-class Clash(NamedTuple):
+class Collision(NamedTuple):
     """Two distributions that bring different files of one path (relative to the environment)."""
 
     path: str
@@ -101,12 +101,12 @@ class Clash(NamedTuple):
     other: Wanted
 
 
-class Materialisation(NamedTuple):
+class MaterialisePlan(NamedTuple):
     """``folders`` are in an order in which they can be made; ``described`` are the metadata folders."""
 
     folders: tuple[PlannedFolder, ...]
     described: tuple[tuple[Wanted, tuple[PlannedFolder, ...]], ...]
-    clashes: tuple[Clash, ...]
+    collisions: tuple[Collision, ...]
 
     @property
     def files(self) -> int:
@@ -118,14 +118,14 @@ class Materialisation(NamedTuple):
         )
 
 
-def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> Materialisation:
+def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> MaterialisePlan:
     """Lay all *wanted* distributions over each other; of two files of one path the later one stays."""
     planner = _Planner(scheme)
     for one in wanted:
         planner.add(one)
     folders = sorted(planner.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
-    return Materialisation(
-        folders=tuple(folders), described=tuple(planner.described), clashes=tuple(planner.clashes)
+    return MaterialisePlan(
+        folders=tuple(folders), described=tuple(planner.described), collisions=tuple(planner.collisions)
     )
 
 
@@ -134,22 +134,22 @@ class _Planner:
         self.scheme = scheme
         self.folders: dict[str, PlannedFolder] = {}
         self.described: list[tuple[Wanted, tuple[PlannedFolder, ...]]] = []
-        self.clashes: list[Clash] = []
+        self.collisions: list[Collision] = []
         self._rows: dict[str, dict[str, str]] = {}
 
     def add(self, one: Wanted) -> None:
-        blueprint, base = one.blueprint, f"wheels/{one.entry}"
+        install_plan, base = one.install_plan, f"wheels/{one.entry}"
         self._above(self.scheme.site)
-        for folder in blueprint.folders:
+        for folder in install_plan.folders:
             self._add_folder(one, self._planned(folder, base))
-        if blueprint.copies:
-            names, _, times = zip(*blueprint.copies, strict=True)
+        if install_plan.copies:
+            names, _, times = zip(*install_plan.copies, strict=True)
             copies = [Links(f"{base}/site", names, times)]
             self._add_folder(one, PlannedFolder(self.scheme.site, copies=copies))
         self._add_others(one, base)
-        self.described.append((one, tuple(self._planned(folder, base) for folder in blueprint.described)))
+        self.described.append((one, tuple(self._planned(folder, base) for folder in install_plan.described)))
 
-    def _planned(self, folder: Folder, base: str) -> PlannedFolder:
+    def _planned(self, folder: PlanFolder, base: str) -> PlannedFolder:
         path, source = folder.path, f"{base}/site/{folder.path}" if folder.path else f"{base}/site"
         return PlannedFolder(
             f"{self.scheme.site}/{path}" if path else self.scheme.site,
@@ -162,10 +162,10 @@ class _Planner:
         """Data files and headers; what configures or runs is the environment's own, as with adopt."""
         planned: dict[str, PlannedFolder] = {}
         linked: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for other in one.blueprint.others:
+        for other in one.install_plan.others:
             if other.scheme == "scripts":
                 continue
-            path = placed(other, one.blueprint.name, self.scheme)
+            path = scheme_path(other, one.install_plan.name, self.scheme)
             folder, _, name = path.rpartition("/")
             new = planned.setdefault(folder, PlannedFolder(folder))
             if other.size:
@@ -186,7 +186,7 @@ class _Planner:
     def _is_shared(self, path: str) -> bool:
         """Whether the file at *path*, which is not in site-packages, is linked, and all of its folder."""
         place = locate(self.scheme.recorded(path), self.scheme.site).place
-        return place in (Place.DATA, Place.HEADERS)
+        return place in (RecordPlace.DATA, RecordPlace.HEADERS)
 
     def _above(self, path: str) -> None:
         while path and path not in self.folders:
@@ -202,14 +202,14 @@ class _Planner:
             return
         taken = known.names() & new.names()
         if taken:
-            self._settle(one, known, new, taken)
+            self._resolve(one, known, new, taken)
         known.links += new.links
         known.copies += new.copies
         known.empty += new.empty
         known.sources += new.sources
         known.owners.append(one)
 
-    def _settle(self, one: Wanted, known: PlannedFolder, new: PlannedFolder, taken: set[str]) -> None:
+    def _resolve(self, one: Wanted, known: PlannedFolder, new: PlannedFolder, taken: set[str]) -> None:
         """The later one's file stays; a clash is told where the two differ."""
         for name in sorted(taken):
             path = f"{new.path}/{name}" if new.path else name
@@ -218,7 +218,7 @@ class _Planner:
                 owner = next(owner for owner in known.owners if owner.entry == other)
                 theirs = self._hash(owner, path)
                 if owner is not one and theirs is not None and theirs != mine:
-                    self.clashes.append(Clash(path, owner, one))
+                    self.collisions.append(Collision(path, owner, one))
         known.drop(taken)
 
     def _hash(self, one: Wanted, path: str) -> str | None:
@@ -226,9 +226,10 @@ class _Planner:
         rows = self._rows.get(one.entry)
         if rows is None:
             site = f"{self.scheme.site}/"
-            rows = {site + row.path: row.hash for row in parse_record(one.blueprint.record)}
+            rows = {site + row.path: row.hash for row in parse_record(one.install_plan.record)}
             rows |= {
-                placed(other, one.blueprint.name, self.scheme): other.record for other in one.blueprint.others
+                scheme_path(other, one.install_plan.name, self.scheme): other.record
+                for other in one.install_plan.others
             }
             self._rows[one.entry] = rows
         return rows.get(path)

@@ -13,7 +13,7 @@ _OLD_SEEDS = frozenset({"setuptools", "wheel"})
 _NO_OLD_SEEDS = (3, 12)
 
 
-class Fit(Enum):
+class InstalledMatch(Enum):
     """How an installed distribution compares with the wanted one of its name."""
 
     SAME = "the same files, all there"
@@ -21,7 +21,7 @@ class Fit(Enum):
     OTHER = "another version or build"
 
 
-class Standing(NamedTuple):
+class Installed(NamedTuple):
     """A distribution that stands in an environment: its metadata folder ``metadata`` in ``site``.
 
     ``removable``: it has a RECORD, so one knows which files are its own.
@@ -38,55 +38,55 @@ class SyncPlan(NamedTuple):
     """What to do. ``stuck`` cannot be removed, since nobody knows their files."""
 
     added: tuple[Wanted, ...] = ()
-    mended: tuple[Wanted, ...] = ()
-    replaced: tuple[tuple[Standing, Wanted], ...] = ()
-    removed: tuple[Standing, ...] = ()
-    stuck: tuple[Standing, ...] = ()
+    repaired: tuple[Wanted, ...] = ()
+    replaced: tuple[tuple[Installed, Wanted], ...] = ()
+    removed: tuple[Installed, ...] = ()
+    stuck: tuple[Installed, ...] = ()
     unchanged: int = 0
 
     @property
     def materialised(self) -> list[Wanted]:
         """What gets files."""
-        return [*self.added, *self.mended, *(wanted for _, wanted in self.replaced)]
+        return [*self.added, *self.repaired, *(wanted for _, wanted in self.replaced)]
 
     @property
-    def uninstalled(self) -> list[Standing]:
+    def uninstalled(self) -> list[Installed]:
         """What loses its files."""
-        return [*self.removed, *(standing for standing, _ in self.replaced)]
+        return [*self.removed, *(installed for installed, _ in self.replaced)]
 
 
 def plan_sync(
     wanted: list[Wanted],
-    standing: list[tuple[Standing, Fit]],
+    installed: list[tuple[Installed, InstalledMatch]],
     kept: frozenset[str],
 ) -> SyncPlan:
-    """Compare what is *wanted* with what is *standing*; *kept* are names that stay though no lock names them.
+    """Compare *wanted* with *installed*; *kept* are names that stay though no lock names them.
 
     A name that stands there twice (an interrupted upgrade of another tool) is no good: all but a fitting
     one go.
     """
-    by_name = {one.blueprint.name: one for one in wanted}
-    there: dict[str, Fit] = {}
+    by_name = {one.install_plan.name: one for one in wanted}
+    there: dict[str, InstalledMatch] = {}
     removed, stuck, replaced = [], [], []
-    for one, fit in sorted(standing, key=lambda row: list(Fit).index(row[1])):
-        if one.name in by_name and fit is not Fit.OTHER and one.name not in there:
+    for one, fit in sorted(installed, key=lambda row: list(InstalledMatch).index(row[1])):
+        if one.name in by_name and fit is not InstalledMatch.OTHER and one.name not in there:
             there[one.name] = fit
         elif one.name not in by_name and one.name in kept:
             continue
         elif not one.removable:
             stuck.append(one)
         elif one.name in by_name and one.name not in there:
-            there[one.name] = Fit.OTHER
+            there[one.name] = InstalledMatch.OTHER
             replaced.append((one, by_name[one.name]))
         else:
             removed.append(one)
     return SyncPlan(
-        added=tuple(one for one in wanted if one.blueprint.name not in there),
-        mended=tuple(one for one in wanted if there.get(one.blueprint.name) is Fit.BROKEN),
+        added=tuple(one for one in wanted if one.install_plan.name not in there),
+        repaired=tuple(one for one in wanted if there.get(one.install_plan.name) is InstalledMatch.BROKEN),
         replaced=tuple(replaced),
         removed=tuple(removed),
         stuck=tuple(stuck),
-        unchanged=sum(there.get(one.blueprint.name) is Fit.SAME for one in wanted),
+        unchanged=sum(there.get(one.install_plan.name) is InstalledMatch.SAME for one in wanted),
     )
 
 

@@ -26,7 +26,7 @@ class Flaw(Enum):
     STRANGER = "is not of its wheel"
 
 
-class Promise(NamedTuple):
+class ExpectedFile(NamedTuple):
     """What a stored file shall be; all but the digest is None where no manifest tells it.
 
     ``executable`` and ``writable`` are the kind of its object.
@@ -45,26 +45,26 @@ class Promise(NamedTuple):
         return self.digest.object_name(executable=self.executable, writable=self.writable)
 
 
-def is_suspicious(promise: Promise, status: os.stat_result) -> bool:
+def is_suspicious(expected: ExpectedFile, status: os.stat_result) -> bool:
     """Whether the stat of a regular file speaks against its content."""
-    return promise.mtime_ns not in (None, status.st_mtime_ns) or promise.size not in (None, status.st_size)
+    return expected.mtime_ns not in (None, status.st_mtime_ns) or expected.size not in (None, status.st_size)
 
 
 def judge_file(
-    promise: Promise, status: os.stat_result | None, actual: Digest | None, owners: frozenset[int]
+    expected: ExpectedFile, status: os.stat_result | None, actual: Digest | None, owners: frozenset[int]
 ) -> Flaw | None:
     """Say what is wrong with a file; *actual* is its digest where it was read, None where it was not."""
     if status is None:
         return Flaw.MISSING
     if not stat.S_ISREG(status.st_mode):
         return Flaw.KIND
-    if actual is not None and actual != promise.digest:
+    if actual is not None and actual != expected.digest:
         return Flaw.CONTENT
     if status.st_uid not in owners:
         return Flaw.OWNER
-    if promise.mode not in (None, stat.S_IMODE(status.st_mode)):
+    if expected.mode not in (None, stat.S_IMODE(status.st_mode)):
         return Flaw.MODE
-    return Flaw.TIME if promise.mtime_ns not in (None, status.st_mtime_ns) else None
+    return Flaw.TIME if expected.mtime_ns not in (None, status.st_mtime_ns) else None
 
 
 class Sharer(NamedTuple):
@@ -74,12 +74,12 @@ class Sharer(NamedTuple):
     same_inode: bool
 
 
-def keeps_edit(promise: Promise, status: os.stat_result, sharers: list[Sharer]) -> bool:
+def is_private_edit(expected: ExpectedFile, status: os.stat_result, sharers: list[Sharer]) -> bool:
     """Whether the changed bytes are one environment's edit, and stay with it.
 
     An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
     nobody can tell which of them it was.
     """
-    if status.st_mtime_ns == promise.mtime_ns:
+    if status.st_mtime_ns == expected.mtime_ns:
         return False
     return sum(sharer.same_inode for sharer in sharers) == 1

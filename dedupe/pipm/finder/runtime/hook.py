@@ -316,8 +316,8 @@ def part(found, name):
 
 def check_lock(found):
     """Say once that the lock changed since the environment followed it; PIPM_STALE=error ends the program."""
-    wish = os.environ.get("PIPM_STALE")
-    if wish == "ignore" or os.environ.get("PIPM_STALE_TOLD") == found.environment:
+    request = os.environ.get("PIPM_STALE")
+    if request == "ignore" or os.environ.get("PIPM_STALE_TOLD") == found.environment:
         return
     path, time, size = found.lock[:3]
     try:
@@ -325,7 +325,7 @@ def check_lock(found):
     except OSError:
         return  # whoever moved it away compares nothing any more
     if (status.st_mtime_ns, status.st_size) != (time, size):
-        part(found, "seldom").tell_stale(found, status, wish)
+        part(found, "seldom").tell_stale(found, status, request)
 
 
 def pass_over_lines():

@@ -61,17 +61,17 @@ def missing(found, fullname, number):
     return ImportError(f"{text}; to mend it: {mend}", name=fullname)
 
 
-def tell_stale(found, status, wish):
-    """Say that the lock, whose stat is *status*, changed, if it did; *wish* is PIPM_STALE."""
+def tell_stale(found, status, request):
+    """Say that the lock, whose stat is *status*, changed, if it did; *request* is PIPM_STALE."""
     path, _, size, digest, remedy = found.lock
     if status.st_size == size and is_touched(found, path, digest, status):
         return
-    kind = "error" if wish == "error" else "warning"
+    kind = "error" if request == "error" else "warning"
     text = f"{kind}: {path} changed since {found.environment} was made from it\n\n"
     if sys.stderr is not None:
         sys.stderr.write(f"{text}hint: {remedy}; PIPM_STALE=ignore silences this\n")
         sys.stderr.flush()
-    if wish == "error":
+    if request == "error":
         os._exit(1)  # whatever is raised here, site goes on, or Python calls it a fatal error of its own
     os.environ["PIPM_STALE_TOLD"] = found.environment  # children need not say it again
 

@@ -62,7 +62,7 @@ def loaded(module):
     if os.environ.get("PIPM_PIP", "").lower() in ("off", "0", "no", "false"):
         return
     if not sessions:
-        sessions.append(Session(os.path.realpath(sys.prefix)))
+        sessions.append(PipSession(os.path.realpath(sys.prefix)))
         atexit.register(sessions[0].finish)
     if hasattr(module, "ZipBackedFile"):
         let_in(module, sessions[0])
@@ -106,7 +106,7 @@ class Wheel:
         self.entry = entry
 
 
-class Session:
+class PipSession:
     """One run of pip in the environment."""
 
     def __init__(self, environment):
@@ -116,7 +116,7 @@ class Session:
             raise ValueError(f"settings of format {settings['version']!r}")
         self.environment = environment
         self.command = settings["command"]
-        self.shelf = Shelf(settings["store"])
+        self.store_reader = Shelf(settings["store"])
         self.make = {"hardlink": link, "reflink": clone, "symlink": symlink}[settings["link_mode"]]
         self.make_bytecode = symlink if self.make is symlink else link  # Python replaces it, nobody edits it
         self.sites = [f"{environment}/{site}" for site in settings["sites"]]
@@ -174,7 +174,7 @@ class Session:
         if source is None:
             return False
         try:
-            stored = self.shelf.find_bytecode(*source)
+            stored = self.store_reader.find_bytecode(*source)
             if stored is None:
                 return False
             appear(self.make_bytecode, stored, importlib.util.cache_from_source(path), executable=False)
@@ -186,7 +186,7 @@ class Session:
 
     def compiled(self, path, done):
         """Take note of bytecode that pip made: it can be shared at the end."""
-        if done and self.shelf.pool is not None and os.path.normpath(path) in self.sources:
+        if done and self.store_reader.pool is not None and os.path.normpath(path) in self.sources:
             self.rest = self.rest or self._is_inside(path)
 
     def give_up(self, reason):
@@ -229,7 +229,7 @@ class Session:
             stored, mtime_ns = found or (None, 0)  # its entry is not in the root yet
         else:
             row = self.wheel.rows[member]
-            stored, mtime_ns = self.shelf.find_row(row, info.file_size), row.mtime_ns
+            stored, mtime_ns = self.store_reader.find_row(row, info.file_size), row.mtime_ns
         if stored is None:
             return False
         if self.wheel.entry is not None and self._is_inside(file.dest_path):
@@ -245,7 +245,9 @@ class Session:
     def _find_unproven(self, archive, info, digest, *, executable):
         """The object of a member of which RECORD alone says what it is: path and time, or None."""
         writable = info.filename not in self.wheel.importable
-        found = self.shelf.find_object(digest, info.file_size, executable=executable, writable=writable)
+        found = self.store_reader.find_object(
+            digest, info.file_size, executable=executable, writable=writable
+        )
         if found is not None:
             with archive.open(info) as stream:
                 if digest_of(stream.read) != digest:
@@ -263,12 +265,14 @@ class Session:
         if "pip-ephem-wheel-cache-" in path:  # built here and now: nobody else will have just that
             return Wheel(archive, {}, {}, shareable=False)
         if self.lock is None:
-            self.lock = locked(f"{self.shelf.path}/lock", fcntl.LOCK_SH, f"the store {self.shelf.path}")
+            self.lock = locked(
+                f"{self.store_reader.path}/lock", fcntl.LOCK_SH, f"the store {self.store_reader.path}"
+            )
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        entry = self.shelf.find_entry(digest_of(lambda size: os.read(file, size)))
+        entry = self.store_reader.find_entry(digest_of(lambda size: os.read(file, size)))
         if entry is not None:
             os.close(file)
-            files = self.shelf.files_of(entry)
+            files = self.store_reader.files_of(entry)
             rows = {member: files.get(entry_path(member)) for member in archive.namelist()}
             digests = {member: row.digest for member, row in rows.items() if row is not None}
             return Wheel(archive, digests, rows, entry=entry)
@@ -291,7 +295,7 @@ class Session:
         return {re.sub(r"[-_.]+", "-", folder.partition("-")[0]).lower() for folder in folders}
 
     def _note(self, *, present, durable):
-        if not note_entries(self.shelf, self.environment, self.entries, present, durable=durable):
+        if not note_entries(self.store_reader, self.environment, self.entries, present, durable=durable):
             self.rest = True
 
     def _share_rest(self):
@@ -299,7 +303,7 @@ class Session:
         environment = ["--env", self.environment] if self.rest else []
         wheels = [f"/dev/fd/{file}={name}" for file, name in self.unknown]
         code, said = run_to_its_end(
-            [*self.command, "after-pip", "--store", self.shelf.path, *environment, *wheels],
+            [*self.command, "after-pip", "--store", self.store_reader.path, *environment, *wheels],
             pass_fds=[file for file, _ in self.unknown],
             env={"PIPM_LOCK_TIMEOUT": "10", **os.environ},
         )

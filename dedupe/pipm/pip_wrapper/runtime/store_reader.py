@@ -121,7 +121,7 @@ def locked(path, operation, what):
             return file
 
 
-class Shelf:
+class StoreReader:
     """The store at *path*, for reading."""
 
     def __init__(self, path):
@@ -210,13 +210,13 @@ class Shelf:
         return status if sound else None
 
 
-def note_entries(shelf, environment, added, present, *, durable):
+def note_entries(store_reader, environment, added, present, *, durable):
     """Keep the environment's root true; False where it has none (it is new, or was moved).
 
     *added* are entries by name that it uses now; of the others those stay whose name is in *present*
     (all, where that is None).
     """
-    folder = f"{shelf.v1}/roots"
+    folder = f"{store_reader.v1}/roots"
     name = hashlib.sha256(os.fsencode(environment)).hexdigest()[:32]
     lock = locked(f"{environment}/pyvenv.cfg", fcntl.LOCK_EX, environment)
     try:
