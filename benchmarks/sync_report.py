@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Question(NamedTuple):
-    """A ratio: *mine* over *peer*; ``goals`` (design D17) for hard links and for reflinks, if there are."""
+    """A ratio: *mine* over *peer*; ``goals`` for hard links and for reflinks, if there are."""
 
     mine: str
     peer: str

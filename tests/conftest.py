@@ -95,7 +95,7 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
 
 @pytest.fixture(scope="session")
 def large_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
-    """The large real distributions of issue 2 in two versions."""
+    """Large real distributions in two versions."""
     house = Wheelhouse(path=str(tmp_path_factory.mktemp("large-wheels")))
     house.fetch(*LARGE, *TESTERS, WINDOWS_ONLY)
     house.fetch("--no-deps", *LARGE_OTHER)

@@ -1,4 +1,4 @@
-"""What adopt does to plain environments, on each file system (D2, D5, D6, D14)."""
+"""What adopt does to plain environments, on each file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytecode is shared, valid, and tells the right file (D4)."""
+"""Bytecode is shared, valid, and tells the right file."""
 
 from __future__ import annotations
 

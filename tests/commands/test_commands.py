@@ -1,4 +1,4 @@
-"""list, df and store: their JSON, their words, and that they change nothing (D13, D14)."""
+"""list, df and store: their JSON, their words, and that they change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors: what, why, what to do; the right exit code; nothing changed (D14)."""
+"""Errors: what, why, what to do; the right exit code; nothing changed."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_a_full_disk_without_a_store(small_disk: Disk) -> None:
 
 
 def test_a_full_disk_is_where_adopt_is_needed(small_disk: Disk) -> None:
-    """Replacing needs no free block (D6): a copy of what the store has gives its space back."""
+    """Replacing needs no free block: a copy of what the store has gives its space back."""
     first, second = with_alpha(small_disk / "first"), with_alpha(small_disk / "second")
     pipm = Pipm(store=small_disk / "store")
     pipm.adopt(first.path)

@@ -1,4 +1,4 @@
-"""A finder environment is an ordinary one to everybody who imports (D8)."""
+"""A finder environment is an ordinary one to everybody who imports."""
 
 from __future__ import annotations
 

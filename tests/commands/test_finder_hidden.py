@@ -1,4 +1,4 @@
-"""`--no-dist-info`: the finder alone tells of the distributions; few inodes, and what that costs (D8)."""
+"""`--no-dist-info`: the finder alone tells of the distributions; few inodes, and what that costs."""
 
 from __future__ import annotations
 

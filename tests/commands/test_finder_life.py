@@ -1,4 +1,4 @@
-"""What becomes of a finder environment: released, adopted again, changed by installers, moved (D8, D11)."""
+"""What becomes of a finder environment: released, adopted again, changed by installers, moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs that pass the finder by leave in the store spoils nothing, is seen, and goes (D8)."""
+"""What programs that pass the finder by leave in the store spoils nothing, is seen, and goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments made by `pipm sync` with the finder, and where the ladder chooses it by itself (D5, D8)."""
+"""Environments made by `pipm sync` with the finder, and where the ladder chooses it by itself."""
 
 from __future__ import annotations
 

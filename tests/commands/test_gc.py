@@ -1,4 +1,4 @@
-"""Collecting what no environment needs: nothing too much, nothing too little, figures that are true (D11)."""
+"""Collecting what no environment needs: nothing too much, nothing too little, figures that are true."""
 
 from __future__ import annotations
 

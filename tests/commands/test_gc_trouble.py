@@ -1,4 +1,4 @@
-"""Collecting where the disk is full, and where a file refuses to go (D11)."""
+"""Collecting where the disk is full, and where a file refuses to go."""
 
 from __future__ import annotations
 

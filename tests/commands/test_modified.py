@@ -1,4 +1,4 @@
-"""What somebody changed stays theirs: edited files and patched distributions (D2, D3)."""
+"""What somebody changed stays theirs: edited files and patched distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RECORDs as they are found in the wild: right, or left with a reason (D3, D6)."""
+"""RECORDs as they are found in the wild: right, or left with a reason."""
 
 from __future__ import annotations
 

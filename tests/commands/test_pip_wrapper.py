@@ -1,4 +1,4 @@
-"""The pip wrapper (design D10): what pip does is the same with it, and the files are the store's."""
+"""The pip wrapper: what pip does is the same with it, and the files are the store's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installing wheels as pip documents it: with the wrapper each case gives what it gives without (D10)."""
+"""Installing wheels as pip documents it: with the wrapper each case gives what it gives without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing into an adopted file: private with reflinks, refused or seen with hardlinks (D5, D12)."""
+"""Writing into an adopted file: private with reflinks, refused or seen with hardlinks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_normal_user_adopts_and_releases(filesystem: Disk) -> None:
 
 
 def test_roots_write_through_a_hardlink_is_seen_by_stat(filesystem: Disk) -> None:
-    """Root ignores modes; the time that the manifest records must then give the change away (D2)."""
+    """Root ignores modes; the time that the manifest records must then give the change away."""
     first, second = pair(filesystem)
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(first.path, second.path, mode="hardlink")

@@ -1,4 +1,4 @@
-"""`pipm run`: a program with what a lock names (D15)."""
+"""`pipm run`: a program with what a lock names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lock that changed since (D8): a start says it once, for at most one stat."""
+"""A lock that changed since: a start says it once, for at most one stat."""
 
 from __future__ import annotations
 

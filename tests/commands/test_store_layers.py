@@ -1,4 +1,4 @@
-"""Read-only stores below the own one: what they have is used, and nothing ever writes to them (D2)."""
+"""Read-only stores below the own one: what they have is used, and nothing ever writes to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second sync: a look at each folder tells that nothing changed, and whatever did change is seen (D9)."""
+"""A second sync: a look at each folder tells that nothing changed, and whatever did change is seen."""
 
 from __future__ import annotations
 

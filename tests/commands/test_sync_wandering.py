@@ -1,4 +1,4 @@
-"""An environment that goes from lock to lock, damaged on the way, is each time what a new one is (D9)."""
+"""An environment that goes from lock to lock, damaged on the way, is each time what a new one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adopt twice costs no reading; release gives everything back (D6, D7)."""
+"""Adopt twice costs no reading; release gives everything back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage is found, its sharers are named, and it is put right where any clean copy is left (D12)."""
+"""Damage is found, its sharers are named, and it is put right where any clean copy is left."""
 
 from __future__ import annotations
 

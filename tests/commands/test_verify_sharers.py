@@ -1,4 +1,4 @@
-"""Damage that reaches others: wrong code and its bytecode, attributes, inodes made one (D4, D12)."""
+"""Damage that reaches others: wrong code and its bytecode, attributes, inodes made one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupted and killed: nothing lost, nothing torn, the same command again finishes (D16)."""
+"""Interrupted and killed: nothing lost, nothing torn, the same command again finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adopt and release under programs that use the environment (D6)."""
+"""Adopt and release under programs that use the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power cuts while adopt runs beside a program that fsyncs its own file (facts-linux.md §4)."""
+"""Power cuts while adopt runs beside a program that fsyncs its own file."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Disk:
 
     @property
     def link_mode(self) -> str:
-        """What `auto` means here (D5)."""
+        """What `auto` means here."""
         return "reflink" if self.reflinks else "hardlink"
 
     def __truediv__(self, name: str) -> str:

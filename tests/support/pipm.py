@@ -21,7 +21,7 @@ DONE, FAILED, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 def left_in(row: dict[str, Any]) -> dict[str, str]:
     """Return path → reason of the files that were left though they are no private kind.
 
-    Files that belong to one environment by design (D6) are not of interest; they may be listed.
+    Files that belong to one environment by their purpose are not of interest; they may be listed.
     """
     found = {}
     for left in row["files_left"]:
@@ -134,7 +134,7 @@ class Pipm:
 
 
 def assert_refused(result: Result, *words: str, code: int = FAILED) -> None:
-    """Check that a run with --json was refused as D14 says, in words that name the matter."""
+    """Check that a run with --json was refused by an error object on stderr, in words that name the matter."""  # noqa: E501
     result.expect(code)
     assert result.out.strip() == "", result.out
     error = result.error

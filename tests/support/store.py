@@ -1,4 +1,4 @@
-"""The store as anybody can read it from design D2, and what of an environment lies in it."""
+"""The store's files as documented, and what of an environment lies in it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def contents(store: str) -> Snapshot:
 
 
 def is_shareable(path: str) -> bool:
-    """Tell whether design D6 lets a file of site-packages be shared at all."""
+    """Tell whether a file of site-packages may be shared at all."""
     name = os.path.basename(path)
     private = name in _PRIVATE and os.path.dirname(path).endswith(".dist-info")
     private = private or name.startswith("_virtualenv")  # virtualenv's own, with its .pth

@@ -1,4 +1,4 @@
-"""What installers do in an adopted environment works and never leaves it (facts-python.md §5)."""
+"""What installers do in an adopted environment works and never leaves it."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_poetry_install(either_mode: Disk, wheelhouse: Wheelhouse) -> None:
 
 
 def test_an_installer_that_overwrites_in_place_is_refused(filesystem: Disk) -> None:
-    """Poetry opens a file that two distributions share for writing: 0444 stops it (D10)."""
+    """Poetry opens a file that two distributions share for writing: 0444 stops it."""
     needs_root()
     wheel = make_wheel(filesystem / "wheels", "alpha==1.0", package("alpha"))
     first = uv_environment(filesystem / "first", wheel, cache=filesystem / "cache")

@@ -1,4 +1,4 @@
-"""Environments of every interpreter that this machine has (D6)."""
+"""Environments of every interpreter that this machine has."""
 
 from __future__ import annotations
 

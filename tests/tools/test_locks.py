@@ -1,4 +1,4 @@
-"""What a tool installs from its lock is what the lock's reader says, by name and version (issue 4).
+"""What a tool installs from its lock is what the lock's reader says, by name and version.
 
 The quick part; scripts/campaign-locks has pipenv, older formats, workspaces, conflicts, more interpreters.
 """

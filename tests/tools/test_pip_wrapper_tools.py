@@ -1,4 +1,4 @@
-"""Other tools in an environment whose pip is wrapped: the next adopt shares what passes by pip (D10)."""
+"""Other tools in an environment whose pip is wrapped: the next adopt shares what passes by pip."""
 
 from __future__ import annotations
 

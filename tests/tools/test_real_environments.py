@@ -1,4 +1,4 @@
-"""Three real environments made by pip, uv and Poetry, adopted on each file system (issue 2).
+"""Three real environments made by pip, uv and Poetry, adopted on each file system.
 
 One adopt a file system serves all tests of this module: they look, and change nothing.
 """
@@ -166,7 +166,7 @@ def test_numpys_own_tests_pass(context: Scene, tmp_path: object) -> None:
 
 
 def test_df_adds_up(context: Scene) -> None:
-    """The figures of `df` agree with the file system's own (D13)."""
+    """The figures of `df` agree with the file system's own."""
     figures = context.pipm("df", "--json").expect().json
     assert {"path", "apparent", "on_disk", "reclaimable", "entries", "objects"} <= set(figures["store"])
     assert figures["store"]["path"] == context.pipm.store

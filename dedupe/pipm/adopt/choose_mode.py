@@ -1,4 +1,4 @@
-"""Adopting by what works: reflink, hardlink, and where no link is possible, the finder (design D5)."""
+"""Adopting by what works: reflink, hardlink, and where no link is possible, the finder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytecode in the store's own entries, for environments that import from them (design D8).
+"""Bytecode in the store's own entries, for environments that import from them.
 
 It is linked out of the pool; what the pool lacks is compiled by the environment's interpreter, once. An
 empty file in the entry says that this was done for an interpreter.

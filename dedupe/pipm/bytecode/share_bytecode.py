@@ -1,4 +1,4 @@
-"""Sharing the bytecode of sources whose content is proven (design D4).
+"""Sharing the bytecode of sources whose content is proven.
 
 Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves
 all environments of an interpreter. The pool has it, or the environment's own is taken over: the

@@ -1,4 +1,4 @@
-"""Environments behind `pipm run`: made of almost no files, kept by what they were asked for (design D15).
+"""Environments behind `pipm run`: made of almost no files, kept by what they were asked for.
 
 Theory of operation. What is asked for (a lock's bytes, requirements, the interpreter, the store) has a
 digest, and an environment of that name lies in the cache: a lock that changes takes nothing from programs

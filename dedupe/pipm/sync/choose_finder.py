@@ -1,4 +1,4 @@
-"""Whether an environment gets links to its distributions, or the finder that serves them (design D5, D8)."""
+"""Whether an environment gets links to its distributions, or the finder that serves them."""
 
 from __future__ import annotations
 

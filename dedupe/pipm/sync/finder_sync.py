@@ -1,4 +1,4 @@
-"""`pipm sync --link-mode finder`: distributions that get no modules in the environment (design D8).
+"""`pipm sync --link-mode finder`: distributions that get no modules in the environment.
 
 A distribution that the finder serves has a blueprint without modules: metadata, scripts and data are made
 like any other's. The table is put there first: the hook passes over what has no metadata folder (yet), so

@@ -1,4 +1,4 @@
-"""One of those who carry out a plan, in a process of its own where there are several."""
+"""A worker that materialises part of a plan; several run in parallel processes."""
 
 from __future__ import annotations
 

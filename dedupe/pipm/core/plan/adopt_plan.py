@@ -1,4 +1,4 @@
-"""Deciding what becomes of each file of an environment that is adopted (design D6)."""
+"""Deciding what becomes of each file of an environment that is adopted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciding what a collection removes from the store (design D11).
+"""Deciding what a collection removes from the store.
 
 Theory of operation. Environments keep entries, entries keep objects (one inode under several names),
 objects keep the bytecode of their content. A link count of one is never evidence of garbage: reflinks and

@@ -1,4 +1,4 @@
-"""Planning a whole environment over the blueprints of all its distributions (design D9).
+"""Planning a whole environment over the blueprints of all its distributions.
 
 Each folder is made once, with the files that any distribution has in it; a folder stands behind the one
 that it lies in. Metadata folders are apart: they come last.

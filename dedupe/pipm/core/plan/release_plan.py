@@ -1,4 +1,4 @@
-"""Deciding which files of an environment become its own again, and what they are like then (design D7)."""
+"""Deciding which files of an environment become its own again, and what they are like then."""
 
 from __future__ import annotations
 

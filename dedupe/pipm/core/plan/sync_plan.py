@@ -1,4 +1,4 @@
-"""Deciding what makes an environment exactly what its lock says (design D9)."""
+"""Deciding what makes an environment exactly what its lock says."""
 
 from __future__ import annotations
 

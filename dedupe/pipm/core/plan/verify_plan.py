@@ -1,4 +1,4 @@
-"""Judging stored files by what their manifest promises (design D12)."""
+"""Judging stored files by what their manifest promises."""
 
 from __future__ import annotations
 
