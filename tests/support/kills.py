@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from support.pipm import Pipm
 from support.process import check, clean_environ
 from support.snapshot import Snapshot, difference, snapshot, sources, walk
-from support.store import damage, entry_names, root_count, still_shared, unshared
+from support.store import damage, entry_names, object_names, root_count, still_shared, unshared
 from support.synthetic import Environment, import_all, install, make_environment, package
 
 if TYPE_CHECKING:
@@ -253,7 +253,9 @@ class KillGround(Ground):
         for environment in self.environments:
             missing = unshared(environment.site, self.pipm.store)
             faults += [f"not shared {path}" for path in missing]
-        return faults
+        objects = [f"{self.pipm.store}/v1/objects/{name}" for name in object_names(self.pipm.store)]
+        kinds = [path for path in objects if not path.endswith("w")]
+        return faults + [f"writable {path}" for path in kinds if os.stat(path).st_mode & 0o222]
 
     def _again(self) -> list[str]:
         """Run the command again; what of the environments is not as it was before."""

@@ -131,6 +131,7 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored |
     try:
         os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
     except FileExistsError:
+        finish_mode(source, store, name, mode)
         return None
     status = os.stat(name, dir_fd=store, follow_symlinks=False)
     if status.st_ino != source.status.st_ino:
@@ -142,6 +143,23 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored |
         os.fchmod(source.file, mode)
         stored = stored._replace(mode=mode)
     return stored
+
+
+def finish_mode(source: LeasedFile, store: int, name: str, mode: int) -> None:
+    """Give *source* the *mode* that it lacks where a run was killed after it linked it as *name* of *store*.
+
+    Such an inode has no third name yet: neither an entry's nor a foreign one.
+    """
+    status = os.stat(name, dir_fd=store, follow_symlinks=False)
+    ours = status.st_ino == source.status.st_ino and status.st_nlink == _OURS
+    if ours and stat.S_IMODE(status.st_mode) != mode:
+        os.fchmod(source.file, mode)
+
+
+def set_back_status(source: LeasedFile) -> None:
+    """Give *source* the mode and the time again that it had when it was opened."""
+    os.fchmod(source.file, stat.S_IMODE(source.status.st_mode))
+    os.utime(source.file, ns=(source.status.st_atime_ns, source.status.st_mtime_ns))
 
 
 class NewFile(NamedTuple):

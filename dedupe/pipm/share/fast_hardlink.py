@@ -27,7 +27,14 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import is_cached, prefetch
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
-from pipm.fs.share_file import LeasedFile, LeaveAloneError, Stored, give_inode, same_folder_time
+from pipm.fs.share_file import (
+    LeasedFile,
+    LeaveAloneError,
+    Stored,
+    finish_mode,
+    give_inode,
+    same_folder_time,
+)
 from pipm.fs.xattrs import LABEL, attribute_names, label_of
 from pipm.store.known import Releases
 from pipm.store.layers import open_layers
@@ -309,6 +316,10 @@ class Content:
         if data != self._data:
             return False
         if file.status.st_ino == self.inode:
+            wanted = object_mode(executable=kind[0], writable=kind[1])
+            if self.stored.mode != wanted:
+                finish_mode(file, self._shelf.objects, self._name, wanted)
+                self.stored = Stored.of(os.fstat(file.file))
             return True
         if (file.labelled or self._label) and label_of(file.file) != self._label:
             return False

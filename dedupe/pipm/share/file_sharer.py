@@ -22,6 +22,7 @@ from pipm.fs.share_file import (
     left_alone,
     open_leased,
     second_inode,
+    set_back_status,
     set_time_of,
     share_blocks,
 )
@@ -297,6 +298,10 @@ class FileSharer:
         second_inode(file, new, stored, link=link)
         try:
             rename_over(new, self.objects, name)
+        except BaseException:
+            if link:  # it is the environment's inode, and stays that alone
+                set_back_status(file)
+            raise
         finally:
             forget(new.directory, new.name)
         self.statistics.names += 1

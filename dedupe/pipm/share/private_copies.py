@@ -246,6 +246,8 @@ def _move(root: int, area: Staging, planned: Release, temporary: str) -> Reason 
             return Reason.CHANGING
         try:
             if not temporary:
+                if os.stat(file.name, dir_fd=folder, follow_symlinks=False).st_nlink != 1:
+                    return Reason.CHANGING  # a backup by hard links was made meanwhile
                 set_metadata(folder, file.name, _metadata(planned, file.status))
                 return None
             with same_folder_time(folder):

@@ -297,6 +297,24 @@ def test_an_inode_with_another_name_stays_as_it_is(tmp_path: Path, folder: int) 
     os.close(store)
 
 
+def test_a_run_that_was_killed_after_the_link_is_finished(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "a").write_bytes(b"x = 1\n")
+    (tmp_path / "a").chmod(0o644)
+    store = os.open(tmp_path / "store", os.O_RDONLY)
+    source = open_leased(folder, "a", os.stat(tmp_path / "a").st_ino)
+    os.link(tmp_path / "a", tmp_path / "store/object")
+    assert give_inode(source, store, "object", 0o444) is None
+    assert os.stat(tmp_path / "a").st_mode & 0o777 == 0o444
+    # With a third name it is an entry's, or a foreign one: nothing is owed to it.
+    os.chmod(tmp_path / "a", 0o644)
+    os.link(tmp_path / "a", tmp_path / "backup")
+    assert give_inode(source, store, "object", 0o444) is None
+    assert os.stat(tmp_path / "a").st_mode & 0o777 == 0o644
+    os.close(source.file)
+    os.close(store)
+
+
 def test_what_is_not_opened_for_sharing(tmp_path: Path, folder: int) -> None:
     (tmp_path / "a").write_bytes(b"content")
     inode = os.stat(tmp_path / "a").st_ino
