@@ -113,7 +113,13 @@ def check_output() -> None:
     """Let whatever prints to standard output raise OutputError where it cannot be written."""
     plain = sys.stdout
     if type(plain) is io.TextIOWrapper:  # nobody has put anything else there
-        checked = _Checked(plain.buffer, plain.encoding, plain.errors, line_buffering=plain.line_buffering)
+        checked = _Checked(
+            plain.buffer,
+            plain.encoding,
+            plain.errors,
+            line_buffering=plain.line_buffering,
+            write_through=plain.write_through,  # PYTHONUNBUFFERED
+        )
         checked.plain = plain
         sys.stdout = checked
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 16
 """Bytes of a pyvenv.cfg."""
+_AT_START = frozenset({"sitecustomize.py", "sitecustomize", "usercustomize.py", "usercustomize", "pip"})
 
 
 def refusal(python: str) -> InterpreterError | None:
@@ -55,13 +56,32 @@ def check_runnable(python: str) -> None:
 
 
 def _deciding(python: str) -> Iterator[str]:
-    """Yield what decides which code the interpreter *python* runs."""
+    """Yield what decides which code the interpreter *python* runs.
+
+    Each start of Python reads path files and sitecustomize of site-packages, and ``-m pip`` its pip.
+    """
     yield python
+    yield from _own(python)
+    yield from _started(python)
     for folder in dict.fromkeys((python, os.path.realpath(python))):
         for above in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
             if os.path.lexists(f"{above}/pyvenv.cfg"):
                 yield f"{above}/pyvenv.cfg"
                 yield from _homes(f"{above}/pyvenv.cfg")
+
+
+def _started(python: str) -> Iterator[str]:
+    """Yield the files in the site-packages of *python*'s environment that run at a start, and its pip."""
+    for folder in _own(python):
+        if os.path.basename(folder) != "site-packages":
+            continue
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".pth", ".start")) or name in _AT_START:
+                yield f"{folder}/{name}"
 
 
 def _homes(configuration: str) -> Iterator[str]:

@@ -25,7 +25,8 @@ def trusted_users() -> frozenset[int]:
     Those in ``PIPM_TRUSTED_USERS`` too: in a container root works on folders of the one user outside.
 
     In a user namespace (a rootless container, a sandbox) files of users that it does not have, the machine's
-    root among them, show one number for all of them (user_namespaces(7)); there that is trusted, too.
+    root among them, show one number for all of them (user_namespaces(7)); there that is trusted, too, unless
+    it is the number of a user of the namespace as well.
     """
     global _users  # noqa: PLW0603 - asked for once a process
     if not _users:
@@ -34,12 +35,19 @@ def trusted_users() -> frozenset[int]:
         users.update(int(number) for number in named if number.strip().isdecimal())
         try:
             users.add(os.stat(os.path.realpath(sys.executable)).st_uid)
-            if _words_of("/proc/self/uid_map") != [b"0", b"0", b"4294967295"]:
-                users.update(map(int, _words_of("/proc/sys/fs/overflowuid")))
+            users.update(_unmapped())
         except (OSError, ValueError):
             pass  # no Linux
         _users = frozenset(users)
     return _users
+
+
+def _unmapped() -> list[int]:
+    """Return the number that files of unmapped users show, where no user of the namespace has it."""
+    ranges = list(map(int, _words_of("/proc/self/uid_map")))
+    mapped = list(zip(ranges[::3], ranges[2::3], strict=True))
+    numbers = map(int, _words_of("/proc/sys/fs/overflowuid"))
+    return [number for number in numbers if not any(0 <= number - first < count for first, count in mapped)]
 
 
 def _words_of(path: str) -> list[bytes]:
@@ -143,4 +151,7 @@ def _is_alone(group: int, user: int) -> bool:
     except KeyError:
         return False
     alone = set(members.gr_mem) <= {account.pw_name}
-    return account.pw_gid == group and account.pw_name == members.gr_name and alone
+    if account.pw_gid != group or account.pw_name != members.gr_name or not alone:
+        return False
+    # Who has it as primary group is no listed member.
+    return all(other.pw_gid != group or other.pw_uid == user for other in pwd.getpwall())

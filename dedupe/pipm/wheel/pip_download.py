@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -148,7 +149,7 @@ def run_batch(
     arguments += ["--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         arguments.append("--require-hashes")
-    code, output = pip.run(arguments, stopping)
+    code, output = asking_alone(pip, lines).run(arguments, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
     if code:
@@ -156,6 +157,17 @@ def run_batch(
         index = pip.index if own_index else str(batch.pins[0].index_url)
         raise explained(batch.pins, output, index=index, python=pip.python)
     return [f"{path}/got/{name}" for name in sorted(os.listdir(f"{path}/got")) if name.endswith(".whl")]
+
+
+def asking_alone(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
+    """Return *pip* without further indexes where *lines* name the one to ask.
+
+    In pip itself the line replaces them; the pip that it starts to build something would ask them, too.
+    """
+    if not any(line.startswith("--index-url ") for line in lines):
+        return pip
+    environ = {name: value for name, value in pip.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
+    return replace(pip, environ=environ)
 
 
 def install_editable(
@@ -175,7 +187,7 @@ def install_editable(
     command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
     local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
     words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
-    code, output = local.run([*words, *arguments], stopping)
+    code, output = asking_alone(local, lines).run([*words, *arguments], stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
     if code:

@@ -14,6 +14,8 @@ import subprocess
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pipm.errors import FetchError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,6 +72,7 @@ RESOLVING: Mapping[str, str] = {
 _SECTIONS = ("global", "install")
 """Sections of pip's files that count: pipm installs, whichever command of pip it calls for that."""
 
+_HINT = "`pip config debug` names the files that pip reads"
 _FILE = re.compile(r"\s+(?P<path>.+), exists: True")
 
 
@@ -102,9 +105,11 @@ def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     for path in _files(command):
         parser = configparser.RawConfigParser()
         try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):  # pip would say so, and go no further
-            continue
+            with open(path, encoding="utf-8") as stream:
+                parser.read_file(stream)
+        except (OSError, configparser.Error, UnicodeDecodeError) as error:
+            # pip goes no further, either: without its settings it would ask another index.
+            raise FetchError(f"pip's settings in {path} cannot be read: {error}", hint=_HINT) from error
         for section in _SECTIONS:
             if parser.has_section(section):
                 for name, value in parser.items(section):
@@ -127,6 +132,8 @@ def _files(command: tuple[str, ...]) -> list[str]:
         errors="replace",
         check=False,
     )
+    if done.returncode:
+        raise FetchError("pip cannot read its settings", hint=_HINT, details=done.stdout + done.stderr)
     groups: dict[str, list[str]] = {}
     group = ""
     for line in done.stdout.splitlines():
