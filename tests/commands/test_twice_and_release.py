@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.pipm import Pipm
-from support.process import clean_environ, run
+from support.process import check, clean_environ, run
 from support.snapshot import assert_kept, changes, fingerprint, snapshot, sources
 from support.store import root_count, still_shared, unshared
 from support.synthetic import Environment, import_all, install, make_environment, package, write
@@ -209,3 +209,24 @@ def test_an_environment_survives_the_loss_of_the_store(either_mode: Disk) -> Non
     shutil.rmtree(pipm.store)
     assert_kept(before, environment.path)
     import_all(environment)
+
+
+def test_an_environment_that_was_put_back_is_shared_again(filesystem: Disk) -> None:
+    """A copy with equal times may even get the number of the inode that went: it shares nothing yet."""
+    pipm = Pipm(store=filesystem / "store")
+    first, second = (make_environment(filesystem / name) for name in ("first", "second"))
+    for environment in (first, second):
+        install(environment, "alpha==1.0", package("alpha"))
+    saved = filesystem / "saved"
+    check("cp", "-a", "--reflink=never", second.path, saved)
+    pipm.adopt(first.path, second.path)
+    for name in os.listdir(second.site):
+        shutil.rmtree(second.file(name))
+        shutil.copytree(f"{saved}/{os.path.relpath(second.file(name), second.path)}", second.file(name))
+    marker = f"{second.path}/pyvenv.cfg"
+    with open(marker, "rb") as file:
+        text = file.read()
+    with open(marker, "wb") as file:  # the same inode, made anew
+        file.write(text)
+    pipm.adopt(second.path)
+    assert unshared(second.site, pipm.store) == []

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pipm.context.environment_lock import checked_environment
+from pipm.context.environment_lock import checked_environment, is_unchanged
 from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.core.bytecode import header_time
 from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, plan_file
@@ -24,7 +24,7 @@ from pipm.share.file_facts import FactGatherer
 from pipm.store.bytecode_pool import Pool
 from pipm.store.known import Releases
 from pipm.store.layout import RESERVE_SIZE, open_store
-from pipm.store.roots import ADOPTED, find_root
+from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
     from pipm.core.plan.adopt_plan import Action, FileFact
@@ -68,8 +68,7 @@ class Preview:
             root=root,
             store=self._store,
             releases=Releases(self._store),
-            trusted=known is not None
-            and (known.device, known.inode, known.state) == (environment.device, environment.inode, ADOPTED),
+            trusted=known is not None and is_unchanged(known, environment),
             by_inode=by_inode,
             contested=contested_paths(distributions),
         )

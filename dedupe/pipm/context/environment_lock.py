@@ -12,7 +12,7 @@ from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.store.layout import Store, lock_timeout
-from pipm.store.roots import Root
+from pipm.store.roots import ADOPTED, Root
 from pipm.store.trash import restore_entry, trashed
 
 if TYPE_CHECKING:
@@ -89,9 +89,16 @@ def root_of(environment: Environment, mode: str, state: str, entries: tuple[str,
         path=environment.path,
         device=environment.device,
         inode=environment.inode,
+        changed=environment.changed,
         python=environment.python,
         link_mode=mode,
         state=state,
         entries=entries,
         seen=time.time(),
     )
+
+
+def is_unchanged(root: Root, environment: Environment) -> bool:
+    """Whether *root* is an adoption that came to its end, of this very *environment*."""
+    same = (root.device, root.inode, root.state) == (environment.device, environment.inode, ADOPTED)
+    return same and root.changed in (0, environment.changed)

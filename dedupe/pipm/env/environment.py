@@ -22,7 +22,8 @@ class Environment(NamedTuple):
     """What is known of an environment without running anything in it.
 
     ``path`` is absolute and real; ``sites`` are its site-packages folders relative to it (more than one
-    after ``python -m venv --upgrade`` to another version); ``device`` and ``inode`` are pyvenv.cfg's.
+    after ``python -m venv --upgrade`` to another version); ``device``, ``inode`` and ``changed`` (the time of
+    the last change of its inode, in ns) are pyvenv.cfg's.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Environment(NamedTuple):
     owner: int
     device: int
     inode: int
+    changed: int = 0
 
     @property
     def interpreter(self) -> str | None:
@@ -78,6 +80,7 @@ def load_environment(path: str) -> Environment:
         owner=status.st_uid,
         device=marker.st_dev,
         inode=marker.st_ino,
+        changed=marker.st_ctime_ns,
     )
 
 

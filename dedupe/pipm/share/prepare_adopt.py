@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipm.context.adopt_context import AdoptContext
-from pipm.context.environment_lock import locked_environment
+from pipm.context.environment_lock import is_unchanged, locked_environment
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import LinkingImpossibleError
@@ -16,7 +16,7 @@ from pipm.fs.free_space import file_system_type, free_space
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.staging import staging, sweep
-from pipm.store.roots import ADOPTED, find_root
+from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +54,9 @@ class LockedEnvironment:
     def is_trusted(self, mode: LinkMode) -> bool:
         """Whether an earlier adoption by *mode* came to its end, and of this very environment."""
         previous, environment = self.previous, self.environment
-        return previous is not None and (
-            (previous.device, previous.inode, previous.state, previous.link_mode)
-            == (environment.device, environment.inode, ADOPTED, mode.value)
-        )
+        if previous is None or previous.link_mode != mode.value:
+            return False
+        return is_unchanged(previous, environment)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ class Root(NamedTuple):
     """An environment that uses the store.
 
     ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
+    ``changed`` is when that inode changed last (ns; 0: not noted): a copy may get the number of one that is
+    gone.
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released, or where a
     file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows
@@ -55,6 +57,7 @@ class Root(NamedTuple):
     promise: str = ""
     content: str = ""
     words: tuple[str, ...] = ()
+    changed: int = 0
 
     @property
     def borrows(self) -> bool:
@@ -115,6 +118,7 @@ def _document(root: Root) -> bytes:
         "promise": root.promise,
         "content": root.content,
         "words": root.words,
+        "changed": root.changed,
     }
     return json.dumps(document, indent=1).encode("ascii")
 

@@ -36,7 +36,7 @@ import sys
 from _pipm_pip.shelf import (
     EMPTY,
     FORMAT,
-    Shelf,
+    StoreReader,
     digest_of,
     entry_path,
     importable,
@@ -116,7 +116,7 @@ class PipSession:
             raise ValueError(f"settings of format {settings['version']!r}")
         self.environment = environment
         self.command = settings["command"]
-        self.store_reader = Shelf(settings["store"])
+        self.store_reader = StoreReader(settings["store"])
         self.make = {"hardlink": link, "reflink": clone, "symlink": symlink}[settings["link_mode"]]
         self.make_bytecode = symlink if self.make is symlink else link  # Python replaces it, nobody edits it
         self.sites = [f"{environment}/{site}" for site in settings["sites"]]
