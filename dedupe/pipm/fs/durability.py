@@ -181,14 +181,21 @@ def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, 
     return Aside(directory, temporary, name)
 
 
+def final_name(name: str) -> str | None:
+    """Return which name a temporary file called *name* was to get; None where it is no such file's."""
+    final, _, end = name[1:].rpartition(".")
+    is_temporary = name[:1] == "." and len(end) == _RANDOM and not end.strip("0123456789abcdef")
+    return final if is_temporary and final else None
+
+
 def forget_temporaries(directory: int, is_ours: Callable[[str], object]) -> None:
     """Remove what killed runs of `write_aside` left in *directory* of files whose names are ours.
 
     The caller holds the lock under which they are written.
     """
     for name in os.listdir(directory):
-        base, _, end = name[1:].rpartition(".")
-        if name[0] == "." and len(end) == _RANDOM and not end.strip("0123456789abcdef") and is_ours(base):
+        final = final_name(name)
+        if final is not None and is_ours(final):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=directory)
 

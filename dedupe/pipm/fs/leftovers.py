@@ -1,24 +1,22 @@
-"""Torn writes: ``.name.<16 hexadecimal digits>``, which a killed process left beside the file (`fs.sync`)."""
+"""Torn writes, ``.name.<16 hexadecimal digits>``: a killed process left them beside the file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
 from pipm.fs.beneath import directory_beneath
+from pipm.fs.durability import final_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TORN = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}")
-
 
 def is_torn_write(name: str) -> bool:
     """Whether a file of this *name* is what a killed write left."""
-    return _TORN.fullmatch(name) is not None
+    return final_name(name) is not None
 
 
 def remove_torn_writes(root: int, folders: Iterable[str], *, before: float | None = None) -> None:
