@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import struct
 import subprocess
 from dataclasses import replace
@@ -279,6 +280,34 @@ def test_a_release_of_a_finder_environment_that_failed_is_made_again(tmp_path: P
         if not done.returncode and failed > 5:
             break
     assert failed > 5
+
+
+def test_an_empty_file_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:
+    """It lies where the finder serves an empty file, and has the mode of a file that is being written."""
+    environment = plain(str(tmp_path / "environment"))
+    pipm = Pipm(store=str(tmp_path / "store"))
+    pipm("adopt", environment.path, "--link-mode", "finder").expect()
+    own = environment.file("odd/empty.dat")
+    os.mkdir(os.path.dirname(own))
+    write(own, b"", mode=0o600)
+    before = os.stat(own)
+    pipm.release(environment.path)
+    after = os.stat(own)
+    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_mtime_ns,
+    )
+    assert os.path.getsize(environment.file("odd/many.py"))
+
+
+def test_metadata_that_says_the_same_is_one_inode(filesystem: Disk) -> None:
+    """On btrfs, too, where an open directory does not show what was renamed into it since."""
+    environment = plain(filesystem / "environment")
+    Pipm(store=filesystem / "store")("adopt", environment.path, "--link-mode", "finder").expect()
+    wheels = [os.stat(environment.file(f"{name}-1.0.dist-info/WHEEL")) for name in ("alpha", "odd")]
+    assert wheels[0].st_ino == wheels[1].st_ino
+    assert {stat.S_IMODE(status.st_mode) for status in wheels} == {0o444}
 
 
 def test_the_finders_folder_as_a_symlink_is_refused(tmp_path: Path) -> None:

@@ -25,10 +25,16 @@ from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.core.reasons import Reason
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.bytecode_header import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
+from pipm.fs.bytecode_header import (
+    Header,
+    copy_with_time,
+    finish,
+    give_bytecode,
+    is_timestamp_bytecode,
+    patch_time,
+)
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import stops_everything
-from pipm.fs.restore_files import set_back
 from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
 from pipm.fs.xattrs import LABEL, attribute_names
 
@@ -236,22 +242,20 @@ class BytecodeSharer:
                 return False
             if status.st_nlink != 1:
                 return self._copy(cache, candidate, header)
-            status = patch_time(cache, name, header, whole=self.context.copies_on_write)
-        except (OSError, LeaveAloneError) as error:
-            if isinstance(error, OSError) and stops_everything(error):
-                raise
-            return False
-        pool.make_room(source.digest)
-        finish(cache, name, _MODE, source.time)
-        try:
-            given = give_name(NewFile(cache, name), pool.folder, _name(pool, source))
+            pool.make_room(source.digest)
+            whole = self.context.copies_on_write
+            stored = _name(pool, source)
+            status, given = give_bytecode(
+                NewFile(cache, name), pool.folder, stored, header, _MODE, whole=whole
+            )
         except OSError as error:
-            if not source.size:  # it kept its own time
-                patch_time(cache, name, Header(source.before, source.time, 0), whole=False)
-            set_back(cache, name, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
             if stops_everything(error):
                 raise
-            self._leave(source, name, Reason.NO_LINK)  # its header fits the source
+            return False
+        except LeaveAloneError as refusal:
+            if refusal.reason is not Reason.NO_LINK:
+                return False
+            self._leave(source, name, Reason.NO_LINK)
             return True
         if given:
             self.statistics.names += 1

@@ -22,6 +22,7 @@ from pipm.finder.metadata_files import make_real
 from pipm.finder.metadata_store import restore_metadata, store_metadata
 from pipm.finder.module_removal import plan_removal, remove_modules
 from pipm.finder.restore_links import restore_links
+from pipm.finder.state_before import originals_below
 from pipm.fs.durability import sync_file_system
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.store.roots import ADOPTED, find_root, write_root
@@ -86,7 +87,8 @@ def _served(store: Store, environment: Environment, root: int, interpreter: Inte
             continue
         if number in together:
             if one.folded is not None:  # something that came since must lie together with it
-                restore_links(store, root, site, one, one.folded, interpreter)
+                originals = originals_below(store, environment, [f"{site}/{one.folded.metadata}"])
+                restore_links(store, root, site, one, one.folded, interpreter, originals)
             continue
         removal = plan_removal(store, root, site, one, interpreter)
         if removal is None:

@@ -28,7 +28,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
     Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
     """
     refuse_symlink(root)
-    with same_folder_time(root):
+    with same_folder_time(root, _TOP):
         ensure_folder(root, _TOP)
     for name in ("finder", _INDEX):
         ensure_folder(root, f"{_TOP}/{name}")
@@ -126,7 +126,7 @@ def uninstall_finder(root: int, site: str) -> None:
 
 def sweep_empty(root: int) -> None:
     """Remove our folders from the environment open as *root*, where a killed run left them empty."""
-    with directory_beneath(root, _TOP) as top, same_folder_time(root):
+    with directory_beneath(root, _TOP) as top, same_folder_time(root, _TOP):
         if top is not None:
             forget_folder(top, os.path.basename(FOLDER))
             forget_folder(root, _TOP)

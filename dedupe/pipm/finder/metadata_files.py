@@ -15,6 +15,7 @@ from pipm.core.install_plan import KEPT_METADATA
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_identical import IdenticalFiles
 from pipm.fs.staging import Staging, staging
+from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,10 +30,10 @@ def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
     with _folders(root, site, metadata) as (area, folders):
         identical = IdenticalFiles(area)
         for folder in folders:
-            for file in set(os.listdir(folder)).intersection(KEPT_METADATA):
+            for file in set(names_in(folder)).intersection(KEPT_METADATA):
                 if _is_link(folder, file):
                     _copy_over(area, folder, file)
-            for file in set(os.listdir(folder)).intersection(_ALIKE):
+            for file in set(names_in(folder)).intersection(_ALIKE):
                 _put_alike(identical, folder, file)
 
 
@@ -40,7 +41,7 @@ def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
     """Give each of the folders *metadata* files of its own again."""
     with _folders(root, site, metadata) as (area, folders):
         for folder in folders:
-            for file in set(os.listdir(folder)).intersection(_ALIKE):
+            for file in set(names_in(folder)).intersection(_ALIKE):
                 status = _status(folder, file)
                 if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
                     _copy_over(area, folder, file)

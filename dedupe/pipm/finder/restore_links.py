@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipm.bytecode.compiled_files import match_bytecode, open_pools
@@ -11,11 +13,16 @@ from pipm.core.digest import EMPTY
 from pipm.core.record import RecordPlace, entry_path
 from pipm.finder.colocation import SITE
 from pipm.fs.beneath import is_there, open_directory_beneath
+from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.link_modes import LinkMode, place_file
-from pipm.fs.share_file import NewFile, drop_unfinished, ensure_folder, write_new_file
+from pipm.fs.share_file import NewFile, ensure_folder, write_new_file
+from pipm.fs.staging import Staging, staging
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipm.core.manifest import FileEntry
+    from pipm.core.originals import Original
     from pipm.env.interpreter import Interpreter
     from pipm.env.receipt import ServedDistribution
     from pipm.finder.distributions import SiteDistribution
@@ -31,46 +38,49 @@ def restore_links(
     one: SiteDistribution,
     folded: ServedDistribution,
     interpreter: Interpreter | None,
+    originals: Mapping[str, Original],
 ) -> int:
-    """Give the environment open as *root* symlinks to all files of a member; returns how many."""
+    """Give the environment open as *root* symlinks to all files of a member; returns how many.
+
+    Empty files are made anew, with mode and group as *originals* says, by path in the environment.
+    """
     assert one.manifest is not None
-    folders = _Folders(root, site)
     count = 0
-    try:
+    with staging(root) as temporary, closing(_Folders(root, site, temporary)) as folders:
         sources: dict[str, FileEntry] = {}
         for entry in one.manifest.files:
             if entry.path.startswith(SITE):
                 path = entry.path[len(SITE) :]
-                count += _restore_file(store, folders, one, entry, path)
+                original = originals.get(f"{site}/{path}")
+                count += _restore_file(store, folders, one, entry, original)
                 if path.endswith(".py"):
                     sources[path] = entry
         for path in folded.bytecode:
             count += _restore_bytecode(store, folders, path, sources, interpreter)
         for name, text in folded.dropped:
-            data = text.encode("utf-8", "surrogateescape")
-            folder = folders.open("")
-            drop_unfinished(NewFile(folder, name), data)
-            if not is_there(folder, name):
-                write_new_file(NewFile(folder, name), [data], _PLAIN)
-    finally:
-        folders.close()
+            if not is_there(folders.open(""), name):
+                data = text.encode("utf-8", "surrogateescape")
+                folders.write("", name, data, Metadata(_PLAIN, None, None, time.time_ns()))
     return count
 
 
 def _restore_file(
-    store: Store, folders: _Folders, one: SiteDistribution, entry: FileEntry, path: str
+    store: Store, folders: _Folders, one: SiteDistribution, entry: FileEntry, original: Original | None
 ) -> bool:
+    path = entry.path[len(SITE) :]
     above, _, name = path.rpartition("/")
     if not above and name.endswith(".pth"):
         return False  # it is the environment's own, and stayed
     folder = folders.open(above)
-    if entry.digest == EMPTY:
-        drop_unfinished(NewFile(folder, name), b"")
     if is_there(folder, name):
         return False
     if entry.digest == EMPTY:
         mode = _EXECUTABLE if entry.executable else _PLAIN
-        write_new_file(NewFile(folder, name), [], mode, entry.mtime_ns)
+        # The time comes back with that of the others: the bytecode in the store goes by this one.
+        metadata = Metadata(mode, None, None, entry.mtime_ns)
+        if original is not None:
+            metadata = metadata._replace(mode=original.mode, group=original.group)
+        folders.write(above, name, b"", metadata)
     else:
         target = f"{store.path}/v1/wheels/{one.entry}/{entry_path(RecordPlace.SITE, path)}"
         place_file(LinkMode.SYMLINK, store.objects, target, folder, name)
@@ -102,10 +112,14 @@ def _restore_bytecode(
 
 
 class _Folders:
-    """The folders of site-packages, made where they are missing; the last one stays open."""
+    """The folders of site-packages, made where they are missing; the last one stays open.
 
-    def __init__(self, root: int, site: str) -> None:
+    New files come out of the open folder *temporary*: a killed run leaves none that is unfinished.
+    """
+
+    def __init__(self, root: int, site: str, temporary: int) -> None:
         self._site = open_directory_beneath(root, site)
+        self._area = Staging(temporary, "0")
         self._path: str | None = None
         self._folder = -1
 
@@ -121,9 +135,17 @@ class _Folders:
             self._path = path
         return self._folder
 
+    def write(self, path: str, name: str, data: bytes, metadata: Metadata) -> None:
+        """Give the folder *path* the new file *name*."""
+        new = NewFile(self._area.directory, self._area.name())
+        write_new_file(new, [data], metadata.mode)
+        set_metadata(new.directory, new.name, metadata)
+        self._area.move(new.name, self.open(path), name)
+
     def close(self) -> None:
         """Close what is open."""
         self._close_last()
+        self._area.close()
         os.close(self._site)
 
     def _close_last(self) -> None:

@@ -32,35 +32,30 @@ class Before:
         self, store: Store, environment: Environment, root: int, site: str, infos: Iterable[str]
     ) -> None:
         self._root, self._site = root, site
-        known = read_originals(store, environment.path) or {}
         self._metadata = {f"{site}/{info}/" for info in infos}
-        self._rows = {
-            path: row for info in self._metadata for path, row in known.get(info.rstrip("/"), {}).items()
-        }
-        self._folders = {path for path in self._rows if path.endswith("/") and not self._has(path)}
+        self.rows = originals_below(store, environment, self._metadata)
+        self._folders = {path for path in self.rows if path.endswith("/") and not self._has(path)}
         self._folders |= self._metadata
         if self._is_undisturbed(environment):
             self._folders.add(f"{site}/")
 
     def restore_files(self) -> None:
-        """Give empty files and files of metadata folders, which are the environment's own, what they had."""
-        for path, row in self._rows.items():
+        """Give files of metadata folders, which are the environment's own, what they had."""
+        for path, row in self.rows.items():
             above, _, name = path.rpartition("/")
+            if f"{above}/" not in self._metadata or not name:
+                continue
             with directory_beneath(self._root, above) as folder:
-                status = None if folder is None or not name else _status(folder, name)
+                status = None if folder is None else _status(folder, name)
                 if folder is None or status is None or not stat.S_ISREG(status.st_mode):
                     continue
-                in_metadata = f"{above}/" in self._metadata and is_made_here(name, status)
-                if in_metadata:
+                if is_made_here(name, status):
                     set_metadata(folder, name, _metadata(row))
-                elif not status.st_size and status.st_nlink == 1:
-                    # The time comes back with that of the others: bytecode still goes by this one.
-                    set_metadata(folder, name, _metadata(row)._replace(mtime_ns=status.st_mtime_ns))
 
     def restore_folders(self) -> None:
         """Give folders that are there again, and those whose names changed, what they had."""
         for path in sorted(self._folders, reverse=True):
-            row = self._rows.get(path)
+            row = self.rows.get(path)
             above, _, name = path.rstrip("/").rpartition("/")
             if row is not None and self._has(path):
                 with directory_beneath(self._root, above) as folder:
@@ -80,6 +75,12 @@ class Before:
         table = None if data is None else ImportTable.from_bytes(data)
         with directory_beneath(self._root, self._site) as site:
             return table is not None and site is not None and table.site_time == os.fstat(site).st_mtime_ns
+
+
+def originals_below(store: Store, environment: Environment, infos: Iterable[str]) -> dict[str, Original]:
+    """What was noted of the files of the distributions with the metadata folders *infos*, by path."""
+    known = read_originals(store, environment.path) or {}
+    return {path: row for info in infos for path, row in known.get(info.rstrip("/"), {}).items()}
 
 
 def _metadata(row: Original) -> Metadata:

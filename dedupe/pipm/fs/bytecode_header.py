@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import NamedTuple
 
 from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.reasons import Reason
-from pipm.fs.share_file import LeaveAloneError, NewFile, write_new_file
+from pipm.fs.os_errors import stops_everything
+from pipm.fs.share_file import LeaveAloneError, NewFile, forget, give_name, set_status, write_new_file
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SIZE = 16
 _TIME = slice(8, 12)
 _MASK = 0xFFFFFFFF
@@ -61,22 +64,55 @@ def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.
     extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
     has other names or is not what was checked.
     """
-    file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    file = os.open(name, _WRITE, dir_fd=directory)
     try:
-        status = os.fstat(file)
-        head = os.pread(file, status.st_size if whole else _SIZE, 0)
-        if status.st_nlink != 1 or head[4:_SIZE] != _expected(header):
-            raise LeaveAloneError(Reason.CHANGING)
-        time = header.mtime.to_bytes(4, "little")
-        if header.mtime == header.old_mtime:
-            pass
-        elif whole:
-            os.pwrite(file, head[: _TIME.start] + time + head[_TIME.stop :], 0)
-        else:
-            os.pwrite(file, time, _TIME.start)
+        return _patch(file, header, whole=whole)
     finally:
         os.close(file)
+
+
+def _patch(file: int, header: Header, *, whole: bool) -> os.stat_result:
+    status = os.fstat(file)
+    head = os.pread(file, status.st_size if whole else _SIZE, 0)
+    if status.st_nlink != 1 or head[4:_SIZE] != _expected(header):
+        raise LeaveAloneError(Reason.CHANGING)
+    time = header.mtime.to_bytes(4, "little")
+    if header.mtime == header.old_mtime:
+        pass
+    elif whole:
+        os.pwrite(file, head[: _TIME.start] + time + head[_TIME.stop :], 0)
+    else:
+        os.pwrite(file, time, _TIME.start)
     return status
+
+
+def give_bytecode(
+    bytecode: NewFile, pool: int, name: str, header: Header, mode: int, *, whole: bool
+) -> tuple[os.stat_result, bool]:
+    """Let the open *pool* name *bytecode* as *name*, with the time of *header* and *mode*; no data moves.
+
+    Returns its stat before, and False where the pool has that name by now. Raises what `patch_time` does, and
+    LeaveAloneError with NO_LINK where the file is as it was, with a header that fits its source.
+    """
+    file = os.open(bytecode.name, _WRITE, dir_fd=bytecode.directory)
+    try:
+        before = _patch(file, header, whole=whole)
+        set_status(file, mode, bytecode_mtime_ns(header.mtime))
+        try:
+            given = give_name(bytecode, pool, name)
+        except OSError as error:
+            if not header.source_size:  # an empty source keeps its own time
+                _patch(file, Header(header.old_mtime, header.mtime, 0), whole=False)
+            set_status(file, stat.S_IMODE(before.st_mode), before.st_mtime_ns)
+            if stops_everything(error):
+                raise
+            raise LeaveAloneError(Reason.NO_LINK) from error
+        if given and os.stat(name, dir_fd=pool).st_ino != before.st_ino:
+            forget(pool, name)  # another file has the name since: nobody checked that one
+            raise LeaveAloneError(Reason.CHANGING)
+    finally:
+        os.close(file)
+    return before, given
 
 
 def copy_with_time(directory: int, name: str, new: NewFile, header: Header, mode: int) -> bool:
@@ -97,9 +133,7 @@ def finish(directory: int, name: str, mode: int, time: int) -> None:
     """Give stored bytecode its *mode*, and the modification time that goes with *time* in its header."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        os.fchmod(file, mode)
-        mtime_ns = bytecode_mtime_ns(time)
-        os.utime(file, ns=(mtime_ns, mtime_ns))
+        set_status(file, mode, bytecode_mtime_ns(time))
     finally:
         os.close(file)
 

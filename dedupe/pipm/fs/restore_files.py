@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipm.fs.file_content import digest_file
 from pipm.fs.link_modes import copy_into
 from pipm.fs.reflinks import clone_into
+from pipm.fs.share_file import set_status
 
 if TYPE_CHECKING:
     from pipm.core.digest import Digest
@@ -70,8 +71,7 @@ def set_back(directory: int, path: str, mode: int, mtime_ns: int) -> None:
     """Give the regular file *path* below *directory* its permissions and time back."""
     file = os.open(path, _READ, dir_fd=directory)
     try:
-        os.fchmod(file, mode)
-        os.utime(file, ns=(mtime_ns, mtime_ns))
+        set_status(file, mode, mtime_ns)
     finally:
         os.close(file)
 

@@ -31,6 +31,7 @@ from pipm.fs.link_modes import copy_into
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
 from pipm.fs.reflinks import Extent, clone_into, dedupe, extents
+from pipm.fs.walk_tree import names_in
 from pipm.fs.xattrs import LABEL, attribute_names
 
 if TYPE_CHECKING:
@@ -214,23 +215,19 @@ def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool
     os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
 
 
-UNFINISHED = 0o600
-"""The mode of a file of `write_new_file` while it is written."""
-
-
 def write_new_file(
     new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
 ) -> tuple[Digest, int]:
     """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced.
 
-    It gets its mode last: with `UNFINISHED` a killed run left it. Where writing fails, nothing is left.
+    Where writing fails, nothing is left.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
 
     state = hashlib.sha256()
     size = 0
-    file = os.open(new.name, flags, UNFINISHED, dir_fd=new.directory)
+    file = os.open(new.name, flags, 0o600, dir_fd=new.directory)
     try:
         with open(file, "wb") as stream:
             for chunk in chunks:
@@ -246,19 +243,6 @@ def write_new_file(
             os.unlink(new.name, dir_fd=new.directory)
         raise
     return Digest(state.digest()), size
-
-
-def drop_unfinished(new: NewFile, data: bytes) -> None:
-    """Remove *new* if it is what a killed `write_new_file` left of *data*: no other byte is in it."""
-    try:
-        file = os.open(new.name, _READ, dir_fd=new.directory)
-    except OSError:
-        return
-    with open(file, "rb") as stream:
-        status = os.fstat(file)
-        kind = (status.st_mode, status.st_uid, status.st_nlink)
-        if kind == (stat.S_IFREG | UNFINISHED, os.geteuid(), 1) and data.startswith(stream.read()):
-            os.unlink(new.name, dir_fd=new.directory)
 
 
 def give_name(new: NewFile, store: int, name: str) -> bool:
@@ -340,6 +324,12 @@ def set_time(directory: int, name: str, mtime_ns: int) -> None:
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
 
 
+def set_status(file: int, mode: int, mtime_ns: int) -> None:
+    """Set the permission bits and the modification time of the open *file*."""
+    os.fchmod(file, mode)
+    os.utime(file, ns=(mtime_ns, mtime_ns))
+
+
 def set_time_of(file: int, mtime_ns: int) -> None:
     """Set the modification time of the open *file* (and its access time, to the same)."""
     os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -351,14 +341,21 @@ def touch(file: int) -> None:
 
 
 @contextlib.contextmanager
-def same_folder_time(directory: int) -> Iterator[None]:
-    """Keep the time of the open *directory*, whose names stay: import caches go by it."""
+def same_folder_time(directory: int, *ours: str) -> Iterator[None]:
+    """Keep the time of the open *directory*, by which import caches go, if its names stay.
+
+    Names that are *ours* may come and go. The time must tell of a name that somebody adds meanwhile. The
+    names are compared last: what comes after that changes the time by itself.
+    """
     before = os.fstat(directory)
+    names = {*names_in(directory), *ours}
     try:
         yield
     finally:
         if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
             os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if {*names_in(directory), *ours} != names:
+                os.utime(directory)
 
 
 def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:

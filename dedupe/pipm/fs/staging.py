@@ -100,7 +100,7 @@ def staging(environment: int) -> Iterator[int]:
     What a killed run left in it is removed first, and all of it at the end; the environment's folder keeps
     its time.
     """
-    with same_folder_time(environment):
+    with same_folder_time(environment, STAGING):
         sweep(environment)
         os.mkdir(STAGING, 0o700, dir_fd=environment)
     directory = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=environment)
@@ -109,7 +109,7 @@ def staging(environment: int) -> Iterator[int]:
         yield directory
     finally:
         os.close(directory)
-        with same_folder_time(environment):
+        with same_folder_time(environment, STAGING):
             sweep(environment)
 
 

@@ -117,7 +117,7 @@ def _unfold(
         before = Before(store, environment, root, receipt.site, infos)
         for one, folded in parts.wanted:
             shared_state.check()
-            restore_links(store, root, receipt.site, one, folded, interpreter)
+            restore_links(store, root, receipt.site, one, folded, interpreter, before.rows)
         make_own(root, receipt.site, infos)
         before.restore_files()
         sync_file_system(root)

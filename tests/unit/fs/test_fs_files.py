@@ -1,4 +1,4 @@
-"""Whole files: durable writes, comparing and hashing, bytecode's header, trees of links."""
+"""Whole files: durable writes, comparing and hashing, trees of links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
 from pipm.errors import FileSystemError
 from pipm.fs import file_content
-from pipm.fs.bytecode_header import Header, copy_with_time, finish, is_timestamp_bytecode, patch_time
 from pipm.fs.durability import sync_file_system, write_durably
 from pipm.fs.file_content import digest_file, prefetch, read_all, same_bytes
 from pipm.fs.os_errors import explain_os_error, stops_everything
@@ -24,14 +23,18 @@ from pipm.fs.share_file import (
     give_name,
     left_alone,
     open_leased,
+    same_folder_time,
     second_inode,
     write_new_file,
 )
 from pipm.fs.tree_builder import TreeBuilder
+from support.synthetic import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from support.disks import Disk
 
 CHUNK = file_content._CHUNK
 WHOLE = file_content._WHOLE
@@ -145,98 +148,6 @@ def test_faults_of_one_file_and_of_all() -> None:
     assert explain_os_error(OSError("no number"), "do it").message == "Cannot do it: no number"
 
 
-def pyc(mtime: int, size: int, *, flags: int = 0, body: bytes = b"code" * 100) -> bytes:
-    numbers = b"".join(number.to_bytes(4, "little") for number in (flags, mtime & 0xFFFFFFFF, size))
-    return b"\xcb\r\r\n" + numbers + body
-
-
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("old", [LONG_AGO, 0, 2**32 + 5])
-def test_the_time_in_a_header(tmp_path: Path, folder: int, whole: bool, old: int) -> None:  # noqa: FBT001
-    path = tmp_path / "a.pyc"
-    path.write_bytes(pyc(old, 77))
-    path.chmod(0o640)
-    inode = path.stat().st_ino
-    header = Header(mtime=400_000_000, old_mtime=old, source_size=77)
-    before = patch_time(folder, "a.pyc", header, whole=whole)
-    assert (before.st_ino, before.st_mode & 0o777) == (inode, 0o640)
-    assert path.read_bytes() == pyc(400_000_000, 77)
-    status = path.stat()
-    assert (status.st_ino, status.st_mode & 0o777) == (inode, 0o640)
-
-
-@pytest.mark.parametrize(
-    ("data", "header"),
-    [
-        (pyc(LONG_AGO, 77), Header(5, LONG_AGO + 1, 77)),
-        (pyc(LONG_AGO, 77), Header(5, LONG_AGO, 78)),
-        (pyc(LONG_AGO, 77, flags=1), Header(5, LONG_AGO, 77)),
-        (pyc(LONG_AGO, 77)[:12], Header(5, LONG_AGO, 77)),
-        (b"", Header(5, LONG_AGO, 77)),
-    ],
-)
-def test_a_header_that_is_not_what_was_checked(
-    tmp_path: Path, folder: int, data: bytes, header: Header
-) -> None:
-    path = tmp_path / "a.pyc"
-    path.write_bytes(data)
-    before = path.stat()
-    for whole in (True, False):
-        with pytest.raises(LeaveAloneError):
-            patch_time(folder, "a.pyc", header, whole=whole)
-    assert path.read_bytes() == data
-    assert (path.stat().st_mode, path.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
-
-
-def test_bytecode_that_others_have_is_not_patched(tmp_path: Path, folder: int) -> None:
-    path = tmp_path / "a.pyc"
-    path.write_bytes(pyc(LONG_AGO, 77))
-    header = Header(5, LONG_AGO, 77)
-    os.link(path, tmp_path / "b.pyc")
-    with pytest.raises(LeaveAloneError):
-        patch_time(folder, "a.pyc", header, whole=False)
-    os.symlink("a.pyc", tmp_path / "c.pyc")
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
-        patch_time(folder, "c.pyc", header, whole=False)
-    assert caught.value.errno == errno.ELOOP
-    assert path.read_bytes() == pyc(LONG_AGO, 77)
-
-
-def test_kinds_of_bytecode(tmp_path: Path) -> None:
-    (tmp_path / "time.pyc").write_bytes(pyc(LONG_AGO, 77))
-    (tmp_path / "checked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=3))
-    (tmp_path / "unchecked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=1))
-    (tmp_path / "torn.pyc").write_bytes(b"\xcb\r")
-    found = set()
-    for name in ("time.pyc", "checked.pyc", "unchecked.pyc", "torn.pyc"):
-        with open(tmp_path / name, "rb") as file:
-            found |= {name} if is_timestamp_bytecode(file.fileno()) else set()
-    assert found == {"time.pyc"}
-
-
-def test_a_copy_of_bytecode_with_another_time(tmp_path: Path, folder: int) -> None:
-    path = tmp_path / "a.pyc"
-    path.write_bytes(pyc(LONG_AGO, 77))
-    os.link(path, tmp_path / "backup.pyc")
-    before = path.stat()
-    assert not copy_with_time(folder, "a.pyc", NewFile(folder, "no"), Header(5, LONG_AGO, 78), 0o444)
-    assert copy_with_time(folder, "a.pyc", NewFile(folder, "new"), Header(5, LONG_AGO, 77), 0o444)
-    assert (tmp_path / "new").read_bytes() == pyc(5, 77)
-    assert (tmp_path / "new").stat().st_mtime == 5
-    after = path.stat()
-    assert path.read_bytes() == pyc(LONG_AGO, 77)
-    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
-
-
-def test_finishing_bytecode(tmp_path: Path, folder: int) -> None:
-    (tmp_path / "a.pyc").write_bytes(b"x")
-    finish(folder, "a.pyc", 0o444, LONG_AGO)
-    assert ((tmp_path / "a.pyc").stat().st_mode & 0o777, (tmp_path / "a.pyc").stat().st_mtime) == (
-        0o444,
-        LONG_AGO,
-    )
-
-
 def test_new_files_have_the_time_that_is_named(tmp_path: Path, folder: int) -> None:
     old = os.umask(0o077)
     try:
@@ -313,6 +224,20 @@ def test_a_run_that_was_killed_after_the_link_is_finished(tmp_path: Path, folder
     assert os.stat(tmp_path / "a").st_mode & 0o777 == 0o644
     os.close(source.file)
     os.close(store)
+
+
+@pytest.mark.parametrize("name", ["added.py", "replaced.py", "ours"])
+def test_the_time_of_a_folder_tells_of_names_that_came(filesystem: Disk, name: str) -> None:
+    write(filesystem / "replaced.py", b"x = 1")
+    os.utime(filesystem.path, (LONG_AGO, LONG_AGO))
+    directory = os.open(filesystem.path, os.O_RDONLY)
+    with same_folder_time(directory, "ours"):
+        os.mkdir(filesystem / "temporary")
+        write(filesystem / "temporary/new", b"x = 2")
+        os.rename(filesystem / "temporary/new", filesystem / name)
+        os.rmdir(filesystem / "temporary")
+    os.close(directory)
+    assert (os.stat(filesystem.path).st_mtime == LONG_AGO) == (name != "added.py")
 
 
 def test_what_is_not_opened_for_sharing(tmp_path: Path, folder: int) -> None:
