@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
@@ -225,9 +226,8 @@ def test_modules_look_like_a_librarys(tmp_path: Path) -> None:
     assert library == "True"
     assert entry in pair.finder.run("import sys; print(*sys.path, sep='\\n')").splitlines()
     one = answers_of(pair.flat, NAMES)
-    for above, folders, _ in os.walk(f"{pair.pipm.store}/v1/wheels"):
-        if "site-packages" in folders:
-            os.unlink(f"{above}/site-packages")  # a store that was made anew from its trees lacks them
+    for folder in glob.glob(f"{pair.pipm.store}/v1/wheels/*/*/*/modules"):
+        shutil.rmtree(folder)  # a store that was made anew from its trees lacks them
     assert differences(one, answers_of(pair.finder, NAMES)) == {}
     pair.pipm.adopt(pair.finder.path)
     assert pair.finder.run(code).split()[0] == "True"

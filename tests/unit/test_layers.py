@@ -72,6 +72,7 @@ IN_ENVIRONMENTS = {
     "pip_wrapper.runtime.pip_hook": "_pipm_pip.hook",
     "pip_wrapper.runtime.store_reader": "_pipm_pip.shelf",
     "finder.runtime.hook": "_pipm_finder",
+    "finder.runtime.hook_adapt": "_pipm_finder_adapt",
     "finder.runtime.hook_metadata": "_pipm_finder_metadata",
     "finder.runtime.hook_rare": "_pipm_finder_seldom",
 }

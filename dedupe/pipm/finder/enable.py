@@ -59,9 +59,9 @@ def enable_finder(store: Store, environment: Environment, root: int, *, dist_inf
         compile_entries(store, entries, interpreter, shared_state)
         shared_state.check()
         _register(store, environment, entries)
-        table = install_hook(
-            store, environment, root, interpreter, [(one.layout, row) for one, row in served.several]
-        )
+        hides = dist_info is False or (dist_info is None and were_hidden)
+        layouts = [(one.layout, row) for one, row in served.several]
+        table = install_hook(store, environment, root, interpreter, layouts, metadata=hides)
         compile_hook(store, environment, root, interpreter)
         make_real(root, site, [one.distribution.metadata for one, _ in served.removals])
         sync_file_system(store.v1)
@@ -69,7 +69,7 @@ def enable_finder(store: Store, environment: Environment, root: int, *, dist_inf
         count = sum(remove_modules(root, site, one, removal) for one, removal in served.removals)
         note_site_time(environment, root, table, interpreter)
         sync_file_system(root)
-        if dist_info is False or (dist_info is None and were_hidden):
+        if hides:
             store_metadata(store, environment, root, table, interpreter)
     return count
 

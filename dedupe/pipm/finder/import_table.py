@@ -23,6 +23,7 @@ HOOK = "_pipm_finder"
 SOURCES = {
     f"{HOOK}_seldom.py": "hook_rare.py",
     f"{HOOK}_metadata.py": "hook_metadata.py",
+    f"{HOOK}_adapt.py": "hook_adapt.py",
     f"{HOOK}.py": "hook.py",
 }
 """What lies beside the table, and which file of `runtime/` it is a copy of; the hook needs the others."""
@@ -47,9 +48,9 @@ class ImportTable(NamedTuple):
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when
     the table fits it; ``infos`` are the metadata folders of ``entries``, in the same order; ``hidden``: they
     were put away, and the finder alone tells of them. ``leaf`` is how an entry's folder is called that stands
-    for site-packages. ``mend`` is the command that brings a distribution back whose entry is gone, with
-    ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time
-    (ns), size and sha256, and the command that syncs again; empty where it follows none.
+    for site-packages (`served_folder`). ``mend`` is the command that brings a distribution back whose entry
+    is gone, with ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path,
+    modification time (ns), size and sha256, and the command that syncs again; empty where it follows none.
     """
 
     environment: str

@@ -17,7 +17,7 @@ from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.share_file import ensure_folder
 from pipm.store.bytecode_pool import Pool
-from pipm.store.entries import LIBRARY, SITE, name_as_library
+from pipm.store.entries import served_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
     from pipm.env.receipt import ServedDistribution
-    from pipm.finder.import_table import LockRow
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
@@ -58,15 +57,17 @@ def install_hook(
     root: int,
     interpreter: Interpreter,
     several: Sequence[tuple[ImportLayout, ServedDistribution]],
-    lock: LockRow = (),
+    *,
+    metadata: bool = False,
 ) -> ImportTable:
     """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table.
 
-    *lock* is the table's word on the lock file that the environment follows.
+    *metadata*: the environment is to have none of its own.
     """
     layouts = [one for one, _ in several]
     modules = module_table(layouts, range(len(layouts)), interpreter.extensions)
-    return install_hook_for(store, environment, root, interpreter, [row for _, row in several], modules, lock)
+    rows = [row for _, row in several]
+    return install_hook_for(store, environment, root, interpreter, rows, modules, metadata=metadata)
 
 
 def install_hook_for(
@@ -76,11 +77,11 @@ def install_hook_for(
     interpreter: Interpreter,
     rows: Sequence[ServedDistribution],
     modules: Mapping[str, Module],
-    lock: LockRow,
+    *,
+    metadata: bool,
 ) -> ImportTable:
     """The same where it is known what each import name is."""
     site = site_of(environment)
-    named = all(name_as_library(store, row.entry) for row in rows)
     table = ImportTable(
         environment=environment.path,
         store=store.path,
@@ -90,8 +91,7 @@ def install_hook_for(
         modules=modules,
         infos=[row.metadata for row in rows],
         mend=REPAIR_COMMAND,
-        lock=lock,
-        leaf=LIBRARY if named else SITE,
+        leaf=served_folder(store, [row.entry for row in rows], metadata=metadata),
     )
     install_finder(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)
     return table

@@ -31,7 +31,7 @@ class TreeBuilder:
 
         Where its inode takes no more names (ext4: 65 000) the tree gets an inode of its own, alike.
         """
-        self._make_folders(path)
+        self.make_folders(path)
         whole = f"{self.name}/{path}"
         try:
             os.link(name, whole, src_dir_fd=source, dst_dir_fd=self.parent, follow_symlinks=False)
@@ -48,7 +48,7 @@ class TreeBuilder:
         if first is not None:
             self.link(self.parent, first, path)
             return
-        self._make_folders(path)
+        self.make_folders(path)
         whole = f"{self.name}/{path}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(whole, flags, mode, dir_fd=self.parent)
@@ -78,10 +78,18 @@ class TreeBuilder:
         folders = sum(os.stat(path, dir_fd=self.parent).st_blocks * 512 for path in paths)
         return folders + self._written
 
-    def _make_folders(self, path: str) -> None:
+    def symlink(self, target: str, path: str) -> None:
+        """Make the symlink *path* to *target*."""
+        self.make_folders(path)
+        os.symlink(target, f"{self.name}/{path}", dir_fd=self.parent)
+        self.inodes += 1
+        self.names += 1
+
+    def make_folders(self, path: str) -> None:
+        """Make the folders of *path*, which ends with a file's name or with ``/``."""
         folder = path.rpartition("/")[0]
         if folder and folder not in self._folders:
-            self._make_folders(folder)
+            self.make_folders(folder)
             os.mkdir(f"{self.name}/{folder}", 0o700, dir_fd=self.parent)
             self._folders.add(folder)
             self.inodes += 1

@@ -124,7 +124,7 @@ def _unfold(
         if parts.rest:
             interpreter = interpreter_of(environment)
             rest = [(one.layout, folded) for one, folded in parts.rest]
-            table = install_hook(store, environment, root, interpreter, rest)
+            table = install_hook(store, environment, root, interpreter, rest, metadata=were_hidden)
             note_site_time(environment, root, table, interpreter)
             if were_hidden:
                 store_metadata(store, environment, root, table, interpreter)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from pipm.core.digest import Digest
 from pipm.errors import StoreError
-from pipm.fs.beneath import directory_beneath, is_there, open_beneath, open_directory_beneath
+from pipm.fs.beneath import is_there, open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
 from pipm.fs.flock import locked_folder
-from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.staging import remove_tree
+from pipm.fs.tree_builder import TreeBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 MANIFEST = "manifest.json"
-SITE, LIBRARY = "site", "site-packages"
-"""The folder of an entry that stands for site-packages, and a symlink to it for what a finder serves."""
+SITE, LIBRARY, MODULES = "site", "site-packages", "modules/site-packages"
+"""The folder of an entry that stands for site-packages; what a finder serves has one of two others.
+
+LIBRARY is a symlink to it. MODULES has symlinks to all that is in it except metadata.
+"""
+_CACHE = "__pycache__"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks something of its wheel."""
 _HEAD = re.compile(
@@ -37,22 +41,49 @@ _HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
 
 
-def name_as_library(store: Store, entry: str) -> bool:
-    """Let the folder of the entry's modules be known as ``site-packages``, too; False where it cannot be.
+def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> str:
+    """Return the path, below each of *entries*, of the folder that `sys.path` names; make it where it lacks.
 
-    Programs tell libraries from a person's own code by that name: debuggers, streamlit, error trackers.
+    Programs tell libraries from a person's own code by the name ``site-packages``: debuggers, error
+    trackers. Others look for *metadata* in each folder of `sys.path`: it is there only where the environment
+    has none of its own, or they would see each distribution twice.
     """
-    if is_there(store.v1, f"wheels/{entry}/{LIBRARY}"):
-        return True
-    with directory_beneath(store.v1, f"wheels/{entry}") as folder:
-        if folder is None:
-            return False
-        try:
-            place_file(LinkMode.SYMLINK, folder, SITE, folder, LIBRARY)
-        except FileExistsError:
-            return True
-        except OSError:
-            return False  # read-only, or no room: it is a convenience
+    folder = LIBRARY if metadata else MODULES
+    lacking = [entry for entry in entries if not is_there(store.v1, f"wheels/{entry}/{folder}")]
+    if not lacking:
+        return folder
+    top = folder.partition("/")[0]
+    try:
+        with store.run() as (run, _):
+            for number, entry in enumerate(lacking):
+                tree = TreeBuilder(run, str(number))
+                if metadata:
+                    tree.symlink(SITE, LIBRARY)
+                else:
+                    _name_modules(tree, _listed(store, f"wheels/{entry}/{SITE}"))
+                _rename_new(run, f"{number}/{top}", store.v1, f"wheels/{entry}/{top}")
+    except OSError:
+        return SITE  # read-only, or no room
+    return folder
+
+
+def _name_modules(tree: TreeBuilder, names: list[str]) -> None:
+    """Make MODULES for the *names* of SITE, and for the folder that bytecode of its modules may bring."""
+    tree.make_folders(f"{MODULES}/")
+    caches = [_CACHE] if any(name.endswith(".py") for name in names) else []
+    for name in dict.fromkeys([*names, *caches]):
+        if not name.endswith((".dist-info", ".egg-info")):
+            tree.symlink(f"../../{SITE}/{name}", f"{MODULES}/{name}")
+
+
+def _rename_new(source: int, name: str, target: int, path: str) -> bool:
+    """Rename to *path* in directory *target*; False where another process was quicker."""
+    try:
+        os.rename(name, path, src_dir_fd=source, dst_dir_fd=target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
     return True
 
 
@@ -154,12 +185,7 @@ def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
     if existing is None:
         entry = label.directory
         os.makedirs(f"{store.path}/v1/wheels/{label.name}/{label.version}", 0o700, exist_ok=True)
-        try:
-            os.rename(tree, f"wheels/{entry}", src_dir_fd=run, dst_dir_fd=store.v1)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        else:
+        if _rename_new(run, tree, store.v1, f"wheels/{entry}"):
             return entry
         existing = entry
     known = load_manifest(store, existing)

@@ -19,7 +19,7 @@ from pipm.errors import StoreError
 from pipm.fs.restore_files import rename_over
 from pipm.fs.share_file import NewFile, ensure_folder, forget
 from pipm.fs.walk_tree import walk_entries
-from pipm.store.entries import load_manifest
+from pipm.store.entries import MODULES, load_manifest
 from pipm.store.layout import VERSION
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 _CACHE = "__pycache__"
 _CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, ".so", ".pyd")
-_TREES = ("site", "data", "headers", "scripts")
+_NAMED = MODULES.partition("/")[0]
+"""The tree of symlinks to modules: what is none was left there."""
+_TREES = ("site", "data", "headers", "scripts", _NAMED)
 
 
 class UnexpectedFile(NamedTuple):
@@ -46,7 +48,9 @@ class UnexpectedFile(NamedTuple):
     @property
     def is_code(self) -> bool:
         """Whether Python would import it."""
-        return not self.is_cache and self.path.startswith("site/") and self.path.endswith(_CODE)
+        return (
+            not self.is_cache and self.path.startswith(("site/", f"{_NAMED}/")) and self.path.endswith(_CODE)
+        )
 
     @property
     def name(self) -> str:
@@ -153,10 +157,12 @@ def _files(path: str, shown: str) -> Iterator[tuple[str, str]]:
     """Yield (folder, name) of all that is no folder below *path*, whose name is *shown*."""
     for folder, _, names in os.walk(path):
         for name in names:
-            yield f"{shown}{folder[len(path) :]}", name
+            if shown != _NAMED or not os.path.islink(f"{folder}/{name}"):
+                yield f"{shown}{folder[len(path) :]}", name
 
 
 def _inodes(path: str, shown: str) -> Iterator[tuple[str, str, int]]:
     """Yield (folder, name, inode) of all that is no folder below *path*; one readdir a folder, no stat."""
     for folder, entry in walk_entries(path, shown):
-        yield folder, entry.name, entry.inode()
+        if shown != _NAMED or not entry.is_symlink():
+            yield folder, entry.name, entry.inode()

@@ -178,13 +178,13 @@ class FinderSync:
 
     def begin(self) -> ImportTable:
         """Put the finder into the environment, before its distributions."""
-        store, finder_plan, interpreter = self.store, self.finder_plan, self._interpreter
-        rows = finder_plan.rows({})
+        store, environment, interpreter = self.store, self.environment, self._interpreter
+        rows, modules = self.finder_plan.rows({}), self.finder_plan.modules
         table = install_hook_for(
-            store, self.environment, self.root, interpreter, rows, finder_plan.modules, self._lock
+            store, environment, self.root, interpreter, rows, modules, metadata=self._hidden
         )
-        compile_hook(store, self.environment, self.root, interpreter)
-        return table
+        compile_hook(store, environment, self.root, interpreter)
+        return table._replace(lock=self._lock)
 
     def end(self, table: ImportTable, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
         """Note what stands there now, or let the finder alone tell of it.

@@ -12,17 +12,16 @@ all of them lay in site-packages. So `sys.path` becomes
 - The folder ``index`` is empty. Its finder answers for the top level of all distributions at once, from a
   table that was computed when the environment was made, in the order that FileFinder has. What lies in
   site-packages or before it wins, as ever; namespace packages are put together by Python itself.
-- Below the top level ordinary FileFinders look into the store, with a loader that never writes there:
-  bytecode that the store lacks (another level of optimisation, say) goes to ``.pipm/bytecode``.
-- `importlib.metadata` finds the metadata folders as ever; only the files that they list are looked for in
-  the store, too. Where there are no folders (``--no-dist-info``), it is given those of the store.
+- Below the top level FileFinders look into the store; bytecode that it lacks goes to ``.pipm/bytecode``.
+- `importlib.metadata` finds the metadata folders as ever, and the files that they list in the store, too.
+  Where there are no folders (``--no-dist-info``), it is given those of the store.
 
 What is uninstalled by pip or uv loses its metadata folder. The time of site-packages tells that something
 changed there, then one listing says what is gone, and the table forgets it. One stat of the lock file that
 the environment was synced with tells whether that changed since.
 
-Several environments may be in place at once: one is stacked over another, or a running program activates
-one. Each has an index of its own; the first hook that is imported serves them all.
+Several environments may be in place at once: one is stacked over another, or a program activates one.
+Each has an index of its own; the first hook that is imported serves them all.
 
 Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it,
 from Python 3.18 on ``000_pipm_boot.start``. What few starts need is in files beside it (`part`).
@@ -82,6 +81,8 @@ class StoredSourceLoader(external.SourceFileLoader):
         super()._cache_bytecode(source_path, own_bytecode(bytecode_path) or bytecode_path, data)
 
 
+ADAPTED = {"sysconfig", "pkg_resources", "pip._vendor.pkg_resources"}
+"""Modules that learn, when they are loaded, where the store is."""
 LOADERS = {
     SOURCE: StoredSourceLoader,
     EXTENSION: external.ExtensionFileLoader,
@@ -202,12 +203,9 @@ class Index:
         self.live = here
         kept = {}
         for name, (kind, where, file) in self.modules.items():
-            if kind == NAMESPACE:
-                rest = tuple(number for number in where if number in here)
-                if rest:
-                    kept[name] = (kind, rest, file)
-            elif where in here:
-                kept[name] = (kind, where, file)
+            rest = tuple(number for number in (where if kind == NAMESPACE else (where,)) if number in here)
+            if rest:
+                kept[name] = (kind, rest if kind == NAMESPACE else where, file)
         self.modules = kept
 
     def infos(self):
@@ -226,14 +224,17 @@ def project(info):
 
 
 class Metadata:
-    """Stands on `sys.meta_path` for `importlib.metadata` alone; finds no module."""
+    """Stands on `sys.meta_path` for `importlib.metadata`; finds only the modules of ADAPTED."""
 
     def __init__(self):
         self.indexes = {}
         self.part = None
 
     def find_spec(self, fullname, path=None, target=None):
-        """Find nothing."""
+        """Find what is changed as it is loaded."""
+        return (
+            part(indexes[0], "adapt").find_spec(self, fullname, path, target) if fullname in ADAPTED else None
+        )
 
     def invalidate_caches(self):
         """Nothing is cached here."""
@@ -376,14 +377,13 @@ def boot(folder):
     sys.path[:] = others
     finders = sys.meta_path
     if metadata not in finders:
-        at = finders.index(external.PathFinder) if external.PathFinder in finders else len(finders)
-        finders.insert(at, metadata)
+        known = external.PathFinder in finders
+        finders.insert(finders.index(external.PathFinder) if known else len(finders), metadata)
     metadata.indexes[found.site] = found
+    if not ADAPTED.isdisjoint(sys.modules):
+        part(found, "adapt").adapt_loaded(metadata)
     if found.recorded != found.environment and os.path.realpath(found.environment) != found.recorded:
-        try:
-            part(found, "seldom").register(found)
-        except (OSError, ValueError, EOFError):
-            pass  # a read-only environment or store; the collector keeps what was used of late
+        part(found, "seldom").register(found)
 
 
 def start():

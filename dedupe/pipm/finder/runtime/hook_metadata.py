@@ -46,8 +46,13 @@ def ours(kind, indexes, infos, distribution):
     number = infos[site].get(path.name) if site in indexes else None
     if number is None:
         return distribution
-    found = kind(path)
-    found._pipm_stored = indexes[site].folder(number)
+    return stored(kind(path), indexes[site], number)
+
+
+def stored(found, index, number):
+    """Tell the distribution *found* where the store has its modules, and where those and its metadata."""
+    found._pipm_stored = index.folder(number)
+    found._pipm_whole = f"{index.root}{index.entries[number]}/site"
     return found
 
 
@@ -65,8 +70,8 @@ def with_hidden(kind, hidden, infos, real, name):
             one = project(info)
             if one not in seen and wanted in (None, one):
                 seen.add(one)
-                found = kind(pathlib.Path(index.folder(number), info))
-                found._pipm_stored = index.folder(number)
+                path = pathlib.Path(f"{index.root}{index.entries[number]}/site", info)
+                found = stored(kind(path), index, number)
                 found._pipm_hidden_in = index
                 yield found
 
@@ -103,18 +108,16 @@ def stored_distribution(base):
                 return archived(self._pipm_hidden_in, self._path.name, filename) if text is None else text
             text = super().read_text(filename)
             if text is None and filename not in KEPT:
-                text = base(type(self._path)(self._pipm_stored, self._path.name)).read_text(filename)
+                text = base(type(self._path)(self._pipm_whole, self._path.name)).read_text(filename)
             return text
 
         def locate_file(self, path):
             here = super().locate_file(path)
-            if self._pipm_hidden_in is not None:
-                # Scripts and data lie where the way leads from site-packages.
-                return here if os.path.lexists(here) else type(self._path)(self._pipm_hidden_in.site, path)
-            if os.path.lexists(here):
-                return here
-            there = type(self._path)(self._pipm_stored, path)
-            return there if os.path.lexists(there) else here
+            # Scripts and data lie where the way leads from site-packages.
+            site = here if self._pipm_hidden_in is None else type(self._path)(self._pipm_hidden_in.site, path)
+            kind = type(self._path)
+            places = (site, kind(self._pipm_stored, path), kind(self._pipm_whole, path))
+            return next((place for place in places if os.path.lexists(place)), site)
 
         read_text.__doc__ = base.read_text.__doc__
         locate_file.__doc__ = base.locate_file.__doc__

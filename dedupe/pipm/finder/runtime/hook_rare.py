@@ -18,6 +18,13 @@ def register(found):
 
     A copy of an environment is another one and gets a root of its own. Done once, as the table is rewritten.
     """
+    try:
+        _register(found)
+    except (OSError, ValueError, EOFError):
+        pass  # a read-only environment or store; the collector keeps what was used of late
+
+
+def _register(found):
     roots = f"{found.store}/v1/roots"
     names = [
         hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
