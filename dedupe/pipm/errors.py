@@ -91,6 +91,16 @@ class FetchError(PipmError):
     kind = "fetch"
 
 
+class RemoteError(PipmError):
+    """A remote cannot be used, or what it has is not what its signer says."""
+
+    kind = "remote"
+
+    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
+        damaged = "the remote was damaged or changed, or its signer did that: push it again"
+        super().__init__(message, hint=hint or damaged, details=details)
+
+
 class CollisionError(PipmError):
     """Two distributions bring different files of one path."""
 

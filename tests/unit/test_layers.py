@@ -35,11 +35,12 @@ ROOMS: dict[str, str] = {
     "adopt": "finder share bytecode context env store fs core.plan core errors",
     "release": "finder share context env store fs core.plan core errors",
     "inspect": "finder gc context env store fs core.plan core errors version",
-    "sync": "finder share bytecode wheel context lockfile env store fs core.plan core errors",
+    "remote": "share bytecode wheel context env store fs core errors",
+    "sync": "remote finder share bytecode wheel context lockfile env store fs core.plan core errors",
     "run": "sync lock_command finder wheel context lockfile env store fs core errors",
     "venv": "adopt share pip_wrapper context env store fs core errors",
-    "cli": """run venv sync inspect release adopt verify gc lock_command share pip_wrapper wheel context
-        env store fs core.plan core errors version""",
+    "cli": """run venv sync remote inspect release adopt verify gc lock_command share pip_wrapper wheel
+        context env store fs core.plan core errors version""",
     "__init__": "run version",  # the public API: each function loads what it needs
     "__main__": "cli errors",  # pip gets its arguments without the cost of typer
 }

@@ -12,6 +12,7 @@ from pipm.cli import (  # noqa: F401 - each registers its command
     lock_command,
     pip_command,
     release_command,
+    remote_command,
     report_command,
     run_command,
     store_command,
@@ -26,6 +27,7 @@ __all__ = ["app", "run"]
 
 _ORDER = (
     *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
+    *("push", "pull"),
     *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
 )
 """How the help lists commands: what is used daily first, what looks before what cleans up."""

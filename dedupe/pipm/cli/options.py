@@ -33,6 +33,13 @@ store_app = typer.Typer(
     help="The store itself.",
 )
 app.add_typer(store_app, name="store")
+key_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="Keys of what is pushed and pulled.",
+)
+app.add_typer(key_app, name="key")
 
 Quiet = Annotated[
     int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")

@@ -129,6 +129,13 @@ def copy_with_time(directory: int, name: str, new: NewFile, header: Header, mode
     return True
 
 
+def with_source_time(data: bytes, time: int) -> bytes | None:
+    """Return the bytecode *data* with *time* (32 bits of seconds) as its source's; None for another kind."""
+    if len(data) < _SIZE or data[4:8] != b"\0\0\0\0":
+        return None
+    return data[: _TIME.start] + time.to_bytes(4, "little") + data[_TIME.stop :]
+
+
 def finish(directory: int, name: str, mode: int, time: int) -> None:
     """Give stored bytecode its *mode*, and the modification time that goes with *time* in its header."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

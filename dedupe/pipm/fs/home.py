@@ -16,6 +16,11 @@ def cache_home() -> str:
     return _folder("XDG_CACHE_HOME", "~/.cache")
 
 
+def config_home() -> str:
+    """Return ``$XDG_CONFIG_HOME``, else ``~/.config``."""
+    return _folder("XDG_CONFIG_HOME", "~/.config")
+
+
 def is_own(path: str) -> bool:
     """Whether the file or folder at *path* is this user's."""
     try:

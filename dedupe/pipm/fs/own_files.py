@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from pipm.fs.durability import Durability, write_durably
 from pipm.fs.staging import remove_tree
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ def add_file(path: str, data: bytes, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError), open(os.open(path, flags, mode), "wb") as stream:
         stream.write(data)
+
+
+def write_shared_file(path: str, data: bytes) -> None:
+    """Replace the file *path*, made with its folders, as others may read it: the umask decides."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        write_durably(folder, os.path.basename(path), data, Durability.WHOLE, mode=0o666)
+    finally:
+        os.close(folder)
 
 
 def add_link(path: str, target: str) -> None:

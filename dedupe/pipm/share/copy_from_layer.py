@@ -50,15 +50,34 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
         *_brought(store.bytecode, layer.bytecode, _bytecode(layer, manifest), run, f"{folder}/b"),
     ]
     sync_file_system(run)  # no name before the bytes are on disk
-    for target, new, name in brought:
+    name_files(brought)
+    (own,) = publish_entries(store, run, [manifest], f"{folder}/tree")
+    return own
+
+
+def name_files(files: Iterable[tuple[int, NewFile, str]]) -> None:
+    """Give each new file, which is on disk, its name in a folder of the store, unless that is taken."""
+    for target, new, name in files:
         _make_rooms(target, name)
         give_name(new, target, name)
-    tree = f"{folder}/tree"
-    manifest = replace(manifest, files=true_rows(store, manifest.files))
-    manifest = build_tree(run, tree, store, manifest, {}, Statistics(Accounting()))
+
+
+def publish_entries(store: Store, run: int, manifests: Iterable[Manifest], prefix: str) -> list[str]:
+    """Make entries of *manifests*, whose objects the store has; returns their paths below ``wheels/``.
+
+    Their trees are built in the run's folder as *prefix* with a number.
+    """
+    trees = []
+    for number, manifest in enumerate(manifests):
+        rows = replace(manifest, files=true_rows(store, manifest.files))
+        tree = f"{prefix}{number}"
+        trees.append((tree, build_tree(run, tree, store, rows, {}, Statistics(Accounting()))))
     sync_file_system(run)
-    own = publish_entry(store, run, tree, manifest.label)
-    link_archives(store, [(own, wheel) for wheel in manifest.wheels])
+    own = [publish_entry(store, run, tree, manifest.label) for tree, manifest in trees]
+    link_archives(
+        store,
+        [(entry, wheel) for entry, (_, one) in zip(own, trees, strict=True) for wheel in one.wheels],
+    )
     return own
 
 

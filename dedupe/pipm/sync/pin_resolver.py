@@ -48,21 +48,21 @@ class PinResolver:
         if pin.wheels:
             return None
         if pin.sdist is not None:
-            return self._of_key(self.built_key(pin.sdist)) or self._adopted(pin)
+            return self.of_key(self.built_key(pin.sdist)) or self._adopted(pin)
         if pin.hashes:
             return self._of_hashes(pin)
         # What stands for a release may be built, or be of another index: only the same request tells.
-        asked = self._of_key(self.request_key(pin))
-        return asked or (self._best(self._of_release(pin)) if pin.archives == "any" else None)
+        asked = self.of_key(self.request_key(pin))
+        return asked or (self._best(self.of_release(pin)) if pin.archives == "any" else None)
 
     def _of_hashes(self, pin: Pin) -> str | None:
         """The entry of an archive with one of the hashes of *pin*, or what was built from one."""
         if pin.archives != "source":
-            entries = [self._of_key(promise_key(*promise)) for promise in pin.hashes]
+            entries = [self.of_key(promise_key(*promise)) for promise in pin.hashes]
             known = self._best(entry for entry in entries if entry)
             if known or pin.archives == "wheel":
                 return known
-        return self._of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
+        return self.of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
 
     def built_key(self, origin: Archive | Repository | SourceFolder) -> Digest | None:
         """The key under which the store knows what *origin* builds to on this interpreter and machine.
@@ -108,11 +108,11 @@ class PinResolver:
     def _of_origin(self, pin: Pin, origin: Archive | Repository | SourceFolder) -> str | None:
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
             return self._of_wheel(pin, origin)
-        return self._of_key(self.built_key(origin))
+        return self.of_key(self.built_key(origin))
 
     def _of_wheel(self, pin: Pin, wheel: Archive) -> str | None:
         for promise in wheel.hashes:
-            entry = self._of_key(promise_key(*promise))
+            entry = self.of_key(promise_key(*promise))
             if entry is not None:
                 return entry
         if wheel.hashes and not self._trust.adopted:
@@ -120,16 +120,17 @@ class PinResolver:
         if pin.origin is not None and not wheel.hashes:
             return None  # nothing tells that a place has today what it had yesterday
         tags = _tags(wheel.file_name.removesuffix(".whl"))
-        return next((entry for entry in self._of_release(pin) if _tags(_tag(entry)) == tags), None)
+        return next((entry for entry in self.of_release(pin) if _tags(_tag(entry)) == tags), None)
 
     def _adopted(self, pin: Pin) -> str | None:
-        return self._best(self._of_release(pin)) if self._trust.adopted else None
+        return self._best(self.of_release(pin)) if self._trust.adopted else None
 
-    def _of_key(self, key: Digest | None) -> str | None:
+    def of_key(self, key: Digest | None) -> str | None:
+        """The complete entry that is known by *key*."""
         entry = None if key is None else entry_of_wheel(self.store, key)
         return entry if entry is not None and has_complete_entry(self.store, entry) else None
 
-    def _of_release(self, pin: Pin) -> list[str]:
+    def of_release(self, pin: Pin) -> list[str]:
         """All complete entries of that version; those whose archive was seen come first."""
         if pin.version is None:
             return []

@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import struct
-import unicodedata
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,9 +25,9 @@ from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.errors import WheelError
 from pipm.fs.share_file import NewFile, write_new_file
 from pipm.store.objects import object_mode
+from pipm.wheel.entry_paths import EntryPaths, folded, name_refusal
 from pipm.wheel.entry_points import parse_entry_points
 from pipm.wheel.record_hashes import RecordMismatch, is_vouched, record_hash
-from pipm.wheel.reserved import reserved_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,11 +47,6 @@ _MOST_MEMBERS = 500_000
 _LARGEST_METADATA = 64 << 20
 """Bytes of a RECORD of all those members; it is read into memory."""
 _LONGEST_SHOWN = 300
-_LONGEST_PART = 255
-"""Bytes of a file's name, on nearly all file systems."""
-_LONGEST_PATH = 2048
-_DEEPEST = 100
-"""Folders that a member lies in. No real wheel comes near; a path of 4096 bytes may have 2 000."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others need modules that not every interpreter has, and no build tool writes them."""
 _TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
@@ -187,10 +181,10 @@ class _Unpacking:
             raise WheelError(f"{self.file_name} has more than {_MOST_MEMBERS} members", hint=_HINT)
         for member in self.wheel.infolist():
             self._check_member(member)
-            folded = _folded(member.filename.rstrip("/"))
-            if folded in seen:
+            name = folded(member.filename.rstrip("/"))
+            if name in seen:
                 raise self._refuse(member.filename, "is there twice (or differs in case alone)")
-            seen.add(folded)
+            seen.add(name)
             if not member.is_dir():
                 members.append(member)
         return members
@@ -210,16 +204,10 @@ class _Unpacking:
 
     def _check_member(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
-        parts = name.rstrip("/").split("/")
         # orig_filename is what the archive says; zipfile cuts at NUL and turns separators around.
-        odd = name != member.orig_filename or "\\" in name or ":" in parts[0] or not name.isprintable()
-        if odd or any(part in ("", ".", "..") for part in parts):
-            raise self._refuse(member.orig_filename, "is not a name that a wheel may have")
-        encoded = os.fsencode(name)
-        if len(encoded) > _LONGEST_PATH or max(map(len, encoded.split(b"/"))) > _LONGEST_PART:
-            raise self._refuse(name, "is longer than a file's name can be")
-        if len(parts) > _DEEPEST:
-            raise self._refuse(name, f"lies in more than {_DEEPEST} folders")
+        why = name_refusal(name)
+        if why is not None or name != member.orig_filename:
+            raise self._refuse(member.orig_filename, why or "is not a name that a wheel may have")
         mode = member.external_attr >> 16
         if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)):
             raise self._refuse(name, "is a symbolic link or a special file")
@@ -314,20 +302,14 @@ class _Unpacking:
 
         Bytecode is not: the store has its own, and nobody could tell what a wheel's would do.
         """
-        taken: set[str] = set()
-        folders: set[str] = set()
+        paths = EntryPaths()
         for member in members:
             path = self._path(member.filename, metadata)
             if path is None:
                 continue
-            why = reserved_path(_folded(path))
+            why = paths.refusal(path)
             if why is not None:
                 raise self._refuse(member.filename, why)
-            above = _folders(_folded(path))
-            if _folded(path) in taken or _folded(path) in folders or not taken.isdisjoint(above):
-                raise self._refuse(member.filename, "lands where another member lands")
-            taken.add(_folded(path))
-            folders.update(above)
             yield member, path
 
     def _path(self, name: str, metadata: str) -> str | None:
@@ -384,14 +366,3 @@ class _Unpacking:
             raise self._refuse(member.filename, f"is not sound: {error}") from error
         if left:
             raise self._refuse(member.filename, "is smaller than it says")
-
-
-def _folded(path: str) -> str:
-    """*path* as a file system sees it that tells neither case nor composed characters apart."""
-    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
-
-
-def _folders(path: str) -> list[str]:
-    """All folders that *path* lies in."""
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: number + 1]) for number in range(len(parts))]

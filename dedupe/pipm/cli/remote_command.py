@@ -1,0 +1,120 @@
+"""The arguments of `pipm push`, `pipm pull` and `pipm key`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipm.cli.options import Environment, Session, app, command, key_app
+
+Destination = Annotated[
+    str, typer.Argument(metavar="DEST", help="A path, file://, https://, s3://, gs:// or az://.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All that is there.")]
+TrustAdopted = Annotated[
+    bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
+]
+
+
+@command(app, "push")
+def push_command(
+    session: Session,
+    destination: Destination,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENV|LOCK...]", help="What to push; else the nearest lock's distributions."),
+    ] = None,
+    environment: Environment = ".venv",
+    everything: Everything = False,
+    trust_adopted: TrustAdopted = False,
+) -> int:
+    """Copy distributions of the store to a remote, and sign for them.
+
+    Examples:
+
+      pipm push s3://bucket/python
+
+      pipm push /mnt/team/python .venv other/pylock.toml
+
+    Only what the remote lacks moves. A lock is read for the interpreter of --env. Make a key first:
+    pipm key new.
+    """
+    from pipm.cli.remote_output import RemoteArguments, push
+
+    arguments = RemoteArguments(
+        destination, tuple(sources or ()), environment, None, everything, trust_adopted
+    )
+    return push(session.output, session.store, arguments)
+
+
+@command(app, "pull")
+def pull_command(
+    session: Session,
+    destination: Destination,
+    locks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LOCK...]", help="Lock files; else the nearest one upward."),
+    ] = None,
+    environment: Environment = ".venv",
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="PYTHON", help="If there is no --env yet: 3.12, or a path."),
+    ] = None,
+    everything: Everything = False,
+    trust_adopted: TrustAdopted = False,
+) -> int:
+    """Copy distributions of a remote to the store.
+
+    Examples:
+
+      pipm pull s3://bucket/python
+
+      pipm pull https://example.org/python pylock.toml --python 3.12
+
+    Only what the store lacks moves. Nothing is believed that a trusted key did not sign: pipm key trust KEY.
+    With PIPM_REMOTE=DEST `pipm sync` does this by itself.
+    """
+    from pipm.cli.remote_output import RemoteArguments, pull
+
+    arguments = RemoteArguments(
+        destination, tuple(locks or ()), environment, python, everything, trust_adopted
+    )
+    return pull(session.output, session.store, arguments)
+
+
+@command(key_app, "new")
+def key_new_command(session: Session) -> int:
+    """Make the key that signs what you push, and trust it."""
+    from pipm.remote.keys import new_key, secret_path
+
+    return _show(session, "new", new_key().text, f"the secret part is in {secret_path()}")
+
+
+@command(key_app, "show")
+def key_show_command(session: Session) -> int:
+    """Print the public key that belongs to what you sign."""
+    from pipm.remote.keys import signing_key
+
+    return _show(session, "show", signing_key().public.text)
+
+
+@command(key_app, "trust")
+def key_trust_command(
+    session: Session,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="What `pipm key show` prints.")],
+) -> int:
+    """Believe what another key signed."""
+    from pipm.remote.keys import trust_key, trusted_path
+
+    return _show(session, "trust", trust_key(key).text, f"added to {trusted_path()}")
+
+
+def _show(session: Session, verb: str, key: str, note: str = "") -> int:
+    if session.output.json:
+        session.output.document(f"key {verb}", {"key": key})
+    else:
+        session.output.data(key)
+    if note:
+        session.output.note("note", note)
+    return 0

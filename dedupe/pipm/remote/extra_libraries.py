@@ -1,0 +1,43 @@
+"""The libraries that only remotes need: the extra ``venv-dedupe[remote]``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from pipm.errors import RemoteError, UsageError
+
+
+def extra_library(name: str) -> Any:  # noqa: ANN401 - a module
+    """Import the library *name* of the extra; UsageError where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"Remotes need a library that is not installed: {name.partition('.')[0]}",
+            hint="uv tool install 'venv-dedupe[remote]', or pip install 'venv-dedupe[remote]'",
+        ) from error
+
+
+def _zstd() -> Any:  # noqa: ANN401 - a module
+    return extra_library("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+def compress(data: bytes) -> bytes:
+    """Return *data* as one zstd frame."""
+    frame: bytes = _zstd().compress(data, 9)
+    return frame
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """Return the *size* bytes of a zstd *frame*; RemoteError for anything else, a bomb included."""
+    zstd = _zstd()
+    try:
+        decompressor = zstd.ZstdDecompressor()
+        data: bytes = decompressor.decompress(frame, size + 1)
+    except zstd.ZstdError as error:
+        raise RemoteError(f"What the remote has does not decompress: {error}") from error
+    if len(data) != size or not decompressor.eof or decompressor.unused_data:
+        raise RemoteError(f"What the remote has does not decompress to {size} bytes")
+    return data

@@ -1,0 +1,161 @@
+"""Keys: who signs what is pushed, and whose signatures are believed (ed25519 by PyNaCl)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from typing import NamedTuple
+
+from pipm.core.digest import Digest
+from pipm.errors import RemoteError, UsageError
+from pipm.fs.beneath import read_file
+from pipm.fs.durability import write_file
+from pipm.fs.home import config_home
+from pipm.fs.own_files import make_folders
+from pipm.fs.trust import foreign_part
+from pipm.remote.extra_libraries import extra_library
+
+_SECRET, _PUBLIC = "pipm-secret-ed25519:", "pipm-ed25519:"
+_SIGNATURE = 64
+_CONTEXT = b"pipm remote index 1\0"
+"""What is signed begins with this, so that no signature for another purpose fits."""
+
+
+class PublicKey(NamedTuple):
+    """A key whose signatures are believed."""
+
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        """As a person writes it."""
+        return _PUBLIC + base64.b64encode(self.raw).decode("ascii")
+
+    @property
+    def name(self) -> str:
+        """The name of its index in a remote."""
+        return Digest.of(self.raw).hex()[:32]
+
+    def opened(self, signed: bytes) -> bytes:
+        """Return what *signed* is a signature of, which it begins with; RemoteError where that is not so."""
+        signing = extra_library("nacl.signing")
+        data = signed[_SIGNATURE:]
+        try:
+            signing.VerifyKey(self.raw).verify(_CONTEXT + data, signed[:_SIGNATURE])
+        except (extra_library("nacl.exceptions").CryptoError, ValueError) as error:
+            raise RemoteError(
+                f"The remote's index is not signed by {self.text}",
+                hint="it was changed on the way or at its place: do not use it",
+            ) from error
+        return data
+
+
+class SecretKey(NamedTuple):
+    """A key that signs what is pushed."""
+
+    raw: bytes
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that tells others whose signature it is."""
+        return PublicKey(bytes(extra_library("nacl.signing").SigningKey(self.raw).verify_key))
+
+    def signed(self, data: bytes) -> bytes:
+        """Return *data* after its signature."""
+        signature: bytes = extra_library("nacl.signing").SigningKey(self.raw).sign(_CONTEXT + data).signature
+        return signature + data
+
+
+def _folder() -> str:
+    return f"{config_home()}/pipm"
+
+
+def secret_path() -> str:
+    """Where the key is that signs."""
+    return f"{_folder()}/signing.key"
+
+
+def trusted_path() -> str:
+    """Where the keys are listed that are believed."""
+    return f"{_folder()}/trusted-keys"
+
+
+def new_key() -> PublicKey:
+    """Make a key, and believe it; UsageError where there is one."""
+    if os.path.lexists(secret_path()):
+        raise UsageError(
+            f"There is a key in {secret_path()}",
+            hint="pipm key show prints it; move the file to make another",
+        )
+    key = SecretKey(bytes(extra_library("nacl.signing").SigningKey.generate()))
+    make_folders(_folder())
+    write_file(secret_path(), _SECRET.encode() + base64.b64encode(key.raw) + b"\n")
+    trust_key(key.public.text)
+    return key.public
+
+
+def trust_key(text: str) -> PublicKey:
+    """Add a key to the list of those that are believed."""
+    key = _parsed(text)
+    known = _lines(trusted_path())
+    if key.text not in known:
+        make_folders(_folder())
+        write_file(trusted_path(), "".join(f"{line}\n" for line in (*known, key.text)).encode())
+    return key
+
+
+def signing_key() -> SecretKey:
+    """Return the key of ``PIPM_SIGNING_KEY`` (a file, or the key itself), else the user's; UsageError."""
+    setting = os.environ.get("PIPM_SIGNING_KEY", "")
+    path = setting or secret_path()
+    lines = (setting.strip(),) if setting.startswith(_SECRET) else _lines(path)
+    for line in lines:
+        if line.startswith(_SECRET):
+            return SecretKey(_raw(line.removeprefix(_SECRET), "PIPM_SIGNING_KEY"))
+    raise UsageError(
+        f"There is no key to sign with{f' in {path}' if setting else ''}", hint="make one: pipm key new"
+    )
+
+
+def trusted_keys() -> list[PublicKey]:
+    """Return the keys of ``PIPM_TRUSTED_KEYS``, else of the user's list; UsageError where there is none."""
+    setting = os.environ.get("PIPM_TRUSTED_KEYS")
+    words = _lines(trusted_path()) if setting is None else setting.replace(",", " ").split()
+    keys = [_parsed(word) for word in words if not word.startswith("#")]
+    if not keys:
+        raise UsageError(
+            "No key is trusted, so nothing that a remote has can be believed",
+            hint="ask the one who pushes for the key (pipm key show), then: pipm key trust KEY",
+        )
+    return list(dict.fromkeys(keys))
+
+
+def _parsed(text: str) -> PublicKey:
+    if not text.startswith(_PUBLIC):
+        raise UsageError(f"{text[:60]!r} is no public key", hint=f"one begins with {_PUBLIC}")
+    return PublicKey(_raw(text.removeprefix(_PUBLIC), text))
+
+
+def _raw(text: str, what: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise UsageError(f"{what} is no key", hint="copy all of it")
+    return raw
+
+
+def _lines(path: str) -> tuple[str, ...]:
+    """Return the lines of a list of keys that nobody else can change."""
+    path = os.path.abspath(path)
+    if not os.path.lexists(path):
+        return ()
+    foreign = foreign_part(path)
+    if foreign is not None:
+        raise UsageError(
+            f"Another user can change {foreign}: no key in {path} is believed", hint="chmod go-w"
+        )
+    text = (read_file(os.path.realpath(path)) or b"").decode("utf-8", "replace")
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

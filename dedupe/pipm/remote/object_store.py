@@ -1,0 +1,113 @@
+"""Object stores and web servers, by obstore: S3, Google Cloud Storage, Azure, HTTP.
+
+Credentials are the library's matter: the variables and files of each provider's own tools.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipm.errors import RemoteError, UsageError, redacted
+from pipm.remote.extra_libraries import extra_library
+from pipm.remote.transport import LARGEST_INDEX, Version
+
+_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
+_WEB = ("http", "https")
+_CONNECT_SECONDS, _REQUEST_SECONDS, _RETRY_SECONDS = 5, 120, 30
+_RETRIES = 3
+
+
+def is_object_store(scheme: str) -> bool:
+    """Whether `ObjectStoreTransport` reaches URLs of *scheme*."""
+    return scheme in _SCHEMES
+
+
+class ObjectStoreTransport:
+    """A bucket or a part of one, or a directory of a web server (which is only read)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = redacted(url)
+        self._scheme = urlsplit(url).scheme
+        self._obstore = extra_library("obstore")
+        self._errors = extra_library("obstore.exceptions")
+        options = {
+            "connect_timeout": dt.timedelta(seconds=_CONNECT_SECONDS),
+            "timeout": dt.timedelta(seconds=_REQUEST_SECONDS),
+            "allow_http": True,  # an endpoint that the user named so; what comes is checked whatever the way
+        }
+        retries = {"max_retries": _RETRIES, "retry_timeout": dt.timedelta(seconds=_RETRY_SECONDS)}
+        try:
+            self._store = extra_library("obstore.store").from_url(
+                url, client_options=options, retry_config=retries
+            )
+        except (self._errors.BaseError, ValueError) as error:
+            raise UsageError(
+                f"{self._url} names no remote: {redacted(str(error))}", hint="s3://bucket/folder"
+            ) from error
+
+    def read(self, name: str) -> tuple[bytes, Version] | None:
+        """GET a file whole."""
+        try:
+            answer = self._obstore.get(self._store, name)
+            if answer.meta["size"] > LARGEST_INDEX:
+                raise RemoteError(f"{self._url}/{name} is larger than any index", hint="do not use it")
+            return bytes(answer.bytes()), Version(answer.meta["e_tag"] or "")
+        except FileNotFoundError:
+            return None
+        except self._errors.BaseError as error:
+            raise self._failed(name, error) from error
+
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        """GET a part of a file."""
+        try:
+            data = bytes(self._obstore.get_range(self._store, name, start=start, length=length))
+        except (self._errors.BaseError, FileNotFoundError) as error:
+            raise self._failed(name, error) from error
+        if len(data) != length:
+            raise RemoteError(f"{self._url}/{name} is shorter than its manifest says")
+        return data
+
+    def has(self, name: str) -> bool:
+        """HEAD a file."""
+        try:
+            self._obstore.head(self._store, name)
+        except FileNotFoundError:
+            return False
+        except self._errors.BaseError as error:
+            raise self._failed(name, error) from error
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        """PUT a file."""
+        try:
+            self._obstore.put(self._store, name, data)
+        except (self._errors.BaseError, PermissionError) as error:
+            raise self._failed(name, error) from error
+
+    def swap(self, name: str, data: bytes, seen: Version) -> bool:
+        """PUT with If-None-Match or If-Match."""
+        mode: Any = "create" if seen.tag is None else {"e_tag": seen.tag}
+        try:
+            self._obstore.put(self._store, name, data, mode=mode)
+        except (self._errors.AlreadyExistsError, self._errors.PreconditionError):
+            return False
+        except (self._errors.BaseError, PermissionError) as error:
+            raise self._failed(name, error) from error
+        return True
+
+    def check_writable(self) -> None:
+        """Refuse web servers."""
+        if self._scheme in _WEB:
+            raise UsageError(
+                f"Nothing can be pushed to {self._url}: a web server is only read",
+                hint="push to the directory or the bucket that it serves",
+            )
+
+    def _failed(self, name: str, error: Exception) -> RemoteError:
+        first = redacted(str(error)).strip().splitlines()
+        return RemoteError(
+            f"Cannot use {self._url}/{name}: {first[0] if first else type(error).__name__}",
+            hint="check the address, the network and the credentials",
+        )

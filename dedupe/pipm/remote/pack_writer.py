@@ -1,0 +1,185 @@
+"""Writing packs: files go into compressed frames, frames into packs, packs to the remote."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from pipm.core.digest import Digest
+from pipm.remote.extra_libraries import compress
+from pipm.remote.remote_values import FRAME_SIZE, Blob, Frame, RemoteFile, RemoteManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from pipm.remote.transport import Transport
+
+_PACK_SIZE = 32 << 20
+"""Bytes of a pack; a reader takes parts of it. Two are in memory at most."""
+
+
+def pack_name(pack: str) -> str:
+    """Path of the pack with this sha256 in a remote."""
+    return f"v1/packs/{pack[:2]}/{pack}"
+
+
+class PackWriter:
+    """Compresses frames on all processors, in their order, and uploads packs of them.
+
+    Until `finish` a frame has a number instead of a place: only a full pack has a name. The same frames in
+    the same order give the same packs, so a push that is run again finds what the broken one uploaded.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._pool = ThreadPoolExecutor(2 + (os.cpu_count() or 1))
+        self._compressing: deque[tuple[int, Future[bytes]]] = deque()
+        self._uploading: deque[Future[int]] = deque()
+        self._parts: list[bytes] = []
+        self._filled = 0
+        self._open: list[tuple[int, int, int]] = []  # of the frames in the pack: offset, length, size
+        self._frames: list[Frame] = []
+        self._count = 0
+        self.uploaded = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, data: bytes) -> Frame:
+        """Let the remote have a frame of *data*; `resolved` gives its place later."""
+        self._compressing.append((len(data), self._pool.submit(compress, data)))
+        while len(self._compressing) > 2 * (os.cpu_count() or 1):
+            self._take()
+        self._count += 1
+        return Frame("", self._count - 1, 0, len(data))
+
+    def finish(self) -> list[Frame]:
+        """Upload the rest; returns the places of all frames, as they were added."""
+        while self._compressing:
+            self._take()
+        self._close_pack()
+        while self._uploading:
+            self.uploaded += self._uploading.popleft().result()
+        return self._frames
+
+    def _take(self) -> None:
+        size, compressed = self._compressing.popleft()
+        frame = compressed.result()
+        if self._filled and self._filled + len(frame) > _PACK_SIZE:
+            self._close_pack()
+        self._open.append((self._filled, len(frame), size))
+        self._parts.append(frame)
+        self._filled += len(frame)
+
+    def _close_pack(self) -> None:
+        if not self._open:
+            return
+        data = b"".join(self._parts)
+        pack = Digest.of(data).hex()
+        self._frames += [Frame(pack, *row) for row in self._open]
+        self._open, self._parts, self._filled = [], [], 0
+        while len(self._uploading) > 1:
+            self.uploaded += self._uploading.popleft().result()
+        self._uploading.append(self._pool.submit(self._upload, pack, data))
+
+    def _upload(self, pack: str, data: bytes) -> int:
+        if self._transport.has(pack_name(pack)):
+            return 0
+        self._transport.write(pack_name(pack), data)
+        return len(data)
+
+
+class ManifestWriter:
+    """A manifest in the making: files that the remote has are pointed to, others go to *writer*."""
+
+    def __init__(self, writer: PackWriter, known: Iterable[RemoteManifest], wanted: Iterable[Digest]) -> None:
+        self._writer = writer
+        self._frames: list[Frame] = []
+        self._files: list[RemoteFile] = []
+        self._places: dict[Digest, int] = {}
+        self._end = 0
+        self._buffer: list[bytes] = []
+        self._filled = 0
+        missing = set(wanted)
+        for manifest in known:
+            missing -= self._reuse(manifest, missing)
+
+    def _reuse(self, manifest: RemoteManifest, wanted: set[Digest]) -> set[Digest]:
+        """Take over the frames of *manifest* that hold what is *wanted*, in their order."""
+        found = {file.digest: file for file in manifest.files if file.size and file.digest in wanted}
+        starts = frame_starts(manifest.frames)
+        needed = {number for file in found.values() for number in frames_of(starts, file.position, file.size)}
+        moved = {}
+        for number in sorted(needed):
+            moved[number] = self._end
+            self._frames.append(manifest.frames[number])
+            self._end += manifest.frames[number].size
+        for digest, file in found.items():
+            first = frames_of(starts, file.position, file.size)[0]
+            self._places[digest] = moved[first] + file.position - starts[first]
+        return set(found)
+
+    def add(
+        self, path: str, digest: Digest, size: int, kind: int, read: Callable[[], Iterator[bytes]]
+    ) -> None:
+        """Add a file; *read* yields its bytes in pieces of `FRAME_SIZE` where the remote lacks them."""
+        if size and digest not in self._places:
+            if self._filled + size > FRAME_SIZE:
+                self._flush()
+            self._places[digest] = self._end + self._filled
+            for piece in read():
+                self._buffer.append(piece)
+                self._filled += len(piece)
+                if self._filled >= FRAME_SIZE:
+                    self._flush()
+        self._files.append(RemoteFile(path, digest, size, kind, self._places.get(digest, 0)))
+
+    def close(self) -> None:
+        """All files are added."""
+        self._flush()
+
+    def so_far(self) -> RemoteManifest:
+        """Return the manifest with frames that have no place yet, for others to reuse."""
+        return RemoteManifest(tuple(self._frames), tuple(self._files))
+
+    def manifest(self, frames: list[Frame]) -> RemoteManifest:
+        """Return the manifest, given the places of all frames of the `PackWriter`."""
+        return RemoteManifest(tuple(resolved(frame, frames) for frame in self._frames), tuple(self._files))
+
+    def _flush(self) -> None:
+        if self._filled:
+            self._frames.append(self._writer.add(b"".join(self._buffer)))
+            self._end += self._filled
+            self._buffer, self._filled = [], 0
+
+
+def write_manifests(writer: PackWriter, documents: Iterable[bytes]) -> list[Blob]:
+    """Write *documents* to packs, a frame each, and finish *writer*."""
+    rows = [(writer.add(data), Digest.of(data)) for data in documents]
+    frames = writer.finish()
+    return [Blob(resolved(frame, frames), digest) for frame, digest in rows]
+
+
+def resolved(frame: Frame, frames: list[Frame]) -> Frame:
+    """Return *frame* with its place, which *frames* has where `PackWriter.add` gave it a number."""
+    return frame if frame.pack else frames[frame.offset]
+
+
+def frame_starts(frames: Iterable[Frame]) -> list[int]:
+    """Return where each frame begins in the bytes of all, and where the last one ends."""
+    starts = [0]
+    for frame in frames:
+        starts.append(starts[-1] + frame.size)
+    return starts
+
+
+def frames_of(starts: list[int], position: int, size: int) -> range:
+    """Return the numbers of the frames that hold *size* bytes (more than none) from *position*."""
+    return range(bisect_right(starts, position) - 1, bisect_left(starts, position + size))

@@ -1,0 +1,222 @@
+"""Push: entries of the store go to a remote, and only what it lacks moves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.version import Version
+
+from pipm.bytecode.sync_bytecode import is_uncompilable
+from pipm.core.bytecode import bytecode_key, header_time
+from pipm.core.digest import Digest
+from pipm.errors import StoreError
+from pipm.fs.beneath import open_beneath, read_beneath
+from pipm.fs.bytecode_header import with_source_time
+from pipm.remote.pack_writer import ManifestWriter, PackWriter, write_manifests
+from pipm.remote.read_frames import read_manifests
+from pipm.remote.remote_values import FRAME_SIZE, NOTHING, IndexEntry
+from pipm.remote.signed_index import check_serial, read_index, write_index
+from pipm.store.bytecode_pool import Pool, is_compiled
+from pipm.store.entries import load_manifest
+from pipm.store.objects import altered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.core.manifest import Manifest
+    from pipm.remote.keys import SecretKey
+    from pipm.remote.remote_values import Blob, Index, RemoteManifest
+    from pipm.remote.transport import Transport
+    from pipm.store.layout import Store
+
+
+class Pushed(NamedTuple):
+    """What a push did: entries that are new to the remote or got more, and bytes; what it left, and why."""
+
+    entries: int
+    new: tuple[str, ...]
+    uploaded: int
+    serial: int
+    left: tuple[tuple[str, str], ...]
+
+
+class _Part(NamedTuple):
+    """A manifest in the making: of an entry's files, or of its bytecode for one interpreter."""
+
+    entry: str
+    interpreter: str
+    writer: ManifestWriter
+
+
+class _Work(NamedTuple):
+    """What the remote lacks of an entry: its files (interpreter ``""``), and bytecode by interpreter."""
+
+    entry: str
+    manifest: Manifest
+    parts: tuple[str, ...]
+
+
+_FILES = ""
+_Bases = dict[tuple[str, str], list["RemoteManifest"]]
+"""Manifests whose frames may hold what is pushed, by name of the distribution and interpreter."""
+_MOST_BASES = 8
+
+
+def push_entries(
+    store: Store,
+    transport: Transport,
+    destination: str,
+    key: SecretKey,
+    entries: Sequence[str],
+    progress: Progress,
+) -> Pushed:
+    """Let the remote have *entries* (below ``wheels/``), and sign for them.
+
+    The caller holds the store's lock.
+    """
+    transport.check_writable()
+    known = read_index(transport, key.public)
+    index = NOTHING if known is None else known.content
+    check_serial(store, destination, key.public, index)
+    manifests = {entry: load_manifest(store, entry) for entry in sorted(entries)}
+    left = [(entry, "is incomplete in the store") for entry, one in manifests.items() if one.partial]
+    work = _missing(store, {entry: one for entry, one in manifests.items() if not one.partial}, index)
+    lacking = [one for one in work if one.parts]
+    progress.phase("Pushing", len(lacking))
+    with PackWriter(transport) as writer:
+        bases = _bases(transport, index, lacking)
+        parts: list[_Part] = []
+        for one in lacking:
+            try:
+                parts += _write(store, writer, one, bases)
+            except StoreError as error:
+                left.append((one.entry, error.message))
+            progress.advance(1, 0)
+        frames = writer.finish()
+        blobs = write_manifests(writer, [part.writer.manifest(frames).to_json() for part in parts])
+    damaged = {entry for entry, _ in left}
+    rows = _rows([one for one in work if one.entry not in damaged], index, zip(parts, blobs, strict=True))
+    if index.merged(rows).entries != index.entries:
+        index = write_index(transport, key, known, lambda current: current.merged(rows))
+        check_serial(store, destination, key.public, index)
+    new = tuple(dict.fromkeys(part.entry for part in parts))
+    return Pushed(len(rows), new, writer.uploaded, index.serial, tuple(left))
+
+
+def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list[_Work]:
+    rows = {row.key: row for row in index.entries}
+    interpreters = sorted(os.listdir(f"{store.path}/v1/bytecode"))
+    work = []
+    for entry, manifest in manifests.items():
+        row = rows.get((manifest.name, manifest.version, manifest.identity))
+        lacking = [] if row else [_FILES]
+        for interpreter in interpreters:
+            known = row is not None and interpreter in row.bytecode
+            if not known and _is_compiled(store, entry, manifest, interpreter):
+                lacking.append(interpreter)
+        work.append(_Work(entry, manifest, tuple(lacking)))
+    return work
+
+
+def _sources(manifest: Manifest) -> dict[Digest, int]:
+    """Return the modules of *manifest*: content and time in the header of its bytecode."""
+    modules = (file for file in manifest.files if file.path.startswith("site/") and file.path.endswith(".py"))
+    return {file.digest: header_time(file.mtime_ns) for file in modules}
+
+
+def _is_compiled(store: Store, entry: str, manifest: Manifest, interpreter: str) -> bool:
+    """Whether the store has all bytecode of *entry*: of half of it a remote would never get the rest."""
+    pool = Pool(folder=store.bytecode, interpreter=interpreter)
+    lacking = [key for key in _sources(manifest).items() if pool.find(*key) is None]
+    hopeless = all(is_uncompilable(store, interpreter, bytecode_key(*key)) for key in lacking)
+    return len(lacking) < len(_sources(manifest)) and (hopeless or is_compiled(store, entry, interpreter))
+
+
+def _bases(transport: Transport, index: Index, lacking: Iterable[_Work]) -> _Bases:
+    """Read the manifests of other versions of what is pushed, the newest ones."""
+    wanted: dict[tuple[str, str], list[Blob]] = {}
+    for one in lacking:
+        versions = [row for row in index.entries if row.name == one.manifest.name]
+        versions.sort(key=lambda row: Version(row.version), reverse=True)
+        for part in one.parts:
+            blobs = (row.bytecode.get(part) if part else row.manifest for row in versions[:_MOST_BASES])
+            wanted[one.manifest.name, part] = [blob for blob in blobs if blob]
+    found = read_manifests(transport, [blob for blobs in wanted.values() for blob in blobs])
+    return {key: [found[blob.digest] for blob in blobs] for key, blobs in wanted.items()}
+
+
+def _write(store: Store, writer: PackWriter, work: _Work, bases: _Bases) -> list[_Part]:
+    """Write what the remote lacks of an entry; StoreError where the store's files are damaged."""
+    parts = []
+    for part in work.parts:
+        known = bases[work.manifest.name, part]
+        made = _files(store, writer, work, known) if not part else _bytecode(store, writer, work, part, known)
+        known.append(made.so_far())  # another version may come in the same push
+        parts.append(_Part(work.entry, part, made))
+    return parts
+
+
+def _files(store: Store, writer: PackWriter, work: _Work, known: list[RemoteManifest]) -> ManifestWriter:
+    made = ManifestWriter(writer, known, [file.digest for file in work.manifest.files])
+    for file in sorted(work.manifest.files):
+        kind = file.executable | file.writable << 1
+        path = f"wheels/{work.entry}/{file.path}"
+        made.add(file.path, file.digest, file.size, kind, partial(_proven, store, path, file.digest))
+    made.close()
+    return made
+
+
+def _proven(store: Store, path: str, digest: Digest) -> Iterator[bytes]:
+    """Yield the store's file *path* in pieces; StoreError at its end where it is not what its name says."""
+    state = hashlib.sha256()
+    try:
+        with open(open_beneath(store.v1, path, os.O_RDONLY), "rb") as stream:
+            while piece := stream.read(FRAME_SIZE):
+                state.update(piece)
+                yield piece
+    except OSError as error:
+        raise altered(path) from error
+    if state.digest() != digest:
+        raise altered(path)
+
+
+def _bytecode(
+    store: Store, writer: PackWriter, work: _Work, interpreter: str, known: list[RemoteManifest]
+) -> ManifestWriter:
+    pool = Pool(folder=store.bytecode, interpreter=interpreter)
+    compiled = {}
+    for source, time in sorted(_sources(work.manifest).items()):
+        data = read_beneath(store.bytecode, pool.name(source, time)) if pool.find(source, time) else None
+        timeless = None if data is None else with_source_time(data, 0)
+        if timeless is not None:
+            compiled[source] = (Digest.of(timeless), timeless)
+    made = ManifestWriter(writer, known, [digest for digest, _ in compiled.values()])
+    for source, (digest, data) in compiled.items():
+        made.add(source.hex(), digest, len(data), 0, partial(iter, [data]))
+    made.close()
+    return made
+
+
+def _rows(work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]]) -> list[IndexEntry]:
+    """Return what the index shall say of all that was asked for."""
+    blobs = {(part.entry, part.interpreter): blob for part, blob in written}
+    known = {row.key: row.manifest for row in index.entries}
+    rows = []
+    for entry, manifest, parts in work:
+        key = (manifest.name, manifest.version, manifest.identity)
+        rows.append(
+            IndexEntry(
+                name=manifest.name,
+                version=manifest.version,
+                tag=manifest.tag,
+                identity=manifest.identity,
+                archives=manifest.wheels,
+                manifest=blobs[entry, _FILES] if _FILES in parts else known[key],
+                bytecode={part: blobs[entry, part] for part in parts if part},
+            )
+        )
+    return rows

@@ -1,0 +1,168 @@
+"""Reading files out of packs: few large requests, several at once, each file hashed on the way."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pipm.core.digest import Digest
+from pipm.errors import RemoteError
+from pipm.fs.share_file import NewFile, write_new_file
+from pipm.remote.extra_libraries import decompress
+from pipm.remote.pack_writer import frames_of, pack_name
+from pipm.remote.remote_values import RemoteManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pipm.remote.remote_values import Blob, Frame, RemoteFile
+    from pipm.remote.transport import Transport
+
+_T = TypeVar("_T")
+_REQUEST = 2 << 20
+"""Bytes that one request asks for: at 100 Mbit/s and 20 ms eight of them keep the line full."""
+_GAP = 32 << 10
+"""Bytes that nobody wants, and that are read all the same, rather than to ask once more."""
+_AT_ONCE = 12
+
+
+class WantedFile(NamedTuple):
+    """A file to be brought: its frames, where it begins in the first one, and where it goes.
+
+    ``header`` are the first bytes that it gets instead of its own: those of bytecode depend on the store.
+    """
+
+    file: RemoteFile
+    frames: tuple[Frame, ...]
+    skip: int
+    new: NewFile
+    mode: int
+    mtime_ns: int
+    header: Callable[[bytes], bytes] | None = None
+
+
+def located(manifest: RemoteManifest, starts: list[int], file: RemoteFile) -> tuple[tuple[Frame, ...], int]:
+    """Return the frames of *file* (not an empty one), and where it begins in the first one."""
+    numbers = frames_of(starts, file.position, file.size)
+    return tuple(manifest.frames[number] for number in numbers), file.position - starts[numbers[0]]
+
+
+def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, RemoteManifest]:
+    """Read manifests; RemoteError for one that is not what the index says."""
+    wanted = {blob.digest: blob for blob in blobs}
+    groups = _grouped(((blob.frame,), blob) for blob in wanted.values())
+    found: dict[Digest, RemoteManifest] = {}
+
+    def read(group: list[tuple[tuple[Frame, ...], Blob]]) -> None:
+        frames = _frames(transport, [frame for several, _ in group for frame in several])
+        for (_, data), (_, blob) in zip(frames, group, strict=True):
+            if Digest.of(data) != blob.digest:
+                raise RemoteError("A manifest of the remote is not the one that was signed")
+            found[blob.digest] = RemoteManifest.from_json(data)
+
+    _at_once(read, groups)
+    return found
+
+
+def bring_files(
+    transport: Transport, wanted: Iterable[WantedFile], advance: Callable[[int, int], None]
+) -> None:
+    """Write all files of *wanted*; RemoteError for one that is not what its manifest says.
+
+    *advance* hears of files and bytes that are done.
+    """
+    groups = _grouped((one.frames, one) for one in wanted)
+
+    def read(group: list[tuple[tuple[Frame, ...], WantedFile]]) -> None:
+        frames = _frames(transport, _union([frames for frames, _ in group]))
+        current: tuple[Frame | None, bytes] = (None, b"")
+        for _, one in group:
+            current = _bring(one, frames, current)
+        advance(len(group), sum(one.file.size for _, one in group))
+
+    _at_once(read, groups)
+
+
+def _bring(
+    one: WantedFile, frames: Iterator[tuple[Frame, bytes]], current: tuple[Frame | None, bytes]
+) -> tuple[Frame | None, bytes]:
+    """Write one file out of *frames*; returns the last frame that was used, the next file may need it."""
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal current
+        skip, left = one.skip, one.file.size
+        for frame in one.frames:
+            while current[0] != frame:
+                current = next(frames, (None, b""))
+                if current[0] is None:
+                    raise RemoteError("A manifest of the remote is damaged: its files overlap")
+            piece = current[1][skip : skip + left]
+            skip, left = 0, left - len(piece)
+            yield piece
+
+    if one.header is None:
+        digest, size = write_new_file(one.new, pieces(), one.mode, one.mtime_ns)
+    else:
+        data = b"".join(pieces())
+        digest, size = Digest.of(data), len(data)
+        if digest == one.file.digest:
+            write_new_file(one.new, [one.header(data)], one.mode, one.mtime_ns)
+    if (digest, size) != (one.file.digest, one.file.size):
+        raise RemoteError(f"{one.file.path} is not what its signer says: its sha256 is {digest.hex()}")
+    return current
+
+
+def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tuple[Frame, ...], _T]]]:
+    """Put rows together whose frames one request reads; in a group each frame is needed once, in order."""
+    groups: list[list[tuple[tuple[Frame, ...], _T]]] = []
+    last: Frame | None = None
+    begin = 0
+    for row in sorted(rows, key=lambda row: [frame[:2] for frame in row[0]]):
+        first = row[0][0]
+        near = last is not None and (first == last or _follows(last, first))
+        if not near or (first != last and first.offset - begin > _REQUEST):
+            groups.append([])
+            begin = first.offset
+        groups[-1].append(row)
+        last = row[0][-1]
+    return groups
+
+
+def _at_once(work: Callable[[_T], None], parts: Iterable[_T]) -> None:
+    """Do *work* on all *parts*, several at once; the first error ends it."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        for done in as_completed([pool.submit(work, part) for part in parts]):
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _union(several: Iterable[tuple[Frame, ...]]) -> list[Frame]:
+    """Return all frames once, in their order."""
+    return list(dict.fromkeys(frame for frames in several for frame in frames))
+
+
+def _frames(transport: Transport, frames: list[Frame]) -> Iterator[tuple[Frame, bytes]]:
+    """Read frames that lie in their order, and unpack them, in requests of at most `_REQUEST` bytes."""
+    start = 0
+    while start < len(frames):
+        first, stop = frames[start], start + 1
+        while (
+            stop < len(frames)
+            and _follows(frames[stop - 1], frames[stop])
+            and (frames[stop].offset + frames[stop].length - first.offset <= _REQUEST)
+        ):
+            stop += 1
+        last = frames[stop - 1]
+        length = last.offset + last.length - first.offset
+        data = memoryview(transport.read_range(pack_name(first.pack), first.offset, length))
+        for frame in frames[start:stop]:
+            begin = frame.offset - first.offset
+            yield frame, decompress(bytes(data[begin : begin + frame.length]), frame.size)
+        start = stop
+
+
+def _follows(before: Frame, frame: Frame) -> bool:
+    gap = frame.offset - before.offset - before.length
+    return frame.pack == before.pack and 0 <= gap <= _GAP

@@ -1,0 +1,83 @@
+"""The index of a signer: read, checked, remembered, written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.core.digest import Digest
+from pipm.errors import RemoteError
+from pipm.fs.beneath import directory_beneath, read_beneath
+from pipm.fs.durability import write_durably
+from pipm.fs.share_file import ensure_folder
+from pipm.remote.extra_libraries import compress, decompress
+from pipm.remote.remote_values import LARGEST_MANIFEST, NOTHING, Index
+from pipm.remote.transport import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipm.remote.keys import PublicKey, SecretKey
+    from pipm.remote.transport import Transport
+    from pipm.store.layout import Store
+
+_SIZE = 8
+_ATTEMPTS = 20
+_MEMORY = "remotes"
+
+
+class KnownIndex(NamedTuple):
+    """An index, and the version of its file."""
+
+    content: Index
+    version: Version
+
+
+def read_index(transport: Transport, key: PublicKey) -> KnownIndex | None:
+    """Read the index of *key*; None where it signed none there. RemoteError for one that it did not sign."""
+    found = transport.read(_name(key))
+    if found is None:
+        return None
+    signed, version = found
+    data = key.opened(signed)
+    size = int.from_bytes(data[:_SIZE], "big")
+    if size > LARGEST_MANIFEST:
+        raise RemoteError(f"The remote's index unpacks to {size >> 20} MiB", hint="do not use it")
+    return KnownIndex(Index.from_json(decompress(data[_SIZE:], size)), version)
+
+
+def write_index(
+    transport: Transport, key: SecretKey, known: KnownIndex | None, change: Callable[[Index], Index]
+) -> Index:
+    """Write what *change* makes of the index; of *known*, or of what another push wrote meanwhile."""
+    for _ in range(_ATTEMPTS):
+        index = change(NOTHING if known is None else known.content)
+        text = index.to_json()
+        signed = key.signed(len(text).to_bytes(_SIZE, "big") + compress(text))
+        if transport.swap(_name(key.public), signed, Version(None) if known is None else known.version):
+            return index
+        known = read_index(transport, key.public)
+    raise RemoteError("Others write to the remote's index all the time", hint="push again; nothing was lost")
+
+
+def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -> None:
+    """Remember the index's serial; RemoteError where a later one was seen already.
+
+    Somebody who can write to the remote, but cannot sign, could else bring back what the signer replaced.
+    """
+    ensure_folder(store.v1, _MEMORY, 0o700)
+    name = Digest.of(f"{destination}\0{key.text}".encode()).hex()[:32]
+    kept = read_beneath(store.v1, f"{_MEMORY}/{name}") or b""
+    seen = int(kept) if kept.strip().isdigit() else 0
+    if index.serial < seen:
+        raise RemoteError(
+            f"The remote's index is older than one that was seen here: number {index.serial}, not {seen}",
+            hint=f"somebody put an old one back; if that was you, remove {store.path}/v1/{_MEMORY}/{name}",
+        )
+    if index.serial > seen:
+        with directory_beneath(store.v1, _MEMORY) as folder:
+            assert folder is not None
+            write_durably(folder, name, f"{index.serial}\n".encode())
+
+
+def _name(key: PublicKey) -> str:
+    return f"v1/index/{key.name}"
