@@ -221,9 +221,15 @@ def apart(disks: Disks, template: Environment, ready: Pipm, tmp_path: Path) -> I
 
 
 def fill(disk: Disk) -> None:
-    with open(disk / "filler", "wb") as stream, suppress(OSError):
-        while stream.write(bytes(1 << 12)):
-            stream.flush()
+    """Leave no free block, also none of those that ext4 frees only when it writes its journal."""
+    with open(disk / "filler", "wb", buffering=0) as stream:
+        written = 1
+        while written:
+            written = 0
+            with suppress(OSError):
+                while True:
+                    written += stream.write(bytes(1 << 12))
+            os.sync()
 
 
 def make_read_only(disk: Disk) -> None:

@@ -167,7 +167,6 @@ class Ground:
     def kill(self, chance: random.Random, how: signal.Signals = signal.SIGKILL) -> Kill:
         """Prepare, run the command, kill it at a random moment, check, run it again, check."""
         state = self.prepare(chance)
-        before = self._names()
         span = self._spans.get(state)
         if span is None:
             span = self._spans[state] = Span(self._least)
@@ -175,6 +174,7 @@ class Ground:
             self.pipm(*self.arguments()).expect()
             span.learn(time.monotonic() - start, hit=False, amid=False)
             self.prepare(chance)
+        before = self._names()
         moment = span.draw(chance)
         start = time.monotonic()
         process = self.pipm.start(*self.arguments())
