@@ -111,19 +111,26 @@ def test_an_environment_that_vanished_keeps_its_entries_for_a_while(either_mode:
     assert len(entry_names(pipm.store)) == 1
 
 
-def test_a_disk_that_is_away_keeps_everything_until_it_is_forgotten(either_mode: Disk) -> None:
-    os.mkdir(either_mode / "disk")
-    first = environment(either_mode, "disk/a", "alpha")
+def test_a_deleted_project_comes_back_as_space(either_mode: Disk) -> None:
+    """Its directory went with the environment: the nearest one above says that its disk is there."""
+    os.mkdir(either_mode / "project")
+    first = environment(either_mode, "project/a", "alpha")
     pipm = Pipm(store=either_mode / "store")
     pipm.adopt(first.path)
-    os.rename(either_mode / "disk", either_mode / "unplugged")
-    done = pipm("gc", "--keep", "0", "--json").expect().json
+    assert pipm("df", "--json").expect().json["store"]["reclaimable"] == 0
+    shutil.rmtree(either_mode / "project")
+    done = pipm("gc", "--json").expect().json
     assert (done["entries_removed"], done["objects_removed"], done["roots_dropped"]) == (0, 0, [])
-    assert done["missing"] == [{"path": first.path, "state": "unreachable"}]
-    told = pipm("gc", "--keep", "0").expect()
-    assert f"pipm gc --forget {first.path}" in told.err
-    done = pipm("gc", "--keep", "0", "--forget", either_mode / "disk", "--json").expect().json
+    assert done["missing"] == [{"path": first.path, "state": "gone"}]
+    told = pipm("gc").expect()
+    assert f"{first.path}, until 20" in told.err
+    assert "pipm gc --missing" in told.err
+    usage = pipm("df", "--json").expect().json
+    assert usage["store"]["reclaimable"] > 0
+    assert "pipm gc --missing" in pipm("df").expect().out
+    done = pipm("gc", "--missing", "--json").expect().json
     assert done["roots_dropped"] == [first.path]
+    pipm("gc", "--keep", "0").expect()  # what an environment could still read waits a day in the trash
     assert stored_files(pipm.store) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -22,6 +23,10 @@ def gc_command(
         list[str] | None,
         typer.Option("--forget", metavar="PATH", help="The environments at or below PATH are gone."),
     ] = None,
+    missing: Annotated[
+        bool,
+        typer.Option("--missing", help="Forget all deleted environments, and remove what only they needed."),
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait so long for other processes.")
     ] = None,
@@ -35,17 +40,19 @@ def gc_command(
 
       pipm gc --keep 0
 
-    Environments that are gone are forgotten. What an environment has stays its own: nothing that exists
-    outside of the store is removed.
+      pipm gc --missing
+
+    A deleted environment keeps its distributions for 14 days (--keep), for it may only have been moved.
+    What an environment has stays its own: nothing that exists outside of the store is removed.
     """
     from pipm.cli.gc_output import collect_garbage
+    from pipm.core.plan.gc_plan import Limits
+    from pipm.core.quantities import parse_age, parse_size
 
-    return collect_garbage(
-        session.output,
-        session.store,
-        keep=keep,
-        max_size=max_size,
-        forget=forget or [],
-        timeout=timeout,
-        dry_run=dry_run,
+    limits = Limits(
+        keep=parse_age(keep),
+        max_size=None if max_size is None else parse_size(max_size),
+        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget or ()),
+        missing=missing,
     )
+    return collect_garbage(session.output, session.store, limits, timeout=timeout, dry_run=dry_run)

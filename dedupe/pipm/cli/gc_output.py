@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
-from pipm.core.plan.gc_plan import Fate, Limits
-from pipm.core.quantities import parse_age, parse_size
+from pipm.core.plan.gc_plan import Fate
 from pipm.gc.collect import collect
 from pipm.gc.evict import evict_unused
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipm.cli.output import Output
+    from pipm.core.plan.gc_plan import Limits, RootFact
     from pipm.fs.removal import Stuck
     from pipm.gc.collect import Collection
 
@@ -27,21 +27,9 @@ PARTLY = 3
 
 
 def collect_garbage(
-    output: Output,
-    store: str,
-    *,
-    keep: str,
-    max_size: str | None,
-    forget: list[str],
-    timeout: float | None,
-    dry_run: bool,
+    output: Output, store: str, limits: Limits, *, timeout: float | None, dry_run: bool
 ) -> int:
-    """`pipm gc`."""
-    limits = Limits(
-        keep=parse_age(keep),
-        max_size=None if max_size is None else parse_size(max_size),
-        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget),
-    )
+    """Run `pipm gc`."""
     retired = evict_unused(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
     limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
@@ -55,6 +43,9 @@ def collect_garbage(
         output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
     gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
     _print(output, replace(found, roots_dropped=gone), dry_run=dry_run)
+    _say_missing(output, found.missing, limits.keep)
+    if dry_run and (found.roots_dropped or found.entries_removed or found.bytes_freed):
+        output.note("note", "nothing was removed due to --dry-run")
     _say_stuck(output, found.stuck)
     return PARTLY if found.stuck else 0
 
@@ -114,10 +105,21 @@ def _print(output: Output, found: Collection, *, dry_run: bool) -> None:
     if found.busy:
         output.note("note", f"{counted(len(found.busy), 'distribution')} stay, processes use them")
         output.named(found.busy)
-    unreachable = [root for root in found.missing if root.fate is Fate.UNREACHABLE]
+
+
+def _say_missing(output: Output, missing: Sequence[RootFact], keep: float) -> None:
+    """Tell which environments are not there and keep their distributions, until when, and how to end that."""
+    deleted = [root for root in missing if root.fate is not Fate.UNREACHABLE]
+    if deleted:
+        output.note("note", f"{counted(len(deleted), 'environment')} deleted or moved, but kept for now:")
+        for root in deleted:
+            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(root.seen + keep))
+            output.named([f"{path_text(root.path)}, until {until}"])
+        output.note(
+            "hint", "`pipm gc --missing` removes what only they needed; first `pipm adopt` those you moved"
+        )
+    unreachable = [root for root in missing if root.fate is Fate.UNREACHABLE]
     if unreachable:
         output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
         output.named(path_text(root.path) for root in unreachable)
         output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
-    if dry_run and (found.roots_dropped or not nothing):
-        output.note("warning", "nothing was removed due to --dry-run")

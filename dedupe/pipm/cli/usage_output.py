@@ -165,9 +165,10 @@ def _total_rows(report: Report, of_store: StoreUsage) -> list[tuple[str, ...]]:
 
 def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
     about = "about " if is_rough(of_store.estimated, of_store.reclaimable) else ""
-    more = f"; `pipm gc` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
-    output.result(f"Sharing saves {size_text(report.saved)}{more}")
     missing = [one for one in report.environments if one.state == "missing"]
+    command = "pipm gc --missing" if missing else "pipm gc"
+    more = f"; `{command}` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
+    output.result(f"Sharing saves {size_text(report.saved)}{more}")
     if missing:
         output.note("note", f"{counted(len(missing), 'environment')} missing: `pipm list` says which")
 

@@ -55,19 +55,22 @@ def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, fl
 
 
 def _missing(root: Root, device: int) -> tuple[Fate, float]:
-    """Whether a missing environment is gone: the folder above is there, on the file system that it was on."""
-    for folder in (root.path, os.path.dirname(root.path)):
+    """Whether a missing environment is gone: the nearest directory above is on the file system it was on.
+
+    An empty mount point is on another one. What shares blocks or inodes with the store is on the store's.
+    """
+    directory = root.path
+    while True:
         try:
-            status = os.stat(folder)
+            status = os.stat(directory)
         except (FileNotFoundError, NotADirectoryError):
+            directory = os.path.dirname(directory)
             continue
         except OSError:
-            break
-        # An empty mount point lies on the wrong one. What shares blocks or inodes with the store lies on its.
+            return Fate.UNREACHABLE, 0.0
         if status.st_dev == root.device or (not root.borrows and status.st_dev == device):
             return Fate.GONE, status.st_mtime
-        break
-    return Fate.UNREACHABLE, 0.0
+        return Fate.UNREACHABLE, 0.0
 
 
 def still_shares(root: Root, store_path: str) -> bool:

@@ -211,7 +211,7 @@ def _leftovers(store: Store) -> Iterator[Diagnosis]:
 
 def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Diagnosis]:
     words = {
-        Fate.GONE: ("is gone", "pipm gc --forget {}"),
+        Fate.GONE: ("was deleted or moved", "pipm gc --missing"),
         Fate.REPLACED: ("is another environment now", "pipm adopt {}"),
         Fate.UNREACHABLE: (
             "cannot be reached, its packages are kept",

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipm.context.liveness import still_shares
+from pipm.context.liveness import environment_fate, still_shares
 from pipm.core.disk_usage import DiskUsage
-from pipm.core.plan.gc_plan import Limits
+from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
@@ -216,11 +216,11 @@ def _measure(
                 stamp = fresh
                 figures = _figures(environment, root, held, stamp.text, usage_cache.now)
             except NotAnEnvironmentError as error:
-                found.append(_missing(path, root, error))
+                found.append(_missing(path, root, error, store_path))
                 continue
             except OSError as error:  # others work in it, or it is not ours to read
                 reason = NotAnEnvironmentError(f"cannot be measured: {error.strerror}")
-                found.append(_missing(path, root, reason))
+                found.append(_missing(path, root, reason, store_path))
                 continue
             usage_cache.note(path, figures)
         kept[path] = figures
@@ -273,11 +273,11 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
     )
 
 
-def _missing(path: str, root: Root | None, error: NotAnEnvironmentError) -> EnvironmentUsage:
+def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_path: str) -> EnvironmentUsage:
     if os.path.lexists(path):
         note = error.message
-    elif os.path.isdir(os.path.dirname(path)):
-        note = f"deleted or moved; `pipm gc --forget {path}` lets its packages go"
+    elif root is None or environment_fate(root, store_path, os.stat(store_path).st_dev)[0] is Fate.GONE:
+        note = "deleted or moved; `pipm gc --missing` removes what only such environments needed"
     else:
         note = "its disk may not be mounted; its packages are kept"
     return EnvironmentUsage(
@@ -302,7 +302,7 @@ def _count(environment: Environment) -> int:
 
 
 def _store_usage(store: Store, held: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
-    garbage = preview_collection(store, Limits())
+    garbage = preview_collection(store, Limits(missing=True))
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,

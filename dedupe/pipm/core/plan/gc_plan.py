@@ -24,7 +24,7 @@ class Fate(Enum):
 
     ALIVE = "alive"
     GONE = "gone"
-    """Its folder is gone, the one above is there."""
+    """It was deleted or moved: the nearest directory above it is there."""
     REPLACED = "replaced"
     """Another environment has its path."""
     UNREACHABLE = "unreachable"
@@ -61,12 +61,14 @@ class Limits:
     """What to keep although nothing needs it: ``keep`` in seconds since it was last used.
 
     With ``max_size`` (bytes) the store shall not be larger than that, as far as unneeded entries make it so.
-    ``forget`` are paths of environments that will not come back, ``retired`` of such as go with this run.
+    ``forget`` are paths of environments that will not come back; ``missing``: none that is gone will. What
+    only they needed goes at once. ``retired`` are environments that this run removes.
     """
 
     keep: float = 14 * DAY
     max_size: int | None = None
     forget: tuple[str, ...] = ()
+    missing: bool = False
     retired: tuple[str, ...] = ()
 
 
@@ -101,17 +103,20 @@ def plan_gc(roots: Sequence[RootFact], entries: Iterable[EntryFact], limits: Lim
     staying = [root for root in roots if root.path not in paths]
     needed = {entry for root in staying for entry in root.entries}
     seen: dict[str, float] = {}
+    forgotten: set[str] = set()
     for root in dropped:
-        if not _is_forgotten(root, limits):
-            for name in root.entries:
-                seen[name] = max(root.seen, seen.get(name, 0.0))
+        if _is_forgotten(root, limits):
+            forgotten.update(root.entries)
+            continue
+        for name in root.entries:
+            seen[name] = max(root.seen, seen.get(name, 0.0))
     kept, needless, busy, condemned = [], [], [], []
     for entry in entries:
         used = max(entry.used, seen.get(entry.name, 0.0))
         if entry.name not in needed:
             if entry.mapped:
                 busy.append(entry.name)
-            elif limits.keep and used > now - limits.keep:
+            elif entry.name not in forgotten and limits.keep and used > now - limits.keep:
                 needless.append(EntryFact(entry.name, used))
             else:
                 condemned.append(entry.name)
@@ -145,6 +150,8 @@ def _is_dropped(root: RootFact, living: set[tuple[int, int]], limits: Limits, no
 
 
 def _is_forgotten(root: RootFact, limits: Limits) -> bool:
+    if limits.missing and root.fate in (Fate.GONE, Fate.REPLACED):
+        return True
     return any(root.path == path or root.path.startswith(f"{path}/") for path in limits.forget)
 
 
