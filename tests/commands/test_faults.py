@@ -7,7 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.faults import KILL, Point, benches, sample
+from support.fault_points import KILL, Point, sample
+from support.faults import benches
 from support.process import clean_environ
 from support.synthetic import install, make_environment, package
 

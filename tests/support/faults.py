@@ -1,75 +1,39 @@
 """One fault at one system call: a command is killed there or the call fails, and what is left is checked.
 
-A point is a value: command, file system, system call, its number, fault. An image of the prepared state is
-copied by reflink for each point, so that each begins with the very same inodes.
+An image of the prepared state is copied by reflink for each point, so each begins with the very same inodes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import json
 import os
-import re
 import shutil
-import subprocess
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from support.disks import Disk, make_image, mounted
 from support.extents import clone
+from support.fault_points import CHANGES, KILL, Point, Shape, Sites, chosen, every, sites
 from support.faults_cases import CASES, Case
-from support.process import clean_environ
+from support.forked import Forks
+from support.process import SOURCES
 from support.snapshot import file_digest
 from support.states import state, state_differences
 from support.store import leftovers
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Iterator
 
     from support.pipm import Result
     from support.states import State, States
 
-KILL = "KILL"
-ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS", "EMFILE", "EINTR", "EMLINK", "EXDEV", "EPERM")
-FAULTS = (KILL, *ERRORS)
-_CHANGES = (
-    "openat,openat2,write,pwrite64,copy_file_range,sendfile,link,linkat,rename,renameat,renameat2,unlink,"
-    "unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,chmod,fchmod,fchmodat,fchown,fchownat,chown,lchown,"
-    "utimensat,ftruncate,truncate,fallocate,fsync,fdatasync,syncfs,ioctl,setxattr,fsetxattr,lsetxattr,"
-    "removexattr,fremovexattr,lremovexattr"
-)
-_LINE = re.compile(r"(\d+) +(\w+)\((.*)")
-_WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT")
-_CHANGING_IOCTLS = ("FICLONE", "FIDEDUPERANGE", "BTRFS_IOC_CLONE", "FS_IOC_SETFLAGS", "FS_IOC_FSSETXATTR")
 _OPTIONS = {"ext4": "", "xfs": "nouuid", "btrfs": ""}
 _TRACEBACK = ("Traceback (most recent call last)", "Internal error")
 _VAGUE = ("identity", "links", "ctime", "extents", "data")
 """Of a file's state, what may differ between two right results."""
 _HINTLESS = frozenset({0, 3})
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Point:
-    """The *number*-th call of *call* in each process of the *command* is hit by the *fault*."""
-
-    command: str
-    kind: str
-    call: str
-    number: int
-    fault: str
-
-    def __str__(self) -> str:
-        """Return the text that `parse` reads."""
-        return f"{self.command}:{self.kind}:{self.call}:{self.number}:{self.fault}"
-
-    @classmethod
-    def parse(cls, text: str) -> Point:
-        """Read the text of a point."""
-        command, kind, call, number, fault = text.split(":")
-        return cls(command=command, kind=kind, call=call, number=int(number), fault=fault)
 
 
 class Bench:
@@ -78,8 +42,9 @@ class Bench:
     *images* lies on a file system with reflinks.
     """
 
-    def __init__(self, case: Case, kind: str, *, images: Disk, point: str) -> None:
+    def __init__(self, case: Case, kind: str, *, images: Disk, point: str, forks: Forks) -> None:
         self.case, self.kind, self.point = case, kind, point
+        self._forks, self.known = forks, frozenset[Shape]()
         self._image = images / f"{case.name}-{kind}.img"
         self._state = images / "state.img"
         make_image(kind, self._image, "512M")
@@ -88,7 +53,7 @@ class Bench:
             os.makedirs(os.path.join(point, "tmp"))
             case.prepare(point)
         with self._restored():
-            self._calls = self._traced()
+            self.sites = self._traced()
         with self._restored():
             self._before = self._taken()
             self._command().expect()
@@ -102,27 +67,28 @@ class Bench:
         """Remove the image."""
         os.unlink(self._image)
 
-    def points(self) -> list[Point]:
-        """Return every point, in order."""
+    def points(self, *, whole: bool = False) -> list[Point]:
+        """Return the points that differ (`chosen`), or every one."""
+        pairs = every(self.sites) if whole else chosen(self.sites, self.known)
         return [
             Point(command=self.case.name, kind=self.kind, call=call, number=number, fault=fault)
-            for call, number in self._calls
-            for fault in FAULTS
+            for (call, number), fault in pairs
         ]
 
     def check(self, point: Point) -> list[str]:
         """Run the command with the fault of *point*; return what is wrong then and after it ran again."""
         how = "signal=KILL" if point.fault == KILL else f"error={point.fault}"
+        inject = f"inject={point.call}:{how}:when={point.number}"
         with self._restored():
-            done = self._injected(f"inject={point.call}:{how}:when={point.number}", point.call)
+            done = self._command("-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject)
             faults = [] if point.fault == KILL else _said(done, hinted=not self.case.foreign)
-            faults += [f"then: {fault}" for fault in self._changed(done.returncode)]
+            faults += [f"then: {fault}" for fault in self._changed(done.code)]
             again = self._command()
             if again.code and not self.case.foreign:
                 faults.append(f"again: exit code {again.code}: {again.out[-300:]}{again.err[-500:]}")
             faults += [f"after it ran again: {fault}" for fault in self._unfinished()]
             faults += self._left_over(killed=point.fault == KILL)
-            verified = self._pipm("verify", "--full")
+            verified = self._run("verify", "--full")
             if verified.code:
                 faults.append(f"verify --full: {verified.code}: {verified.out[-400:]}{verified.err[-400:]}")
         return faults
@@ -130,47 +96,18 @@ class Bench:
     def _restored(self) -> _Restored:
         return _Restored(self)
 
-    def _pipm(self, *arguments: str) -> Result:
-        return self.case.pipm(self.point)(*arguments)
+    def _run(self, *arguments: str, strace: tuple[str, ...] = ()) -> Result:
+        return self._forks.run(arguments, self.case.environment(self.point), self.point, strace)
 
-    def _command(self) -> Result:
-        return self._pipm(*self.case.arguments(self.point))
+    def _command(self, *strace: str) -> Result:
+        return self._run(*self.case.arguments(self.point), strace=strace)
 
-    def _strace(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command, variables = self.case.pipm(self.point).command(*self.case.arguments(self.point))
-        return subprocess.run(
-            ["strace", "-f", "--seccomp-bpf", "-qqq", *options, *command],
-            env=clean_environ(variables),
-            cwd=self.point,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=120,
-            check=False,
-        )
-
-    def _injected(self, inject: str, call: str) -> subprocess.CompletedProcess[str]:
-        return self._strace("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-
-    def _traced(self) -> list[tuple[str, int]]:
-        """Return each changing call below the mount point with its number among those of its process."""
+    def _traced(self) -> Sites:
         log = f"{self.point}.trace"
-        done = self._strace("-y", "-s", "64", "-o", log, "-e", f"trace={_CHANGES}")
-        assert done.returncode == 0, done.stderr
-        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        found = set()
-        with open(log, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                match = _LINE.match(line)
-                if match is None:
-                    continue
-                process, call, rest = match.groups()
-                counts[process, call] += 1
-                if self.point in rest and _changes(call, rest):
-                    found.add((call, counts[process, call]))
+        self._command("-y", "-s", "64", "-o", log, "-e", f"trace={CHANGES}").expect()
+        found = sites(log, self.point)
         os.unlink(log)
-        return sorted(found)
+        return found
 
     def _taken(self) -> States:
         """Return the state of what the case protects."""
@@ -189,7 +126,7 @@ class Bench:
             known = [taken[name] for taken in (self._before, self._after, self._again) if name in taken]
             absent = any(name not in taken for taken in (self._before, self._after))
             if name not in now:
-                faults += [] if absent else [f"{name} is lost"]
+                faults += [] if absent or self.case.may_vanish(name) else [f"{name} is lost"]
             elif not known:
                 faults += [] if self.case.may_appear(name) else [f"{name} is new"]
             elif self.case.stages and self._has_bytes(name, known):
@@ -302,48 +239,34 @@ def _paths(tree: str) -> Iterator[str]:
                 yield from _paths(os.path.join(tree, name))
 
 
-def _changes(call: str, rest: str) -> bool:
-    if call in {"openat", "openat2"}:
-        return any(flag in rest for flag in _WRITING)
-    if call == "ioctl":
-        return any(name in rest for name in _CHANGING_IOCTLS)
-    return True
-
-
-def _said(done: subprocess.CompletedProcess[str], *, hinted: bool) -> list[str]:
+def _said(done: Result, *, hinted: bool) -> list[str]:
     """What is wrong with how a command told of an error."""
-    text = f"{done.stdout}{done.stderr}"
+    text = f"{done.out}{done.err}"
     faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text]
-    if done.returncode not in {0, 1, 3}:
-        faults.append(f"exit code {done.returncode}: {text[-300:]}")
-    elif hinted and done.returncode not in _HINTLESS and not faults and "hint: " not in text:
+    if done.code not in {0, 1, 3}:
+        faults.append(f"exit code {done.code}: {text[-300:]}")
+    elif hinted and done.code not in _HINTLESS and not faults and "hint: " not in text:
         faults.append(f"no hint: {text[-300:]}")
     return faults
 
 
-def sample(points: list[Point], count: int, chance: random.Random) -> list[Point]:
-    """Return *count* of the points (all: 0), each call and fault about as often as any other."""
-    if not count or count >= len(points):
-        return points
-    groups: defaultdict[tuple[str, bool], list[Point]] = defaultdict(list)
-    for point in points:
-        groups[point.call, point.fault == KILL].append(point)
-    chosen: list[Point] = []
-    while len(chosen) < count:
-        for key in sorted(groups):
-            if groups[key] and len(chosen) < count:
-                chosen.append(groups[key].pop(chance.randrange(len(groups[key]))))
-    return sorted(chosen)
+@contextlib.contextmanager
+def _closing(bench: Bench) -> Iterator[Bench]:
+    try:
+        yield bench
+    finally:
+        bench.close()
+        shutil.rmtree(bench.point, ignore_errors=True)
 
 
 def benches(names: list[str], kinds: list[str], *, images: Disk, folder: str) -> Iterator[Bench]:
     """Yield the bench of each case on each kind of file system, one after the other."""
-    for name in names:
-        for kind in kinds:
-            point = os.path.join(folder, f"at-{kind}")
-            bench = Bench(CASES[name], kind, images=images, point=point)
-            try:
-                yield bench
-            finally:
-                bench.close()
-                shutil.rmtree(point, ignore_errors=True)
+    with Forks({"PYTHONPATH": SOURCES}) as forks:
+        for name in names:
+            known: frozenset[Shape] = frozenset()
+            for kind in kinds:
+                point = os.path.join(folder, f"at-{kind}")
+                with _closing(Bench(CASES[name], kind, images=images, point=point, forks=forks)) as bench:
+                    bench.known = known
+                    yield bench
+                known |= bench.sites.keys()

@@ -30,10 +30,10 @@ class Case:
     """A command, the state before it, and the trees in which nothing may get lost.
 
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
-    a command which did not finish may leave until it runs again. With *stages* it goes by a stage in which
-    files have their bytes, but may be links of the store or read-only. With *falls* a file that refuses a
-    reflink becomes a hard link, which is read-only. Names with *foreign* in them are the
-    business of pip, which does not clean up after itself.
+    a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
+    gone until then. With *stages* it goes by a stage in which files have their bytes, but may be links of the
+    store or read-only. With *falls* a file that refuses a reflink becomes a hard link, which is read-only.
+    Names with *foreign* in them are the business of pip, which does not clean up after itself.
     """
 
     name: str
@@ -44,13 +44,15 @@ class Case:
     code: str = _ALPHA
     lives: bool = True
     appears: str = ""
+    replaced: str = ""
     stages: bool = False
     falls: bool = False
     foreign: str = ""
 
-    def pipm(self, point: str) -> Pipm:
-        """The command, with all that it may write below *point*."""
+    def environment(self, point: str) -> dict[str, str]:
+        """The variables by which the command writes below *point* alone."""
         own = {
+            "PIPM_STORE": f"{point}/store",
             "XDG_CACHE_HOME": f"{point}/cache",
             "HOME": f"{point}/home",
             "TMPDIR": f"{point}/tmp",
@@ -59,7 +61,7 @@ class Case:
             "PYTHONDONTWRITEBYTECODE": "",
         }
         more = {name: value.format(point=point) for name, value in self.environ.items()}
-        return Pipm(store=f"{point}/store", environ=own | more, cwd=point)
+        return own | more
 
     def arguments(self, point: str) -> tuple[str, ...]:
         """The command line."""
@@ -74,13 +76,14 @@ class Case:
         """Whether an unfinished run may leave *name*."""
         return bool(self.appears) and name.startswith(self.appears)
 
+    def may_vanish(self, name: str) -> bool:
+        """Whether *name* is of a distribution that an unfinished run may have taken apart."""
+        return bool(self.replaced) and self.replaced in name
+
 
 def _pipm(point: str) -> Pipm:
-    return Case(name="", prepare=_nothing, words=()).pipm(point)
-
-
-def _nothing(point: str) -> None:
-    """Prepare nothing."""
+    variables = Case(name="", prepare=_environments, words=()).environment(point)
+    return Pipm(store=f"{point}/store", environ=variables, cwd=point)
 
 
 def _environments(point: str, *names: str) -> None:
@@ -202,12 +205,20 @@ _ALL = (
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),
     Case(name="sync-new", prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
-    Case(name="sync-links", prepare=_synced(), words=_SYNC, code="import beta", appears="first/"),
+    Case(
+        name="sync-links",
+        prepare=_synced(),
+        words=_SYNC,
+        code="import beta",
+        replaced="alpha",
+        appears="first/",
+    ),
     Case(
         name="sync-copies",
         prepare=_synced("--link-mode", "copy"),
         words=(*_SYNC, "--link-mode", "copy"),
         code="import beta",
+        replaced="alpha",
         appears="first/",
     ),
     Case(
@@ -215,15 +226,24 @@ _ALL = (
         prepare=_synced(*_FINDER),
         words=(*_SYNC, *_FINDER),
         code="import beta",
+        replaced="alpha",
         appears="first/",
     ),
-    Case(name="sync-fetch", prepare=_synced(known=False), words=_SYNC, code="import beta", appears="first/"),
+    Case(
+        name="sync-fetch",
+        prepare=_synced(known=False),
+        words=_SYNC,
+        code="import beta",
+        replaced="alpha",
+        appears="first/",
+    ),
     Case(
         name="layer",
         prepare=_with_layer,
         words=_SYNC,
         environ={"PIPM_STORE_LAYERS": "{point}/layer"},
         code="import beta",
+        replaced="alpha",
         trees=("first", "layer", "other"),
         appears="first/",
     ),
