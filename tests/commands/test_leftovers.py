@@ -32,8 +32,12 @@ def test_torn_writes_go(tmp_path: Path, pipm: Pipm) -> None:
     finder = f"{environment}/.pipm/finder"
     # The next run of the environment's own, at once.
     left = [torn(finder, name, old=False) for name in ("_pipm_finder_metadata.py", "receipt.json", "table")]
-    unexpected = [f"{finder}/.hidden", f"{finder}/.a.0123", f"{environment}/.x.{TORN}"]
-    for path in unexpected:
+    left.append(torn(f"{finder}/__pycache__", "_pipm_finder.cpython-311.pyc", old=False))
+    (root,) = os.listdir(f"{pipm.store}/v1/roots")
+    left += [torn(f"{pipm.store}/v1/{folder}", root, old=False) for folder in ("roots", "originals")]
+    unexpected = [torn(f"{pipm.store}/v1/roots", "0" * 32)]  # another environment's, which may be at work
+    unexpected += [f"{finder}/.hidden", f"{finder}/.a.0123", f"{environment}/.x.{TORN}"]
+    for path in unexpected[1:]:
         write(path, b"somebody's")
     pipm(*sync).expect()
     assert not any(map(os.path.exists, left))

@@ -12,7 +12,7 @@ from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.store.layout import Store, lock_timeout
-from pipm.store.roots import ADOPTED, Root
+from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipm.context.progress import Progress
 
-_OWN_FOLDERS = (".pipm/finder",)
+_OWN_FOLDERS = (".pipm/finder", ".pipm/finder/__pycache__")
 """Of an environment: who writes there holds it."""
 
 
@@ -61,6 +61,7 @@ def locked_environment(store: Store, environment: Environment, progress: Progres
                     f"{environment.path} was made anew meanwhile", hint="run the same command again"
                 )
             remove_torn_writes(root, _OWN_FOLDERS)
+            remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
             _bring_back(store, environment, root)
             yield root
         finally:

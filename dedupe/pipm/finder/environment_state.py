@@ -12,7 +12,8 @@ from pipm.env.receipt import FOLDER, RECEIPT
 from pipm.errors import FileSystemError
 from pipm.finder.import_table import SOURCES, START_FILE, ImportTable
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
-from pipm.fs.durability import Durability, forget_temporaries, write_durably
+from pipm.fs.durability import Durability, write_durably
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.share_file import ensure_folder, forget, forget_folder, same_folder_time, set_time
 from pipm.fs.staging import remove_tree
 
@@ -35,7 +36,6 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
     sources = {name: _source(file) for name, file in SOURCES.items()}
     folder = open_directory_beneath(root, FOLDER)
     try:
-        forget_temporaries(folder, lambda _: True)
         _write(folder, RECEIPT, receipt)
         _write(folder, table.name(cache_tag), table.to_bytes())
         for name, source in sources.items():
@@ -47,7 +47,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
         os.close(folder)
     site = open_directory_beneath(root, table.site)
     try:
-        forget_temporaries(site, _PATH_FILE.fullmatch)
+        remove_torn_writes(site, ("",), of=_PATH_FILE.fullmatch)
         files = dict(table.path_files(FOLDER))
         for name in _path_files(site) - set(files):
             forget(site, name)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _RANDOM = 16
 """Hexadecimal digits that end the name of a file being written: ``.NAME.0123456789abcdef``."""
@@ -186,18 +186,6 @@ def final_name(name: str) -> str | None:
     final, _, end = name[1:].rpartition(".")
     is_temporary = name[:1] == "." and len(end) == _RANDOM and not end.strip("0123456789abcdef")
     return final if is_temporary and final else None
-
-
-def forget_temporaries(directory: int, is_ours: Callable[[str], object]) -> None:
-    """Remove what killed runs of `write_aside` left in *directory* of files whose names are ours.
-
-    The caller holds the lock under which they are written.
-    """
-    for name in os.listdir(directory):
-        final = final_name(name)
-        if final is not None and is_ours(final):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -11,6 +11,7 @@ from pipm.core.sha256 import sha256
 from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.lockfile.checked_table import load_toml
 from pipm.wheel.environment_files import file_url, record_digest_of
 
@@ -123,6 +124,7 @@ def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping
     for name, installed in there.items():
         folder = open_directory_beneath(survey.root, f"{installed.site}/{installed.metadata}")
         try:
+            remove_torn_writes(folder, ("",))
             record, state = read_beneath(folder, "RECORD"), states[name].encode()
             if record is None:
                 continue
