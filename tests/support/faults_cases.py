@@ -196,7 +196,7 @@ _ALL = (
             name=f"adopt-{mode}",
             prepare=_environments,
             words=("adopt", "{point}/first", "{point}/second", "--link-mode", mode),
-            stages=mode == "finder",
+            stages=mode in {"finder", "symlink"},
             falls=mode == "auto",
         )
         for mode in ("auto", "hardlink", "symlink", "finder")

@@ -9,7 +9,7 @@ from pipm.env.environment import Environment, is_half_made, load_environment
 from pipm.env.venv_template import create_from_template
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.durability import sync_tree
-from pipm.fs.staging import clear_folder, remove_folder_at
+from pipm.fs.removal import clear_folder, remove_folder
 
 if TYPE_CHECKING:
     from pipm.env.base_interpreter import BaseInterpreter
@@ -33,7 +33,7 @@ def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
         return load_environment(real)
     except BaseException:
         if not was_there and os.path.isdir(real):
-            remove_folder_at(real)
+            remove_folder(real)
         raise
 
 

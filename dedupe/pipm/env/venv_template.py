@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipm.env.interpreter_cache import cached_answer
 from pipm.errors import InterpreterError
 from pipm.fs.cache_files import user_cache_folder
-from pipm.fs.staging import remove_folder_at
+from pipm.fs.removal import remove_folder
 from pipm.fs.tree_template import read_template, write_template
 
 if TYPE_CHECKING:
@@ -64,6 +64,6 @@ def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
     except ValueError:  # it copies the interpreter, say
         return []
     finally:
-        remove_folder_at(scratch)
+        remove_folder(scratch)
     name = os.path.basename(scratch)
     return [(where, kind, text.replace(scratch, _PATH).replace(name, _NAME)) for where, kind, text in rows]

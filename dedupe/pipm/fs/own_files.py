@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.fs.durability import Durability, write_durably
-from pipm.fs.staging import remove_tree
+from pipm.fs.removal import remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +89,3 @@ def move_durably(path: str, to: str) -> None:
 def remove_file(path: str) -> None:
     """Remove the file *path*."""
     os.unlink(path)
-
-
-def remove_folder(path: str) -> None:
-    """Remove the folder *path* with all below it; no symlink is followed."""
-    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree(parent, os.path.basename(path))
-    finally:
-        os.close(parent)

@@ -7,6 +7,8 @@ import os
 from typing import NamedTuple
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEEPEST = 100
+"""Levels of folders that are open at once; a process may have 1 024 files open, and calls 1 000 deep."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -59,12 +61,13 @@ def remove_name(directory: int, name: str, path: str) -> list[Stuck]:
     return []
 
 
-def remove_below(parent: int, name: str, path: str) -> list[Stuck]:
+def remove_below(
+    parent: int, name: str, path: str, *, top: int | None = None, levels: int = _DEEPEST
+) -> list[Stuck]:
     """Remove the folder *name* of *parent* (at *path*) with all below it, following no symlink.
 
     Returns what stays: files that refuse. The folders above them stay, too; everything else goes.
     """
-    stuck: list[Stuck] = []
     try:
         folder = os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -72,13 +75,9 @@ def remove_below(parent: int, name: str, path: str) -> list[Stuck]:
     except OSError as error:
         return [stuck_at(parent, name, path, error)]
     try:
-        with os.scandir(folder) as entries:
-            below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_folder in below:
-            remove = remove_below if is_folder else remove_name
-            stuck += remove(folder, child, f"{path}/{child}")
+        stuck = _clear(folder, path, top, levels)
     except OSError as error:
-        stuck.append(stuck_at(parent, name, path, error))
+        stuck = [stuck_at(parent, name, path, error)]
     finally:
         os.close(folder)
     if not stuck:
@@ -91,9 +90,53 @@ def remove_below(parent: int, name: str, path: str) -> list[Stuck]:
     return stuck
 
 
+def _clear(folder: int, path: str, top: int | None = None, levels: int = _DEEPEST) -> list[Stuck]:
+    """Empty the open *folder*; folders too many *levels* down move up to *top*, at first this one."""
+    stuck: list[Stuck] = []
+    done: set[str] = set()
+    while True:
+        with os.scandir(folder) as entries:
+            below = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        for name in sorted(below.keys() - done):
+            if not below[name]:
+                stuck += remove_name(folder, name, f"{path}/{name}")
+            elif levels:
+                above = folder if top is None else top
+                stuck += remove_below(folder, name, f"{path}/{name}", top=above, levels=levels - 1)
+            else:
+                os.rename(name, f"deep-{os.urandom(8).hex()}", src_dir_fd=folder, dst_dir_fd=top)
+        if top is not None or not below.keys() - done:
+            return stuck
+        done |= below.keys()
+
+
+def remove_tree(parent: int, name: str) -> None:
+    """Remove the folder *name* of directory *parent* as `remove_below` does; OSError if something stays."""
+    _raise_first(remove_below(parent, name, name))
+
+
+def remove_folder(path: str) -> None:
+    """Remove the folder at *path*, if it is there, with all below it; OSError where something stays."""
+    _raise_first(remove_folder_at(path))
+
+
+def clear_folder(path: str) -> None:
+    """Remove all that is in the directory at *path*, following no symlink."""
+    directory = os.open(path, _FOLDER)
+    try:
+        _raise_first(_clear(directory, path))
+    finally:
+        os.close(directory)
+
+
+def _raise_first(stuck: list[Stuck]) -> None:
+    for one in stuck:
+        raise OSError(one.error, one.reason, one.path)
+
+
 def remove_folder_at(path: str) -> list[Stuck]:
     """Remove the folder at the absolute *path* as `remove_below` does."""
-    parent = os.open(os.path.dirname(path), _FOLDER)
+    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return remove_below(parent, os.path.basename(path), path)
     finally:

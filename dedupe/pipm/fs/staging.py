@@ -16,6 +16,7 @@ from pipm.errors import FileSystemError
 from pipm.fs.copies import Metadata, copy_privately
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
+from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import same_folder_time
 from pipm.fs.xattrs import hand_nothing_down
 
@@ -126,48 +127,9 @@ def sweep(environment: int) -> None:
     remove_tree(environment, STAGING)
 
 
-def remove_tree(parent: int, name: str) -> None:
-    """Remove the folder *name* of directory *parent* with all below it, following no symlink."""
-    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        _clear(directory)
-    finally:
-        os.close(directory)
-    os.rmdir(name, dir_fd=parent)
-
-
-def _clear(directory: int) -> None:
-    with os.scandir(directory) as entries:
-        below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in below:
-        if is_directory:
-            remove_tree(directory, name)
-        else:
-            os.unlink(name, dir_fd=directory)
-
-
 def move_folder(parent: int, name: str, target: int) -> None:
     """Move the folder *name* of directory *parent* into directory *target*, where nothing has its name."""
     os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)
-
-
-def remove_folder_at(path: str) -> None:
-    """Remove the folder at *path*, if it is there, with all below it."""
-    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(parent, os.path.basename(path))
-    finally:
-        os.close(parent)
-
-
-def clear_folder(path: str) -> None:
-    """Remove all that is in the directory at *path*, following no symlink."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _clear(directory)
-    finally:
-        os.close(directory)
 
 
 def remove_empty_below(path: str, depth: int) -> int:

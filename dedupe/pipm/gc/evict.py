@@ -16,9 +16,9 @@ from pipm.fs.flock import locked
 from pipm.fs.in_use import is_in_use
 from pipm.fs.measure import block_sizes
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.own_files import move, remove_file, remove_folder
+from pipm.fs.own_files import move, remove_file
 from pipm.fs.processes import programs_below
-from pipm.fs.removal import remove_folder_at, stuck_at
+from pipm.fs.removal import remove_folder, remove_folder_at, stuck_at
 from pipm.store.layout import lock_timeout, open_store
 from pipm.store.paths import READY, cache_lock, environments_folder, locks_folder
 from pipm.store.roots import drop_root, find_root

@@ -15,8 +15,8 @@ from pipm.errors import InterpreterError, NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import ensure_folder, forget, forget_folder
-from pipm.fs.staging import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

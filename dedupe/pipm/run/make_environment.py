@@ -21,14 +21,8 @@ from pipm.errors import InterpreterError, LockError, UsageError
 from pipm.fs.durability import sync_tree
 from pipm.fs.flock import locked
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.own_files import (
-    make_folders,
-    move_durably,
-    remove_folder,
-    scratch_folder,
-    write_lines,
-    write_marker,
-)
+from pipm.fs.own_files import make_folders, move_durably, scratch_folder, write_lines, write_marker
+from pipm.fs.removal import remove_folder
 from pipm.lock_command.write_lock import LockRequest, write_lock
 from pipm.lockfile.inline_script import script_needs
 from pipm.lockfile.read_lock import read_lock

@@ -15,7 +15,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import is_there, open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
 from pipm.fs.flock import locked_folder
-from pipm.fs.staging import remove_tree
+from pipm.fs.removal import remove_tree
 from pipm.fs.tree_builder import TreeBuilder
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.flock import locked, locked_folder, try_lock
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.removal import remove_below, stuck_at
+from pipm.fs.removal import remove_below, remove_tree, stuck_at
 from pipm.fs.share_file import ensure_folder, forget
-from pipm.fs.staging import remove_tree
 from pipm.fs.trust import is_foreign
 from pipm.fs.walk_tree import names_in
 

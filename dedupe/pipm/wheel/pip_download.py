@@ -149,7 +149,7 @@ def run_batch(
     arguments += ["--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         arguments.append("--require-hashes")
-    code, output = asking_alone(pip, lines).run(arguments, stopping)
+    code, output = asking_alone(pip, lines).run(arguments, path, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
     if code:
@@ -187,7 +187,7 @@ def install_editable(
     command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
     local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
     words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
-    code, output = asking_alone(local, lines).run([*words, *arguments], stopping)
+    code, output = asking_alone(local, lines).run([*words, *arguments], path, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
     if code:

@@ -42,11 +42,14 @@ class PipCommand:
         """The index that pip's own settings name, for messages."""
         return self.environ.get("PIP_INDEX_URL", "pip's default index")
 
-    def run(self, arguments: list[str], stopping: Callable[[], bool]) -> tuple[int, str]:
-        """Run pip with *arguments*; returns exit code and output. Ends it when *stopping* says so."""
+    def run(self, arguments: list[str], folder: str, stopping: Callable[[], bool]) -> tuple[int, str]:
+        """Run pip with *arguments*; returns exit code and output. Ends it when *stopping* says so.
+
+        Its temporary files lie in *folder*, which the caller removes: a pip that is killed leaves them.
+        """
         process = subprocess.Popen(
             [*self.command, *arguments],
-            env=dict(self.environ),
+            env={**self.environ, "TMPDIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -17,7 +17,8 @@ from pipm.fs.link_modes import (
     place_file,
     probe_link_mode,
 )
-from pipm.fs.staging import STAGING, Staging, remove_tree, staging, sweep
+from pipm.fs.removal import remove_tree
+from pipm.fs.staging import STAGING, Staging, staging, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,6 +250,20 @@ def test_removing_a_tree_follows_no_symlink(folders: Folders) -> None:
     with pytest.raises(NotADirectoryError):
         remove_tree(folders.to, "tree")
     assert os.listdir(folders.store) == ["a"]
+
+
+def test_a_tree_goes_however_deep_it_is(folders: Folders) -> None:
+    """Deeper than Python's calls, a process's open files, and what one path can name."""
+    folder = os.dup(folders.to)
+    for name in ("tree", *["folder"] * 1500):
+        os.mkdir(name, dir_fd=folder)
+        below = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(os.open("file", os.O_CREAT, 0o600, dir_fd=below))
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    remove_tree(folders.to, "tree")
+    assert not os.path.exists(f"{folders.target}/tree")
 
 
 def test_links_that_lead_one_way_alone_are_refused(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,12 @@ def test_settings_that_pip_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "PIP_USER" not in environ
 
 
+def test_temporary_files_of_pip_lie_in_the_given_folder(tmp_path: Path) -> None:
+    shown = (sys.executable, "-c", "import tempfile; print(tempfile.gettempdir())")
+    pip = PipCommand(command=shown, environ={"TMPDIR": "/"})
+    assert pip.run([], str(tmp_path), lambda: False) == (0, f"{tmp_path}\n")
+
+
 def test_the_pip_that_builds_asks_no_further_index() -> None:
     environ = {"PIP_EXTRA_INDEX_URL": "https://more.invalid/simple", "PIP_PROXY": "http://proxy.invalid"}
     pip = PipCommand(command=PIP, environ=environ, foreign=(), python="3.11")
