@@ -52,6 +52,10 @@ def test_torn_writes_go(tmp_path: Path, pipm: Pipm) -> None:
     pipm("gc").expect()
     assert not any(map(os.path.exists, left))
     pipm(*sync).expect()
+    killed = f"{pipm.store}/v1/tmp/run-{TORN}"
+    os.mkdir(killed)
+    pipm("verify", "--repair").expect()
+    assert not os.path.exists(killed)
 
 
 def test_torn_writes_in_the_cache_go(tmp_path: Path, pipm: Pipm) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 KILL = "KILL"
 _ANY = ("EIO", "ENOSPC", "EACCES", "EPERM", "EROFS", "EDQUOT")
@@ -150,15 +150,15 @@ def chosen(found: Sites, known: Collection[Shape] = ()) -> list[tuple[Site, str]
 
 
 def sample(points: list[Point], count: int, chance: random.Random) -> list[Point]:
-    """Return *count* of the points (all: 0), each call and fault about as often as any other."""
-    if not count or count >= len(points):
-        return points
-    groups: defaultdict[tuple[str, bool], list[Point]] = defaultdict(list)
-    for point in points:
-        groups[point.call, point.fault == KILL].append(point)
-    picked: list[Point] = []
-    while len(picked) < count:
-        for key in sorted(groups):
-            if groups[key] and len(picked) < count:
-                picked.append(groups[key].pop(chance.randrange(len(groups[key]))))
-    return sorted(picked)
+    """Return *count* of the points (all: 0): every second one kills, all errors and calls take turns."""
+    groups: defaultdict[str, defaultdict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for point in chance.sample(points, len(points)):
+        groups[point.fault][point.call].append(point)
+    queues = {fault: _turns(calls.values()) for fault, calls in sorted(groups.items())}
+    kills = queues.pop(KILL, [])
+    picked = _turns([kills, _turns(queues.values())])
+    return sorted(picked[: count or None])
+
+
+def _turns(rows: Iterable[list[Point]]) -> list[Point]:
+    return [one for turn in itertools.zip_longest(*rows) for one in turn if one is not None]

@@ -58,6 +58,8 @@ def verify(
             if repair and (findings.damages or findings.strays):
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
+            if changing:
+                store.sweep()  # of a run that was killed when all was done but this
     except OSError as error:
         raise explain_os_error(error, f"verify {store_path}") from error
     finally:
