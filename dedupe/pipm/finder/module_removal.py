@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pipm.bytecode.compiled_files import match_bytecode, open_pools
@@ -16,6 +18,7 @@ from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.core.install_plan import KEPT_METADATA, OUTDATED
 from pipm.finder.colocation import SITE, path_file_text
+from pipm.finder.import_order import package_last
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.share_file import forget, forget_folder
 
@@ -177,10 +180,12 @@ def _leads_to(folder: int, name: str, start: str) -> bool:
 def remove_modules(root: int, site: str, one: SiteDistribution, removal: ModuleRemoval) -> int:
     """Carry out *removal*, then remove the folders that it emptied; returns how many names went."""
     count = 0
-    for folder, names in removal.names.items():
+    files = [(folder, name) for folder, names in removal.names.items() for name in names]
+    files.sort(key=lambda file: package_last("/".join(file)), reverse=True)
+    for folder, group in groupby(files, key=itemgetter(0)):
         with directory_beneath(root, f"{site}/{folder}" if folder else site) as descriptor:
             if descriptor is not None:
-                for name in names:
+                for _, name in group:
                     forget(descriptor, name)
                     count += 1
     metadata = set()

@@ -12,6 +12,7 @@ from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.core.record import RecordPlace, entry_path
 from pipm.finder.colocation import SITE
+from pipm.finder.import_order import package_last
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.link_modes import LinkMode, place_file
@@ -48,7 +49,7 @@ def restore_links(
     count = 0
     with staging(root) as temporary, closing(_Folders(root, site, temporary)) as folders:
         sources: dict[str, FileEntry] = {}
-        for entry in one.manifest.files:
+        for entry in sorted(one.manifest.files, key=lambda entry: package_last(entry.path)):
             if entry.path.startswith(SITE):
                 path = entry.path[len(SITE) :]
                 original = originals.get(f"{site}/{path}")
