@@ -8,14 +8,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pipm import Pipm
+from support.pipm import Pipm, assert_refused
 from support.process import check, clean_environ, run
 from support.snapshot import assert_kept, changes, fingerprint, snapshot, sources
 from support.store import root_count, still_shared, unshared
 from support.synthetic import Environment, import_all, install, make_environment, package, write
 
 if TYPE_CHECKING:
-    from support.disks import Disk
+    from support.disks import Disk, Disks
 
 # What a second adopt may read: the environment's own words about itself.
 _METADATA = ("RECORD", "METADATA", "WHEEL", "INSTALLER", "direct_url.json", "pyvenv.cfg")
@@ -151,6 +151,43 @@ def test_release_uses_the_bytes_it_says(filesystem: Disk) -> None:
         os.path.getsize(environment.file(name)) for name in (*package("alpha"), *package("beta", modules=20))
     )
     assert sizes * 0.9 < used
+
+
+def test_release_of_all_below_a_folder(filesystem: Disk) -> None:
+    """Those that share files, whatever their mode; the total comes first, and is all that --quiet leaves."""
+    pipm = Pipm(store=filesystem / "store")
+    first, second, never = (compiled(filesystem / f"code/{name}") for name in ("a", "b", "never"))
+    before = [snapshot(one.path) for one in (first, second, never)]
+    told = pipm("adopt", first.path, second.path).expect().out
+    assert told.startswith("2 environments: shared ")
+    pipm("adopt", first.path, "--link-mode", "finder").expect()
+    preview = pipm("release", "--all", filesystem / "code", "-n", "-q").expect().out
+    assert preview.startswith("2 environments would get ")
+    assert preview.count("\n") == 1
+    told = pipm("release", "--all", filesystem / "code", "-q").expect().out
+    assert told.startswith("2 environments got ")
+    assert root_count(pipm.store) == 0
+    for one, taken in zip((first, second, never), before, strict=True):
+        assert sources(snapshot(one.path)) == sources(taken)
+    assert pipm("release", "--all", filesystem / "code", "--json").expect().json["environments"] == []
+
+
+def test_release_of_several_needs_room_for_all(disks: Disks) -> None:
+    """Nothing is released where not all of them fit."""
+    with disks.small("ext4", size="64M", name="room") as disk:
+        pipm = Pipm(store=disk / "store")
+        paths = [disk / "a", disk / "b"]
+        data = os.urandom(16 << 20)
+        for path in paths:
+            made = make_environment(path)
+            install(made, "big==1.0", {"big/__init__.py": b"", "big/data.bin": data})
+            pipm.adopt(path, mode="hardlink")
+        with open(disk / "filler", "wb") as stream:
+            free = os.statvfs(disk.path).f_bavail * os.statvfs(disk.path).f_bsize
+            os.posix_fallocate(stream.fileno(), 0, free - (24 << 20))
+        refused = pipm("release", *paths, "--json")
+        assert_refused(refused, "Own copies for 2 environments need", "one by one")
+        assert root_count(pipm.store) == 2
 
 
 def test_released_bytecode_is_not_stale(filesystem: Disk) -> None:

@@ -9,6 +9,8 @@ from pipm.cli.format_text import count_text, counted, path_text, seconds_text, s
 from pipm.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipm.cli.output import Output
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
@@ -67,6 +69,26 @@ def print_preview(output: Output, adoption: Adoption) -> None:
     _print_skipped(output, adoption)
 
 
+def adoption_total(adoptions: Sequence[Adoption], *, dry_run: bool) -> str:
+    """One line on what became, or would become, of several environments."""
+    shared = counted(sum(one.files_shared for one in adoptions), "file")
+    freed = sum(one.bytes_freed for one in adoptions)
+    bound = "up to " if dry_run or any(one.at_most for one in adoptions) else ""
+    verb = ("frees", "takes") if dry_run else ("freed", "took")
+    return (
+        f"{counted(len(adoptions), 'environment')}: {'would share' if dry_run else 'shared'} {shared},"
+        f" {verb[freed < 0]} {bound}{size_text(abs(freed))}"
+    )
+
+
+def release_total(releases: Sequence[Released], *, dry_run: bool) -> str:
+    """One line on what became, or would become, of several environments."""
+    files = count_text(sum(one.files_released for one in releases))
+    size = size_text(sum(one.bytes_used for one in releases))
+    verb = "would get" if dry_run else "got"
+    return f"{counted(len(releases), 'environment')} {verb} {files} copies of their own, {size}"
+
+
 def release_document(released: Released) -> dict[str, object]:
     """The JSON of one environment."""
     return {
@@ -107,11 +129,11 @@ def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
 
 
 def _balance(adoption: Adoption) -> str:
-    balance = "freed" if adoption.bytes_freed >= 0 else "used"
+    balance = "freed" if adoption.bytes_freed >= 0 else "took"
     balance += " up to" if adoption.at_most and adoption.bytes_freed else ""
     text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
-    if adoption.files_new:
-        return f"{text}; {count_text(adoption.files_new)} were new to the store, for the next environment"
+    if adoption.files_new and adoption.bytes_freed < 0:
+        return f"{text} (the first of its kind: the next environment with these packages frees space)"
     return text
 
 
@@ -137,4 +159,4 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
     if output.verbose:
         kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
         for reason, number in kinds.most_common():
-            output.note("note", f"private: {counted(number, 'file')}, {reason.value}")
+            output.note("note", f"skipped: {counted(number, 'file')}, {reason.value}")

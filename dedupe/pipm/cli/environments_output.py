@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pipm.adopt.adopt_preview import Preview
 from pipm.adopt.choose_mode import adopt_by_best_mode
 from pipm.cli.adopt_output import (
     adoption_document,
+    adoption_total,
     print_adoption,
     print_preview,
     print_release,
     release_document,
+    release_total,
 )
-from pipm.cli.format_text import counted, path_text
+from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
 from pipm.env.find_environments import find_environments
-from pipm.errors import InterruptedRunError, NotAnEnvironmentError, PipmError
+from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentError, PipmError
+from pipm.fs.free_space import free_space
 from pipm.fs.home import is_read_only
 from pipm.fs.link_modes import parse_link_mode
-from pipm.release.release import release_environment
+from pipm.release.release import release_environment, shares
 from pipm.share.add_wheels import add_wheel_file
 from pipm.share.adoption import AdoptOptions
 from pipm.store.paths import environment_path
@@ -29,8 +34,8 @@ from pipm.venv.wrap_pip import wrap_pip
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipm.cli.output import Output
     from pipm.share.adoption import Adoption
+    from pipm.share.private_copies import Released
 
 DONE, FAILED, PARTLY = 0, 1, 3
 _TOGETHER = 12
@@ -58,32 +63,55 @@ def adopt_environments(
 
     *wrap* says whether its pip shall go through the store; None leaves that as it is.
     """
-    documents: list[dict[str, object]] = []
-    surprised = False
-
     preview = Preview(store, options) if dry_run else None
-
-    def one(path: str) -> None:
-        nonlocal surprised
-        if preview is not None:
-            adoption = preview.adoption(path)
-            print_preview(output, adoption)
-        else:
-            adoption = adoptions.of(path)
-            print_adoption(output, adoption)
-            if wrap_pip(store, path, adoption.link_mode, wanted=wrap) and wrap:
-                output.result("Its pip takes files out of the store from now on")
-        documents.append(adoption_document(adoption))
-        surprised = surprised or bool(adoption.surprises)
-
     paths = _named(output, environments, below, store)
     adoptions = _Adoptions(store, paths, options, output)
-    code = _each(output, paths, one)
-    if output.json and (documents or code == DONE):
-        output.document("adopt", {"environments": documents})
-    if preview is not None:
-        output.note("warning", "no files changed due to --dry-run")
-    return PARTLY if code == DONE and surprised else code
+    results = _Results(output, several=len(paths) > 1)
+    done: list[Adoption] = []
+
+    def one(path: str) -> None:
+        if preview is not None:
+            done.append(preview.adoption(path))
+            results.add(print_preview, done[-1])
+            return
+        done.append(adoptions.of(path))
+        results.add(print_adoption, done[-1])
+        if wrap_pip(store, path, done[-1].link_mode, wanted=wrap) and wrap:
+            results.add(Output.result, "Its pip takes files out of the store from now on")
+
+    try:
+        code = _each(output, paths, one)
+    finally:
+        results.show(adoption_total(done, dry_run=dry_run))
+    if output.json and (done or code == DONE):
+        output.document("adopt", {"environments": [adoption_document(adoption) for adoption in done]})
+    if dry_run:
+        output.note("note", "no files changed due to --dry-run")
+    return PARTLY if code == DONE and any(adoption.surprises for adoption in done) else code
+
+
+class _Results:
+    """Collects what is said of each environment, so that the total of *several* comes first."""
+
+    def __init__(self, output: Output, *, several: bool) -> None:
+        self._output = output
+        self._several = several
+        self._texts: list[Callable[[Output], None]] = []
+
+    def add(self, text: Callable[[Output, Any], None], value: object) -> None:
+        """Say *text* of *value*: now, or after the total."""
+        self._texts.append(lambda output: text(output, value))
+        if not self._several:
+            self.show("")
+
+    def show(self, total: str) -> None:
+        """Print the total, then what was collected; with --quiet the total alone."""
+        if self._several:
+            self._output.result(total)
+        if not (self._several and self._output.quiet):
+            for text in self._texts:
+                text(self._output)
+        self._texts.clear()
 
 
 class _Adoptions:
@@ -111,25 +139,53 @@ class _Adoptions:
 
 
 def release_environments(
-    output: Output, store: str, environments: list[str], names: list[str], *, dry_run: bool
+    output: Output,
+    store: str,
+    environments: list[str],
+    below: list[str],
+    *,
+    names: list[str],
+    dry_run: bool,
 ) -> int:
-    """Release each environment that is named, or its distributions *names*."""
-    documents: list[dict[str, object]] = []
-    incomplete = False
+    """Release the environments that are named, and those below named folders that share files."""
+    paths = _named(output, environments, [], store) if environments or not below else []
+    paths += [path for path in _named(output, [], below, store) if shares(store, path)] if below else []
+    results = _Results(output, several=len(paths) > 1)
+    done: list[Released] = []
+
+    def release(path: str, *, dry_run: bool) -> Released:
+        return release_environment(store, path, names, progress_for(output), dry_run=dry_run)
 
     def one(path: str) -> None:
-        nonlocal incomplete
-        released = release_environment(store, path, names, progress_for(output), dry_run=dry_run)
-        documents.append(release_document(released))
-        incomplete = incomplete or bool(released.left)
-        print_release(output, released, dry_run=dry_run)
+        done.append(release(path, dry_run=dry_run))
+        results.add(partial(print_release, dry_run=dry_run), done[-1])
 
-    code = _each(output, _named(output, environments, [], store), one)
-    if output.json and (documents or code == DONE):
-        output.document("release", {"environments": documents})
+    if len(paths) > 1 and not dry_run:
+        _check_room([release(path, dry_run=True) for path in paths])
+    try:
+        code = _each(output, paths, one)
+    finally:
+        results.show(release_total(done, dry_run=dry_run))
+    if output.json and (done or code == DONE):
+        output.document("release", {"environments": [release_document(released) for released in done]})
     if dry_run:
-        output.note("warning", "no files changed due to --dry-run")
-    return PARTLY if code == DONE and incomplete else code
+        output.note("note", "no files changed due to --dry-run")
+    return PARTLY if code == DONE and any(released.left for released in done) else code
+
+
+def _check_room(planned: list[Released]) -> None:
+    """Raise FileSystemError where the own copies of all environments do not fit."""
+    needs: dict[int, list[Released]] = {}
+    for released in planned:
+        needs.setdefault(os.stat(released.path).st_dev, []).append(released)
+    for together in needs.values():
+        need, free = sum(one.bytes_used for one in together), free_space(together[0].path).size
+        if need > free:
+            raise FileSystemError(
+                f"Own copies for {counted(len(together), 'environment')} need {size_text(need)},"
+                f" {size_text(free)} are free",
+                hint="free some space, or release them one by one: `pipm release ENV`",
+            )
 
 
 def _named(output: Output, environments: list[str], below: list[str], store: str) -> list[str]:

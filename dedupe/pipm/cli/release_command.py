@@ -20,6 +20,10 @@ def release_command(
         list[str] | None,
         typer.Option("--dist", metavar="NAME", help="This distribution alone, to patch it."),
     ] = None,
+    below: Annotated[
+        list[str] | None,
+        typer.Option("--all", metavar="DIR", help="Every environment below DIR that shares files."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> int:
     """Give an environment its own copies again: undo adopt.
@@ -29,9 +33,11 @@ def release_command(
       pipm release .venv
 
       pipm release --dist numpy .venv
+
+      pipm release --all ~ -n   and how much room that needs
     """
     from pipm.cli.environments_output import release_environments
 
     return release_environments(
-        session.output, session.store, environments or [], names or [], dry_run=dry_run
+        session.output, session.store, environments or [], below or [], names=names or [], dry_run=dry_run
     )

@@ -26,7 +26,7 @@ class Reason(Enum):
     OUTSIDE = "lies outside site-packages and the environment's data folders"
     BEHIND_SYMLINK = "lies behind a symbolic link"
     CONTESTED = "claimed by two distributions"
-    MISSING = "named in RECORD but not there"
+    MISSING = "named by RECORD, but missing"
     OTHER_BYTECODE = "bytecode of another interpreter or kind"
     STALE_BYTECODE = "bytecode that does not fit its source"
     MODIFIED = "differs from what was installed"

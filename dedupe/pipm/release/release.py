@@ -85,6 +85,14 @@ def _moved(receipt: Receipt, store_path: str) -> str:
     )
 
 
+def shares(store_path: str, path: str) -> bool:
+    """Whether the environment at *path* is known to share files with the store, or reads them there."""
+    if os.path.isdir(f"{path}/{FOLDER}"):
+        return True
+    store = open_store(store_path, create=False)
+    return store is not None and find_root(store, os.path.realpath(path)) is not None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Parts:
     """What the finder serves, and of that what shall lie in the environment again."""
