@@ -219,3 +219,27 @@ def test_what_the_remote_lacks_is_told(tmp_path: Path) -> None:
     assert puller(*words).expect(PARTLY).json["left"] == [{"name": "gamma", "reason": "is not in the remote"}]
     assert_refused(puller("pull", "ftp://host/x", lock, "--json"), "s3://", code=USAGE)
     assert_refused(puller("pull", f"{tmp_path}/nothing", "--all", "--json"), "signed")
+
+
+def test_sync_takes_what_the_remote_has(tmp_path: Path) -> None:
+    """No index is asked; a remote that is down, or lies, costs a note, and the index has the rest."""
+    remote, lock, key = pushed(str(tmp_path), WHEELS)
+    puller = person(str(tmp_path), "puller", PIPM_TRUSTED_KEYS=key, PIPM_REMOTE=remote)
+    sync = ("sync", lock, "--python", sys.executable, "--env")
+    done = puller(*sync, f"{tmp_path}/env", "--json").expect().json
+    assert (done["fetched"], len(done["added"])) == (0, 2)
+    environment = Environment(path=f"{tmp_path}/env")
+    assert os.path.exists(environment.bytecode("alpha/module_1.py"))
+    import_all(environment)
+    puller("verify", "--full").expect()
+    for place in ("http://127.0.0.1:9", f"{tmp_path}/pusher"):
+        wheels = {"PIPM_REMOTE": place, "PIP_FIND_LINKS": f"{tmp_path}/wheels"}
+        other = person(str(tmp_path), "other", PIPM_TRUSTED_KEYS=key, **wheels)
+        shutil.rmtree(other.store, ignore_errors=True)
+        told = other(*sync, f"{tmp_path}/{len(place)}").expect().err
+        assert told.count("PIPM_REMOTE") == 1
+    assert_refused(
+        person(str(tmp_path), "none", PIPM_REMOTE=remote)(*sync, f"{tmp_path}/x", "--json"),
+        "trust",
+        code=USAGE,
+    )

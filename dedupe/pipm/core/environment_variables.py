@@ -10,6 +10,7 @@ VARIABLES = {
     "PIPM_NO_PROGRESS": "set: no progress bar",
     "PIPM_PIP": "off: an environment's wrapped pip is plain pip",
     "PIPM_TRUSTED_USERS": "numbers of users, separated by commas, whose environments may be run",
+    "PIPM_REMOTE": "where sync looks for what the store lacks, before the index: as for pipm pull DEST",
     "PIPM_SIGNING_KEY": "what `pipm push` signs with: a file, or the key itself; else pipm key new made it",
     "PIPM_TRUSTED_KEYS": "whose signatures are believed: public keys, separated by commas (pipm key trust)",
     "PIPM_STALE": "when a finder environment's lock changed: warn (the default), ignore or error",

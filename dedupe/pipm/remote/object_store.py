@@ -15,8 +15,9 @@ from pipm.remote.transport import LARGEST_INDEX, Version
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 _WEB = ("http", "https")
-_CONNECT_SECONDS, _REQUEST_SECONDS, _RETRY_SECONDS = 5, 120, 30
+_CONNECT_SECONDS, _INDEX_SECONDS, _PACK_SECONDS = 5, 15, 300
 _RETRIES = 3
+_LONGEST_CAUSE = 200
 
 
 def is_object_store(scheme: str) -> bool:
@@ -32,16 +33,19 @@ class ObjectStoreTransport:
         self._scheme = urlsplit(url).scheme
         self._obstore = extra_library("obstore")
         self._errors = extra_library("obstore.exceptions")
+        # Whether the place answers at all is known soon; a pack may come over a slow line.
+        self._index = self._opened(url, seconds=_INDEX_SECONDS, retries=1)
+        self._store = self._opened(url, seconds=_PACK_SECONDS, retries=_RETRIES)
+
+    def _opened(self, url: str, *, seconds: int, retries: int) -> Any:  # noqa: ANN401 - of a library
         options = {
             "connect_timeout": dt.timedelta(seconds=_CONNECT_SECONDS),
-            "timeout": dt.timedelta(seconds=_REQUEST_SECONDS),
+            "timeout": dt.timedelta(seconds=seconds),
             "allow_http": True,  # an endpoint that the user named so; what comes is checked whatever the way
         }
-        retries = {"max_retries": _RETRIES, "retry_timeout": dt.timedelta(seconds=_RETRY_SECONDS)}
+        retry = {"max_retries": retries, "retry_timeout": dt.timedelta(seconds=seconds)}
         try:
-            self._store = extra_library("obstore.store").from_url(
-                url, client_options=options, retry_config=retries
-            )
+            return extra_library("obstore.store").from_url(url, client_options=options, retry_config=retry)
         except (self._errors.BaseError, ValueError) as error:
             raise UsageError(
                 f"{self._url} names no remote: {redacted(str(error))}", hint="s3://bucket/folder"
@@ -50,7 +54,7 @@ class ObjectStoreTransport:
     def read(self, name: str) -> tuple[bytes, Version] | None:
         """GET a file whole."""
         try:
-            answer = self._obstore.get(self._store, name)
+            answer = self._obstore.get(self._index, name)
             if answer.meta["size"] > LARGEST_INDEX:
                 raise RemoteError(f"{self._url}/{name} is larger than any index", hint="do not use it")
             return bytes(answer.bytes()), Version(answer.meta["e_tag"] or "")
@@ -106,8 +110,10 @@ class ObjectStoreTransport:
             )
 
     def _failed(self, name: str, error: Exception) -> RemoteError:
-        first = redacted(str(error)).strip().splitlines()
+        # The library repeats address and attempts before the cause, and its own structures after it.
+        lines = redacted(str(error)).strip().splitlines()
+        why = lines[0].rpartition(" - ")[2][:_LONGEST_CAUSE] if lines else type(error).__name__
         return RemoteError(
-            f"Cannot use {self._url}/{name}: {first[0] if first else type(error).__name__}",
+            f"Cannot use {self._url}/{name}: {why}",
             hint="check the address, the network and the credentials",
         )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pipm.remote.transport import Transport
 
 _T = TypeVar("_T")
-_REQUEST = 2 << 20
-"""Bytes that one request asks for: at 100 Mbit/s and 20 ms eight of them keep the line full."""
+_REQUEST = 4 << 20
+"""Bytes that one request asks for: at 100 Mbit/s and 20 ms a few of them keep the line full."""
 _GAP = 32 << 10
 """Bytes that nobody wants, and that are read all the same, rather than to ask once more."""
 _AT_ONCE = 12

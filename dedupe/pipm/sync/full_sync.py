@@ -12,6 +12,7 @@ from pipm.core.pins import SourceFolder
 from pipm.core.plan.materialise_plan import Wanted
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.env.ask_target import ask_target
+from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import read_receipt
 from pipm.errors import UsageError
 from pipm.finder.metadata_store import restore_metadata, stored_metadata_entries
@@ -115,10 +116,11 @@ class FullSync:
             return fetch(fetching, missing, self.progress)
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
-        """Entries that a read-only layer has, by name, in the own store now."""
+        """Entries that a read-only layer or the remote has, by name, in the own store now."""
         if not pins:
             return {}
         from pipm.share.copy_from_layer import pull_entry  # noqa: PLC0415 - of what the own store lacks
+        from pipm.sync.remote_entries import pull_missing  # noqa: PLC0415 - likewise
 
         found: dict[str, str | None] = {}
         for layer in open_layers(self.store.path):
@@ -128,7 +130,12 @@ class FullSync:
                     entry = None if pin.name in found else resolver.find(pin)
                     if entry is not None:
                         found[pin.name] = pull_entry(self.store, run, layer, entry)
-        return found
+        lacking = [pin for pin in pins if pin.name not in found]
+        interpreter = ask_interpreter(self.destination.python) if self.options.compiled else None
+        pulled = pull_missing(
+            self.store, lacking, target, trust, interpreter, self.progress, self.shared_state
+        )
+        return found | pulled
 
     def _wanted(self, pin: Pin, entry: str) -> Wanted:
         # What the finder serves has no modules in the environment.

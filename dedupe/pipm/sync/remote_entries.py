@@ -1,20 +1,27 @@
-"""Which entries of a store or of a remote a lock asks for."""
+"""Which entries of a store or of a remote a lock asks for, and pulling what a sync lacks."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from pipm.context.progress import Progress
 from pipm.core.manifest import Label
 from pipm.env.ask_target import ask_target
+from pipm.errors import RemoteError
+from pipm.remote.open_remote import open_remote
+from pipm.remote.pull import pull_entries
 from pipm.sync.editable import is_editable
 from pipm.sync.pin_resolver import PinResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from pipm.context.workers import SharedState
     from pipm.core.digest import Digest
     from pipm.core.pins import Pin
     from pipm.core.target import Target
+    from pipm.env.interpreter import Interpreter
     from pipm.remote.remote_values import IndexEntry
     from pipm.store.layout import Store
     from pipm.sync.pin_resolver import Trust
@@ -61,3 +68,46 @@ def stored_entries(
     resolver = PinResolver(store, target, trust)
     found = {pin.name: resolver.find(pin) for pin in pins}
     return [entry for entry in found.values() if entry], [name for name, entry in found.items() if not entry]
+
+
+class _Interruptible(Progress):
+    """The progress of a pull that Ctrl-C ends; what it pulls is no phase of its own."""
+
+    def __init__(self, progress: Progress, shared_state: SharedState) -> None:
+        self._progress, self._shared_state = progress, shared_state
+
+    def phase(self, label: str, total: int) -> None:
+        self._progress.phase(label, total)
+
+    def advance(self, files: int, size: int) -> None:
+        self._shared_state.check()
+        self._progress.advance(files, size)
+
+
+def pull_missing(
+    store: Store,
+    pins: Sequence[Pin],
+    target: Target,
+    trust: Trust,
+    interpreter: Interpreter | None,
+    progress: Progress,
+    shared_state: SharedState,
+) -> dict[str, str]:
+    """Let the store have what the remote of ``PIPM_REMOTE`` has for *pins*, with *interpreter*'s bytecode.
+
+    Returns entries by the pin's name. A remote that cannot be used costs a note: the index has the same.
+    """
+    destination = os.environ.get("PIPM_REMOTE")
+    if not destination or not pins:
+        return {}
+    pools = [] if interpreter is None else [interpreter.pool("")]
+    try:
+        remote = open_remote(store, destination)
+        rows = rows_for(store, remote.entries, pins, target, trust)
+        every = list({row.key: row for row in rows.values()}.values())
+        done = pull_entries(store, remote.transport, every, pools, _Interruptible(progress, shared_state))
+    except RemoteError as error:
+        progress.note(f"nothing came from PIPM_REMOTE: {error.message}")
+        return {}
+    entries = dict(zip((row.key for row in every), done.entries, strict=True))
+    return {name: entries[row.key] for name, row in rows.items()}
