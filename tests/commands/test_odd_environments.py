@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from support.installers import find_version, pip_install, venv
+from support.locks import pylock
 from support.pipm import DONE, PARTLY, Pipm, assert_refused
 from support.process import check
 from support.snapshot import assert_bytecode_names_kept, assert_kept, changes, fingerprint, snapshot
@@ -227,3 +228,50 @@ def test_an_environment_with_pip_itself(tmp_path: Path, pipm: Pipm) -> None:
     wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))
     pip_install(environment, "--no-index", wheel)
     assert "alpha" in check(environment.python, "-m", "pip", "list")
+
+
+def test_an_upgrade_that_left_the_interpreter(tmp_path: Path, pipm: Pipm) -> None:
+    """`python3.99 -m venv --upgrade` writes its version into pyvenv.cfg, and bin/python stays what it was."""
+    environment = make_environment(str(tmp_path / "env"))
+    with open(f"{environment.path}/pyvenv.cfg", "a", encoding="ascii") as stream:
+        stream.write("version = 3.99.0\n")
+    other = f"{environment.path}/lib/python3.99/site-packages"
+    os.makedirs(other)
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))])
+    for command in (("sync", lock, "--env"), ("adopt", "--link-mode", "finder"), ("sync", lock, "--env")):
+        done = pipm(*command, environment.path).expect()
+        assert f"says Python 3.99.0, its interpreter is {environment.version}: that counts" in done.err
+        assert environment.run("import alpha; print('here')") == "here\n"
+        assert os.listdir(other) == []
+
+
+def test_an_interpreter_of_another_version_than_site_packages(tmp_path: Path, pipm: Pipm) -> None:
+    """What a distribution's upgrade of /usr/bin/python3 makes of an environment."""
+    environment = make_environment(str(tmp_path / "env"))
+    os.rename(environment.site.rpartition("/")[0], f"{environment.path}/lib/python3.99")
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))])
+    before = snapshot(environment.path)
+    done = pipm("sync", lock, "--env", environment.path)
+    done.expect(1)
+    assert "has no site-packages there" in done.err
+    assert f"hint: python{environment.version} -m venv --upgrade {environment.path}" in done.err
+    assert_kept(before, environment.path)
+
+
+def test_scripts_of_a_relocatable_environment(tmp_path: Path, pipm: Pipm) -> None:
+    """`uv venv --relocatable`: scripts look for the interpreter beside them, as those that uv writes."""
+    environment = make_environment(str(tmp_path / "env"))
+    with open(f"{environment.path}/pyvenv.cfg", "a", encoding="ascii") as stream:
+        stream.write("relocatable = true\n")
+    files = {
+        "tool.py": b"import sys\ndef main(): print(sys.prefix, *sys.argv[1:])\n",
+        "tool-1.dist-info/entry_points.txt": b"[console_scripts]\ntool = tool:main\n",
+        "tool-1.data/scripts/own": b"#!python\nimport tool\ntool.main()\n",
+    }
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "tool==1", files)])
+    pipm("sync", lock, "--env", environment.path).expect()
+    moved = str(tmp_path / "moved to")
+    os.rename(environment.path, moved)
+    os.symlink(f"{moved}/bin/tool", tmp_path / "link")
+    for script in (f"{moved}/bin/tool", f"{moved}/bin/own", str(tmp_path / "link")):
+        assert check(script, "a b") == f"{moved} a b\n"

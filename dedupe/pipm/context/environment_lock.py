@@ -60,6 +60,9 @@ def locked_environment(store: Store, environment: Environment, progress: Progres
                 raise NotAnEnvironmentError(
                     f"{environment.path} was made anew meanwhile", hint="run the same command again"
                 )
+            if environment.stated:
+                said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
+                progress.note(f"{said}, its interpreter is {environment.python}: that counts")
             remove_torn_writes(root, _OWN_FOLDERS)
             remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
             _bring_back(store, environment, root)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 class Scheme(NamedTuple):
     """The folders of one environment, relative to it, and what its interpreter reads.
 
-    ``python`` is the interpreter that scripts name, an absolute path. ``cache_tag`` (PEP 3147) is empty
+    ``python`` is the interpreter that scripts name: an absolute path, or in a relocatable environment the
+    name of a file beside them. ``cache_tag`` (PEP 3147) is empty
     where no bytecode is wanted.
     """
 

@@ -15,15 +15,19 @@ _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
 """``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
 _OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore")
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*|activate(\.\w+)?", re.IGNORECASE)
+_RELEASE = re.compile(r"(?:python|pypy)(\d\.\d{1,3})[a-z]*")
+"""How an interpreter's file is called that tells its version."""
 _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
 class Environment(NamedTuple):
     """What is known of an environment without running anything in it.
 
-    ``path`` is absolute and real; ``sites`` are its site-packages folders relative to it (more than one
-    after ``python -m venv --upgrade`` to another version); ``device``, ``inode`` and ``changed`` (the time of
-    the last change of its inode, in ns) are pyvenv.cfg's.
+    ``path`` is absolute and real; ``python`` is the version of its interpreter, as far as its name or
+    pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file says
+    ``stated``, and the interpreter stays what it was. ``sites`` are its site-packages folders relative to it
+    (then more than one); ``device``, ``inode`` and ``changed`` (the time of the last change of its inode, in
+    ns) are pyvenv.cfg's. ``relocatable``: its scripts look for the interpreter beside them (uv).
     """
 
     path: str
@@ -33,6 +37,8 @@ class Environment(NamedTuple):
     device: int
     inode: int
     changed: int = 0
+    stated: str = ""
+    relocatable: bool = False
 
     @property
     def interpreter(self) -> str | None:
@@ -42,6 +48,13 @@ class Environment(NamedTuple):
             if os.access(path, os.X_OK):
                 return path
         return None
+
+    @property
+    def site(self) -> str:
+        """The site-packages that its interpreter uses, relative to it."""
+        release = re.escape(".".join(self.python.split(".")[:2]))
+        pattern = re.compile(rf"/(python|pypy){release}[a-z]*/")
+        return next((site for site in self.sites if pattern.search(site)), self.sites[0])
 
 
 def load_environment(path: str) -> Environment:
@@ -73,7 +86,7 @@ def load_environment(path: str) -> Environment:
         raise NotAnEnvironmentError(
             f"{path} has no site-packages of its own", hint="it may be half made; make it anew"
         )
-    return Environment(
+    environment = Environment(
         path=real,
         python=version[0] if version is not None else "",
         sites=sites,
@@ -81,7 +94,12 @@ def load_environment(path: str) -> Environment:
         device=marker.st_dev,
         inode=marker.st_ino,
         changed=marker.st_ctime_ns,
+        relocatable=configuration.get("relocatable") == "true",
     )
+    release = _RELEASE.fullmatch(os.path.basename(os.path.realpath(environment.interpreter or "")))
+    if release is None or f"{environment.python}.".startswith(f"{release[1]}."):
+        return environment
+    return environment._replace(python=release[1], stated=environment.python)
 
 
 _LARGEST = 1 << 16

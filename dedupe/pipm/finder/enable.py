@@ -17,7 +17,7 @@ from pipm.context.workers import SharedState, interruptible
 from pipm.env.receipt import ServedDistribution, read_receipt, record_digest
 from pipm.finder.colocation import needs_real_files
 from pipm.finder.distributions import site_distributions
-from pipm.finder.install_hook import compile_hook, install_hook, interpreter_of, note_site_time, site_of
+from pipm.finder.install_hook import compile_hook, install_hook, interpreter_of, note_site_time
 from pipm.finder.metadata_files import make_real
 from pipm.finder.metadata_store import restore_metadata, store_metadata
 from pipm.finder.module_removal import plan_removal, remove_modules
@@ -51,7 +51,7 @@ def enable_finder(store: Store, environment: Environment, root: int, *, dist_inf
     """
     shared_state = SharedState()
     interpreter = interpreter_of(environment)
-    site = site_of(environment)
+    site = environment.site
     with interruptible(shared_state):
         were_hidden = restore_metadata(store, root)
         served = _served(store, environment, root, interpreter)
@@ -75,7 +75,7 @@ def enable_finder(store: Store, environment: Environment, root: int, *, dist_inf
 
 
 def _served(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> FinderContents:
-    site = site_of(environment)
+    site = environment.site
     known = find_root(store, environment.path)
     entries = entries_by_release(() if known is None else known.entries)
     receipt = read_receipt(root)

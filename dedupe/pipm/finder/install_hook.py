@@ -32,15 +32,6 @@ _CACHE = "__pycache__"
 REPAIR_COMMAND = "pip install --force-reinstall --no-deps {name}=={version}"
 
 
-def site_of(environment: Environment) -> str:
-    """The site-packages that the environment's interpreter uses, relative to the environment."""
-    release = ".".join(environment.python.split(".")[:2])
-    for site in environment.sites:
-        if f"/python{release}/" in site or f"/pypy{release}/" in site:
-            return site
-    return environment.sites[0]
-
-
 def interpreter_of(environment: Environment) -> Interpreter:
     """The environment's interpreter, which the table is made for."""
     found = ask_interpreter(environment.interpreter)
@@ -81,7 +72,7 @@ def install_hook_for(
     metadata: bool,
 ) -> ImportTable:
     """The same where it is known what each import name is."""
-    site = site_of(environment)
+    site = environment.site
     table = ImportTable(
         environment=environment.path,
         store=store.path,

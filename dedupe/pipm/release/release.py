@@ -15,7 +15,7 @@ from pipm.env.receipt import FOLDER, RECEIPT, has_finder, read_receipt
 from pipm.errors import FileSystemError, StoreError
 from pipm.finder.distributions import SiteDistribution, site_distributions
 from pipm.finder.environment_state import sweep_empty, uninstall_finder
-from pipm.finder.install_hook import install_hook, interpreter_of, note_site_time, site_of
+from pipm.finder.install_hook import install_hook, interpreter_of, note_site_time
 from pipm.finder.metadata_files import make_own
 from pipm.finder.metadata_store import restore_metadata, store_metadata
 from pipm.finder.restore_links import restore_links
@@ -152,7 +152,7 @@ def _parts(store: Store, environment: Environment, root: int, receipt: Receipt, 
     wanted: list[tuple[SiteDistribution, ServedDistribution]] = []
     rest: list[tuple[SiteDistribution, ServedDistribution]] = []
     chosen = {canonicalize_name(name) for name in names}
-    for one in site_distributions(store, environment, root, site_of(environment), receipt, entries):
+    for one in site_distributions(store, environment, root, environment.site, receipt, entries):
         folded = receipt.folded.get(one.distribution.metadata)
         if folded is None or one.folded is None:
             continue

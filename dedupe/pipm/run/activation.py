@@ -22,7 +22,6 @@ from pipm.env.environment import is_environment, load_environment
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, LockError, PipmError, UsageError
 from pipm.finder.import_table import HOOK
-from pipm.finder.install_hook import site_of
 from pipm.lockfile.find_lock import find_lock
 from pipm.run.cached_environment import environment_for
 from pipm.run.run_request import RunRequest
@@ -139,7 +138,7 @@ def _fitting(path: str) -> Environment:
 
 
 def _activated(environment: Environment, source: str) -> Activation:
-    folder = f"{environment.path}/{site_of(environment)}"
+    folder = f"{environment.path}/{environment.site}"
     before = list(sys.path)
     site.addsitedir(folder)
     known = _entries(environment.path, folder)

@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import load_environment
-from pipm.finder.install_hook import site_of
 from pipm.fs.beneath import read_file
 from pipm.fs.own_files import add_file, add_link
 from pipm.fs.walk_tree import walk_entries
@@ -36,14 +35,14 @@ def stack_environments(path: str, below: Sequence[str]) -> None:
     sites = []
     for other in below:
         environment = load_environment(other)
-        sites.append(f"{environment.path}/{site_of(environment)}")
+        sites.append(f"{environment.path}/{environment.site}")
         for name, data in _scripts(environment.path, upper.path):
             add_file(f"{upper.path}/bin/{name}", data, 0o777)
         for folder in _DATA:
             for under, entry in walk_entries(f"{environment.path}/{folder}"):
                 add_link(os.path.join(upper.path, folder, under, entry.name), entry.path)
     line = "import site; " + "; ".join(f"site.addsitedir({site!r})" for site in sites) + "\n"
-    add_file(f"{upper.path}/{site_of(upper)}/{PATH_FILE}", line.encode("utf-8", "surrogateescape"), 0o666)
+    add_file(f"{upper.path}/{upper.site}/{PATH_FILE}", line.encode("utf-8", "surrogateescape"), 0o666)
 
 
 def _scripts(below: str, upper: str) -> Iterator[tuple[str, bytes]]:

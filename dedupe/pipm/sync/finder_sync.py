@@ -16,7 +16,7 @@ from pipm.core.plan.materialise_plan import Wanted
 from pipm.env.receipt import ServedDistribution, read_receipt, receipt_bytes, record_digest
 from pipm.finder.colocation import StoredLayout, needs_real_files, path_file_text
 from pipm.finder.environment_state import note_receipt
-from pipm.finder.install_hook import compile_hook, install_hook_for, interpreter_of, note_site_time, site_of
+from pipm.finder.install_hook import compile_hook, install_hook_for, interpreter_of, note_site_time
 from pipm.finder.metadata_store import note_stored_metadata, store_metadata
 from pipm.fs.beneath import read_beneath
 from pipm.fs.cache_files import read_value, write_value
@@ -110,7 +110,7 @@ def _divided(
     """What must lie together by its numbers, the import names of all else, path files that go."""
     layouts = [import_layout(_paths(load_install_plan(store, one.entry))) for one in wanted]
     stored_layouts = [StoredLayout(one, of.entry) for one, of in zip(layouts, wanted, strict=True)]
-    together = needs_real_files(store, root, site_of(environment), stored_layouts)
+    together = needs_real_files(store, root, environment.site, stored_layouts)
     served = [number for number in range(len(wanted)) if number not in together]
     several = [layouts[number] for number in served]
     several += [import_layout(_paths(load_install_plan(store, row.entry))) for row in kept]

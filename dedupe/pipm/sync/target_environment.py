@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.environment_lock import checked_environment
@@ -88,11 +89,16 @@ def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Inte
     """Where wheels go in *environment*, and its interpreter if it shall have bytecode."""
     python = interpreter_of_target(environment)
     interpreter = ask_interpreter(python) if compiled else None
-    version = ".".join(environment.python.split(".")[:2])
-    fitting = [site for site in environment.sites if site.split("/")[-2].endswith(version)]
+    release = ".".join(environment.python.split(".")[:2])
+    named = re.search(r"/(?:python|pypy)(\d+\.\d+)", environment.site)
+    if named is not None and named[1] != release:
+        raise InterpreterError(
+            f"The interpreter of {environment.path} is Python {release}, which has no site-packages there",
+            hint=f"python{release} -m venv --upgrade {environment.path}",
+        )
     scheme = Scheme(
-        site=(fitting or environment.sites)[-1],
-        python=python,
+        site=environment.site,
+        python=os.path.basename(python) if environment.relocatable else python,
         cache_tag="" if interpreter is None else interpreter.cache_tag,
     )
     return scheme, interpreter

@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 INSTALLER = b"pipm\n"
 _LONGEST_SIMPLE = 127 - len("#!\n")
 """Characters of an interpreter's path that every kernel reads from a ``#!`` line."""
+_BESIDE = b"""#!/bin/sh
+'''exec' "$(dirname -- "$(realpath -- "$0")")"/'PYTHON' "$0" "$@"
+' '''
+"""
 
 
 def entry_point_script(body: bytes, python: str) -> bytes:
-    """The script of an entry point for the interpreter *python*; *body* is all but its first line."""
+    """The script of an entry point for the interpreter *python*; *body* is all but its first line.
+
+    A *python* that is no path lies beside the script, wherever that is, as uv writes it.
+    """
+    if "/" not in python:
+        return _BESIDE.replace(b"PYTHON", python.encode("utf-8", "surrogateescape")) + body
     if " " not in python and len(python.encode("utf-8", "surrogateescape")) <= _LONGEST_SIMPLE:
         return b"#!" + python.encode("utf-8", "surrogateescape") + b"\n" + body
     from installer.scripts import Script  # noqa: PLC0415 - 40 ms, for odd paths alone
