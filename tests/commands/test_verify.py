@@ -326,6 +326,34 @@ def test_symlinked_environments_are_named(either_mode: Disk) -> None:
     assert row["environments"] == [first.path]
 
 
+def test_a_copy_without_hard_links_is_linked_again(either_mode: Disk) -> None:
+    pipm, _ = adopted(either_mode, "home/a", "home/b")
+    shutil.move(pipm.store, either_mode / "home/store")
+    before = tree_size(either_mode / "home")
+    shutil.move(either_mode / "home", either_mode / "old")
+    shutil.copytree(either_mode / "old", either_mode / "home", symlinks=True)
+    shutil.rmtree(either_mode / "old")
+    pipm = Pipm(store=either_mode / "home/store", environ=NO_INDEX)
+    done = pipm("adopt", either_mode / "home/a", either_mode / "home/b").expect()
+    assert done.err.count("lie there twice") == 1
+    assert len(pipm("verify", "--json").expect().json["duplicates"]) > 5
+    assert "pipm verify --repair links them again" in pipm("verify").expect().err
+    assert "are linked again" in pipm("verify", "--repair").expect().err
+    assert pipm("verify", "--full", "--json").expect().json["duplicates"] == []
+    assert tree_size(either_mode / "home") == before
+    assert "twice" not in pipm("adopt", either_mode / "home/a").expect().err
+
+
+def tree_size(path: str) -> tuple[int, int]:
+    """Return how many inodes of files are below *path*, and their blocks."""
+    files = {
+        (status.st_ino, status.st_blocks)
+        for folder, _, names in os.walk(path)
+        for status in (os.lstat(os.path.join(folder, name)) for name in names)
+    }
+    return len(files), sum(blocks for _, blocks in files)
+
+
 def test_a_tree_that_lost_its_objects_inode(either_mode: Disk) -> None:
     """An adoption that meets a rotten object gives a sound one; the entry has the rotten inode still."""
     pipm, (first,) = adopted(either_mode, "a")

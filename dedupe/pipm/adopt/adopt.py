@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pipm.context.environment_lock import checked_environment, root_of
+from pipm.context.environment_lock import checked_environment, is_unchanged, root_of
 from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.context.workers import SharedState, interruptible
 from pipm.core.reasons import Reason
@@ -27,6 +27,7 @@ from pipm.share.adopt_stages import AtWork, run_stages
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.prepare_adopt import AdoptRun, is_space_tight, lock_environment
 from pipm.share.recheck import count_unchanged
+from pipm.store.entries import has_entry, is_linked
 from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, release_reserve
 from pipm.store.roots import ADOPTED, find_root, write_root
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipm.context.progress import Progress
     from pipm.env.environment import Environment
+    from pipm.share.prepare_adopt import LockedEnvironment
     from pipm.store.layout import Store
 
     Outcome = Adoption | PipmError
@@ -117,6 +119,7 @@ class _Run:
         self._pulse = SharedState()
         self._jobs: list[AdoptJob] = []
         self._compressed = False
+        self._said = False
         self._outcomes: dict[str, Outcome] = {}
 
     def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
@@ -152,12 +155,26 @@ class _Run:
             except PipmError as error:
                 self._outcomes[path] = error
                 continue
+            self._say_duplicates(held)
             statistics = Statistics(accounting(file_system_type(environment.path)))
             count = len(held.distributions)
             self._jobs.append(
                 AdoptJob(
                     path=path, candidate=held, statistics=statistics, count=count, left=held.distributions
                 )
+            )
+
+    def _say_duplicates(self, held: LockedEnvironment) -> None:
+        """Tell a person where an environment was put back together with a store that lost its hard links."""
+        previous = held.previous
+        if self._said or previous is None or is_unchanged(previous, held.environment):
+            return
+        entries = [entry for entry in previous.entries if has_entry(self._store, entry)]
+        self._said = not all(is_linked(self._store, entry) for entry in entries)
+        if self._said:
+            self._progress.note(
+                "files of the store lie there twice, as after a copy without hard links;"
+                " `pipm verify --repair` links them again"
             )
 
     def _note_seen(self) -> None:

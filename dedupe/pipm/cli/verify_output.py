@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import count_text, counted, path_text, printable, seconds_text
+from pipm.cli.format_text import count_text, counted, path_text, printable, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.verify.verify import verify
 
@@ -47,6 +47,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         "repaired": sum(damage.repaired for damage in findings.damages),
         "modified": findings.modified,
         "strays": findings.strays,
+        "duplicates": [file.shown for file in findings.duplicates],
         "put_aside": findings.put_aside,
         "unreadable": findings.unreadable,
         "not_run": findings.not_run,
@@ -82,6 +83,11 @@ def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repai
     else:
         verb = "is" if damaged == 1 else "are"
         output.result(f"{count_text(damaged)} of {checked} files {verb} damaged {seconds}")
+    _print_notes(output, findings, repair=repair)
+    _hint(output, findings, repair=repair)
+
+
+def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
     if findings.modified:
         output.note(
             "note", f"{counted(len(findings.modified), 'file')} edited in their environments, private"
@@ -97,7 +103,15 @@ def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repai
         count = counted(len(findings.put_aside), "file")
         output.note("note", f"{count} that programs left among the store's files moved out of the way")
         output.named(path_text(path) for path in findings.put_aside)
-    _hint(output, findings, repair=repair)
+    if findings.duplicates:
+        count = counted(len(findings.duplicates), "file")
+        size = size_text(sum(file.expected.size or 0 for file in findings.duplicates))
+        way = "a copy of it without hard links does that"
+        if repair:
+            output.note("note", f"{count} ({size}) lay in the store twice ({way}), and are linked again")
+        else:
+            output.note("note", f"{count} ({size}) lie in the store twice ({way})")
+            output.note("hint", "pipm verify --repair links them again")
 
 
 def _print_damage(output: Output, damage: Damage) -> None:

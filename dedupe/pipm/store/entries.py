@@ -175,6 +175,25 @@ def _listed(store: Store, path: str) -> list[str]:
         os.close(folder)
 
 
+def changed_files(store: Store) -> Iterator[str]:
+    """Yield the stored files (below ``wheels/``) that have another time than their manifest records."""
+    for entry in all_entries(store):
+        for path, (_, mtime_ns) in recorded_times(store, entry).items():
+            with contextlib.suppress(OSError):  # one that is missing is `verify`'s matter
+                status = os.stat(f"wheels/{entry}/{path}", dir_fd=store.v1, follow_symlinks=False)
+                if status.st_mtime_ns != mtime_ns:
+                    yield f"{entry}/{path}"
+
+
+def is_linked(store: Store, entry: str) -> bool:
+    """Whether the first file of *entry* is its object's inode: a copy may have lost such links."""
+    for file in load_manifest(store, entry).files:
+        with contextlib.suppress(FileNotFoundError):
+            stored = os.stat(f"objects/{file.object_name}", dir_fd=store.v1)
+            return os.path.samestat(stored, os.stat(f"wheels/{entry}/{file.path}", dir_fd=store.v1))
+    return True
+
+
 def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
     """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
 

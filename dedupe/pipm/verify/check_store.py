@@ -65,6 +65,7 @@ class Findings:
     No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
     left beside the store's files: a collection removes them. ``quarantine`` is where a repair moved those
     that are no mere caches.
+    Neither are ``duplicates``, which a copy of the store without its hard links left; a repair links them.
     ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode.
     """
 
@@ -72,6 +73,7 @@ class Findings:
     damages: list[Damage] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    duplicates: list[CheckedFile] = field(default_factory=list)
     put_aside: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
@@ -122,6 +124,7 @@ class StoreCheck:
         for file in check_files(self.store, inventory, full=self._full, advance=self._advance):
             assert file.flaw is not None
             self.findings.damages.append(Damage(file.shown, file.entry, file.flaw, [], stored=file))
+        self.findings.duplicates = inventory.duplicates()
         self.findings.unreadable = sorted(inventory.unreadable)
         self.strange = inventory.strange
         self.findings.strays += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]

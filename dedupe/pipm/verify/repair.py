@@ -26,6 +26,7 @@ from pipm.fs.share_file import (
     bring_file,
     ensure_folder,
     forget,
+    same_files,
     same_folder_time,
     write_new_file,
 )
@@ -67,6 +68,7 @@ class Repair:
             if damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
                 self._set_back(damage, damage.stored)
         self._put_strangers_aside()
+        self._link_duplicates()
         lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
         for damage in lost:
             if damage.stored is not None:
@@ -96,6 +98,16 @@ class Repair:
         for name in self._check.strange:
             forget(self._store.v1, name)
         findings.strays.clear()
+
+    def _link_duplicates(self) -> None:
+        """Let trees and objects have one inode again, where a copy of the store gave them two."""
+        for number, file in enumerate(self._check.findings.duplicates):
+            new = NewFile(self._run, f"linked-{number}")
+            bring_file(self._store.objects, file.expected.object_name, new, link=True, copy=False)
+            for name in file.names:
+                if same_files(new, self._store.v1, name):
+                    rename_over(new, self._store.v1, name)
+            forget(new.directory, new.name)
 
     def _set_back(self, damage: Damage, file: CheckedFile) -> None:
         expected = file.expected

@@ -82,6 +82,19 @@ class StoredFiles:
                 found.setdefault(file.status.st_ino, []).append(file)
         return found
 
+    def duplicates(self) -> list[CheckedFile]:
+        """The sound files of trees that should be names of their object's inode, and have one of their own.
+
+        So a copy of the store leaves them that did not keep hard links (rsync without -H).
+        """
+        objects = {name: file for file in self.files for name in file.names if name.startswith("objects/")}
+        found = []
+        for file in self.files:
+            stored = objects.get(f"objects/{file.expected.object_name}")
+            if stored is not None and stored is not file and stored.flaw is None and file.flaw is None:
+                found += [file] if stored.expected == file.expected else []
+        return found
+
     def by_digest(self) -> dict[Digest, list[CheckedFile]]:
         """The files of each content, executable or not."""
         found: dict[Digest, list[CheckedFile]] = {}

@@ -55,7 +55,7 @@ def verify(
                 others=_unnamed(named, known),
             )
             findings = check.run()
-            if repair and (findings.damages or findings.strays):
+            if repair and (findings.damages or findings.strays or findings.duplicates):
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
             if changing:
