@@ -282,6 +282,31 @@ def test_a_release_of_a_finder_environment_that_failed_is_made_again(tmp_path: P
     assert failed > 5
 
 
+@pytest.mark.parametrize("another", [True, False])
+def test_hard_links_whose_store_is_gone(tmp_path: Path, *, another: bool) -> None:
+    first, second, linked = (plain(str(tmp_path / name)) for name in ("first", "second", "linked"))
+    backup = linked.path.replace("linked", "backup")
+    shutil.copytree(linked.path, backup, copy_function=os.link, symlinks=True)  # as an installer's cache
+    store = str(tmp_path / "store")
+    pipm = Pipm(store=store)
+    pipm("adopt", first.path, second.path, "--link-mode", "hardlink").expect()
+    shutil.rmtree(store)
+    if another:
+        pipm("adopt", make_environment(str(tmp_path / "other")).path, "--link-mode", "hardlink").expect()
+    before = states(second.path)
+    assert os.path.samefile(first.file("odd/many.py"), second.file("odd/many.py"))
+    assert "a store made which is not here" in pipm("release", first.path).expect().err
+    names = ("odd/many.py", "odd/shared.py", "odd/data.txt", "odd/tool", "alpha/__init__.py")
+    for path in (*(first.file(name) for name in names), first.bytecode("odd/many.py")):
+        status = os.stat(path)
+        assert (status.st_nlink, status.st_mode & 0o200) == (1, 0o200), path
+    assert differences(before, states(second.path), {"links", "ctime"}) == []
+    assert "Nothing to release" in pipm("release", first.path).expect().out
+    taken = states(backup)
+    assert "Nothing to release" in pipm("release", linked.path).expect().out
+    assert differences(taken, states(backup)) == []
+
+
 def test_an_empty_file_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:
     """It lies where the finder serves an empty file, and has the mode of a file that is being written."""
     environment = plain(str(tmp_path / "environment"))

@@ -43,15 +43,18 @@ def checked_environment(store_path: str, path: str) -> Environment:
 
 
 @contextlib.contextmanager
-def locked_environment(store: Store, environment: Environment, progress: Progress) -> Iterator[int]:
-    """Hold the store's lock shared and the environment's alone; yields the environment's open folder."""
+def locked_environment(store: Store | None, environment: Environment, progress: Progress) -> Iterator[int]:
+    """Hold the lock of the store, if there is one, shared and the environment's alone.
+
+    Yields the environment's open folder.
+    """
 
     def waiting(what: str) -> None:
         progress.note(f"waiting for another process that works on {what}")
 
     lock = f"{environment.path}/pyvenv.cfg"
     with (
-        store.writing(waiting),
+        contextlib.nullcontext() if store is None else store.writing(waiting),
         locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
     ):
         root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -64,8 +67,9 @@ def locked_environment(store: Store, environment: Environment, progress: Progres
                 said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
                 progress.note(f"{said}, its interpreter is {environment.python}: that counts")
             remove_torn_writes(root, _OWN_FOLDERS)
-            remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
-            _bring_back(store, environment, root)
+            if store is not None:
+                remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
+                _bring_back(store, environment, root)
             yield root
         finally:
             os.close(root)

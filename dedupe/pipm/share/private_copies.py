@@ -69,16 +69,14 @@ def release_shared(
     environment = checked_environment(store_path, path)
     _refuse_lost(environment)
     store = open_store(store_path, create=False)
-    if store is None:
-        return _nothing(environment, started)
     try:
         with locked_environment(store, environment, progress) as root:
             there = installed_distributions(environment, root)
             chosen, distributions = _chosen(environment, there, names)
             finder = Finder(store, environment, there)
             releases = plan_release(list(finder.files(chosen)))
-            record = 0 if names else record_blocks(store, environment.path)
-            _say_unknown(store, environment, progress)
+            record = 0 if names or store is None else record_blocks(store, environment.path)
+            _say_unknown(store, environment, progress, lost=finder.lost)
             before = None if dry_run or not compresses(environment.path) else stable_free_space(root)
             left = [] if dry_run else _apply(environment, root, releases, progress)
             used = needed_bytes(releases, accounting(file_system_type(environment.path)))
@@ -86,13 +84,13 @@ def release_shared(
                 used = _used(root, before, used)
             if not dry_run and not names:
                 uninstall_wrapper(environment)
-            if not dry_run:
+            if not dry_run and store is not None:
                 _forget(store, environment, names, complete=not left)
     except OSError as error:
         raise explain_os_error(error, f"release {path}") from error
     finally:
         progress.done()
-    known = find_root(store, environment.path)
+    known = None if store is None else find_root(store, environment.path)
     return Released(
         path=environment.path,
         python=environment.python,
@@ -120,20 +118,6 @@ def _refuse_lost(environment: Environment) -> None:
             f"{count} files of {environment.path} are symlinks into the store {store}, which is not there",
             hint=f"if it was moved, let its old path lead there (ln -s NEW {store}), and release again",
         )
-
-
-def _nothing(environment: Environment, started: float) -> Released:
-    return Released(
-        path=environment.path,
-        python=environment.python,
-        link_mode="copy",
-        distributions=0,
-        files=0,
-        files_released=0,
-        left=(),
-        bytes_used=0,
-        seconds=time.monotonic() - started,
-    )
 
 
 def _chosen(
@@ -280,11 +264,16 @@ _SAME = ("st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_gid")
 """Not the ctime: a link to the same inode, made in another environment, changes it."""
 
 
-def _say_unknown(store: Store, environment: Environment, progress: Progress) -> None:
+def _say_unknown(store: Store | None, environment: Environment, progress: Progress, *, lost: int) -> None:
     """Tell a person where it is not known what files were like when they were adopted."""
-    known = find_root(store, environment.path)
+    if lost:
+        progress.note(
+            f"{lost} files are hard links that a store made which is not here: they get modes and times back"
+            " only where it is named (--store DIR), else but the owner's right to write"
+        )
+    known = None if store is None else find_root(store, environment.path)
     adopted = known is not None and known.state in (ADOPTING, ADOPTED, PARTLY)
-    if adopted and read_originals(store, environment.path) is None:
+    if store is not None and adopted and read_originals(store, environment.path) is None:
         progress.note(
             "the modes and times that files had before they were adopted were not noted (by an earlier pipm),"
             " or are lost: they stay as the store has them, but for the owner's right to write"

@@ -3,7 +3,9 @@
 A file is the store's where it has the inode of a stored file, or is a symlink to one. A file with an inode of
 its own shares with the store where RECORD (or the manifest of its entry) says which object has its content,
 and blocks of that very object are among its own: a user's reflinked copies and snapshots have the same
-blocks, but files that no RECORD names have no object.
+blocks, but files that no RECORD names have no object. Where the store does not know the environment (it is
+gone, say), a distribution that has read-only modules with further hard links was shared by some store: no
+installer makes such.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from pipm.store.roots import find_root
 from pipm.store.stored_originals import read_originals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipm.core.digest import Digest
     from pipm.core.manifest import FileEntry
@@ -43,25 +45,35 @@ if TYPE_CHECKING:
 
 _INTO_STORE = re.compile(r"(/.+?)/v1/(?:wheels/[^/]+/[^/]+/[^/]+/|objects/[0-9a-f]{2}/|bytecode/[^/]+/)")
 """Where the symlinks lead that an adoption makes."""
+_WRITE = 0o222
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Finder:
-    """Finds the files that *environment*, which has *distributions*, shares with *store*."""
+    """Finds the files that *environment*, which has *distributions*, shares with *store*.
+
+    ``lost`` counts those that it has by hard links from a store that is not this one.
+    """
 
     def __init__(
-        self, store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
+        self, store: Store | None, environment: Environment, distributions: Sequence[InstalledDistribution]
     ) -> None:
         self._store, self._environment = store, environment
-        self._links = f"{store.path}/"
-        self._device = os.fstat(store.objects).st_dev
-        self._stored = inode_counts(f"{store.path}/v1")
-        self._contents = dict(_contents(store, environment, distributions))
-        self._originals = _originals(store, environment, distributions)
-        interpreter = ask_interpreter(environment.interpreter)
-        self._interpreter = interpreter
-        self._pools = [] if interpreter is None else open_pools(store, interpreter)
+        known = store is not None and find_root(store, environment.path) is not None
+        self._lost = frozenset() if known else _lost_files(environment, distributions)
+        self.lost = 0
         self.total = 0
+        self._stored: dict[int, int] = {}
+        self._contents: dict[str, tuple[Digest, int | None]] = {}
+        self._originals: dict[str, Original] = {}
+        if store is not None:
+            self._links = f"{store.path}/"
+            self._device = os.fstat(store.objects).st_dev
+            self._stored = inode_counts(f"{store.path}/v1")
+            self._contents = dict(_contents(store, environment, distributions))
+            self._originals = _originals(store, environment, distributions)
+            self._interpreter = ask_interpreter(environment.interpreter)
+            self._pools = [] if self._interpreter is None else open_pools(store, self._interpreter)
 
     def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
         """Yield each file that shares anything with the store, and count all files in ``total``.
@@ -76,7 +88,9 @@ class Finder:
             if found is not None:
                 yield found
 
-    def _file(self, directory: str, entry: os.DirEntry[str]) -> SharedFile | None:
+    def _file(  # noqa: PLR0911 - one for each kind of file
+        self, directory: str, entry: os.DirEntry[str]
+    ) -> SharedFile | None:
         status = entry.stat(follow_symlinks=False)
         path = f"{directory}/{entry.name}" if directory else entry.name
         source = _source_path(directory, entry.name)
@@ -89,16 +103,21 @@ class Finder:
             return SharedFile(directory, entry.name, status, source=source, original=original)
         if not stat.S_ISREG(status.st_mode):
             return None
-        if status.st_dev == self._device and status.st_ino in self._stored:
+        if status.st_ino in self._stored and status.st_dev == self._device:
             return SharedFile(directory, entry.name, status, source=source, original=original)
         if status.st_nlink > 1:  # it has another name, which is not the store's
-            return None
+            if (source or path) not in self._lost:
+                return None
+            self.lost += 1
+            return SharedFile(directory, entry.name, status, source=source)
         return self._of_its_own(
             SharedFile(directory, entry.name, status, False, source=source, original=original)
         )
 
     def _leads_to_store(self, path: str) -> bool:
         """Whether the symlink at *path* leads to a file of the store, be it by a path that it had before."""
+        if self._store is None:
+            return False
         target = os.readlink(path)
         if target.startswith(self._links):
             return os.path.exists(path)
@@ -126,6 +145,7 @@ class Finder:
 
     def _object(self, file: SharedFile, digest: Digest) -> int | None:
         """Open the object, or the pooled bytecode, with the content that a file should have."""
+        assert self._store is not None  # without one no content is known
         if file.source:
             found = match_bytecode(file.name, self._interpreter)
             folder, names = self._store.bytecode, []
@@ -163,6 +183,28 @@ class Finder:
             for one in blocks
             for other in theirs
         )
+
+
+def _lost_files(environment: Environment, distributions: Iterable[InstalledDistribution]) -> frozenset[str]:
+    """The files of distributions whose modules are read-only and have further hard links, by path."""
+    found: set[str] = set()
+    for distribution in distributions:
+        paths = {
+            place_in_environment(distribution, location)
+            for _, location in distribution.located
+            if location.place is not RecordPlace.OUTSIDE
+        }
+        if any(path.endswith((".py", ".so")) and _is_lost(f"{environment.path}/{path}") for path in paths):
+            found |= paths
+    return frozenset(found)
+
+
+def _is_lost(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not status.st_mode & _WRITE
 
 
 def lost_stores(environment: Environment) -> Counter[str]:
