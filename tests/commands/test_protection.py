@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pipm import Pipm
+from support.pipm import PARTLY, Pipm
 from support.process import NORMAL_USER, check, interpreter_for, needs_root, run
 from support.snapshot import file_digest, snapshot
 from support.store import damage, object_path
@@ -87,6 +87,48 @@ def test_roots_write_through_a_hardlink_is_seen_by_stat(filesystem: Disk) -> Non
     check(first.python, "-c", EDIT.format(path=first.file(TARGET)))
     assert os.stat(stored).st_mtime_ns != expected
     pipm("verify").expect(1)
+
+
+def test_a_normal_users_forced_write_is_told_and_mended(filesystem: Disk) -> None:
+    """An editor that is forced makes the file writable, writes in place, and sets the mode back."""
+    needs_root()
+    first, second = pair(filesystem)
+    wheel = make_wheel(filesystem / "wheels", "alpha==1.0", package("alpha"))
+    check("chown", "-Rh", f"{NORMAL_USER}:{NORMAL_USER}", filesystem.path)
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.path.dirname(wheel)}
+    pipm = Pipm(store=filesystem / "store", user=NORMAL_USER, environ=index)
+    pipm.adopt(first.path, second.path, mode="hardlink")
+    name = "alpha/module_1.py"
+    path, old = first.file(name), file_digest(first.file(name))
+    python, _ = interpreter_for(NORMAL_USER)
+    forced = f"import os\nos.chmod({path!r}, 0o644)\n{EDIT.format(path=path)}\nos.chmod({path!r}, 0o444)"
+    check(python, "-I", "-c", forced, user=NORMAL_USER)
+    assert file_digest(second.file(name)) == file_digest(path) != old
+    for environment in (second, first):
+        told = pipm("adopt", environment.path, "--link-mode", "hardlink").expect(PARTLY)
+        assert "1 shared file was changed in place, for all environments: pipm verify --repair" in told.err
+    told = pipm("gc").expect()
+    assert "alpha/module_1.py" in told.err
+    assert "pipm verify --repair" in told.err
+    pipm("verify", "--repair").expect()
+    assert file_digest(first.file(name)) == file_digest(second.file(name)) == old
+    assert "changed in place" not in pipm("gc").expect().err
+    pipm("adopt", first.path, second.path, "--link-mode", "hardlink").expect()
+
+
+def test_an_attribute_on_a_shared_file_is_told(filesystem: Disk) -> None:
+    first, second = pair(filesystem)
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path, second.path, mode="hardlink")
+    os.setxattr(first.file(TARGET), "user.note", b"mine")
+    for environment in (second, first):
+        again = pipm("adopt", environment.path, "--link-mode", "hardlink").expect(PARTLY)
+        assert "after it was shared" in again.err
+        assert "pipm verify --repair" in again.err
+        assert "Nothing to do" not in again.out
+    pipm("verify", "--repair").expect()
+    for environment in (second, first):
+        assert "Nothing to do" in pipm("adopt", environment.path, "--link-mode", "hardlink").expect().out
 
 
 def test_a_damaged_object_never_enters_another_environment(filesystem: Disk) -> None:

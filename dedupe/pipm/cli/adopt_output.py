@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pipm.share.private_copies import Released
 
 _EDITS = frozenset({Reason.MODIFIED, Reason.CHANGED_SHARED})
+_CHANGED = frozenset({Reason.CHANGED_SHARED, Reason.MARKED_SHARED})
+_AGAIN = "run the same command again"
+_HINTS = {
+    Reason.MODIFIED: "they work as before; reinstall their distributions to share them too",
+    Reason.PROTECTED: f"take the protection away (`chattr -i FILE`), then {_AGAIN}",
+    Reason.NO_ROOM: f"free some space there, then {_AGAIN}",
+    Reason.OPEN: f"close what writes to them, then {_AGAIN}",
+    Reason.CHANGING: _AGAIN,
+}
+_ELSE = "they work as before, and stay this environment's own"
 
 
 def adoption_document(adoption: Adoption) -> dict[str, object]:
@@ -43,7 +53,10 @@ def print_adoption(output: Output, adoption: Adoption) -> None:
     )
     already = adoption.files_already_shared
     if already and not adoption.files_shared:
-        output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
+        if adoption.surprises:
+            output.result(f"Shared nothing: {counted(already, 'file')} are shared already")
+        else:
+            output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
     else:
         rest = f" ({count_text(already)} more already were)" if already else ""
         output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
@@ -121,11 +134,9 @@ def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
         output.note("warning", f"{counted(len(released.left), 'file')} left shared")
         output.named(f"{left.path}: {left.reason.value}" for left in released.left)
         if any(left.reason is Reason.PROTECTED for left in released.left):
-            output.note(
-                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
-            )
+            output.note("hint", _HINTS[Reason.PROTECTED])
         else:
-            output.note("hint", "run the same command again")
+            output.note("hint", _AGAIN)
 
 
 def _balance(adoption: Adoption) -> str:
@@ -142,7 +153,7 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
         output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
         output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
         reasons = {left.reason for left in adoption.surprises}
-        changed = sum(left.reason is Reason.CHANGED_SHARED for left in adoption.surprises)
+        changed = sum(left.reason in _CHANGED for left in adoption.surprises)
         if changed:
             verb = "was" if changed == 1 else "were"
             what = f"{counted(changed, 'shared file')} {verb} changed in place, for all environments"
@@ -150,12 +161,8 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
         if not reasons.isdisjoint(_EDITS):
             path = path_text(adoption.path)
             output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")
-        if Reason.PROTECTED in reasons:
-            output.note(
-                "hint", "take the protection away (`chattr -i FILE`), then run the same command again"
-            )
-        if reasons - {Reason.CHANGED_SHARED, Reason.PROTECTED}:
-            output.note("hint", "they work as before; reinstall their distributions to share them too")
+        for hint in sorted({_HINTS.get(reason, _ELSE) for reason in reasons - _CHANGED}):
+            output.note("hint", hint)
     if output.verbose:
         kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
         for reason, number in kinds.most_common():

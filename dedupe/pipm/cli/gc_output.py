@@ -47,6 +47,11 @@ def collect_garbage(
     if dry_run and (found.roots_dropped or found.entries_removed or found.bytes_freed):
         output.note("note", "nothing was removed due to --dry-run")
     _say_stuck(output, found.stuck)
+    if found.changed:
+        verb = "was" if len(found.changed) == 1 else "were"
+        what = f"{counted(len(found.changed), 'shared file')} {verb} changed in place, for all environments"
+        output.note("warning", f"{what}: pipm verify --repair")
+        output.named(found.changed)
     return PARTLY if found.stuck else 0
 
 
@@ -60,6 +65,7 @@ def _document(found: Collection) -> dict[str, object]:
         "entries": list(found.entries_removed),
         "busy": list(found.busy),
         "missing": [{"path": root.path, "state": root.fate.value} for root in found.missing],
+        "changed": list(found.changed),
         "stuck": [{"path": one.path, "reason": one.reason} for one in found.stuck],
         "seconds": round(found.seconds, 3),
     }

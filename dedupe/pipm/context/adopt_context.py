@@ -26,7 +26,8 @@ class AdoptContext:
     """One environment, one store, and how they are going to share.
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
-    store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished.
+    store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished,
+    ``seen_ns`` when.
     ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's,
     ``tight`` says that it is full: nothing new goes to the store, what it has is shared.
     """
@@ -43,6 +44,7 @@ class AdoptContext:
     contested: frozenset[tuple[str, str]]
     entries: Mapping[tuple[str, str], str]
     trusted: bool
+    seen_ns: int
     hardlinks: bool
     file_system: str
     compile_missing: bool

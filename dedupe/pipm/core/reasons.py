@@ -31,6 +31,7 @@ class Reason(Enum):
     STALE_BYTECODE = "bytecode that does not fit its source"
     MODIFIED = "differs from what was installed"
     CHANGED_SHARED = "changed in place after it was shared; every environment that shares it sees the change"
+    MARKED_SHARED = "got attributes, an ACL or capabilities after it was shared; every environment has them"
     OPEN = "open for writing by another process"
     CHANGING = "changed while it was looked at"
     NOT_REGULAR = "not a regular file"

@@ -17,6 +17,18 @@ def has_attributes(file: int | str) -> bool:
     return not attribute_names(file) <= {LABEL}
 
 
+def has_attributes_in(directory: int, name: str) -> bool:
+    """Whether the file *name* in the open *directory* has any; False where it cannot be read."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        return has_attributes(file)
+    finally:
+        os.close(file)
+
+
 def attribute_names(file: int | str) -> frozenset[str]:
     """Return the names of the attributes, ACLs and capabilities of *file*, open or a path."""
     try:

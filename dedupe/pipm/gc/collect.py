@@ -21,6 +21,7 @@ from pipm.fs.free_space import free_space, stable_free_space
 from pipm.fs.os_errors import explain_os_error
 from pipm.gc.carry_out import GarbageRemoval
 from pipm.gc.find_garbage import find_garbage
+from pipm.store.entries import changed_files
 from pipm.store.layout import RESERVE_SIZE, keep_reserve, open_store, release_reserve, reserved_bytes
 from pipm.store.roots import find_root
 
@@ -45,7 +46,8 @@ class Collection:
 
     ``stuck`` are files that could not be removed. ``later``: entries are in the trash for a while, since an
     environment that the store lost sight of could miss them. ``missing`` are environments that are not there
-    and stay known, ``busy`` entries that stay because a process has them in its memory.
+    and stay known, ``busy`` entries that stay because a process has them in its memory. ``changed`` are files
+    of those that stay which somebody wrote to.
     """
 
     entries_removed: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Collection:
     busy: tuple[str, ...] = ()
     stuck: tuple[Stuck, ...] = ()
     later: bool = False
+    changed: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -100,6 +103,7 @@ def collect(
             removal = GarbageRemoval(store, garbage, progress)
             with _room(store):
                 removal.run()
+            changed = tuple(changed_files(store))
         sync_file_system(store.v1)
         garbage = removal.result(left)
         after = None if before is None else stable_free_space(store.v1)
@@ -109,7 +113,7 @@ def collect(
         raise explain_os_error(error, f"collect the garbage of {store_path}") from error
     finally:
         progress.done()
-    return _collection(garbage, started, (*left, *removal.stuck))
+    return replace(_collection(garbage, started, (*left, *removal.stuck)), changed=changed)
 
 
 @contextlib.contextmanager

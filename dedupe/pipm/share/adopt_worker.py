@@ -200,6 +200,7 @@ class EnvironmentWorker:
             by_inode=context.by_inode,
             contested=context.contested,
             entries=context.entries,
+            seen_ns=context.seen_ns,
         )
 
     def answer(self) -> AdoptResult:

@@ -12,6 +12,7 @@ from pipm.core.importable import is_importable
 from pipm.core.plan.adopt_plan import OWNER_WRITES, FileFact
 from pipm.core.record import RecordPlace, entry_path, is_bytecode
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.fs.xattrs import has_attributes_in
 from pipm.store.objects import find_object, is_trusted
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class FactGatherer:
 
     ``root`` is the open folder of the environment; ``trusted`` says that a finished run of this store
     stands behind it, so that a time that says "shared" needs no look at the store. ``by_inode``: shared
-    means one inode. ``entries`` are what an earlier run used, by name and version.
+    means one inode. ``entries`` are what an earlier run used, by name and version. ``seen_ns`` is when that
+    run ended: an inode that changed since may have got attributes.
     """
 
     root: int
@@ -41,6 +43,7 @@ class FactGatherer:
     by_inode: bool
     contested: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     entries: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    seen_ns: int = 0
 
     def folders(
         self, distribution: InstalledDistribution
@@ -115,9 +118,10 @@ class FactGatherer:
             object_name = digest.object_name(executable=executable, writable=writable)
             recorded = known.objects.get((digest, executable, writable))
             says_shared = linked or self._says_shared(status, size, known.contents.get(digest))
-            if self.store is not None and not says_shared:
-                stored = find_object(self.store.objects, object_name)
-                sound = stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
+            marked = folder is not None and self._is_marked(folder, name, status)
+            if self.store is not None and (marked or not says_shared):
+                says_shared, stored = False, find_object(self.store.objects, object_name)
+                sound = not marked and self._is_sound(stored, recorded)
         site = distribution.site if place is RecordPlace.SITE else ""
         contested = bool(self.contested) and (site, path) in self.contested
         return FileFact(
@@ -154,6 +158,15 @@ class FactGatherer:
             and (status.st_mtime_ns, status.st_size) == (mtime_ns, size)
             and (status.st_nlink > 1 or not self.by_inode)
         )
+
+    def _is_marked(self, folder: int, name: str, status: os.stat_result) -> bool:
+        """Whether an inode that may be the store's has got attributes, which all that share it have then."""
+        changed = status.st_nlink > 1 and 0 < self.seen_ns < status.st_ctime_ns
+        return self.by_inode and changed and has_attributes_in(folder, name)
+
+    @staticmethod
+    def _is_sound(stored: os.stat_result | None, recorded: int | None) -> bool:
+        return stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
 
     def _is_closed(self, directory: str) -> bool:
         """Whether a folder is there, but not for us."""

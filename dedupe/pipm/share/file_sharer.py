@@ -80,6 +80,10 @@ class FileSharer:
             return self._give_or_share(file, fact, digest)
         except OSError as error:
             raise left_alone(error) from error
+        except LeaveAloneError as refusal:
+            if refusal.reason is Reason.ATTRIBUTES and self._is_the_object(fact.status, fact.stored):
+                raise LeaveAloneError(Reason.MARKED_SHARED) from refusal
+            raise
         finally:
             if file is not None:
                 os.close(file.file)
@@ -122,7 +126,7 @@ class FileSharer:
 
     def _proven(self, file: LeasedFile, fact: FileFact) -> Digest:
         digest = digest_file(file.file, file.status.st_size)
-        if digest != fact.digest and self._is_the_object(file, fact.stored):
+        if digest != fact.digest and self._is_the_object(file.status, fact.stored):
             raise LeaveAloneError(Reason.CHANGED_SHARED)
         if fact.promised and digest != fact.digest:
             raise LeaveAloneError(Reason.MODIFIED)
@@ -130,8 +134,8 @@ class FileSharer:
             raise LeaveAloneError(Reason.CHANGING)
         return digest
 
-    def _is_the_object(self, file: LeasedFile, stored: os.stat_result | None) -> bool:
-        return stored is not None and self.context.by_inode and stored.st_ino == file.status.st_ino
+    def _is_the_object(self, status: os.stat_result, stored: os.stat_result | None) -> bool:
+        return stored is not None and self.context.by_inode and stored.st_ino == status.st_ino
 
     def _borrow(self, name: str) -> bool:
         """Let the store have the content from a layer, where one has it and no copy is needed."""
@@ -147,7 +151,7 @@ class FileSharer:
         if given is not None:
             return Shared(digest, given)
         stored = find_object(self.objects, name)
-        if stored is not None and self._is_the_object(file, stored):
+        if stored is not None and self._is_the_object(file.status, stored):
             self.statistics.already += 1
             self.statistics.bytes_shared += stored.st_size
             return Shared(digest, Stored.of(stored))

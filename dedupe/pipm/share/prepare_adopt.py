@@ -51,6 +51,11 @@ class LockedEnvironment:
         """The store's entries that an earlier run used."""
         return () if self.previous is None else self.previous.entries
 
+    @property
+    def seen_ns(self) -> int:
+        """When an earlier run ended; 0 where there was none."""
+        return 0 if self.previous is None else int(self.previous.seen * 1e9)
+
     def is_trusted(self, mode: LinkMode) -> bool:
         """Whether an earlier adoption by *mode* came to its end, and of this very environment."""
         previous, environment = self.previous, self.environment
@@ -110,6 +115,7 @@ class AdoptRun:
                     contested=one.contested,
                     entries=entries_by_release(one.entries),
                     trusted=one.is_trusted(mode),
+                    seen_ns=one.seen_ns,
                     hardlinks=mode is LinkMode.HARDLINK or can_hardlink(self.run, self.run_path, folder),
                     file_system=file_system_type(environment.path),
                     compile_missing=self.options.compile_missing,

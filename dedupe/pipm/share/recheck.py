@@ -21,6 +21,7 @@ from pipm.core.record import RecordPlace
 from pipm.env.interpreter import ask_interpreter
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.xattrs import has_attributes_in
 from pipm.share.adopt_job import lines, work_order
 from pipm.share.fast_hardlink import NOT_ORDINARY, ordinary_rows
 from pipm.share.file_facts import FactGatherer
@@ -153,7 +154,9 @@ class _Recheck:
             by_inode=self._by_inode,
             contested=held.contested,
             entries=self._entries,
+            seen_ns=held.seen_ns,
         )
+        self._seen_ns = held.seen_ns
         self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])
 
     def recheck(self, number: int) -> None:
@@ -236,6 +239,10 @@ class _Recheck:
                     raise _NeedsWorkError from error
                 same = recorded is not None and recorded[0] == row.digest.hex()
                 if recorded is None or not same or not self._is_shared(status, recorded[1], row.size):
+                    yield row.row
+                    continue
+                changed = self._by_inode and status.st_ctime_ns > self._seen_ns
+                if changed and has_attributes_in(folder, row.name):
                     yield row.row
                     continue
                 statistics.files += 1
