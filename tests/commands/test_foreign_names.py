@@ -131,8 +131,9 @@ def test_what_programs_copy_as_a_template_stays_writable(either_mode: Disk) -> N
         stream.write(f"{wheel}\n")
     for mode in ("hardlink", "finder"):
         pipm("sync", lock, "--env", either_mode / mode, "--link-mode", mode).expect()
-        code = "import beta, os; print(os.stat(os.path.dirname(beta.__file__) + '/t/x.py').st_mode & 0o777)"
-        assert int(Environment(path=either_mode / mode).run(code)) == 0o644
+        code = "import beta, os; t = os.path.dirname(beta.__file__) + '/t'\n"
+        code += "print(*(oct(os.stat(path).st_mode & 0o777) for path in (t, t + '/x.py')))"
+        assert Environment(path=either_mode / mode).run(code) == "0o755 0o644\n"
     expected = {
         "alpha/templates/env.py": 0o644,
         "alpha/templates/run.sh": 0o755,

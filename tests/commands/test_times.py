@@ -74,6 +74,31 @@ def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: 
     assert [path for path in stale_bytecode(environment) if "/alpha/" in path] == []
 
 
+@pytest.mark.parametrize("mode", ["auto", "symlink", "copy", "finder"])
+def test_a_version_that_the_store_knew_has_the_stores_times(either_mode: Disk, mode: str) -> None:
+    """Whatever the mode: one `.pyc` of the store fits, and a stat tells what was edited since."""
+    wheels = [
+        make_wheel(either_mode / "wheels", f"alpha=={seed}.0", package("alpha", seed=seed)) for seed in (1, 2)
+    ]
+    pipm = Pipm(store=either_mode / "store")
+    locks = [pylock(either_mode / f"lock-{number}", [wheel]) for number, wheel in enumerate(wheels)]
+    pipm("sync", locks[1], "--env", either_mode / "other").expect()
+    known = dict(times(find_version(either_mode / "other")).values())
+    options = ("--env", either_mode / "env", "--link-mode", mode)
+    pipm("sync", locks[0], *options).expect()
+    time.sleep(0.05)  # the clock of files stands still for some milliseconds
+    marker = time.time_ns()
+    pipm("sync", locks[1], *options).expect()
+    environment = find_version(either_mode / "env")
+    code = "import alpha.module_1 as m, os; print(m.__file__, os.stat(m.__file__).st_mtime_ns, m.__cached__)"
+    path, when, cached = environment.run(code).split()
+    assert known[file_digest(path)] == int(when) < marker
+    assert path.startswith(pipm.store) == (mode == "finder")
+    assert stale_bytecode(environment) == []
+    with open(cached, "rb") as file:
+        assert int.from_bytes(file.read(12)[8:], "little") == int(when) // 10**9
+
+
 def test_an_adopted_file_keeps_its_time_and_others_get_it(filesystem: Disk) -> None:
     made = [make_environment(filesystem / name) for name in ("a", "b", "c")]
     expected = {}

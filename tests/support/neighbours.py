@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from support.installers import uv_environment
 from support.locks import pylock
-from support.pipm import DONE, FAILED, PARTLY, Pipm
+from support.pipm import DONE, FAILED, PARTLY, USAGE, Pipm
 from support.states import foreign_differences, states
 from support.synthetic import Environment, install, make_environment, make_wheel, package
 
@@ -143,7 +143,8 @@ class Neighbourhood:
         before = states(self.top)
         result = self.pipm(*arguments)
         assert "Traceback" not in result.err, result.err
-        result.expect(DONE, PARTLY, *([FAILED] if self.edited else []))
+        # An environment that the finder serves takes no other link mode before it is released.
+        result.expect(DONE, PARTLY, *([FAILED] if self.edited else []), *([USAGE] if self.finder else []))
         return result, foreign_differences(before, states(self.top), *own)
 
     def arguments(self, command: str) -> list[str]:

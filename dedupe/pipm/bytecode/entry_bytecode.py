@@ -114,7 +114,7 @@ def _open_cache(store: Store, folder: str) -> int:
     with directory_beneath(store.v1, folder) as parent:
         if parent is None:
             raise FileNotFoundError(folder)
-        ensure_folder(parent, _CACHE, 0o700)
+        ensure_folder(parent, _CACHE, 0o755)
         return open_directory_beneath(parent, _CACHE)
 
 

@@ -168,7 +168,8 @@ def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
     missing = [one for one in report.environments if one.state == "missing"]
     command = "pipm gc --missing" if missing else "pipm gc"
     more = f"; `{command}` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
-    output.result(f"Sharing saves {size_text(report.saved)}{more}")
+    saved = f"{'about ' if is_rough(report.estimated, report.saved) else ''}{size_text(report.saved)}"
+    output.result(f"Sharing saves {saved}{more}")
     if missing:
         output.note("note", f"{counted(len(missing), 'environment')} missing: `pipm list` says which")
 
@@ -241,6 +242,7 @@ def report_document(report: Report, store: str) -> dict[str, object]:
         "environments": [environment_document(one) for one in report.environments],
         "outside": report.outside,
         "saved": report.saved,
+        "saved_estimated": min(report.estimated, report.saved),
         "oldest": report.oldest,
     }
     if report.distributions:

@@ -90,7 +90,8 @@ class TreeBuilder:
         folder = path.rpartition("/")[0]
         if folder and folder not in self._folders:
             self.make_folders(folder)
-            os.mkdir(f"{self.name}/{folder}", 0o700, dir_fd=self.parent)
+            # Programs copy folders of templates with their mode; nobody else enters the store's own folder.
+            os.mkdir(f"{self.name}/{folder}", 0o755, dir_fd=self.parent)
             self._folders.add(folder)
             self.inodes += 1
             self.names += 1

@@ -89,6 +89,7 @@ class DistributionUsage:
 class Report:
     """Store, environments, and the bytes that sharing saves: their sum alone less what they take together.
 
+    ``estimated`` of the bytes that it is reckoned from are known within a tenth.
     ``outside`` are bytes that environments share with others alone: another tool's cache, each other.
     ``fresh`` of the environments were measured just now, ``oldest`` is when the oldest of the others was.
     """
@@ -96,6 +97,7 @@ class Report:
     store: StoreUsage | None
     environments: tuple[EnvironmentUsage, ...]
     saved: int
+    estimated: int = 0
     outside: int = 0
     fresh: int = 0
     oldest: float = 0.0
@@ -162,6 +164,7 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
         store=of_store,
         environments=tuple(environments),
         saved=max(alone - together, 0),
+        estimated=of_store.usage.estimated + sum(one.usage.estimated for one in environments),
         outside=sum(outside.values()),
         fresh=measured.fresh,
         oldest=measured.oldest,

@@ -126,4 +126,4 @@ def _brought(
 def _make_rooms(target: int, name: str) -> None:
     parts = name.split("/")[:-1]
     for number in range(len(parts)):
-        ensure_folder(target, "/".join(parts[: number + 1]), 0o700)
+        ensure_folder(target, "/".join(parts[: number + 1]), 0o755)
