@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.extents import clone, free_bytes
 from support.installers import copy_environment, uv_environment
-from support.pipm import Pipm
+from support.pipm import USAGE, Pipm, assert_refused
 from support.places import SMALL
 from support.synthetic import LONG_AGO, install, make_environment, package
 
@@ -210,6 +210,28 @@ def test_unused_and_sort(pipm: Pipm, tmp_path: Path) -> None:
     assert list(rows(pipm, str(tmp_path), "--sort", "used")) == [new.path, old.path]
     pipm("list", str(tmp_path), "--unused", "soon", "--json").expect(2)
     assert pipm("list", str(tmp_path), "--unused", "90d", "-q").out == f"{old.path}\n"
+
+
+def test_by_distribution_and_broken(pipm: Pipm, tmp_path: Path) -> None:
+    """Adopted or not, by the finder without metadata folders too; one whose interpreter is gone."""
+    old, new, served = (make_environment(str(tmp_path / name)) for name in ("old", "new", "served"))
+    for environment, version in ((old, "1.9"), (new, "2.0"), (served, "1.5")):
+        install(environment, f"alpha=={version}", package("alpha"))
+    install(new, "beta==1.0", package("beta"))
+    pipm("adopt", served.path, "--link-mode", "finder", "--no-dist-info").expect()
+    pipm.adopt(new.path)
+    assert list(rows(pipm, str(tmp_path), "--uses", "alpha<2")) == [old.path, served.path]
+    assert list(rows(pipm, "--uses", "Alpha")) == [new.path, served.path]
+    assert_refused(pipm("list", "--uses", "alpha<", "--json"), "not a requirement", code=USAGE)
+    assert rows(pipm, "--broken") == {}
+    os.remove(new.python)
+    shutil.rmtree(served.path)
+    broken = rows(pipm, "--broken")
+    assert {path: row["state"] for path, row in broken.items()} == {
+        new.path: "broken",
+        served.path: "missing",
+    }
+    assert list(rows(pipm, "--uses", "alpha==1.*")) == [served.path]
 
 
 def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:

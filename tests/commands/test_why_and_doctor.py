@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.pipm import Pipm, assert_refused
+from support.pipm import USAGE, Pipm, assert_refused
 from support.snapshot import changes, fingerprint
 from support.store import entry_names, object_names
 from support.synthetic import install, make_environment, package
@@ -47,6 +47,8 @@ def test_why_a_name(context: tuple[Pipm, Environment, Environment, Environment])
     assert alpha["on_disk"] > 70_000
     versions = {row["version"]: row["environments"] for row in why(pipm, "beta")["entries"]}
     assert versions == {"1.0": [one.path], "2.0": [two.path]}
+    assert [row["version"] for row in why(pipm, "beta<2")["entries"]] == ["1.0"]
+    assert_refused(pipm("why", "beta<", "--json"), "not a requirement", code=USAGE)
     assert {row["how"] for row in alpha["kept_by"]} == {"adopted"}
     told = pipm("why", "alpha").expect().out
     assert "kept by 2 environments" in told
@@ -161,7 +163,7 @@ def test_doctor_names_what_is_gone_and_wrong(pipm: Pipm, tmp_path: Path) -> None
     os.chmod(pipm.store, 0o755)
     spoilt = Pipm(store=pipm.store, environ={"PIPM_STOER": "x"})
     found = checks(spoilt, 0)
-    assert found["environment"]["hint"] == f"pipm gc --forget {gone.path}"
+    assert found["environment"]["hint"] == "pipm gc --missing"
     assert found["PIPM_STOER"]["hint"] == "unset PIPM_STOER"
     assert found["permissions"]["hint"] == f"chmod 700 {pipm.store}"
     assert found["temporaries"]["hint"] == "pipm gc"

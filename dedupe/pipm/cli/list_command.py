@@ -19,6 +19,12 @@ def list_command(
     unused: Annotated[
         str | None, typer.Option("--unused", metavar="AGE", help="Only those not used for AGE: 12h, 90d, 4w.")
     ] = None,
+    uses: Annotated[
+        str | None, typer.Option("--uses", metavar="SPEC", help="Only those that have it: numpy, 'numpy<2'.")
+    ] = None,
+    broken: Annotated[
+        bool, typer.Option("--broken", help="Only those that are missing or have no interpreter.")
+    ] = False,
     exact: Exact = False,
 ) -> int:
     """List environments, and what deleting each would free.
@@ -29,9 +35,13 @@ def list_command(
 
       pipm list --unused 90d
 
+      pipm list --uses 'numpy<2'
+
     With DIR it says of environments that are not adopted up to about how much adopting them would free,
     one after the other, from what their RECORDs promise.
     """
-    from pipm.cli.usage_output import show_list
+    from pipm.cli.usage_output import Choice, show_list
+    from pipm.core.quantities import parse_age
 
-    return show_list(session.output, session.store, folder, sort=sort, unused=unused, exact=exact)
+    chosen = Choice(unused=None if unused is None else parse_age(unused), uses=uses, broken=broken)
+    return show_list(session.output, session.store, folder, sort=sort, chosen=chosen, exact=exact)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.cli.format_text import age_text, count_text, counted, path_text, size_text
 from pipm.core.disk_usage import is_rough
-from pipm.core.quantities import parse_age
 from pipm.errors import UsageError
 from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments, store_entries
 
@@ -29,19 +28,29 @@ _MOST_NOTES = 10
 _ABOUT = "~ within a tenth: names, inodes and small files lie in trees there, packed or loosely"
 
 
+class Choice(NamedTuple):
+    """Which environments `pipm list` shows: unused for so many seconds, with a distribution, broken ones."""
+
+    unused: float | None = None
+    uses: str | None = None
+    broken: bool = False
+
+    def takes(self, one: EnvironmentUsage, now: float) -> bool:
+        """Whether it is one of those; ``uses`` is looked at elsewhere."""
+        if self.broken and one.state not in ("broken", "missing"):
+            return False
+        return self.unused is None or now - one.last_used >= self.unused
+
+
 def show_list(
-    output: Output, store: str, folder: str | None, *, sort: str, unused: str | None, exact: bool
+    output: Output, store: str, folder: str | None, *, sort: str, chosen: Choice, exact: bool
 ) -> int:
-    """`pipm list`; *unused* is an age: it names only environments that nobody used for so long."""
+    """`pipm list` of the environments that are *chosen*."""
     if sort not in _SORTS:
         raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(_SORTS)}")
     now = time.time()
-    age = None if unused is None else parse_age(unused)
-    found = [
-        one
-        for one in list_environments(store, folder, exact=exact)
-        if age is None or now - one.last_used >= age
-    ]
+    every = list_environments(store, folder, uses=chosen.uses, exact=exact)
+    found = [one for one in every if chosen.takes(one, now)]
     found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
     if output.json:
         output.document("list", {"environments": [environment_document(one) for one in found]})

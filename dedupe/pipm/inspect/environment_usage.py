@@ -19,6 +19,7 @@ from pipm.fs.measure import measure_tree
 from pipm.gc.collect import preview_collection
 from pipm.inspect.estimate import Estimator
 from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
+from pipm.inspect.why import is_release_of, parse_requirement
 from pipm.store.entries import all_entries, load_manifest
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
@@ -26,6 +27,8 @@ from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from packaging.requirements import Requirement
 
     from pipm.env.environment import Environment
     from pipm.store.inventory import StoreInventory
@@ -37,8 +40,9 @@ _METADATA = (".dist-info", ".egg-info")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentUsage:
-    """An environment and its bytes; ``state`` is adopted, synced, own copy or missing, ``note`` says more.
+    """An environment and its bytes.
 
+    ``state`` is adopted, synced, own copy, broken (without an interpreter) or missing; ``note`` says more.
     ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of
     its Python does (to the day, with relatime). ``measured`` is when its figures were got. ``adoptable`` is
     about what adopting it would free; None where that was not asked, or there is nothing to adopt.
@@ -128,17 +132,21 @@ class _Measured:
 
 
 def list_environments(
-    store_path: str, folder: str | None = None, *, exact: bool = False
+    store_path: str, folder: str | None = None, *, uses: str | None = None, exact: bool = False
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
 
     With *folder* it says of each that is not adopted about what adopting it would free, after those
-    before it. *exact* measures anew what was measured before.
+    before it. *uses* is a requirement: only environments that have such a distribution. *exact* measures
+    anew what was measured before. Raises UsageError for *uses*.
     """
+    wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
     held = None if store is None else store_inventory(store)
     paths = None if folder is None else _below(folder, store_path)
     found = _measure(store, store_path, held, paths, exact=exact).environments
+    if wanted is not None:
+        found = [one for one in found if _has(one, wanted)]
     if folder is None:
         return found
     estimator = Estimator(store, held)
@@ -244,7 +252,7 @@ def _figures(
         sites=environment.sites,
         when=now,
         python=environment.python,
-        distributions=_count(environment),
+        distributions=len(_metadata_folders(environment)),
         usage=surveyed.usage,
         stored=surveyed.stored,
         outside={" ".join(map(str, key)): size for key, size in outside.items()},
@@ -262,6 +270,8 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
             state, note = "own copy", "made anew, or a copy: not the environment that was adopted here"
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
+    if not os.path.exists(f"{path}/bin/python"):
+        state, note = "broken", "its interpreter is gone: make the environment anew, or delete it"
     return EnvironmentUsage(
         path=path,
         python=figures.python,
@@ -297,9 +307,19 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_p
     )
 
 
-def _count(environment: Environment) -> int:
+def _has(one: EnvironmentUsage, wanted: Requirement) -> bool:
+    """Whether an environment has a distribution that *wanted* names."""
+    try:
+        folders = _metadata_folders(load_environment(one.path))
+    except (NotAnEnvironmentError, OSError):
+        folders = ["-".join(entry.split("/")[:2]) for entry in one.entries]
+    releases = (folder.removesuffix(".dist-info").removesuffix(".egg-info").split("-") for folder in folders)
+    return any(len(release) > 1 and is_release_of(wanted, release[0], release[1]) for release in releases)
+
+
+def _metadata_folders(environment: Environment) -> list[str]:
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
-    return sum(name.endswith(_METADATA) for name in names) + len(
+    return [name for name in names if name.endswith(_METADATA)] + list(
         stored_metadata_folders(environment.path, names)
     )
 

@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from pipm.core.plan.gc_plan import Limits
-from pipm.errors import NotFoundError
+from pipm.errors import NotFoundError, UsageError
 from pipm.gc.collect import preview_collection
 from pipm.inspect.path_info import PathFacts, path_facts
 from pipm.store.inventory import store_inventory
@@ -63,14 +65,35 @@ def explain(store_path: str, subject: str) -> Explanation:
     if _is_path(subject):
         facts = path_facts(os.path.abspath(os.path.expanduser(subject)), held, roots)
         return Explanation(entries=_kept(store, held, roots, facts.entries), path=facts)
-    name = canonicalize_name(subject)
-    found = sorted(entry for entry in held.entries if entry.startswith(f"{name}/"))
+    wanted = parse_requirement(subject)
+    name = canonicalize_name(wanted.name)
+    found = sorted(entry for entry in held.entries if is_release_of(wanted, *entry.split("/")[:2]))
     if not found:
         raise NotFoundError(
             f"The store has no {subject}",
             hint=_near(name, {entry.partition("/")[0] for entry in held.entries}),
         )
     return Explanation(entries=_kept(store, held, roots, found))
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Return the requirement that a person wrote; UsageError where it is not one."""
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        raise UsageError(
+            f"{text!r} is not a requirement", hint="name a distribution, as in numpy or 'numpy<2'"
+        ) from None
+
+
+def is_release_of(wanted: Requirement, name: str, version: str) -> bool:
+    """Whether the release is what *wanted* names; pre-releases count, versions of no standard form do not."""
+    if canonicalize_name(name) != canonicalize_name(wanted.name):
+        return False
+    try:
+        return wanted.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return not wanted.specifier
 
 
 def _is_path(subject: str) -> bool:
