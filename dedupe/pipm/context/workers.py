@@ -10,21 +10,22 @@ import contextlib
 import ctypes
 import mmap
 import os
+import pickle
 import signal
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipm.errors import InterruptedRunError, PipmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.connection import Connection
 
     from pipm.context.progress import Progress
 
 _PR_SET_PDEATHSIG = 1
-_TICK = 0.1
+_TICK = 100
+"""Milliseconds between two looks at how far the workers are."""
 _TOLD_EVERY = 64
 _WORTH_FORKING = 2000
 """Files from which a second process pays for itself."""
@@ -120,27 +121,30 @@ class WorkerPool:
         self._tick = tick
         shared_state.restart()
         self._inline = workers[0] if len(workers) == 1 else None
-        self._pipes: list[Connection] = []
-        self._processes: list[Any] = []
+        self._children: list[_Child] = []
         if self._inline is None:
             for number, worker in enumerate(workers):
                 self._fork(number, worker)
 
     def _fork(self, number: int, worker: Worker) -> None:
-        import multiprocessing  # noqa: PLC0415 - 7 ms, where one process does it all
-
-        context = multiprocessing.get_context("fork")
-        mine, yours = context.Pipe()
-        inherited = [*self._pipes, mine]
-        process = context.Process(
-            target=_work,
-            args=(worker, yours, inherited, self._pulse, number, os.getpid()),
-            daemon=True,
-        )
-        process.start()
-        yours.close()
-        self._pipes.append(mine)
-        self._processes.append(process)
+        # Not by multiprocessing, whose import takes longer than two forks.
+        requests, to_child = os.pipe()
+        from_child, answers = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if not pid:
+            try:
+                for one in self._children:
+                    one.close()
+                os.close(to_child)
+                os.close(from_child)
+                with open(requests, "rb") as reader, open(answers, "wb") as writer:
+                    _work(worker, reader, writer, self._pulse, number, parent)
+            finally:
+                os._exit(0)  # whatever happened, no second parent goes on from here
+        os.close(requests)
+        os.close(answers)
+        self._children.append(_Child(pid, open(to_child, "wb"), open(from_child, "rb")))  # noqa: SIM115
 
     def run(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
         """Run *stage* in all workers and return their answers; the first error is raised after all end."""
@@ -148,8 +152,8 @@ class WorkerPool:
             answers = [self._inline.run(stage)]
             self._tick()
             return answers
-        for pipe in self._pipes:
-            pipe.send(stage)
+        for child in self._children:
+            child.send(stage)
         answers = self._collect()
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         # When one worker fails the others are stopped: their "interrupted" is not the cause.
@@ -158,20 +162,18 @@ class WorkerPool:
         return answers
 
     def _collect(self) -> list[Any]:
-        from multiprocessing.connection import Connection, wait  # noqa: PLC0415 - likewise
+        import select  # noqa: PLC0415 - where one process does it all
 
-        waiting = dict(zip(self._pipes, range(len(self._pipes)), strict=True))
-        answers: list[Any] = [None] * len(self._pipes)
+        waiting = {child.answers.fileno(): number for number, child in enumerate(self._children)}
+        poll = select.poll()
+        for file in waiting:
+            poll.register(file, select.POLLIN)
+        answers: list[Any] = [None] * len(self._children)
         while waiting:
-            for pipe in wait(list(waiting), timeout=_TICK):
-                assert isinstance(pipe, Connection)
-                number = waiting.pop(pipe)
-                try:
-                    answers[number] = pipe.recv()
-                except EOFError:
-                    answers[number] = PipmError(
-                        "A worker process ended unexpectedly", hint="run the same command again"
-                    )
+            for file, _ in poll.poll(_TICK):
+                poll.unregister(file)
+                number = waiting.pop(file)
+                answers[number] = self._children[number].receive()
                 if isinstance(answers[number], BaseException):
                     self._pulse.stop()
             self._tick()
@@ -181,16 +183,44 @@ class WorkerPool:
         """End all workers."""
         if self._inline is not None:
             self._inline.close()
-        for pipe in self._pipes:
-            pipe.close()
-        for process in self._processes:
-            process.join()
+        for child in self._children:
+            child.close()
+        for child in self._children:
+            with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
+                os.waitpid(child.pid, 0)
+
+
+class _Child(NamedTuple):
+    """A forked worker, and the pipes to it and from it."""
+
+    pid: int
+    requests: IO[bytes]
+    answers: IO[bytes]
+
+    def send(self, stage: Any) -> None:  # noqa: ANN401 - each kind of worker has its own stages and answers
+        """Let it run *stage*; that it died shows when it is asked for the answer."""
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump(stage, self.requests)
+            self.requests.flush()
+
+    def receive(self) -> Any:  # noqa: ANN401 - likewise
+        """Return its answer, an error where it has none."""
+        try:
+            return pickle.load(self.answers)  # noqa: S301 - of our own fork
+        except (EOFError, pickle.UnpicklingError):
+            return PipmError("A worker process ended unexpectedly", hint="run the same command again")
+
+    def close(self) -> None:
+        """Close the pipes, which ends it."""
+        for pipe in (self.requests, self.answers):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _work(
     worker: Worker,
-    pipe: Connection,
-    inherited: Sequence[Connection],
+    requests: IO[bytes],
+    answers: IO[bytes],
     shared_state: SharedState,
     number: int,
     parent: int,
@@ -198,17 +228,16 @@ def _work(
     _end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for other in inherited:
-        other.close()
     shared_state.use_slot(number)
     try:
         while True:
-            stage = pipe.recv()
+            stage = pickle.load(requests)  # noqa: S301 - of our own parent
             try:
                 answer = worker.run(stage)
             except Exception as error:  # noqa: BLE001 - it is raised again in the parent
                 answer = error
-            pipe.send(answer)
+            pickle.dump(answer, answers)
+            answers.flush()
     except (EOFError, BrokenPipeError):
         worker.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, is_half_made, load_environment
@@ -12,14 +13,19 @@ from pipm.fs.durability import sync_tree
 from pipm.fs.removal import clear_folder, remove_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipm.env.base_interpreter import BaseInterpreter
 
 
-def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
+def create_environment(
+    path: str, interpreter: BaseInterpreter, meanwhile: Callable[[], None] = lambda: None
+) -> Environment:
     """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
 
-    It is on disk when this returns. Raises UsageError where something else is there, InterpreterError when
-    venv fails; what was begun is removed then.
+    After a power cut it is whole or no environment; the caller syncs the file system for its name.
+    *meanwhile* may be called while the disk is waited for. Raises UsageError where something else is there,
+    InterpreterError when venv fails; then nothing of it remains.
     """
     real = os.path.realpath(path)
     _check_place(path, real)
@@ -27,7 +33,7 @@ def create_environment(path: str, interpreter: BaseInterpreter) -> Environment:
         raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
     was_there = os.path.isdir(real)
     try:
-        if not create_from_template(real, interpreter, lambda place: _run_venv(interpreter, place)):
+        if not create_from_template(real, interpreter, partial(_run_venv, interpreter), meanwhile):
             _run_venv(interpreter, real)
             sync_tree(real)
         return load_environment(real)

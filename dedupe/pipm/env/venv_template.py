@@ -29,12 +29,18 @@ CONFIGURATION = "pyvenv.cfg"
 _PATH, _NAME = "\0path\0", "\0name\0"
 
 
-def create_from_template(path: str, interpreter: BaseInterpreter, run_venv: Callable[[str], None]) -> bool:
-    """Make the environment at *path*, on disk; False where only venv itself can, and nothing was made.
+def create_from_template(
+    path: str,
+    interpreter: BaseInterpreter,
+    run_venv: Callable[[str], None],
+    meanwhile: Callable[[], None],
+) -> bool:
+    """Make the environment at *path*; False where only venv itself can, and nothing was made.
 
     Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is no environment.
 
-    *run_venv* makes one by venv, at the path that it is given. Raises OSError.
+    *run_venv* makes one by venv, at the path that it is given. *meanwhile* is called while the disk is
+    waited for. Raises OSError.
     """
     scratch = f"{user_cache_folder()}/venv-{os.urandom(12).hex()}"
     if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
@@ -52,6 +58,7 @@ def create_from_template(path: str, interpreter: BaseInterpreter, run_venv: Call
         path,
         [(where, kind, text.replace(_PATH, path).replace(_NAME, name)) for where, kind, text in rows],
         last=CONFIGURATION,
+        meanwhile=meanwhile,
     )
     return True
 

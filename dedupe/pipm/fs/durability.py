@@ -83,6 +83,29 @@ def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[
             raise errors[0]
 
 
+@contextlib.contextmanager
+def syncing(files: Iterable[int]) -> Iterator[None]:
+    """Sync the file systems of the open *files* while the body runs; raises OSError at its end."""
+    import threading  # noqa: PLC0415 - likewise
+
+    errors: list[OSError] = []
+
+    def write() -> None:
+        try:
+            sync_file_systems(files)
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write, name="syncing")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
 class Durability(Enum):
     """What a written file has been through when the call returns."""
 

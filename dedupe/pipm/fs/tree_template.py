@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from typing import TYPE_CHECKING
 
-from pipm.fs.durability import sync_file_system, write_durably
+from pipm.fs.durability import syncing, write_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Row = tuple[str, str, str]
 """A path relative to the tree's top; ``folder``, ``link``, ``file`` or ``program``; target or content."""
@@ -40,10 +44,11 @@ def _read(path: str) -> tuple[str, str]:
         return "program" if status.st_mode & stat.S_IXUSR else "file", stream.read()
 
 
-def write_template(path: str, rows: list[Row], last: str) -> None:
-    """Make the tree of *rows* at *path*, durably: directories, files, then links, and the file *last*.
+def write_template(path: str, rows: list[Row], last: str, meanwhile: Callable[[], None]) -> None:
+    """Make the tree of *rows* at *path*: directories, files, then links, and the file *last*.
 
-    Nothing but directories may be there. Everything else is on disk before *last* has its name.
+    Nothing but directories may be there. Everything is on disk before *last* has its name; the name itself
+    is when the caller syncs the file system. *meanwhile* is called while the disk is waited for.
     """
     os.makedirs(path, exist_ok=True)
     order = {"folder": 0, "file": 1, "program": 1, "link": 2}
@@ -59,8 +64,14 @@ def write_template(path: str, rows: list[Row], last: str) -> None:
             _write(place, content, 0o777 if kind == "program" else 0o666)
     top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sync_file_system(top)
-        write_durably(top, last, texts[last].encode("utf-8"), mode=0o666)
+        new = write_aside(top, last, texts[last].encode("utf-8"), synced=False, mode=0o666)
+        try:
+            with syncing([top]):
+                meanwhile()
+        except BaseException:
+            new.drop()
+            raise
+        new.publish()
     finally:
         os.close(top)
 

@@ -97,9 +97,9 @@ def write_roots(store: Store, roots: Iterable[Root], others: Iterable[SmallFile]
 
 
 def prepare_root(store: Store, root: Root) -> Aside:
-    """Write *root* aside; publishing it later waits for no disk, and a power cut does not tear it."""
+    """Write *root* aside; the caller syncs the store's file system before it is published."""
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
-    return write_aside(store.roots, root.name, _document(root))
+    return write_aside(store.roots, root.name, _document(root), synced=False)
 
 
 def _document(root: Root) -> bytes:

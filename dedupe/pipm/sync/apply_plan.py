@@ -10,7 +10,7 @@ from pipm.context.sync_context import SyncContext
 from pipm.core.plan.materialise_plan import plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
-from pipm.fs.durability import sync_file_system
+from pipm.fs.durability import syncing
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.staging import staging, sweep
@@ -20,7 +20,7 @@ from pipm.sync.uninstall import claimed_paths, remove_unfinished, uninstall
 from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
+    from pipm.fs.durability import Aside
     from pipm.store.layout import Store
     from pipm.store.roots import Root
     from pipm.sync.finder_sync import FinderSync
@@ -41,15 +42,14 @@ _SHOWN = 5
 
 
 class AppliedPlan(NamedTuple):
-    """What was done by which link mode; ``files`` were scheme_path, ``copied`` of them copied.
+    """What was done.
 
-    ``made`` says what it wrote and how it left that; None where there was nothing to do.
+    ``made`` says what it wrote and how it left that; None where there was nothing to do. ``root`` is the
+    note in the store that says so.
     """
 
     plan: SyncPlan
-    link_mode: str
-    files: int = 0
-    copied: int = 0
+    root: Root
     collisions: tuple[Collision, ...] = ()
     made: Materialised | None = None
 
@@ -71,8 +71,17 @@ class PlanApplier(NamedTuple):
     finder_sync: FinderSync | None = None
     """With it modules come from the store; the few other files are links where those work, else symlinks."""
 
-    def apply(self, scan: EnvironmentScan, wanted: list[Wanted], stay: frozenset[str]) -> AppliedPlan:
-        """Make the environment hold exactly *wanted*, what *stay* names, and what always stays."""
+    def apply(
+        self,
+        scan: EnvironmentScan,
+        wanted: list[Wanted],
+        stay: frozenset[str],
+        meanwhile: Callable[[AppliedPlan], None],
+    ) -> AppliedPlan:
+        """Make the environment hold exactly *wanted*, what *stay* names, and what always stays.
+
+        *meanwhile* is called while the disk is waited for.
+        """
         everything = plan_materialisation(wanted, self.scheme)
         if everything.collisions and not self.clobber:
             raise _collision(everything.collisions)
@@ -94,13 +103,16 @@ class PlanApplier(NamedTuple):
                 sweep(self.root)
                 if self.finder_sync is not None:
                     self.finder_sync.end(self.finder_sync.begin())
-                sync_file_system(self.root)  # a killed run may have written it
-                write_root(self.store, self._root(mode, SYNCED, entries))
-                return AppliedPlan(plan=plan, link_mode=mode)
+                root = self._root(mode, SYNCED, entries)
+                final = prepare_root(self.store, root)
+                kept_open.callback(final.drop)
+                done = AppliedPlan(plan=plan, root=root)
+                self._finish(final, done, meanwhile)
+                return done
             context = self._ground(stack)
             mode = self._word(context)
-            # Both are on disk before the first file is touched: what is used, and what will be.
-            final = prepare_root(self.store, self._root(mode, SYNCED, entries))
+            root = self._root(mode, SYNCED, entries)
+            final = prepare_root(self.store, root)  # with it the disk is not too full to say that all is done
             kept_open.callback(final.drop)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, self._root(mode, SYNCING, used))
@@ -113,20 +125,19 @@ class PlanApplier(NamedTuple):
                     uninstall(context, one, claimed)
                 for install_plan in unfinished:
                     remove_unfinished(context, install_plan, claimed)
-            done = materialise(context, self._chosen(everything, wanted, plan))
+            made = materialise(context, self._chosen(everything, wanted, plan))
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             if self.finder_sync is not None and table is not None:
-                self.finder_sync.end(table, done.records, done.away)
-            sync_file_system(self.root)  # a root that says "synced" speaks for bytes that are on disk
-            final.publish()
-        return AppliedPlan(
-            plan=plan,
-            link_mode=mode,
-            files=done.files,
-            copied=done.copied,
-            collisions=everything.collisions,
-            made=done,
-        )
+                self.finder_sync.end(table, made.records, made.away)
+            done = AppliedPlan(plan=plan, root=root, collisions=everything.collisions, made=made)
+            self._finish(final, done, meanwhile)
+        return done
+
+    def _finish(self, final: Aside, done: AppliedPlan, meanwhile: Callable[[AppliedPlan], None]) -> None:
+        """Publish the root: what it says is synced is on disk before, a killed run's files as well."""
+        with syncing([self.root, self.store.roots]):
+            meanwhile(done)
+        final.publish()
 
     def _word(self, context: SyncContext) -> str:
         """The word for how the environment shares."""

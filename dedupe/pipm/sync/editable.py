@@ -12,7 +12,6 @@ from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
 from pipm.fs.leftovers import remove_torn_writes
-from pipm.lockfile.checked_table import load_toml
 from pipm.wheel.environment_files import file_url, record_digest_of
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def project_state(pin: Pin) -> str:
 
 def _files_with_metadata(folder: str) -> Iterator[str]:
     """Yield the files that settings of tools name, where ``project.dynamic`` leaves metadata to the build."""
+    from pipm.lockfile.checked_table import load_toml  # noqa: PLC0415 - 15 ms, of editable projects alone
+
     try:
         document = load_toml(f"{folder}/pyproject.toml")
         if not document.table("project").texts("dynamic"):

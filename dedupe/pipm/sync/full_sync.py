@@ -96,8 +96,14 @@ class FullSync:
                 entries |= fetched.entries
                 mismatches = fetched.mismatches
             self.shared_state.check()
-            wanted = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
-            environment, created = create_if_missing(self.destination, self.store.path)
+            wanted: list[Wanted] = []
+
+            def load() -> None:
+                wanted[:] = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
+
+            environment, created = create_if_missing(self.destination, self.store.path, load)
+            if not wanted:
+                load()
             editables = [pin for pin in pins if is_editable(pin)]
             done = self._apply(environment, wanted, editables, target, fresh=created)
             keep_reserve(self.store)
@@ -188,9 +194,13 @@ class FullSync:
             installed = standing_editables(scan, editables)
             later = missing_editables(scan, editables, installed)
             # What pip installs anew it removes itself, once the new one is built.
-            done = applier.apply(scan, wanted, frozenset(installed))
-            if not hidden and (fresh or before.groups):
-                self._note(scan, wanted, done, before)
+            is_noted = not hidden and (fresh or before.groups)
+            done = applier.apply(
+                scan,
+                wanted,
+                frozenset(installed),
+                lambda done: self._note(scan, wanted, done, before) if is_noted else None,
+            )
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
         states = {pin.name: project_state(pin) for pin in later}
         install_editables(
@@ -218,13 +228,12 @@ class FullSync:
         self, scan: EnvironmentScan, wanted: list[Wanted], done: AppliedPlan, before: SeenTimes
     ) -> None:
         """Let the next sync know by what it is seen that nothing changed since."""
-        environment, root, scheme = scan.environment, scan.root, scan.scheme
-        known = find_root(self.store, environment.path)
+        root, scheme = scan.root, scan.scheme
         install_plans = {one.entry: one.install_plan for one in wanted}
-        odd = done.copied or done.collisions or done.plan.stuck
-        if known is None or odd or install_plans.keys() != set(known.entries):
+        odd = (done.made is not None and done.made.copied) or done.collisions or done.plan.stuck
+        if odd or install_plans.keys() != set(done.root.entries):
             return
-        change_cache = ChangeCache(environment, root, known, scheme)
+        change_cache = ChangeCache(scan.environment, root, done.root, scheme)
         if not change_cache.is_kept:
             return
         left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
@@ -343,7 +352,7 @@ def _result(
     again = [(pin, installed[pin.name].version) for pin in later if pin.name in installed]
     return SyncResult(
         path=environment.path,
-        link_mode=done.link_mode,
+        link_mode=done.root.link_mode,
         added=names_and_versions(done.plan.added) + added,
         replaced=(
             *((old.name, old.version, new.install_plan.version) for old, new in done.plan.replaced),
@@ -353,7 +362,7 @@ def _result(
         removed=tuple((one.name, one.version) for one in done.plan.removed if one.name not in dict(added)),
         stuck=tuple((one.name, one.version) for one in done.plan.stuck),
         unchanged=done.plan.unchanged + len(installed) - len(again),
-        files=done.files,
-        copied=done.copied,
+        files=0 if done.made is None else done.made.files,
+        copied=0 if done.made is None else done.made.copied,
         collisions=tuple(collision.path for collision in done.collisions),
     )

@@ -15,6 +15,8 @@ from pipm.errors import InterpreterError, UsageError
 from pipm.fs.flock import locked_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipm.env.base_interpreter import BaseInterpreter
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
@@ -51,8 +53,13 @@ def find_target(store_path: str, path: str, python: str | None) -> TargetEnviron
     return TargetEnvironment(path=path, environment=None, base=find_interpreter(python))
 
 
-def create_if_missing(destination: TargetEnvironment, store_path: str) -> tuple[Environment, bool]:
-    """Return the environment of *destination*, made if it is not there, and whether it was made."""
+def create_if_missing(
+    destination: TargetEnvironment, store_path: str, meanwhile: Callable[[], None]
+) -> tuple[Environment, bool]:
+    """Return the environment of *destination*, made if it is not there, and whether it was made.
+
+    *meanwhile* may be called while the disk is waited for.
+    """
     if destination.environment is not None:
         return destination.environment, False
     assert destination.base is not None
@@ -67,7 +74,7 @@ def create_if_missing(destination: TargetEnvironment, store_path: str) -> tuple[
                 return checked_environment(store_path, destination.path), False
             from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
 
-            create_environment(real, destination.base)
+            create_environment(real, destination.base, meanwhile)
     finally:
         os.close(parent)
     return checked_environment(store_path, destination.path), True
