@@ -210,7 +210,7 @@ def cold(context: Ground) -> dict[str, Contender]:
         "pipm, no bytecode, cold": Contender(
             context.pipm("plain", "--no-compile", store="cold"), ("plain", "cold")
         ),
-        "pipm, cold": Contender(context.pipm("plain", store="cold"), ("plain", "cold")),
+        "pipm, cold": Contender(context.pipm("plain", "--compile", store="cold"), ("plain", "cold")),
     }
 
 
@@ -268,7 +268,11 @@ def prepare(context: Ground, group: str, log: Path) -> None:
     for name in filled:
         if (seed / name).exists() and not Path(context.path(name)).exists():
             run_measured(f"cp -a {seed / name} {context.path(name)}", log, "copying")
-    steps = [] if group == "cold" else [context.pipm("run"), context.uv_sync("uv-run", offline=False)]
+    steps = (
+        []
+        if group == "cold"
+        else [context.pipm("run", "--compile"), context.uv_sync("uv-run", offline=False)]
+    )
     if group == "links":
         steps.append(context.pipm("plain", "--no-compile"))
     if group == "finder":

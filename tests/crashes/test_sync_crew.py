@@ -47,7 +47,7 @@ def lock(wheels: list[str], tmp_path: Path) -> str:
     return pylock(str(tmp_path), wheels)
 
 
-@pytest.mark.parametrize("options", [(), ("--no-compile",), ("--link-mode", "copy")])
+@pytest.mark.parametrize("options", [("--compile",), ("--no-compile",), ("--compile", "--link-mode", "copy")])
 def test_the_same_as_by_one(
     pipm: Pipm, lock: str, wheels: list[str], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
@@ -91,10 +91,10 @@ def test_what_one_of_them_refuses_ends_all(pipm: Pipm, lock: str, wheels: list[s
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_cut_short(pipm: Pipm, lock: str, wheels: list[str], tmp_path: Path, sign: signal.Signals) -> None:
     env, amid = Environment(path=f"{tmp_path}/env"), 0
-    pipm("sync", lock, "--env", env.path).expect()
+    pipm("sync", lock, "--env", env.path, "--compile").expect()
     for files in (1, 400, 900):
         shutil.rmtree(env.path)
-        process = pipm.start("sync", lock, "--env", env.path)
+        process = pipm.start("sync", lock, "--env", env.path, "--compile")
         helpers = _helpers_at_work(psutil.Process(process.pid), env.path, files)
         os.kill(process.pid, sign)  # the one process alone: the others see to themselves
         _, err = process.communicate(timeout=60)
@@ -102,7 +102,7 @@ def test_cut_short(pipm: Pipm, lock: str, wheels: list[str], tmp_path: Path, sig
         assert process.returncode in (0, -signal.SIGKILL if sign is signal.SIGKILL else INTERRUPTED), err
         _, alive = psutil.wait_procs(helpers, timeout=10)
         assert alive == []
-        pipm("sync", lock, "--env", env.path).expect()
+        pipm("sync", lock, "--env", env.path, "--compile").expect()
         assert_holds(env, wheels)
         assert damage(pipm.store) == []
     assert amid, "no sync was cut short"

@@ -65,8 +65,8 @@ ALLOWED_CHANGES: dict[str, set[str]] = {
 }
 """Outside of fs/, where everything is allowed."""
 
-WRITERS = {"store.layout", "bytecode.compiler"}
-"""Outside of fs/, who opens files for writing: the store's README, and new bytecode in a run's folder."""
+WRITERS = {"store.layout", "bytecode.compiler", "context.workers"}
+"""Outside of fs/, what opens files for writing: the store's README, new bytecode in a run's folder, pipes."""
 
 IN_ENVIRONMENTS = {
     "pip_wrapper.runtime.pip_watch": "_pipm_pip",

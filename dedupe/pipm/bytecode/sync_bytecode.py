@@ -16,7 +16,7 @@ from pipm.store.bytecode_pool import Pool
 from pipm.store.objects import altered
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Collection, Container, Mapping
 
     from pipm.context.sync_context import SyncContext
     from pipm.core.plan.materialise_plan import PlannedFolder
@@ -30,6 +30,8 @@ NONE = "-none"
 _MODE = 0o444
 _DIGITS = 64
 """Of a sha256 in hexadecimal, with which the name of bytecode begins."""
+SOON = 256
+"""Sources that are compiled at once, in less than a second; more may be left to another process."""
 _BATCH = 64
 """Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
 
@@ -45,12 +47,12 @@ class MissingBytecode(NamedTuple):
 class SyncBytecode:
     """Gives each module its bytecode, if the environment's interpreter keeps any.
 
-    ``missing`` is what the pool had not, by the bytecode's name there; ``uncompiled`` are those that have no
-    bytecode: templates, tests of syntax errors. ``left`` has how each folder of bytecode was when the work in
-    it ended.
+    Without a *filler* it compiles only. ``missing`` is what the pool had not, by the bytecode's name there;
+    ``uncompiled`` are those that have no bytecode: templates, tests of syntax errors. ``left`` has how each
+    folder of bytecode was when the work in it ended.
     """
 
-    def __init__(self, context: SyncContext, filler: FolderFiller) -> None:
+    def __init__(self, context: SyncContext, filler: FolderFiller | None = None) -> None:
         self._ground = context
         self._filler = filler
         self.missing: dict[str, list[MissingBytecode]] = {}
@@ -72,7 +74,7 @@ class SyncBytecode:
 
     def link(self, folder: PlannedFolder, target: int) -> None:
         """Link what the pool has for *folder*, which is open as *target*; note the rest."""
-        if self._ground.interpreter is None:
+        if self._ground.interpreter is None or self._filler is None:
             return
         tag = self._ground.interpreter.cache_tag
         cache = make_folder(target, _CACHE)
@@ -102,23 +104,32 @@ class SyncBytecode:
 
     def finish(self) -> None:
         """Compile what the pool lacked, let the pool have it, and link it."""
+        for key in self.fill_pool():
+            self._link_late(key)
+
+    def fill_pool(self) -> Collection[str]:
+        """Compile what the pool lacked, and let the pool have it; returns the names there."""
         interpreter = self._ground.interpreter
         if interpreter is None or not self.missing:
-            return
-        known = {
-            key for key in self.missing if is_uncompilable(self._ground.store, self._pool.interpreter, key)
-        }
-        self.uncompiled |= known
-        fresh = self._compile(interpreter, [key for key in self.missing if key not in known])
+            return ()
+        self.note_uncompilable()
+        fresh = self._compile(interpreter, [key for key in self.missing if key not in self.uncompiled])
         if fresh:
             sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
         for key, new in fresh.items():
             self._pool.make_room(parse_bytecode_key(key)[0])
             give_name(new, self._folder, key_path(key))
-        for key in fresh:
-            self._link_late(key, interpreter.cache_tag)
+        return fresh
 
-    def _link_late(self, key: str, tag: str) -> None:
+    def note_uncompilable(self) -> None:
+        """Note what is missing because an earlier sync saw that it does not compile."""
+        store, pool = self._ground.store, self._pool.interpreter
+        self.uncompiled |= {key for key in self.missing if is_uncompilable(store, pool, key)}
+
+    def _link_late(self, key: str) -> None:
+        assert self._ground.interpreter is not None
+        assert self._filler is not None
+        tag = self._ground.interpreter.cache_tag
         for folder, stem, _ in self.missing[key]:
             path = f"{folder}/{_CACHE}" if folder else _CACHE
             target = open_directory_beneath(self._ground.root, path)

@@ -9,6 +9,7 @@ FLAGS = {
     "--prefer-stored": ("prefer_stored", True),
     "--trust-adopted": ("trust_adopted", True),
     "--no-compile": ("compiled", False),
+    "--compile": ("compiled", True),
     "--clobber": ("clobber", True),
     "--dist-info": ("dist_info", True),
     "--no-dist-info": ("dist_info", False),

@@ -22,8 +22,9 @@ Clobber = Annotated[
     bool, typer.Option("--clobber", help="Two distributions with one path: the later one wins.")
 ]
 
-NoCompile = Annotated[
-    bool, typer.Option("--no-compile", help="No bytecode; Python makes it at the first import.")
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Wait for all bytecode, or make none.", show_default=False),
 ]
 
 TrustAdopted = Annotated[
@@ -68,7 +69,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     all_packages: AllPackages = False,
     prefer_stored: PreferStored = False,
     trust_adopted: TrustAdopted = False,
-    no_compile: NoCompile = False,
+    compiled: Compile = None,
     clobber: Clobber = False,
     dist_info: DistInfo = None,
     dry_run: DryRun = False,
@@ -101,7 +102,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
             all_packages=all_packages,
             prefer_stored=prefer_stored,
             trust_adopted=trust_adopted,
-            compiled=not no_compile,
+            compiled=compiled,
             clobber=clobber,
             dist_info=dist_info,
             dry_run=dry_run,

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_words import FLAGS, LISTS
+from pipm.cli.streams import finish_output
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
 from pipm.fs.link_modes import parse_link_mode
+from pipm.sync.compile_later import start_compiling
 from pipm.sync.open_lock import member_here, open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
@@ -38,7 +40,7 @@ class SyncArguments(NamedTuple):
     all_packages: bool = False
     prefer_stored: bool = False
     trust_adopted: bool = False
-    compiled: bool = True
+    compiled: bool | None = None
     clobber: bool = False
     dist_info: bool | None = None
     dry_run: bool = False
@@ -51,7 +53,7 @@ class SyncArguments(NamedTuple):
             "--all-packages": self.all_packages,
             "--prefer-stored": self.prefer_stored,
             "--trust-adopted": self.trust_adopted,
-            "--no-compile": not self.compiled,
+            "--no-compile": self.compiled is False,
             "--clobber": self.clobber,
             "--no-dist-info": self.dist_info is False,
             "--dist-info": self.dist_info is True,
@@ -70,6 +72,8 @@ def resync(output: Output, store: str, environment: str, lock: str, words: Seque
     """Sync *environment* with *lock* as the options *words* did before, and tell it as a note."""
     arguments = arguments_of(environment, lock, words)
     done = _synced(output, store, arguments, _lock_of(arguments))
+    if done.pending:
+        start_compiling(store)
     changes = counted(len(_changes(done)), "change")
     output.note("note", f"{path_text(lock)} changed: synced {path_text(done.path)}, {changes}")
 
@@ -97,6 +101,9 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         output.document("sync", _document(done))
     else:
         _print(output, done, lock.path, dry_run=arguments.dry_run)
+    if done.pending and not arguments.dry_run:
+        finish_output()  # the result is there before the work goes on
+        start_compiling(store)
     return PARTLY if done.stuck else DONE
 
 
@@ -118,7 +125,8 @@ def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) ->
     options = SyncOptions(
         link_mode=parse_link_mode(arguments.link_mode),
         python=arguments.python,
-        compiled=arguments.compiled,
+        compiled=arguments.compiled is not False,
+        compiled_later=arguments.compiled is None,
         clobber=arguments.clobber,
         prefer_stored=arguments.prefer_stored,
         trust_adopted=arguments.trust_adopted,
@@ -141,6 +149,7 @@ def _document(done: SyncResult) -> dict[str, object]:
         "unchanged": done.unchanged,
         "fetched": done.fetched,
         "files": done.files,
+        "pending_bytecode": done.pending,
         "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.mismatches],
         "seconds": round(done.seconds, 3),
     }
@@ -172,6 +181,8 @@ def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> Non
         stored = len(done.added) + len(done.replaced) + len(done.repaired) + done.unchanged - done.fetched
         rest = f", {stored} {'was' if stored == 1 else 'were'} in the store" if stored > 0 else ""
         output.result(f"{verb} {counted(done.fetched, 'distribution')}{rest}")
+    if done.pending and not dry_run:
+        output.result("Bytecode is compiled in the background (`--compile` waits for it)")
     _warn(output, done)
     if dry_run:
         output.note("warning", "no files changed due to --dry-run")

@@ -18,7 +18,7 @@ class SyncContext(NamedTuple):
 
     ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
     ``staging`` is the open folder of the environment's temporary names. With ``hidden`` what the finder
-    serves gets no metadata folder to begin with.
+    serves gets no metadata folder to begin with. With ``later`` much missing bytecode is not compiled now.
     """
 
     store: Store
@@ -31,5 +31,6 @@ class SyncContext(NamedTuple):
     mode: LinkMode
     staging: int
     hidden: bool
+    later: bool
     shared_state: SharedState
     progress: Progress

@@ -18,6 +18,10 @@ class Scheme(NamedTuple):
     python: str
     cache_tag: str = ""
 
+    def without_bytecode(self) -> Scheme:
+        """The same where none is wanted."""
+        return self._replace(cache_tag="")
+
     @property
     def version(self) -> str:
         """Major and minor version of Python: ``3.12``."""

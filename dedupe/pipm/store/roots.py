@@ -41,7 +41,7 @@ class Root(NamedTuple):
     file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows
     the lock file at ``lock``; ``promise`` is the digest of what decided: the lock's bytes and the options;
     ``content`` that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
-    a collector has not found it; 0 while it is there.
+    a collector has not found it; 0 while it is there. ``pending``: its bytecode is compiled later.
     """
 
     path: str
@@ -58,6 +58,7 @@ class Root(NamedTuple):
     content: str = ""
     words: tuple[str, ...] = ()
     changed: int = 0
+    pending: bool = False
 
     @property
     def borrows(self) -> bool:
@@ -119,6 +120,7 @@ def _document(root: Root) -> bytes:
         "content": root.content,
         "words": root.words,
         "changed": root.changed,
+        "pending": root.pending,
     }
     return json.dumps(document, indent=1).encode("ascii")
 

@@ -68,6 +68,7 @@ class PlanApplier(NamedTuple):
     promise: str
     link_mode: LinkMode | None
     clobber: bool
+    later: bool
     finder_sync: FinderSync | None = None
     """With it modules come from the store; the few other files are links where those work, else symlinks."""
 
@@ -103,41 +104,48 @@ class PlanApplier(NamedTuple):
                 sweep(self.root)
                 if self.finder_sync is not None:
                     self.finder_sync.end(self.finder_sync.begin())
-                root = self._root(mode, SYNCED, entries)
-                final = prepare_root(self.store, root)
-                kept_open.callback(final.drop)
+                root = self._final_root(mode, entries, previous)
                 done = AppliedPlan(plan=plan, root=root)
-                self._finish(final, done, meanwhile)
+                self._finish(self._prepared(kept_open, root), done, meanwhile)
                 return done
             context = self._ground(stack)
             mode = self._word(context)
-            root = self._root(mode, SYNCED, entries)
-            final = prepare_root(self.store, root)  # with it the disk is not too full to say that all is done
-            kept_open.callback(final.drop)
+            root = self._final_root(mode, entries, previous)
+            final = self._prepared(kept_open, root)  # the disk cannot be too full for it later
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
-            write_root(self.store, self._root(mode, SYNCING, used))
+            write_root(self.store, root._replace(state=SYNCING, entries=used))
             table = None if self.finder_sync is None else self.finder_sync.begin()
             if plan.uninstalled or unfinished:
                 stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
-                claimed = claimed_paths(context, unchanged, stay_put)
-                for one in plan.uninstalled:
-                    uninstall(context, one, claimed)
-                for install_plan in unfinished:
-                    remove_unfinished(context, install_plan, claimed)
+                _uninstall_all(context, plan, unfinished, claimed_paths(context, unchanged, stay_put))
             made = materialise(context, self._chosen(everything, wanted, plan))
             stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
             if self.finder_sync is not None and table is not None:
                 self.finder_sync.end(table, made.records, made.away)
+            if made.pending and not root.pending:
+                root = root._replace(pending=True)
+                final = self._prepared(kept_open, root)
             done = AppliedPlan(plan=plan, root=root, collisions=everything.collisions, made=made)
             self._finish(final, done, meanwhile)
         return done
+
+    def _prepared(self, stack: ExitStack, root: Root) -> Aside:
+        """Write *root* aside until *stack* ends."""
+        final = prepare_root(self.store, root)
+        stack.callback(final.drop)
+        return final
 
     def _finish(self, final: Aside, done: AppliedPlan, meanwhile: Callable[[AppliedPlan], None]) -> None:
         """Publish the root: what it says is synced is on disk before, a killed run's files as well."""
         with syncing([self.root, self.store.roots]):
             meanwhile(done)
         final.publish()
+
+    def _is_pending(self, previous: Root | None) -> bool:
+        """Whether bytecode is pending already: in the environment, or in the store for the finder."""
+        before = previous is not None and previous.pending
+        return self.later and (before or (self.finder_sync is not None and self.finder_sync.pending))
 
     def _word(self, context: SyncContext) -> str:
         """The word for how the environment shares."""
@@ -173,6 +181,7 @@ class PlanApplier(NamedTuple):
             mode=self._mode(run, run_path, folder),
             staging=folder,
             hidden=self.finder_sync is not None and self.finder_sync.hides_at_once,
+            later=self.later,
             shared_state=self.shared_state,
             progress=self.progress,
         )
@@ -190,10 +199,16 @@ class PlanApplier(NamedTuple):
                 hint="use a store on that file system (--store DIR), or --link-mode symlink or copy",
             ) from error
 
-    def _root(self, mode: str, state: str, entries: tuple[str, ...]) -> Root:
-        root = root_of(self.environment, mode, state, entries)
+    def _final_root(self, mode: str, entries: tuple[str, ...], previous: Root | None) -> Root:
+        """The root when all is done, but for bytecode that this sync leaves for later."""
         lock = self.lock
-        return root._replace(lock=lock.path, promise=self.promise, content=lock.content, words=lock.words)
+        return root_of(self.environment, mode, SYNCED, entries)._replace(
+            lock=lock.path,
+            promise=self.promise,
+            content=lock.content,
+            words=lock.words,
+            pending=self._is_pending(previous),
+        )
 
     def _unfinished(self, scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
         """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""
@@ -213,6 +228,15 @@ class PlanApplier(NamedTuple):
             if install_plan.metadata not in complete:
                 found.append(install_plan)
         return found
+
+
+def _uninstall_all(
+    context: SyncContext, plan: SyncPlan, unfinished: Iterable[InstallPlan], claimed: frozenset[str]
+) -> None:
+    for one in plan.uninstalled:
+        uninstall(context, one, claimed)
+    for install_plan in unfinished:
+        remove_unfinished(context, install_plan, claimed)
 
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:

@@ -99,6 +99,10 @@ def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
 def has_room_for_bytecode(store: Store, manifests: list[Manifest]) -> bool:
     """Whether the store's file system has inodes for bytecode, and an environment on it for itself."""
     free = free_space(store.path).inodes
-    sources = sum(file.path.endswith(".py") for manifest in manifests for file in manifest.files)
     # A source's bytecode is an inode, and may need a folder in the pool and one in its tree.
-    return free is None or free >= (3 * sources + _OWN_FILES * len(manifests)) * _MARGIN
+    return free is None or free >= (3 * count_sources(manifests) + _OWN_FILES * len(manifests)) * _MARGIN
+
+
+def count_sources(manifests: Iterable[Manifest]) -> int:
+    """How many modules there are."""
+    return sum(file.path.endswith(".py") for manifest in manifests for file in manifest.files)

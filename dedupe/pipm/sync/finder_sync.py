@@ -160,6 +160,7 @@ class FinderSync:
         self._interpreter = interpreter_of(environment)
         self._lock = lock
         self._hidden, self._fresh = hidden, fresh
+        self.pending = False
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -171,10 +172,13 @@ class FinderSync:
         """Whether no metadata folder needs to be made: no interpreter knows the environment yet."""
         return self._hidden and self._fresh
 
-    def compile(self, shared_state: SharedState, progress: Progress) -> None:
-        """Let the store have the bytecode of what is served; the environment stays as it is."""
+    def compile(self, shared_state: SharedState, progress: Progress, *, later: bool) -> None:
+        """Let the store have the bytecode of what is served; the environment stays as it is.
+
+        Where that is much and *later*, it is ``pending`` only.
+        """
         entries = [one.entry for one in self.finder_plan.served]
-        _compile(self.store, entries, self._interpreter, shared_state, progress)
+        self.pending = _compile(self.store, entries, self._interpreter, shared_state, progress, later=later)
 
     def begin(self) -> ImportTable:
         """Put the finder into the environment, before its distributions."""
@@ -210,20 +214,32 @@ class FinderSync:
 
 
 def _compile(
-    store: Store, entries: list[str], interpreter: Interpreter, shared_state: SharedState, progress: Progress
-) -> None:
+    store: Store,
+    entries: list[str],
+    interpreter: Interpreter,
+    shared_state: SharedState,
+    progress: Progress,
+    *,
+    later: bool,
+) -> bool:
+    """Compile *entries*; True where that is left for later."""
     pool = interpreter.pool("")
     lacking = [entry for entry in entries if not is_compiled(store, entry, pool)]
     if not lacking:
-        return
+        return False
     from pipm.bytecode.entry_bytecode import compile_entries  # noqa: PLC0415 - once an entry
+    from pipm.bytecode.sync_bytecode import SOON  # noqa: PLC0415
     from pipm.store.entries import load_manifest  # noqa: PLC0415
-    from pipm.sync.choose_finder import has_room_for_bytecode  # noqa: PLC0415
+    from pipm.sync.choose_finder import count_sources, has_room_for_bytecode  # noqa: PLC0415
 
-    if has_room_for_bytecode(store, [load_manifest(store, entry) for entry in lacking]):
-        compile_entries(store, lacking, interpreter, shared_state)
-    else:
+    manifests = [load_manifest(store, entry) for entry in lacking]
+    if not has_room_for_bytecode(store, manifests):
         progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles anew")
+    elif later and count_sources(manifests) > SOON:
+        return True
+    else:
+        compile_entries(store, lacking, interpreter, shared_state)
+    return False
 
 
 def _paths(install_plan: InstallPlan) -> list[str]:

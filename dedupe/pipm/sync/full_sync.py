@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.finder.import_table import LockRow
     from pipm.store.layout import Store
+    from pipm.store.roots import Root
     from pipm.sync.apply_plan import AppliedPlan
     from pipm.sync.change_cache import SeenTimes, Times
     from pipm.sync.fetch_wheels import Fetched
@@ -166,16 +167,15 @@ class FullSync:
             were_hidden = restore_metadata(self.store, root)
             previous = find_root(self.store, environment.path)
             doubted = previous is not None and previous.state == SYNCING
-            scan = EnvironmentScan(self.store, root, environment, scheme, interpreter, doubted=doubted)
-            before = NOTHING if fresh or were_hidden else self._unchanged(environment, root, scheme)
+            seen = self._seen(scheme, previous)
+            scan = EnvironmentScan(self.store, root, environment, seen, interpreter, doubted=doubted)
+            before = NOTHING if fresh or were_hidden else self._unchanged(environment, root, seen)
             hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
             finder_sync = self._serving(environment, root, scan, wanted, hidden=hidden, fresh=fresh)
             if finder_sync is not None:
                 wanted = finder_sync.finder_plan.wanted
             if before.groups:
-                groups = groups_of(
-                    root, {one.entry: one.install_plan for one in wanted}, scheme, hidden=False
-                )
+                groups = groups_of(root, {one.entry: one.install_plan for one in wanted}, seen, hidden=False)
                 scan.untouched = before.named_in(groups)
             applier = PlanApplier(
                 store=self.store,
@@ -189,6 +189,7 @@ class FullSync:
                 promise="" if anew else self.lock.promise,
                 link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
+                later=self.options.compiled_later,
                 finder_sync=finder_sync,
             )
             installed = standing_editables(scan, editables)
@@ -201,19 +202,29 @@ class FullSync:
                 frozenset(installed),
                 lambda done: self._note(scan, wanted, done, before) if is_noted else None,
             )
+        return _result(environment, done, self._install(environment, scan, later, target), installed)
+
+    def _install(
+        self, environment: Environment, scan: EnvironmentScan, pins: list[Pin], target: Target
+    ) -> list[Pin]:
+        """Let pip install the editable *pins*; returns them with their versions."""
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
-        states = {pin.name: project_state(pin) for pin in later}
+        states = {pin.name: project_state(pin) for pin in pins}
         install_editables(
-            self.store, later, interpreter_of_target(environment), target, lambda: self.shared_state.stopping
+            self.store, pins, interpreter_of_target(environment), target, lambda: self.shared_state.stopping
         )
-        versions: dict[str, str] = {}
-        if later:
-            sync_tree(environment.path)  # the note says that all of it is there
-            with locked_environment(self.store, environment, self.progress) as root:
-                scan = EnvironmentScan(self.store, root, environment, scheme, interpreter)
-                versions = note_editables(scan, later, states)
-        later = [pin._replace(version=versions.get(pin.name, pin.version)) for pin in later]
-        return _result(environment, done, later, installed)
+        if not pins:
+            return []
+        sync_tree(environment.path)  # the note says that all of it is there
+        with locked_environment(self.store, environment, self.progress) as root:
+            again = EnvironmentScan(self.store, root, environment, scan.scheme, None)
+            versions = note_editables(again, pins, states)
+        return [pin._replace(version=versions.get(pin.name, pin.version)) for pin in pins]
+
+    def _seen(self, scheme: Scheme, previous: Root | None) -> Scheme:
+        """What to look for in the environment: no bytecode where that is to come later."""
+        pending = previous is not None and previous.pending and self.options.compiled_later
+        return scheme.without_bytecode() if pending else scheme
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> SeenTimes:
         """What is as the last sync left it or saw it."""
@@ -228,6 +239,8 @@ class FullSync:
         self, scan: EnvironmentScan, wanted: list[Wanted], done: AppliedPlan, before: SeenTimes
     ) -> None:
         """Let the next sync know by what it is seen that nothing changed since."""
+        if done.root.pending:
+            scan.scheme = scan.scheme.without_bytecode()
         root, scheme = scan.root, scan.scheme
         install_plans = {one.entry: one.install_plan for one in wanted}
         odd = (done.made is not None and done.made.copied) or done.collisions or done.plan.stuck
@@ -279,7 +292,7 @@ class FullSync:
         row = self._row(environment)
         finder_sync = FinderSync(self.store, environment, root, finder_plan, row, hidden=hidden, fresh=fresh)
         if self.options.compiled:
-            finder_sync.compile(self.shared_state, progress)
+            finder_sync.compile(self.shared_state, progress, later=self.options.compiled_later)
         return finder_sync
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> SyncResult:
@@ -307,7 +320,8 @@ class FullSync:
                     if one.entry not in hidden
                 ],
             )
-            scan = EnvironmentScan(self.store, root, environment, scheme, interpreter)
+            previous = find_root(self.store, environment.path)
+            scan = EnvironmentScan(self.store, root, environment, self._seen(scheme, previous), interpreter)
             local = [pin for pin in pins if isinstance(pin.origin, SourceFolder) and pin.origin.editable]
             there = standing_editables(scan, local)
             later = {pin.name for pin in missing_editables(scan, local, there)}
@@ -364,5 +378,6 @@ def _result(
         unchanged=done.plan.unchanged + len(installed) - len(again),
         files=0 if done.made is None else done.made.files,
         copied=0 if done.made is None else done.made.copied,
+        pending=done.root.pending,
         collisions=tuple(collision.path for collision in done.collisions),
     )

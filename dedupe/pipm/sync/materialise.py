@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.sync_bytecode import SyncBytecode
+from pipm.bytecode.sync_bytecode import SOON, SyncBytecode
 from pipm.context.workers import worker_count, worker_pool
 from pipm.fs.folder_filler import FolderFiller
 from pipm.fs.staging import Staging
@@ -36,6 +36,7 @@ class Materialised(NamedTuple):
 
     ``records`` are the RECORDs of what the finder serves, by metadata folder, and ``away`` what belongs into
     such folders, where they were not made. ``left`` says how each folder was when the work in it ended.
+    ``pending``: much bytecode was left for later.
     """
 
     files: int
@@ -43,6 +44,7 @@ class Materialised(NamedTuple):
     records: Mapping[str, bytes]
     away: Away
     left: FolderState
+    pending: bool
 
 
 def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
@@ -58,7 +60,7 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
     context.progress.phase("Linking", files)
     with worker_pool(work, len(parts), files, context.shared_state, context.progress) as pool:
         first: list[StageResult] = pool.run((FOLDERS, frozenset()))
-        late = _compiled(context, first)
+        late, pending = _compiled(context, first)
         last: list[StageResult] = pool.run((RECORDS, late.uncompiled))
     done = [*first, late, *last]
     return Materialised(
@@ -67,24 +69,30 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
         records={name: record for one in last for name, record in one.records.items()},
         away={name: files for one in last for name, files in one.away.items()},
         left=_merged([[one.left for one in stage] for stage in (first, [late], last)]),
+        pending=pending,
     )
 
 
-def _compiled(context: SyncContext, done: Sequence[StageResult]) -> StageResult:
-    """Compile what the store had no bytecode of, and link it."""
+def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageResult, bool]:
+    """Compile what the store had no bytecode of, and link it; or tell that this is left for later."""
     area = Staging(context.staging, "late")
     filler = FolderFiller(context.mode, area)
     compiler = SyncBytecode(context, filler)
     try:
         for one in done:
             compiler.take(one.missing)
-        compiler.finish()
+        pending = context.later and len(compiler.missing) > SOON
+        if pending:
+            compiler.note_uncompilable()
+        else:
+            compiler.finish()
     finally:
         compiler.close()
         area.close()
-    return StageResult(
+    made = StageResult(
         files=filler.placed, copied=filler.copied, left=compiler.left, uncompiled=compiler.uncompiled
     )
+    return made, pending
 
 
 def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:

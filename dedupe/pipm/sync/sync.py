@@ -90,7 +90,11 @@ def _nothing_to_do(
     same = (previous.device, previous.inode) == (environment.device, environment.inode)
     if not same or not lock.promise or previous.promise != lock.promise:
         return None
+    if previous.pending and not options.compiled_later:
+        return None
     scheme, interpreter = scheme_of(environment, compiled=options.compiled)
+    if previous.pending:
+        scheme = scheme.without_bytecode()
     with locked_environment(store, environment, progress) as root:
         # Metadata folders are asked for and were put away, or the reverse (a killed run brought them back).
         if options.dist_info is not None and options.dist_info is bool(read_stored_metadata(root)):
@@ -103,7 +107,12 @@ def _nothing_to_do(
                 return None
         store.sweep()  # of a run that was killed before it changed anything
         sweep(root)
-    return SyncResult(path=environment.path, link_mode=previous.link_mode, unchanged=len(previous.entries))
+    return SyncResult(
+        path=environment.path,
+        link_mode=previous.link_mode,
+        unchanged=len(previous.entries),
+        pending=previous.pending,
+    )
 
 
 def _are_stored(store: Store, known: Root) -> bool:

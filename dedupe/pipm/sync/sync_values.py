@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 class SyncOptions(NamedTuple):
     """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made.
 
+    Without ``compiled`` there is no bytecode; ``compiled_later`` leaves much of it to `compile_later`.
     ``dist_info``: whether a finder environment has metadata folders; None leaves that as it is.
     """
 
     link_mode: LinkMode | None = None
     python: str | None = None
     compiled: bool = True
+    compiled_later: bool = False
     clobber: bool = False
     prefer_stored: bool = False
     trust_adopted: bool = False
@@ -57,6 +59,7 @@ class SyncResult(NamedTuple):
 
     ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
     ``copied`` files were copied, as a link was refused; ``collisions`` are files that another took over.
+    ``pending``: there is bytecode to be compiled later.
     ``mismatches``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
     """
 
@@ -72,6 +75,7 @@ class SyncResult(NamedTuple):
     fetched: int = 0
     files: int = 0
     copied: int = 0
+    pending: bool = False
     collisions: tuple[str, ...] = ()
     mismatches: tuple[RecordMismatch, ...] = ()
     seconds: float = 0.0

@@ -44,6 +44,7 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
         "sync -v --json --store=/s --env=e --python 3.12 --link-mode hardlink",
         "sync --extra a --extra b --group=c --no-default-groups x.toml",
         "sync --prefer-stored --trust-adopted --no-compile --clobber --dry-run",
+        "sync --compile",
         "sync --no-dist-info",
         "sync --dist-info --quiet --verbose",
     ],

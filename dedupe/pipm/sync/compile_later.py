@@ -1,0 +1,88 @@
+"""Compiling what a sync put off: a process of its own gives environments the bytecode that they lack.
+
+A root says that bytecode is pending from the moment when it says that its environment is synced. One process
+a store compiles: one that finds the lock taken ends, for the holder looks for further roots after it gave
+the lock back. What was killed is finished by the process that the next sync starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pipm.errors import PipmError
+from pipm.fs.flock import try_lock
+from pipm.fs.folder_filler import FOLDER
+from pipm.store.layout import open_store
+from pipm.store.roots import SYNCED, all_roots
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from pipm.store.layout import Store
+    from pipm.store.roots import Root
+
+_NICE = 19
+
+
+def start_compiling(store_path: str) -> subprocess.Popen[bytes] | None:
+    """Start a process that compiles what is pending; it outlives this one and holds nothing of it.
+
+    None where no process can be started: the next sync tries again.
+    """
+    import subprocess  # noqa: PLC0415 - where something is pending alone
+
+    command = [sys.executable, "-P", "-m", __name__, store_path]
+    null = subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            command, stdin=null, stdout=null, stderr=null, cwd="/", start_new_session=True
+        )
+    except OSError:
+        return None
+
+
+def compile_pending(store: Store) -> None:
+    """Compile what is pending in any environment of *store*, unless another process does.
+
+    An environment that fails stays pending.
+    """
+    from pipm.sync.pending_bytecode import PendingBytecode  # noqa: PLC0415 - what starts it does without
+
+    tried: set[Root] = set()
+    while roots := [root for root in _pending(store) if root not in tried]:
+        with _only_one(store) as is_ours:
+            if not is_ours:
+                return
+            for root in roots:
+                tried.add(root)
+                with contextlib.suppress(PipmError, OSError):
+                    PendingBytecode(store, root).compile()
+
+
+@contextlib.contextmanager
+def _only_one(store: Store) -> Iterator[bool]:
+    folder = os.open(".", FOLDER, dir_fd=store.bytecode)
+    try:
+        yield try_lock(folder)
+    finally:
+        os.close(folder)
+
+
+def _pending(store: Store) -> list[Root]:
+    return [root for root in all_roots(store) if root.pending and root.state == SYNCED]
+
+
+def main() -> None:
+    """Compile what is pending in the store that the command line names."""
+    os.nice(_NICE)
+    store = open_store(sys.argv[1], create=False)
+    if store is not None:
+        compile_pending(store)
+
+
+if __name__ == "__main__":
+    main()
