@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import shutil
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from support.fault_points import KILL, Point, sample
-from support.faults import benches
-from support.process import clean_environ
+from support.fault_points import Point
+from support.faults import assert_survives
+from support.faults_cases import CASES, CASES_WITH_PIP
 from support.synthetic import install, make_environment, package
 
 if TYPE_CHECKING:
@@ -18,21 +17,14 @@ if TYPE_CHECKING:
     from support.disks import Disk
     from support.pipm import Pipm
 
-_POINTS = 4
+_KINDS = ("xfs", "btrfs", "ext4")
+_CHEAP = [name for name in CASES if name not in CASES_WITH_PIP]
 
 
 @pytest.mark.mounts
-@pytest.mark.parametrize(("name", "kind"), [("adopt-auto", "ext4"), ("sync-finder", "xfs"), ("gc", "btrfs")])
+@pytest.mark.parametrize(("name", "kind"), list(zip(_CHEAP, itertools.cycle(_KINDS), strict=False)))
 def test_survives_faults(name: str, kind: str, images: Disk, tmp_path: Path) -> None:
-    if shutil.which("strace", path=clean_environ()["PATH"]) is None:
-        pytest.skip("strace is not installed")
-    for bench in benches([name], [kind], images=images, folder=str(tmp_path)):
-        points = bench.points()
-        assert {KILL, "EIO"} <= {point.fault for point in points}
-        assert len(points) > 200
-        chosen = sample(points, _POINTS, random.Random(f"{name} {kind}"))
-        faults = {str(point): found for point in chosen if (found := bench.check(point))}
-        assert faults == {}
+    assert_survives(name, kind, images, str(tmp_path), points=20)
 
 
 def test_a_file_that_a_killed_release_began_is_finished(pipm: Pipm, tmp_path: Path) -> None:

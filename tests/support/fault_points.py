@@ -13,13 +13,13 @@ what is equal to another point, for these reasons:
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Collection, Iterable, Iterator
 
 KILL = "KILL"
@@ -149,10 +149,13 @@ def chosen(found: Sites, known: Collection[Shape] = ()) -> list[tuple[Site, str]
     return sorted(pairs)
 
 
-def sample(points: list[Point], count: int, chance: random.Random) -> list[Point]:
-    """Return *count* of the points (all: 0): every second one kills, all errors and calls take turns."""
+def sample(points: list[Point], count: int, seed: int) -> list[Point]:
+    """Return *count* of the points (all: 0): every second one kills, all errors and calls take turns.
+
+    Each point's place follows from itself and *seed*: a few others more or less change nothing for it.
+    """
     groups: defaultdict[str, defaultdict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
-    for point in chance.sample(points, len(points)):
+    for point in sorted(points, key=lambda point: random.Random(f"{seed} {point}").random()):
         groups[point.fault][point.call].append(point)
     queues = {fault: _turns(calls.values()) for fault, calls in sorted(groups.items())}
     kills = queues.pop(KILL, [])

@@ -32,8 +32,8 @@ class Case:
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
     gone until then. With *stages* it goes by a stage in which files have their bytes, but may be links of the
-    store or read-only. With *falls* a file that refuses a reflink becomes a hard link, which is read-only.
-    Names with *foreign* in them are the business of pip, which does not clean up after itself.
+    store or read-only. With *falls* a file that refuses what was asked for may be a hard link. Names with
+    *foreign* in them are the business of pip, which does not clean up after itself.
     """
 
     name: str
@@ -197,7 +197,7 @@ _ALL = (
             prepare=_environments,
             words=("adopt", "{point}/first", "{point}/second", "--link-mode", mode),
             stages=mode in {"finder", "symlink"},
-            falls=mode == "auto",
+            falls=mode in {"auto", "symlink"},
         )
         for mode in ("auto", "hardlink", "symlink", "finder")
     ),
@@ -269,3 +269,5 @@ _ALL = (
     ),
 )
 CASES = {case.name: case for case in _ALL}
+CASES_WITH_PIP = ("sync-new", "sync-fetch", "run", "pip")
+"""A point of theirs takes seconds."""
