@@ -32,8 +32,8 @@ class Case:
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
     gone until then. With *stages* it goes by a stage in which files have their bytes, but may be links of the
-    store or read-only. With *falls* a file that refuses what was asked for may be a hard link. Names with
-    *foreign* in them are the business of pip, which does not clean up after itself.
+    store or read-only. With *falls* a file that refuses what was asked for may be a hard link or a copy.
+    Names with *foreign* in them are the business of pip, which does not clean up after itself.
     """
 
     name: str
@@ -204,9 +204,10 @@ _ALL = (
     Case(name="adopt-second", prepare=_one_adopted, words=("adopt", "{point}/first")),
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),
-    Case(name="sync-new", prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
+    Case(name="sync-new", falls=True, prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
     Case(
         name="sync-links",
+        falls=True,
         prepare=_synced(),
         words=_SYNC,
         code="import beta",
@@ -231,6 +232,7 @@ _ALL = (
     ),
     Case(
         name="sync-fetch",
+        falls=True,
         prepare=_synced(known=False),
         words=_SYNC,
         code="import beta",
@@ -239,6 +241,7 @@ _ALL = (
     ),
     Case(
         name="layer",
+        falls=True,
         prepare=_with_layer,
         words=_SYNC,
         environ={"PIPM_STORE_LAYERS": "{point}/layer"},
@@ -248,7 +251,7 @@ _ALL = (
         appears="first/",
     ),
     Case(name="gc", prepare=_one_gone, words=("gc", "--keep", "0")),
-    Case(name="verify-repair", prepare=_damaged, words=("verify", "--full", "--repair")),
+    Case(name="verify-repair", prepare=_damaged, words=("verify", "--full", "--repair"), replaced=".pyc"),
     Case(name="verify-rebuild", prepare=_without_roots, words=("verify", "--rebuild")),
     Case(
         name="run",

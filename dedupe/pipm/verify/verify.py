@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import load_environment
+from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.layout import open_store
+from pipm.store.roots import ORIGINALS
 from pipm.verify.check_store import Findings, StoreCheck
 from pipm.verify.rebuild import rebuild
 from pipm.verify.repair import Repair
@@ -60,6 +62,7 @@ def verify(
                     Repair(check, run, run_path).run()
             if changing:
                 store.sweep()  # of a run that was killed when all was done but this
+                remove_torn_writes(store.v1, ("roots", ORIGINALS, "by-wheel"))
     except OSError as error:
         raise explain_os_error(error, f"verify {store_path}") from error
     finally:
