@@ -42,16 +42,17 @@ def _code() -> int:
         from pipm.cli.run_pip_command import start_pip  # noqa: PLC0415 - without the cost of typer
 
         return start_pip(sys.argv[1:])
-    if sys.argv[1:2] == ["run"] and sys.argv[2:3] not in (["-h"], ["--help"]):
-        from pipm.cli.run_program import start_run as become  # noqa: PLC0415 - likewise
+    code = None
+    if sys.argv[1:2] == ["run"]:
+        from pipm.cli.run_program import start_run  # noqa: PLC0415 - likewise
 
-        return become(sys.argv[1:])
-    if "sync" in sys.argv:
+        code = start_run(sys.argv[1:])
+    elif "sync" in sys.argv:
         from pipm.cli.quick_sync import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 
         code = quick_sync(sys.argv[1:])
-        if code is not None:
-            return code
+    if code is not None:
+        return code
     from pipm.cli.application import run  # noqa: PLC0415 - `import pipm` stays free of typer
 
     return run()

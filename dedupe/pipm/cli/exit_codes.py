@@ -14,25 +14,17 @@ from pipm.store.paths import store_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DEFAULTS: dict[str, Any] = {
-    "quiet": 0,
-    "verbose": False,
-    "json": False,
-    "store": "",
-    "color": "auto",
-}
+DEFAULTS: dict[str, Any] = {**Output._field_defaults, "store": ""}
 """The settings that every command has, as they are when nobody chose otherwise."""
 
 
 def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
     """Let *work* have output and store as *chosen*; its exit code, or that of the error that it raised."""
-    output = Output(
-        quiet=chosen["quiet"], verbose=chosen["verbose"], json=chosen["json"], color=chosen["color"]
-    )
+    output = Output(**{name: value for name, value in chosen.items() if name != "store"})
     try:
         if output.color not in ("auto", "always", "never"):
             raise UsageError(f"--color {output.color!r}", hint="choose auto, always or never")
-        return work(output, store_path(chosen["store"] or None))
+        return work(output, store_path(chosen.get("store") or None))
     except PipmError as error:
         output.error(error)
         return error.exit_code

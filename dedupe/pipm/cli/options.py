@@ -117,9 +117,7 @@ def command(
         @functools.wraps(function)
         def run_command(*, context: typer.Context, **arguments: Any) -> None:  # noqa: ANN401
             chosen = {key: arguments.pop(key) for key in _COMMON}
-            for key, value in context.obj.items():
-                if chosen[key] == DEFAULTS[key]:
-                    chosen[key] = value
+            chosen |= {key: value for key, value in context.obj.items() if chosen[key] == DEFAULTS[key]}
 
             def work(output: Output, store: str) -> int:
                 return function(Session(output=output, store=store), **arguments)

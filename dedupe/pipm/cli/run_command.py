@@ -58,14 +58,8 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
     is there, synced first if its lock changed; what --lock, --with or a script brings stands over it, and
     wins.
     """
-    from pipm.cli.run_program import RunOptions, parse_run_options, run_program
+    arguments = locals()
+    from pipm.cli.option_table import RunArguments
+    from pipm.cli.run_program import run_program
 
-    chosen = {"--lock": [lock], "--with": specs, "--env": environments, "--python": [python]}
-    options = [
-        part for name, values in chosen.items() for value in values or () if value for part in (name, value)
-    ]
-    flags = {"--no-lock": no_lock, "--refresh": refresh, "--script": script}
-    options += [flag for flag, is_set in flags.items() if is_set]
-    chosen_options = RunOptions()
-    command = parse_run_options(["--store", session.store, *options, "--", *(program or ())], chosen_options)
-    return run_program(session.output, chosen_options, command)
+    return run_program(lambda: session.output, session.store, RunArguments(arguments))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from pipm.cli.arguments import parse_words
+from pipm.cli.option_table import COMMON, RUN, RunArguments
 from pipm.env.find_program import which
 from pipm.env.permission import check_runnable
 from pipm.errors import InterruptedRunError, PipmError, UsageError
@@ -24,60 +26,49 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 127
 """What shells say of a program that is not there."""
-_VALUES = {"--lock": "", "--env": "-e", "--with": "-w", "--python": "-p", "--store": "", "--color": ""}
-_FLAGS = {"--no-lock": "", "--refresh": "", "--script": "", "--quiet": "-q", "--verbose": "-v", "--json": ""}
-_MANY = ("--env", "--with")
 
 
-class RunOptions:
-    """The command line of `pipm run`, before the program's own."""
+def start_run(words: list[str]) -> int | None:
+    """Do what ``run [OPTION…] [--] CMD…`` asks for; returns if that fails, None for what is typer's."""
+    parsed = parse_words(words, "run", COMMON, RUN, program=True)
+    if parsed is None:
+        return None
+    settings, arguments = parsed
 
-    def __init__(self) -> None:
-        """Nothing is asked for yet."""
-        self.values: dict[str, list[str]] = {name: [] for name in _VALUES}
-        self.flags: list[str] = []
+    def talk() -> Output:
+        from pipm.cli.output import Output as Talking  # noqa: PLC0415 - most runs say nothing
 
-    def one(self, name: str) -> str | None:
-        """The value of an option that is given once."""
-        return self.values[name][-1] if self.values[name] else None
+        return Talking(**{name: value for name, value in settings.items() if name != "store"})
 
-
-def start_run(arguments: list[str]) -> int:
-    """Do what ``run [OPTION…] [--] CMD…`` asks for; returns only where that fails."""
-    options = RunOptions()
     try:
-        return run_program(None, options, parse_run_options(arguments[1:], options))
+        return run_program(talk, store_path(settings.get("store")), RunArguments(arguments))
     except PipmError as error:
-        _output(options).error(error)
+        talk().error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return InterruptedRunError.exit_code
 
 
-def run_program(output: Output | None, options: RunOptions, command: list[str]) -> int:
-    """Become the program *command*, in the environment that is meant; no *output*: that of the options."""
-
-    def talk() -> Output:
-        return output or _output(options)
-
+def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments) -> int:
+    """Become the program of *arguments*, in the environment that is meant; *talk* says what is to be said."""
+    command = arguments.program
     if not command:
         raise UsageError("Nothing to run", hint="pipm run -- python app.py")
-    store = store_path(options.one("--store"))
-    below = tuple(_existing(text) for text in options.values["--env"])
-    script = _script(command[0], options)
+    below = tuple(_existing(text) for text in arguments.environments or ())
+    script = _script(command[0], arguments)
     for path in below:
         from pipm.cli.follow_lock import sync_if_lock_changed  # noqa: PLC0415 - environments of one's own follow a lock
 
         sync_if_lock_changed(talk, store, path)
     request = run_request(
         store,
-        lock=options.one("--lock"),
-        search="--no-lock" not in options.flags,
-        specs=options.values["--with"],
+        lock=arguments.lock,
+        search=not arguments.no_lock,
+        specs=arguments.specs or (),
         script=script,
         below=below,
-        python=options.one("--python"),
-        refresh="--refresh" in options.flags,
+        python=arguments.python,
+        refresh=arguments.refresh,
     )
     if request is None:
         path, below = below[0], ()
@@ -92,11 +83,11 @@ def run_program(output: Output | None, options: RunOptions, command: list[str]) 
     return _become(talk, path, below, ["python", *command] if script else command)
 
 
-def _script(word: str, options: RunOptions) -> str:
+def _script(word: str, arguments: RunArguments) -> str:
     """The absolute path of the script that *word* names; empty where it is a program."""
-    if "--script" in options.flags and not os.path.isfile(word):
+    if arguments.script and not os.path.isfile(word):
         raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
-    if "--script" in options.flags or (word.endswith(".py") and os.path.isfile(word)):
+    if arguments.script or (word.endswith(".py") and os.path.isfile(word)):
         return os.path.abspath(word)
     return ""
 
@@ -136,41 +127,3 @@ def _become(talk: Callable[[], Output], path: str, below: tuple[str, ...], comma
         from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 
         raise explain_os_error(error, f"run {program}") from error
-
-
-def parse_run_options(arguments: list[str], options: RunOptions) -> list[str]:
-    """Note the *options*, which end at the first word that is none, or at ``--``; returns the program's."""
-    short = {letter: name for name, letter in (*_VALUES.items(), *_FLAGS.items()) if letter}
-    words = list(arguments)
-    while words and words[0].startswith("-"):
-        word = words.pop(0)
-        if word == "--":
-            break
-        name, equals, value = word.partition("=")
-        name = short.get(name, name)
-        if name in _FLAGS and not equals:
-            options.flags.append(name)
-            continue
-        if name not in _VALUES:
-            raise UsageError(
-                f"pipm run has no option {name}", hint="CMD's options stand behind it; pipm run -h"
-            )
-        if not equals:
-            if not words:
-                raise UsageError(f"{name} needs a value", hint="pipm run -h")
-            value = words.pop(0)
-        if options.values[name] and name not in _MANY:
-            raise UsageError(f"{name} stands there twice", hint="pipm run -h")
-        options.values[name].append(value)
-    return words
-
-
-def _output(options: RunOptions) -> Output:
-    from pipm.cli.output import Output as Talking  # noqa: PLC0415 - only who has to say something needs it
-
-    return Talking(
-        quiet=options.flags.count("--quiet"),
-        verbose="--verbose" in options.flags,
-        json="--json" in options.flags,
-        color=options.one("--color") or "auto",
-    )

@@ -85,26 +85,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     Adds, replaces and removes, out of the store; makes the environment if it is missing. What the store has
     needs no network; pip fetches or builds the rest. pip itself stays where it is.
     """
-    from pipm.cli.sync_output import SyncArguments, sync_environment
+    arguments = locals()
+    from pipm.cli.option_table import SyncArguments
+    from pipm.cli.sync_output import sync_environment
 
-    return sync_environment(
-        session.output,
-        session.store,
-        SyncArguments(
-            lock=lock,
-            environment=environment,
-            python=python,
-            link_mode=link_mode,
-            extras=tuple(extras or ()),
-            groups=tuple(groups or ()),
-            default_groups=not no_default_groups,
-            packages=tuple(packages or ()),
-            all_packages=all_packages,
-            prefer_stored=prefer_stored,
-            trust_adopted=trust_adopted,
-            compiled=compiled,
-            clobber=clobber,
-            dist_info=dist_info,
-            dry_run=dry_run,
-        ),
-    )
+    return sync_environment(session.output, session.store, SyncArguments(arguments))

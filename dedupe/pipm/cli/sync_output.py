@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from pipm.cli.arguments import parse_words, words_of
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
-from pipm.cli.option_words import FLAGS, LISTS
+from pipm.cli.option_table import COMMON, SYNC, SyncArguments
 from pipm.cli.streams import finish_output
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
@@ -26,71 +27,20 @@ DONE, PARTLY = 0, 3
 _MOST_SHOWN = 40
 
 
-class SyncArguments(NamedTuple):
-    """The command line of `pipm sync`."""
-
-    lock: str | None
-    environment: str
-    python: str | None = None
-    link_mode: str = "auto"
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    default_groups: bool = True
-    packages: tuple[str, ...] = ()
-    all_packages: bool = False
-    prefer_stored: bool = False
-    trust_adopted: bool = False
-    compiled: bool | None = None
-    clobber: bool = False
-    dist_info: bool | None = None
-    dry_run: bool = False
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The options that decide which files the environment gets, as the command line has them."""
-        flags = {
-            "--no-default-groups": not self.default_groups,
-            "--all-packages": self.all_packages,
-            "--prefer-stored": self.prefer_stored,
-            "--trust-adopted": self.trust_adopted,
-            "--no-compile": self.compiled is False,
-            "--clobber": self.clobber,
-            "--no-dist-info": self.dist_info is False,
-            "--dist-info": self.dist_info is True,
-        }
-        found = [] if self.link_mode == "auto" else ["--link-mode", self.link_mode]
-        for option, values in (
-            ("--extra", self.extras),
-            ("--group", self.groups),
-            ("--package", self.packages),
-        ):
-            found += [word for value in values for word in (option, value)]
-        return (*found, *(flag for flag, is_set in flags.items() if is_set))
+_NOT_REMEMBERED = frozenset({"lock", "environment", "python", "dry_run"})
+"""Arguments that do not decide which files the environment gets."""
 
 
 def resync(output: Output, store: str, environment: str, lock: str, words: Sequence[str]) -> None:
     """Sync *environment* with *lock* as the options *words* did before, and tell it as a note."""
-    arguments = arguments_of(environment, lock, words)
+    parsed = parse_words(["sync", *words], "sync", COMMON, SYNC, program=False)
+    assert parsed is not None
+    arguments = SyncArguments({**parsed[1], "lock": lock, "environment": environment})
     done = _synced(output, store, arguments, _lock_of(arguments))
     if done.pending:
         start_compiling(store)
     changes = counted(len(_changes(done)), "change")
     output.note("note", f"{path_text(lock)} changed: synced {path_text(done.path)}, {changes}")
-
-
-def arguments_of(environment: str, lock: str, words: Sequence[str]) -> SyncArguments:
-    """The arguments whose `words` are *words*."""
-    values: dict[str, Any] = {"lock": lock, "environment": environment}
-    rest = iter(words)
-    for word in rest:
-        if word == "--link-mode":
-            values["link_mode"] = next(rest)
-        elif word in LISTS:
-            values[LISTS[word]] = (*values.get(LISTS[word], ()), next(rest))
-        elif word in FLAGS and "dist-info" not in word:
-            name, value = FLAGS[word]
-            values[name] = value
-    return SyncArguments(**values)
 
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
@@ -110,15 +60,16 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
 def _lock_of(arguments: SyncArguments) -> Lock:
     if arguments.lock is None and not arguments.packages and not arguments.all_packages:
         # Said by name, so that it is the same wherever the command is repeated.
-        arguments = arguments._replace(packages=member_here())
+        arguments = SyncArguments({**vars(arguments), "packages": member_here()})
     selection = Selection(
-        extras=arguments.extras,
-        groups=arguments.groups,
-        default_groups=arguments.default_groups,
-        packages=arguments.packages,
+        extras=tuple(arguments.extras or ()),
+        groups=tuple(arguments.groups or ()),
+        default_groups=not arguments.no_default_groups,
+        packages=tuple(arguments.packages or ()),
         all_packages=arguments.all_packages,
     )
-    return open_lock(arguments.lock, selection, arguments.words)
+    words = [word for word in words_of(arguments, SYNC, _NOT_REMEMBERED) if word != "--compile"]
+    return open_lock(arguments.lock, selection, words)
 
 
 def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> SyncResult:

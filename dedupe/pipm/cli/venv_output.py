@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
-from pipm.cli.sync_output import SyncArguments, sync_environment
+from pipm.cli.option_table import SyncArguments
+from pipm.cli.sync_output import sync_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
 from pipm.env.base_interpreter import find_interpreter
@@ -62,4 +63,6 @@ def make_synced(
     open_lock(lock, Selection())  # nothing is made for a lock that is not there
     alone = output._replace(json=False, quiet=2) if output.json else output
     make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)
-    return sync_environment(output, store, SyncArguments(lock=lock, environment=path, link_mode=link_mode))
+    return sync_environment(
+        output, store, SyncArguments({"lock": lock, "environment": path, "link_mode": link_mode})
+    )
