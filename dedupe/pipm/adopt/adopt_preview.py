@@ -18,6 +18,7 @@ from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.file_facts import FactGatherer
@@ -50,11 +51,8 @@ class Preview:
         started = time.monotonic()
         environment = checked_environment(self._store_path, path)
         try:
-            root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
+            with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
                 statistics, count = self._tally(environment, root)
-            finally:
-                os.close(root)
         except OSError as error:
             raise explain_os_error(error, f"look at {path}") from error
         link_mode = "auto" if self._mode is None else self._mode.value

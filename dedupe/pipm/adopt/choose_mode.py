@@ -15,6 +15,7 @@ from pipm.finder.enable import enable_finder
 from pipm.finder.environment_state import refuse_symlink
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.layout import open_store
 
@@ -87,11 +88,8 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
             hint=f"`pipm release {path}` gives it files again; then adopt it by another link mode",
         )
     environment = checked_environment(store_path, path)
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         refuse_symlink(root)
-    finally:
-        os.close(root)
     adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)
     store = open_store(store_path)
     assert store is not None

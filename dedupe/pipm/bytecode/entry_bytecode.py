@@ -14,6 +14,7 @@ from pipm.core.bytecode import bytecode_key, header_time
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.bytecode_header import finish
 from pipm.fs.durability import sync_file_system
+from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, ensure_folder, give_name
 from pipm.store.bytecode_pool import Pool, is_compiled, note_compiled
 from pipm.store.entries import load_manifest
@@ -102,11 +103,8 @@ def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: s
             folders.setdefault(folder, []).append(_Source(folder, file))
     lacking = []
     for folder, sources in folders.items():
-        cache = _open_cache(store, folder)
-        try:
+        with opened(_open_cache(store, folder)) as cache:
             lacking += [source for source in sources if not _link(pool, source, cache, tag)]
-        finally:
-            os.close(cache)
     return lacking
 
 
@@ -159,11 +157,8 @@ def _compile(
         pool.make_room(key[0])
         give_name(NewFile(run, _name(key)), pool.folder, pool.name(*key))
         for source in lacking[key]:
-            cache = _open_cache(store, source.folder)
-            try:
+            with opened(_open_cache(store, source.folder)) as cache:
                 _link(pool, source, cache, interpreter.cache_tag)
-            finally:
-                os.close(cache)
 
 
 def _name(key: _Key) -> str:

@@ -11,6 +11,7 @@ from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.bytecode_header import finish
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.folder_filler import FOLDER, make_folder, state_of
+from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, ensure_folder, give_name
 from pipm.store.bytecode_pool import Pool
 from pipm.store.objects import altered
@@ -77,8 +78,7 @@ class SyncBytecode:
         if self._ground.interpreter is None or self._filler is None:
             return
         tag = self._ground.interpreter.cache_tag
-        cache = make_folder(target, _CACHE)
-        try:
+        with opened(make_folder(target, _CACHE)) as cache:
             wanted = [
                 (f"{key[:2]}/{key[2:]}", f"{stem}.{tag}.pyc")
                 for _, rows in folder.sources
@@ -86,8 +86,6 @@ class SyncBytecode:
             ]
             missing = self._filler.link_bytecode(self._folder, self._path, wanted, cache)
             self.left[f"{folder.path}/{_CACHE}"] = state_of(cache)
-        finally:
-            os.close(cache)
         if missing:
             self._note_missing(folder, {name[: -len(f".{tag}.pyc")] for name in missing})
 
@@ -132,13 +130,10 @@ class SyncBytecode:
         tag = self._ground.interpreter.cache_tag
         for folder, stem, _ in self.missing[key]:
             path = f"{folder}/{_CACHE}" if folder else _CACHE
-            target = open_directory_beneath(self._ground.root, path)
-            try:
+            with opened(open_directory_beneath(self._ground.root, path)) as target:
                 wanted = [(key_path(key), f"{stem}.{tag}.pyc")]
                 self._filler.link_bytecode(self._folder, self._path, wanted, target)
                 self.left[path] = state_of(target)
-            finally:
-                os.close(target)
 
     def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
         """Compile the sources of this bytecode, in one process of the interpreter a processor."""
@@ -198,11 +193,8 @@ class SyncBytecode:
 
     def _note_hopeless(self, key: str) -> None:
         self._pool.make_room(parse_bytecode_key(key)[0])
-        room = open_directory_beneath(self._folder, key[:2])
-        try:
+        with opened(open_directory_beneath(self._folder, key[:2])) as room:
             write_durably(room, f"{key[2:_DIGITS]}{NONE}", b"", Durability.LATER)
-        finally:
-            os.close(room)
 
 
 def is_uncompilable(store: Store, pool: str, key: str) -> bool:

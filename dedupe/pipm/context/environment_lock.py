@@ -11,6 +11,7 @@ from pipm.env.environment import Environment, load_environment
 from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.opened import opened
 from pipm.store.layout import Store, lock_timeout
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed
@@ -56,23 +57,22 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
     with (
         contextlib.nullcontext() if store is None else store.writing(waiting),
         locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
+        opened(
+            os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        ) as root,
     ):
-        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
-                raise NotAnEnvironmentError(
-                    f"{environment.path} was made anew meanwhile", hint="run the same command again"
-                )
-            if environment.stated:
-                said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
-                progress.note(f"{said}, its interpreter is {environment.python}: that counts")
-            remove_torn_writes(root, _OWN_FOLDERS)
-            if store is not None:
-                remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
-                _bring_back(store, environment, root)
-            yield root
-        finally:
-            os.close(root)
+        if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
+            raise NotAnEnvironmentError(
+                f"{environment.path} was made anew meanwhile", hint="run the same command again"
+            )
+        if environment.stated:
+            said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
+            progress.note(f"{said}, its interpreter is {environment.python}: that counts")
+        remove_torn_writes(root, _OWN_FOLDERS)
+        if store is not None:
+            remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
+            _bring_back(store, environment, root)
+        yield root
 
 
 def _bring_back(store: Store, environment: Environment, root: int) -> None:

@@ -16,6 +16,7 @@ from pipm.core.reasons import Reason
 from pipm.core.record import Location, RecordPlace, RecordRow, locate, parse_record
 from pipm.env.receipt import FOLDER, HIDDEN_FILE, is_record, read_receipt, read_stored_metadata
 from pipm.fs.beneath import open_directory_beneath, read_beneath
+from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -137,11 +138,8 @@ def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
     """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
     if not os.path.exists(f"{path}/{FOLDER}/{HIDDEN_FILE}"):
         return []
-    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         return without_metadata_folder(read_stored_metadata(root), names)
-    finally:
-        os.close(root)
 
 
 def _is_folded(folder: int, distribution: InstalledDistribution, folded: ServedDistribution) -> bool:

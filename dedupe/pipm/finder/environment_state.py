@@ -14,6 +14,7 @@ from pipm.finder.import_table import SOURCES, START_FILE, ImportTable
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.opened import opened
 from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import ensure_folder, forget, forget_folder, same_folder_time, set_time
 
@@ -34,8 +35,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
     for name in ("finder", _INDEX):
         ensure_folder(root, f"{_TOP}/{name}")
     sources = {name: _source(file) for name, file in SOURCES.items()}
-    folder = open_directory_beneath(root, FOLDER)
-    try:
+    with opened(open_directory_beneath(root, FOLDER)) as folder:
         _write(folder, RECEIPT, receipt)
         _write(folder, table.name(cache_tag), table.to_bytes())
         for name, source in sources.items():
@@ -43,10 +43,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
                 _write(folder, name, source)
                 # One content has one time in all environments: its bytecode may come out of the store.
                 set_time(folder, name, Digest.of(source).legacy_mtime_ns)
-    finally:
-        os.close(folder)
-    site = open_directory_beneath(root, table.site)
-    try:
+    with opened(open_directory_beneath(root, table.site)) as site:
         remove_torn_writes(site, ("",), of=_PATH_FILE.fullmatch)
         files = dict(table.path_files(FOLDER))
         for name in _path_files(site) - set(files):
@@ -54,8 +51,6 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
         for name, data in files.items():
             if read_beneath(site, name) != data:
                 _write(site, name, data)
-    finally:
-        os.close(site)
 
 
 def is_whole(root: int, cache_tag: str) -> bool:
@@ -75,11 +70,8 @@ def is_whole(root: int, cache_tag: str) -> bool:
 
 def note_receipt(root: int, receipt: bytes) -> None:
     """Write the receipt alone, into an environment that has the finder."""
-    folder = open_directory_beneath(root, FOLDER)
-    try:
+    with opened(open_directory_beneath(root, FOLDER)) as folder:
         _write(folder, RECEIPT, receipt)
-    finally:
-        os.close(folder)
 
 
 def _source(name: str) -> bytes:
@@ -89,14 +81,11 @@ def _source(name: str) -> bytes:
 
 def write_table(root: int, table: ImportTable, cache_tag: str) -> None:
     """Write the table alone: what it says of site-packages' time is true now."""
-    folder = open_directory_beneath(root, FOLDER)
-    try:
+    with opened(open_directory_beneath(root, FOLDER)) as folder:
         _write(folder, table.name(cache_tag), table.to_bytes())
         for name in os.listdir(folder):
             if name.endswith(".table") and name != table.name(cache_tag):
                 forget(folder, name)  # of a hook or an interpreter that is no more
-    finally:
-        os.close(folder)
 
 
 def uninstall_finder(root: int, site: str) -> None:

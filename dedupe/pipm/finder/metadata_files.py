@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipm.core.install_plan import KEPT_METADATA
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_identical import IdenticalFiles
+from pipm.fs.opened import opened
 from pipm.fs.staging import Staging, staging
 from pipm.fs.walk_tree import names_in
 
@@ -80,11 +81,8 @@ def _put_alike(identical: IdenticalFiles, folder: int, name: str) -> None:
 
 
 def _copy_over(area: Staging, folder: int, name: str) -> None:
-    source = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    try:
+    with opened(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as source:
         area.move(area.copy(source, _FILE & ~_umask()), folder, name)
-    finally:
-        os.close(source)
 
 
 def _is_link(folder: int, name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.reasons import Reason
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError, NewFile, forget, give_name, set_status, write_new_file
 
@@ -64,11 +65,8 @@ def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.
     extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
     has other names or is not what was checked.
     """
-    file = os.open(name, _WRITE, dir_fd=directory)
-    try:
+    with opened(os.open(name, _WRITE, dir_fd=directory)) as file:
         return _patch(file, header, whole=whole)
-    finally:
-        os.close(file)
 
 
 def _patch(file: int, header: Header, *, whole: bool) -> os.stat_result:
@@ -94,8 +92,7 @@ def give_bytecode(
     Returns its stat before, and False where the pool has that name by now. Raises what `patch_time` does, and
     LeaveAloneError with NO_LINK where the file is as it was, with a header that fits its source.
     """
-    file = os.open(bytecode.name, _WRITE, dir_fd=bytecode.directory)
-    try:
+    with opened(os.open(bytecode.name, _WRITE, dir_fd=bytecode.directory)) as file:
         before = _patch(file, header, whole=whole)
         set_status(file, mode, bytecode_mtime_ns(header.mtime))
         try:
@@ -110,8 +107,6 @@ def give_bytecode(
         if given and os.stat(name, dir_fd=pool).st_ino != before.st_ino:
             forget(pool, name)  # another file has the name since: nobody checked that one
             raise LeaveAloneError(Reason.CHANGING)
-    finally:
-        os.close(file)
     return before, given
 
 
@@ -138,11 +133,8 @@ def with_source_time(data: bytes, time: int) -> bytes | None:
 
 def finish(directory: int, name: str, mode: int, time: int) -> None:
     """Give stored bytecode its *mode*, and the modification time that goes with *time* in its header."""
-    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    try:
+    with opened(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)) as file:
         set_status(file, mode, bytecode_mtime_ns(time))
-    finally:
-        os.close(file)
 
 
 def _expected(header: Header) -> bytes:

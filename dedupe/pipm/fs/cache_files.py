@@ -16,6 +16,7 @@ from pipm.core.sha256 import sha256
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.home import cache_home
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.opened import opened
 from pipm.fs.trust import is_foreign
 
 _DIGEST = 32
@@ -50,12 +51,9 @@ def write_cache(name: str, data: bytes) -> None:
     """Keep *data* under *name*; a read-only or full disk is no reason to fail."""
     with contextlib.suppress(OSError):
         os.makedirs(user_cache_folder(), mode=0o700, exist_ok=True)
-        folder = os.open(user_cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with opened(os.open(user_cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
             remove_torn_writes(folder, ("",), before=time.time() - _LONG)
             write_durably(folder, name, data, Durability.LATER)
-        finally:
-            os.close(folder)
 
 
 def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can say

@@ -15,6 +15,7 @@ import sys
 from typing import NamedTuple
 
 from pipm.core.reasons import Reason
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError
 
@@ -74,16 +75,15 @@ def copy_privately(file: int, directory: int, name: str, wanted: Metadata) -> No
 
 def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
     """Give the regular file *name* in *directory*, which is nobody else's, mode, group and time in place."""
-    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    try:
+    with opened(
+        os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    ) as file:
         status = os.fstat(file)
         if wanted.group is not None and wanted.group != status.st_gid:
             os.fchown(file, -1, wanted.group)
         if status.st_mode & 0o7777 != wanted.mode:
             os.fchmod(file, wanted.mode)
         os.utime(file, ns=(status.st_atime_ns, wanted.mtime_ns))
-    finally:
-        os.close(file)
 
 
 def _copy_data(file: int, target: int) -> None:

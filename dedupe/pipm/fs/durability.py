@@ -10,6 +10,8 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipm.fs.opened import opened
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -37,11 +39,8 @@ def sync_file_system(file: int) -> None:
 
 def sync_tree(path: str) -> None:
     """Write all that is dirty on the file system of the directory *path*; raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
         sync_file_system(directory)
-    finally:
-        os.close(directory)
 
 
 def sync_file_systems(files: Iterable[int]) -> None:
@@ -213,8 +212,5 @@ def final_name(name: str) -> str | None:
 
 def write_file(path: str, data: bytes) -> None:
     """Write *data* to the file at *path*, replacing it whole; nobody else may read a new one."""
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE)
-    finally:
-        os.close(folder)

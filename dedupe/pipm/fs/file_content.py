@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import Digest, digest_of
+from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +29,8 @@ def digest_file(file: int, size: int) -> Digest:
 
 def digest_at(directory: int, name: str) -> Digest:
     """Return the digest of the file *name* in *directory*; OSError where it cannot be read."""
-    file = os.open(name, _READ, dir_fd=directory)
-    try:
+    with opened(os.open(name, _READ, dir_fd=directory)) as file:
         return digest_file(file, os.fstat(file).st_size)
-    finally:
-        os.close(file)
 
 
 def read_all(file: int, size: int) -> bytes:

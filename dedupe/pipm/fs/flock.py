@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipm.errors import BusyError
+from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,12 +34,9 @@ def locked(
     Waits at most *timeout* seconds, then raises BusyError; *waiting* is told once that we wait.
     A file system without flock raises BusyError as well: going on unlocked could lose data.
     """
-    file = _open(path, os.O_CREAT if create else 0)
-    try:
+    with opened(_open(path, os.O_CREAT if create else 0)) as file:
         _acquire(file, what, shared=shared, timeout=timeout, waiting=waiting)
         yield file
-    finally:
-        os.close(file)
 
 
 @contextlib.contextmanager
@@ -54,11 +52,8 @@ def locked_folder(folder: int) -> Iterator[None]:
 def lock_refusal(path: str) -> str:
     """Try the lock on the existing file *path* for a moment; returns why it cannot be locked, or nothing."""
     try:
-        file = _open(path, 0)
-        try:
+        with opened(_open(path, 0)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        finally:
-            os.close(file)
     except OSError as error:
         held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # somebody's work: so locks do work
         return "" if held else error.strerror or str(error)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.reflinks import clone_into
 
@@ -127,8 +128,7 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
         case LinkMode.SYMLINK:
             os.symlink(source, name, dir_fd=target)  # here *source* is an absolute path
         case LinkMode.REFLINK | LinkMode.COPY:
-            file = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store)
-            try:
+            with opened(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store)) as file:
                 status = os.fstat(file)
                 if mode is LinkMode.REFLINK:
                     clone_into(file, target, name, status.st_mode & 0o777)
@@ -140,8 +140,6 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
                     dir_fd=target,
                     follow_symlinks=False,
                 )
-            finally:
-                os.close(file)
         case LinkMode.FINDER:
             raise OSError(errno.EOPNOTSUPP, "the finder places no files")
 
@@ -186,9 +184,6 @@ def _check(mode: LinkMode, store: int, target: int, name: str, content: bytes) -
     # BeeGFS may answer link(2) across folders with a symlink; such a "hard link" is none.
     if shares_inode != (mode in (LinkMode.HARDLINK, LinkMode.SYMLINK)):
         raise OSError(errno.EOPNOTSUPP, "the link is not what was asked for")
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=target)
-    try:
+    with opened(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=target)) as file:
         if os.read(file, len(content) + 1) != content:
             raise OSError(errno.EIO, "the linked file has other bytes")
-    finally:
-        os.close(file)

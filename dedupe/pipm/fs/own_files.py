@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.fs.durability import Durability, write_durably
+from pipm.fs.opened import opened
 from pipm.fs.removal import remove_folder
 
 if TYPE_CHECKING:
@@ -51,11 +52,8 @@ def add_file(path: str, data: bytes, mode: int) -> None:
 def write_shared_file(path: str, data: bytes) -> None:
     """Replace the file *path*, made with its folders, as others may read it: the umask decides."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE, mode=0o666)
-    finally:
-        os.close(folder)
 
 
 def add_link(path: str, target: str) -> None:
@@ -78,11 +76,8 @@ def move(path: str, to: str) -> None:
 
 def move_durably(path: str, to: str) -> None:
     """Give the file at *path* the name *to* on the same file system once its bytes are on disk."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file:
         os.fsync(file)
-    finally:
-        os.close(file)
     move(path, to)
 
 

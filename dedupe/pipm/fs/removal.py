@@ -6,6 +6,8 @@ import errno
 import os
 from typing import NamedTuple
 
+from pipm.fs.opened import opened
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST = 100
 """Levels of folders that are open at once; a process may have 1 024 files open, and calls 1 000 deep."""
@@ -122,11 +124,8 @@ def remove_folder(path: str) -> None:
 
 def clear_folder(path: str) -> None:
     """Remove all that is in the directory at *path*, following no symlink."""
-    directory = os.open(path, _FOLDER)
-    try:
+    with opened(os.open(path, _FOLDER)) as directory:
         _raise_first(_clear(directory, path))
-    finally:
-        os.close(directory)
 
 
 def _raise_first(stuck: list[Stuck]) -> None:
@@ -136,8 +135,5 @@ def _raise_first(stuck: list[Stuck]) -> None:
 
 def remove_folder_at(path: str) -> list[Stuck]:
     """Remove the folder at the absolute *path* as `remove_below` does."""
-    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
         return remove_below(parent, os.path.basename(path), path)
-    finally:
-        os.close(parent)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipm.fs.file_content import digest_file
 from pipm.fs.link_modes import copy_into
+from pipm.fs.opened import opened
 from pipm.fs.reflinks import clone_into
 from pipm.fs.share_file import set_status
 
@@ -28,14 +29,11 @@ def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int 
         clone_into(source, new.directory, new.name, mode)
     except OSError:
         copy_into(source, new.directory, new.name, mode)
-    file = os.open(new.name, _READ, dir_fd=new.directory)
-    try:
+    with opened(os.open(new.name, _READ, dir_fd=new.directory)) as file:
         # The copy is read, not the source: what is checked is what gets its name.
         good = digest_file(file, os.fstat(file).st_size) == digest
         if good and mtime_ns is not None:
             os.utime(file, ns=(mtime_ns, mtime_ns))
-    finally:
-        os.close(file)
     if not good:
         os.unlink(new.name, dir_fd=new.directory)
     return good
@@ -69,17 +67,11 @@ def _make_way(directory: int, path: str) -> None:
 
 def set_back(directory: int, path: str, mode: int, mtime_ns: int) -> None:
     """Give the regular file *path* below *directory* its permissions and time back."""
-    file = os.open(path, _READ, dir_fd=directory)
-    try:
+    with opened(os.open(path, _READ, dir_fd=directory)) as file:
         set_status(file, mode, mtime_ns)
-    finally:
-        os.close(file)
 
 
 def set_mode(directory: int, name: str, mode: int) -> None:
     """Set the permissions of the regular file *name* in *directory*."""
-    file = os.open(name, _READ, dir_fd=directory)
-    try:
+    with opened(os.open(name, _READ, dir_fd=directory)) as file:
         os.fchmod(file, mode)
-    finally:
-        os.close(file)

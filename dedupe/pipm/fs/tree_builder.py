@@ -6,6 +6,7 @@ import errno
 import os
 
 from pipm.fs.durability import Durability, write_durably
+from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, bring_file
 
 _BLOCK = 4096
@@ -51,23 +52,19 @@ class TreeBuilder:
         self.make_folders(path)
         whole = f"{self.name}/{path}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(whole, flags, mode, dir_fd=self.parent)
-        try:
+        with opened(os.open(whole, flags, mode, dir_fd=self.parent)) as file:
             os.fchmod(file, mode)  # whatever the umask
             os.utime(file, ns=(mtime_ns, mtime_ns))
-        finally:
-            os.close(file)
         self._empty[mode, mtime_ns] = whole
         self.inodes += 1
         self.names += 1
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file at the top of the tree."""
-        folder = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent)
-        try:
+        with opened(
+            os.open(self.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent)
+        ) as folder:
             write_durably(folder, name, data, Durability.LATER)
-        finally:
-            os.close(folder)
         self.inodes += 1
         self.names += 1
         self._written += -(-len(data) // _BLOCK) * _BLOCK

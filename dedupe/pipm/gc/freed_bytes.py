@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipm.context.statistics import Statistics
 from pipm.fs.durability import sync_file_system
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
+from pipm.fs.opened import opened
 from pipm.fs.reflinks import extents
 
 if TYPE_CHECKING:
@@ -80,11 +81,8 @@ class FreedBytes:
 
     def _count_pending(self) -> None:
         """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
-        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with opened(os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
             sync_file_system(folder)
-        finally:
-            os.close(folder)
 
     def _whole_chunks(self, staying: set[int]) -> int:
         """What comes free where inodes go that were made together.
@@ -126,11 +124,8 @@ class FreedBytes:
         if not self._reflinks or not stat.S_ISREG(status.st_mode) or not status.st_blocks:
             self.solid += solid
             return account.data(status.st_size, status.st_blocks)
-        file = os.open(f"{self._path}/{path}", _READ)
-        try:
+        with opened(os.open(f"{self._path}/{path}", _READ)) as file:
             found = extents(file)
-        finally:
-            os.close(file)
         if not found or any(extent.inline for extent in found):
             self.solid += solid
             return account.data(status.st_size, status.st_blocks)

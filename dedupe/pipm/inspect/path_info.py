@@ -15,6 +15,7 @@ from pipm.errors import NotAnEnvironmentError, NotFoundError
 from pipm.finder.finder_usage import receipt_at, served_inodes
 from pipm.fs.file_content import digest_file
 from pipm.fs.measure import file_extents, measure_tree
+from pipm.fs.opened import opened
 from pipm.store.layout import VERSION
 
 if TYPE_CHECKING:
@@ -167,11 +168,8 @@ def _folder(path: str, environment: Environment, root: Root | None, held: StoreI
 
 
 def _installed(environment: Environment) -> list[InstalledDistribution]:
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         return installed_distributions(environment, root)
-    finally:
-        os.close(root)
 
 
 class _File:

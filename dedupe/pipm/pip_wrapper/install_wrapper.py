@@ -15,6 +15,7 @@ from pipm.errors import InterpreterError, NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.opened import opened
 from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import ensure_folder, forget, forget_folder
 
@@ -114,11 +115,10 @@ def uninstall_wrapper(environment: Environment) -> None:
 
 @contextmanager
 def _opened(environment: Environment) -> Iterator[int]:
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with opened(
+        os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    ) as root:
         yield root
-    finally:
-        os.close(root)
 
 
 def _source(name: str) -> bytes:
@@ -128,16 +128,13 @@ def _source(name: str) -> bytes:
 
 def _write(root: int, folder: str, name: str, data: bytes) -> bool:
     """Write the file unless it is just that already; returns whether it was not."""
-    directory = open_directory_beneath(root, folder)
-    try:
+    with opened(open_directory_beneath(root, folder)) as directory:
         with suppress(FileNotFoundError):
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
             with open(file, "rb") as stream:
                 if stream.read() == data:
                     return False
         write_durably(directory, name, data, Durability.WHOLE, mode=0o666)
-    finally:
-        os.close(directory)
     return True
 
 

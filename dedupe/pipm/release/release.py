@@ -21,6 +21,7 @@ from pipm.finder.metadata_store import restore_metadata, store_metadata
 from pipm.finder.restore_links import restore_links
 from pipm.finder.state_before import Before
 from pipm.fs.durability import sync_file_system
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.share.private_copies import Released, release_shared
@@ -41,8 +42,7 @@ def release_environment(
 ) -> Released:
     """Release an environment of any link mode; what the finder serves gets symlinks first, then copies."""
     environment = checked_environment(store_path, path)
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         receipt = read_receipt(root)
         if receipt is None and not dry_run:
             sweep_empty(root)
@@ -51,8 +51,6 @@ def release_environment(
                 f"What {path} has by the finder cannot be read: {FOLDER}/{RECEIPT} is damaged",
                 hint=f"pipm sync LOCK --env {path} writes it anew",
             )
-    finally:
-        os.close(root)
     if receipt is None:
         return release_shared(store_path, path, names, progress, dry_run=dry_run)
     if receipt.store != store_path:

@@ -21,6 +21,7 @@ from pipm.errors import InterpreterError, LockError, UsageError
 from pipm.fs.durability import sync_tree
 from pipm.fs.flock import locked
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.opened import opened
 from pipm.fs.own_files import make_folders, move_durably, scratch_folder, write_lines, write_marker
 from pipm.fs.removal import remove_folder
 from pipm.lock_command.write_lock import LockRequest, write_lock
@@ -167,11 +168,8 @@ def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement |
 def installed_versions(path: str) -> dict[str, str]:
     """Name and version of each distribution in the environment at *path*."""
     environment = load_environment(path)
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         return {one.name: one.version for one in installed_distributions(environment, root)}
-    finally:
-        os.close(root)
 
 
 def _pins(lock: str, target: Target, members: tuple[str, ...]) -> dict[str, Pin]:

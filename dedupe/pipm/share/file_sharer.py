@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.core.reasons import Reason
 from pipm.fs.file_content import digest_file, same_bytes
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.opened import opened
 from pipm.fs.restore_files import rename_over
 from pipm.fs.share_file import (
     LeasedFile,
@@ -170,14 +171,11 @@ class FileSharer:
 
     def _check_object(self, name: str, file: LeasedFile, fact: FileFact) -> None:
         """Replace an object that is not what its name says, before symlinks lead to it."""
-        stored = os.open(name, _STORED, dir_fd=self.objects)
-        try:
+        with opened(os.open(name, _STORED, dir_fd=self.objects)) as stored:
             os.lseek(file.file, 0, os.SEEK_SET)
             same = os.fstat(stored).st_ino == file.status.st_ino or same_bytes(
                 file.file, stored, file.status.st_size
             )
-        finally:
-            os.close(stored)
         if not same:
             forget(self.objects, name)
             self._give(file, name, fact)

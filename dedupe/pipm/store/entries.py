@@ -15,6 +15,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import is_there, open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
 from pipm.fs.flock import locked_folder
+from pipm.fs.opened import opened
 from pipm.fs.removal import remove_tree
 from pipm.fs.tree_builder import TreeBuilder
 
@@ -282,8 +283,5 @@ def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
 
 def index_wheel(store: Store, wheel: Digest, entry: str, durability: Durability = Durability.NOW) -> None:
     """Remember that the wheel archive with this sha256 unpacks to *entry*."""
-    folder = open_directory_beneath(store.v1, "by-wheel")
-    try:
+    with opened(open_directory_beneath(store.v1, "by-wheel")) as folder:
         write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"), durability)
-    finally:
-        os.close(folder)

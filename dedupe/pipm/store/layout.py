@@ -17,6 +17,7 @@ from pipm.errors import StoreError
 from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.flock import locked, locked_folder, try_lock
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.removal import remove_below, remove_tree, stuck_at
 from pipm.fs.share_file import ensure_folder, forget
@@ -120,13 +121,12 @@ class Store(NamedTuple):
         for name in names_in(self.tmp):
             if not name.startswith(_RUN):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
-                try:
-                    if try_lock(folder):
-                        stuck += self._remove_run(name)
-                finally:
-                    os.close(folder)
+            with (
+                contextlib.suppress(FileNotFoundError),
+                opened(os.open(name, _DIRECTORY, dir_fd=self.tmp)) as folder,
+            ):
+                if try_lock(folder):
+                    stuck += self._remove_run(name)
         return stuck
 
     def _remove_run(self, name: str) -> list[Stuck]:
@@ -274,12 +274,9 @@ def _create(path: str) -> None:
         for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), ("README.txt", _README)):
             with open(f"{path}/{name}", "w", encoding="ascii") as stream:
                 stream.write(text)
-        parent = os.open(path, _DIRECTORY)
-        try:
+        with opened(os.open(path, _DIRECTORY)) as parent:
             for name in filter(_is_unfinished, os.listdir(parent)):
                 remove_tree(parent, name)
-        finally:
-            os.close(parent)
         # Built aside and renamed: a store that was killed in the making is no store.
         new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it

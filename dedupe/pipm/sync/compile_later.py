@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipm.errors import PipmError
 from pipm.fs.flock import try_lock
 from pipm.fs.folder_filler import FOLDER
+from pipm.fs.opened import opened
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, all_roots
 
@@ -65,11 +66,8 @@ def compile_pending(store: Store) -> None:
 
 @contextlib.contextmanager
 def _only_one(store: Store) -> Iterator[bool]:
-    folder = os.open(".", FOLDER, dir_fd=store.bytecode)
-    try:
+    with opened(os.open(".", FOLDER, dir_fd=store.bytecode)) as folder:
         yield try_lock(folder)
-    finally:
-        os.close(folder)
 
 
 def _pending(store: Store) -> list[Root]:

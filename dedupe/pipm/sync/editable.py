@@ -12,6 +12,7 @@ from pipm.errors import LockError
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
 from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.opened import opened
 from pipm.wheel.environment_files import file_url, record_digest_of
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping
     """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
     there = standing_editables(survey, list(pins))
     for name, installed in there.items():
-        folder = open_directory_beneath(survey.root, f"{installed.site}/{installed.metadata}")
-        try:
+        with opened(open_directory_beneath(survey.root, f"{installed.site}/{installed.metadata}")) as folder:
             remove_torn_writes(folder, ("",))
             record, state = read_beneath(folder, "RECORD"), states[name].encode()
             if record is None:
@@ -133,8 +133,6 @@ def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping
             # First: whoever uninstalls it then knows of the file, and one that is missing is made anew.
             write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, mode=0o644)
             write_durably(folder, _STATE, state, mode=0o644)
-        finally:
-            os.close(folder)
     return {name: installed.version for name, installed in there.items()}
 
 

@@ -13,6 +13,7 @@ from pipm.core.pins import SourceFolder
 from pipm.errors import FetchError, InterruptedRunError, PipmError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system
+from pipm.fs.opened import opened
 from pipm.fs.share_file import ensure_folder
 from pipm.share.add_wheels import store_wheels
 from pipm.store.entries import index_wheel
@@ -122,8 +123,7 @@ class _Worker:
     def _once(self, batch: Batch, name: str) -> _Answer:
         fetching = self._fetching
         ensure_folder(fetching.run, name, 0o700)
-        folder = open_directory_beneath(fetching.run, name)
-        try:
+        with opened(open_directory_beneath(fetching.run, name)) as folder:
             path = f"{fetching.run_path}/{name}"
             wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.shared_state.stopping)
             store = fetching.resolver.store
@@ -137,8 +137,6 @@ class _Worker:
                 fetching.shared_state.advance(0)
             sync_file_system(folder)
             fetching.shared_state.tell()
-        finally:
-            os.close(folder)
         return _Answer(entries, mismatches=tuple(mismatch for one in kept for mismatch in one.mismatches))
 
 

@@ -18,6 +18,7 @@ from pipm.env.receipt import is_record, read_receipt
 from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from pipm.fs.file_content import digest_at
 from pipm.fs.folder_filler import FOLDER
+from pipm.fs.opened import opened
 from pipm.sync.change_cache import BIN, COMMON
 from pipm.sync.private_files import private_metadata, scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
@@ -219,8 +220,7 @@ class EnvironmentScan:
         install_plan, scheme = wanted.install_plan, self.scheme
         hidden = install_plan.metadata in self.hidden
         given_up = {path for entry, path in lost if entry == wanted.entry}
-        site = os.open(scheme.site, FOLDER, dir_fd=self.root)
-        try:
+        with opened(os.open(scheme.site, FOLDER, dir_fd=self.root)) as site:
             for folder in (*install_plan.folders, *(() if hidden else install_plan.described)):
                 if not self._folder_is_whole(site, folder, given_up, compiled=ours):
                     return False
@@ -228,8 +228,6 @@ class EnvironmentScan:
                 site, [row[:2] for row in install_plan.copies if f"{scheme.site}/{row[0]}" not in given_up]
             ):
                 return False
-        finally:
-            os.close(site)
         others = [
             (scheme_path(other, install_plan.name, scheme), other.size)
             for other in install_plan.others
@@ -354,9 +352,6 @@ def _is_there(root: int, path: str) -> bool:
 
 def metadata_folders(root: int, site: str) -> list[str]:
     """List the metadata folders in *site*; of eggs as well."""
-    folder = open_directory_beneath(root, site)
-    try:
+    with opened(open_directory_beneath(root, site)) as folder:
         names = os.listdir(folder)
-    finally:
-        os.close(folder)
     return sorted(name for name in names if name.endswith((".dist-info", ".egg-info", ".egg-link")))

@@ -23,6 +23,7 @@ from pipm.fs.beneath import directory_beneath, is_there, read_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.folder_filler import FOLDER, FolderFiller
 from pipm.fs.link_modes import LinkMode, can_hardlink
+from pipm.fs.opened import opened
 from pipm.fs.staging import Staging, staging
 from pipm.store.roots import SYNCED, find_root, write_root
 from pipm.sync.change_cache import ChangeCache
@@ -71,11 +72,8 @@ class PendingBytecode:
 
     def _served(self) -> list[str]:
         """The entries that the finder serves: their bytecode lies in the store alone."""
-        folder = os.open(self._environment.path, FOLDER)
-        try:
+        with opened(os.open(self._environment.path, FOLDER)) as folder:
             receipt = read_receipt(folder)
-        finally:
-            os.close(folder)
         return [] if receipt is None else sorted(row.entry for row in receipt.folded.values())
 
     def _compile_served(self, entries: list[str]) -> None:

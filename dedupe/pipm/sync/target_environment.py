@@ -13,6 +13,7 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.flock import locked_folder
+from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,15 +69,12 @@ def create_if_missing(
     if not os.path.isdir(above):
         raise UsageError(f"There is no folder {above}", hint="make it first")
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with locked_folder(parent):  # another sync may be making it just now
-            if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
-                return checked_environment(store_path, destination.path), False
-            from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
+    with opened(parent), locked_folder(parent):  # another sync may be making it just now
+        if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
+            return checked_environment(store_path, destination.path), False
+        from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
 
-            create_environment(real, destination.base, meanwhile)
-    finally:
-        os.close(parent)
+        create_environment(real, destination.base, meanwhile)
     return checked_environment(store_path, destination.path), True
 
 

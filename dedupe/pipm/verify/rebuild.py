@@ -22,6 +22,7 @@ from pipm.errors import NotAnEnvironmentError, StoreError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.measure import shares_extents
+from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, Stored, forget, give_name
 from pipm.fs.walk_tree import walk_entries
 from pipm.store.entries import (
@@ -127,11 +128,8 @@ def _manifest_of(store: Store, entry: str) -> Manifest | None:
         files=tuple(sorted(_of_its_kind(file, packages) for file in files)),
         missing=("scripts/unknown",) if partial else (),
     )
-    place = open_directory_beneath(store.v1, f"wheels/{entry}")
-    try:
+    with opened(open_directory_beneath(store.v1, f"wheels/{entry}")) as place:
         write_durably(place, MANIFEST, manifest.to_json())
-    finally:
-        os.close(place)
     return manifest
 
 
@@ -168,13 +166,10 @@ def _register(store: Store, path: str) -> bool:
     mode = _link_mode(store, environment)
     if mode is None:
         return False
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         entries = {
             _entry_of(store, distribution) for distribution in installed_distributions(environment, root)
         }
-    finally:
-        os.close(root)
     # Not "adopted": nothing is taken for shared until an adoption has looked at it.
     found = tuple(sorted(entry for entry in entries if entry is not None))
     write_root(store, root_of(environment, mode, PARTLY, found), Durability.NOW)

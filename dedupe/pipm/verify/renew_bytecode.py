@@ -13,6 +13,7 @@ from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.plan.verify_plan import Flaw
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.bytecode_header import believed_bytecode
+from pipm.fs.opened import opened
 from pipm.fs.restore_files import rename_over, set_back
 from pipm.fs.share_file import forget
 from pipm.fs.walk_tree import walk_entries
@@ -71,8 +72,7 @@ def _flawed(check: StoreCheck) -> dict[str, PoolFile]:
 
 def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
     """Give each name below *path* of an old inode on *device* its new file, or none: it is but a cache."""
-    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for folder, entry in walk_entries(path):
             if entry.inode() in made and entry.stat(follow_symlinks=False).st_dev == device:
                 name, new = f"{folder}/{entry.name}", made[entry.inode()]
@@ -80,21 +80,16 @@ def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
                     forget(root, name)
                 else:
                     rename_over(new, root, name)
-    finally:
-        os.close(root)
 
 
 def _drop_private(environment_file: EnvironmentFile, expected: ExpectedFile, fresh: set[int]) -> None:
     """Remove bytecode that Python would take for the mended source's, but for the pool's *fresh* inodes."""
     fact = environment_file.fact
     root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
-            if folder is None or expected.size is None or expected.mtime_ns is None:
-                return
-            time = header_time(expected.mtime_ns)
-            for name, inode in believed_bytecode(folder, fact.name[:-3], time, expected.size):
-                if inode not in fresh:
-                    forget(folder, name)
-    finally:
-        os.close(root)
+    with opened(root), directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
+        if folder is None or expected.size is None or expected.mtime_ns is None:
+            return
+        time = header_time(expected.mtime_ns)
+        for name, inode in believed_bytecode(folder, fact.name[:-3], time, expected.size):
+            if inode not in fresh:
+                forget(folder, name)

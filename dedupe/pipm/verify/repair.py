@@ -18,6 +18,7 @@ from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw, is_private_edit
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
 from pipm.fs.share_file import (
@@ -232,31 +233,26 @@ class Repair:
         """Keep a changed version of which nobody knows whose edit it is; returns where."""
         actual = "" if file.actual is None else file.actual.hex()[:8]
         name = f"{actual}-{file.shown.rpartition('/')[2]}"
-        folder = os.open(self._store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with opened(os.open(self._store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
             ensure_folder(folder, EDITED, 0o700)
-            source = os.open(file.names[0], _READ, dir_fd=self._store.v1)
-            try:
+            with opened(os.open(file.names[0], _READ, dir_fd=self._store.v1)) as source:
                 if file.actual is not None and not os.path.exists(f"{self._store.path}/{EDITED}/{name}"):
                     new = NewFile(folder, f"{EDITED}/{name}")
                     copy_if(source, new, file.actual, _WRITABLE)
-            finally:
-                os.close(source)
-        finally:
-            os.close(folder)
         return f"{self._store.path}/{EDITED}/{name}"
 
     def _make_private(self, environment_file: EnvironmentFile) -> None:
-        root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with directory_beneath(root, environment_file.fact.directory) as folder:
-                if folder is not None:
-                    executable = environment_file.fact.executable
-                    set_mode(
-                        folder, environment_file.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE
-                    )
-        finally:
-            os.close(root)
+        with (
+            opened(
+                os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            ) as root,
+            directory_beneath(root, environment_file.fact.directory) as folder,
+        ):
+            if folder is not None:
+                executable = environment_file.fact.executable
+                set_mode(
+                    folder, environment_file.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE
+                )
 
     def _replace_in_environment(
         self, environment_file: EnvironmentFile, *, hardlink: bool, name: str = ""
@@ -268,21 +264,23 @@ class Repair:
         name = name or fact.object
         if not self._is_good(f"objects/{name}"):
             return False
-        root = os.open(
-            environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
-        try:
-            with staging(root) as place, directory_beneath(root, fact.directory) as folder:
-                if folder is None:
-                    return False
-                area = Staging(place, "0")
-                try:
-                    with same_folder_time(folder):
-                        self._put(area, name, folder, environment_file, hardlink=hardlink)
-                finally:
-                    area.close()
-        finally:
-            os.close(root)
+        with (
+            opened(
+                os.open(
+                    environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                )
+            ) as root,
+            staging(root) as place,
+            directory_beneath(root, fact.directory) as folder,
+        ):
+            if folder is None:
+                return False
+            area = Staging(place, "0")
+            try:
+                with same_folder_time(folder):
+                    self._put(area, name, folder, environment_file, hardlink=hardlink)
+            finally:
+                area.close()
         return True
 
     def _put(
@@ -294,12 +292,9 @@ class Repair:
         if hardlink:
             area.link_over(self._store.objects, name, folder, fact.name)
             return
-        source = os.open(name, _READ, dir_fd=self._store.objects)
-        try:
+        with opened(os.open(name, _READ, dir_fd=self._store.objects)) as source:
             mtime_ns = os.fstat(source).st_mtime_ns
             temporary = area.link_identical(source, stat.S_IMODE(fact.status.st_mode), mtime_ns)
-        finally:
-            os.close(source)
         area.move(temporary, folder, fact.name)
 
     def _is_good(self, name: str) -> bool:

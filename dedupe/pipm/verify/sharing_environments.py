@@ -14,6 +14,7 @@ from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import digest_at
+from pipm.fs.opened import opened
 from pipm.share.file_facts import FactGatherer
 from pipm.store.known import Releases
 from pipm.store.roots import all_roots
@@ -54,8 +55,9 @@ def known_environments(store: Store) -> list[Environment]:
 
 def environment_files(store: Store, environment: Environment) -> Iterator[EnvironmentFile]:
     """Yield the files of *environment* whose content is promised and may be shared."""
-    root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with opened(
+        os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    ) as root:
         observer = FactGatherer(
             root=root, store=store, releases=Releases(store), trusted=False, by_inode=True
         )
@@ -63,8 +65,6 @@ def environment_files(store: Store, environment: Environment) -> Iterator[Enviro
             if distribution.refusal is None:
                 for _, _, facts in observer.folders(distribution):
                     yield from (EnvironmentFile(environment.path, fact) for fact in facts if _counts(fact))
-    finally:
-        os.close(root)
 
 
 def _counts(fact: FileFact) -> bool:

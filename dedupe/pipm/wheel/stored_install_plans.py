@@ -12,6 +12,7 @@ from pipm.core.install_plan import DataFile, InstallPlan, PlanFolder, install_pl
 from pipm.errors import StoreError
 from pipm.fs.beneath import open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
+from pipm.fs.opened import opened
 from pipm.store.entries import load_manifest
 
 if TYPE_CHECKING:
@@ -86,11 +87,8 @@ def _made(store: Store, entry: str) -> InstallPlan:
             hint=f"remove {store.path}/v1/wheels/{entry}; the next sync fetches it again",
         ) from error
     data = _written(install_plan)
-    folder = open_directory_beneath(store.v1, f"wheels/{entry}")
-    try:
+    with opened(open_directory_beneath(store.v1, f"wheels/{entry}")) as folder:
         write_durably(folder, BLUEPRINT, data, Durability.LATER)
-    finally:
-        os.close(folder)
     return install_plan
 
 
