@@ -34,7 +34,7 @@ ROOMS: dict[str, str] = {
     "verify": "share bytecode wheel context env store fs core.plan core errors",
     "adopt": "finder share bytecode context env store fs core.plan core errors",
     "release": "finder share context env store fs core.plan core errors",
-    "inspect": "finder gc context env store fs core.plan core errors version",
+    "inspect": "adopt share finder gc context env store fs core.plan core errors version",
     "remote": "share bytecode wheel context env store fs core errors",
     "sync": "remote finder share bytecode wheel context lockfile env store fs core.plan core errors",
     "run": "sync lock_command finder wheel context lockfile env store fs core errors",

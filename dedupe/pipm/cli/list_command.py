@@ -37,8 +37,8 @@ def list_command(
 
       pipm list --uses 'numpy<2'
 
-    With DIR it says of environments that are not adopted up to about how much adopting them would free,
-    one after the other, from what their RECORDs promise.
+    With DIR it also says how much adopting would free at most, environment after environment, for those
+    that are not adopted: what `pipm adopt --dry-run` says.
     """
     from pipm.cli.usage_output import Choice, show_list
     from pipm.core.quantities import parse_age

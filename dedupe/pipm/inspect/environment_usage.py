@@ -6,20 +6,21 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipm.adopt.adopt_preview import Preview
 from pipm.context.liveness import environment_fate, still_shares
 from pipm.core.disk_usage import DiskUsage
 from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
-from pipm.errors import NotAnEnvironmentError
+from pipm.errors import NotAnEnvironmentError, PipmError
 from pipm.finder.finder_usage import served_inodes
 from pipm.fs.home import is_own
 from pipm.fs.measure import measure_tree
 from pipm.gc.collect import preview_collection
-from pipm.inspect.estimate import Estimator
 from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
 from pipm.inspect.why import is_release_of, parse_requirement
+from pipm.share.adoption import AdoptOptions
 from pipm.store.entries import all_entries, load_manifest
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
@@ -149,8 +150,8 @@ def list_environments(
         found = [one for one in found if _has(one, wanted)]
     if folder is None:
         return found
-    estimator = Estimator(store, held)
-    return [_estimated(one, estimator) if one.state == "own copy" else one for one in found]
+    preview = Preview(store_path, AdoptOptions())
+    return [_estimated(one, preview) if one.state == "own copy" else one for one in found]
 
 
 def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool = False) -> Report:
@@ -186,11 +187,15 @@ def _below(folder: str, store_path: str) -> Iterable[str]:
     return find_environments(os.path.realpath(folder), leave_out=store_path)
 
 
-def _estimated(one: EnvironmentUsage, estimator: Estimator) -> EnvironmentUsage:
+def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
     """Say what adopting would free; nothing of another user's environment, whose files are not shared."""
     if not is_own(one.path):
         return one
-    return replace(one, adoptable=min(estimator.frees(one.path, one.python), one.usage.exclusive))
+    try:
+        freed = preview.adoption(one.path).bytes_freed
+    except PipmError:  # it cannot be adopted as it is
+        freed = 0
+    return replace(one, adoptable=max(min(freed, one.usage.exclusive), 0))
 
 
 def _measure(
