@@ -7,12 +7,13 @@ empty file in the entry says that this was done for an interpreter.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
+from pipm.bytecode.compile_sources import Source, compile_in_processes, compile_sources
+from pipm.bytecode.compiler_process import CompilerProcess
 from pipm.core.bytecode import bytecode_key, header_time
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
-from pipm.fs.bytecode_header import finish
 from pipm.fs.durability import sync_file_system
 from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, ensure_folder, give_name
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 _Key = tuple["Digest", int]
 _CACHE = "__pycache__"
-_MODE = 0o444
-_BATCH = 256
-"""Sources that are compiled between two looks at Ctrl-C."""
 
 
 class _Source(NamedTuple):
@@ -50,6 +48,11 @@ class _Source(NamedTuple):
     @property
     def stem(self) -> str:
         return self.file.path.rpartition("/")[2][:-3]
+
+    def compiled_from(self, store: Store) -> Source:
+        """What its bytecode is compiled from."""
+        path = f"{self.folder}/{self.stem}.py"
+        return Source(f"{store.path}/v1/{path}", self.file.digest, self.file.size, self.key[1], path)
 
 
 def compile_entries(
@@ -68,7 +71,7 @@ def compile_entries(
                 lacking.setdefault(source.key, []).append(source)
     if lacking:
         with store.run() as (run, run_path):
-            _compile(store, run, run_path, lacking, interpreter, pool, shared_state)
+            _compile(store, (run, run_path), lacking, interpreter, pool, shared_state)
     for entry in done:
         note_compiled(store, entry, pool.interpreter)
 
@@ -76,22 +79,14 @@ def compile_entries(
 def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
     """Let the pool have the bytecode *key* of the one source at *path*; False where it does not compile."""
     digest, time = key
-    with store.run() as (run, run_path):
-        new = NewFile(run, _name(key))
-        worker = CompilerProcess(interpreter)
-        try:
-            size = os.stat(path).st_size
-            target = f"{run_path}/{new.name}"
-            task = CompileTask(path, digest.hex(), path, target, time, size, 0)
-            (good,) = worker.compile([task])
-        finally:
-            worker.close()
-        if good:
-            finish(run, new.name, _MODE, time)
+    with store.run() as (run, run_path), closing(CompilerProcess(interpreter)) as worker:
+        source = Source(path, digest, os.stat(path).st_size, time, path)
+        made = compile_sources([worker], {_name(key): source}, (run, run_path)).made
+        for new in made.values():
             sync_file_system(run)
             pool.make_room(digest)
             give_name(new, pool.folder, pool.name(*key))
-    return bool(good)
+    return bool(made)
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
@@ -127,52 +122,27 @@ def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
 
 def _compile(
     store: Store,
-    run: int,
-    run_path: str,
+    run: tuple[int, str],
     lacking: dict[_Key, list[_Source]],
     interpreter: Interpreter,
     pool: Pool,
     shared_state: SharedState,
 ) -> None:
     """Compile what the pool lacks, give it to the pool once it is on disk, and link it."""
-    worker = CompilerProcess(interpreter)
-    keys = list(lacking)
-    fresh = []
-    try:
-        for start in range(0, len(keys), _BATCH):
-            shared_state.check()
-            part = keys[start : start + _BATCH]
-            answers = worker.compile([_task(store, run_path, lacking[key][0]) for key in part])
-            for key, good in zip(part, answers, strict=True):
-                if good is None:
-                    raise altered(f"{lacking[key][0].folder}/{lacking[key][0].stem}.py")
-                if good:
-                    fresh.append(key)
-    finally:
-        worker.close()
-    for key in fresh:
-        finish(run, _name(key), _MODE, key[1])
-    sync_file_system(run)
-    for key in fresh:
+    sources = {_name(key): of[0].compiled_from(store) for key, of in lacking.items()}
+    compiled = compile_in_processes(interpreter, sources, run, lambda _: shared_state.check())
+    for name in compiled.changed:
+        raise altered(sources[name].filename)
+    sync_file_system(run[0])
+    for key, places in lacking.items():
+        if _name(key) not in compiled.made:
+            continue
         pool.make_room(key[0])
-        give_name(NewFile(run, _name(key)), pool.folder, pool.name(*key))
-        for source in lacking[key]:
+        give_name(compiled.made[_name(key)], pool.folder, pool.name(*key))
+        for source in places:
             with opened(_open_cache(store, source.folder)) as cache:
                 _link(pool, source, cache, interpreter.cache_tag)
 
 
 def _name(key: _Key) -> str:
     return f"pyc-{bytecode_key(*key)}"
-
-
-def _task(store: Store, run_path: str, source: _Source) -> CompileTask:
-    path = f"{source.folder}/{source.stem}.py"
-    return CompileTask(
-        source=f"{store.path}/v1/{path}",
-        digest=source.file.digest.hex(),
-        filename=path,
-        target=f"{run_path}/{_name(source.key)}",
-        mtime=source.key[1],
-        size=source.file.size,
-        level=0,
-    )

@@ -19,8 +19,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.bytecode.compile_sources import MODE, Source, compile_sources
 from pipm.bytecode.compiled_files import CACHE, match_bytecode
-from pipm.bytecode.compiler_process import BytecodeCheck, CompileTask
+from pipm.bytecode.compiler_process import BytecodeCheck
 from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.core.reasons import Reason
@@ -28,7 +29,6 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.bytecode_header import (
     Header,
     copy_with_time,
-    finish,
     give_bytecode,
     is_timestamp_bytecode,
     patch_time,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from pipm.fs.staging import Staging
     from pipm.store.bytecode_pool import Pool
 
-_MODE = 0o444
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -246,7 +245,7 @@ class BytecodeSharer:
             whole = self.context.copies_on_write
             stored = _name(pool, source)
             status, given = give_bytecode(
-                NewFile(cache, name), pool.folder, stored, header, _MODE, whole=whole
+                NewFile(cache, name), pool.folder, stored, header, MODE, whole=whole
             )
         except OSError as error:
             if stops_everything(error):
@@ -269,7 +268,7 @@ class BytecodeSharer:
     def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
         """Let the pool have a copy of a file whose inode has further names."""
         new = self.context.new_file()
-        if not copy_with_time(cache, candidate.name, new, header, _MODE):
+        if not copy_with_time(cache, candidate.name, new, header, MODE):
             return False
         self._fresh.append(_NewBytecode(candidate.source, candidate.name, candidate.level, new))
         return True
@@ -284,31 +283,23 @@ class BytecodeSharer:
 
     def _compile(self, candidates: list[_Candidate]) -> None:
         assert self._worker is not None
-        base = self.context.environment.path
-        run = self.context.run_path
-        tasks, fresh = [], []
-        for source, name, level in candidates:
-            new = self.context.new_file()
-            path = f"{source.directory}/{source.name}"
-            tasks.append(
-                CompileTask(
-                    f"{base}/{path}",
-                    source.digest.hex(),
-                    path,
-                    f"{run}/{new.name}",
-                    source.time,
-                    source.size,
-                    level,
-                )
-            )
-            fresh.append(_NewBytecode(source, name, level, new))
-        for item, good in zip(fresh, self._worker.compile(tasks), strict=True):
-            if good:
-                finish(item.new.directory, item.new.name, _MODE, item.source.time)
-                self._fresh.append(item)
+        fresh = [(candidate, self.context.new_file()) for candidate in candidates]
+        sources = {new.name: self._compiled_from(candidate) for candidate, new in fresh}
+        run = (self.context.run, self.context.run_path)
+        compiled = compile_sources([self._worker], sources, run)
+        for candidate, new in fresh:
+            if new.name in compiled.made:
+                self._fresh.append(_NewBytecode(*candidate, new))
             else:
-                reason = Reason.CHANGING if good is None else Reason.STALE_BYTECODE
-                self._leave(item.source, item.name, reason)
+                changed = new.name in compiled.changed
+                reason = Reason.CHANGING if changed else Reason.STALE_BYTECODE
+                self._leave(candidate.source, candidate.name, reason)
+
+    def _compiled_from(self, candidate: _Candidate) -> Source:
+        source = candidate.source
+        path = f"{source.directory}/{source.name}"
+        whole = f"{self.context.environment.path}/{path}"
+        return Source(whole, source.digest, source.size, source.time, path, candidate.level)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
         return directory_beneath(self.context.root, f"{directory}/{CACHE}")
@@ -349,7 +340,7 @@ class BytecodeSharer:
                 raise
             with open(os.open(stored, _READ, dir_fd=pool.folder), "rb") as stream:
                 status = os.fstat(stream.fileno())
-                temporary = self.staging.link_identical(stream.fileno(), _MODE, status.st_mtime_ns)
+                temporary = self.staging.link_identical(stream.fileno(), MODE, status.st_mtime_ns)
             self.staging.move(temporary, cache, name)
 
     def _keep_valid(self, cache: int, name: str, source: ProvenSource) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
+from pipm.bytecode.compile_sources import Source, compile_in_processes
 from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.fs.beneath import is_there, open_directory_beneath
-from pipm.fs.bytecode_header import finish
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.folder_filler import FOLDER, make_folder, state_of
 from pipm.fs.opened import opened
@@ -28,13 +27,10 @@ if TYPE_CHECKING:
 _CACHE = "__pycache__"
 NONE = "-none"
 """Ends the name of an empty file of the pool: this source has no bytecode."""
-_MODE = 0o444
 _DIGITS = 64
 """Of a sha256 in hexadecimal, with which the name of bytecode begins."""
 SOON = 256
 """Sources that are compiled at once, in less than a second; more may be left to another process."""
-_BATCH = 64
-"""Sources that one worker compiles between two looks at the clock and at Ctrl-C."""
 
 
 class MissingBytecode(NamedTuple):
@@ -136,60 +132,31 @@ class SyncBytecode:
                 self.left[path] = state_of(target)
 
     def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
-        """Compile the sources of this bytecode, in one process of the interpreter a processor."""
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most syncs compile nothing
-
-        context, fresh = self._ground, {}
+        """Compile the sources of this bytecode; returns the new files by key."""
+        context = self._ground
         context.progress.phase("Compiling", len(keys))
-        tasks = [self._task(key) for key in keys]
-        workers = [CompilerProcess(interpreter) for _ in range(min(_processors(), 1 + len(tasks) // _BATCH))]
-        step = _BATCH * len(workers)
-        try:
-            with ThreadPoolExecutor(len(workers)) as pool:
-                for start in range(0, len(tasks), step):
-                    context.shared_state.check()
-                    parts = [
-                        tasks[start + number : start + step : len(workers)] for number in range(len(workers))
-                    ]
-                    answers = list(pool.map(CompilerProcess.compile, workers, parts))
-                    for number, answer in enumerate(answers):
-                        these = keys[start + number : start + step : len(workers)]
-                        fresh.update(self._made(these, answer))
-                    context.progress.advance(start + step, 0)
-        finally:
-            for worker in workers:
-                worker.close()
-        return fresh
 
-    def _task(self, key: str) -> CompileTask:
+        def advance(count: int) -> None:
+            context.shared_state.check()
+            context.progress.advance(count, 0)
+
+        sources = {f"pyc-{key}": self._source(key) for key in keys}
+        run = (context.run, context.run_path)
+        compiled = compile_in_processes(interpreter, sources, run, advance)
+        for name in compiled.changed:
+            raise altered(sources[name].path.removeprefix(f"{context.store.path}/v1/"))
+        for key in keys:
+            if f"pyc-{key}" not in compiled.made:
+                self.uncompiled.add(key)
+        for name in compiled.hopeless:
+            self._note_hopeless(name.removeprefix("pyc-"))
+        return {name.removeprefix("pyc-"): new for name, new in compiled.made.items()}
+
+    def _source(self, key: str) -> Source:
         folder, stem, source = self.missing[key][0]
         path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
         digest, time = parse_bytecode_key(key)
-        return CompileTask(
-            source=path,
-            digest=digest.hex(),
-            filename=f"{folder}/{stem}.py",
-            target=f"{self._ground.run_path}/pyc-{key}",
-            mtime=time,
-            size=os.stat(path).st_size,
-            level=0,
-        )
-
-    def _made(self, keys: list[str], answers: list[bool | None]) -> dict[str, NewFile]:
-        fresh = {}
-        for key, good in zip(keys, answers, strict=True):
-            if good is None:
-                _, stem, source = self.missing[key][0]
-                raise altered(f"{source}/{stem}.py")
-            if good:
-                new = NewFile(self._ground.run, f"pyc-{key}")
-                finish(new.directory, new.name, _MODE, parse_bytecode_key(key)[1])
-                fresh[key] = new
-            else:
-                self.uncompiled.add(key)
-                if any(answers):  # else the interpreter itself may have failed
-                    self._note_hopeless(key)
-        return fresh
+        return Source(path, digest, os.stat(path).st_size, time, f"{folder}/{stem}.py")
 
     def _note_hopeless(self, key: str) -> None:
         self._pool.make_room(parse_bytecode_key(key)[0])
@@ -200,7 +167,3 @@ class SyncBytecode:
 def is_uncompilable(store: Store, pool: str, key: str) -> bool:
     """Whether an earlier sync saw that the source of the bytecode *key* does not compile, at any time."""
     return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compiler_process import CompareTask, CompilerProcess, CompileTask
+from pipm.bytecode.compile_sources import MODE, Source, compile_sources
+from pipm.bytecode.compiler_process import CompareTask, CompilerProcess
 from pipm.core.bytecode import bytecode_mtime_ns, parse_bytecode_key
 from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import refusal
-from pipm.fs.bytecode_header import finish
 from pipm.fs.durability import sync_file_system
 from pipm.fs.restore_files import rename_over
 from pipm.fs.share_file import NewFile, forget
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pipm.env.interpreter import Interpreter
     from pipm.store.layout import Store
 
-_MODE = 0o444
 _BATCH = 256
 
 
@@ -116,7 +116,7 @@ class PoolCheck:
             return Flaw.CONTENT
         if has_attributes(self._path(name)):
             return Flaw.ATTRIBUTES
-        return Flaw.MODE if stat.S_IMODE(status.st_mode) != _MODE else None
+        return Flaw.MODE if stat.S_IMODE(status.st_mode) != MODE else None
 
     def _compared(self, pool: str, files: list[PoolFile]) -> list[PoolFile]:
         reader = self._readers.get(pool)
@@ -167,27 +167,20 @@ class PoolCheck:
     def _compiled(self, pool: str, files: list[PoolFile], run: int, run_path: str) -> dict[str, NewFile]:
         """Compile into the run's folder; returns the new files by name in the pool."""
         reader = self._readers.get(pool)
-        known = [(file, self._source(file.digest)) for file in files if reader is not None]
-        if reader is None or not known:
+        if reader is None:
             return {}
-        made: dict[str, NewFile] = {}
-        tasks: list[CompileTask] = []
-        for file, source in known:
-            if source is not None:
-                new = made[file.name] = NewFile(run, f"pyc-{file.inode}")
-                target, digest = f"{run_path}/{new.name}", file.digest.hex()
-                tasks.append(CompileTask(source[0], digest, "", target, file.time, source[1], reader.level))
-        worker = CompilerProcess(reader.interpreter)
-        try:
-            answers = worker.compile(tasks)
-        finally:
-            worker.close()
-        for (name, new), good in zip(tuple(made.items()), answers, strict=True):
-            if good:
-                finish(run, new.name, _MODE, parse_bytecode_key("".join(name.split("/")[2:]))[1])
-            else:
-                del made[name]
-        return made
+        names: dict[str, str] = {}
+        sources: dict[str, Source] = {}
+        for file in files:
+            found = self._source(file.digest)
+            if found is not None:
+                names[f"pyc-{file.inode}"] = file.name
+                sources[f"pyc-{file.inode}"] = Source(
+                    found[0], file.digest, found[1], file.time, "", reader.level
+                )
+        with closing(CompilerProcess(reader.interpreter)) as worker:
+            made = compile_sources([worker], sources, (run, run_path)).made
+        return {names[name]: new for name, new in made.items()}
 
     def _source(self, digest: Digest) -> tuple[str, int] | None:
         if digest == EMPTY:
