@@ -12,13 +12,13 @@ def redacted(text: str) -> str:
         return text
     import re  # noqa: PLC0415 - few messages name a URL with a user
 
-    def hidden(match: re.Match[str]) -> str:
+    def masked(match: re.Match[str]) -> str:
         user, colon, _ = match["user"].partition(":")
         if user == "git" and not colon:
             return match[0]
         return f"://{user}:****@" if colon else "://****@"
 
-    return re.sub(r"://(?P<user>[^/?#\s]*)@", hidden, text)
+    return re.sub(r"://(?P<user>[^/?#\s]*)@", masked, text)
 
 
 class PipmError(Exception):
@@ -86,7 +86,7 @@ class WheelError(PipmError):
 
 
 class FetchError(PipmError):
-    """A distribution cannot be fetched, is not what the lock promises, or cannot be built."""
+    """A distribution cannot be fetched, is not what the lock says, or cannot be built."""
 
     kind = "fetch"
 

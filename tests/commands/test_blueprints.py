@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.store.entries import all_entries
 from pipm.store.layout import open_store
-from pipm.wheel.stored_install_plans import BLUEPRINT, load_install_plan
+from pipm.wheel.stored_install_plans import INSTALL_PLAN, load_install_plan
 from support.synthetic import make_wheel
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_without_modules_the_rest_is_the_same(stored: tuple[Store, str]) -> None
 def test_a_torn_one_is_made_anew(stored: tuple[Store, str], how: str, *, modules: bool) -> None:
     store, entry = stored
     made = load_install_plan(store, entry)
-    path = f"{store.path}/v1/wheels/{entry}/{BLUEPRINT}"
+    path = f"{store.path}/v1/wheels/{entry}/{INSTALL_PLAN}"
     with open(path, "rb") as stream:
         data = stream.read()
     os.unlink(path)

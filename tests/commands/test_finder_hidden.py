@@ -139,11 +139,11 @@ def test_a_second_sync_lets_the_folders_stay_away(tmp_path: Path) -> None:
     archive = f"{finder.path}/.pipm/finder/metadata"
     before = os.stat(archive).st_ino
     done = pipm(*command).expect().json
-    assert (done["added"], done["mended"], done["unchanged"]) == ([], [], len(specs))
+    assert (done["added"], done["repaired"], done["unchanged"]) == ([], [], len(specs))
     assert os.stat(archive).st_ino == before
     os.unlink(f"{finder.path}/bin/tool")
     done = pipm(*command).expect().json
-    assert [row["name"] for row in done["mended"]] == ["tool"]
+    assert [row["name"] for row in done["repaired"]] == ["tool"]
     assert os.path.exists(f"{finder.path}/bin/tool")
     assert not any(name.startswith("tool-") for name in os.listdir(finder.site))
 

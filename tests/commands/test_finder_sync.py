@@ -75,7 +75,7 @@ def test_a_lock_that_changes(tmp_path: Path) -> None:
     fewer = [spec for spec in SPECS if spec.partition("==")[0] not in ("tool", "plug")]
     preview = sync(pipm, lock_of(str(tmp_path / "later"), fewer), finder.path, "--dry-run")
     done = sync(pipm, lock_of(str(tmp_path / "later"), fewer), finder.path)
-    assert [preview[key] for key in ("mended", "removed")] == [done[key] for key in ("mended", "removed")]
+    assert [preview[key] for key in ("repaired", "removed")] == [done[key] for key in ("repaired", "removed")]
     removed = done["removed"]
     assert isinstance(removed, list)
     assert sorted(row["name"] for row in removed) == ["plug", "tool"]

@@ -176,7 +176,7 @@ def test_sync_is_exact(pipm: Pipm, tmp_path: object) -> None:
     for key in ("added", "replaced", "removed"):
         assert plan[key] == done[key] or key == "added"
     assert done["replaced"] == [{"name": "first", "version": "1.1", "old_version": "1.0"}]
-    assert (names(done["added"]), names(done["mended"])) == (["awkward"], ["other"])
+    assert (names(done["added"]), names(done["repaired"])) == (["awkward"], ["other"])
     assert names(done["removed"]) == ["surplus"]
     assert_holds(env, [newer, other, awkward])
     assert not os.path.exists(env.file("surplus"))
@@ -231,7 +231,7 @@ def test_two_files_of_one_path(pipm: Pipm, tmp_path: object) -> None:
     sync(pipm, lock, env.path, "--clobber")
     assert env.run("import tests; print(tests.TWO)").strip() == "22"
     again = sync(pipm, lock, env.path, "--clobber")
-    assert (again["unchanged"], again["mended"]) == (2, [])
+    assert (again["unchanged"], again["repaired"]) == (2, [])
 
 
 def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object) -> None:
@@ -242,7 +242,7 @@ def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object
     before = snapshot(env.path)
     bad = pylock(f"{base}/bad", [first, other], hashes={os.path.basename(first): "0" * 64})
     refused = pipm("sync", bad, "--env", env.path, "--json")
-    assert_refused(refused, f"first 1.0 is not what the lock promises: its hash is {file_digest(first)}")
+    assert_refused(refused, f"first 1.0 is not what the lock says: its hash is {file_digest(first)}")
     assert snapshot(env.path) == before
     assert damage(pipm.store) == []
 
@@ -260,12 +260,12 @@ def test_a_wheel_whose_record_is_wrong(pipm: Pipm, tmp_path: object) -> None:
     assert_refused(pipm("store", "add", lying, "--json"), "first/module_1.py", "RECORD")
     lock, env = pylock(base, [lying]), synced(f"{base}/env")
     done = sync(pipm, lock, env.path)
-    assert done["doubts"] == [
+    assert done["mismatches"] == [
         {"wheel": os.path.basename(wheel), "path": "first/module_1.py", "reason": "is not what RECORD says"}
     ]
     assert_holds(env, [lying])
     again = sync(pipm, lock, env.path)
-    assert (again["unchanged"], again["doubts"]) == (1, [])
+    assert (again["unchanged"], again["mismatches"]) == (1, [])
     pipm("verify", "--full", env.path).expect()
 
 
@@ -328,7 +328,7 @@ def test_without_bytecode(pipm: Pipm, tmp_path: object) -> None:
     sync(pipm, lock, f"{base}/env", "--no-compile")
     assert [row.path for row in walk(f"{base}/env") if row.name.endswith(".pyc")] == []
     done = sync(pipm, lock, f"{base}/env")
-    assert names(done["mended"]) == ["awkward", "first", "other"]
+    assert names(done["repaired"]) == ["awkward", "first", "other"]
     assert stale_bytecode(synced(f"{base}/env")) == [
         f"{synced(f'{base}/env').site}/awkward_templates/broken.py"
     ]

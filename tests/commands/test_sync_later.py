@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.cli import sync_output
+from pipm.cli.option_table import SyncArguments
 from pipm.cli.output import Output
 from pipm.context.progress import Progress
 from pipm.core.pins import Selection
@@ -112,7 +113,7 @@ def test_a_dry_run_starts_nothing(
     sync_only(pipm, lock, env)
     started: list[str] = []
     monkeypatch.setattr(sync_output, "start_compiling", started.append)
-    arguments = sync_output.SyncArguments(lock=lock, environment=env, dry_run=dry_run)
+    arguments = SyncArguments({"lock": lock, "environment": env, "dry_run": dry_run})
     assert sync_output.sync_environment(Output(quiet=2), pipm.store, arguments) == 0
     assert started == ([] if dry_run else [pipm.store])
 

@@ -116,7 +116,7 @@ class _Run:
         self._environments = environments
         self._options = options
         self._progress = progress
-        self._pulse = SharedState()
+        self._shared_state = SharedState()
         self._jobs: list[AdoptJob] = []
         self._compressed = False
         self._said = False
@@ -133,8 +133,10 @@ class _Run:
                 first = _WRITE_EVERY if known else 0.0
                 stack.enter_context(writing_ahead([self._store.v1], first, _WRITE_EVERY))
                 self._lock(stack)
-                with interruptible(self._pulse):
-                    count_unchanged(self._store, self._jobs, self._options, self._pulse, self._progress)
+                with interruptible(self._shared_state):
+                    count_unchanged(
+                        self._store, self._jobs, self._options, self._shared_state, self._progress
+                    )
                     self._note_seen()
                     self._adopt(is_new=is_new)
                 keep_reserve(self._store)
@@ -206,7 +208,7 @@ class _Run:
             preparation = AdoptRun(
                 store=self._store,
                 options=self._options,
-                shared_state=self._pulse,
+                shared_state=self._shared_state,
                 run=run,
                 run_path=run_path,
                 tight=tight,
@@ -222,7 +224,7 @@ class _Run:
                     job.mode = context.mode
                     at_work.append(AtWork(job, context, folder))
             if at_work:
-                run_stages(at_work, self._pulse, self._progress)
+                run_stages(at_work, self._shared_state, self._progress)
         grown = folder_blocks(self._store) - before
         self._count_folders([one.job for one in at_work], grown, RESERVE_SIZE if is_new else 0)
         if tight:
@@ -245,8 +247,8 @@ class _Run:
         """Ask what is free; where files are compressed the figures rest on it, so all is written first."""
         places = [self._store.path, *(one.path for one in self._environments.values())]
         self._compressed = any(map(compresses, places))
-        settled = stable_free_space(self._store.v1) if self._compressed else None
-        return free_space(self._store.path).size if settled is None else settled
+        stable = stable_free_space(self._store.v1) if self._compressed else None
+        return free_space(self._store.path).size if stable is None else stable
 
     def _measure(self, before: int) -> None:
         """Take the file system's own word for what came free, where ours rests on estimates of metadata.

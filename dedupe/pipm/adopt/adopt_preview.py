@@ -43,7 +43,7 @@ class Preview:
         self._store_path = store_path
         self._store = open_store(store_path, create=False)
         self._mode = options.link_mode
-        self._promised: set[str] = set()
+        self._planned: set[str] = set()
         self._by_blocks = False
 
     def adoption(self, path: str) -> Adoption:
@@ -52,13 +52,13 @@ class Preview:
         environment = checked_environment(self._store_path, path)
         try:
             with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-                statistics, count = self._tally(environment, root)
+                statistics, count = self._statistics(environment, root)
         except OSError as error:
             raise explain_os_error(error, f"look at {path}") from error
         link_mode = "auto" if self._mode is None else self._mode.value
         return adoption_of(environment, link_mode, count, statistics, time.monotonic() - started)
 
-    def _tally(self, environment: Environment, root: int) -> tuple[Statistics, int]:
+    def _statistics(self, environment: Environment, root: int) -> tuple[Statistics, int]:
         distributions = installed_distributions(environment, root)
         known = None if self._store is None else find_root(self._store, environment.path)
         by_inode = known is None or known.link_mode == LinkMode.HARDLINK.value
@@ -73,7 +73,7 @@ class Preview:
         bytecode = _Bytecode.of(environment, root, self._store)
         kind = file_system_type(environment.path)
         statistics = Statistics(accounting(kind))
-        if self._store is None and not self._promised:
+        if self._store is None and not self._planned:
             statistics.taken += RESERVE_SIZE
         self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
         for distribution in distributions:
@@ -101,7 +101,7 @@ class Preview:
                 private = isinstance(action, Leave) and action.reason is not Reason.EMPTY
                 if fact.place is RecordPlace.SITE and fact.name.endswith(".py") and not private:
                     planned[fact.name[:-3]] = fact
-            bytecode.count(directory, planned, self._promised, statistics)
+            bytecode.count(directory, planned, self._planned, statistics)
 
     def _count(self, action: Action, statistics: Statistics) -> None:
         fact = action.fact
@@ -115,7 +115,7 @@ class Preview:
             return
         statistics.shared += 1
         name = fact.object
-        if isinstance(action, Share) or name in self._promised:
+        if isinstance(action, Share) or name in self._planned:
             if not self._by_blocks:
                 statistics.replaced(fact.status)
             elif fact.status.st_size > statistics.accounting.inline:
@@ -123,7 +123,7 @@ class Preview:
         else:
             statistics.ingested += 1
             if name:
-                self._promised.add(name)
+                self._planned.add(name)
 
 
 class _Bytecode:
@@ -145,7 +145,7 @@ class _Bytecode:
         return cls(root, interpreter.cache_tag, pool)
 
     def count(
-        self, directory: str, sources: dict[str, FileFact], promised: set[str], statistics: Statistics
+        self, directory: str, sources: dict[str, FileFact], expected: set[str], statistics: Statistics
     ) -> None:
         """Count the bytecode of *sources*, by module name, in one folder."""
         if not sources or not self._tag:
@@ -156,10 +156,10 @@ class _Bytecode:
             for name in os.listdir(cache):
                 fact = sources.get(name.removesuffix(f".{self._tag}.pyc"))
                 if fact is not None and fact.digest is not None:
-                    self._count_one(os.stat(name, dir_fd=cache), fact, promised, statistics)
+                    self._count_one(os.stat(name, dir_fd=cache), fact, expected, statistics)
 
     def _count_one(
-        self, status: os.stat_result, fact: FileFact, promised: set[str], statistics: Statistics
+        self, status: os.stat_result, fact: FileFact, expected: set[str], statistics: Statistics
     ) -> None:
         assert fact.digest is not None
         statistics.files += 1
@@ -172,6 +172,6 @@ class _Bytecode:
             statistics.already += 1
             return
         statistics.shared += 1
-        if stored is not None or key in promised:
+        if stored is not None or key in expected:
             statistics.replaced(status)
-        promised.add(key)
+        expected.add(key)

@@ -8,7 +8,7 @@ bytes, on standard input and output:
     [("compare", path of a .pyc, source, its sha256, mtime, size, level), …]       -> [bool or None, …]
     [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool or None, …]
 
-None says that the source has other bytes than its sha256 (in hexadecimal) promises: what is compiled is what
+None says that the source has other bytes than its sha256 (in hexadecimal) says: what is compiled is what
 was hashed, in one read.
 """
 

@@ -50,7 +50,7 @@ class SyncBytecode:
     """
 
     def __init__(self, context: SyncContext, filler: FolderFiller | None = None) -> None:
-        self._ground = context
+        self._context = context
         self._filler = filler
         self.missing: dict[str, list[MissingBytecode]] = {}
         self.uncompiled: set[str] = set()
@@ -71,9 +71,9 @@ class SyncBytecode:
 
     def link(self, folder: PlannedFolder, target: int) -> None:
         """Link what the pool has for *folder*, which is open as *target*; note the rest."""
-        if self._ground.interpreter is None or self._filler is None:
+        if self._context.interpreter is None or self._filler is None:
             return
-        tag = self._ground.interpreter.cache_tag
+        tag = self._context.interpreter.cache_tag
         with opened(make_folder(target, _CACHE)) as cache:
             wanted = [
                 (f"{key[:2]}/{key[2:]}", f"{stem}.{tag}.pyc")
@@ -103,13 +103,13 @@ class SyncBytecode:
 
     def fill_pool(self) -> Collection[str]:
         """Compile what the pool lacked, and let the pool have it; returns the names there."""
-        interpreter = self._ground.interpreter
+        interpreter = self._context.interpreter
         if interpreter is None or not self.missing:
             return ()
         self.note_uncompilable()
         fresh = self._compile(interpreter, [key for key in self.missing if key not in self.uncompiled])
         if fresh:
-            sync_file_system(self._ground.run)  # the pool's names stand for bytes that are on disk
+            sync_file_system(self._context.run)  # the pool's names stand for bytes that are on disk
         for key, new in fresh.items():
             self._pool.make_room(parse_bytecode_key(key)[0])
             give_name(new, self._folder, key_path(key))
@@ -117,23 +117,23 @@ class SyncBytecode:
 
     def note_uncompilable(self) -> None:
         """Note what is missing because an earlier sync saw that it does not compile."""
-        store, pool = self._ground.store, self._pool.interpreter
+        store, pool = self._context.store, self._pool.interpreter
         self.uncompiled |= {key for key in self.missing if is_uncompilable(store, pool, key)}
 
     def _link_late(self, key: str) -> None:
-        assert self._ground.interpreter is not None
+        assert self._context.interpreter is not None
         assert self._filler is not None
-        tag = self._ground.interpreter.cache_tag
+        tag = self._context.interpreter.cache_tag
         for folder, stem, _ in self.missing[key]:
             path = f"{folder}/{_CACHE}" if folder else _CACHE
-            with opened(open_directory_beneath(self._ground.root, path)) as target:
+            with opened(open_directory_beneath(self._context.root, path)) as target:
                 wanted = [(key_path(key), f"{stem}.{tag}.pyc")]
                 self._filler.link_bytecode(self._folder, self._path, wanted, target)
                 self.left[path] = state_of(target)
 
     def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
         """Compile the sources of this bytecode; returns the new files by key."""
-        context = self._ground
+        context = self._context
         context.progress.phase("Compiling", len(keys))
 
         def advance(count: int) -> None:
@@ -154,7 +154,7 @@ class SyncBytecode:
 
     def _source(self, key: str) -> Source:
         folder, stem, source = self.missing[key][0]
-        path = f"{self._ground.store.path}/v1/{source}/{stem}.py"
+        path = f"{self._context.store.path}/v1/{source}/{stem}.py"
         digest, time = parse_bytecode_key(key)
         return Source(path, digest, os.stat(path).st_size, time, f"{folder}/{stem}.py")
 

@@ -7,7 +7,7 @@ from pipm.cli.options import Session, app, command
 
 @command(app, "doctor")
 def doctor_command(session: Session) -> int:
-    """Try links, locks, space and hooks; say what mends them.
+    """Try links, locks, space and hooks; say what repairs them.
 
     Real links are tried on each file system. Exit code 1 when something does not work.
     """

@@ -1,4 +1,4 @@
-"""What `doctor` says: one line a check, what is wrong last, each with what mends it."""
+"""What `doctor` says: one line a check, what is wrong last, each with what repairs it."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _document(done: SyncResult) -> dict[str, object]:
         "created": done.created,
         "added": [{"name": name, "version": version} for name, version in done.added],
         "replaced": [{"name": name, "version": new, "old_version": old} for name, old, new in done.replaced],
-        "mended": [{"name": name, "version": version} for name, version in done.repaired],
+        "repaired": [{"name": name, "version": version} for name, version in done.repaired],
         "removed": [{"name": name, "version": version} for name, version in done.removed],
         "left": [{"name": name, "version": version} for name, version in done.stuck],
         "unchanged": done.unchanged,
@@ -143,7 +143,7 @@ def _changes(done: SyncResult) -> list[str]:
     """One line a distribution, by name."""
     rows = [(name, f"+ {name} {version}".rstrip()) for name, version in done.added]
     rows += [(name, f"- {name} {version}") for name, version in done.removed]
-    rows += [(name, f"~ {name} {version} mended") for name, version in done.repaired]
+    rows += [(name, f"~ {name} {version} repaired") for name, version in done.repaired]
     for name, old, new in done.replaced:
         rows.append((name, f"~ {name} {old} → {new}" if old != new else f"~ {name} {new} another build"))
     return [line for _, line in sorted(rows)]

@@ -1,4 +1,4 @@
-"""What `verify` says: each damaged file, who shares it, and what mends it."""
+"""What `verify` says: each damaged file, who shares it, and what repairs it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class SyncContext(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
     ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
-    ``staging`` is the open folder of the environment's temporary names. With ``hidden`` what the finder
+    ``staging`` is the open folder of the environment's temporary names. With ``no_dist_info`` what the finder
     serves gets no metadata folder to begin with. With ``later`` much missing bytecode is not compiled now.
     """
 
@@ -30,7 +30,7 @@ class SyncContext(NamedTuple):
     interpreter: Interpreter | None
     mode: LinkMode
     staging: int
-    hidden: bool
+    no_dist_info: bool
     later: bool
     shared_state: SharedState
     progress: Progress

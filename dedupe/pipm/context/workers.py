@@ -117,7 +117,7 @@ class WorkerPool:
     def __init__(
         self, workers: Sequence[Worker], shared_state: SharedState, tick: Callable[[], None]
     ) -> None:
-        self._pulse = shared_state
+        self._shared_state = shared_state
         self._tick = tick
         shared_state.restart()
         self._inline = workers[0] if len(workers) == 1 else None
@@ -139,7 +139,7 @@ class WorkerPool:
                 os.close(to_child)
                 os.close(from_child)
                 with open(requests, "rb") as reader, open(answers, "wb") as writer:
-                    _work(worker, reader, writer, self._pulse, number, parent)
+                    _work(worker, reader, writer, self._shared_state, number, parent)
             finally:
                 os._exit(0)  # whatever happened, no second parent goes on from here
         os.close(requests)
@@ -175,7 +175,7 @@ class WorkerPool:
                 number = waiting.pop(file)
                 answers[number] = self._children[number].receive()
                 if isinstance(answers[number], BaseException):
-                    self._pulse.stop()
+                    self._shared_state.stop()
             self._tick()
         return answers
 

@@ -1,6 +1,6 @@
 """What it takes to make an entry appear in an environment, sorted the way it is done.
 
-A manifest says what an entry holds; a blueprint says the same in the order of the work: folder after
+A manifest says what an entry holds; a install plan says the same in the order of the work: folder after
 folder, names apart from digests, RECORD's rows ready made. It follows from the manifest (and the entry
 points) alone, so the store keeps it beside the manifest and makes it anew where it is missing.
 """
@@ -55,9 +55,9 @@ class DataFile(NamedTuple):
 class InstallPlan(NamedTuple):
     """One entry, ready to be materialised.
 
-    ``metadata`` names the dist-info folder; ``described`` is that and what lies below it, ``folders`` are
-    all others. Both come with all folders that theirs lie in. ``copies`` are files of site-packages that no
-    environment shares, as (name, size, time).
+    ``metadata`` names the dist-info folder; ``metadata_folders`` are that folder and those below it,
+    ``folders`` all others. Both include the folders above them. ``copies`` are files of site-packages that
+    each environment has for itself, as (name, size, time). ``data_files`` lie outside of site-packages.
     ``record`` are RECORD's rows of all that lies in site-packages; ``scripts`` are the entry points, as
     (name, what follows the ``#!`` line).
     """
@@ -65,10 +65,10 @@ class InstallPlan(NamedTuple):
     name: str
     version: str
     metadata: str
-    described: tuple[PlanFolder, ...]
+    metadata_folders: tuple[PlanFolder, ...]
     folders: tuple[PlanFolder, ...]
     copies: tuple[tuple[str, int, int], ...]
-    others: tuple[DataFile, ...]
+    data_files: tuple[DataFile, ...]
     record: bytes
     scripts: tuple[tuple[str, bytes], ...]
 
@@ -76,11 +76,11 @@ class InstallPlan(NamedTuple):
 def install_plan_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> InstallPlan:
     """Sort the files of *manifest*; ValueError where it has no metadata folder."""
     files: defaultdict[str, list[FileEntry]] = defaultdict(list)
-    copies, others, rows = [], [], []
+    copies, data_files, rows = [], [], []
     for entry in manifest.files:
         scheme, _, path = entry.path.partition("/")
         if scheme != "site":
-            others.append(
+            data_files.append(
                 DataFile(scheme, path, entry.size, entry.mtime_ns, entry.executable, entry.digest.record)
             )
             continue
@@ -101,23 +101,23 @@ def install_plan_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) 
         name=manifest.name,
         version=manifest.version,
         metadata=metadata,
-        described=tuple(folder for folder in ordered if f"{folder.path}/".startswith(inside)),
+        metadata_folders=tuple(folder for folder in ordered if f"{folder.path}/".startswith(inside)),
         folders=tuple(folder for folder in ordered if not f"{folder.path}/".startswith(inside)),
         copies=tuple(copies),
-        others=tuple(others),
+        data_files=tuple(data_files),
         record=record_rows(sorted(rows, key=lambda row: (row[0].startswith(inside), row[0]))),
         scripts=scripts,
     )
 
 
 def without_modules(install_plan: InstallPlan) -> InstallPlan:
-    """A blueprint of metadata, scripts, path files and data alone: of what the finder serves."""
-    first = install_plan.described[0]
+    """A install plan of metadata, scripts, path files and data alone: of what the finder serves."""
+    first = install_plan.metadata_folders[0]
     rows = [row for row in zip(first.names, first.sizes, first.times, strict=True) if row[0] in KEPT_METADATA]
     names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
     metadata = first._replace(names=names, sizes=sizes, times=times, empty=())
     copies = tuple(row for row in install_plan.copies if not row[0].endswith(OUTDATED))
-    return install_plan._replace(folders=(), described=(metadata,), copies=copies)
+    return install_plan._replace(folders=(), metadata_folders=(metadata,), copies=copies)
 
 
 def scheme_path(other: DataFile, name: str, scheme: Scheme) -> str:

@@ -31,7 +31,7 @@ class Archive(_Archive):
     """A wheel or source archive that a lock names.
 
     Without ``url`` and ``path`` (absolute) an index has it. ``size`` is in bytes; ``hashes`` are
-    ``(algorithm, hexadecimal digest)``, none where the lock promises nothing. ``subdirectory`` is where
+    ``(algorithm, hexadecimal digest)``, none where the lock has no hash. ``subdirectory`` is where
     the project lies in a source archive, when not at its top. Raises AddressError.
     """
 
@@ -55,7 +55,7 @@ class Archive(_Archive):
 
     @property
     def sha256(self) -> Digest | None:
-        """The promised sha256, if there is one."""
+        """The sha256 of the lock, if it has one."""
         return next((Digest.from_hex(text) for name, text in self.hashes if name == "sha256"), None)
 
 

@@ -49,7 +49,7 @@ class RecordRow(NamedTuple):
 
     @property
     def digest(self) -> Digest | None:
-        """The promised sha256; None where there is none, or one of another algorithm."""
+        """The recorded sha256; None where there is none, or one of another algorithm."""
         return Digest.from_record(self.hash)
 
 

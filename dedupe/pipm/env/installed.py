@@ -14,7 +14,7 @@ from pipm.core.distribution_names import name_and_version, without_metadata_fold
 from pipm.core.importable import packages_in
 from pipm.core.reasons import Reason
 from pipm.core.record import Location, RecordPlace, RecordRow, locate, parse_record
-from pipm.env.receipt import FOLDER, HIDDEN_FILE, is_record, read_receipt, read_stored_metadata
+from pipm.env.receipt import FOLDER, STORED_METADATA, is_record, read_receipt, read_stored_metadata
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.opened import opened
 
@@ -93,7 +93,7 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
     rows = size = 0
     receipt = read_receipt(root)
     for site in environment.sites:
-        folded = receipt.folded if receipt is not None and receipt.site == site else {}
+        served = receipt.served if receipt is not None and receipt.site == site else {}
         try:
             folder = open_directory_beneath(root, site)
         except FileNotFoundError:  # it is being removed, or made anew
@@ -106,19 +106,19 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
                     rows, size = rows + distribution.lines, size + len(distribution.record)
                     if rows > _MOST_ROWS or size > _MOST_BYTES:
                         distribution = replace(distribution, record=b"", refusal=Reason.LARGE_RECORD)
-                    if name in folded and _is_folded(folder, distribution, folded[name]):
+                    if name in served and _is_served(folder, distribution, served[name]):
                         distribution = replace(distribution, refusal=Reason.IMPORTED)
                     found.append(distribution)
                 elif name.endswith((".egg-info", ".egg-link")):
                     found.append(_refused(site, name, Reason.EGG_INFO))
-            if folded:
-                found += _hidden(root, site, names)
+            if served:
+                found += _from_stored_metadata(root, site, names)
         finally:
             os.close(folder)
     return found
 
 
-def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
+def _from_stored_metadata(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
     """The distributions whose metadata folders were put away, where nothing of their names came since."""
     away = read_stored_metadata(root)
     for metadata in without_metadata_folder(away, names):
@@ -136,15 +136,15 @@ def _hidden(root: int, site: str, names: list[str]) -> Iterator[InstalledDistrib
 
 def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
     """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
-    if not os.path.exists(f"{path}/{FOLDER}/{HIDDEN_FILE}"):
+    if not os.path.exists(f"{path}/{FOLDER}/{STORED_METADATA}"):
         return []
     with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         return without_metadata_folder(read_stored_metadata(root), names)
 
 
-def _is_folded(folder: int, distribution: InstalledDistribution, folded: ServedDistribution) -> bool:
+def _is_served(folder: int, distribution: InstalledDistribution, served: ServedDistribution) -> bool:
     """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
-    if not is_record(distribution.record, folded.record):
+    if not is_record(distribution.record, served.record):
         return False
     for row in distribution.rows:
         if row.path.endswith(".py") and row.size and not row.path.startswith(("../", "/")):

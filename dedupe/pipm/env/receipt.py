@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".pipm/finder"
 RECEIPT = "receipt.json"
-HIDDEN_FILE = "metadata"
+STORED_METADATA = "metadata"
 """In `FOLDER`, of an environment without metadata folders: what they had besides what the store has."""
 _FORMAT = 1
 
@@ -36,11 +36,11 @@ class ServedDistribution(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What was folded away in the one site-packages at ``site``, into which store."""
+    """The distributions that the finder serves in ``site`` from ``store``, by metadata folder."""
 
     store: str
     site: str
-    folded: Mapping[str, ServedDistribution]
+    served: Mapping[str, ServedDistribution]
 
 
 def read_receipt(root: int) -> Receipt | None:
@@ -85,12 +85,12 @@ def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
 
     What another user can change is not unmarshalled: of such an environment the receipt tells the folders.
     """
-    if not is_there(root, f"{FOLDER}/{HIDDEN_FILE}"):
+    if not is_there(root, f"{FOLDER}/{STORED_METADATA}"):
         return {}
-    data = read_beneath(root, f"{FOLDER}/{HIDDEN_FILE}", ours=True)
+    data = read_beneath(root, f"{FOLDER}/{STORED_METADATA}", ours=True)
     if data is None:
         receipt = read_receipt(root)
-        return {} if receipt is None else {info: {} for info in receipt.folded}
+        return {} if receipt is None else {info: {} for info in receipt.served}
     try:
         document = marshal.loads(data)  # noqa: S302 - of the environment's own code, as its modules are
         away = {
@@ -116,9 +116,9 @@ def stored_metadata_bytes(away: Mapping[str, Mapping[str, StoredMetadataFile]]) 
     )
 
 
-def receipt_bytes(store: str, site: str, folded: Iterable[ServedDistribution]) -> bytes:
+def receipt_bytes(store: str, site: str, served: Iterable[ServedDistribution]) -> bytes:
     """Write what `read_receipt` reads."""
-    document = {"version": _FORMAT, "store": store, "site": site, "folded": sorted(folded)}
+    document = {"version": _FORMAT, "store": store, "site": site, "folded": sorted(served)}
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 

@@ -46,7 +46,7 @@ def create_from_template(
     if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
         return False
     try:
-        # A distribution of Linux may mend the module and leave the interpreter as it is.
+        # A distribution of Linux may repair the module and leave the interpreter as it is.
         question = f"venv {os.stat(interpreter.venv).st_mtime_ns}"
         rows = cached_answer(interpreter.path, question, lambda: _learn(scratch, run_venv))
     except (OSError, InterpreterError):  # no cache, or no venv: its own run says what is wrong

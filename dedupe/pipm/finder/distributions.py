@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SiteDistribution:
     """A distribution in site-packages.
 
-    ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``folded`` says that
+    ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``served`` says that
     it does already.
     """
 
@@ -35,7 +35,7 @@ class SiteDistribution:
     layout: ImportLayout
     entry: str = ""
     manifest: Manifest | None = None
-    folded: ServedDistribution | None = None
+    served: ServedDistribution | None = None
 
     @property
     def stored_layout(self) -> StoredLayout:
@@ -56,11 +56,11 @@ def site_distributions(
     for distribution in installed_distributions(environment, root):
         if distribution.site != site:
             continue
-        folded = None
+        served = None
         entry = None
         if distribution.refusal is Reason.IMPORTED and receipt is not None:
-            folded = receipt.folded[distribution.metadata]
-            entry = folded.entry
+            served = receipt.served[distribution.metadata]
+            entry = served.entry
         elif distribution.refusal is None:
             entry = entries.get((distribution.name, distribution.version))
         manifest = None if entry is None else _whole_manifest(store, entry)
@@ -77,7 +77,7 @@ def site_distributions(
                     layout=import_layout(paths),
                     entry=entry or "",
                     manifest=manifest,
-                    folded=folded,
+                    served=served,
                 )
             )
     return found

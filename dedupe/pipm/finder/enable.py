@@ -53,13 +53,13 @@ def enable_finder(store: Store, environment: Environment, root: int, *, dist_inf
     interpreter = interpreter_of(environment)
     site = environment.site
     with interruptible(shared_state):
-        were_hidden = restore_metadata(store, root)
+        had_no_dist_info = restore_metadata(store, root)
         served = _served(store, environment, root, interpreter)
         entries = [one.entry for one, _ in served.several if one.manifest is not None]
         compile_entries(store, entries, interpreter, shared_state)
         shared_state.check()
         _register(store, environment, entries)
-        hides = dist_info is False or (dist_info is None and were_hidden)
+        hides = dist_info is False or (dist_info is None and had_no_dist_info)
         layouts = [(one.layout, row) for one, row in served.several]
         table = install_hook(store, environment, root, interpreter, layouts, metadata=hides)
         compile_hook(store, environment, root, interpreter)
@@ -86,23 +86,23 @@ def _served(store: Store, environment: Environment, root: int, interpreter: Inte
         if one.manifest is None:
             continue
         if number in together:
-            if one.folded is not None:  # something that came since must lie together with it
-                originals = originals_below(store, environment, [f"{site}/{one.folded.metadata}"])
-                restore_links(store, root, site, one, one.folded, interpreter, originals)
+            if one.served is not None:  # something that came since must lie together with it
+                originals = originals_below(store, environment, [f"{site}/{one.served.metadata}"])
+                restore_links(store, root, site, one, one.served, interpreter, originals)
             continue
         removal = plan_removal(store, root, site, one, interpreter)
         if removal is None:
             continue
-        chosen.append((one, _folded(one, removal)))
+        chosen.append((one, _served_distribution(one, removal)))
         removals.append((one, removal))
     return FinderContents(several=chosen, removals=removals)
 
 
-def _folded(one: SiteDistribution, removal: ModuleRemoval) -> ServedDistribution:
+def _served_distribution(one: SiteDistribution, removal: ModuleRemoval) -> ServedDistribution:
     """What the receipt is to say of a member."""
-    if one.folded is not None:
-        bytecode = tuple(sorted({*one.folded.bytecode, *removal.bytecode}))
-        return one.folded._replace(bytecode=bytecode)
+    if one.served is not None:
+        bytecode = tuple(sorted({*one.served.bytecode, *removal.bytecode}))
+        return one.served._replace(bytecode=bytecode)
     return ServedDistribution(
         metadata=one.distribution.metadata,
         entry=one.entry,

@@ -24,12 +24,12 @@ def receipt_at(path: str) -> Receipt | None:
         os.close(root)
 
 
-def served_inodes(path: str, held: StoreInventory | None) -> set[int]:
+def served_inodes(path: str, inventory: StoreInventory | None) -> set[int]:
     """The store's inodes that the environment at *path* imports from, bytecode included."""
-    receipt = None if held is None else receipt_at(path)
-    if held is None or receipt is None or receipt.store != held.path:
+    receipt = None if inventory is None else receipt_at(path)
+    if inventory is None or receipt is None or receipt.store != inventory.path:
         return set()
     found: set[int] = set()
-    for folded in receipt.folded.values():
-        found |= held.sites.get(folded.entry, frozenset())
-    return held.with_bytecode(found)
+    for served in receipt.served.values():
+        found |= inventory.sites.get(served.entry, frozenset())
+    return inventory.with_bytecode(found)

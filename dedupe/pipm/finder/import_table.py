@@ -45,12 +45,12 @@ _MOST_BYTES = 60_000
 class ImportTable(NamedTuple):
     """What the hook needs to know of one environment.
 
-    ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when
-    the table fits it; ``infos`` are the metadata folders of ``entries``, in the same order; ``hidden``: they
-    were put away, and the finder alone tells of them. ``leaf`` is how an entry's folder is called that stands
-    for site-packages (`served_folder`). ``mend`` is the command that brings a distribution back whose entry
-    is gone, with ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path,
-    modification time (ns), size and sha256, and the command that syncs again; empty where it follows none.
+    ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when the
+    table fits it; ``infos`` are the metadata folders of ``entries``, in the same order; ``no_dist_info``:
+    only the finder knows them. ``leaf`` is the name of the folder in an entry that stands for site-packages
+    (`served_folder`). ``remedy`` is the command that brings a distribution back whose entry is gone, with
+    ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time
+    (ns), size and sha256, and the command that syncs again; empty where it follows none.
     """
 
     environment: str
@@ -60,10 +60,10 @@ class ImportTable(NamedTuple):
     entries: Sequence[str]
     modules: Mapping[str, Module]
     infos: Sequence[str]
-    mend: str
+    remedy: str
     lock: LockRow = ()
     leaf: str = "site-packages"
-    hidden: bool = False
+    no_dist_info: bool = False
 
     def to_bytes(self) -> bytes:
         """Serialise for the hook."""
@@ -80,9 +80,9 @@ class ImportTable(NamedTuple):
             tuple(self.entries),
             modules,
             marshal.dumps(tuple(self.infos), _MARSHAL),  # a plain start does not unpack them
-            self.hidden,
+            self.no_dist_info,
             self.leaf,
-            self.mend,
+            self.remedy,
             self.lock,
         )
         data = marshal.dumps(document, _MARSHAL)
@@ -98,7 +98,7 @@ class ImportTable(NamedTuple):
         form, *fields = marshal.loads(text)  # noqa: S302 - our own, by its checksum
         if form != FORMAT:
             return None
-        environment, store, site, site_time, entries, _, _, hidden, leaf, mend, lock = fields
+        environment, store, site, site_time, entries, _, _, no_dist_info, leaf, remedy, lock = fields
         return ImportTable(
             environment=environment,
             store=store,
@@ -107,10 +107,10 @@ class ImportTable(NamedTuple):
             entries=entries,
             modules={},
             infos=(),
-            mend=mend,
+            remedy=remedy,
             lock=lock,
             leaf=leaf,
-            hidden=hidden,
+            no_dist_info=no_dist_info,
         )
 
     @staticmethod

@@ -81,7 +81,7 @@ def install_hook_for(
         entries=[row.entry for row in rows],
         modules=modules,
         infos=[row.metadata for row in rows],
-        mend=REPAIR_COMMAND,
+        remedy=REPAIR_COMMAND,
         leaf=served_folder(store, [row.entry for row in rows], metadata=metadata),
     )
     install_finder(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)

@@ -1,10 +1,10 @@
 """Metadata folders put away: the finder alone tells of the distributions then (``--no-dist-info``).
 
-Theory of operation. The store has what a wheel says of itself; what an installer wrote beside it (RECORD
-and its kin) goes into one file, `HIDDEN_FILE`, and then the folders go. The finder gives `importlib.metadata`
-both. Whatever changes such an environment lets the folders come back first and puts them away again at its
-end. A folder comes and goes as a whole: a run that is killed between leaves folders and file beside each
-other, which is read like either.
+Theory of operation. The store has the metadata files of the wheel. The files that an installer wrote beside
+them (RECORD and others) go into one file, `STORED_METADATA`; then the folders are removed. The finder gives
+`importlib.metadata` both. A command that changes such an environment restores the folders first and removes
+them again at its end. A folder is added and removed as a whole: a run that was killed leaves folders and the
+file, which is read like either.
 An environment that a sync makes so never has the folders: file and table come at its end.
 """
 
@@ -18,7 +18,7 @@ from pipm.core.distribution_names import without_metadata_folder
 from pipm.core.install_plan import KEPT_METADATA
 from pipm.env.receipt import (
     FOLDER,
-    HIDDEN_FILE,
+    STORED_METADATA,
     StoredMetadataFile,
     read_receipt,
     read_stored_metadata,
@@ -52,15 +52,15 @@ def store_metadata(
     if not away:
         return
     note_stored_metadata(root, away)
-    hidden = table._replace(hidden=True)
-    write_table(root, hidden, interpreter.cache_tag)
+    without = table._replace(no_dist_info=True)
+    write_table(root, without, interpreter.cache_tag)
     sync_file_system(root)
     with staging(root) as aside, directory_beneath(root, table.site) as site:
         for info, files in away.items():
             if site is not None:
                 _take_away(site, info, files, aside)
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    write_table(root, hidden._replace(site_time=time), interpreter.cache_tag)
+    write_table(root, without._replace(site_time=time), interpreter.cache_tag)
     sync_file_system(root)
 
 
@@ -68,7 +68,7 @@ def note_stored_metadata(root: int, away: Mapping[str, Mapping[str, StoredMetada
     """Let the finder in the environment open as *root* know what belongs into metadata folders."""
     with directory_beneath(root, FOLDER) as folder:
         assert folder is not None
-        write_durably(folder, HIDDEN_FILE, stored_metadata_bytes(away), Durability.LATER, mode=0o666)
+        write_durably(folder, STORED_METADATA, stored_metadata_bytes(away), Durability.LATER, mode=0o666)
 
 
 def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
@@ -109,16 +109,16 @@ def restore_metadata(store: Store, root: int) -> bool:
         assert site is not None
         wanted = without_metadata_folder(away, os.listdir(site))
         for info, files in away.items():
-            folded = receipt.folded.get(info)
-            if folded is not None and info in wanted:
-                _fill_folder(store, aside, folded.entry, info, files)
+            served = receipt.served.get(info)
+            if served is not None and info in wanted:
+                _fill_folder(store, aside, served.entry, info, files)
                 move_folder(aside, info, site)
-            elif folded is not None and is_there(site, info) and not is_there(site, f"{info}/RECORD"):
-                _fill_folder(store, site, folded.entry, info, files)  # somebody lost some of it
+            elif served is not None and is_there(site, info) and not is_there(site, f"{info}/RECORD"):
+                _fill_folder(store, site, served.entry, info, files)  # somebody lost some of it
     sync_file_system(root)
     with directory_beneath(root, FOLDER) as folder:
         if folder is not None:
-            forget(folder, HIDDEN_FILE)
+            forget(folder, STORED_METADATA)
     return True
 
 
@@ -128,7 +128,7 @@ def stored_metadata_entries(root: int) -> frozenset[str]:
     away = read_stored_metadata(root)
     if receipt is None:
         return frozenset()
-    return frozenset(receipt.folded[info].entry for info in away if info in receipt.folded)
+    return frozenset(receipt.served[info].entry for info in away if info in receipt.served)
 
 
 def _fill_folder(

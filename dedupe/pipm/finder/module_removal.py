@@ -52,7 +52,7 @@ def plan_removal(
 ) -> ModuleRemoval | None:
     """Plan what goes of a member; None when it must stay as it is.
 
-    Of one that is folded already nothing should be left, but for a run that was killed.
+    Of one that is served already nothing should be left, but for a run that was killed.
     """
     try:
         return _RemovalPlanner(store, root, site, one, interpreter).plan()
@@ -67,7 +67,7 @@ class _RemovalPlanner:
         self.store, self.root, self.site, self.one = store, root, site, one
         self.interpreter = interpreter
         self.pools = open_pools(store, interpreter)
-        self.strict = one.folded is None
+        self.strict = one.served is None
         self.removal = ModuleRemoval()
         self.links = f"{store.path}/v1/"
 

@@ -37,7 +37,7 @@ def restore_links(
     root: int,
     site: str,
     one: SiteDistribution,
-    folded: ServedDistribution,
+    served: ServedDistribution,
     interpreter: Interpreter | None,
     originals: Mapping[str, Original],
 ) -> int:
@@ -56,9 +56,9 @@ def restore_links(
                 count += _restore_file(store, folders, one, entry, original)
                 if path.endswith(".py"):
                     sources[path] = entry
-        for path in folded.bytecode:
+        for path in served.bytecode:
             count += _restore_bytecode(store, folders, path, sources, interpreter)
-        for name, text in folded.dropped:
+        for name, text in served.dropped:
             if not is_there(folders.open(""), name):
                 data = text.encode("utf-8", "surrogateescape")
                 folders.write("", name, data, Metadata(_PLAIN, None, None, time.time_ns()))

@@ -179,7 +179,7 @@ class _TreeMeasurer:
                 self.apparent += content.size
                 self.borrowed.add(inode)
 
-    def survey(self) -> TreeUsage:
+    def measure(self) -> TreeUsage:
         """Sum up."""
         stored = sum(content.data for content in map(self._content, self.borrowed) if content is not None)
         outside: dict[tuple[str, int, int], int] = {}
@@ -215,12 +215,12 @@ def measure_tree(path: str, stock: KnownInodes | None = None, lent: Iterable[int
     *lent* are inodes of the *stock* that it uses without having names of them.
     """
     kind = _file_system(os.stat(path).st_dev, path)
-    surveyor = _TreeMeasurer(accounting(kind), has_reflinks(kind), stock)
+    walker = _TreeMeasurer(accounting(kind), has_reflinks(kind), stock)
     folders = [path]
     while folders:
-        folders += surveyor.folder(folders.pop())
-    surveyor.lend(lent)
-    return surveyor.survey()
+        folders += walker.folder(folders.pop())
+    walker.lend(lent)
+    return walker.measure()
 
 
 _kinds: dict[int, str] = {}

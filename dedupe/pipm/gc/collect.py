@@ -1,7 +1,7 @@
 """`pipm gc`: forget environments that are gone, remove what nothing needs.
 
 Theory of operation. Under the store's lock alone, so that no writer is at work. Roots go first: an entry
-that nothing names is found again by the next run, a name that leads nowhere would be a promise broken.
+that nothing names is found again by the next run, a name that leads nowhere would be an error.
 Entries go whole, by one rename(2), then objects and bytecode that no staying tree has, one unlink(2) each.
 All this needs neither a block nor an inode, so it works on a full disk. What writes comes after it: the
 trash, where an environment that reads the store's files could still miss an entry, and notes in roots.

@@ -73,15 +73,15 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     condemned = (*verdict.condemned, *evicted)
     # Only what reads the store's own files can lose them: where no such environment is known, nothing waits.
     wait = min(limits.keep, DAY) if verdict.borrowed else 0.0
-    restored, held, due = _sorted_trash(store, verdict, kept, now - wait)
-    staying = [f"wheels/{name}" for name in kept] + [one.path for one in (*restored, *held)]
+    restored, inventory, due = _sorted_trash(store, verdict, kept, now - wait)
+    staying = [f"wheels/{name}" for name in kept] + [one.path for one in (*restored, *inventory)]
     going = [one.path for one in due]
     (staying if wait else going).extend(f"wheels/{name}" for name in condemned)
     freed_bytes = FreedBytes(v1)
     for path in going:
         freed_bytes.tree(path)
     marked = {inode for path in staying for inode in inodes_below(f"{v1}/{path}")}
-    known = {*kept, *(one.entry for one in (*restored, *held)), *(condemned if wait else ())}
+    known = {*kept, *(one.entry for one in (*restored, *inventory)), *(condemned if wait else ())}
     sweep = _GarbageFinder(v1, marked, staying, freed_bytes, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
@@ -124,15 +124,15 @@ def _sorted_trash(
     """What of the trash comes back, what stays in it, and what goes."""
     here = set(kept)
     restored: list[Trashed] = []
-    held: list[Trashed] = []
+    inventory: list[Trashed] = []
     due: list[Trashed] = []
     for one in trashed(store):
         if one.entry in verdict.needed and one.entry not in here:
             here.add(one.entry)
             restored.append(one)
         else:
-            (due if one.since <= before else held).append(one)
-    return tuple(restored), tuple(held), tuple(due)
+            (due if one.since <= before else inventory).append(one)
+    return tuple(restored), tuple(inventory), tuple(due)
 
 
 class _Stored:

@@ -26,7 +26,7 @@ class FreedBytes:
         kind = file_system_type(path)
         self._path = path
         self._reflinks = has_reflinks(kind)
-        self._tally = Statistics(accounting(kind))
+        self._statistics = Statistics(accounting(kind))
         self._files: dict[int, tuple[str, os.stat_result]] = {}
         self._names: Counter[int] = Counter()
         self._rooms: Counter[str] = Counter()
@@ -48,19 +48,19 @@ class FreedBytes:
                     self._below(below)
                 else:
                     self._name(below, entry.stat(follow_symlinks=False))
-                    self._tally.entries -= 1
+                    self._statistics.entries -= 1
 
     def files(self, paths: Iterable[str]) -> None:
         """Single names go."""
         for path in paths:
             self._name(path, os.lstat(f"{self._path}/{path}"))
-            self._tally.names -= 1
+            self._statistics.names -= 1
             self._rooms[os.path.dirname(path)] += 1
 
     @property
     def exact(self) -> bool:
         """Whether `total` is no estimate."""
-        return self._tally.accounting.exact
+        return self._statistics.accounting.exact
 
     def names_of(self, inode: int) -> int:
         """How many of the names that go are this inode's."""
@@ -72,12 +72,12 @@ class FreedBytes:
             self._count_pending()
         for inode, (path, status) in self._files.items():
             if status.st_nlink <= self._names[inode]:
-                self._tally.gone += 1
-                self._tally.freed += self._content(path, status)
+                self._statistics.gone += 1
+                self._statistics.freed += self._content(path, status)
                 self._inodes.append(inode)
         self._files = {}
         self._empty_rooms()
-        return self._tally.balance + self._whole_chunks(staying)
+        return self._statistics.balance + self._whole_chunks(staying)
 
     def _count_pending(self) -> None:
         """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
@@ -90,7 +90,7 @@ class FreedBytes:
         Nobody but root can ask what else is in a chunk. The store makes its inodes one after the other, so
         the best guess is that the rest of a chunk of which none of the store's stays was temporary.
         """
-        account = self._tally.accounting
+        account = self._statistics.accounting
         if not account.chunk:
             return 0
         whole = {inode // account.chunk for inode in self._inodes}
@@ -110,16 +110,16 @@ class FreedBytes:
         status = os.lstat(f"{self._path}/{path}")
         self._inodes.append(status.st_ino)
         self.solid += status.st_blocks * 512
-        self._tally.freed += status.st_blocks * 512
-        self._tally.gone += 1
-        self._tally.entries -= 1
+        self._statistics.freed += status.st_blocks * 512
+        self._statistics.gone += 1
+        self._statistics.entries -= 1
 
     def _name(self, path: str, status: os.stat_result) -> None:
         self._names[status.st_ino] += 1
         self._files[status.st_ino] = (path, status)
 
     def _content(self, path: str, status: os.stat_result) -> int:
-        account = self._tally.accounting
+        account = self._statistics.accounting
         solid = account.solid(status.st_size, status.st_blocks)
         if not self._reflinks or not stat.S_ISREG(status.st_mode) or not status.st_blocks:
             self.solid += solid

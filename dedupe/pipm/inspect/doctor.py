@@ -1,4 +1,4 @@
-"""`pipm doctor`: does everything work that pipm builds on? Each finding with what mends it."""
+"""`pipm doctor`: does everything work that pipm builds on? Each finding with what repairs it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FEW_INODES = 50_000
 class Diagnosis:
     """One thing that was looked at; not ``ok`` it is an error, or no more than a ``warning``.
 
-    ``hint`` is what mends it, a command where there is one.
+    ``hint`` is what repairs it, a command where there is one.
     """
 
     name: str

@@ -143,9 +143,9 @@ def list_environments(
     """
     wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
-    held = None if store is None else store_inventory(store)
+    inventory = None if store is None else store_inventory(store)
     paths = None if folder is None else _below(folder, store_path)
-    found = _measure(store, store_path, held, paths, exact=exact).environments
+    found = _measure(store, store_path, inventory, paths, exact=exact).environments
     if wanted is not None:
         found = [one for one in found if _has(one, wanted)]
     if folder is None:
@@ -159,13 +159,13 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
     store = open_store(store_path, create=False)
     if store is None:
         return Report(store=None, environments=(), saved=0)
-    held = store_inventory(store)
-    measured = _measure(store, store_path, held, None, exact=exact)
+    inventory = store_inventory(store)
+    measured = _measure(store, store_path, inventory, None, exact=exact)
     outside: dict[str, int] = {}
     for figures in measured.figures.values():
         outside.update(figures.outside)
     environments = measured.environments
-    of_store = _store_usage(store, held, environments)
+    of_store = _store_usage(store, inventory, environments)
     alone = sum(one.usage.on_disk for one in environments)
     together = sum(one.usage.exclusive for one in environments) + sum(outside.values())
     together += of_store.usage.on_disk - reserved_bytes(store)  # the reserve shares nothing
@@ -177,7 +177,7 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
         outside=sum(outside.values()),
         fresh=measured.fresh,
         oldest=measured.oldest,
-        distributions=_by_distribution(held, environments) if by_distribution else (),
+        distributions=_by_distribution(inventory, environments) if by_distribution else (),
     )
 
 
@@ -201,7 +201,7 @@ def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
 def _measure(
     store: Store | None,
     store_path: str,
-    held: StoreInventory | None,
+    inventory: StoreInventory | None,
     paths: Iterable[str] | None,
     *,
     exact: bool,
@@ -230,7 +230,7 @@ def _measure(
                 if fresh is None:  # it went away this moment
                     continue
                 stamp = fresh
-                figures = _figures(environment, root, held, stamp.text, usage_cache.now)
+                figures = _figures(environment, root, inventory, stamp.text, usage_cache.now)
             except NotAnEnvironmentError as error:
                 found.append(_missing(path, root, error, store_path))
                 continue
@@ -246,20 +246,20 @@ def _measure(
 
 
 def _figures(
-    environment: Environment, root: Root | None, held: StoreInventory | None, stamp: str, now: float
+    environment: Environment, root: Root | None, inventory: StoreInventory | None, stamp: str, now: float
 ) -> Figures:
-    stock = None if held is None else held.stock
-    surveyed = measure_tree(environment.path, stock, served_inodes(environment.path, held))
+    stock = None if inventory is None else inventory.stock
+    measured_tree = measure_tree(environment.path, stock, served_inodes(environment.path, inventory))
     # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
-    outside = {} if root is None else surveyed.outside
+    outside = {} if root is None else measured_tree.outside
     return Figures(
         stamp=stamp,
         sites=environment.sites,
         when=now,
         python=environment.python,
         distributions=len(_metadata_folders(environment)),
-        usage=surveyed.usage,
-        stored=surveyed.stored,
+        usage=measured_tree.usage,
+        stored=measured_tree.stored,
         outside={" ".join(map(str, key)): size for key, size in outside.items()},
     )
 
@@ -329,22 +329,22 @@ def _metadata_folders(environment: Environment) -> list[str]:
     )
 
 
-def _store_usage(store: Store, held: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
+def _store_usage(store: Store, inventory: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
     garbage = preview_collection(store, Limits(missing=True))
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,
-        usage=held.listed.usage,
+        usage=inventory.listed.usage,
         reclaimable=garbage.bytes_freed,
         estimated=garbage.bytes_estimated,
-        entries=len(held.entries),
-        active=len(living.intersection(held.entries)),
-        objects=len(held.objects),
+        entries=len(inventory.entries),
+        active=len(living.intersection(inventory.entries)),
+        objects=len(inventory.objects),
     )
 
 
 def _by_distribution(
-    held: StoreInventory, environments: list[EnvironmentUsage]
+    inventory: StoreInventory, environments: list[EnvironmentUsage]
 ) -> tuple[DistributionUsage, ...]:
     users: dict[str, int] = {}
     for one in environments:
@@ -353,9 +353,9 @@ def _by_distribution(
     counts: dict[int, int] = {}
     inodes: dict[str, set[int]] = {}
     versions: dict[str, dict[str, None]] = {}
-    for entry in sorted(held.entries):
+    for entry in sorted(inventory.entries):
         name, version, _ = entry.split("/")
-        own = held.with_bytecode(held.entries[entry])
+        own = inventory.with_bytecode(inventory.entries[entry])
         inodes.setdefault(name, set()).update(own)
         versions.setdefault(name, {})[version] = None
         for inode in own:
@@ -364,8 +364,8 @@ def _by_distribution(
         DistributionUsage(
             name=name,
             versions=tuple(versions[name]),
-            on_disk=held.bytes_of(own),
-            shared=held.bytes_of(inode for inode in own if counts[inode] > 1),
+            on_disk=inventory.bytes_of(own),
+            shared=inventory.bytes_of(inode for inode in own if counts[inode] > 1),
             environments=users.get(name, 0),
         )
         for name, own in inodes.items()

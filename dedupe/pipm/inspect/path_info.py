@@ -54,18 +54,18 @@ class PathFacts:
     entries: tuple[str, ...] = ()
 
 
-def path_facts(path: str, held: StoreInventory, roots: list[Root]) -> PathFacts:
+def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathFacts:
     """Look at the absolute *path*; NotFoundError for what lies in no environment and not in the store."""
     if not os.path.lexists(path):
-        served = _served(path, held)
+        served = _served(path, inventory)
         if served is not None:
             return served
         raise NotFoundError(
             f"There is nothing at {path}", hint="name a distribution, or a path that is there"
         )
     path = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)}"
-    if path.startswith(f"{held.path}/{VERSION}/"):
-        return _stored(path, path.removeprefix(f"{held.path}/{VERSION}/"), held)
+    if path.startswith(f"{inventory.path}/{VERSION}/"):
+        return _stored(path, path.removeprefix(f"{inventory.path}/{VERSION}/"), inventory)
     environment = _environment_of(path)
     if environment is None:
         raise NotFoundError(
@@ -74,30 +74,30 @@ def path_facts(path: str, held: StoreInventory, roots: list[Root]) -> PathFacts:
         )
     root = next((root for root in roots if root.path == environment.path), None)
     if os.path.isdir(path) and not os.path.islink(path):
-        return _folder(path, environment, root, held)
-    return _File(path, environment, held, roots).facts()
+        return _folder(path, environment, root, inventory)
+    return _File(path, environment, inventory, roots).facts()
 
 
-def _served(path: str, held: StoreInventory) -> PathFacts | None:
+def _served(path: str, inventory: StoreInventory) -> PathFacts | None:
     """A path that is not there, but to imports: the finder of its environment has it from the store."""
     environment = _environment_of(path)
     receipt = None if environment is None else receipt_at(environment.path)
     if environment is None or receipt is None:
         return None
     below = path.removeprefix(f"{environment.path}/{receipt.site}/")
-    for folded in receipt.folded.values():
-        stored = f"{held.path}/{VERSION}/wheels/{folded.entry}/site/{below}"
+    for served in receipt.served.values():
+        stored = f"{inventory.path}/{VERSION}/wheels/{served.entry}/site/{below}"
         if below != path and os.path.lexists(stored):
-            size = _size(stored, held)
+            size = _size(stored, inventory)
             return PathFacts(
                 path=path,
                 kind="folder" if os.path.isdir(stored) else "file",
                 environment=environment.path,
-                distribution=" ".join(folded.entry.split("/")[:2]),
+                distribution=" ".join(served.entry.split("/")[:2]),
                 by="finder",
                 apparent=size,
                 shared=size,
-                entries=(folded.entry,),
+                entries=(served.entry,),
             )
     return None
 
@@ -111,40 +111,40 @@ def _environment_of(path: str) -> Environment | None:
     return None
 
 
-def _stored(path: str, below: str, held: StoreInventory) -> PathFacts:
+def _stored(path: str, below: str, inventory: StoreInventory) -> PathFacts:
     """A path in the store itself."""
     kind, _, rest = below.partition("/")
     if kind == "wheels":
         depth = "/".join(rest.split("/")[:3])
-        entries = [entry for entry in held.entries if f"{entry}/".startswith(f"{depth}/")]
+        entries = [entry for entry in inventory.entries if f"{entry}/".startswith(f"{depth}/")]
         return PathFacts(
-            path=path, kind="of the store's wheels", entries=tuple(entries), apparent=_size(path, held)
+            path=path, kind="of the store's wheels", entries=tuple(entries), apparent=_size(path, inventory)
         )
     inode = os.lstat(path).st_ino
-    if kind == "objects" and inode in held.objects:
-        entries = [entry for entry, inodes in held.entries.items() if inode in inodes]
+    if kind == "objects" and inode in inventory.objects:
+        entries = [entry for entry, inodes in inventory.entries.items() if inode in inodes]
         return PathFacts(
-            path=path, kind="object of the store", entries=tuple(entries), apparent=_size(path, held)
+            path=path, kind="object of the store", entries=tuple(entries), apparent=_size(path, inventory)
         )
     if kind == "bytecode" and rest.count("/") == 2:
         source = "".join(rest.split("/")[1:])
-        inodes = {inode for inode, digest in held.objects.items() if digest == source}
-        entries = [entry for entry, own in held.entries.items() if inodes & own]
+        inodes = {inode for inode, digest in inventory.objects.items() if digest == source}
+        entries = [entry for entry, own in inventory.entries.items() if inodes & own]
         return PathFacts(
-            path=path, kind="bytecode in the store", entries=tuple(entries), apparent=_size(path, held)
+            path=path, kind="bytecode in the store", entries=tuple(entries), apparent=_size(path, inventory)
         )
-    return PathFacts(path=path, kind="of the store itself", apparent=_size(path, held))
+    return PathFacts(path=path, kind="of the store itself", apparent=_size(path, inventory))
 
 
-def _size(path: str, held: StoreInventory) -> int:
+def _size(path: str, inventory: StoreInventory) -> int:
     if os.path.isdir(path):
-        return measure_tree(path, held.stock).usage.apparent
+        return measure_tree(path, inventory.stock).usage.apparent
     return os.lstat(path).st_size
 
 
-def _folder(path: str, environment: Environment, root: Root | None, held: StoreInventory) -> PathFacts:
+def _folder(path: str, environment: Environment, root: Root | None, inventory: StoreInventory) -> PathFacts:
     whole = path == environment.path
-    found = measure_tree(path, held.stock, served_inodes(path, held) if whole else ())
+    found = measure_tree(path, inventory.stock, served_inodes(path, inventory) if whole else ())
     below = "" if whole else f"{path.removeprefix(environment.path)}/".lstrip("/")
     names = {
         f"{one.name} {one.version}"
@@ -175,11 +175,13 @@ def _installed(environment: Environment) -> list[InstalledDistribution]:
 class _File:
     """One file of an environment."""
 
-    def __init__(self, path: str, environment: Environment, held: StoreInventory, roots: list[Root]) -> None:
+    def __init__(
+        self, path: str, environment: Environment, inventory: StoreInventory, roots: list[Root]
+    ) -> None:
         self._path = path
         self._relative = path.removeprefix(f"{environment.path}/")
         self._environment = environment
-        self._held = held
+        self._inventory = inventory
         self._roots = roots
         self._digest = ""
 
@@ -190,7 +192,7 @@ class _File:
         by = self._how(self._path, inodes)
         owner = self._owner()
         sources = self._sources(inodes)
-        entries = [entry for entry, own in self._held.entries.items() if sources & own]
+        entries = [entry for entry, own in self._inventory.entries.items() if sources & own]
         return PathFacts(
             path=self._path,
             kind=self._kind(status),
@@ -211,16 +213,16 @@ class _File:
 
     def _same_content(self, status: os.stat_result) -> set[int]:
         """The store's inodes with this content: its own, the link's target, or by its digest."""
-        held = self._held
+        inventory = self._inventory
         if stat.S_ISLNK(status.st_mode):
             try:
                 target = os.stat(self._path)
             except OSError:
                 return set()
-            return {target.st_ino} & held.listed.contents.keys()
+            return {target.st_ino} & inventory.listed.contents.keys()
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             return set()
-        if status.st_dev == held.listed.device and status.st_ino in held.listed.contents:
+        if status.st_dev == inventory.listed.device and status.st_ino in inventory.listed.contents:
             return {status.st_ino}
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -230,14 +232,14 @@ class _File:
             self._digest = digest_file(file, status.st_size).hex()
         finally:
             os.close(file)
-        return {inode for inode, name in held.objects.items() if name == self._digest}
+        return {inode for inode, name in inventory.objects.items() if name == self._digest}
 
     def _sources(self, inodes: set[int]) -> set[int]:
         """The objects that entries have: for bytecode those of its source."""
-        sources = {source for source, compiled in self._held.bytecode.items() if inodes & set(compiled)}
+        sources = {source for source, compiled in self._inventory.bytecode.items() if inodes & set(compiled)}
         if not sources:
             return inodes
-        return {inode for inode, name in self._held.objects.items() if name in sources}
+        return {inode for inode, name in self._inventory.objects.items() if name in sources}
 
     def _how(self, path: str, inodes: set[int]) -> str:
         """How the file at *path* shares one of the store's *inodes*; empty where it does not."""
@@ -247,7 +249,7 @@ class _File:
                 return "symlink" if os.stat(path).st_ino in inodes else ""
         except OSError:
             return ""
-        if status.st_ino in inodes and status.st_dev == self._held.listed.device:
+        if status.st_ino in inodes and status.st_dev == self._inventory.listed.device:
             return "hardlink"
         shared = {extent.physical for extent in file_extents(path) if extent.shared}
         if not shared or not inodes:
@@ -255,8 +257,8 @@ class _File:
         places = {
             extent.physical
             for inode in inodes
-            if inode in self._held.objects
-            for extent in file_extents(self._held.object_path(inode))
+            if inode in self._inventory.objects
+            for extent in file_extents(self._inventory.object_path(inode))
         }
         return "reflink" if shared & places else ""
 

@@ -68,17 +68,17 @@ def _entries(store_path: str) -> tuple[StoredEntry, ...]:
     store = open_store(store_path, create=False)
     if store is None:
         return ()
-    held = store_inventory(store)
+    inventory = store_inventory(store)
     condemned = set(preview_collection(store, Limits()).entries_removed)
     return tuple(
         StoredEntry(
             name=entry.split("/")[0],
             version=entry.split("/")[1],
             entry=entry,
-            on_disk=held.bytes_of(held.with_bytecode(held.entries[entry])),
+            on_disk=inventory.bytes_of(inventory.with_bytecode(inventory.entries[entry])),
             condemned=entry in condemned,
         )
-        for entry in sorted(held.entries)
+        for entry in sorted(inventory.entries)
     )
 
 

@@ -115,7 +115,7 @@ class UsageCache:
         return chosen
 
     def save(self, paths: Iterable[str]) -> None:
-        """Write the ledger, if it changed; figures of other paths than *paths* stay as they were."""
+        """Write the cache, if it changed; figures of other paths than *paths* stay as they were."""
         if self.changed:
             kept = {path: self.rows[path] for path in set(paths) | self._recent() if path in self.rows}
             write_cache(self.name, _to_json(kept))
@@ -126,7 +126,7 @@ class UsageCache:
 
 
 def open_usage_cache(store_path: str) -> UsageCache:
-    """Read the ledger that goes with the store at *store_path*; a torn or missing one is empty."""
+    """Read the cache that goes with the store at *store_path*; a torn or missing one is empty."""
     name = f"usage-{sha256(os.fsencode(store_path)).hexdigest()[:16]}.json"
     data = read_cache(name)
     try:

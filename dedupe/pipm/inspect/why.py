@@ -60,20 +60,20 @@ def explain(store_path: str, subject: str) -> Explanation:
     store = open_store(store_path, create=False)
     if store is None:
         raise NotFoundError(f"There is no store yet at {store_path}", hint="`pipm adopt ENV` makes it")
-    held = store_inventory(store)
+    inventory = store_inventory(store)
     roots = list(all_roots(store))
     if _is_path(subject):
-        facts = path_facts(os.path.abspath(os.path.expanduser(subject)), held, roots)
-        return Explanation(entries=_kept(store, held, roots, facts.entries), path=facts)
+        facts = path_facts(os.path.abspath(os.path.expanduser(subject)), inventory, roots)
+        return Explanation(entries=_kept(store, inventory, roots, facts.entries), path=facts)
     wanted = parse_requirement(subject)
     name = canonicalize_name(wanted.name)
-    found = sorted(entry for entry in held.entries if is_release_of(wanted, *entry.split("/")[:2]))
+    found = sorted(entry for entry in inventory.entries if is_release_of(wanted, *entry.split("/")[:2]))
     if not found:
         raise NotFoundError(
             f"The store has no {subject}",
-            hint=_near(name, {entry.partition("/")[0] for entry in held.entries}),
+            hint=_near(name, {entry.partition("/")[0] for entry in inventory.entries}),
         )
-    return Explanation(entries=_kept(store, held, roots, found))
+    return Explanation(entries=_kept(store, inventory, roots, found))
 
 
 def parse_requirement(text: str) -> Requirement:
@@ -106,7 +106,7 @@ def _near(name: str, names: Iterable[str]) -> str:
 
 
 def _kept(
-    store: Store, held: StoreInventory, roots: list[Root], entries: Iterable[str]
+    store: Store, inventory: StoreInventory, roots: list[Root], entries: Iterable[str]
 ) -> tuple[KeptEntry, ...]:
     chosen = sorted(entries)
     by_entry = [(entry, [root for root in roots if entry in root.entries]) for entry in chosen]
@@ -117,7 +117,7 @@ def _kept(
             name=entry.split("/")[0],
             version=entry.split("/")[1],
             tag=entry.split("/")[2],
-            on_disk=held.bytes_of(held.with_bytecode(held.entries[entry])),
+            on_disk=inventory.bytes_of(inventory.with_bytecode(inventory.entries[entry])),
             users=tuple(_keeper(root) for root in users),
             condemned=entry in condemned,
         )

@@ -179,7 +179,7 @@ def _local(table: LockTable, path: str | None, url: str | None) -> tuple[str | N
 
 
 def _hashes(table: LockTable, hashes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the hashes that can be checked; the strongest promise alone counts (sha256 is always there)."""
+    """Yield the hashes that can be checked; the strongest alone counts (sha256 is always there)."""
     known = {name: value for name, value in hashes.items() if name in ("sha256", "sha384", "sha512")}
     if not known:
         raise table.error(f"none of {', '.join(sorted(hashes))} is a hash that can be checked")

@@ -92,13 +92,13 @@ def _origin(package: LockTable, source: LockTable) -> Archive | Repository | Sou
         file_name=archive_name(source, url or path or ""),
         url=url,
         path=source.absolute(path) if path else None,
-        size=next((table.number("size") for table in _described(package)), None),
-        hashes=tuple(table.hashed(table.required("hash")) for table in _described(package))[:1],
+        size=next((table.number("size") for table in _archive_table(package)), None),
+        hashes=tuple(table.hashed(table.required("hash")) for table in _archive_table(package))[:1],
         subdirectory=subdirectory,
     )
 
 
-def _described(package: LockTable) -> list[LockTable]:
+def _archive_table(package: LockTable) -> list[LockTable]:
     """The one file of a package that comes from one file."""
     tables = [*package.tables("wheels"), package.table("sdist")]
     return [table for table in tables if "hash" in table.content]

@@ -56,7 +56,7 @@ def release_environment(
     if receipt.store != store_path:
         store_path = _moved(receipt, store_path)
     try:
-        served = _unfold(store_path, environment, receipt, names, progress, dry_run=dry_run)
+        served = _link_served(store_path, environment, receipt, names, progress, dry_run=dry_run)
     except OSError as error:
         raise explain_os_error(error, f"release {path}") from error
     released = release_shared(store_path, path, names, progress, dry_run=dry_run)
@@ -99,7 +99,7 @@ class _Parts:
     rest: list[tuple[SiteDistribution, ServedDistribution]]
 
 
-def _unfold(
+def _link_served(
     store_path: str,
     environment: Environment,
     receipt: Receipt,
@@ -113,26 +113,26 @@ def _unfold(
         raise StoreError(f"There is no store {store_path}", hint="name its place: --store DIR or PIPM_STORE")
     shared_state = SharedState()
     with locked_environment(store, environment, progress) as root, interruptible(shared_state):
-        were_hidden = not dry_run and restore_metadata(store, root)
+        had_no_dist_info = not dry_run and restore_metadata(store, root)
         parts = _parts(store, environment, root, receipt, names)
         if dry_run:
             return parts.wanted
         interpreter = ask_interpreter(environment.interpreter)
         progress.phase("Linking files", len(parts.wanted))
-        infos = [folded.metadata for _, folded in parts.wanted]
+        infos = [served.metadata for _, served in parts.wanted]
         before = Before(store, environment, root, receipt.site, infos)
-        for one, folded in parts.wanted:
+        for one, served in parts.wanted:
             shared_state.check()
-            restore_links(store, root, receipt.site, one, folded, interpreter, before.rows)
+            restore_links(store, root, receipt.site, one, served, interpreter, before.rows)
         make_own(root, receipt.site, infos)
         before.restore_files()
         sync_file_system(root)
         if parts.rest:
             interpreter = interpreter_of(environment)
-            rest = [(one.layout, folded) for one, folded in parts.rest]
-            table = install_hook(store, environment, root, interpreter, rest, metadata=were_hidden)
+            rest = [(one.layout, served) for one, served in parts.rest]
+            table = install_hook(store, environment, root, interpreter, rest, metadata=had_no_dist_info)
             note_site_time(environment, root, table, interpreter)
-            if were_hidden:
+            if had_no_dist_info:
                 store_metadata(store, environment, root, table, interpreter)
         else:
             uninstall_finder(root, receipt.site)
@@ -151,8 +151,8 @@ def _parts(store: Store, environment: Environment, root: int, receipt: Receipt, 
     rest: list[tuple[SiteDistribution, ServedDistribution]] = []
     chosen = {canonicalize_name(name) for name in names}
     for one in site_distributions(store, environment, root, environment.site, receipt, entries):
-        folded = receipt.folded.get(one.distribution.metadata)
-        if folded is None or one.folded is None:
+        served = receipt.served.get(one.distribution.metadata)
+        if served is None or one.served is None:
             continue
-        (wanted if not chosen or one.distribution.name in chosen else rest).append((one, folded))
+        (wanted if not chosen or one.distribution.name in chosen else rest).append((one, served))
     return _Parts(wanted=wanted, rest=rest)

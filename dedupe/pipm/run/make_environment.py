@@ -88,7 +88,7 @@ def make_environment(request: RunRequest, path: str, resolved: str, progress: Pr
         sync(
             request.store,
             path,
-            Lock(path=request.lock or resolved, promise=key, pins=pins),
+            Lock(path=request.lock or resolved, fingerprint=key, pins=pins),
             options,
             progress,
         )

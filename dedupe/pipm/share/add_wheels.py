@@ -107,11 +107,11 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
 
 
 def store_wheels(
-    store: Store, run: int, wheels: Sequence[tuple[str, str]], promises: Iterable[tuple[str, str]] = ()
+    store: Store, run: int, wheels: Sequence[tuple[str, str]], hashes: Iterable[tuple[str, str]] = ()
 ) -> list[StoredWheel]:
     """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
 
-    *promises* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
+    *hashes* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
     none of them is published.
     """
     arrivals = []
@@ -119,7 +119,7 @@ def store_wheels(
         name = f"wheel-{number}"
         ensure_folder(run, name, 0o700)
         folder = open_directory_beneath(run, name)
-        unpacked = unpack_wheel(path, folder, file_name, promises)
+        unpacked = unpack_wheel(path, folder, file_name, hashes)
         arrivals.append(_IncomingWheel(store, run, path, unpacked, f"tree-{number}"))
     if any(arrival.is_new for arrival in arrivals):
         sync_file_system(run)  # no object gets its name before its bytes are on disk

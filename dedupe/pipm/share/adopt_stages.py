@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class AtWork(NamedTuple):
-    """A job, its scene, and the open folder of the environment's temporary names."""
+    """A job, its context, and the open folder of the environment's temporary names."""
 
     job: AdoptJob
     context: AdoptContext
@@ -45,7 +45,7 @@ class AtWork(NamedTuple):
 
 
 def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: Progress) -> None:
-    """Adopt what is left of each job and count it there; all scenes are of one store and one run."""
+    """Adopt what is left of each job and count it there; all contexts are of one store and one run."""
     # The roots stand before the first file is touched, then whatever is dirty is written: a file
     # that shared unwritten blocks could come back from a power cut as zeros.
     jobs = [job for job, _, _ in at_work]
@@ -93,8 +93,8 @@ def _compiler(context: AdoptContext, known: dict[tuple[str, bytes], CompilerPool
 class _Stages:
     def __init__(self, at_work: Sequence[AtWork], pool: WorkerPool, shared_state: SharedState) -> None:
         self._at_work = at_work
-        self._crew = pool
-        self._pulse = shared_state
+        self._pool = pool
+        self._shared_state = shared_state
         self._symlinks = any(context.mode is LinkMode.SYMLINK for _, context, _ in at_work)
 
     def run(self) -> None:
@@ -127,8 +127,8 @@ class _Stages:
 
     def _stage(self, stage: Stage) -> list[list[AdoptResult]]:
         """Run a stage; returns the answers by environment."""
-        by_worker: list[list[AdoptResult]] = self._crew.run(stage)
-        self._pulse.check()
+        by_worker: list[list[AdoptResult]] = self._pool.run(stage)
+        self._shared_state.check()
         return [list(several) for several in zip(*by_worker, strict=True)]
 
     def _publish(self, answers: list[list[AdoptResult]]) -> None:

@@ -115,7 +115,7 @@ class _Work:
         identified = True
         for fact in self.lacking:
             if fact.place is RecordPlace.SITE:
-                if fact.digest is None or not fact.promised:
+                if fact.digest is None or not fact.has_record_digest:
                     identified = False  # nobody knows what the wheel had there
                 else:
                     rows.append((fact.path, fact.digest, fact.executable))
@@ -134,14 +134,14 @@ class AdoptWorker:
     ) -> None:
         self._environments = environments
         self._turns = turns
-        self._tickets = queue
+        self._queue = queue
         self._plain = FastHardlinker(environments[0].context)
 
     def run(self, stage: Stage) -> list[AdoptResult]:
         """Run one stage; InterruptedRunError between two files when the run is to stop."""
         match stage:
             case "adopt":
-                for ticket in self._tickets:
+                for ticket in self._queue:
                     self._adopt(self._turns[ticket])
             case "share":
                 for one in self._environments:
@@ -171,7 +171,7 @@ class AdoptWorker:
 
 
 class EnvironmentWorker:
-    """What one worker does with *distributions* of the scene's environment."""
+    """What one worker does with *distributions* of the environment of its context."""
 
     def __init__(
         self,
@@ -188,9 +188,9 @@ class EnvironmentWorker:
         self._prepared: list[BuiltEntry] = []
         self._entries: list[str] = []
         self._work: list[_Work] = []
-        self._tally = Statistics(accounting(context.file_system))
-        self._files = FileSharer(context, staging, self._tally)
-        self._bytecode = BytecodeSharer(context, staging, self._tally, compiler)
+        self._statistics = Statistics(accounting(context.file_system))
+        self._files = FileSharer(context, staging, self._statistics)
+        self._bytecode = BytecodeSharer(context, staging, self._statistics, compiler)
         self._plain = context.by_inode and not (context.trusted or context.tight or context.contested)
         self._observer = FactGatherer(
             root=context.root,
@@ -207,7 +207,7 @@ class EnvironmentWorker:
         """Tell all that was done so far."""
         self.context.shared_state.tell()
         return AdoptResult(
-            self._tally, self._prepared, self._entries, self._files.pending, self._bytecode.unfinished
+            self._statistics, self._prepared, self._entries, self._files.pending, self._bytecode.unfinished
         )
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class EnvironmentWorker:
 
     def took(self, seconds: float) -> None:
         """Count time that was worked here."""
-        self._tally.seconds += seconds
+        self._statistics.seconds += seconds
 
     def share(self) -> None:
         """Let symlinks take the place of files, now that what they lead to is published."""
@@ -236,7 +236,7 @@ class EnvironmentWorker:
         work = _Work(distribution)
         if self._plain:
             work.plain = OrdinaryFiles(
-                self.context, self._staging, self._tally, distribution, work.have, work.sources
+                self.context, self._staging, self._statistics, distribution, work.have, work.sources
             )
         return work
 
@@ -259,7 +259,7 @@ class EnvironmentWorker:
         work.entry = None if work.changed else self._known_entry(distribution)
         if work.entry is None and not self.context.tight:
             work.entry, prepared = prepare_entry(
-                self.context, distribution, work.contents(), self._files.pending, self._tally
+                self.context, distribution, work.contents(), self._files.pending, self._statistics
             )
             if prepared is not None:
                 self._prepared.append(prepared)
@@ -272,8 +272,8 @@ class EnvironmentWorker:
 
     def _refuse(self, distribution: InstalledDistribution, reason: Reason) -> None:
         """Leave a distribution alone; one that is imported from the store keeps its entry."""
-        self._tally.files += 1
-        self._tally.leave(f"{distribution.site}/{distribution.metadata}", reason)
+        self._statistics.files += 1
+        self._statistics.leave(f"{distribution.site}/{distribution.metadata}", reason)
         entry = self.context.entries.get((distribution.name, distribution.version))
         if reason is Reason.IMPORTED and entry is not None:
             self._entries.append(entry)
@@ -289,7 +289,7 @@ class EnvironmentWorker:
         """Do what the first stage does for one file."""
         fact = action.fact
         self.context.shared_state.check()
-        self._tally.files += 1
+        self._statistics.files += 1
         try:
             match action:
                 case Leave():
@@ -320,17 +320,17 @@ class EnvironmentWorker:
                     self._prove_shared(work, fact, shared)
                 case IngestCopy():
                     work.keep(fact, self._files.ingest_copy(_present(folder), action))
-                    self._tally.leave(fact.shown, action.reason)
+                    self._statistics.leave(fact.shown, action.reason)
                 case _:
                     assert_never(action)
         except LeaveAloneError as refusal:
-            self._tally.leave(fact.shown, refusal.reason)
+            self._statistics.leave(fact.shown, refusal.reason)
             work.lacking.append(fact)
         self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
     def _leave(self, work: _Work, action: Leave) -> None:
         fact, reason = action
-        self._tally.leave(fact.shown, reason)
+        self._statistics.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
             self._keep_empty(work, fact)
         elif fact.place in (
@@ -377,13 +377,13 @@ class EnvironmentWorker:
         try:
             self._prove_shared(work, fact, self._files.share(folder, action, work.entry))
         except LeaveAloneError as refusal:
-            self._tally.leave(fact.shown, refusal.reason)
+            self._statistics.leave(fact.shown, refusal.reason)
         self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
     def _count_already(self, fact: FileFact) -> None:
         assert fact.status is not None
-        self._tally.already += 1
-        self._tally.bytes_shared += fact.status.st_size
+        self._statistics.already += 1
+        self._statistics.bytes_shared += fact.status.st_size
 
 
 def _mode(fact: FileFact) -> int:

@@ -33,12 +33,12 @@ _UNKNOWN_TAG = "unknown"
 class EntryContents(NamedTuple):
     """What an environment has of a distribution.
 
-    ``promised`` are the (path in site-packages, digest, executable) rows that make its identity, or None
+    ``identity_rows`` are the (path in site-packages, digest, executable) rows that make its identity, or None
     where a row's content is unknown; ``missing`` the entry paths that the environment cannot give.
     """
 
     files: list[FileEntry]
-    promised: list[tuple[str, Digest, bool]] | None
+    identity_rows: list[tuple[str, Digest, bool]] | None
     missing: list[str]
 
 
@@ -66,9 +66,9 @@ def prepare_entry(
     Returns the entry's path below ``wheels/`` (None for a distribution whose identity is unknown), and
     the tree if one was built.
     """
-    if contents.promised is None:
+    if contents.identity_rows is None:
         return None, None
-    identity = identity_of(contents.promised)
+    identity = identity_of(contents.identity_rows)
     existing = find_entry(context.store, distribution.name, distribution.version, identity)
     if existing is not None and not is_partial(context.store, existing):
         return existing, None

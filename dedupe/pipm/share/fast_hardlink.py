@@ -170,9 +170,9 @@ class FastHardlinker:
     """Shares plain files by hard links with one store."""
 
     def __init__(self, context: AdoptContext) -> None:
-        """*scene* is any of those that have the store in common."""
+        """*context* is any of those that have the store in common."""
         self._user = context.user
-        self._pulse = context.shared_state
+        self._shared_state = context.shared_state
         objects = context.store.objects
         self._shelf = _ObjectStore(objects, ObjectFolders(objects), bool(open_layers(context.store.path)))
         self._releases = Releases(context.store)
@@ -209,7 +209,7 @@ class FastHardlinker:
                 content = Content(self._shelf, row.digest, known)
                 try:
                     for part in parts:
-                        self._pulse.check()
+                        self._shared_state.check()
                         directory = opened[part]
                         importable = is_importable(f"{folder}/{row.name}", part.distribution.packages)
                         content.importable = importable

@@ -102,10 +102,10 @@ class FactGatherer:
             status = _status(folder, name)
             if status is not None and stat.S_ISLNK(status.st_mode) and self._leads_to_store(folder, name):
                 status, linked = _status(folder, name, follow=True), True
-        digest, size, promised = row.digest, row.size, True
+        digest, size, has_record_digest = row.digest, row.size, True
         stored_row = known.rows.get(entry_path(place, path))
         if digest is None:
-            promised = False
+            has_record_digest = False
             if stored_row is not None:
                 digest, size = stored_row.digest, stored_row.size
         mode = 0 if status is None else status.st_mode
@@ -134,7 +134,7 @@ class FactGatherer:
             writable,
             digest,
             size,
-            promised,
+            has_record_digest,
             recorded,
             object_name,
             stored,

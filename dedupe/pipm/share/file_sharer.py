@@ -129,7 +129,7 @@ class FileSharer:
         digest = digest_file(file.file, file.status.st_size)
         if digest != fact.digest and self._is_the_object(file.status, fact.stored):
             raise LeaveAloneError(Reason.CHANGED_SHARED)
-        if fact.promised and digest != fact.digest:
+        if fact.has_record_digest and digest != fact.digest:
             raise LeaveAloneError(Reason.MODIFIED)
         if not file.unchanged():
             raise LeaveAloneError(Reason.CHANGING)
@@ -312,7 +312,7 @@ class FileSharer:
         """Two files differ: when it is the object that is wrong, this one takes its place."""
         os.lseek(file.file, 0, os.SEEK_SET)
         actual = digest_file(file.file, file.status.st_size)
-        if actual != digest and fact.promised:
+        if actual != digest and fact.has_record_digest:
             raise LeaveAloneError(Reason.MODIFIED)
         if self.context.mode is LinkMode.SYMLINK:
             raise LeaveAloneError(Reason.CHANGING)  # the next run ingests it

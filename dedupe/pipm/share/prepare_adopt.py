@@ -1,4 +1,4 @@
-"""From environments that shall be adopted to the scenes of their adoption, under lock."""
+"""From environments that shall be adopted to the contexts of their adoption, under lock."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class AdoptRun:
 
     @contextlib.contextmanager
     def context(self, one: LockedEnvironment) -> Iterator[tuple[AdoptContext, int]]:
-        """Yield the scene of a candidate's adoption, and the open folder of its temporary names."""
+        """Yield the context of a candidate's adoption, and the open folder of its temporary names."""
         environment = one.environment
         with self._staging(one) as folder:
             mode = self._mode(environment, folder)

@@ -109,18 +109,18 @@ class _RecheckWorker:
     ) -> None:
         self._rechecks = looks
         self._order = order
-        self._tickets = queue
-        self._pulse = shared_state
+        self._queue = queue
+        self._shared_state = shared_state
 
     def run(self, _stage: str) -> list[Rechecked]:
         """Look at everything; returns what was seen, by environment."""
-        for ticket in self._tickets:
+        for ticket in self._queue:
             for environment, number in self._order[ticket]:
-                self._pulse.check()
+                self._shared_state.check()
                 recheck = self._rechecks[environment]
                 recheck.recheck(number)
-                self._pulse.advance(0, recheck.distributions[number].lines)
-                self._pulse.tell()
+                self._shared_state.advance(0, recheck.distributions[number].lines)
+                self._shared_state.tell()
         return [recheck.seen for recheck in self._rechecks]
 
     def close(self) -> None:

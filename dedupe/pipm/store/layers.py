@@ -38,7 +38,7 @@ def _opened(path: str) -> Store:
     except OSError as error:
         raise StoreError(
             f"The layer {path} is no store that can be read: {os.strerror(error.errno or 0)}",
-            hint="mend or unset PIPM_STORE_LAYERS",
+            hint="repair or unset PIPM_STORE_LAYERS",
         ) from error
     if any(os.fstat(folder).st_mode & stat.S_IWOTH for folder in (v1, objects, bytecode)):
         raise StoreError(

@@ -283,7 +283,7 @@ def _create(path: str) -> None:
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
         # Not synced: whoever writes to the store syncs it all before anything rests on it. After a power cut
-        # btrfs may bring the name back with half of what is below, which `_make_whole` mends.
+        # btrfs may bring the name back with half of what is below, which `_make_whole` repairs.
         os.rename(new, f"{path}/{VERSION}")
 
 

@@ -54,7 +54,7 @@ def altered(path: str) -> StoreError:
     """The store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
     return StoreError(
         f"The store's file {path} was changed in place",
-        hint="pipm verify --full --repair mends it; before you patch a package: pipm release --dist NAME",
+        hint="pipm verify --full --repair repairs it; before you patch a package: pipm release --dist NAME",
     )
 
 

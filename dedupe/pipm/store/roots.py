@@ -39,8 +39,8 @@ class Root(NamedTuple):
     ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
     got killed) at work, then ``adopted``; ``partly`` after some distributions were released, or where a
     file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows
-    the lock file at ``lock``; ``promise`` is the digest of what decided: the lock's bytes and the options;
-    ``content`` that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
+    the lock file at ``lock``; ``fingerprint`` is the digest of the lock's bytes and the options, ``content``
+    that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
     a collector has not found it; 0 while it is there. ``pending``: its bytecode is compiled later.
     """
 
@@ -54,7 +54,7 @@ class Root(NamedTuple):
     seen: float
     lock: str = ""
     missing: float = 0.0
-    promise: str = ""
+    fingerprint: str = ""
     content: str = ""
     words: tuple[str, ...] = ()
     changed: int = 0
@@ -104,24 +104,8 @@ def prepare_root(store: Store, root: Root) -> Aside:
 
 
 def _document(root: Root) -> bytes:
-    document = {
-        "version": FORMAT,
-        "path": root.path,
-        "device": root.device,
-        "inode": root.inode,
-        "python": root.python,
-        "link_mode": root.link_mode,
-        "state": root.state,
-        "seen": root.seen,
-        "entries": root.entries,
-        "lock": root.lock,
-        "missing": root.missing,
-        "promise": root.promise,
-        "content": root.content,
-        "words": root.words,
-        "changed": root.changed,
-        "pending": root.pending,
-    }
+    document = {"version": FORMAT, **root._asdict()}
+    document["promise"] = document.pop("fingerprint")  # the format's word
     return json.dumps(document, indent=1).encode("ascii")
 
 
@@ -190,6 +174,7 @@ def _read(store: Store, name: str) -> Root:
             raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
         document["entries"] = tuple(document["entries"])
         document["words"] = tuple(document.get("words", ()))
+        document["fingerprint"] = document.pop("promise", "")
         return Root(**document)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(

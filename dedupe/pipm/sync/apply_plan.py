@@ -65,7 +65,7 @@ class PlanApplier(NamedTuple):
     shared_state: SharedState
     progress: Progress
     lock: Lock
-    promise: str
+    fingerprint: str
     link_mode: LinkMode | None
     clobber: bool
     later: bool
@@ -98,7 +98,7 @@ class PlanApplier(NamedTuple):
         with ExitStack() as stack, ExitStack() as kept_open:
             if not plan.materialised and not plan.uninstalled and not unfinished:
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
-                mode = mode or self._word(self._ground(stack))
+                mode = mode or self._word(self._context(stack))
                 stack.close()
                 self.store.sweep()  # of a run that was killed when all was done but this
                 sweep(self.root)
@@ -108,7 +108,7 @@ class PlanApplier(NamedTuple):
                 done = AppliedPlan(plan=plan, root=root)
                 self._finish(self._prepared(kept_open, root), done, meanwhile)
                 return done
-            context = self._ground(stack)
+            context = self._context(stack)
             mode = self._word(context)
             root = self._final_root(mode, entries, previous)
             final = self._prepared(kept_open, root)  # the disk cannot be too full for it later
@@ -167,7 +167,7 @@ class PlanApplier(NamedTuple):
         unique = {one.entry: one for one in chosen}
         return plan_materialisation(sorted(unique.values(), key=lambda one: order[one.entry]), self.scheme)
 
-    def _ground(self, stack: ExitStack) -> SyncContext:
+    def _context(self, stack: ExitStack) -> SyncContext:
         run, run_path = stack.enter_context(self.store.run())
         folder = stack.enter_context(staging(self.root))
         return SyncContext(
@@ -180,7 +180,7 @@ class PlanApplier(NamedTuple):
             interpreter=self.interpreter,
             mode=self._mode(run, run_path, folder),
             staging=folder,
-            hidden=self.finder_sync is not None and self.finder_sync.hides_at_once,
+            no_dist_info=self.finder_sync is not None and self.finder_sync.starts_without_dist_info,
             later=self.later,
             shared_state=self.shared_state,
             progress=self.progress,
@@ -204,7 +204,7 @@ class PlanApplier(NamedTuple):
         lock = self.lock
         return root_of(self.environment, mode, SYNCED, entries)._replace(
             lock=lock.path,
-            promise=self.promise,
+            fingerprint=self.fingerprint,
             content=lock.content,
             words=lock.words,
             pending=self._is_pending(previous),

@@ -83,9 +83,9 @@ class ChangeCache:
 
     def __init__(self, environment: Environment, root: int, known: Root, scheme: Scheme) -> None:
         self._root = root
-        parts = (known.device, known.inode, known.promise, known.entries, known.link_mode)
+        parts = (known.device, known.inode, known.fingerprint, known.entries, known.link_mode)
         boot = _boot()
-        self.is_kept = bool(boot and known.promise and known.link_mode in _LINKED)
+        self.is_kept = bool(boot and known.fingerprint and known.link_mode in _LINKED)
         """Whether anything can be remembered of it."""
         self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}"
         self.before = NOTHING

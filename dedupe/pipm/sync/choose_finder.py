@@ -29,7 +29,7 @@ def wants_finder(
     store: Store,
     environment: Environment,
     root: int,
-    survey: EnvironmentScan,
+    scan: EnvironmentScan,
     wanted: list[Wanted],
     link_mode: LinkMode | None,
     progress: Progress,
@@ -51,7 +51,7 @@ def wants_finder(
         reason = _need(store, environment, root, wanted)
         if reason is None:
             return False
-    if not is_served and _has_files(survey, wanted):
+    if not is_served and _has_files(scan, wanted):
         if reason is not None:
             return False
         raise UsageError(
@@ -75,10 +75,10 @@ def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wa
     return None
 
 
-def _has_files(survey: EnvironmentScan, wanted: Sequence[Wanted]) -> bool:
+def _has_files(scan: EnvironmentScan, wanted: Sequence[Wanted]) -> bool:
     """Whether something of *wanted* has files that the finder would have to take away."""
     names = {one.install_plan.name for one in wanted}
-    return any(installed.name in names for installed in survey.installed())
+    return any(installed.name in names for installed in scan.installed())
 
 
 def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
@@ -89,7 +89,7 @@ def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
     by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
     need = 0
     for one in wanted:
-        folders = (*one.install_plan.folders, *one.install_plan.described)
+        folders = (*one.install_plan.folders, *one.install_plan.metadata_folders)
         need += _OWN_FILES + 2 * len(folders)
         if by_block:
             need += sum(len(folder.names) + len(folder.empty) for folder in folders)

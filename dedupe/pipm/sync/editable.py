@@ -44,24 +44,24 @@ def editable_url(pin: Pin) -> str:
     return file_url(pin.origin.project)
 
 
-def standing_editables(survey: EnvironmentScan, pins: Iterable[Pin]) -> dict[str, Installed]:
+def installed_editables(scan: EnvironmentScan, pins: Iterable[Pin]) -> dict[str, Installed]:
     """Those of *pins* that are installed from their folders already, by name."""
     urls = {pin.name: editable_url(pin) for pin in pins}
     return {
         one.name: one
-        for one in (survey.installed() if urls else ())
-        if one.name in urls and survey.is_editable(one, urls[one.name])
+        for one in (scan.installed() if urls else ())
+        if one.name in urls and scan.is_editable(one, urls[one.name])
     }
 
 
 def missing_editables(
-    survey: EnvironmentScan, pins: Iterable[Pin], installed: Mapping[str, Installed]
+    scan: EnvironmentScan, pins: Iterable[Pin], installed: Mapping[str, Installed]
 ) -> list[Pin]:
     """Those of *pins* that are not among *installed*, or that other files describe by now."""
     return [
         pin
         for pin in pins
-        if pin.name not in installed or _noted(survey, installed[pin.name]) != project_state(pin).encode()
+        if pin.name not in installed or _noted(scan, installed[pin.name]) != project_state(pin).encode()
     ]
 
 
@@ -120,11 +120,11 @@ def install_editables(
                 install_editable(pip, pin, python, run, path, stopping)
 
 
-def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
+def note_editables(scan: EnvironmentScan, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
     """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
-    there = standing_editables(survey, list(pins))
+    there = installed_editables(scan, list(pins))
     for name, installed in there.items():
-        with opened(open_directory_beneath(survey.root, f"{installed.site}/{installed.metadata}")) as folder:
+        with opened(open_directory_beneath(scan.root, f"{installed.site}/{installed.metadata}")) as folder:
             remove_torn_writes(folder, ("",))
             record, state = read_beneath(folder, "RECORD"), states[name].encode()
             if record is None:
@@ -136,5 +136,5 @@ def note_editables(survey: EnvironmentScan, pins: Iterable[Pin], states: Mapping
     return {name: installed.version for name, installed in there.items()}
 
 
-def _noted(survey: EnvironmentScan, installed: Installed) -> bytes | None:
-    return read_beneath(survey.root, f"{installed.site}/{installed.metadata}/{_STATE}")
+def _noted(scan: EnvironmentScan, installed: Installed) -> bytes | None:
+    return read_beneath(scan.root, f"{installed.site}/{installed.metadata}/{_STATE}")

@@ -17,7 +17,7 @@ from pipm.fs.opened import opened
 from pipm.fs.share_file import ensure_folder
 from pipm.share.add_wheels import store_wheels
 from pipm.store.entries import index_wheel
-from pipm.wheel.pip_download import batches, other_ways, promised_hashes, run_batch
+from pipm.wheel.pip_download import batches, locked_hashes, other_ways, run_batch
 from pipm.wheel.refusals import UnreachableError
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ class _Worker:
     def __init__(self, fetching: FetchRun, parts: list[Batch], queue: WorkQueue) -> None:
         self._fetching = fetching
         self._parts = parts
-        self._tickets = queue
+        self._queue = queue
 
     def run(self, _stage: str) -> list[_Answer]:
         """Fetch until no batch is left."""
-        return [self._fetch(number) for number in self._tickets]
+        return [self._fetch(number) for number in self._queue]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -127,7 +127,7 @@ class _Worker:
             path = f"{fetching.run_path}/{name}"
             wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.shared_state.stopping)
             store = fetching.resolver.store
-            kept = store_wheels(store, folder, [(path, "") for path in wheels], promised_hashes(batch.pins))
+            kept = store_wheels(store, folder, [(path, "") for path in wheels], locked_hashes(batch.pins))
             entries = {}
             for pin in batch.pins:
                 one = _wheel_of(pin, kept)
@@ -156,17 +156,17 @@ def _wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
             f"{pin.name} came as version {version}, the lock says {pin.version} ({pin.where})",
             hint="make the lock anew",
         )
-    promises = _promises(pin)
-    if promises and one.archive.hex() not in promises:
+    hashes = _locked_hashes(pin)
+    if hashes and one.archive.hex() not in hashes:
         raise FetchError(
-            f"{pin.name} {pin.version} is not what the lock promises: its sha256 is {one.archive.hex()}",
+            f"{pin.name} {pin.version} is not what the lock says: its sha256 is {one.archive.hex()}",
             hint="make the lock anew if the project published other files, else do not trust this index",
         )
     return one
 
 
-def _promises(pin: Pin) -> set[str]:
-    """The sha256 that the fetched wheel must have one of; empty where the lock promises none for wheels."""
+def _locked_hashes(pin: Pin) -> set[str]:
+    """Return the sha256 digests that the lock allows for the wheel; empty if it has none for wheels."""
     if isinstance(pin.origin, SourceFolder) or not pin.wheels:
         return set()
     return {value for name, value in pin.wheels[0].hashes if name == "sha256"}

@@ -1,6 +1,6 @@
 """`pipm sync --link-mode finder`: distributions that get no modules in the environment.
 
-A distribution that the finder serves has a blueprint without modules: metadata, scripts and data are made
+A distribution that the finder serves has a install plan without modules: metadata, scripts and data are made
 like any other's. The table is put there first: the hook passes over what has no metadata folder (yet), so
 each distribution is importable from the moment it is installed.
 """
@@ -71,13 +71,13 @@ class FinderPlan(NamedTuple):
 
 
 def plan_finder(
-    store: Store, environment: Environment, root: int, survey: EnvironmentScan, wanted: Sequence[Wanted]
+    store: Store, environment: Environment, root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]
 ) -> FinderPlan:
     """Decide what the finder serves besides what it keeps; the others must lie together.
 
     That follows from the entries alone, so it is remembered; *wanted* need no modules.
     """
-    kept = _kept(root, survey, wanted)
+    kept = _kept(root, scan, wanted)
     extensions = interpreter_of(environment).extensions
     entries = [one.entry for one in wanted], [row.entry for row in kept]
     state = f"{_FORMAT} {__version__} {entries} {extensions}"
@@ -127,22 +127,21 @@ def _divided(
     return tuple(sorted(together)), plain, dropped
 
 
-def _kept(root: int, survey: EnvironmentScan, wanted: Sequence[Wanted]) -> list[ServedDistribution]:
+def _kept(root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]) -> list[ServedDistribution]:
     """What the finder serves already and stays though no lock names it."""
     receipt = read_receipt(root)
     if receipt is None:
         return []
-    names = survey.kept() - {one.install_plan.name for one in wanted}
-    there = {one.metadata for one in survey.installed() if one.name in names}
-    return [row for row in receipt.folded.values() if row.metadata in there]
+    names = scan.kept() - {one.install_plan.name for one in wanted}
+    there = {one.metadata for one in scan.installed() if one.name in names}
+    return [row for row in receipt.served.values() if row.metadata in there]
 
 
 class FinderSync:
     """The finder in one environment, open as *root*, while a sync changes what it serves.
 
-    *lock* is the table's word on the lock file that the environment follows. With *hidden* metadata is the
-    finder's alone. A *fresh* environment had nothing that a power cut could take: there the next sync looks
-    whether all of it came to the disk.
+    *lock* is the table's row about the lock file. With *no_dist_info* only the finder has the metadata. A
+    *fresh* environment had nothing that a power cut could take, so it is not synced: the next sync checks it.
     """
 
     def __init__(
@@ -153,13 +152,13 @@ class FinderSync:
         finder_plan: FinderPlan,
         lock: LockRow,
         *,
-        hidden: bool,
+        no_dist_info: bool,
         fresh: bool,
     ) -> None:
         self.store, self.environment, self.root, self.finder_plan = store, environment, root, finder_plan
         self._interpreter = interpreter_of(environment)
         self._lock = lock
-        self._hidden, self._fresh = hidden, fresh
+        self._no_dist_info, self._fresh = no_dist_info, fresh
         self.pending = False
 
     @property
@@ -168,9 +167,9 @@ class FinderSync:
         return tuple(row.entry for row in self.finder_plan.kept)
 
     @property
-    def hides_at_once(self) -> bool:
+    def starts_without_dist_info(self) -> bool:
         """Whether no metadata folder needs to be made: no interpreter knows the environment yet."""
-        return self._hidden and self._fresh
+        return self._no_dist_info and self._fresh
 
     def compile(self, shared_state: SharedState, progress: Progress, *, later: bool) -> None:
         """Let the store have the bytecode of what is served; the environment stays as it is.
@@ -185,7 +184,7 @@ class FinderSync:
         store, environment, interpreter = self.store, self.environment, self._interpreter
         rows, modules = self.finder_plan.rows({}), self.finder_plan.modules
         table = install_hook_for(
-            store, environment, self.root, interpreter, rows, modules, metadata=self._hidden
+            store, environment, self.root, interpreter, rows, modules, metadata=self._no_dist_info
         )
         compile_hook(store, environment, self.root, interpreter)
         return table._replace(lock=self._lock)
@@ -207,9 +206,9 @@ class FinderSync:
             sync_file_system(root)
         if away:
             note_stored_metadata(root, away)
-            table = table._replace(hidden=True)
+            table = table._replace(no_dist_info=True)
         note_site_time(self.environment, root, table, interpreter)
-        if self._hidden and not away:
+        if self._no_dist_info and not away:
             store_metadata(self.store, self.environment, root, table, interpreter)
 
 

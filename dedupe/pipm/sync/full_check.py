@@ -45,10 +45,10 @@ def passes_full_check(
     receipt = read_receipt(root)
     if receipt is not None and not is_hook_current(store, root, interpreter_of(environment)):
         return False
-    hidden = {} if receipt is None else read_stored_metadata(root)
-    served = frozenset() if receipt is None else {row.entry for row in receipt.folded.values()}
+    stored_metadata = {} if receipt is None else read_stored_metadata(root)
+    served = frozenset() if receipt is None else {row.entry for row in receipt.served.values()}
     install_plans = {entry: _load(store, entry, served=entry in served) for entry in known.entries}
-    scan = EnvironmentScan(store, root, environment, scheme, interpreter, hidden)
+    scan = EnvironmentScan(store, root, environment, scheme, interpreter, stored_metadata)
     return passes_plan_check(scan, install_plans, change_cache.before, change_cache, {})
 
 
@@ -65,7 +65,7 @@ def passes_plan_check(
     """
     if not change_cache.is_kept:
         return scan.is_exactly(install_plans)
-    groups = groups_of(scan.root, install_plans, scan.scheme, hidden=bool(scan.hidden))
+    groups = groups_of(scan.root, install_plans, scan.scheme, no_dist_info=bool(scan.stored_metadata))
     seen = seen_times(scan.root, groups, known)
     scan.untouched = seen.untouched_since(before)
     if not scan.is_exactly(install_plans):
@@ -76,47 +76,47 @@ def passes_plan_check(
 
 
 def _load(store: Store, entry: str, *, served: bool) -> InstallPlan:
-    """The blueprint of *entry*: what the finder serves has no modules in the environment."""
+    """The install plan of *entry*: what the finder serves has no modules in the environment."""
     whole = load_install_plan(store, entry, modules=not served)
     return without_modules(whole) if served else whole
 
 
 def groups_of(
-    root: int, install_plans: Mapping[str, InstallPlan], scheme: Scheme, *, hidden: bool
+    root: int, install_plans: Mapping[str, InstallPlan], scheme: Scheme, *, no_dist_info: bool
 ) -> dict[str, list[str]]:
     """All folders that *install_plans* fill in the environment open as *root*, and the files that no link is.
 
-    *hidden*: the metadata folders of what the finder serves were put away.
+    *no_dist_info*: the metadata folders of what the finder serves were put away.
     """
     common = ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)]
     common += [path for path in _listed(root, scheme.site) if path.startswith(f"{scheme.site}/{_OURS}")]
     groups = {COMMON: common, BIN: list(_listed(root, BIN))}
     for entry, one in install_plans.items():
-        groups[entry] = list(_paths(one, scheme, hidden=hidden and not one.folders))
+        groups[entry] = list(_paths(one, scheme, no_dist_info=no_dist_info and not one.folders))
     return groups
 
 
-def _paths(one: InstallPlan, scheme: Scheme, *, hidden: bool) -> Iterator[str]:
+def _paths(one: InstallPlan, scheme: Scheme, *, no_dist_info: bool) -> Iterator[str]:
     site = scheme.site
-    for folder in (*one.folders, *(() if hidden else one.described)):
+    for folder in (*one.folders, *(() if no_dist_info else one.metadata_folders)):
         path = f"{site}/{folder.path}" if folder.path else site
         if folder.names or folder.empty:  # else it is there with what lies in it, and others' may come beside
             yield f"{path}/"
         if scheme.cache_tag and folder.sources:
             yield f"{path}/__pycache__/"
         yield from (f"{path}/{name}" for name, _, _ in folder.empty)
-    if not hidden:
+    if not no_dist_info:
         # The finder's are copies where no link is possible.
-        names = _OWN if one.folders else (*_OWN, *one.described[0].names)
+        names = _OWN if one.folders else (*_OWN, *one.metadata_folders[0].names)
         yield from (f"{site}/{one.metadata}/{name}" for name in names)
     yield from (f"{site}/{name}" for name, _, _ in one.copies)
-    for other in one.others:
+    for other in one.data_files:
         if other.scheme != "scripts":  # those are in bin
             yield scheme_path(other, one.name, scheme)
 
 
 def _listed(root: int, path: str) -> Iterator[str]:
-    """A folder and what lies in it, which is not one blueprint's alone."""
+    """A folder and what lies in it, which is not one install plan's alone."""
     with directory_beneath(root, path) as folder:
         if folder is not None:
             yield f"{path}/"

@@ -26,11 +26,11 @@ from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
 from pipm.sync.choose_finder import wants_finder
 from pipm.sync.editable import (
     install_editables,
+    installed_editables,
     is_editable,
     missing_editables,
     note_editables,
     project_state,
-    standing_editables,
 )
 from pipm.sync.full_check import groups_of, passes_plan_check
 from pipm.sync.installed_state import EnvironmentScan
@@ -164,18 +164,24 @@ class FullSync:
         # A folder may change without its lock: then only looking at all of it tells.
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with locked_environment(self.store, environment, self.progress) as root:
-            were_hidden = restore_metadata(self.store, root)
+            had_no_dist_info = restore_metadata(self.store, root)
             previous = find_root(self.store, environment.path)
             doubted = previous is not None and previous.state == SYNCING
             seen = self._seen(scheme, previous)
             scan = EnvironmentScan(self.store, root, environment, seen, interpreter, doubted=doubted)
-            before = NOTHING if fresh or were_hidden else self._unchanged(environment, root, seen)
-            hidden = self.options.dist_info is False or (self.options.dist_info is None and were_hidden)
-            finder_sync = self._serving(environment, root, scan, wanted, hidden=hidden, fresh=fresh)
+            before = NOTHING if fresh or had_no_dist_info else self._unchanged(environment, root, seen)
+            no_dist_info = self.options.dist_info is False or (
+                self.options.dist_info is None and had_no_dist_info
+            )
+            finder_sync = self._serving(
+                environment, root, scan, wanted, no_dist_info=no_dist_info, fresh=fresh
+            )
             if finder_sync is not None:
                 wanted = finder_sync.finder_plan.wanted
             if before.groups:
-                groups = groups_of(root, {one.entry: one.install_plan for one in wanted}, seen, hidden=False)
+                groups = groups_of(
+                    root, {one.entry: one.install_plan for one in wanted}, seen, no_dist_info=False
+                )
                 scan.untouched = before.named_in(groups)
             applier = PlanApplier(
                 store=self.store,
@@ -186,16 +192,16 @@ class FullSync:
                 shared_state=self.shared_state,
                 progress=self.progress,
                 lock=self.lock,
-                promise="" if anew else self.lock.promise,
+                fingerprint="" if anew else self.lock.fingerprint,
                 link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
                 later=self.options.compiled_later,
                 finder_sync=finder_sync,
             )
-            installed = standing_editables(scan, editables)
+            installed = installed_editables(scan, editables)
             later = missing_editables(scan, editables, installed)
             # What pip installs anew it removes itself, once the new one is built.
-            is_noted = not hidden and (fresh or before.groups)
+            is_noted = not no_dist_info and (fresh or before.groups)
             done = applier.apply(
                 scan,
                 wanted,
@@ -253,7 +259,9 @@ class FullSync:
         if before.groups:
             passes_plan_check(scan, install_plans, before, change_cache, _still(before, done, left))
         elif left:  # of a new environment: nobody else was there meanwhile
-            change_cache.note(seen_times(root, groups_of(root, install_plans, scheme, hidden=False), left))
+            change_cache.note(
+                seen_times(root, groups_of(root, install_plans, scheme, no_dist_info=False), left)
+            )
 
     def _row(self, environment: Environment) -> LockRow:
         """What the finder's table says of the lock: a start tells by it that the lock changed since."""
@@ -270,16 +278,16 @@ class FullSync:
         scan: EnvironmentScan,
         wanted: list[Wanted],
         *,
-        hidden: bool,
+        no_dist_info: bool,
         fresh: bool,
     ) -> FinderSync | None:
         """The finder's part, compiled in the store; None where files are linked.
 
-        Raises UsageError where metadata folders shall be *hidden* and there would be no finder.
+        Raises UsageError where metadata folders shall be *no_dist_info* and there would be no finder.
         """
         mode, progress = self.options.link_mode, self.progress
         if not wants_finder(self.store, environment, root, scan, wanted, mode, progress):
-            if hidden:
+            if no_dist_info:
                 raise UsageError(
                     f"{environment.path} is not served by the finder, without which no program would know of"
                     " its distributions",
@@ -290,7 +298,9 @@ class FullSync:
 
         finder_plan = plan_finder(self.store, environment, root, scan, wanted)
         row = self._row(environment)
-        finder_sync = FinderSync(self.store, environment, root, finder_plan, row, hidden=hidden, fresh=fresh)
+        finder_sync = FinderSync(
+            self.store, environment, root, finder_plan, row, no_dist_info=no_dist_info, fresh=fresh
+        )
         if self.options.compiled:
             finder_sync.compile(self.shared_state, progress, later=self.options.compiled_later)
         return finder_sync
@@ -307,9 +317,9 @@ class FullSync:
             )
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         with locked_environment(self.store, environment, self.progress) as root:
-            hidden = stored_metadata_entries(root)
+            no_dist_info = stored_metadata_entries(root)
             receipt = read_receipt(root)
-            served = set() if receipt is None else {row.entry for row in receipt.folded.values()}
+            served = set() if receipt is None else {row.entry for row in receipt.served.values()}
             wanted_all, wanted = (
                 wanted,
                 [
@@ -317,13 +327,13 @@ class FullSync:
                     if one.entry in served
                     else one
                     for one in wanted
-                    if one.entry not in hidden
+                    if one.entry not in no_dist_info
                 ],
             )
             previous = find_root(self.store, environment.path)
             scan = EnvironmentScan(self.store, root, environment, self._seen(scheme, previous), interpreter)
             local = [pin for pin in pins if isinstance(pin.origin, SourceFolder) and pin.origin.editable]
-            there = standing_editables(scan, local)
+            there = installed_editables(scan, local)
             later = {pin.name for pin in missing_editables(scan, local, there)}
             stay = there.keys() - later
             missing = {name: version for name, version in missing.items() if name not in stay}
@@ -331,7 +341,7 @@ class FullSync:
         gone = {one.name: one.version for one in plan.removed}
         gone |= {name: one.version for name, one in there.items() if name in later}
         asked = {one.entry for one in wanted_all}
-        gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in hidden if entry not in asked}
+        gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in no_dist_info if entry not in asked}
         return SyncResult(
             path=environment.path,
             link_mode="",

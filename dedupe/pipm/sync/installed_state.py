@@ -20,7 +20,7 @@ from pipm.fs.file_content import digest_at
 from pipm.fs.folder_filler import FOLDER
 from pipm.fs.opened import opened
 from pipm.sync.change_cache import BIN, COMMON
-from pipm.sync.private_files import private_metadata, scripts_of
+from pipm.sync.installer_files import installer_metadata, scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ Lost = frozenset[tuple[str, str]]
 
 
 class EnvironmentScan:
-    """Looks at one environment, open as *root*; *hidden* are metadata folders that were put away there.
+    """Compares one environment, open as *root*, with install plans; *stored_metadata* is what the finder has.
 
-    ``untouched`` are the groups of `evidence` that need no look. *doubted*: a sync began to write and did not
-    end, so after a power cut a file may have its size and not its bytes.
+    ``untouched`` are the groups of `change_cache` that did not change. *doubted*: a sync began to write and
+    did not end, so after a power cut a file may have its size and not its bytes.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class EnvironmentScan:
         environment: Environment,
         scheme: Scheme,
         interpreter: Interpreter | None,
-        hidden: Mapping[str, Mapping[str, StoredMetadataFile]] = _NOTHING,
+        stored_metadata: Mapping[str, Mapping[str, StoredMetadataFile]] = _NOTHING,
         *,
         doubted: bool = False,
     ) -> None:
         self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
-        self.hidden, self._doubted = hidden, doubted
+        self.stored_metadata, self._doubted = stored_metadata, doubted
         self.untouched: AbstractSet[str] = frozenset()
         self.linked = True
         """No file that should be a link was seen that is none."""
         self._pool = None if interpreter is None else interpreter.pool("")
 
     @cached_property
-    def _folded(self) -> Mapping[str, ServedDistribution]:
+    def _served_distributions(self) -> Mapping[str, ServedDistribution]:
         """What the finder's receipt says, by metadata folder."""
         receipt = read_receipt(self.root)
-        return {} if receipt is None else receipt.folded
+        return {} if receipt is None else receipt.served
 
     def installed(self) -> list[Installed]:
         """All distributions that stand there."""
@@ -107,9 +107,9 @@ class EnvironmentScan:
             return False
         there = set(metadata_folders(self.root, self.scheme.site))
         here = {install_plan.metadata for install_plan in install_plans.values()}
-        if not self.hidden.keys().isdisjoint(there):
+        if not self.stored_metadata.keys().isdisjoint(there):
             return False  # half put away, or something of that name came since
-        there |= self.hidden.keys()
+        there |= self.stored_metadata.keys()
         if not here <= there:
             return False
         if there != here and not {name_and_version(name)[0] for name in there - here} <= self.kept():
@@ -136,10 +136,10 @@ class EnvironmentScan:
 
     def _metadata(self, folder: str, name: str) -> bytes | None:
         """What a file of a metadata folder says."""
-        hidden = self.hidden.get(folder.rpartition("/")[2])
-        if hidden is None:
+        stored = self.stored_metadata.get(folder.rpartition("/")[2])
+        if stored is None:
             return read_beneath(self.root, f"{folder}/{name}")
-        return hidden[name].data if name in hidden else None
+        return stored[name].data if name in stored else None
 
     def _compared(self, installed: Installed, wanted: Wanted, lost: Lost) -> InstalledMatch:
         return (
@@ -154,9 +154,9 @@ class EnvironmentScan:
         same = (installed.site, installed.metadata) == (self.scheme.site, install_plan.metadata)
         if not same or wanted.entry not in self.untouched:
             return False
-        if self.hidden and COMMON not in self.untouched:
+        if self.stored_metadata and COMMON not in self.untouched:
             return False
-        scripts = install_plan.scripts or any(other.scheme == "scripts" for other in install_plan.others)
+        scripts = install_plan.scripts or any(other.scheme == "scripts" for other in install_plan.data_files)
         if scripts and BIN not in self.untouched:
             return False
         url = self._metadata(f"{installed.site}/{installed.metadata}", "direct_url.json")
@@ -209,8 +209,8 @@ class EnvironmentScan:
 
     def _has_come(self, wanted: Wanted, record: bytes) -> bool:
         """Whether another installer brought real files of what the finder serves: they would win over it."""
-        folded = self._folded.get(wanted.install_plan.metadata)
-        return wanted.served if folded is None else not is_record(record, folded.record)
+        served = self._served_distributions.get(wanted.install_plan.metadata)
+        return wanted.served if served is None else not is_record(record, served.record)
 
     def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
         """Whether all files of *wanted* are there and have their sizes; one stat a file.
@@ -218,10 +218,10 @@ class EnvironmentScan:
         *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
         """
         install_plan, scheme = wanted.install_plan, self.scheme
-        hidden = install_plan.metadata in self.hidden
+        stored = install_plan.metadata in self.stored_metadata
         given_up = {path for entry, path in lost if entry == wanted.entry}
         with opened(os.open(scheme.site, FOLDER, dir_fd=self.root)) as site:
-            for folder in (*install_plan.folders, *(() if hidden else install_plan.described)):
+            for folder in (*install_plan.folders, *(() if stored else install_plan.metadata_folders)):
                 if not self._folder_is_whole(site, folder, given_up, compiled=ours):
                     return False
             if not _have_sizes(
@@ -230,15 +230,15 @@ class EnvironmentScan:
                 return False
         others = [
             (scheme_path(other, install_plan.name, scheme), other.size)
-            for other in install_plan.others
+            for other in install_plan.data_files
             if other.scheme != "scripts"
         ]
         if ours:
             scripts = scripts_of(self._store, scheme, wanted)
             others += [(f"bin/{name}", len(content)) for name, content in scripts]
-        if ours and not hidden:
+        if ours and not stored:
             metadata = f"{scheme.site}/{install_plan.metadata}"
-            others += [(f"{metadata}/{name}", len(data)) for name, data in private_metadata(wanted)]
+            others += [(f"{metadata}/{name}", len(data)) for name, data in installer_metadata(wanted)]
         return _have_sizes(self.root, [row for row in others if row[0] not in given_up])
 
     def _folder_is_whole(self, site: int, folder: PlanFolder, given_up: set[str], *, compiled: bool) -> bool:
@@ -331,7 +331,7 @@ def _have_sizes(directory: int, files: Iterable[tuple[str, int]]) -> bool:
 
 
 def _same_rows(record: bytes, install_plan: InstallPlan) -> bool:
-    """Whether a RECORD of another installer promises the same files with the same hashes."""
+    """Whether a RECORD of another installer has the same files with the same hashes."""
     there = {row.path: row.hash for row in parse_record(record)}
     wheels = {row.path: row.hash for row in parse_record(install_plan.record)}
     rest = {

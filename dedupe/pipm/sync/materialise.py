@@ -52,10 +52,10 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
     files = plan.files
     workers = worker_count(files)
     parts = _divided(plan.folders, _PARTS if workers > 1 else 1)
-    described = [plan.described[number::workers] for number in range(workers)]
+    metadata_folders = [plan.metadata_folders[number::workers] for number in range(workers)]
 
     def work(number: int, queue: WorkQueue) -> MaterialiseWorker:
-        return MaterialiseWorker(context, parts, described[number], number, queue)
+        return MaterialiseWorker(context, parts, metadata_folders[number], number, queue)
 
     context.progress.phase("Linking", files)
     with worker_pool(work, len(parts), files, context.shared_state, context.progress) as pool:

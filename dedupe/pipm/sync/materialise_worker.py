@@ -11,7 +11,7 @@ from pipm.env.receipt import StoredMetadataFile
 from pipm.fs.folder_filler import FOLDER, FolderFiller, FolderStack, written_in_place
 from pipm.fs.staging import Staging
 from pipm.store.objects import altered
-from pipm.sync.private_files import compiled_rows, damaged_file_error, private_metadata, scripts_of
+from pipm.sync.installer_files import compiled_rows, damaged_file_error, installer_metadata, scripts_of
 from pipm.wheel.environment_files import record_digest_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipm.fs.folder_filler import FolderState
 
     Away = Mapping[str, Mapping[str, StoredMetadataFile]]
-    Described = tuple[Wanted, tuple[PlannedFolder, ...]]
+    MetadataFolders = tuple[Wanted, tuple[PlannedFolder, ...]]
     Row = tuple[str, str, int | str]
 
 FOLDERS, RECORDS = "folders", "records"
@@ -48,28 +48,33 @@ class StageResult(NamedTuple):
 
 
 class MaterialiseWorker:
-    """Fills folders: of the *parts* those whose numbers it draws, and the metadata folders of *described*."""
+    """Fills the *parts* whose numbers it draws from *queue*, and then its *metadata_folders*."""
 
     def __init__(
         self,
         context: SyncContext,
         parts: Sequence[Sequence[PlannedFolder]],
-        described: Sequence[Described],
+        metadata_folders: Sequence[MetadataFolders],
         number: int,
         queue: WorkQueue,
     ) -> None:
-        self._ground, self._parts, self._described, self._tickets = context, parts, described, queue
+        self._context, self._parts, self._metadata_folders, self._queue = (
+            context,
+            parts,
+            metadata_folders,
+            queue,
+        )
         self._number = number
 
     def run(self, stage: tuple[str, AbstractSet[str]]) -> StageResult:
         """Make the folders, or then the metadata; *stage* comes with the sources that have no bytecode."""
         name, uncompiled = stage
-        area = Staging(self._ground.staging, f"{name}-{self._number}")
-        filler, folders = FolderFiller(self._ground.mode, area), FolderStack(self._ground.root)
+        area = Staging(self._context.staging, f"{name}-{self._number}")
+        filler, folders = FolderFiller(self._context.mode, area), FolderStack(self._context.root)
         try:
             if name == FOLDERS:
                 return self._make(filler, folders)
-            return self._describe(filler, folders, uncompiled)
+            return self._write_metadata(filler, folders, uncompiled)
         finally:
             folders.close()
             area.close()
@@ -78,10 +83,10 @@ class MaterialiseWorker:
         """Nothing stays open."""
 
     def _make(self, filler: FolderFiller, folders: FolderStack) -> StageResult:
-        shared_state = self._ground.shared_state
-        compiler = SyncBytecode(self._ground, filler)
+        shared_state = self._context.shared_state
+        compiler = SyncBytecode(self._context, filler)
         try:
-            for number in self._tickets:
+            for number in self._queue:
                 before = filler.placed
                 for folder in self._parts[number]:
                     target = folders.enter(folder.path)
@@ -96,18 +101,18 @@ class MaterialiseWorker:
         left = folders.left | compiler.left
         return StageResult(files=filler.placed, copied=filler.copied, left=left, missing=compiler.missing)
 
-    def _describe(
+    def _write_metadata(
         self, filler: FolderFiller, folders: FolderStack, uncompiled: AbstractSet[str]
     ) -> StageResult:
         records, away = {}, {}
-        for wanted, described in self._described:
-            self._ground.shared_state.check()
+        for wanted, metadata_folders in self._metadata_folders:
+            self._context.shared_state.check()
             metadata, rows = wanted.install_plan.metadata, self._scripts(filler, folders, wanted)
             files = self._metadata(wanted, rows, uncompiled)
-            if wanted.served and self._ground.hidden:
-                away[metadata] = _put_away(described, files)
+            if wanted.served and self._context.no_dist_info:
+                away[metadata] = _put_away(metadata_folders, files)
             else:
-                self._describe_one(filler, folders, wanted, described, files)
+                self._fill_metadata(filler, folders, wanted, metadata_folders, files)
             if wanted.served:
                 records[metadata] = files[RECORD]
         folders.close()
@@ -115,7 +120,7 @@ class MaterialiseWorker:
         return done._replace(records=records, away=away)
 
     def _fill(self, filler: FolderFiller, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
-        self._ground.shared_state.check()
+        self._context.shared_state.check()
         fill = filler.fill_real if real else filler.fill
         for source, path, names in self._sources(folder.links):
             fill(source, path, target, names)
@@ -126,7 +131,7 @@ class MaterialiseWorker:
 
     def _sources(self, links: Iterable[Links]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Open the store's folders one after the other."""
-        store = self._ground.store
+        store = self._context.store
         for relative, names, times in links:
             try:
                 source = os.open(relative, FOLDER, dir_fd=store.v1)
@@ -144,13 +149,13 @@ class MaterialiseWorker:
 
     def _scripts(self, filler: FolderFiller, folders: FolderStack, wanted: Wanted) -> list[Row]:
         """Write the scripts of *wanted*; returns the rows of RECORD for all that is not in site-packages."""
-        scheme, install_plan = self._ground.scheme, wanted.install_plan
+        scheme, install_plan = self._context.scheme, wanted.install_plan
         rows: list[Row] = [
             (scheme.recorded(scheme_path(other, install_plan.name, scheme)), other.record, other.size)
-            for other in install_plan.others
+            for other in install_plan.data_files
             if other.scheme != "scripts"
         ]
-        scripts = list(scripts_of(self._ground.store, scheme, wanted))
+        scripts = list(scripts_of(self._context.store, scheme, wanted))
         if scripts:
             target = folders.enter("bin")
             for name, content in scripts:
@@ -161,36 +166,36 @@ class MaterialiseWorker:
     def _metadata(self, wanted: Wanted, rows: list[Row], uncompiled: AbstractSet[str]) -> dict[str, bytes]:
         """What an installer writes into the metadata folder of *wanted*, RECORD last."""
         install_plan = wanted.install_plan
-        files = dict(private_metadata(wanted))
+        files = dict(installer_metadata(wanted))
         rows += [
             (f"{install_plan.metadata}/{name}", record_digest_of(data), len(data))
             for name, data in files.items()
         ]
         record = install_plan.record + record_rows(rows)
-        record += compiled_rows(self._ground.scheme, install_plan, uncompiled)
+        record += compiled_rows(self._context.scheme, install_plan, uncompiled)
         return files | {RECORD: record + record_rows([(f"{install_plan.metadata}/{RECORD}", "", "")])}
 
-    def _describe_one(
+    def _fill_metadata(
         self,
         filler: FolderFiller,
         folders: FolderStack,
         wanted: Wanted,
-        described: Sequence[PlannedFolder],
+        metadata_folders: Sequence[PlannedFolder],
         files: Mapping[str, bytes],
     ) -> None:
         """Fill the metadata folder: what the wheel brings, then *files* in their order."""
-        for folder in described:
+        for folder in metadata_folders:
             self._fill(filler, folder, folders.enter(folder.path), real=wanted.served)
-        target = folders.enter(described[0].path)
+        target = folders.enter(metadata_folders[0].path)
         for name, data in files.items():
             write = filler.write_alike if wanted.served and name != RECORD else filler.write
             write(target, name, data)
 
 
 def _put_away(
-    described: Sequence[PlannedFolder], files: Mapping[str, bytes]
+    metadata_folders: Sequence[PlannedFolder], files: Mapping[str, bytes]
 ) -> dict[str, StoredMetadataFile]:
     """The same as `hiding.hide` leaves of a folder: the store has what the wheel brings."""
-    brought = (name for folder in described for part in folder.links for name in part.names)
+    brought = (name for folder in metadata_folders for part in folder.links for name in part.names)
     kept = {name: StoredMetadataFile(_MODE, None) for name in brought}
     return kept | {name: StoredMetadataFile(_MODE, data) for name, data in files.items()}

@@ -39,7 +39,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     stamp = _stamp(found)
     content = lock_content(found)
     decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"
-    promise = sha256(decisive.encode()).hexdigest()
+    fingerprint = sha256(decisive.encode()).hexdigest()
 
     def pins(target: Target) -> Sequence[Pin]:
         def read() -> Sequence[Pin]:
@@ -47,11 +47,11 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
 
         # Those are parsed fast, and may have passwords by then that were variables.
         plain = found.endswith((".txt", ".in"))
-        return read() if plain else cached_pins(promise, target, read)
+        return read() if plain else cached_pins(fingerprint, target, read)
 
     return Lock(
         path=found,
-        promise=promise,
+        fingerprint=fingerprint,
         pins=pins,
         content=content,
         words=tuple(words),

@@ -28,7 +28,7 @@ from pipm.fs.staging import Staging, staging
 from pipm.store.roots import SYNCED, find_root, write_root
 from pipm.sync.change_cache import ChangeCache
 from pipm.sync.full_check import passes_full_check
-from pipm.sync.private_files import compiled_rows
+from pipm.sync.installer_files import compiled_rows
 from pipm.sync.target_environment import scheme_of
 from pipm.wheel.stored_install_plans import load_install_plan
 
@@ -74,7 +74,7 @@ class PendingBytecode:
         """The entries that the finder serves: their bytecode lies in the store alone."""
         with opened(os.open(self._environment.path, FOLDER)) as folder:
             receipt = read_receipt(folder)
-        return [] if receipt is None else sorted(row.entry for row in receipt.folded.values())
+        return [] if receipt is None else sorted(row.entry for row in receipt.served.values())
 
     def _compile_served(self, entries: list[str]) -> None:
         if self._interpreter is not None:
@@ -126,7 +126,7 @@ class PendingBytecode:
             interpreter=self._interpreter,
             mode=mode,
             staging=staging,
-            hidden=False,
+            no_dist_info=False,
             later=False,
             shared_state=self._state,
             progress=Progress(),
@@ -154,7 +154,7 @@ class PendingBytecode:
         uncompilable = {key for key in compiler.missing if self._is_uncompilable(key)}
         if uncompilable != compiler.missing.keys():
             return  # it is of a sync since, or the interpreter does not run
-        for one, _ in plan.described:
+        for one, _ in plan.metadata_folders:
             self._correct_record(root, one, uncompilable)
         sync_file_system(root)
         done = known._replace(pending=False)

@@ -58,7 +58,7 @@ class PinResolver:
     def _of_hashes(self, pin: Pin) -> str | None:
         """The entry of an archive with one of the hashes of *pin*, or what was built from one."""
         if pin.archives != "source":
-            entries = [self.of_key(promise_key(*promise)) for promise in pin.hashes]
+            entries = [self.of_key(archive_key(*hashed)) for hashed in pin.hashes]
             known = self._best(entry for entry in entries if entry)
             if known or pin.archives == "wheel":
                 return known
@@ -81,8 +81,8 @@ class PinResolver:
 
     def release_key(self, pin: Pin) -> Digest:
         """The key of what was built here from one of the archives that *pin* allows by their hashes."""
-        promises = " ".join(sorted(f"{name}:{value}" for name, value in pin.hashes))
-        return Digest.of(f"built {pin.name} from {promises} for {self._target.tags[0]}".encode())
+        hashes = " ".join(sorted(f"{name}:{value}" for name, value in pin.hashes))
+        return Digest.of(f"built {pin.name} from {hashes} for {self._target.tags[0]}".encode())
 
     def request_key(self, pin: Pin) -> Digest:
         """The key of what pip chose for a name and a version alone, from the indexes that *pin* names."""
@@ -93,14 +93,14 @@ class PinResolver:
         """The keys by which `find` shall find what was fetched (as the wheel *archive*) for *pin*."""
         origin = pin.origin
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
-            return [promise_key(*promise) for promise in origin.hashes]
+            return [archive_key(*hashed) for hashed in origin.hashes]
         if origin is not None or (not pin.wheels and pin.sdist is not None):
             source = origin or pin.sdist
             assert source is not None
             key = self.built_key(source)
             return [] if key is None else [key]
         if pin.wheels:
-            return [promise_key(*promise) for promise in pin.wheels[0].hashes]
+            return [archive_key(*hashed) for hashed in pin.wheels[0].hashes]
         if not pin.hashes:
             return [self.request_key(pin)]
         return [] if ("sha256", archive.hex()) in pin.hashes else [self.release_key(pin)]
@@ -111,8 +111,8 @@ class PinResolver:
         return self.of_key(self.built_key(origin))
 
     def _of_wheel(self, pin: Pin, wheel: Archive) -> str | None:
-        for promise in wheel.hashes:
-            entry = self.of_key(promise_key(*promise))
+        for hashed in wheel.hashes:
+            entry = self.of_key(archive_key(*hashed))
             if entry is not None:
                 return entry
         if wheel.hashes and not self._trust.adopted:
@@ -151,7 +151,7 @@ class PinResolver:
         return min((self._ranks[one] for one in _tags(tag) if one in self._ranks), default=None)
 
 
-def promise_key(algorithm: str, value: str) -> Digest:
+def archive_key(algorithm: str, value: str) -> Digest:
     """The name in ``by-wheel/`` of an archive with this hash; sha256 is its own name."""
     return Digest.from_hex(value) if algorithm == "sha256" else Digest.of(f"{algorithm}:{value}".encode())
 

@@ -18,10 +18,10 @@ _FORMAT = 3
 _KINDS = (Archive, Repository, SourceFolder)
 
 
-def cached_pins(promise: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
-    """The pins that were read before for *target* from the lock with this *promise*, else those of *read*."""
+def cached_pins(fingerprint: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
+    """Return the remembered pins of the lock with this *fingerprint* for *target*, or those of *read*."""
     fields = [Pin._fields, *(kind._fields for kind in _KINDS)]
-    state = f"{_FORMAT} {__version__} {fields} {promise} {sorted(target.markers.items())} {target.tags}"
+    state = f"{_FORMAT} {__version__} {fields} {fingerprint} {sorted(target.markers.items())} {target.tags}"
     kept = read_value("pins", state)
     if kept is not None:
         return [_pin(row) for row in kept]

@@ -56,7 +56,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
 
 @contextlib.contextmanager
 def _unasked() -> Iterator[None]:
-    """Let no interpreter that a sync runs say that the environment is stale: that is being mended."""
+    """Let no interpreter that a sync runs say that the environment is stale: that is being repaired."""
     before = os.environ.get("PIPM_STALE")
     os.environ["PIPM_STALE"] = "ignore"
     try:
@@ -88,7 +88,7 @@ def _nothing_to_do(
     if environment is None or previous is None or previous.state != SYNCED:
         return None
     same = (previous.device, previous.inode) == (environment.device, environment.inode)
-    if not same or not lock.promise or previous.promise != lock.promise:
+    if not same or not lock.fingerprint or previous.fingerprint != lock.fingerprint:
         return None
     if previous.pending and not options.compiled_later:
         return None

@@ -40,14 +40,15 @@ class LockStamp(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """A lock file at the absolute ``path``; ``promise`` is the digest of all that decides what it asks for.
+    """A lock file at the absolute ``path``; ``pins`` reads it for an interpreter.
 
-    ``pins`` reads it for an interpreter. ``content`` is the digest of the lock alone, ``words`` are the
-    options of the command that syncs by it again. Without a ``stamp`` nobody asks later whether it changed.
+    ``fingerprint`` is the digest of the lock and of all options that decide about files, ``content`` that of
+    the lock alone. ``words`` are the options that repeat the sync. Without a ``stamp`` later changes of the
+    lock are not noticed.
     """
 
     path: str
-    promise: str
+    fingerprint: str
     pins: Callable[[Target], Sequence[Pin]]
     content: str = ""
     words: tuple[str, ...] = ()

@@ -41,11 +41,11 @@ def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
     site = scheme.site
     paths = [
         f"{site}/{folder.path}/{name}" if folder.path else f"{site}/{name}"
-        for folder in (*install_plan.folders, *install_plan.described)
+        for folder in (*install_plan.folders, *install_plan.metadata_folders)
         for name in (*folder.names, *(name for name, _, _ in folder.empty))
     ]
     paths += [f"{site}/{name}" for name, *_ in install_plan.copies]
-    paths += [scheme_path(other, install_plan.name, scheme) for other in install_plan.others]
+    paths += [scheme_path(other, install_plan.name, scheme) for other in install_plan.data_files]
     paths += [f"bin/{name}" for name, _ in install_plan.scripts]
     metadata = f"{site}/{install_plan.metadata}"
     return [*paths, *(f"{metadata}/{name}" for name in ("INSTALLER", "REQUESTED", "direct_url.json"))]

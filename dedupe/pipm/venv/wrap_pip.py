@@ -30,7 +30,7 @@ def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None)
     environment = load_environment(path)
     try:
         if wanted or (wanted is None and is_wrapped(environment)):
-            # pip places files one by one; what it brought is folded away when it is done.
+            # pip places files one by one; the finder takes over what it brought when pip is done.
             by_file = LinkMode.SYMLINK.value if link_mode == LinkMode.FINDER.value else link_mode
             install_wrapper(environment, store_path, by_file)
             return True

@@ -2,7 +2,7 @@
 
 Theory of operation. A manifest records each stored file's time, so a stat finds what was changed by
 writing; bits that flipped under an unchanged time take reading (*full*). What the stat speaks against is
-read in any case. Environments are looked through for the files that RECORD promises: those on a stored
+read in any case. Environments are looked through for the files that RECORD says: those on a stored
 inode share its fate, those with the same wrong bytes share the damage, those with the right ones repair it.
 """
 
@@ -232,7 +232,7 @@ class StoreCheck:
         status = environment_file.fact.status
         if status is not None and status.st_mtime_ns == environment_file.fact.recorded:
             self.findings.damages.append(_of_copy(environment_file))
-        elif environment_file.fact.promised:
+        elif environment_file.fact.has_record_digest:
             self.findings.modified.append(environment_file.path)
 
     def _advance(self, size: int) -> None:

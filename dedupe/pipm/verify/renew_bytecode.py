@@ -1,4 +1,4 @@
-"""Making bytecode anew: what is wrong itself, and all of the sources that were mended.
+"""Making bytecode anew: what is wrong itself, and all of the sources that were repaired.
 
 What was compiled while a source was wrong may be wrong, too: in the pools, in every environment that shares
 it, and where an environment compiled for itself.
@@ -83,7 +83,7 @@ def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
 
 
 def _drop_private(environment_file: EnvironmentFile, expected: ExpectedFile, fresh: set[int]) -> None:
-    """Remove bytecode that Python would take for the mended source's, but for the pool's *fresh* inodes."""
+    """Remove bytecode that Python would take for the repaired source's, but for the pool's *fresh* inodes."""
     fact = environment_file.fact
     root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with opened(root), directory_beneath(root, f"{fact.directory}/__pycache__") as folder:

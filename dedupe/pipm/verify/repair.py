@@ -4,8 +4,8 @@ Theory of operation. Under the store's lock alone. A copy is made in this run's 
 there, synced, and only then takes the damaged file's names: the object's, those in trees, and those of
 environments that share its inode. Sources, the nearest first: another inode of the store, an environment's
 own copy, a wheel in pip's cache, the index. An edit that is one environment's stays there; one that might be
-anybody's is put aside. Sources are mended first; then all bytecode of each mended source is thrown away, in
-every pool and environment, and made anew: what was compiled while the source was wrong may be wrong, too.
+anybody's is put aside. Sources are repaired first. Then all bytecode of each repaired source is removed, in
+every pool and environment, and compiled again: it may have been compiled from the damaged source.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def known_environments(store: Store) -> list[Environment]:
 
 
 def environment_files(store: Store, environment: Environment) -> Iterator[EnvironmentFile]:
-    """Yield the files of *environment* whose content is promised and may be shared."""
+    """Yield the files of *environment* that may be shared and whose digest is recorded."""
     with opened(
         os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     ) as root:

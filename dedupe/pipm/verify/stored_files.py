@@ -1,4 +1,4 @@
-"""The store's files as they are, beside what manifests and names promise."""
+"""Comparing the store's files with what manifests and names say."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CheckedFile:
 
     ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it. ``link_identical``: its
     inode has
-    another promise to keep, too (a program for duplicate files made one of a plain and an executable file).
+    another expectation, too (a program for duplicate files made one of a plain and an executable file).
     """
 
     expected: ExpectedFile
@@ -75,7 +75,7 @@ class StoredFiles:
     strange: list[str] = field(default_factory=list)
 
     def by_inode(self) -> dict[int, list[CheckedFile]]:
-        """The files by the number of their inode; several where one has two promises to keep."""
+        """The files by the number of their inode; several where one has two expectations to keep."""
         found: dict[int, list[CheckedFile]] = {}
         for file in self.files:
             if file.status is not None:
@@ -123,9 +123,9 @@ def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> Sto
             else:
                 names.setdefault(name, [named])
     inodes: dict[int, dict[ExpectedFile, CheckedFile]] = {}
-    for name, promises in names.items():
+    for name, expectations in names.items():
         status = _status(store, name)
-        expected = _fitting(promises, status)
+        expected = _fitting(expectations, status)
         files = {} if status is None else inodes.setdefault(status.st_ino, {})
         known = files.get(expected)
         if known is not None:
@@ -136,16 +136,16 @@ def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> Sto
     return inventory
 
 
-def _fitting(promises: list[ExpectedFile], status: os.stat_result | None) -> ExpectedFile:
-    """Return the promise that a file keeps: entries may record several times of one content.
+def _fitting(expectations: list[ExpectedFile], status: os.stat_result | None) -> ExpectedFile:
+    """Return the expectation that a file meets: entries may record several times of one content.
 
     That is so where a damaged object was replaced by what another environment had.
     """
     if status is not None:
-        for expected in promises:
+        for expected in expectations:
             if expected.mtime_ns == status.st_mtime_ns:
                 return expected
-    return promises[0]
+    return expectations[0]
 
 
 def _expected_files(entry: str, manifest: Manifest) -> Iterator[tuple[str, ExpectedFile]]:
@@ -198,6 +198,6 @@ def _status(store: Store, name: str) -> os.stat_result | None:
 
 
 def _expected_by_name(name: str) -> ExpectedFile | None:
-    """What the name of an object that no entry has promises; None for a name that is not an object's."""
+    """What the name of an object that no entry has expectations; None for a name that is not an object's."""
     kind = parse_object(name)
     return None if kind is None else ExpectedFile(kind[0], None, kind[1], kind[2], None, None)

@@ -88,15 +88,15 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
     return PipRequirement(line, bool(strong), options, arguments)
 
 
-def promised_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
+def locked_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
     """The (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
     archives = [
         archive for pin in pins for archive in (*pin.wheels, pin.origin) if isinstance(archive, Archive)
     ]
     return [
-        promise
+        locked
         for hashes in (*(one.hashes for one in archives), *(pin.hashes for pin in pins))
-        for promise in hashes
+        for locked in hashes
     ]
 
 

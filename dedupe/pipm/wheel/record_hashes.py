@@ -1,4 +1,4 @@
-"""What RECORD promises of a wheel's members, and what counts where the two disagree."""
+"""What RECORD hashes of a wheel's members, and what counts where the two disagree."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def record_hash(row: RecordRow) -> RecordHash | None:
     return RecordHash(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
 
 
-def is_vouched(stream: IO[bytes], archive: Digest, promises: Iterable[tuple[str, str]]) -> bool:
+def is_vouched(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, str]]) -> bool:
     """Whether the archive *stream*, whose sha256 is known, has one of the (algorithm, hexadecimal) hashes."""
-    for algorithm, value in promises:
+    for algorithm, value in hashes:
         if algorithm == "sha256" and value == archive.hex():
             return True
         if algorithm in _ALGORITHMS[1:]:

@@ -46,7 +46,7 @@ _NETWORK = re.compile(
 def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> FetchError:
     """Make the error for *pins*, which pip refused with *output*; *index* was asked, for Python *python*."""
     if _WRONG_HASHES in output:
-        return _promised_otherwise(pins, output)
+        return _other_hashes(pins, output)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
@@ -110,13 +110,13 @@ def _not_there(
     return kind(f"{shown} is not on {index}, or not for Python {python}", hint=hint, details=output)
 
 
-def _promised_otherwise(pins: Sequence[Pin], output: str) -> FetchError:
+def _other_hashes(pins: Sequence[Pin], output: str) -> FetchError:
     """Say which archives have other hashes than the lock has, from pip's list of them."""
     text = output.partition(_WRONG_HASHES)[2]
     names, got = _named(pins, text), _GOT.findall(text)
     verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
     return FetchError(
-        f"{_listed(names)} {verb} not what the lock promises: {whose} {_listed(got)}",
+        f"{_listed(names)} {verb} not what the lock says: {whose} {_listed(got)}",
         hint="make the lock anew if the project published other files, else do not trust this index",
         details=output,
     )

@@ -1,4 +1,4 @@
-"""The store's blueprints: kept beside each manifest, made anew where they are missing or torn."""
+"""The store's install plans: kept beside each manifest, made anew where they are missing or torn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipm.core.manifest import Manifest
     from pipm.store.layout import Store
 
-BLUEPRINT = "blueprint"
+INSTALL_PLAN = "blueprint"
 _MAGIC = b"pipm blueprint 3\n"
 _PREFIX = struct.Struct("<17sIII")
 """What the file begins with: magic, the length of its first part, the checksums of both parts."""
@@ -27,13 +27,13 @@ _CHUNK = 1 << 16
 
 
 def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> InstallPlan:
-    """Read the blueprint of the complete *entry* (a path below ``wheels/``); StoreError if it has none.
+    """Read the install plan of the complete *entry* (a path below ``wheels/``); StoreError if it has none.
 
     Without *modules* it has no ``folders``, and takes a third of the time.
     """
     try:
         file = os.open(
-            f"wheels/{entry}/{BLUEPRINT}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1
+            f"wheels/{entry}/{INSTALL_PLAN}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1
         )
     except FileNotFoundError:
         return _made(store, entry)
@@ -44,15 +44,15 @@ def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> Inst
     if parts is None:
         return _made(store, entry)
     first, second = parts
-    name, version, metadata, described, copies, others, record, scripts = marshal.loads(first)  # noqa: S302 - our own
+    name, version, metadata, metadata_folders, copies, data_files, record, scripts = marshal.loads(first)  # noqa: S302 - our own
     return InstallPlan(
         name,
         version,
         metadata,
-        tuple(map(PlanFolder._make, described)),
+        tuple(map(PlanFolder._make, metadata_folders)),
         tuple(map(PlanFolder._make, marshal.loads(second) if second else ())),  # noqa: S302 - by its checksum
         copies,
-        tuple(map(DataFile._make, others)),
+        tuple(map(DataFile._make, data_files)),
         record,
         scripts,
     )
@@ -88,7 +88,7 @@ def _made(store: Store, entry: str) -> InstallPlan:
         ) from error
     data = _written(install_plan)
     with opened(open_directory_beneath(store.v1, f"wheels/{entry}")) as folder:
-        write_durably(folder, BLUEPRINT, data, Durability.LATER)
+        write_durably(folder, INSTALL_PLAN, data, Durability.LATER)
     return install_plan
 
 
@@ -100,7 +100,7 @@ def _written(install_plan: InstallPlan) -> bytes:
     return _PREFIX.pack(_MAGIC, len(first), zlib.crc32(first), zlib.crc32(second)) + first + second
 
 
-def _plain(part: Any) -> Any:  # noqa: ANN401 - marshal takes bare tuples, and no others
+def _plain(part: Any) -> Any:  # noqa: ANN401 - marshal takes bare tuples, and no data_files
     return tuple(map(_plain, part)) if isinstance(part, tuple) else part
 
 

@@ -72,11 +72,11 @@ class UnpackedWheel(NamedTuple):
 
 
 def unpack_wheel(
-    path: str, run: int | None, file_name: str = "", promises: Iterable[tuple[str, str]] = ()
+    path: str, run: int | None, file_name: str = "", hashes: Iterable[tuple[str, str]] = ()
 ) -> UnpackedWheel:
     """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
 
-    Without one it is read and hashed alone. *promises* are hashes of archives in a lock: one that has such
+    Without one it is read and hashed alone. *hashes* are hashes of archives in a lock: one that has such
     a hash is what was locked, so a RECORD that disagrees with it is doubted, not refused. Raises WheelError
     naming archive and member; then the caller drops the folder.
     """
@@ -87,7 +87,7 @@ def unpack_wheel(
         with open(path, "rb") as stream:
             archive = Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
-                vouched = is_vouched(stream, archive, promises)
+                vouched = is_vouched(stream, archive, hashes)
                 work = _Unpacking(wheel, file_name, run, vouched=vouched)
                 return work.unpacked(name, version, tag, archive)
     except _UNSOUND as error:
@@ -141,12 +141,12 @@ class _Unpacking:
         self._check_format(metadata)
         self._check_metadata(metadata, name, version)
         self._check_entry_points(metadata)
-        promised = self._record(metadata, members)
+        recorded = self._record(metadata, members)
         placed = list(self._placed(members, metadata))
         site = [path.removeprefix("site/") for _, path in placed if path.startswith("site/")]
         self.packages = packages_in(site)
         files = [
-            self._write(member, entry_path, promised.get(member.filename)) for member, entry_path in placed
+            self._write(member, entry_path, recorded.get(member.filename)) for member, entry_path in placed
         ]
         identity = identity_of(
             (file.path.removeprefix("site/"), file.digest, file.executable)
@@ -271,22 +271,22 @@ class _Unpacking:
             raise self._refuse(path, str(error)) from error
 
     def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, RecordHash]:
-        """RECORD's promises; each member but RECORD and its signatures must have one, and the reverse."""
-        promised, bare = {}, set()
+        """RECORD's hashes; each member but RECORD and its signatures must have one, and the reverse."""
+        recorded, bare = {}, set()
         for row in parse_record(self._read(f"{metadata}/RECORD")):
             expected = record_hash(row)
             if expected is not None:
-                promised[row.path] = expected
+                recorded[row.path] = expected
             elif not row.path.startswith(f"{metadata}/RECORD"):
                 self._doubt(row.path, "has no sha256, sha384 or sha512 in RECORD")
                 bare.add(row.path)
         names = {member.filename for member in members}
-        for absent in sorted(promised.keys() - names):
+        for absent in sorted(recorded.keys() - names):
             self._doubt(absent, "is in RECORD but not in the archive")
-        for unknown in sorted(names - promised.keys() - bare):
+        for unknown in sorted(names - recorded.keys() - bare):
             if not is_installers_own(unknown):
                 self._doubt(unknown, "is not in RECORD")
-        return promised
+        return recorded
 
     def _read(self, name: str) -> bytes:
         try:

@@ -49,7 +49,7 @@ def fact(**changes: Any) -> FileFact:  # noqa: ANN401 - fields of any type
         "recorded": None,
         "digest": CONTENT,
         "size": 7,
-        "promised": True,
+        "has_record_digest": True,
         "object": CONTENT.object_name(executable=False),
         "stored": None,
         "sound": False,
@@ -78,9 +78,9 @@ def test_an_object_that_was_changed_is_ingested_anew() -> None:
 
 
 def test_content_that_nobody_promised_is_ingested() -> None:
-    assert isinstance(decided(digest=None, size=None, promised=False), Ingest)
+    assert isinstance(decided(digest=None, size=None, has_record_digest=False), Ingest)
     # A hint of the store that does not fit is no sign of a change.
-    assert isinstance(decided(size=8, promised=False, sound=True, stored=status(inode=99)), Ingest)
+    assert isinstance(decided(size=8, has_record_digest=False, sound=True, stored=status(inode=99)), Ingest)
 
 
 def test_another_size_than_promised_is_a_modified_file() -> None:
@@ -177,7 +177,7 @@ facts = st.builds(
     status=st.none() | statuses,
     digest=st.sampled_from([None, EMPTY, CONTENT]),
     size=st.sampled_from([None, 0, 7]),
-    promised=st.booleans(),
+    has_record_digest=st.booleans(),
     stored=st.none() | statuses,
     sound=st.booleans(),
     says_shared=st.booleans(),
@@ -215,7 +215,7 @@ def test_a_broken_promise_is_told(seen: FileFact, by_inode: bool) -> None:  # no
     """A file whose size is not what RECORD says is neither compared nor given to the store."""
     action = plan_file(seen, user=ME, by_inode=by_inode)
     found = seen.status
-    if found is None or seen.size is None or not seen.promised or seen.digest is None:
+    if found is None or seen.size is None or not seen.has_record_digest or seen.digest is None:
         return
     if isinstance(action, Share | Ingest):
         assert seen.size == found.st_size

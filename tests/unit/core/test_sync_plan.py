@@ -105,7 +105,7 @@ def test_what_acts_at_start_or_configures_is_copied() -> None:
 
 def test_headers_lie_below_the_distributions_name() -> None:
     one = wanted("one", {"headers/sub/one.h": b"1"})
-    (other,) = one.install_plan.others
+    (other,) = one.install_plan.data_files
     assert scheme_path(other, "one", SCHEME) == "include/site/python3.12/one/sub/one.h"
     pypy = Scheme(site="lib/pypy3.9/site-packages", python="/env/bin/python")
     assert pypy.headers == "include/site/python3.9"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.env.receipt import (
     FOLDER,
-    HIDDEN_FILE,
     RECEIPT,
+    STORED_METADATA,
     StoredMetadataFile,
     read_receipt,
     read_stored_metadata,
@@ -54,16 +54,16 @@ def root(tmp_path: Path) -> Iterator[int]:
     ],
 )
 def test_metadata_of_another_shape_is_none(tmp_path: Path, root: int, data: bytes) -> None:
-    (tmp_path / FOLDER / HIDDEN_FILE).write_bytes(stored_metadata_bytes(SOUND))
+    (tmp_path / FOLDER / STORED_METADATA).write_bytes(stored_metadata_bytes(SOUND))
     assert read_stored_metadata(root) == SOUND
-    (tmp_path / FOLDER / HIDDEN_FILE).write_bytes(data)
+    (tmp_path / FOLDER / STORED_METADATA).write_bytes(data)
     assert read_stored_metadata(root) == {}
 
 
 def test_metadata_that_others_can_write_is_not_unmarshalled(
     tmp_path: Path, root: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / FOLDER / HIDDEN_FILE
+    path = tmp_path / FOLDER / STORED_METADATA
     path.write_bytes(stored_metadata_bytes(SOUND))
     path.chmod(0o666)
     monkeypatch.setattr(marshal, "loads", lambda _: pytest.fail("unmarshalled"))

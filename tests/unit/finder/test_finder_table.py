@@ -20,7 +20,7 @@ def table_of(release: str, entries: list[str]) -> ImportTable:
         entries=entries,
         modules={},
         infos=[],
-        mend="",
+        remedy="",
     )
 
 

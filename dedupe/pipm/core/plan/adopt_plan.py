@@ -25,7 +25,7 @@ class FileFact(NamedTuple):
     """What is known of one RECORD row before anything is read; a tuple, as there are so many.
 
     ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
-    and ``size`` are what RECORD promises, or (not ``promised``) what the store knows of this release.
+    and ``size`` are what RECORD says, or (not ``has_record_digest``) what the store knows of this release.
     ``writable``: Python does not import it, and its owner may write to it. ``recorded`` is the time (ns) that
     the store's manifests of this release give that content. ``object`` names the store's object of it,
     ``stored`` is its stat, ``sound`` says that it has the recorded time; ``says_shared`` that the file's own
@@ -41,7 +41,7 @@ class FileFact(NamedTuple):
     writable: bool
     digest: Digest | None
     size: int | None
-    promised: bool
+    has_record_digest: bool
     recorded: int | None
     object: str
     stored: os.stat_result | None
@@ -128,7 +128,7 @@ def plan_file(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: 
         # One inode is shared, whatever it holds; without the recorded time it is read.
         return AlreadyShared(fact, digest) if fact.sound else Ingest(fact)
     if fact.size is not None and fact.size != status.st_size:
-        return Leave(fact, Reason.MODIFIED) if fact.promised else Ingest(fact)
+        return Leave(fact, Reason.MODIFIED) if fact.has_record_digest else Ingest(fact)
     return Share(fact, digest) if fact.sound else Ingest(fact)
 
 

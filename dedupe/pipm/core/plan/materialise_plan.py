@@ -1,4 +1,4 @@
-"""Planning a whole environment over the blueprints of all its distributions.
+"""Planning a whole environment over the install plans of all its distributions.
 
 Each folder is made once, with the files that any distribution has in it; a folder stands behind the one
 that it lies in. Metadata folders are apart: they come last.
@@ -23,7 +23,7 @@ class Wanted(NamedTuple):
     """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
 
     ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
-    from the store by the finder, and its blueprint has none.
+    from the store by the finder, and its install plan has none.
     """
 
     entry: str
@@ -102,16 +102,16 @@ class Collision(NamedTuple):
 
 
 class MaterialisePlan(NamedTuple):
-    """``folders`` are in an order in which they can be made; ``described`` are the metadata folders."""
+    """``folders`` are in an order in which they can be made; ``metadata_folders`` follow them."""
 
     folders: tuple[PlannedFolder, ...]
-    described: tuple[tuple[Wanted, tuple[PlannedFolder, ...]], ...]
+    metadata_folders: tuple[tuple[Wanted, tuple[PlannedFolder, ...]], ...]
     collisions: tuple[Collision, ...]
 
     @property
     def files(self) -> int:
         """How many files of wheels there are."""
-        rest = [folder for _, folders in self.described for folder in folders]
+        rest = [folder for _, folders in self.metadata_folders for folder in folders]
         return sum(
             sum(len(part.names) for part in (*folder.links, *folder.copies)) + len(folder.empty)
             for folder in (*self.folders, *rest)
@@ -125,7 +125,9 @@ def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> MaterialisePla
         planner.add(one)
     folders = sorted(planner.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
     return MaterialisePlan(
-        folders=tuple(folders), described=tuple(planner.described), collisions=tuple(planner.collisions)
+        folders=tuple(folders),
+        metadata_folders=tuple(planner.metadata_folders),
+        collisions=tuple(planner.collisions),
     )
 
 
@@ -133,7 +135,7 @@ class _Planner:
     def __init__(self, scheme: Scheme) -> None:
         self.scheme = scheme
         self.folders: dict[str, PlannedFolder] = {}
-        self.described: list[tuple[Wanted, tuple[PlannedFolder, ...]]] = []
+        self.metadata_folders: list[tuple[Wanted, tuple[PlannedFolder, ...]]] = []
         self.collisions: list[Collision] = []
         self._rows: dict[str, dict[str, str]] = {}
 
@@ -147,7 +149,9 @@ class _Planner:
             copies = [Links(f"{base}/site", names, times)]
             self._add_folder(one, PlannedFolder(self.scheme.site, copies=copies))
         self._add_others(one, base)
-        self.described.append((one, tuple(self._planned(folder, base) for folder in install_plan.described)))
+        self.metadata_folders.append(
+            (one, tuple(self._planned(folder, base) for folder in install_plan.metadata_folders))
+        )
 
     def _planned(self, folder: PlanFolder, base: str) -> PlannedFolder:
         path, source = folder.path, f"{base}/site/{folder.path}" if folder.path else f"{base}/site"
@@ -162,7 +166,7 @@ class _Planner:
         """Data files and headers; what configures or runs is the environment's own, as with adopt."""
         planned: dict[str, PlannedFolder] = {}
         linked: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for other in one.install_plan.others:
+        for other in one.install_plan.data_files:
             if other.scheme == "scripts":
                 continue
             path = scheme_path(other, one.install_plan.name, self.scheme)
@@ -229,7 +233,7 @@ class _Planner:
             rows = {site + row.path: row.hash for row in parse_record(one.install_plan.record)}
             rows |= {
                 scheme_path(other, one.install_plan.name, self.scheme): other.record
-                for other in one.install_plan.others
+                for other in one.install_plan.data_files
             }
             self._rows[one.entry] = rows
         return rows.get(path)

@@ -1,4 +1,4 @@
-"""Judging stored files by what their manifest promises."""
+"""Comparing stored files with their manifest."""
 
 from __future__ import annotations
 

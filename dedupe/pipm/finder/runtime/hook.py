@@ -109,9 +109,9 @@ class Index:
             self.entries,
             self.modules,
             self.packed,
-            self.hidden,
+            self.no_dist_info,
             self.leaf,
-            self.mend,
+            self.remedy,
             self.lock,
         ) = table
         self.file = f"{environment}/.pipm/finder/{table_name()}"
@@ -138,7 +138,7 @@ class Index:
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            part(self, "seldom").settle(self, fullname, where)  # or raises what is to be said
+            part(self, "seldom").find_unplanned(self, fullname, where)  # or raises what is to be said
             return self.find_spec(fullname)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
@@ -149,7 +149,7 @@ class Index:
         portions = [f"{self.folder(number)}/{name}" for number in where]
         for number, portion in zip(where, portions):
             if not external._path_isdir(portion):
-                part(self, "seldom").settle(self, fullname, number)
+                part(self, "seldom").find_unplanned(self, fullname, number)
                 return self._namespace(fullname, name, where)
         spec = bootstrap.ModuleSpec(fullname, None)
         spec.submodule_search_locations = portions
@@ -194,7 +194,7 @@ class Index:
         except OSError:
             return
         infos = marshal.loads(self.packed)
-        if self.hidden:  # none has a folder: what has one of another version was installed since
+        if self.no_dist_info:  # none has a folder: what has one of another version was installed since
             gone = {project(name) for name in names if name.endswith(".dist-info")}
             names.update(info for info in infos if project(info) not in gone)
         here = [number for number, info in enumerate(infos) if info in names]

@@ -22,7 +22,7 @@ def find_spec(metadata, fullname, path, target):
     def exec_module(module):
         del spec.loader.exec_module
         if fullname != "sysconfig":
-            list_hidden(metadata.indexes.values())
+            list_without_dist_info(metadata.indexes.values())
         original(module)
         adapt(module, metadata.indexes)
 
@@ -68,10 +68,10 @@ class ListedFinder(external.FileFinder):
         return iter(())
 
 
-def list_hidden(indexes):
+def list_without_dist_info(indexes):
     """Let `pkg_resources` find what has its metadata in the store alone."""
     for index in indexes:
-        if index.hidden:
+        if index.no_dist_info:
             sys.path_importer_cache.update((folder, ListedFinder(folder)) for folder in index.folders())
 
 

@@ -35,8 +35,8 @@ def find_distributions(indexes, context):
     kind = kind_of(library)
     infos = {site: index.infos() for site, index in indexes.items()}
     real = (ours(kind, indexes, infos, distribution) for distribution in found)
-    hidden = [indexes[site] for site in path if site in indexes and indexes[site].hidden]
-    return with_hidden(kind, hidden, infos, real, context.name) if hidden else real
+    without = [indexes[site] for site in path if site in indexes and indexes[site].no_dist_info]
+    return with_stored_metadata(kind, without, infos, real, context.name) if without else real
 
 
 def ours(kind, indexes, infos, distribution):
@@ -56,7 +56,7 @@ def stored(found, index, number):
     return found
 
 
-def with_hidden(kind, hidden, infos, real, name):
+def with_stored_metadata(kind, without, infos, real, name):
     """Give the distributions *real*, then those that have their metadata folder in the store alone."""
     import pathlib
 
@@ -65,14 +65,14 @@ def with_hidden(kind, hidden, infos, real, name):
         seen.add(project(getattr(getattr(distribution, "_path", None), "name", "")))
         yield distribution
     wanted = None if name is None else project(name.replace("-", "_"))
-    for index in hidden:
+    for index in without:
         for info, number in infos[index.site].items():
             one = project(info)
             if one not in seen and wanted in (None, one):
                 seen.add(one)
                 path = pathlib.Path(f"{index.root}{index.entries[number]}/site", info)
                 found = stored(kind(path), index, number)
-                found._pipm_hidden_in = index
+                found._pipm_index = index
                 yield found
 
 
@@ -98,14 +98,14 @@ def stored_distribution(base):
     """Make the kind of distribution that looks for files in the environment, then in the store."""
 
     class StoredDistribution(base):
-        _pipm_hidden_in = None
+        _pipm_index = None
 
         def read_text(self, filename):
-            if self._pipm_hidden_in is not None:
+            if self._pipm_index is not None:
                 if filename in OWN:
-                    return archived(self._pipm_hidden_in, self._path.name, filename)
+                    return archived(self._pipm_index, self._path.name, filename)
                 text = super().read_text(filename)
-                return archived(self._pipm_hidden_in, self._path.name, filename) if text is None else text
+                return archived(self._pipm_index, self._path.name, filename) if text is None else text
             text = super().read_text(filename)
             if text is None and filename not in KEPT:
                 text = base(type(self._path)(self._pipm_whole, self._path.name)).read_text(filename)
@@ -114,7 +114,7 @@ def stored_distribution(base):
         def locate_file(self, path):
             here = super().locate_file(path)
             # Scripts and data lie where the way leads from site-packages.
-            site = here if self._pipm_hidden_in is None else type(self._path)(self._pipm_hidden_in.site, path)
+            site = here if self._pipm_index is None else type(self._path)(self._pipm_index.site, path)
             kind = type(self._path)
             places = (site, kind(self._pipm_stored, path), kind(self._pipm_whole, path))
             return next((place for place in places if os.path.lexists(place)), site)

@@ -39,7 +39,7 @@ def _register(found):
     rewrite(found, 1, path)
 
 
-def settle(found, fullname, number):
+def find_unplanned(found, fullname, number):
     """Go on with an entry that was made anew, without the name that looks like a library's; else raise."""
     if found.leaf == "site" or not os.path.isdir(f"{found.root}{found.entries[number]}/site"):
         raise missing(found, fullname, number)
@@ -64,8 +64,8 @@ def missing(found, fullname, number):
     else:
         text = f"pipm's store {found.store}, which has {name} {version}, is not there"
         text += "; set PIPM_STORE if it was moved"
-    mend = found.mend.format(name=name, version=version)
-    return ImportError(f"{text}; to mend it: {mend}", name=fullname)
+    remedy = found.remedy.format(name=name, version=version)
+    return ImportError(f"{text}; to repair it: {remedy}", name=fullname)
 
 
 def tell_stale(found, status, request):

@@ -91,15 +91,15 @@ def importable(members):
 
 
 def recorded(archive):
-    """What the archive's RECORD promises: member → hexadecimal sha256."""
+    """The hashes in the archive's RECORD: member → hexadecimal sha256."""
     names = [n for n in archive.namelist() if n.endswith(".dist-info/RECORD") and n.count("/") == 1]
     if len(names) != 1:
         return {}
-    promised = {}
+    hashes = {}
     for row in csv.reader(archive.read(names[0]).decode("utf-8", "surrogateescape").splitlines()):
         if len(row) > 1 and row[1].startswith("sha256="):
-            promised[row[0]] = base64.urlsafe_b64decode(row[1][7:] + "=").hex()
-    return promised
+            hashes[row[0]] = base64.urlsafe_b64decode(row[1][7:] + "=").hex()
+    return hashes
 
 
 def locked(path, operation, what):

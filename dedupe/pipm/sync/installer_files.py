@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 
-def private_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+def installer_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     """What the installer itself puts into a metadata folder, but RECORD."""
     yield "INSTALLER", INSTALLER
     yield "REQUESTED", b""  # a lock names all of them, as `pip install -r` sees it
@@ -33,7 +33,7 @@ def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[s
         if name == "pip" and wanted.install_plan.name == "pip":
             # Nothing says so but custom: pip and uv give pip a script of this interpreter's version.
             yield f"pip{scheme.version}", entry_point_script(body, scheme.python)
-    for other in wanted.install_plan.others:
+    for other in wanted.install_plan.data_files:
         if other.scheme == "scripts":
             path = f"wheels/{wanted.entry}/scripts/{other.path}"
             try:
