@@ -11,6 +11,8 @@ import os
 import struct
 from functools import cache
 
+from pipm.fs.free_space import mount_of
+
 _TREE_SEARCH_V2 = 0xC0709411
 _GETFLAGS = 0x80086601
 _COMPRESS = 0x00000004
@@ -57,12 +59,7 @@ def compressed_sizes(file: int) -> dict[int, int]:
 @cache
 def compresses(path: str) -> bool:
     """Whether new files in the folder *path* may be compressed, by its mount's options or its own flag."""
-    import psutil  # noqa: PLC0415 - 10 ms that most commands need not pay
-
-    real = os.path.realpath(path)
-    mounts = [one for one in psutil.disk_partitions(all=True) if _is_below(real, one.mountpoint)]
-    options = max(mounts, key=lambda one: len(one.mountpoint)).opts.split(",") if mounts else []
-    if any(option.startswith("compress") for option in options):
+    if any(option.startswith("compress") for option in mount_of(path).options):
         return True
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,8 +73,3 @@ def compresses(path: str) -> bool:
         return False
     finally:
         os.close(folder)
-
-
-def _is_below(path: str, mount: str) -> bool:
-    place = mount.rstrip("/")
-    return path == place or path.startswith(f"{place}/")

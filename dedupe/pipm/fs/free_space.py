@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,26 +48,34 @@ def stable_free_space(file: int) -> int | None:
     return None
 
 
+class Mount(NamedTuple):
+    """A mounted file system: where, its type (``ext4``, ``xfs``, ``overlay`` …) and its options."""
+
+    path: str
+    kind: str
+    options: tuple[str, ...]
+
+
+def mount_of(path: str) -> Mount:
+    """Return the mount that *path* lies on; without a type where ``/proc`` does not tell (macOS)."""
+    real = f"{os.path.realpath(path)}/"
+    best = Mount("/", "", ())
+    try:
+        with open("/proc/self/mounts", "rb") as stream:
+            rows = [line.split(b" ") for line in stream.read().splitlines()]
+    except OSError:
+        rows = []
+    for _, where, kind, options, *_ in rows:
+        # proc(5): blanks and the like are octal escapes.
+        place = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
+        if real.startswith(f"{place.rstrip('/')}/") and len(place) >= len(best.path):
+            best = Mount(place, kind.decode(), tuple(options.decode().split(",")))
+    return best
+
+
 def file_system_type(path: str) -> str:
     """Name the type of the file system that *path* lies on: ``ext4``, ``xfs``, ``overlay`` …; or ``""``."""
-    return _mount(path)[1]
-
-
-def mount_point(path: str) -> str:
-    """Where the file system that *path* lies on is mounted."""
-    return _mount(path)[0] or "/"
-
-
-def _mount(path: str) -> tuple[str, str]:
-    import psutil  # noqa: PLC0415 - 10 ms that most commands need not pay
-
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    for partition in psutil.disk_partitions(all=True):
-        mount = partition.mountpoint.rstrip("/")
-        if (real == mount or real.startswith(f"{mount}/")) and len(mount) >= len(best):
-            best, kind = mount, partition.fstype
-    return best, kind
+    return mount_of(path).kind
 
 
 def accounting(kind: str) -> Accounting:

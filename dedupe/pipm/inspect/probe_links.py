@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipm.fs.free_space import file_system_type, free_space, mount_point
+from pipm.fs.free_space import free_space, mount_of
 from pipm.fs.link_modes import LinkMode, probe_link_mode
 from pipm.fs.share_file import same_folder_time
 
@@ -34,14 +34,14 @@ class LinkProbe:
 def probe_links(store: Store, environments: Iterable[str]) -> Iterator[LinkProbe]:
     """Try real links from the store into itself, and into one environment of each other file system."""
     devices = {os.stat(path).st_dev: path for path in sorted(environments, reverse=True)}
-    places = {mount_point(path): path for path in devices.values()}
-    places[mount_point(store.path)] = ""
+    places = {mount_of(path).path: path for path in devices.values()}
+    places[mount_of(store.path).path] = ""
     for mount, path in sorted(places.items()):
         modes = _modes(store, path)
         free = free_space(path or store.path)
         yield LinkProbe(
             mount=mount,
-            kind=file_system_type(path or store.path),
+            kind=mount_of(path or store.path).kind,
             modes=modes,
             free=free.size,
             inodes=free.inodes,
