@@ -50,10 +50,10 @@ def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int
 
 @cache
 def _endings(cache_tag: str) -> tuple[str, ...]:
-    """How the names of an interpreter's bytecode end, by optimisation level."""
+    """Return how the names of an interpreter's bytecode end, by optimisation level."""
     return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
 
 
 def open_pools(store: Store, interpreter: Interpreter) -> list[Pool]:
-    """The interpreter's pools of bytecode, by level of optimisation."""
+    """Return the interpreter's pools of bytecode, by level of optimisation."""
     return [Pool(folder=store.bytecode, interpreter=interpreter.pool(suffix)) for suffix in _LEVELS]

@@ -50,7 +50,7 @@ class _Source(NamedTuple):
         return self.file.path.rpartition("/")[2][:-3]
 
     def compiled_from(self, store: Store) -> Source:
-        """What its bytecode is compiled from."""
+        """Return what its bytecode is compiled from."""
         path = f"{self.folder}/{self.stem}.py"
         return Source(f"{store.path}/v1/{path}", self.file.digest, self.file.size, self.key[1], path)
 

@@ -186,7 +186,7 @@ class BytecodeSharer:
         return True
 
     def _is_settled(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
-        """Whether a stat alone tells that a file is shared, or must be left; it is counted then."""
+        """Return whether a stat alone tells that a file is shared, or must be left; it is counted then."""
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
@@ -274,7 +274,7 @@ class BytecodeSharer:
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:
-        """Whether a file that could not be taken over is nothing but a cache of its source."""
+        """Return whether a file that could not be taken over is nothing but a cache of its source."""
         source, name, _ = candidate
         with self._open(source.directory) as cache:
             if cache is None or _status(cache, name) is None:
@@ -365,7 +365,7 @@ class BytecodeSharer:
 
 
 def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
-    """Why bytecode is an environment's own; None when it may be shared."""
+    """Return why bytecode is an environment's own; None when it may be shared."""
     if not is_usual_mode(status.st_mode):
         return Reason.SPECIAL_MODE
     try:

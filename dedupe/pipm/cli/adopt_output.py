@@ -29,7 +29,7 @@ _ELSE = "they work as before, and stay this environment's own"
 
 
 def adoption_document(adoption: Adoption) -> dict[str, object]:
-    """The JSON of one environment."""
+    """Return the JSON of one environment."""
     return {
         "path": adoption.path,
         "python": adoption.python,
@@ -103,7 +103,7 @@ def release_total(releases: Sequence[Released], *, dry_run: bool) -> str:
 
 
 def release_document(released: Released) -> dict[str, object]:
-    """The JSON of one environment."""
+    """Return the JSON of one environment."""
     return {
         "path": released.path,
         "python": released.python,

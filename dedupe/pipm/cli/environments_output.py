@@ -43,7 +43,7 @@ _TOGETHER = 12
 
 
 def adopt_options(link_mode: str, *, compile_missing: bool, dist_info: bool | None) -> AdoptOptions:
-    """What the options of the command line ask for."""
+    """Return what the options of the command line ask for."""
     return AdoptOptions(
         link_mode=parse_link_mode(link_mode), compile_missing=compile_missing, dist_info=dist_info
     )
@@ -125,7 +125,7 @@ class _Adoptions:
         self._outcomes: dict[str, Adoption | PipmError] = {}
 
     def of(self, path: str) -> Adoption:
-        """What became of one of them; raises what kept it from being adopted."""
+        """Return what became of one of them; raises what kept it from being adopted."""
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
@@ -189,7 +189,7 @@ def _check_room(planned: list[Released]) -> None:
 
 
 def _named(output: Output, environments: list[str], below: list[str], store: str) -> list[str]:
-    """The environments that were asked for, each once."""
+    """Return the environments that were asked for, each once."""
     found = [environment_path(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
@@ -201,7 +201,7 @@ def _named(output: Output, environments: list[str], below: list[str], store: str
 
 
 def _writable(output: Output, found: Iterable[str]) -> list[str]:
-    """Those of the environments *found* that can be changed; snapshots are passed over with a note."""
+    """Return those of the environments *found* that can be changed; snapshots are passed over with a note."""
     every = list(found)
     frozen = [path for path in every if is_read_only(path)]
     if frozen:

@@ -56,7 +56,7 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
 
 
 def _meant(error: Exception) -> PipmError:
-    """What *error* means to a person; a file that fails somewhere unforeseen is no defect of ours."""
+    """Return what *error* means to a person; a file that fails somewhere unforeseen is no defect of ours."""
     if isinstance(error, OSError) and error.errno:
         from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 

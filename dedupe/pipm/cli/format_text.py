@@ -35,7 +35,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def path_text(path: str) -> str:
-    """The path with ``~`` for the home folder, and without bytes that a terminal cannot show."""
+    """Return the path with ``~`` for the home folder, and without bytes that a terminal cannot show."""
     home = os.path.expanduser("~")
     if path == home or path.startswith(f"{home}/"):
         path = "~" + path[len(home) :]
@@ -43,7 +43,7 @@ def path_text(path: str) -> str:
 
 
 def near_text(path: str) -> str:
-    """The path as seen from the folder at hand where it lies in there, else as `path_text` has it."""
+    """Return the path as seen from the folder at hand where it lies in there, else as `path_text` has it."""
     here = f"{os.path.realpath('.')}/"
     return printable(path[len(here) :]) if path.startswith(here) else path_text(path)
 

@@ -9,7 +9,7 @@ from pipm.store.paths import environment_path
 
 
 def environment_folder(text: str) -> str:
-    """The folder that *text* means; that of named environments is made by the first of them."""
+    """Return the folder that *text* means; that of named environments is made by the first of them."""
     path = environment_path(text)
     if path != text:
         make_folders(os.path.dirname(path))

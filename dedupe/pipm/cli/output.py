@@ -99,7 +99,7 @@ class Output(NamedTuple):
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if shows else text
 
     def colourful(self, stream: IO[str]) -> bool:
-        """Whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""
+        """Return whether *stream* gets colours: --color, NO_COLOR, FORCE_COLOR, TERM, then the terminal."""
         if self.color != "auto":
             return self.color == "always"
         if os.environ.get("NO_COLOR"):

@@ -48,7 +48,7 @@ def make_report(output: Output, store: str, folder: str | None, target: str, *, 
 
 
 def document_of(found: FullReport, now: float) -> dict[str, object]:
-    """The page's data; the figures are those of df and list."""
+    """Return the page's data; the figures are those of df and list."""
     report = found.report
     of_store = report.store
     numbers = {entry.entry: number for number, entry in enumerate(found.entries)}

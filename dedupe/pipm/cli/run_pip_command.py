@@ -74,7 +74,7 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
-    """The environment's own pip; where it has none (uv, sync) the one beside pipm works on it."""
+    """Return the environment's own pip; where it has none (uv, sync) the one beside pipm works on it."""
     # By its metadata: where the finder is, its modules lie in the store.
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
     if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):

@@ -84,7 +84,7 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
 
 
 def _script(word: str, arguments: RunArguments) -> str:
-    """The absolute path of the script that *word* names; empty where it is a program."""
+    """Return the absolute path of the script that *word* names; empty where it is a program."""
     if arguments.script and not os.path.isfile(word):
         raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
     if arguments.script or (word.endswith(".py") and os.path.isfile(word)):
@@ -93,7 +93,7 @@ def _script(word: str, arguments: RunArguments) -> str:
 
 
 def _existing(text: str) -> str:
-    """The environment that *text* (a folder, or @NAME) means, by its real path."""
+    """Return the environment that *text* (a folder, or @NAME) means, by its real path."""
     path = os.path.realpath(environment_path(text))
     if os.access(f"{path}/bin/python", os.X_OK) and os.path.isfile(f"{path}/pyvenv.cfg"):
         check_runnable(f"{path}/bin/python")

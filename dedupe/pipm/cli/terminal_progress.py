@@ -69,7 +69,7 @@ class NotesOnly(Progress):
 
 
 def progress_for(output: Output) -> Progress:
-    """The progress that *output*'s settings and the terminal allow."""
+    """Return the progress that *output*'s settings and the terminal allow."""
     off = output.quiet or output.json or os.environ.get("PIPM_NO_PROGRESS")
     if off or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return NotesOnly(output)

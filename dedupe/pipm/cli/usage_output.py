@@ -102,7 +102,7 @@ def _print_notes(output: Output, found: list[EnvironmentUsage]) -> None:
 
 
 def exclusive_text(usage: DiskUsage) -> str:
-    """What deleting gives back; ``~`` before what is known within a tenth."""
+    """Return what deleting gives back; ``~`` before what is known within a tenth."""
     return f"{'~' if usage.about else ''}{size_text(usage.exclusive)}"
 
 
@@ -213,7 +213,7 @@ def show_entries(output: Output, store: str, name: str | None) -> int:
 
 
 def environment_document(one: EnvironmentUsage) -> dict[str, object]:
-    """The JSON of one environment."""
+    """Return the JSON of one environment."""
     document: dict[str, object] = {
         "path": one.path,
         "python": one.python,
@@ -236,7 +236,7 @@ def environment_document(one: EnvironmentUsage) -> dict[str, object]:
 
 
 def report_document(report: Report, store: str) -> dict[str, object]:
-    """The JSON of `pipm df`."""
+    """Return the JSON of `pipm df`."""
     of_store = report.store
     document: dict[str, object] = {
         "store": {

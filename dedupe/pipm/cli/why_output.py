@@ -78,7 +78,7 @@ def _print_entry(output: Output, entry: KeptEntry) -> None:
 
 
 def _rows(entries: tuple[KeptEntry, ...], environment: str) -> list[tuple[str, ...]]:
-    """What of the store one environment keeps, and who keeps it, too; the largest first."""
+    """Return what of the store one environment keeps, and who keeps it, too; the largest first."""
     rows: list[tuple[str, ...]] = [("<DISTRIBUTION", "<VERSION", ">ON DISK", "<ALSO KEPT BY")]
     for entry in sorted(entries, key=lambda entry: -entry.on_disk):
         others = [user.path for user in entry.users if user.path != environment]

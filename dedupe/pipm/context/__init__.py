@@ -1,1 +1,1 @@
-"""What every operation works with: workers, statistics, locks on environments, shared values."""
+"""Workers, statistics, locks on environments, and values that operations share."""

@@ -1,4 +1,4 @@
-"""What all stages of an adoption work with."""
+"""The context of all stages of an adoption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = itertools.count()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptContext:
-    """One environment, one store, and how they are going to share.
+    """One environment, one store, and how they share files.
 
     ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
     store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished,
@@ -51,7 +51,7 @@ class AdoptContext:
     tight: bool
 
     def new_file(self) -> NewFile:
-        """A name in the run's folder that no worker and no environment of the run uses."""
+        """Return a name in the run's folder that no worker and no environment of the run uses."""
         return NewFile(self.run, f"new-{os.getpid()}-{next(_NUMBERS)}")
 
     @property

@@ -1,4 +1,4 @@
-"""Holding an environment: it is checked, locked and open while an operation changes it."""
+"""Checking, locking and opening an environment for an operation that changes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
 
 _OWN_FOLDERS = (".pipm/finder", ".pipm/finder/__pycache__")
-"""Of an environment: who writes there holds it."""
+"""Folders of the environment that are written only under its lock."""
 
 
 def checked_environment(store_path: str, path: str) -> Environment:
@@ -76,7 +76,7 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
 
 
 def _bring_back(store: Store, environment: Environment, root: int) -> None:
-    """Take out of the trash what a collector moved there while it had lost sight of this environment."""
+    """Restore entries from the trash that a collection moved there while it did not find this environment."""
     away = trashed(store)
     if away:
         from pipm.env.installed import installed_distributions  # noqa: PLC0415 - few stores have anything there
@@ -92,7 +92,7 @@ def _bring_back(store: Store, environment: Environment, root: int) -> None:
 
 
 def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
-    """The root of *environment*, seen now."""
+    """Return the root of *environment*, seen now."""
     return Root(
         path=environment.path,
         device=environment.device,
@@ -107,6 +107,6 @@ def root_of(environment: Environment, mode: str, state: str, entries: tuple[str,
 
 
 def is_unchanged(root: Root, environment: Environment) -> bool:
-    """Whether *root* is an adoption that came to its end, of this very *environment*."""
+    """Return whether *root* is an adoption that came to its end, of this very *environment*."""
     same = (root.device, root.inode, root.state) == (environment.device, environment.inode, ADOPTED)
     return same and root.changed in (0, environment.changed)

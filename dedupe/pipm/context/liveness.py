@@ -1,4 +1,4 @@
-"""What became of the environments that the store knows."""
+"""Finding out whether the environments that the store knows still exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINDER_FOLDER = ".pipm"
 
 
 def root_facts(store: Store) -> list[RootFact]:
-    """Look after every environment that *store* knows; StoreError for a damaged root."""
+    """Return the facts about each environment that *store* knows; raise StoreError for a damaged root."""
     device = os.fstat(store.objects).st_dev
     return [_fact(store, root, device) for root in all_roots(store)]
 
@@ -41,12 +41,12 @@ def _fact(store: Store, root: Root, device: int) -> RootFact:
 
 
 def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
-    """Say what became of an environment, and when it vanished at the latest; *device* is the store's."""
+    """Return the fate of an environment, and when it vanished at the latest; *device* is the store's."""
     try:
         marker = os.stat(f"{root.path}/pyvenv.cfg")
     except (FileNotFoundError, NotADirectoryError):
         return _missing(root, device)
-    except OSError:  # not permitted, a stale mount: whoever cannot look cannot say that it is gone
+    except OSError:  # no permission, or a stale mount: it may still exist
         return Fate.UNREACHABLE, 0.0
     # The device's number may change with every mount; the inode's does not.
     if marker.st_ino == root.inode or still_shares(root, store_path):

@@ -1,19 +1,19 @@
-"""How long work tells that it goes on; the words and bars are `ui`'s."""
+"""The interface by which long work reports progress; `cli` draws it."""
 
 from __future__ import annotations
 
 
 class Progress:
-    """Hears what a command does; this one says nothing."""
+    """Receives the progress of a command; this one ignores it."""
 
     def phase(self, label: str, total: int) -> None:
-        """A phase with *total* files begins."""
+        """Begin a phase with *total* files."""
 
     def advance(self, files: int, size: int) -> None:
-        """So many files, of so many bytes, of the phase are done."""
+        """Report how many files and bytes of the phase are done."""
 
     def note(self, text: str) -> None:
-        """Something that a person should know while waiting."""
+        """Report something that a user should know while waiting."""
 
     def done(self) -> None:
-        """Nothing goes on any more."""
+        """Report the end of all work."""

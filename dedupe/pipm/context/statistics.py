@@ -1,4 +1,4 @@
-"""Counting what a run did, in files and in bytes that really came free."""
+"""Counting the files that a run shared and the bytes that it freed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class SkippedFile(NamedTuple):
 
 @dataclass(slots=True)
 class Statistics:
-    """What became of files, and the balance of bytes on disk.
+    """Numbers of files by outcome, and the balance of bytes on disk.
 
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
     count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
-    files that share blocks. ``at_most``: compression makes the bytes of content fewer, nobody knows how many.
+    files that share blocks. ``at_most``: compression makes the bytes of content fewer, by an unknown amount.
     ``linked`` counts replaced names of inodes that have more: they come free with the last name only.
     ``seconds`` of work went into it.
     """
@@ -96,7 +96,7 @@ class Statistics:
 
 
 def count_freed_inodes(all_statistics: Sequence[Statistics]) -> None:
-    """Count inodes as freed of which all names were replaced, with the last environment that had one."""
+    """Count inodes as freed whose names were all replaced, for the last environment that had one."""
     linked: dict[tuple[int, int], list[tuple[Statistics, int, int, int]]] = {}
     for statistics in all_statistics:
         for key, (names, replaced, data) in statistics.linked.items():

@@ -1,4 +1,4 @@
-"""What a sync works with: an environment that is held, a store, and how files get there."""
+"""The context of a sync: a locked environment, a store, and the link mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forked workers that go through the same stages together.
+"""Forked worker processes that run the same stages in parallel.
 
 Threads make work on small files slower in CPython; two processes take about half the time. The workers
 stop between two files when they are told to, and end with their parent, however it ends.
@@ -33,7 +33,7 @@ _COUNTERS = struct.Struct("=QQ")
 
 
 class SharedState:
-    """Memory that all processes of a run share: "stop" one way, files and bytes done the other."""
+    """Memory that all processes of a run share: a request to stop, and files and bytes done."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
@@ -42,7 +42,7 @@ class SharedState:
         self._bytes = 0
 
     def stop(self) -> None:
-        """Ask everybody to stop after the file at hand."""
+        """Ask all processes to stop after the current file."""
         self._memory[0] = 1
 
     @property
@@ -56,7 +56,7 @@ class SharedState:
             raise InterruptedRunError("Interrupted", hint=INTERRUPTED_HINT)
 
     def restart(self) -> None:
-        """Forget what was counted: other work begins."""
+        """Reset the counters for other work."""
         self._memory[_COUNTERS.size :] = bytes(len(self._memory) - _COUNTERS.size)
         self._files = self._bytes = 0
 
@@ -74,7 +74,7 @@ class SharedState:
             self.tell()
 
     def tell(self) -> None:
-        """Let the other processes see what this one did."""
+        """Publish what this process did."""
         _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)
 
     def done(self) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def interruptible(shared_state: SharedState) -> Iterator[None]:
 
 
 class Worker(Protocol):
-    """Something with stages that are run by name."""
+    """An object whose stages a worker process runs."""
 
     def run(self, stage: Any) -> Any:  # noqa: ANN401 - each kind of worker has its own stages and answers
         """Run one stage and return its picklable answer."""
@@ -112,7 +112,7 @@ class Worker(Protocol):
 
 
 class WorkerPool:
-    """Workers that go through stages side by side, one process each (one worker: in this process)."""
+    """Workers that run stages in parallel, one process each; a single worker runs in this process."""
 
     def __init__(
         self, workers: Sequence[Worker], shared_state: SharedState, tick: Callable[[], None]
@@ -250,10 +250,10 @@ def _end_with_parent(parent: int) -> None:
 
 
 class WorkQueue:
-    """Numbers from 0 that several processes draw, each number once; whoever is free takes the next.
+    """Numbers from 0 that several processes draw, each number once.
 
-    A pipe holds the tickets: a read of one ticket's bytes is served whole to one reader. One page always
-    fits, so of more numbers than that each ticket stands for several.
+    A pipe holds them: one read gives all bytes of a number to one reader. A pipe always has room for one
+    page, so with more numbers each item in it stands for several.
     """
 
     _FORMAT = struct.Struct("=I")
@@ -271,7 +271,7 @@ class WorkQueue:
             yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Close the pipe."""
         os.close(self._reader)
 
 
@@ -283,7 +283,7 @@ def worker_pool(
     shared_state: SharedState,
     progress: Progress,
 ) -> Iterator[WorkerPool]:
-    """Yield a crew for *files* files and *count* tickets; *work* makes the worker of a number."""
+    """Yield a pool of workers for *files* files and *count* numbers; *work* makes the worker of a number."""
 
     def tick() -> None:
         progress.advance(*shared_state.done())
@@ -298,7 +298,7 @@ def worker_pool(
 
 
 def worker_count(files: int) -> int:
-    """How many processes so many files are worth."""
+    """Return how many processes to use for so many files."""
     if files < _WORTH_FORKING or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), 8)

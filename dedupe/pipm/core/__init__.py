@@ -1,1 +1,1 @@
-"""Values: what things are. No input, no output."""
+"""Values and pure functions on them. No input, no output."""

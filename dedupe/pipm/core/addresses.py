@@ -1,4 +1,4 @@
-"""Addresses that a lock names: what they may hold, and how they are shown without their credentials.
+"""Addresses in lock files: checked, and shown without credentials.
 
 A warm sync imports this: nothing here may import what takes milliseconds (re, urllib).
 """
@@ -19,7 +19,7 @@ class AddressError(ValueError):
 
 
 def checked_url(text: str) -> str:
-    """Let *text* through where it is an absolute URL of one word; AddressError where it is none."""
+    """Return *text* if it is an absolute URL without blanks; raise AddressError otherwise."""
     scheme, separator, rest = text.partition("://")
     if not separator or not rest or not _is_scheme(scheme):
         raise _refused("URL", text, "it begins with no scheme such as https://")
@@ -27,9 +27,9 @@ def checked_url(text: str) -> str:
 
 
 def checked_repository(text: str) -> str:
-    """The same for the address of a repository, which may be ``user@host:path`` or a path, too.
+    """Return *text* if it is the address of a repository: a URL, ``user@host:path`` or a path.
 
-    It has neither query nor fragment: behind one of them no revision would count.
+    It has no query and no fragment: pip would ignore a revision after them.
     """
     if "?" in text or "#" in text:
         raise _refused("repository", text, "it has a query or a fragment")
@@ -37,14 +37,14 @@ def checked_repository(text: str) -> str:
 
 
 def checked_system(text: str) -> str:
-    """Let the name of a version control system through."""
+    """Return the name of a version control system; raise AddressError for another name."""
     if text not in SYSTEMS:
         raise _refused("version control system", text, f"known are {', '.join(sorted(SYSTEMS))}")
     return text
 
 
 def checked_revision(text: str) -> str:
-    """Let the name of a commit, tag or branch through."""
+    """Return the name of a commit, tag or branch; raise AddressError for what is none."""
     if (
         not text
         or text[0] in "-/"
@@ -55,7 +55,7 @@ def checked_revision(text: str) -> str:
 
 
 def checked_subdirectory(text: str) -> str:
-    """Let a relative path through that does not lead out of where it begins."""
+    """Return a relative path that stays in its folder; raise AddressError for another one."""
     if text.startswith("/") or ".." in text.split("/"):
         raise _refused("subdirectory", text, "it leads out of the project")
     if any(one in text for one in "#&%"):
@@ -64,19 +64,19 @@ def checked_subdirectory(text: str) -> str:
 
 
 def checked_line(text: str) -> str:
-    """Let *text* through where it is one line without control characters."""
+    """Return *text* if it is one line without control characters; raise AddressError otherwise."""
     if not text.isprintable():
         raise _refused("value", text, "it holds a line break or a control character")
     return text
 
 
 def has_credentials(url: str) -> bool:
-    """Whether *url* names a user or a password, other than the user of SSH to a forge."""
+    """Return whether *url* names a user or a password, other than the user of SSH to a forge."""
     return without_credentials(url) != url
 
 
 def without_credentials(url: str) -> str:
-    """*url* without what PEP 610 wants to be stripped: all users and passwords but ``git@`` and variables."""
+    """Return *url* without users and passwords (PEP 610), except ``git@`` and variables."""
     scheme, separator, rest = url.partition("://")
     end = min((index for mark in "/?#" if (index := rest.find(mark)) >= 0), default=len(rest))
     user, at, host = rest[:end].rpartition("@")

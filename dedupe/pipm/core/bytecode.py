@@ -52,7 +52,7 @@ def key_path(key: str) -> str:
 def bytecode_mtime_ns(time: int) -> int:
     """Return the modification time (ns) that stored bytecode has, whose header has *time*.
 
-    Whole seconds: what a program left there by itself hardly ever has such a time, so it is told from the
-    store's own files.
+    It has whole seconds. A file that a program wrote there by itself hardly ever has such a time, so it can
+    be told apart.
     """
     return time * _NANOSECONDS

@@ -1,4 +1,4 @@
-"""A sha256 in its three spellings."""
+"""A sha256 digest and its three text forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEGACY_EPOCH = 315619200
 
 
 class Digest(bytes):
-    """The 32 raw bytes of a sha256; RECORD, every lock format and the store speak it."""
+    """The 32 raw bytes of a sha256, which RECORD, all lock formats and the store use."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class Digest(bytes):
 
     @property
     def record(self) -> str:
-        """The spelling of RECORD files."""
+        """The text form in RECORD files."""
         return "sha256=" + base64.urlsafe_b64encode(self).rstrip(b"=").decode("ascii")
 
     @property
@@ -69,8 +69,9 @@ class Digest(bytes):
     def object_name(self, *, executable: bool, writable: bool = False) -> str:
         """Path below the store's ``objects/``.
 
-        A content has an object of its own for each kind of file: what Python imports is read-only in the
-        store, what programs copy as a template (*writable*) has its owner's write permission.
+        The same content may have several objects: a file that Python imports is read-only in the store,
+        another one (*writable*) keeps its owner's write permission, because programs copy templates with
+        their mode.
         """
         text = self.hex()
         kind = ("", "-w", "-x", "-xw")[2 * executable + writable]

@@ -1,4 +1,4 @@
-"""Bytes of disk, never mixed up: apparent, on disk, shared, exclusive, reclaimable."""
+"""Kinds of disk usage: apparent, on disk, shared, exclusive, reclaimable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DiskUsage:
     ``apparent`` sums file sizes, ``on_disk`` sums blocks (each inode and each extent once),
     ``exclusive`` is what deleting the tree would free; the rest of ``on_disk`` is shared. ``estimated`` of
     the exclusive bytes lie in the file system's own trees, whose leaves are more or less full: up to a tenth
-    of them is guesswork.
+    of them is an estimate.
     """
 
     apparent: int = 0
@@ -48,7 +48,7 @@ class DiskUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accounting:
-    """What a file takes on a file system beside the blocks that stat(2) tells of. All in bytes.
+    """What a file takes on a file system besides the blocks that stat(2) counts, in bytes.
 
     ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file, where hashes are
     names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
@@ -76,7 +76,7 @@ class Accounting:
 
     @property
     def exact(self) -> bool:
-        """Whether blocks are all there is; else what a tree of metadata gives back is an estimate."""
+        """Whether blocks are all that a file takes; otherwise the metadata is estimated."""
         return not self.made
 
     def entry_of(self, letters: int) -> int:

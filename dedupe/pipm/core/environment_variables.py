@@ -1,4 +1,4 @@
-"""The variables of the environment that pipm has, in one place for its help and for `pipm doctor`."""
+"""The environment variables of pipm, for its help and for `pipm doctor`."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ VARIABLES = {
     "PIPM_TRUSTED_KEYS": "whose signatures are believed: public keys, separated by commas (pipm key trust)",
     "PIPM_STALE": "when a finder environment's lock changed: warn (the default), ignore or error",
 }
-"""What each of pipm's own variables says."""
+"""The meaning of each variable."""

@@ -1,10 +1,10 @@
-"""What each import name is, computed from the files of distributions that lie in folders of their own.
+"""Computing the import names of distributions that lie in folders of their own.
 
-Theory of operation. In site-packages all distributions are laid over each other, and FileFinder looks
-there for a name: a package, then a module, then a folder for a namespace package. The same answers follow
-from the files' paths alone, as long as no folder with ``__init__`` belongs to two distributions: then the
-folder of one of them is the whole package. Folders without ``__init__`` may have many owners, Python puts
-their parts together. Distributions for which that does not hold must lie together (`inseparable`).
+Theory of operation. In site-packages all distributions are laid over each other, and FileFinder looks there
+for a name: a package, then a module, then a folder for a namespace package. The paths of the files suffice to
+find the same answers, unless a folder with ``__init__`` belongs to two distributions. Folders without
+``__init__`` may belong to many distributions, because Python merges them. All other distributions must lie in
+one folder (`inseparable`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Module(NamedTuple):
 
 
 class ImportLayout(NamedTuple):
-    """The shape of a distribution as far as others can have to do with it.
+    """The files of a distribution that can conflict with those of others.
 
     ``packages`` are the outermost folders with an ``__init__``, ``open`` the folders outside of them with
     the names of their files (the empty path is site-packages). ``binaries`` are the files that may name
@@ -63,7 +63,7 @@ class ImportLayout(NamedTuple):
 
 
 def import_layout(paths: Iterable[str]) -> ImportLayout:
-    """Draw the outline of a distribution from its *paths* in site-packages, without metadata and bytecode."""
+    """Compute the layout from its *paths* in site-packages, except metadata and bytecode."""
     folders: dict[str, set[str]] = {"": set()}
     binaries = []
     for path in paths:
@@ -149,7 +149,7 @@ def names_relative_folders(lines: str) -> bool:
 
 
 class _Name:
-    """What is known of one name: the best file, and the folders without ``__init__``."""
+    """The candidates for one name: the best file, and the folders without ``__init__``."""
 
     __slots__ = ("module", "portions", "rank")
 
@@ -159,14 +159,14 @@ class _Name:
         self.portions: list[int] = []
 
     def best_module(self) -> Module:
-        """What an import of the name gives."""
+        """Return what an import of the name gives."""
         return self.module or Module(Kind.NAMESPACE, tuple(self.portions), "")
 
 
 def module_table(
     layouts: Sequence[ImportLayout], present: Iterable[int], extensions: Sequence[str]
 ) -> dict[str, Module]:
-    """Say what each name of the top level is among the distributions *present*, as FileFinder would.
+    """Return what each top-level name is among the distributions *present*, as FileFinder finds it.
 
     *extensions* are the interpreter's suffixes of extension modules, in its order.
     """

@@ -1,6 +1,6 @@
 """Which files of a distribution Python imports: the store keeps those read-only.
 
-An editor then asks before an edit becomes that of every environment. All other files (data, templates,
+So an editor asks before it changes a file that all environments share. All other files (data, templates,
 ``.py`` files in folders that are no packages) keep their owner's write permission, because programs copy
 templates with their mode.
 """
@@ -33,6 +33,6 @@ def packages_in(paths: Iterable[str]) -> frozenset[str]:
 
 
 def is_importable(path: str, packages: AbstractSet[str]) -> bool:
-    """Whether Python imports the file *path* (relative to site-packages), given the *packages*."""
+    """Return whether Python imports the file *path* (relative to site-packages), given the *packages*."""
     folder = path.rpartition("/")[0]
     return path.endswith(_MODULES) and (not folder or folder in packages)

@@ -1,8 +1,7 @@
-"""What it takes to make an entry appear in an environment, sorted the way it is done.
+"""The files of an entry in the order in which they are put into an environment.
 
-A manifest says what an entry holds; a install plan says the same in the order of the work: folder after
-folder, names apart from digests, RECORD's rows ready made. It follows from the manifest (and the entry
-points) alone, so the store keeps it beside the manifest and makes it anew where it is missing.
+An install plan is computed from a manifest and its entry points: folder after folder, with the rows of
+RECORD. So the store keeps it beside the manifest, and computes it again where it is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pipm.core.scheme import Scheme
 
 KEPT_METADATA = frozenset({"METADATA", "WHEEL", "entry_points.txt"})
-"""What tools read from the disk themselves; of what the finder serves, the rest is found in the store."""
+"""Metadata files that tools read from the disk themselves; the finder serves the others from the store."""
 OUTDATED = "-nspkg.pth"
 """Path files of old setuptools: without the modules beside them they print an error at every start."""
 
@@ -111,7 +110,7 @@ def install_plan_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) 
 
 
 def without_modules(install_plan: InstallPlan) -> InstallPlan:
-    """A install plan of metadata, scripts, path files and data alone: of what the finder serves."""
+    """Return the plan without modules, for a distribution that the finder serves."""
     first = install_plan.metadata_folders[0]
     rows = [row for row in zip(first.names, first.sizes, first.times, strict=True) if row[0] in KEPT_METADATA]
     names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
@@ -121,13 +120,13 @@ def without_modules(install_plan: InstallPlan) -> InstallPlan:
 
 
 def scheme_path(other: DataFile, name: str, scheme: Scheme) -> str:
-    """Where a file of another scheme than site-packages goes, relative to the environment."""
+    """Return the path of a data file, relative to the environment."""
     folder = scheme.folder(other.scheme, name)
     return f"{folder}/{other.path}" if folder else other.path
 
 
 def is_start_up_file(name: str) -> bool:
-    """Whether the file *name* at the top of site-packages is an environment's own: it acts at start-up."""
+    """Return whether the file *name* at the top of site-packages acts at start-up: it is never shared."""
     return name.endswith(".pth") or name.startswith("_virtualenv")
 
 

@@ -74,7 +74,7 @@ def identity_of(files: Iterable[tuple[str, Digest, bool]]) -> Digest:
 
 
 class Label(NamedTuple):
-    """What tells an entry from all others: a release, the tag of its wheel, the identity of its files."""
+    """The key of an entry: a release, the tag of its wheel, the identity of its files."""
 
     name: str
     version: str
@@ -112,12 +112,12 @@ class Manifest:
 
     @property
     def partial(self) -> bool:
-        """Whether something that the wheel brings is not here."""
+        """Whether files of the wheel are missing."""
         return bool(self.missing)
 
     @property
     def label(self) -> Label:
-        """What tells the entry from all others."""
+        """The key of the entry."""
         return Label(self.name, self.version, self.tag, self.identity)
 
     def merged(self, other: Manifest) -> Self:
@@ -176,7 +176,7 @@ class Manifest:
 
 
 def times_in(data: bytes) -> dict[str, tuple[str, int]]:
-    """Read of a manifest's JSON each file's sha256 (hexadecimal) and time (ns), by path.
+    """Read each file's sha256 (hexadecimal) and time (ns) from a manifest's JSON, by path.
 
     Reading a whole `Manifest` takes three times as long.
     """

@@ -1,4 +1,4 @@
-"""What files of an environment were like before it shared them: mode, group, time; and how that is kept.
+"""Mode, group and time that files had before they were shared, and how these are stored.
 
 Rows are kept by distribution, named by its metadata folder: another version of it has other files, and
 none of these rows is about them.
@@ -68,7 +68,7 @@ def originals_from(data: bytes) -> Originals | None:
 
 
 def _by_folder(paths: Mapping[str, Original]) -> list[tuple[str, list[str]]]:
-    """The paths in their order, the folder named once for each run of files in it."""
+    """Return the paths in their order, the folder named once for each run of files in it."""
     runs: list[tuple[str, list[str]]] = []
     for path in paths:
         above, slash, name = path.removesuffix("/").rpartition("/")

@@ -1,4 +1,4 @@
-"""Pins: what a lock file asks for on one interpreter, whatever its format."""
+"""Pins: the distributions that a lock file of any format names for one interpreter."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Pin(_Pin):
 
 
 class Selection(NamedTuple):
-    """What a person asks for out of a lock.
+    """The part of a lock that a user asks for.
 
     ``extras`` are optional dependencies of the project, ``groups`` dependency groups (PEP 735) besides
     those that are installed by default. ``project`` says whether the project itself is installed, where

@@ -1,4 +1,4 @@
-"""Ages and sizes as a person writes them: ``14d``, ``12h``, ``5G``, ``1.5 GiB``."""
+"""Ages and sizes as users write them: ``14d``, ``12h``, ``5G``, ``1.5 GiB``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
 def parse_age(text: str) -> float:
-    """Read an age in seconds; UsageError for what is none."""
+    """Parse an age and return seconds; raise UsageError for other text."""
     if text == "0":
         return 0.0
     found = _AGE.fullmatch(text)
@@ -23,7 +23,7 @@ def parse_age(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Read a size in bytes, units binary; UsageError for what is none."""
+    """Parse a size with binary units and return bytes; raise UsageError for other text."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is no size", hint="write 500M, 5G or 1.5T")

@@ -1,4 +1,4 @@
-"""Why a file stays an environment's own; a skip is a value with a reason, not a log line."""
+"""The reasons for which a file is not shared."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import Enum
 class Reason(Enum):
     """Why a file was left as it is.
 
-    ``expected`` reasons are the design: such files belong to one environment. The others are worth a
-    person's look; they are named, and the command ends with exit code 3.
+    ``expected`` reasons are normal: such files belong to one environment. For other reasons the command lists
+    the files and ends with exit code 3.
     """
 
     INSTALLERS_OWN = "written by the installer for this environment"
@@ -53,7 +53,7 @@ class Reason(Enum):
 
     @property
     def passing(self) -> bool:
-        """Whether the next run may well be able to share the file."""
+        """Whether the next run can probably share the file."""
         return self in (Reason.OPEN, Reason.CHANGING)
 
 

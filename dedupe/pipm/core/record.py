@@ -1,8 +1,8 @@
-"""RECORD files (PEP 376, PEP 427) as they really are: odd rows included.
+"""RECORD files (PEP 376, PEP 427), with the unusual rows that tools write.
 
-`installer.records` reads what the specification allows; an environment has what tools wrote: rows
-without hash (PDM), other algorithms, CRLF, bytes that are no UTF-8, absolute paths. Here nothing is
-refused: a row only says where a file may be and what it may contain, and both get checked.
+`installer.records` reads what the specification allows. Environments also have rows without hash (PDM), other
+algorithms, CRLF, bytes that are no UTF-8, and absolute paths. Nothing is refused here: a row is a hint about
+a path and its content, and both are checked.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ def parse_record(data: bytes) -> Iterator[RecordRow]:
 
 
 def is_bytecode(path: str) -> bool:
-    """Whether *path* is a cached ``.pyc`` (PEP 3147), which no wheel brings."""
+    """Return whether *path* is a cached ``.pyc`` (PEP 3147), which no wheel brings."""
     return path.endswith(".pyc") and (path.startswith("__pycache__/") or "/__pycache__/" in path)
 
 
 def source_of_bytecode(name: str) -> str | None:
-    """The source that a file in ``__pycache__`` is named for (PEP 3147, 488); a name may have dots."""
+    """Return the source that a file in ``__pycache__`` is named for (PEP 3147, 488); a name may have dots."""
     found = _BYTECODE_NAME.fullmatch(name)
     return None if found is None else f"{found[1]}.py"
 
 
 def is_installers_own(path: str) -> bool:
-    """Whether *path* (in site-packages) is written by the installer, not brought by the wheel."""
+    """Return whether *path* (in site-packages) is written by the installer, not brought by the wheel."""
     if ".dist-info/" not in path:
         return False
     folder, _, name = path.partition("/")
@@ -85,7 +85,7 @@ def is_installers_own(path: str) -> bool:
 
 
 class RecordPlace(Enum):
-    """Where a RECORD row lies, seen from the environment."""
+    """The part of an environment that a RECORD row names."""
 
     SITE = "site"
     HEADERS = "headers"
@@ -107,7 +107,7 @@ _ODD = re.compile(r"^[./]|/[./]|\\|\0")
 
 
 def locate(path: str, site: str) -> Location:
-    """Say where the RECORD path *path* lies; *site* is site-packages' path in the environment.
+    """Locate the RECORD path *path*; *site* is the path of site-packages in the environment.
 
     Nothing is resolved on disk: the caller opens the path beneath its root without following links.
     """
@@ -128,7 +128,7 @@ _HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
 
 
 def entry_path(place: RecordPlace, path: str) -> str:
-    """The path in a wheel entry, scheme first, of what lies at *path* of *place*."""
+    """Return the path in a wheel entry, scheme first, of what lies at *path* of *place*."""
     return f"{place.value}/{_HEADERS.sub('', path) if place is RecordPlace.HEADERS else path}"
 
 

@@ -44,7 +44,7 @@ class Scheme(NamedTuple):
         return self.site
 
     def recorded(self, path: str) -> str:
-        """How RECORD names *path*, which is relative to the environment: seen from site-packages."""
+        """Return how RECORD names *path*, which is relative to the environment: seen from site-packages."""
         if path.startswith(f"{self.site}/"):
             return path[len(self.site) + 1 :]
         site, other = self.site.split("/"), path.split("/")

@@ -1,6 +1,6 @@
 """sha256 without hashlib, whose import of OpenSSL takes as long as a third of an interpreter start.
 
-For what has to start at once and hashes little; `random` of the standard library gets its hash so, too.
+It is for short commands that hash little; `random` of the standard library imports it likewise.
 """
 
 from __future__ import annotations

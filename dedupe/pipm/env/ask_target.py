@@ -75,7 +75,7 @@ def _answer(real: str) -> object:
 
 
 def own_target() -> Target:
-    """What the interpreter that runs pipm is."""
+    """Return what the interpreter that runs pipm is."""
     from packaging.markers import default_environment  # noqa: PLC0415 - 15 ms, when it is asked for alone
     from packaging.tags import sys_tags  # noqa: PLC0415
 

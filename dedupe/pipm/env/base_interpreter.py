@@ -179,7 +179,7 @@ def _collections() -> list[str]:
 
 
 def _release(path: str) -> tuple[int, ...]:
-    """The numbers in the name of the folder of *path*: ``cpython-3.12.11-linux…`` is (3, 12, 11)."""
+    """Return the numbers in the name of the folder of *path*: ``cpython-3.12.11-linux…`` is (3, 12, 11)."""
     folder = os.path.basename(os.path.dirname(os.path.dirname(path)))
     match = re.search(r"\d+(\.\d+)+", folder)
     return tuple(map(int, match[0].split("."))) if match else ()

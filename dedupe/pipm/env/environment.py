@@ -108,7 +108,7 @@ _HINT = "name a folder made by `python -m venv`, uv, Poetry, PDM, virtualenv or 
 
 
 def is_environment(path: str) -> bool:
-    """Whether *path* looks like an environment, by its ``pyvenv.cfg``."""
+    """Return whether *path* looks like an environment, by its ``pyvenv.cfg``."""
     return os.path.isfile(f"{path}/pyvenv.cfg")
 
 

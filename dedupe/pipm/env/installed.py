@@ -66,7 +66,7 @@ class InstalledDistribution:
         return packages_in(text.replace('""', '"').splitlines())
 
     def narrowed(self, record: bytes) -> InstalledDistribution:
-        """The same distribution with some of its rows alone; its packages are those of all rows."""
+        """Return the same distribution with some of its rows alone; its packages are those of all rows."""
         narrow = replace(self, record=record)
         narrow.__dict__["packages"] = self.packages
         return narrow
@@ -135,7 +135,7 @@ def _from_stored_metadata(root: int, site: str, names: list[str]) -> Iterator[In
 
 
 def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
-    """The metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
+    """Return the metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
     if not os.path.exists(f"{path}/{FOLDER}/{STORED_METADATA}"):
         return []
     with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:

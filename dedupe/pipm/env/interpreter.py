@@ -50,7 +50,7 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
 
 @cache
 def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
-    """The answer of one real interpreter, which many environments link to."""
+    """Return the answer of one real interpreter, which many environments link to."""
     if path == os.path.realpath(sys.executable):
         own = sys.implementation.cache_tag
         return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None

@@ -17,7 +17,7 @@ _SECONDS = 60.0
 
 
 def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
-    """What the interpreter *program* with *words* prints as JSON.
+    """Return what the interpreter *program* with *words* prints as JSON.
 
     Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
     """
@@ -30,7 +30,7 @@ def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can 
 
 
 def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
-    """The same, and None where `asked` raises."""
+    """Return what `ask_json` returns; None where it raises."""
     import subprocess  # noqa: PLC0415 - likewise
 
     try:
@@ -40,7 +40,7 @@ def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewi
 
 
 def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
-    """The answer of the interpreter *program* to *question*: the kept one, else that of *ask*.
+    """Return the answer of the interpreter *program* to *question*: the kept one, else that of *ask*.
 
     None is no answer and not kept. What a script answers is not kept either: it may become another
     interpreter in another folder.
@@ -63,7 +63,7 @@ def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  
 
 
 def _identity(program: str) -> list[Any]:
-    """What an answer goes by: the file, the machine that it runs on, and its C library."""
+    """Return what an answer goes by: the file, the machine that it runs on, and its C library."""
     status = os.stat(program)
     system = os.uname()
     library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None

@@ -81,7 +81,7 @@ class StoredMetadataFile(NamedTuple):
 
 
 def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
-    """The metadata folders that were put away in the environment open as *root*, each with its files.
+    """Return the metadata folders that were put away in the environment open as *root*, each with its files.
 
     What another user can change is not unmarshalled: of such an environment the receipt tells the folders.
     """
@@ -128,7 +128,7 @@ def record_digest(record: bytes) -> str:
 
 
 def is_record(record: bytes, digest: str) -> bool:
-    """Whether *digest*, out of a receipt, is that of *record*."""
+    """Return whether *digest*, out of a receipt, is that of *record*."""
     if "-" in digest:
         return record_digest(record) == digest
     import hashlib  # noqa: PLC0415 - a receipt of an earlier pipm

@@ -64,7 +64,7 @@ def create_from_template(
 
 
 def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
-    """The rows of an environment with its path and name taken out; none where that is not sure."""
+    """Return the rows of an environment with its path and name taken out; none where that is not sure."""
     try:
         run_venv(scratch)
         rows = read_template(scratch)

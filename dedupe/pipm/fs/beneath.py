@@ -48,7 +48,7 @@ _missing = False
 
 @cache
 def _how(flags: int) -> bytes:
-    """The kernel's ``struct open_how``: flags, mode, how to resolve the path."""
+    """Return the kernel's ``struct open_how``: flags, mode, how to resolve the path."""
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     return _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
 
@@ -103,7 +103,7 @@ def read_beneath(root: int, path: str, *, ours: bool = False) -> bytes | None:
 
 
 def read_file(path: str) -> bytes | None:
-    """The same for the file at *path* itself, which is no symbolic link."""
+    """Read the file at *path* as `read_beneath` does; None for a symbolic link."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -124,7 +124,7 @@ def _read(file: int, *, ours: bool) -> bytes | None:
 
 
 def is_there(directory: int, path: str) -> bool:
-    """Whether *path* below the open *directory* has anything, be it a symlink that leads nowhere."""
+    """Return whether *path* below the open *directory* has anything, be it a symlink that leads nowhere."""
     try:
         os.stat(path, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:

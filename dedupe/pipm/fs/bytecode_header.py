@@ -28,7 +28,7 @@ class Header(NamedTuple):
 
 
 def is_timestamp_bytecode(file: int) -> bool:
-    """Whether the open *file* is checked by its source's time and size, as ordinary bytecode is.
+    """Return whether the open *file* is checked by its source's time and size, as ordinary bytecode is.
 
     A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
     """

@@ -26,7 +26,7 @@ _CHECK = struct.Struct("<I")
 
 
 def user_cache_folder() -> str:
-    """Where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
+    """Return where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Caches/pipm")
     return os.path.join(cache_home(), "pipm")

@@ -42,7 +42,7 @@ def read_all(file: int, size: int) -> bytes:
 
 
 def same_bytes(one: int, other: int, size: int) -> bool:
-    """Whether two open files, each of *size* bytes by its stat, are equal to the last byte."""
+    """Return whether two open files, each of *size* bytes by its stat, are equal to the last byte."""
     if size <= _CHUNK:
         return os.read(one, size + 1) == os.read(other, size + 1)
     while True:

@@ -212,7 +212,7 @@ class FolderFiller:
 
 
 def state_of(folder: int) -> State:
-    """How the open *folder* is now."""
+    """Return how the open *folder* is now."""
     status = os.fstat(folder)
     return (status.st_ctime_ns, status.st_ino, status.st_size)
 
@@ -281,7 +281,7 @@ _PLACES = {
 
 
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
-    """Whether *name* is what it shall be already.
+    """Return whether *name* is what it shall be already.
 
     Time and size tell what differs; after a power cut a copy may have both and not its bytes.
     """

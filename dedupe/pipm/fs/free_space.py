@@ -79,7 +79,7 @@ def file_system_type(path: str) -> str:
 
 
 def accounting(kind: str) -> Accounting:
-    """How a file system of this type accounts; measured as statvfs(3) changed over 20 000 files each.
+    """Return how a file system of this type accounts; measured as statvfs(3) changed over 20 000 files each.
 
     ext4 has its inodes since mkfs. XFS makes them in chunks of 64 and gives back only empty chunks, so
     none come back of files here and there. btrfs keeps inodes, names and small files in trees, both copies
@@ -106,5 +106,5 @@ def accounting(kind: str) -> Accounting:
 
 
 def has_reflinks(kind: str) -> bool:
-    """Whether a file system of this type usually has reflinks; only a trial knows."""
+    """Return whether a file system of this type usually has reflinks; only a trial knows."""
     return kind in _REFLINKS

@@ -22,7 +22,7 @@ def config_home() -> str:
 
 
 def is_own(path: str) -> bool:
-    """Whether the file or folder at *path* is this user's."""
+    """Return whether the file or folder at *path* is this user's."""
     try:
         return os.stat(path).st_uid == os.geteuid()
     except OSError:
@@ -30,7 +30,7 @@ def is_own(path: str) -> bool:
 
 
 def is_read_only(path: str) -> bool:
-    """Whether the folder at *path* is ours and lies on a read-only disk or snapshot."""
+    """Return whether the folder at *path* is ours and lies on a read-only disk or snapshot."""
     return is_own(path) and not os.access(path, os.W_OK) and bool(os.stat(path).st_mode & stat.S_IWUSR)
 
 

@@ -38,7 +38,7 @@ def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
 
 
 def is_in_use(marker: str) -> bool:
-    """Whether a process holds the file *marker*."""
+    """Return whether a process holds the file *marker*."""
     try:
         file = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_torn_write(name: str) -> bool:
-    """Whether a file of this *name* is what a killed write left."""
+    """Return whether a file of this *name* is what a killed write left."""
     return final_name(name) is not None
 
 

@@ -83,7 +83,7 @@ def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int
 
 
 def can_hardlink(store: int, path: str, target: int) -> bool:
-    """Whether link(2) works from directory *store* to directory *target*."""
+    """Return whether link(2) works from directory *store* to directory *target*."""
     try:
         probe_link_mode(LinkMode.HARDLINK, store, path, target)
     except OSError as error:

@@ -305,7 +305,7 @@ def _compression(found: Iterable[Extent]) -> tuple[int, int]:
 
 
 def places_of(paths: Iterable[str]) -> set[int]:
-    """Where on the device the extents of the files *paths* begin, in bytes."""
+    """Return where on the device the extents of the files *paths* begin, in bytes."""
     return {extent.physical for path in paths for extent in file_extents(path) if not extent.inline}
 
 
@@ -322,7 +322,7 @@ def file_extents(path: str) -> list[Extent]:
 
 
 def shares_extents(path: str) -> bool:
-    """Whether the file at *path* shares blocks with another one, as far as it can be opened."""
+    """Return whether the file at *path* shares blocks with another one, as far as it can be opened."""
     return any(extent.shared for extent in file_extents(path))
 
 

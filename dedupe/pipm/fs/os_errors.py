@@ -23,7 +23,7 @@ _HINT = "look at that file or folder, then run the same command again"
 
 
 def stops_everything(error: OSError) -> bool:
-    """Whether *error* is no single file's matter: disk full, quota, read-only, broken."""
+    """Return whether *error* is no single file's matter: disk full, quota, read-only, broken."""
     return error.errno in _HINTS
 
 

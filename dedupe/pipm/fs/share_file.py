@@ -62,7 +62,7 @@ class LeasedFile(NamedTuple):
     """Whether a security module gave it a label; no other attribute."""
 
     def unchanged(self) -> bool:
-        """Whether nothing was written since it was opened; under a lease that is so."""
+        """Return whether nothing was written since it was opened; under a lease that is so."""
         if self.lease is Lease.GRANTED:
             return True
         now = os.fstat(self.file)
@@ -105,7 +105,7 @@ def open_leased(directory: int, name: str, inode: int) -> LeasedFile:
 
 
 def left_alone(error: OSError) -> LeaveAloneError:
-    """What an error of one file means; raises *error* itself when it is no single file's matter."""
+    """Return what an error of one file means; raises *error* itself when it is no single file's matter."""
     if stops_everything(error):
         raise error
     return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
@@ -301,7 +301,7 @@ def write_text(parent: int, name: str, text: str) -> None:
 
 
 def same_files(new: NewFile, store: int, name: str) -> bool:
-    """Whether *new* and the stored file *name* have the same bytes."""
+    """Return whether *new* and the stored file *name* have the same bytes."""
     one = os.open(new.name, _READ, dir_fd=new.directory)
     try:
         other = os.open(name, _READ, dir_fd=store)

@@ -43,7 +43,7 @@ class Staging:
         os.close(self.directory)
 
     def name(self) -> str:
-        """A name that nothing in the folder has."""
+        """Return a name that nothing in the folder has."""
         self._count += 1
         return str(self._count)
 

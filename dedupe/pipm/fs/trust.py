@@ -68,7 +68,7 @@ def _own_way() -> frozenset[str]:
 
 
 def is_foreign(status: os.stat_result) -> bool:
-    """Whether another user owns what has this *status*, or may write to it.
+    """Return whether another user owns what has this *status*, or may write to it.
 
     In a folder with the sticky bit (``/tmp``) others make files of their own, and change no other's. A group
     that has no member but the owner (``umask 002`` on Debian and Fedora) is the owner.
@@ -84,7 +84,7 @@ def is_foreign(status: os.stat_result) -> bool:
 
 
 def is_owned(path: str) -> bool:
-    """Whether *path* itself, be it a symbolic link, is ours or root's; False where it is not there."""
+    """Return whether *path* itself, be it a symbolic link, is ours or root's; False where it is not there."""
     try:
         return os.lstat(path).st_uid in trusted_users()
     except OSError:
@@ -125,7 +125,7 @@ def foreign_part(path: str) -> str | None:
 
 
 def user_name(number: int) -> str:
-    """The name of the user with this *number*, as a shell and sudo take it."""
+    """Return the name of the user with this *number*, as a shell and sudo take it."""
     import pwd  # noqa: PLC0415 - for an error
 
     try:

@@ -13,7 +13,7 @@ LABEL = "security.selinux"
 
 
 def has_attributes(file: int | str) -> bool:
-    """Whether *file*, open or a path, has attributes, an ACL or capabilities beside a label."""
+    """Return whether *file*, open or a path, has attributes, an ACL or capabilities beside a label."""
     return not attribute_names(file) <= {LABEL}
 
 

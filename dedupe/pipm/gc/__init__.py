@@ -1,1 +1,1 @@
-"""`pipm gc`: find what nothing needs, and remove it."""
+"""`pipm gc`: find and remove what no environment needs."""

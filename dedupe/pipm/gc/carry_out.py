@@ -1,4 +1,4 @@
-"""Carrying a collection out: what frees space comes first, what needs some last; what refuses is named."""
+"""Removing garbage: steps that free space come first, steps that need space last."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FOLDERS = (("wheels", 2), ("objects", 1), ("bytecode", 2))
 
 
 class GarbageRemoval:
-    """Carries *garbage* out: what frees space first, what needs some last. ``stuck`` is what refused."""
+    """Removes *garbage*; ``stuck`` are files that could not be removed."""
 
     def __init__(self, store: Store, garbage: Garbage, progress: Progress) -> None:
         self._store = store
@@ -47,7 +47,7 @@ class GarbageRemoval:
         self.stuck: list[Stuck] = []
 
     def run(self) -> None:
-        """Remove it all; raises OSError for what concerns the file system as a whole."""
+        """Remove all garbage; raise OSError for errors of the whole file system."""
         garbage, shared_state = self._garbage, SharedState()
         names = [root_name(root.path) for root in garbage.roots]
         for path in [f"{folder}/{name}" for name in names for folder in ("roots", ORIGINALS)]:
@@ -76,7 +76,7 @@ class GarbageRemoval:
             remove_empty_below(f"{self._v1}/{folder}", depth)
 
     def result(self, left: list[Stuck]) -> Garbage:
-        """The garbage as it was removed: without what stayed, here or in the run before (*left*)."""
+        """Return the removed garbage: without files that stayed, here or in the run before (*left*)."""
         stuck = {one.inode: one for one in self.stuck}
         names = Counter(one.inode for one in (*left, *self.stuck))
         # What has names outside of the store was not counted as freed.

@@ -5,7 +5,7 @@ that nothing names is found again by the next run, a name that leads nowhere wou
 Entries go whole, by one rename(2), then objects and bytecode that no staying tree has, one unlink(2) each.
 All this needs neither a block nor an inode, so it works on a full disk. What writes comes after it: the
 trash, where an environment that reads the store's files could still miss an entry, and notes in roots.
-A file that refuses (an immutable one) is named and stays, everything else goes.
+A file that cannot be removed (an immutable one) is listed and stays; everything else is removed.
 """
 
 from __future__ import annotations
@@ -42,12 +42,11 @@ _SLACK = 64 << 10
 class Collection:
     """What a collection did, or (dry run) would do; ``bytes_freed`` on disk, ``seconds`` of wall time.
 
-    ``bytes_estimated`` of those freed were not measured: how tight metadata lie nobody tells before they go.
-
-    ``stuck`` are files that could not be removed. ``later``: entries are in the trash for a while, since an
-    environment that the store lost sight of could miss them. ``missing`` are environments that are not there
-    and stay known, ``busy`` entries that stay because a process has them in its memory. ``changed`` are files
-    of those that stay which somebody wrote to.
+    ``bytes_estimated`` of those freed are an estimate of metadata. ``stuck`` are files that could not be
+    removed. ``later``: entries are in the trash for a while, since an environment that the store lost sight
+    of could miss them. ``missing`` are environments that are not there and stay known, ``busy`` entries that
+    stay because a process has them in its memory. ``changed`` are files of those that stay which somebody
+    wrote to.
     """
 
     entries_removed: tuple[str, ...] = ()
@@ -64,7 +63,7 @@ class Collection:
 
 
 def preview_collection(store: Store, limits: Limits) -> Collection:
-    """Say what a collection would do; changes nothing and takes no lock."""
+    """Return what a collection would do; change nothing and take no lock."""
     started = time.monotonic()
     return _collection(find_garbage(store, limits, time.time()), started)
 
@@ -129,7 +128,7 @@ def _room(store: Store) -> Iterator[None]:
 
 
 def _measured(garbage: Garbage, gained: int) -> Garbage:
-    """Take the bytes that the file system has more, unless somebody else wrote or deleted meanwhile.
+    """Return the measured bytes, unless another process wrote or deleted files meanwhile.
 
     Then it is further from our figure than metadata can be, which lie packed in trees or half as tight.
     """
@@ -154,7 +153,7 @@ def _collection(garbage: Garbage, started: float, stuck: tuple[Stuck, ...] = ())
 
 
 def _refuse_living(limits: Limits, garbage: Garbage, store: Store) -> None:
-    """Raise when a path that shall be forgotten is no missing environment's."""
+    """Raise if a path to be forgotten is not that of a missing environment."""
     for path in limits.forget:
         if any(root.path == path or root.path.startswith(f"{path}/") for root in garbage.roots):
             continue

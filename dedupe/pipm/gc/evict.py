@@ -1,4 +1,4 @@
-"""Removing from the cache what `pipm run` made and nobody uses any more.
+"""Removing unused environments of `pipm run` from the cache.
 
 An environment of the cache is used while a program that `pipm run` became holds its marker, or a process
 was started by its interpreter (a Jupyter kernel, say). The marker's time is that of the last run, pyvenv.cfg
@@ -48,7 +48,7 @@ class Evicted:
 def evict_unused(
     store_path: str, keep: float, progress: Progress, *, dry_run: bool, timeout: float | None = None
 ) -> Evicted:
-    """Remove what nobody used for *keep* seconds and has its files in the store at *store_path*.
+    """Remove environments of the store at *store_path* that were not used for *keep* seconds.
 
     Waits for runs that make something at most *timeout* seconds. Raises PipmError.
     """
@@ -101,7 +101,7 @@ def _size(path: str) -> int:
 
 
 def _remove(store: Store, path: str) -> list[Stuck]:
-    """Take the name away first: nobody begins to use what is half removed."""
+    """Rename it first, so that no run begins to use it."""
     folder, name = os.path.split(path)
     try:
         move(path, f"{folder}/.{name}")
@@ -112,7 +112,7 @@ def _remove(store: Store, path: str) -> list[Stuck]:
 
 
 def _sweep(folder: str) -> list[Stuck]:
-    """Remove what a killed collector left; returns what stays of it."""
+    """Remove what a killed collection left; return what stays."""
     stuck: list[Stuck] = []
     for name in os.listdir(folder):
         if name.startswith("."):

@@ -1,4 +1,4 @@
-"""What a collection would remove, and the bytes that this frees; reads only."""
+"""Finding what a collection removes, and the bytes that this frees; reads only."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _entries(store: Store) -> Iterator[EntryFact]:
 def _sorted_trash(
     store: Store, verdict: GcPlan, kept: list[str], before: float
 ) -> tuple[tuple[Trashed, ...], tuple[Trashed, ...], tuple[Trashed, ...]]:
-    """What of the trash comes back, what stays in it, and what goes."""
+    """Divide the trash into what is restored, what stays in it, and what is removed."""
     here = set(kept)
     restored: list[Trashed] = []
     inventory: list[Trashed] = []
@@ -174,7 +174,7 @@ class _GarbageFinder:
     staying: set[int] = field(default_factory=set)
 
     def objects(self, stored: Iterable[tuple[str, int]]) -> tuple[str, ...]:
-        """The objects that go; those that stay keep their bytecode."""
+        """Return the objects that go; those that stay keep their bytecode."""
         gone = []
         named: frozenset[str] | None = None
         for path, inode in stored:
@@ -195,7 +195,7 @@ class _GarbageFinder:
         return tuple(gone)
 
     def _named(self) -> frozenset[str]:
-        """Every digest that a staying tree's manifest names."""
+        """Return every digest that a staying tree's manifest names."""
         found: set[str] = set()
         for path in self.trees:
             try:
@@ -225,17 +225,17 @@ class _GarbageFinder:
 
 
 def _digest_of(path: str) -> str:
-    """The digest in hex of ``objects/ab/cdef…``, whatever its kind."""
+    """Return the digest in hex of ``objects/ab/cdef…``, whatever its kind."""
     return path.removeprefix("objects/").replace("/", "")[:_DIGITS]
 
 
 def _source_of(path: str) -> str:
-    """The digest in hex of the source of ``bytecode/<interpreter>/ab/cdef…``, whatever its time."""
+    """Return the digest in hex of the source of ``bytecode/<interpreter>/ab/cdef…``, whatever its time."""
     return "".join(path.split("/")[2:])[:_DIGITS]
 
 
 def _leftovers(store: Store, known: set[str]) -> Iterator[str]:
-    """What nobody looks at any more: torn writes (``.name.<hex>``), rows of entries that are not *known*."""
+    """Find torn writes (``.name.<hex>``) and index rows of entries that are not *known*."""
     v1 = f"{store.path}/{VERSION}"
     for folder in ("roots", "by-wheel"):
         for name in sorted(os.listdir(f"{v1}/{folder}")):

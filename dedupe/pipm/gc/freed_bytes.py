@@ -1,4 +1,4 @@
-"""The bytes on disk that removing names frees: an inode with its last name, blocks with their last user."""
+"""Counting the bytes that removing names frees: an inode with its last name, blocks with their last user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FreedBytes:
-    """Adds up what goes below *path*, which lies on one file system."""
+    """Adds up the bytes that are freed below *path*, which lies on one file system."""
 
     def __init__(self, path: str) -> None:
         kind = file_system_type(path)
@@ -35,7 +35,7 @@ class FreedBytes:
         """Bytes of `total` in blocks that nothing else has: no estimate at all."""
 
     def tree(self, path: str) -> None:
-        """The folder *path* goes, with all below it."""
+        """Count the folder *path* with all below it."""
         self._rooms[os.path.dirname(path)] += 1
         self._below(path)
 
@@ -51,7 +51,7 @@ class FreedBytes:
                     self._statistics.entries -= 1
 
     def files(self, paths: Iterable[str]) -> None:
-        """Single names go."""
+        """Count single names."""
         for path in paths:
             self._name(path, os.lstat(f"{self._path}/{path}"))
             self._statistics.names -= 1
@@ -63,11 +63,11 @@ class FreedBytes:
         return self._statistics.accounting.exact
 
     def names_of(self, inode: int) -> int:
-        """How many of the names that go are this inode's."""
+        """Return how many of the names that go are this inode's."""
         return self._names[inode]
 
     def total(self, staying: set[int]) -> int:
-        """Bytes that the file system will have more, while the store's inodes *staying* stay."""
+        """Return the bytes that become free while the store's inodes *staying* stay."""
         if self._reflinks and self._files:
             self._count_pending()
         for inode, (path, status) in self._files.items():
@@ -85,7 +85,7 @@ class FreedBytes:
             sync_file_system(folder)
 
     def _whole_chunks(self, staying: set[int]) -> int:
-        """What comes free where inodes go that were made together.
+        """Return what comes free where inodes go that were made together.
 
         Nobody but root can ask what else is in a chunk. The store makes its inodes one after the other, so
         the best guess is that the rest of a chunk of which none of the store's stays was temporary.
@@ -98,7 +98,7 @@ class FreedBytes:
         return len(whole) * account.chunk * account.made
 
     def _empty_rooms(self) -> None:
-        """Folders go with the last that is in them, but for those that the store always has."""
+        """Count folders that become empty, except those that the store always has."""
         while self._rooms:
             room = max(self._rooms, key=lambda path: path.count("/"))
             number = self._rooms.pop(room)

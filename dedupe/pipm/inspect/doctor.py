@@ -96,7 +96,7 @@ def _versions() -> Iterator[Diagnosis]:
 
 
 def _command() -> Iterator[Diagnosis]:
-    """Which pipm a shell finds."""
+    """Yield which pipm a shell finds."""
     folders = dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))
     found = {
         os.path.realpath(f"{folder}/pipm"): f"{folder}/pipm"
@@ -187,7 +187,7 @@ def _lock(store: Store) -> Diagnosis:
 
 
 def _leftovers(store: Store) -> Iterator[Diagnosis]:
-    """What killed runs left in the store."""
+    """Yield what killed runs left in the store."""
     dead = []
     for name in os.listdir(store.tmp):
         try:

@@ -112,7 +112,7 @@ def _environment_of(path: str) -> Environment | None:
 
 
 def _stored(path: str, below: str, inventory: StoreInventory) -> PathFacts:
-    """A path in the store itself."""
+    """Return a path in the store itself."""
     kind, _, rest = below.partition("/")
     if kind == "wheels":
         depth = "/".join(rest.split("/")[:3])
@@ -212,7 +212,7 @@ class _File:
         return "bytecode" if is_bytecode(self._relative) else "file"
 
     def _same_content(self, status: os.stat_result) -> set[int]:
-        """The store's inodes with this content: its own, the link's target, or by its digest."""
+        """Return the store's inodes with this content: its own, the link's target, or by its digest."""
         inventory = self._inventory
         if stat.S_ISLNK(status.st_mode):
             try:
@@ -235,14 +235,14 @@ class _File:
         return {inode for inode, name in inventory.objects.items() if name == self._digest}
 
     def _sources(self, inodes: set[int]) -> set[int]:
-        """The objects that entries have: for bytecode those of its source."""
+        """Return the objects that entries have: for bytecode those of its source."""
         sources = {source for source, compiled in self._inventory.bytecode.items() if inodes & set(compiled)}
         if not sources:
             return inodes
         return {inode for inode, name in self._inventory.objects.items() if name in sources}
 
     def _how(self, path: str, inodes: set[int]) -> str:
-        """How the file at *path* shares one of the store's *inodes*; empty where it does not."""
+        """Return how the file at *path* shares one of the store's *inodes*; empty where it does not."""
         try:
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
@@ -273,7 +273,7 @@ class _File:
         return found
 
     def _file_in(self, environment: str) -> str:
-        """The same file in another environment, whose Python may be another version."""
+        """Return the same file in another environment, whose Python may be another version."""
         for site in self._environment.sites:
             if self._relative.startswith(f"{site}/"):
                 try:

@@ -58,7 +58,7 @@ def _hint(store: Store, mount: str, path: str, modes: dict[str, str]) -> str:
 
 
 def _modes(store: Store, path: str) -> dict[str, str]:
-    """What keeps each mode from working; the store is tried with itself where *path* is empty."""
+    """Return what keeps each mode from working; the store is tried with itself where *path* is empty."""
     try:
         target = os.open(path, _DIRECTORY) if path else os.dup(store.tmp)
     except OSError as error:

@@ -83,7 +83,7 @@ def _entries(store_path: str) -> tuple[StoredEntry, ...]:
 
 
 def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
-    """The distributions of an environment of its own, by what their RECORDs say."""
+    """Return the distributions of an environment of its own, by what their RECORDs say."""
     if one.state != "own copy":
         return ()
     try:

@@ -72,7 +72,7 @@ def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentS
 
 
 def hash_of(names: Iterable[str]) -> str:
-    """A short text that stands for *names*."""
+    """Return a short text that stands for *names*."""
     return sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -91,7 +91,7 @@ class UsageCache:
         self.changed = True
 
     def known(self, path: str, root: Root | None) -> tuple[Figures, EnvironmentStamp] | None:
-        """The figures of the environment at *path*, unless it changed since; and its stamp."""
+        """Return the figures of the environment at *path*, unless it changed since; and its stamp."""
         figures = self.rows.get(path)
         if figures is None:
             return None

@@ -57,7 +57,7 @@ class Locked:
 
 
 def find_source(source: str | None) -> str:
-    """The file whose requirements are to be locked; UsageError where there is none."""
+    """Return the file whose requirements are to be locked; UsageError where there is none."""
     if source is not None:
         if not os.path.isfile(source):
             raise UsageError(f"There is no file {source}", hint=f"name one: {' or '.join(SOURCES)}")
@@ -119,7 +119,7 @@ def _by_pip(request: LockRequest, target: Target) -> None:
 
 
 def _requirements(request: LockRequest) -> list[str]:
-    """What a project needs; the project itself is none of it, as for uv."""
+    """Return what a project needs; the project itself is none of it, as for uv."""
     project = load_toml(request.source).table("project")
     if "dependencies" in project.texts("dynamic"):
         raise project.error("pip locks no dependencies that only building tells", hint="install uv")

@@ -92,7 +92,7 @@ def _hinted() -> Iterator[None]:
 
 
 def _source(place: str | os.PathLike[str] | None) -> str:
-    """The lock file or the environment that *place* means."""
+    """Return the lock file or the environment that *place* means."""
     path = os.getcwd() if place is None else environment_path(os.fspath(place))
     path = os.path.abspath(os.path.expanduser(path))
     if is_environment(path) or os.path.isfile(path):
@@ -122,7 +122,7 @@ def _refuse_stale(path: str) -> None:
 
 
 def _own_interpreter() -> str:
-    """The interpreter that runs this, without its environment."""
+    """Return the interpreter that runs this, without its environment."""
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
 
@@ -161,7 +161,7 @@ def _warn(one: Loaded, source: str) -> None:
 
 
 def _entries(path: str, folder: str) -> set[str]:
-    """What of `sys.path` belongs to the environment at *path*, whose site-packages is *folder*."""
+    """Return what of `sys.path` belongs to the environment at *path*, whose site-packages is *folder*."""
     found = {folder}
     for index in getattr(sys.modules.get(HOOK), "indexes", ()):
         if index.environment == path:

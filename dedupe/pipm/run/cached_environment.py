@@ -115,7 +115,7 @@ def _printable(name: str) -> str:
 
 
 def _time_of(spec: str) -> str:
-    """A folder or archive on this disk is another one when its time is another."""
+    """Return a folder or archive on this disk is another one when its time is another."""
     if "/" not in spec:
         return ""
     try:
@@ -125,7 +125,7 @@ def _time_of(spec: str) -> str:
 
 
 def _state_of(path: str) -> str:
-    """What changes when something is installed into the environment at *path*, or uninstalled."""
+    """Return what changes when something is installed into the environment at *path*, or uninstalled."""
     times = []
     for folder in (f"{path}/bin", *_sites(path)):
         try:
@@ -143,7 +143,7 @@ def _sites(path: str) -> list[str]:
 
 
 def _interpreter_mark(request: RunRequest) -> str:
-    """What is another when ``python3`` or what was named instead is another interpreter."""
+    """Return what is another when ``python3`` or what was named instead is another interpreter."""
     python = request.python
     if python is None:
         python = f"{request.below[0]}/bin/python" if request.below else "python3"

@@ -137,7 +137,7 @@ def _script_needs(request: RunRequest) -> tuple[str, ...]:
 
 
 def _checked(need: str) -> Requirement | None:
-    """The requirement *need*; None for a folder or archive on this disk, whose name building tells."""
+    """Return the requirement *need*; None for a folder or archive on this disk, whose name building tells."""
     if os.path.isabs(need):
         return None
     try:
@@ -149,7 +149,7 @@ def _checked(need: str) -> Requirement | None:
 
 
 def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement | None]) -> Iterator[str]:
-    """What is there already, pinned, but for what *needs* wants otherwise."""
+    """Yield what is there already, pinned, but for what *needs* wants otherwise."""
     there: dict[str, str] = {}
     for path in reversed(request.below):
         there |= installed_versions(path)

@@ -77,7 +77,7 @@ def run_request(  # noqa: PLR0913 - the options of a command
     python: str | None,
     refresh: bool,
 ) -> RunRequest | None:
-    """What an environment is to be made of; None where the one that is named is all.
+    """Return what an environment is to be made of; None where the one that is named is all.
 
     Without *lock* the script's own metadata count, else (unless there is an environment below, and if
     *search*) the nearest lock upward. Raises PipmError where nothing says what to run with.
@@ -118,7 +118,7 @@ def _nothing(*, search: bool) -> LockError | UsageError:
 
 
 def _absolute(spec: str) -> str:
-    """A folder or archive on this disk by its whole path; a requirement as it is."""
+    """Return a folder or archive on this disk by its whole path; a requirement as it is."""
     name = spec.partition("[")[0]
     is_path = name.startswith((".", "/")) or (name.endswith((".whl", ".tar.gz")) and "@" not in name)
     if is_path and not os.path.exists(name):

@@ -25,7 +25,7 @@ def changed_lock(store: str, path: str) -> tuple[str, list[str]] | None:
 
 
 def _root(store: str, path: str) -> dict[str, Any] | None:
-    """What the store knows of a synced environment; read without the cost of `store.roots`."""
+    """Return what the store knows of a synced environment; read without the cost of `store.roots`."""
     import json  # noqa: PLC0415 - milliseconds
 
     name = sha256(os.fsencode(path)).hexdigest()[:32]

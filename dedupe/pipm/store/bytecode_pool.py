@@ -52,7 +52,7 @@ class Pool:
 
 
 def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
-    """Whether the tree of *entry* has the bytecode of an interpreter, named as its pool is."""
+    """Return whether the tree of *entry* has the bytecode of an interpreter, named as its pool is."""
     return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}")
 
 

@@ -114,17 +114,17 @@ def _identity(store: Store, entry: str) -> Digest:
 
 
 def is_partial(store: Store, entry: str) -> bool:
-    """Whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
+    """Return whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
     return is_there(store.v1, f"wheels/{entry}/{PARTIAL}")
 
 
 def has_entry(store: Store, entry: str) -> bool:
-    """Whether *entry* is there, partial or complete."""
+    """Return whether *entry* is there, partial or complete."""
     return is_there(store.v1, f"wheels/{entry}/{MANIFEST}")
 
 
 def has_complete_entry(store: Store, entry: str) -> bool:
-    """Whether *entry* is there and lacks nothing."""
+    """Return whether *entry* is there and lacks nothing."""
     return has_entry(store, entry) and not is_partial(store, entry)
 
 

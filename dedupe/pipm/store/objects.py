@@ -16,7 +16,7 @@ _MODES = (0o444, 0o644, 0o555, 0o755)
 
 @cache
 def trusted_owners() -> frozenset[int]:
-    """The users whose files in a store are believed: we ourselves and root."""
+    """Return the users whose files in a store are believed: we ourselves and root."""
     return frozenset({0, os.geteuid()})
 
 
@@ -46,12 +46,12 @@ def find_object(objects: int, name: str) -> os.stat_result | None:
 
 
 def is_trusted(status: os.stat_result) -> bool:
-    """Whether an object is a regular file of ours or root's; no proof of its bytes."""
+    """Return whether an object is a regular file of ours or root's; no proof of its bytes."""
     return stat.S_ISREG(status.st_mode) and status.st_uid in trusted_owners()
 
 
 def altered(path: str) -> StoreError:
-    """The store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
+    """Return the store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
     return StoreError(
         f"The store's file {path} was changed in place",
         hint="pipm verify --full --repair repairs it; before you patch a package: pipm release --dist NAME",

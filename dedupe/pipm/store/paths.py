@@ -26,18 +26,18 @@ def store_path(option: str | None) -> str:
 
 
 def run_cache_folder() -> str:
-    """Where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
+    """Return where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
     cache = cache_home()
     return os.path.join(os.path.realpath(cache), "pipm")
 
 
 def environments_folder() -> str:
-    """Where the environments are that `pipm run` made."""
+    """Return where the environments are that `pipm run` made."""
     return f"{run_cache_folder()}/environments"
 
 
 def locks_folder() -> str:
-    """Where the locks are that answer requirements."""
+    """Return where the locks are that answer requirements."""
     return f"{run_cache_folder()}/locks"
 
 
@@ -47,7 +47,7 @@ def cache_lock() -> str:
 
 
 def environment_path(text: str) -> str:
-    """The folder that *text* means: ``@science`` is the environment of that name, all else is a path.
+    """Return the folder that *text* means: ``@science`` is the environment of that name, all else is a path.
 
     A file ``.venv`` names the folder (PEP 832). Named environments are the user's and belong to no project:
     ``$XDG_DATA_HOME/pipm-environments/NAME``.
@@ -61,7 +61,7 @@ def environment_path(text: str) -> str:
 
 
 def _folder_in_file(path: str) -> str:
-    """The folder that the file at *path* names, relative to where it lies."""
+    """Return the folder that the file at *path* names, relative to where it lies."""
     with open(path, "rb") as stream:
         owner, data = os.fstat(stream.fileno()).st_uid, stream.read(_LONGEST_PATH + 1)
     if owner not in (os.geteuid(), 0):

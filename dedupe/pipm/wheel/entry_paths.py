@@ -53,6 +53,6 @@ class EntryPaths:
 
 
 def _folders(path: str) -> list[str]:
-    """All folders that *path* lies in."""
+    """Return all folders that *path* lies in."""
     parts = path.split("/")[:-1]
     return ["/".join(parts[: number + 1]) for number in range(len(parts))]

@@ -24,7 +24,7 @@ _BESIDE = b"""#!/bin/sh
 
 
 def entry_point_script(body: bytes, python: str) -> bytes:
-    """The script of an entry point for the interpreter *python*; *body* is all but its first line.
+    """Return the script of an entry point for the interpreter *python*; *body* is all but its first line.
 
     A *python* that is no path lies beside the script, wherever that is, as uv writes it.
     """
@@ -41,7 +41,7 @@ def entry_point_script(body: bytes, python: str) -> bytes:
 
 
 def wheels_own_script(content: bytes, python: str) -> bytes:
-    """A script that the wheel brings; its ``#!python`` becomes this environment's."""
+    """Return a script that the wheel brings; its ``#!python`` becomes this environment's."""
     first, newline, rest = content.partition(b"\n")
     if not first.startswith(b"#!python"):
         return content
@@ -49,13 +49,13 @@ def wheels_own_script(content: bytes, python: str) -> bytes:
 
 
 def record_digest_of(data: bytes) -> str:
-    """The hash of *data* as RECORD spells it."""
+    """Return the hash of *data* as RECORD spells it."""
     digest = base64.urlsafe_b64encode(sha256(data).digest())
     return "sha256=" + digest.rstrip(b"=").decode("ascii")
 
 
 def direct_url(pin: Pin) -> bytes | None:
-    """What PEP 610 wants to be known of a distribution that came from no index."""
+    """Return what PEP 610 wants to be known of a distribution that came from no index."""
     match pin.origin:
         case None:
             return None
@@ -85,7 +85,7 @@ def _json(document: dict[str, object], subdirectory: str | None = None) -> bytes
 
 
 def file_url(path: str) -> str:
-    """The URL of an absolute path."""
+    """Return the URL of an absolute path."""
     from urllib.parse import quote  # noqa: PLC0415 - few locks name files
 
     return "file://" + quote(os.fsencode(path))

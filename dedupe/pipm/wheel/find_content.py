@@ -63,7 +63,7 @@ def _recorded(
 
 
 def _record_in(folder: str) -> str:
-    """The path of RECORD in the unpacked wheel *folder*; StopIteration where there is none."""
+    """Return the path of RECORD in the unpacked wheel *folder*; StopIteration where there is none."""
     return next(f"{name}/RECORD" for name in os.listdir(folder) if name.endswith(".dist-info"))
 
 
@@ -147,7 +147,7 @@ def _is_wheel_of(path: str, manifest: Manifest) -> bool:
 
 
 def _names_release(folder: str, manifest: Manifest) -> bool:
-    """Whether a folder of metadata is named after the release of *manifest*."""
+    """Return whether a folder of metadata is named after the release of *manifest*."""
     name, _, version = folder.removesuffix(".dist-info").rpartition("-")
     return canonicalize_name(name) == manifest.name and version == manifest.version
 

@@ -89,7 +89,7 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
 
 
 def locked_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
-    """The (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
+    """Return the (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
     archives = [
         archive for pin in pins for archive in (*pin.wheels, pin.origin) if isinstance(archive, Archive)
     ]
@@ -118,7 +118,7 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
 
 
 def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
-    """Where else *pins* may be looked for when nobody answers at the URLs of the lock.
+    """Return where else *pins* may be looked for when nobody answers at the URLs of the lock.
 
     First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
     where hashes say what must come; without them it could be another's distribution of the same name.
@@ -214,7 +214,7 @@ def _divided(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _cloned(url: str) -> str:
-    """The URL of a repository; SSH's ``user@host:path`` and paths are none to pip."""
+    """Return the URL of a repository; SSH's ``user@host:path`` and paths are none to pip."""
     if "://" in url:
         return url
     host, colon, path = url.partition(":")
@@ -233,7 +233,7 @@ def _has_url(pin: Pin) -> bool:
 
 
 def _fragment(subdirectory: str | None, weak: str = "") -> str:
-    """The fragment of an URL; pip checks the *weak* hashes there alone."""
+    """Return the fragment of an URL; pip checks the *weak* hashes there alone."""
     parts = [f"subdirectory={subdirectory}"] if subdirectory else []
     parts += [weak] if weak else []
     return f"#{'&'.join(parts)}" if parts else ""

@@ -131,7 +131,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _named(pins: Sequence[Pin], text: str) -> list[str]:
-    """The distributions of *pins* that pip's words name, with versions; all when it names none."""
+    """Return the distributions of *pins* that pip's words name, with versions; all when it names none."""
     said = _NORMALISE.sub("-", text).lower()
     shown = {pin.name: f"{pin.name} {pin.version}" if pin.version else pin.name for pin in pins}
     if len(shown) == 1:

@@ -100,7 +100,7 @@ def _of_variables() -> Iterator[tuple[str, str]]:
 
 @cache
 def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The settings in pip's files, what counts more behind what counts less."""
+    """Return the settings in pip's files, what counts more behind what counts less."""
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for path in _files(command):
         parser = configparser.RawConfigParser()
@@ -119,7 +119,7 @@ def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _files(command: tuple[str, ...]) -> list[str]:
-    """The files that pip reads, in the order in which they count."""
+    """Return the files that pip reads, in the order in which they count."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     if "PIP_CONFIG_FILE" in os.environ:
         kept["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]

@@ -59,7 +59,7 @@ def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> Inst
 
 
 def _read(file: int, *, modules: bool) -> tuple[bytes, bytes] | None:
-    """The two parts of the open *file*; the second only with *modules*. None where it is torn.
+    """Return the two parts of the open *file*; the second only with *modules*. None where it is torn.
 
     It was written without waiting for the disk: after a power cut it may be there and hold zeros.
     """
@@ -93,7 +93,7 @@ def _made(store: Store, entry: str) -> InstallPlan:
 
 
 def _written(install_plan: InstallPlan) -> bytes:
-    """What `_read` reads: the modules' folders apart from all the rest."""
+    """Return what `_read` reads: the modules' folders apart from all the rest."""
     fields = install_plan._asdict()
     folders = fields.pop("folders")
     first, second = (marshal.dumps(_plain(part), 4) for part in (tuple(fields.values()), folders))

@@ -1,7 +1,7 @@
-"""Letting a wheel archive into the store: hostile until checked.
+"""Checking and unpacking wheel archives, which may be hostile.
 
-`zipfile` reads the archive; `installer`'s own unpacking trusts what a store must not: names that leave the
-entry, sizes and digests that lie, members that two platforms would see differently.
+`zipfile` reads the archive. `installer` does not check enough for a store: names that leave the entry, wrong
+sizes and digests, members that platforms would see differently.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[by
 
 
 class _Unpacking:
-    """One archive on its way into a run's folder."""
+    """Unpacks one archive into a run's folder."""
 
     def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None, *, vouched: bool) -> None:
         self.wheel = wheel
@@ -169,7 +169,7 @@ class _Unpacking:
         return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
 
     def _doubt(self, member: str, why: str) -> None:
-        """RECORD is wrong of *member*: nobody's fault on the way where a lock has this archive's hash."""
+        """Note a mismatch of RECORD if the lock has this archive's hash; else raise WheelError."""
         if not self.vouched:
             raise self._refuse(member, why)
         self.mismatches.append(RecordMismatch(self.file_name, member, why))
@@ -190,7 +190,7 @@ class _Unpacking:
         return members
 
     def _check_room(self, members: list[zipfile.ZipInfo]) -> None:
-        """Refuse what would fill the disk, before the first byte is written."""
+        """Raise if the archive would fill the disk, before a byte is written."""
         if self.run is None:
             return
         need = sum(member.file_size for member in members)
@@ -298,7 +298,7 @@ class _Unpacking:
         return b"".join(self._content(member))
 
     def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
-        """Each member that gets installed, with its path in the entry.
+        """Yield each member that gets installed, with its path in the entry.
 
         Bytecode is not: the store has its own, and nobody could tell what a wheel's would do.
         """
@@ -353,7 +353,7 @@ class _Unpacking:
         return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Read exactly what the archive's directory declares: a bomb ends here."""
+        """Read exactly the size that the archive's directory declares, against zip bombs."""
         left = member.file_size
         try:
             with self.wheel.open(member) as stream:

@@ -1,1 +1,1 @@
-"""Decisions: facts in, plan out. No input, no output."""
+"""Decisions: functions from facts to plans. No input, no output."""

@@ -1,4 +1,4 @@
-"""Deciding what becomes of each file of an environment that is adopted."""
+"""Deciding for each file of an environment whether it is shared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _READABLE, _EXECUTABLE, OWNER_WRITES = 0o444, 0o111, 0o200
 
 
 def is_usual_mode(mode: int) -> bool:
-    """Whether everybody may read a file of this *mode*, and all or nobody execute it."""
+    """Return whether everybody may read a file of this *mode*, and all or nobody execute it."""
     return not mode & _SPECIAL and mode & _READABLE == _READABLE and mode & _EXECUTABLE in (0, _EXECUTABLE)
 
 
 class FileFact(NamedTuple):
-    """What is known of one RECORD row before anything is read; a tuple, as there are so many.
+    """The facts about one RECORD row before its file is read.
 
     ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
     and ``size`` are what RECORD says, or (not ``has_record_digest``) what the store knows of this release.
@@ -52,7 +52,7 @@ class FileFact(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The path that a person is told, relative to the environment."""
+        """The path in messages, relative to the environment."""
         return f"{self.directory}/{self.name}" if self.directory else self.name
 
     @property
@@ -69,14 +69,14 @@ class Leave(NamedTuple):
 
 
 class AlreadyShared(NamedTuple):
-    """The store has it and the environment shares it."""
+    """The environment already shares the store's file."""
 
     fact: FileFact
     digest: Digest
 
 
 class Ingest(NamedTuple):
-    """The store does not have it: prove its content and let the store share it."""
+    """The store lacks the content: hash the file and share it with the store."""
 
     fact: FileFact
 
@@ -99,7 +99,7 @@ Action = Leave | AlreadyShared | Ingest | IngestCopy | Share
 
 
 def plan_file(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: PLR0911
-    """Decide what becomes of one file.
+    """Choose the action for one file.
 
     *user* owns what may be shared. *by_inode*: sharing means one inode (hard links), else one set of
     blocks.
@@ -137,7 +137,7 @@ def _absence(fact: FileFact) -> Reason:
 
 
 def _private_reason(fact: FileFact) -> Reason | None:
-    """Why a file of this place and name is an environment's own; None when it may be shared."""
+    """Return why a file of this place and name is an environment's own; None when it may be shared."""
     place, path = fact.place, fact.path
     if place is RecordPlace.SITE:
         if is_installers_own(path):

@@ -20,7 +20,7 @@ DAY = 86400.0
 
 
 class Fate(Enum):
-    """What became of an environment that the store knows."""
+    """The state of an environment that the store knows."""
 
     ALIVE = "alive"
     GONE = "gone"
@@ -28,11 +28,11 @@ class Fate(Enum):
     REPLACED = "replaced"
     """Another environment has its path."""
     UNREACHABLE = "unreachable"
-    """Nobody can tell: its disk is not mounted, perhaps."""
+    """Unknown; its disk may not be mounted."""
 
 
 class RootFact(NamedTuple):
-    """What is known of an environment; ``seen`` is when it was there at the latest, in seconds.
+    """The facts about an environment; ``seen`` is when it was last seen, in seconds.
 
     ``marker`` are device and inode of its ``pyvenv.cfg``. ``borrows``: it reads files below the store's own
     path (finder, symlinks), and so it is the only kind that can lose any. ``noted``: an earlier collection
@@ -76,11 +76,11 @@ class Limits:
 class GcPlan:
     """What becomes of environments' roots and of entries.
 
-    ``missing`` are roots that stay though their environment is not there, ``returned`` such whose environment
-    is there again, ``needed`` the entries that staying
-    roots name (here or not). Of the ``kept`` entries the ``needless`` stay for their age alone, the least
-    recently used first, and the ``busy`` because a process has them in its memory. ``alive``: some root
-    stays; ``borrowed``: some root is of an environment that can lose what goes.
+    ``missing`` are roots that stay although their environment is missing, ``returned`` those whose
+    environment is there again, ``needed`` the entries that the staying roots name. Of the ``kept`` entries
+    the ``needless`` stay for their age alone, the least recently used first, and the ``busy`` because a
+    process has them in its memory. ``alive``: some root stays; ``borrowed``: some root is of an environment
+    that can lose what goes.
     """
 
     dropped: tuple[RootFact, ...]
@@ -186,7 +186,7 @@ class UnusedFile(NamedTuple):
 
 
 def is_garbage(file: UnusedFile, *, condemned: bool, alive: bool, limits: Limits, now: float) -> bool:
-    """Whether a stored file that no kept entry has is to go.
+    """Return whether a stored file that no kept entry has is to go.
 
     *condemned*: an entry that goes has it; *alive*: there are environments.
     """

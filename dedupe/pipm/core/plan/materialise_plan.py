@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Files that one folder of the store (below ``v1/``) gives to one folder, and their times (ns)."""
+    """Files of one store folder (below ``v1/``) that are linked into one folder, with their times (ns)."""
 
     source: str
     names: tuple[str, ...]
@@ -69,7 +69,7 @@ class PlannedFolder:
         self.owners: list[Wanted] = []
 
     def names(self) -> set[str]:
-        """The names of all its files."""
+        """Return the names of all its files."""
         found = {name for name, _, _ in self.empty}
         for part in (*self.links, *self.copies):
             found.update(part.names)
@@ -119,7 +119,7 @@ class MaterialisePlan(NamedTuple):
 
 
 def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> MaterialisePlan:
-    """Lay all *wanted* distributions over each other; of two files of one path the later one stays."""
+    """Merge all *wanted* distributions into one tree; of two files with one path the later one wins."""
     planner = _Planner(scheme)
     for one in wanted:
         planner.add(one)
@@ -214,7 +214,7 @@ class _Planner:
         known.owners.append(one)
 
     def _resolve(self, one: Wanted, known: PlannedFolder, new: PlannedFolder, taken: set[str]) -> None:
-        """The later one's file stays; a clash is told where the two differ."""
+        """Let the later file win; note a collision if the two differ."""
         for name in sorted(taken):
             path = f"{new.path}/{name}" if new.path else name
             mine = self._hash(one, path)
@@ -226,7 +226,7 @@ class _Planner:
         known.drop(taken)
 
     def _hash(self, one: Wanted, path: str) -> str | None:
-        """What RECORD of *one* says of the file at *path*; None where it has none there."""
+        """Return the hash in the RECORD of *one* for *path*; None if it has none."""
         rows = self._rows.get(one.entry)
         if rows is None:
             site = f"{self.scheme.site}/"

@@ -1,4 +1,4 @@
-"""Deciding which files of an environment become its own again, and what they are like then."""
+"""Deciding which files of an environment become private copies, with which mode and times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SharedFile(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The path that a person is told, relative to the environment."""
+        """The path in messages, relative to the environment."""
         return f"{self.directory}/{self.name}" if self.directory else self.name
 
 
@@ -57,7 +57,7 @@ class Release(NamedTuple):
 
 
 def plan_release(files: Sequence[SharedFile]) -> list[Release]:
-    """Plan how each file shall be.
+    """Choose the action for each shared file.
 
     Mode, group and time are what was noted at adoption, unless a person changed them since; without a note
     the owner may write what the store made read-only. The umask has no say.
@@ -93,7 +93,7 @@ def _writable(mode: int) -> int:
 
 
 def _changes(release: Release) -> bool:
-    """Whether there is anything to do: a private file may be as it was."""
+    """Return whether there is anything to do: a private file may be as it was."""
     if not release.file.private:
         return True
     times = release.source_times

@@ -1,4 +1,4 @@
-"""Deciding what makes an environment exactly what its lock says."""
+"""Deciding what a sync adds, replaces and removes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class InstalledMatch(Enum):
 
 
 class Installed(NamedTuple):
-    """A distribution that stands in an environment: its metadata folder ``metadata`` in ``site``.
+    """An installed distribution: its metadata folder ``metadata`` lies in ``site``.
 
-    ``removable``: it has a RECORD, so one knows which files are its own.
+    ``removable``: it has a RECORD, which names its files.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Installed(NamedTuple):
 
 
 class SyncPlan(NamedTuple):
-    """What to do. ``stuck`` cannot be removed, since nobody knows their files."""
+    """The changes of a sync. ``stuck`` cannot be removed, because they have no RECORD."""
 
     added: tuple[Wanted, ...] = ()
     repaired: tuple[Wanted, ...] = ()
@@ -46,12 +46,12 @@ class SyncPlan(NamedTuple):
 
     @property
     def materialised(self) -> list[Wanted]:
-        """What gets files."""
+        """The distributions that get files."""
         return [*self.added, *self.repaired, *(wanted for _, wanted in self.replaced)]
 
     @property
     def uninstalled(self) -> list[Installed]:
-        """What loses its files."""
+        """The distributions whose files are removed."""
         return [*self.removed, *(installed for installed, _ in self.replaced)]
 
 
@@ -60,10 +60,9 @@ def plan_sync(
     installed: list[tuple[Installed, InstalledMatch]],
     kept: frozenset[str],
 ) -> SyncPlan:
-    """Compare *wanted* with *installed*; *kept* are names that stay though no lock names them.
+    """Compare *wanted* with *installed*; the names *kept* stay although no lock names them.
 
-    A name that stands there twice (an interrupted upgrade of another tool) is no good: all but a fitting
-    one go.
+    Of a name that is installed twice (after an interrupted upgrade of another tool) only a fitting one stays.
     """
     by_name = {one.install_plan.name: one for one in wanted}
     there: dict[str, InstalledMatch] = {}
@@ -91,7 +90,7 @@ def plan_sync(
 
 
 def seeds(version: tuple[int, ...], *, uv_without_seed: bool) -> frozenset[str]:
-    """The installers that stay in an environment of Python *version* unless a lock names them.
+    """Return the installers that stay in an environment of Python *version* unless a lock names them.
 
     As `uv pip sync`: in an environment that `uv venv` made without ``--seed`` none was there to begin with.
     """

@@ -27,7 +27,7 @@ class Flaw(Enum):
 
 
 class ExpectedFile(NamedTuple):
-    """What a stored file shall be; all but the digest is None where no manifest tells it.
+    """The expected state of a stored file; without a manifest all but the digest is None.
 
     ``executable`` and ``writable`` are the kind of its object.
     """
@@ -46,14 +46,14 @@ class ExpectedFile(NamedTuple):
 
 
 def is_suspicious(expected: ExpectedFile, status: os.stat_result) -> bool:
-    """Whether the stat of a regular file speaks against its content."""
+    """Return whether the stat of a regular file suggests that its content changed."""
     return expected.mtime_ns not in (None, status.st_mtime_ns) or expected.size not in (None, status.st_size)
 
 
 def judge_file(
     expected: ExpectedFile, status: os.stat_result | None, actual: Digest | None, owners: frozenset[int]
 ) -> Flaw | None:
-    """Say what is wrong with a file; *actual* is its digest where it was read, None where it was not."""
+    """Return the flaw of a file, if any; *actual* is its digest, None if it was not read."""
     if status is None:
         return Flaw.MISSING
     if not stat.S_ISREG(status.st_mode):
@@ -75,7 +75,7 @@ class Sharer(NamedTuple):
 
 
 def is_private_edit(expected: ExpectedFile, status: os.stat_result, sharers: list[Sharer]) -> bool:
-    """Whether the changed bytes are one environment's edit, and stay with it.
+    """Return whether the changed bytes are one environment's edit, and stay with it.
 
     An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
     nobody can tell which of them it was.
