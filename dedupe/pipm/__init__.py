@@ -15,11 +15,11 @@ __all__ = ["__version__", "activate", "interactive"]
 
 
 def activate(place: str | os.PathLike[str] | None = None) -> Activation:
-    """Make what a project's lock names importable in this interpreter (a notebook, say).
+    """Make the distributions of a lock importable in this interpreter (a notebook, say).
 
     *place* is a lock file, a project's folder, an environment's folder or ``@NAME``; without one it is the
-    nearest lock upward. What is activated last wins. A module that is imported already stays as it is: where
-    it has another version, a LoadedVersionWarning says so. Raises PipmError.
+    nearest lock upward. The last activation wins. A module that was imported before is kept; if it has
+    another version, a LoadedVersionWarning is issued. Raises PipmError.
     """
     from pipm.run.activation import activate_place  # noqa: PLC0415 - see above
 
@@ -29,7 +29,7 @@ def activate(place: str | os.PathLike[str] | None = None) -> Activation:
 def interactive(*specs: str) -> Activation:
     """Make requirements importable in this interpreter: ``pipm.interactive("numpy>=2", "pandas")``.
 
-    uv or pip resolves them, once; else as `activate`.
+    uv or pip resolves them once. Otherwise as `activate`.
     """
     from pipm.run.activation import activate_specs  # noqa: PLC0415 - see above
 

@@ -9,23 +9,23 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line, or hand over to pip or a program at once; ends the process."""
+    """Run the command line and end the process."""
     try:
         from pipm.cli.streams import fill_streams  # noqa: PLC0415 - as all here, when it is needed
 
         fill_streams()
         code = _code()
         code = _finish() or code
-    except KeyboardInterrupt:  # while the command line itself was still being imported, say
+    except KeyboardInterrupt:  # during the import of the command line, say
         code = _INTERRUPTED
     if sys.getprofile() or sys.gettrace():
-        sys.exit(code)  # a profiler writes what it saw at Python's own end
-    # All is done: Python's own end would only free every object one by one, and a Ctrl-C meanwhile kill it.
+        sys.exit(code)  # a profiler writes its data at Python's own end
+    # All is done. Python's own end would free each object, and a Ctrl-C then would end it with a traceback.
     os._exit(code)
 
 
 def _finish() -> int:
-    """Write what is still to be printed; 1 where that fails, of which the guard told."""
+    """Flush the output; return 1 if that fails, which was already reported."""
     from pipm.cli.streams import finish_output  # noqa: PLC0415 - likewise
     from pipm.errors import OutputError  # noqa: PLC0415 - likewise
 
@@ -37,7 +37,7 @@ def _finish() -> int:
 
 
 def _code() -> int:
-    """Do what the arguments ask for; the exit code."""
+    """Run the command of the arguments; return the exit code."""
     if sys.argv[1:2] in (["pip"], ["install"]):
         from pipm.cli.run_pip_command import start_pip  # noqa: PLC0415 - without the cost of typer
 

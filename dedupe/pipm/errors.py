@@ -1,12 +1,12 @@
-"""What goes wrong, with the words and the exit code that a person sees."""
+"""Errors with a message, a hint and an exit code."""
 
 from __future__ import annotations
 
 
 def redacted(text: str) -> str:
-    """*text* with ``****`` for each password in an URL, and for each user who comes without one.
+    """Return *text* with ``****`` for each password in a URL, and for each user name without one.
 
-    A token is such a user; the ``git@`` of SSH is none. Everything that a person sees goes through this.
+    A token is such a user name; the ``git@`` of SSH is none. All messages go through this function.
     """
     if "://" not in text or "@" not in text:
         return text
@@ -22,9 +22,9 @@ def redacted(text: str) -> str:
 
 
 class PipmError(Exception):
-    """A failure that is explained to the person: what, why, and what to do about it.
+    """An error with a message and a hint that says what to do.
 
-    ``details`` is the whole of what another program said, for who wants to see it.
+    ``details`` is the whole output of another program, for --verbose.
     """
 
     kind = "failed"
@@ -38,12 +38,12 @@ class PipmError(Exception):
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel between processes with the hint."""
+        """Pickle with the hint."""
         return _rebuilt, (type(self), self.message, self.hint, self.details)
 
 
 class UsageError(PipmError):
-    """The command line asks for something that makes no sense."""
+    """The command line is wrong."""
 
     kind = "usage"
     exit_code = 2
@@ -62,7 +62,7 @@ class InterpreterError(PipmError):
 
 
 class NotFoundError(PipmError):
-    """What was asked about is neither in the store nor in an environment."""
+    """The subject is neither in the store nor in an environment."""
 
     kind = "not-found"
 
@@ -80,7 +80,7 @@ class LockError(PipmError):
 
 
 class WheelError(PipmError):
-    """A wheel that is not let into the store; names the archive and the member."""
+    """A wheel that the store does not accept; names the archive and the member."""
 
     kind = "bad-wheel"
 
@@ -114,7 +114,7 @@ class LinkingImpossibleError(PipmError):
 
 
 class BusyError(PipmError):
-    """Another process holds the lock for longer than we wait."""
+    """Another process held the lock longer than the timeout."""
 
     kind = "busy"
 
@@ -132,7 +132,7 @@ class OutputError(PipmError):
 
 
 class InterruptedRunError(PipmError):
-    """Ctrl-C: what was done is sound, the same command finishes the rest."""
+    """Ctrl-C: finished work stays; the same command continues."""
 
     kind = "interrupted"
     exit_code = 130

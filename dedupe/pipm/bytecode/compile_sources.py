@@ -1,4 +1,4 @@
-"""Compiling sources into a run's folder: the one loop that does it."""
+"""Compiling sources into a run's folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipm.env.interpreter import Interpreter
 
 MODE = 0o444
-"""Of bytecode in the store."""
+"""The mode of bytecode in the store."""
 _BATCH = 64
 """Sources that one process compiles between two calls of *advance*."""
 
@@ -53,7 +53,7 @@ def compile_in_processes(
     run: tuple[int, str],
     advance: Callable[[int], None],
 ) -> Compiled:
-    """Compile as `compile_sources` does, with as many processes of *interpreter* as are worth it."""
+    """Compile as `compile_sources` does, in several processes of *interpreter* if there are many sources."""
     count = min(_processors(), 1 + len(sources) // _BATCH)
     with ExitStack() as stack:
         workers = [stack.enter_context(closing(CompilerProcess(interpreter))) for _ in range(count)]
@@ -68,7 +68,7 @@ def compile_sources(
 ) -> Compiled:
     """Compile *sources*, by the names of the new files in the folder *run* (open, and its path).
 
-    *advance* hears how many were begun before; what it raises ends the work.
+    *advance* is called with the number of sources done so far; an exception that it raises ends the work.
     """
     compiled = Compiled({}, [], [])
     names, step = list(sources), _BATCH * len(workers)

@@ -1,4 +1,4 @@
-"""Sources whose content is proven, the names of their bytecode, and where the store keeps it."""
+"""Sources with verified content, the names of their bytecode, and its pools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVELS = ("", ".opt-1", ".opt-2")
 
 
 class ProvenSource(NamedTuple):
-    """A source whose content is proven; its time was ``before_ns`` and is ``mtime_ns`` now."""
+    """A source with verified content; its time was ``before_ns`` and is ``mtime_ns`` now."""
 
     directory: str
     name: str
@@ -40,7 +40,7 @@ class ProvenSource(NamedTuple):
 
 
 def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
-    """The module and optimisation level that the file *name* is *interpreter*'s bytecode of, if it is."""
+    """Return module and optimisation level if the file *name* is bytecode of *interpreter*, else None."""
     if interpreter is not None:
         for level, ending in enumerate(_endings(interpreter.cache_tag)):
             if name.endswith(ending):
@@ -50,7 +50,7 @@ def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int
 
 @cache
 def _endings(cache_tag: str) -> tuple[str, ...]:
-    """Return how the names of an interpreter's bytecode end, by optimisation level."""
+    """Return the name suffixes of an interpreter's bytecode, by optimisation level."""
     return tuple(f".{cache_tag}{suffix}.pyc" for suffix in _LEVELS)
 
 

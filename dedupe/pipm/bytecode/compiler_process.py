@@ -1,4 +1,4 @@
-"""Driving the environment's own interpreter to check and compile bytecode."""
+"""Running the environment's own interpreter to check and compile bytecode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCRIPT = os.path.join(os.path.dirname(__file__), "compiler.py")
 
 
 class BytecodeCheck(NamedTuple):
-    """Is the file *path* sound timestamp bytecode of a source with this mtime (s) and size (bytes)?"""
+    """Check that the file *path* is timestamp bytecode of a source with this mtime (s) and size (bytes)."""
 
     path: str
     mtime: int
@@ -39,7 +39,7 @@ class CompileTask(NamedTuple):
 
 
 class CompareTask(NamedTuple):
-    """Is the file *path* what *source*, with this sha256, mtime (s) and size (bytes), compiles to?"""
+    """Compare the file *path* with a new compilation of *source*, which has this sha256, mtime and size."""
 
     path: str
     source: str
@@ -50,7 +50,7 @@ class CompareTask(NamedTuple):
 
 
 class CompilerProcess:
-    """A process of the interpreter that answers until it is closed; started at the first question."""
+    """A process of the interpreter that does tasks until it is closed; it starts with the first task."""
 
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
@@ -66,9 +66,9 @@ class CompilerProcess:
         return self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks)
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[bool | None]:
-        """Answer each comparison; None where nobody can tell.
+        """Do each comparison; None where the result is unknown.
 
-        That is where the source has other bytes than its digest says, and where the interpreter does not run.
+        It is unknown if the source has other bytes than its digest says, or if the interpreter does not run.
         """
         answers = self._ask([("compare", *task) for task in tasks])
         if answers is not None:

@@ -1,7 +1,7 @@
 """Bytecode in the store's own entries, for environments that import from them.
 
-It is linked out of the pool; what the pool lacks is compiled by the environment's interpreter, once. An
-empty file in the entry says that this was done for an interpreter.
+It is linked from the pool; the environment's interpreter compiles what the pool lacks. An empty file in the
+entry notes that this was done for an interpreter.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _CACHE = "__pycache__"
 
 
 class _Source(NamedTuple):
-    """A module of an entry: its folder below ``v1/``, and what the manifest says of it."""
+    """A module of an entry: its folder below ``v1/``, and its row in the manifest."""
 
     folder: str
     file: FileEntry
 
     @property
     def key(self) -> _Key:
-        """What its bytecode is filed by: content, and time in the header."""
+        """The key of its bytecode: content, and time in the header."""
         return self.file.digest, header_time(self.file.mtime_ns)
 
     @property
@@ -50,7 +50,7 @@ class _Source(NamedTuple):
         return self.file.path.rpartition("/")[2][:-3]
 
     def compiled_from(self, store: Store) -> Source:
-        """Return what its bytecode is compiled from."""
+        """Return the source for `compile_sources`."""
         path = f"{self.folder}/{self.stem}.py"
         return Source(f"{store.path}/v1/{path}", self.file.digest, self.file.size, self.key[1], path)
 
@@ -58,7 +58,7 @@ class _Source(NamedTuple):
 def compile_entries(
     store: Store, entries: Iterable[str], interpreter: Interpreter, shared_state: SharedState
 ) -> None:
-    """Let each entry (below ``wheels/``) have the bytecode of *interpreter*; raises OSError."""
+    """Add the bytecode of *interpreter* to each entry (below ``wheels/``). Raises OSError."""
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     lacking: dict[_Key, list[_Source]] = {}
     done = []
@@ -77,7 +77,7 @@ def compile_entries(
 
 
 def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
-    """Let the pool have the bytecode *key* of the one source at *path*; False where it does not compile."""
+    """Compile the source at *path* into the pool as *key*; return False if it does not compile."""
     digest, time = key
     with store.run() as (run, run_path), closing(CompilerProcess(interpreter)) as worker:
         source = Source(path, digest, os.stat(path).st_size, time, path)
@@ -90,7 +90,7 @@ def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
-    """Link what the pool has; returns the rest."""
+    """Link the bytecode that the pool has; return the sources that it lacks."""
     folders: dict[str, list[_Source]] = {}
     for file in manifest.files:
         if file.path.startswith("site/") and file.path.endswith(".py"):
@@ -112,7 +112,7 @@ def _open_cache(store: Store, folder: str) -> int:
 
 
 def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
-    """Link the pool's bytecode into the open folder *cache*; False where the pool has none."""
+    """Link the pool's bytecode into the open folder *cache*; return False if the pool has none."""
     if pool.find(*source.key) is None:
         return False
     # One that is there already is the same, or Python says that it is not and compiles for itself.
@@ -128,7 +128,7 @@ def _compile(
     pool: Pool,
     shared_state: SharedState,
 ) -> None:
-    """Compile what the pool lacks, give it to the pool once it is on disk, and link it."""
+    """Compile what the pool lacks, sync it, name it in the pool, and link it."""
     sources = {_name(key): of[0].compiled_from(store) for key, of in lacking.items()}
     compiled = compile_in_processes(interpreter, sources, run, lambda _: shared_state.check())
     for name in compiled.changed:

@@ -1,13 +1,12 @@
-"""Sharing the bytecode of sources whose content is proven.
+"""Sharing the bytecode of sources with verified content.
 
-Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves
-all environments of an interpreter. The pool has it, or the environment's own is taken over: the
-environment's interpreter says that it is sound bytecode of exactly that source as it was. Where the source
-kept its time, the file is what the pool needs and gets a name there. Where the source got another time, the
-time in the header is set to it: those four bytes are the one thing that pipm writes into a file of an
-environment, and only into an inode without further names: no process maps a ``.pyc``, Python itself
-replaces it by rename, and until the header fits, the file is merely stale. Of a file with further names
-(a backup's, say) the pool gets a copy.
+Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves all
+environments of an interpreter. If the pool lacks it, the environment's own file is linked into the pool,
+after the environment's interpreter checked that it is the bytecode of that source. If the source got another
+time, the time in the header is changed. Those four bytes are the only ones that pipm writes into a file of an
+environment, and only if its inode has no other name: no process maps a ``.pyc``, Python itself replaces it by
+rename, and with a wrong header the file is merely stale. Of a file with further names (in a backup, say) the
+pool gets a copy.
 
 Bytecode that is neither in the pool nor sound is compiled anew; what is new is synced, and linked at the end.
 """
@@ -70,7 +69,7 @@ class _NewBytecode(NamedTuple):
 
 
 class CompilerPools(NamedTuple):
-    """A process of an interpreter, and what the store has compiled for it, by level of optimisation."""
+    """A process of an interpreter, and its pools, by level of optimisation."""
 
     worker: CompilerProcess
     pools: list[Pool]
@@ -136,7 +135,7 @@ class BytecodeSharer:
         return len(self._fresh)
 
     def _share_known(self, directory: str, modules: dict[str, ProvenSource]) -> list[_Candidate]:
-        """Share what the pool has in one folder; returns the rest."""
+        """Share the bytecode of one folder that the pool has; return the rest."""
         candidates: list[_Candidate] = []
         with self._open(directory) as cache:
             if cache is None:
@@ -166,7 +165,7 @@ class BytecodeSharer:
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
     def _share_one(self, cache: int, name: str, source: ProvenSource, level: int) -> bool:
-        """Share one file out of the pool, or see that it must be left; False: the pool has none."""
+        """Share one file with the pool, or leave it alone; return False if the pool has none."""
         status = _status(cache, name)
         if status is None or self._is_settled(cache, name, source, status):
             return True
@@ -186,7 +185,7 @@ class BytecodeSharer:
         return True
 
     def _is_settled(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
-        """Return whether a stat alone tells that a file is shared, or must be left; it is counted then."""
+        """Return whether a stat shows that a file is shared or must be left alone; count it then."""
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
@@ -207,7 +206,7 @@ class BytecodeSharer:
         )
 
     def _take_over(self, candidates: list[_Candidate]) -> None:
-        """Give the pool what the environment has of it; what is unsound gets compiled."""
+        """Link the environment's bytecode into the pool; compile what is invalid."""
         assert self._worker is not None
         base = self.context.environment.path
         checks = [
@@ -231,7 +230,7 @@ class BytecodeSharer:
         self._compile([candidate for candidate in rest if self._may_replace(candidate)])
 
     def _give(self, cache: int, candidate: _Candidate) -> bool:
-        """Let the pool have the environment's file; False where it must be made anew."""
+        """Link the environment's file into the pool; return False if it must be compiled."""
         source, name, level = candidate
         pool = self._pools[level]
         header = Header(source.time, source.before, source.size)
@@ -266,7 +265,7 @@ class BytecodeSharer:
         return True
 
     def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
-        """Let the pool have a copy of a file whose inode has further names."""
+        """Copy a file whose inode has further names for the pool."""
         new = self.context.new_file()
         if not copy_with_time(cache, candidate.name, new, header, MODE):
             return False
@@ -274,7 +273,7 @@ class BytecodeSharer:
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:
-        """Return whether a file that could not be taken over is nothing but a cache of its source."""
+        """Return whether a file that could not be linked may be replaced."""
         source, name, _ = candidate
         with self._open(source.directory) as cache:
             if cache is None or _status(cache, name) is None:
@@ -344,7 +343,7 @@ class BytecodeSharer:
             self.staging.move(temporary, cache, name)
 
     def _keep_valid(self, cache: int, name: str, source: ProvenSource) -> None:
-        """Let bytecode that stays an environment's own fit its source, which may have another time now."""
+        """Adapt bytecode that is not shared to the new time of its source."""
         header = Header(source.time, source.before, source.size)
         try:
             if source.size and source.time != source.before:  # an empty source kept its own

@@ -1,4 +1,4 @@
-"""The shared bytecode of an environment in the making: linked out of the pool, or compiled once for it."""
+"""The bytecode of an environment that a sync makes: linked from the pool, or compiled once for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SOON = 256
 
 
 class MissingBytecode(NamedTuple):
-    """A module whose bytecode the pool has not; ``folder`` is the environment's, ``source`` the store's."""
+    """A module whose bytecode the pool lacks; ``folder`` is the environment's, ``source`` the store's."""
 
     folder: str
     stem: str
@@ -42,11 +42,11 @@ class MissingBytecode(NamedTuple):
 
 
 class SyncBytecode:
-    """Gives each module its bytecode, if the environment's interpreter keeps any.
+    """Links or compiles the bytecode of modules, if the environment's interpreter keeps any.
 
-    Without a *filler* it compiles only. ``missing`` is what the pool had not, by the bytecode's name there;
-    ``uncompiled`` are those that have no bytecode: templates, tests of syntax errors. ``left`` has how each
-    folder of bytecode was when the work in it ended.
+    Without a *filler* it compiles only. ``missing`` are modules that the pool lacks, by the name of their
+    bytecode; ``uncompiled`` are sources that do not compile: templates, tests of syntax errors. ``left`` is
+    the state of each folder of bytecode after the work.
     """
 
     def __init__(self, context: SyncContext, filler: FolderFiller | None = None) -> None:
@@ -92,12 +92,12 @@ class SyncBytecode:
                     self.missing.setdefault(key, []).append(MissingBytecode(folder.path, stem, source))
 
     def take(self, missing: Mapping[str, list[MissingBytecode]]) -> None:
-        """Add what another one, in its process, noted as missing."""
+        """Add the missing modules of another process."""
         for key, several in missing.items():
             self.missing.setdefault(key, []).extend(several)
 
     def finish(self) -> None:
-        """Compile what the pool lacked, let the pool have it, and link it."""
+        """Compile the missing bytecode, name it in the pool, and link it."""
         for key in self.fill_pool():
             self._link_late(key)
 
@@ -165,5 +165,5 @@ class SyncBytecode:
 
 
 def is_uncompilable(store: Store, pool: str, key: str) -> bool:
-    """Whether an earlier sync saw that the source of the bytecode *key* does not compile, at any time."""
+    """Return whether an earlier sync noted that the source of the bytecode *key* does not compile."""
     return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")

@@ -1,7 +1,7 @@
-"""Checking the store's bytecode, and making it anew.
+"""Checking the store's bytecode, and compiling it again.
 
-Bytecode is judged by a fresh compile of its source, and only where the very bytes that were compiled hash to
-the source's digest: a damaged source says nothing about it.
+Bytecode is compared with a new compilation of its source, if the compiled bytes hash to the source's digest:
+with a damaged source nothing is known about it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH = 256
 
 
 class PoolFile(NamedTuple):
-    """A file of the pool: its path below ``v1/``, its source's digest and time, what is wrong with it."""
+    """A file of the pool: its path below ``v1/``, its source's digest and time, and its flaw."""
 
     name: str
     digest: Digest
@@ -58,9 +58,9 @@ class _Reader(NamedTuple):
 
 
 class PoolCheck:
-    """The bytecode of all interpreters; those of *environments* can say whether theirs is right.
+    """Checks the bytecode of all interpreters, with the interpreters of *environments*.
 
-    ``not_run`` says of which interpreters that is not asked, and why.
+    ``not_run`` says which interpreters were not run, and why.
     """
 
     def __init__(self, store: Store, environments: Iterable[Environment]) -> None:
@@ -79,7 +79,7 @@ class PoolCheck:
                     self._readers.setdefault(interpreter.pool(suffix), _Reader(interpreter, level))
 
     def check(self, *, full: bool, advance: Callable[[int], None]) -> tuple[int, list[PoolFile]]:
-        """Check all bytecode: stat, and with *full* by a fresh compile; returns how many, and the flawed."""
+        """Check all bytecode by a stat, with *full* by compiling; return the number, and the flawed ones."""
         count = 0
         flawed: list[PoolFile] = []
         sound: dict[str, list[PoolFile]] = {}
@@ -145,8 +145,8 @@ class PoolCheck:
     def make_anew(self, files: Iterable[PoolFile], run: int, run_path: str) -> dict[int, NewFile | None]:
         """Compile the sources of *files* again and replace them in their pools.
 
-        Returns the new file of each old inode; None where there is none: without the interpreter, or without
-        a source of the right bytes, the pool forgets what it had.
+        Returns the new file of each old inode. It is None without the interpreter or without an undamaged
+        source: then the bytecode is removed.
         """
         pools: dict[str, list[PoolFile]] = {}
         for file in files:

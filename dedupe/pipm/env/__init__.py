@@ -1,1 +1,1 @@
-"""Python environments as any tool made them."""
+"""Python environments, made by any tool, and their interpreters."""

@@ -1,4 +1,4 @@
-"""Asking an environment's interpreter what it is for markers (PEP 508) and wheels (PEP 425)."""
+"""Asking an environment's interpreter for its markers (PEP 508) and wheel tags (PEP 425)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from packaging.markers import default_environment
 from packaging.tags import sys_tags
 print(json.dumps([default_environment(), [str(tag) for tag in sys_tags()]]))
 """
-"""Runs packaging as pipm has it, and nothing else of the folder that it lies in."""
+"""Runs pipm's copy of packaging, without other modules of its folder."""
 
 _OLDEST = "3.9"
 
 
 def ask_target(python: str) -> Target:
-    """Let the interpreter at *python* say what it is; asked once a process for each real interpreter.
+    """Return markers and tags of the interpreter at *python*, which is asked once per process.
 
-    A virtual environment's interpreter is asked as the one it was made from: markers and tags are the
-    same. Raises InterpreterError where it does not run, is not to be run, or is older than 3.9.
+    The base interpreter of a virtual environment is asked, because its markers and tags are the same. Raises
+    InterpreterError where it does not run, is not to be run, or is older than 3.9.
     """
     check_runnable(python)
     real = os.path.realpath(python)
@@ -75,7 +75,7 @@ def _answer(real: str) -> object:
 
 
 def own_target() -> Target:
-    """Return what the interpreter that runs pipm is."""
+    """Return markers and tags of the interpreter that runs pipm."""
     from packaging.markers import default_environment  # noqa: PLC0415 - 15 ms, when it is asked for alone
     from packaging.tags import sys_tags  # noqa: PLC0415
 

@@ -28,9 +28,9 @@ _SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(
 
 
 class BaseInterpreter(NamedTuple):
-    """An interpreter that environments can be made with: what it said of itself.
+    """An interpreter that can make environments.
 
-    ``venv`` is where its module of that name lies, None where it has none.
+    ``venv`` is the path of its module venv, None if it has none.
     """
 
     path: str
@@ -41,7 +41,7 @@ class BaseInterpreter(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Its name for people: ``Python 3.12.1``."""
+        """Its name in messages: ``Python 3.12.1``."""
         name = {"cpython": "Python", "pypy": "PyPy for Python"}.get(self.implementation, self.implementation)
         return f"{name} {self.shown_version}"
 
@@ -52,7 +52,7 @@ class BaseInterpreter(NamedTuple):
 
 
 class _InterpreterRequest(NamedTuple):
-    """What a spelling asks for: an implementation, and as much of a version as it names."""
+    """A parsed request: an implementation, and a version or its beginning."""
 
     implementation: str
     version: tuple[int, ...]
@@ -155,7 +155,7 @@ def _named(path: str) -> BaseInterpreter:
 
 
 def _candidates(wanted: _InterpreterRequest) -> Iterator[str]:
-    """Yield programs that may be it: of PATH in its order, then pyenv's and uv's, newest first."""
+    """Yield candidates: programs of PATH in its order, then pyenv's and uv's, newest first."""
     stem = "pypy" if wanted.implementation == "pypy" else "python"
     number = ".".join(map(str, wanted.version[:2]))
     for name in dict.fromkeys((f"{stem}{number}", f"{stem}3", stem)):
@@ -186,7 +186,7 @@ def _release(path: str) -> tuple[int, ...]:
 
 
 def _ask(path: str) -> BaseInterpreter | None:
-    """Let the interpreter at *path* describe itself; None where it does not run, or is not to be run."""
+    """Ask the interpreter at *path* about itself; None if it does not run or must not be run."""
     program = shim_target(path)
     if program is None or refusal(program) is not None:
         return None

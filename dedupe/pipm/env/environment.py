@@ -21,7 +21,7 @@ _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
 class Environment(NamedTuple):
-    """What is known of an environment without running anything in it.
+    """The facts about an environment that are known without running its interpreter.
 
     ``path`` is absolute and real; ``python`` is the version of its interpreter, as far as its name or
     pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file says
@@ -132,7 +132,7 @@ def is_half_made(path: str) -> bool:
 
 
 def _is_blank(path: str) -> bool:
-    """Return whether the file *path* is missing, or has no byte but zeros."""
+    """Return whether the file *path* is missing, or has only zeros."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
@@ -143,7 +143,7 @@ def _is_blank(path: str) -> bool:
 
 
 def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_result]:
-    """The pairs in pyvenv.cfg, and its status. It may be another user's: a pipe, a link, without end."""
+    """Return the pairs in pyvenv.cfg, and its status. Another user may have made it a pipe or a link."""
     try:
         file = _open_unseen(f"{real}/pyvenv.cfg", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, encoding="utf-8", errors="surrogateescape") as stream:
@@ -177,7 +177,7 @@ def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_r
 
 
 def _open_unseen(path: str, flags: int) -> int:
-    """Open without setting the access time, by which `pipm list` tells when it was last used."""
+    """Open without setting the access time, from which `pipm list` takes the time of the last use."""
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
     except PermissionError:  # O_NOATIME is the owner's (open(2))
@@ -185,7 +185,7 @@ def _open_unseen(path: str, flags: int) -> int:
 
 
 def _sites(real: str) -> list[str]:
-    """Find ``lib/python3.12/site-packages`` and its kin; a symlinked ``lib64`` is the same again."""
+    """Find ``lib/python3.12/site-packages`` and similar folders; a symlinked ``lib64`` is skipped."""
     found = []
     for library in ("lib", "lib64"):
         if os.path.islink(f"{real}/{library}") or not os.path.isdir(f"{real}/{library}"):

@@ -9,7 +9,7 @@ import os
 
 
 def which(program: str, path: str | None = None) -> str | None:
-    """Find *program* in the folders of *path* (else of ``PATH``); one that is named by its path as it is."""
+    """Find *program* in the folders of *path* (default: ``PATH``), unless it has a slash."""
     if "/" in program:
         return program if _is_program(program) else None
     folders = (path or os.environ.get("PATH", os.defpath)).split(os.pathsep)

@@ -1,4 +1,4 @@
-"""The distributions installed in an environment, as their metadata folders tell."""
+"""The distributions installed in an environment, from their metadata folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INITIAL = re.compile(rb'^"?([^\n]*/__init__\.[^/,"\n]*)', re.MULTILINE)
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
 _MOST_ROWS = 1_000_000
 _MOST_BYTES = 256 << 20
-"""Of all RECORDs of an environment, which may be another user's; real ones stay below a tenth."""
+"""Limit for all RECORDs of an environment, which may be another user's; real ones have less than a tenth."""
 _ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"\n/")
 _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 
@@ -38,8 +38,8 @@ _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 class InstalledDistribution:
     """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
 
-    ``record`` is its RECORD as it lies there, parsed where it is needed; ``refusal`` says why nothing of
-    it may be shared, then ``record`` may be empty.
+    ``record`` is its RECORD, parsed where it is needed; ``refusal`` is the reason why nothing of it may be
+    shared; then ``record`` may be empty.
     """
 
     name: str
@@ -56,7 +56,7 @@ class InstalledDistribution:
 
     @cached_property
     def odd(self) -> bool:
-        """Whether a row of RECORD may name a file otherwise than its only plain spelling."""
+        """Whether a row of RECORD may name a file by an unusual path."""
         return _has_odd_paths(self.record)
 
     @cached_property
@@ -66,7 +66,7 @@ class InstalledDistribution:
         return packages_in(text.replace('""', '"').splitlines())
 
     def narrowed(self, record: bytes) -> InstalledDistribution:
-        """Return the same distribution with some of its rows alone; its packages are those of all rows."""
+        """Return this distribution with the rows of *record* only; its packages are those of all rows."""
         narrow = replace(self, record=record)
         narrow.__dict__["packages"] = self.packages
         return narrow
@@ -119,7 +119,7 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
 
 
 def _from_stored_metadata(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
-    """The distributions whose metadata folders were put away, where nothing of their names came since."""
+    """Yield distributions without metadata folders whose names were not installed again since."""
     away = read_stored_metadata(root)
     for metadata in without_metadata_folder(away, names):
         name, version = name_and_version(metadata)
@@ -135,7 +135,7 @@ def _from_stored_metadata(root: int, site: str, names: list[str]) -> Iterator[In
 
 
 def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
-    """Return the metadata folders put away in the environment at *path*; *names* lie in its site-packages."""
+    """Return the stored metadata folders of the environment at *path*; *names* are in its site-packages."""
     if not os.path.exists(f"{path}/{FOLDER}/{STORED_METADATA}"):
         return []
     with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
@@ -143,7 +143,7 @@ def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
 
 
 def _is_served(folder: int, distribution: InstalledDistribution, served: ServedDistribution) -> bool:
-    """Whether it is still as the finder left it; an installer may have brought real files meanwhile."""
+    """Return whether the finder still serves it; an installer may have written files since."""
     if not is_record(distribution.record, served.record):
         return False
     for row in distribution.rows:
@@ -163,7 +163,7 @@ def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tup
 
 
 def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[InstalledDistribution]:
-    """Those that may claim a path of another's, by RECORD's raw lines: to parse them all takes long."""
+    """Return distributions that may share a path, by raw lines of RECORD: parsing takes long."""
     if len({distribution.site for distribution in distributions}) > 1:
         return distributions
     owners: dict[bytes, InstalledDistribution] = {}
@@ -256,7 +256,7 @@ def _refused(site: str, metadata: str, reason: Reason) -> InstalledDistribution:
 
 
 def place_in_environment(distribution: InstalledDistribution, location: Location) -> str:
-    """Path of a located row relative to the environment's folder."""
+    """Return the path of a located row relative to the environment."""
     if location.place is RecordPlace.SITE:
         return f"{distribution.site}/{location.path}"
     return location.path

@@ -1,4 +1,4 @@
-"""Asking an environment's interpreter for the bytecode that it reads."""
+"""Asking an environment's interpreter which bytecode it reads."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Interpreter(NamedTuple):
 
 
 def ask_interpreter(path: str | None) -> Interpreter | None:
-    """Run the interpreter at *path* without site; None where it does not run or keeps no bytecode.
+    """Run the interpreter at *path* without site; None if it does not run or keeps no bytecode.
 
-    None, too, where it is not to be run (`env.permission`).
+    Also None if it must not be run (`env.permission`).
     """
     if path is None or refusal(path) is not None:
         return None

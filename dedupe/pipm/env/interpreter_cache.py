@@ -1,4 +1,4 @@
-"""What interpreters said of themselves, kept until they change: to start one takes as long as 1 000 links."""
+"""Cached answers of interpreters: to start one takes as long as 1 000 links."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewi
 
 
 def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
-    """Return the answer of the interpreter *program* to *question*: the kept one, else that of *ask*.
+    """Return the answer of the interpreter *program* to *question*, from the cache or by *ask*.
 
-    None is no answer and not kept. What a script answers is not kept either: it may become another
-    interpreter in another folder.
+    None is not cached. The answer of a script is not cached either: the script may start another interpreter
+    in another folder.
     """
     try:
         identity = _identity(program)
@@ -63,7 +63,7 @@ def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  
 
 
 def _identity(program: str) -> list[Any]:
-    """Return what an answer goes by: the file, the machine that it runs on, and its C library."""
+    """Return the key of an answer: the file, the machine, and its C library."""
     status = os.stat(program)
     system = os.uname()
     library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None

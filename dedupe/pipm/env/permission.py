@@ -1,8 +1,8 @@
-"""The gate before every interpreter of an environment: may we run it?
+"""Deciding whether an environment's interpreter may be run.
 
-Root runs nothing that another user can change: not the interpreter, nor what decides which standard library
-it loads (pyvenv.cfg and the home named there), nor a folder on the way. Other users run no environment of
-somebody else's; the interpreter that their own one was made from is their choice.
+Root runs nothing that another user can change: the interpreter, the files that select its standard library
+(pyvenv.cfg and the home named there), and the folders above them. Other users do not run environments of
+other users; the base interpreter of their own environment is their choice.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -25,7 +25,7 @@ _AT_START = frozenset({"sitecustomize.py", "sitecustomize", "usercustomize.py", 
 
 
 def refusal(python: str) -> InterpreterError | None:
-    """Say why the interpreter at *python* is not run; None where it may be."""
+    """Return the error that says why the interpreter at *python* is not run; None if it may be run."""
     path = os.path.abspath(python)
     if os.geteuid() == 0:
         foreign = next(filter(None, map(foreign_part, _deciding(path))), None)
@@ -49,14 +49,14 @@ def refusal(python: str) -> InterpreterError | None:
 
 
 def check_runnable(python: str) -> None:
-    """Raise InterpreterError where the interpreter at *python* is not to be run."""
+    """Raise InterpreterError if the interpreter at *python* must not be run."""
     refused = refusal(python)
     if refused is not None:
         raise refused
 
 
 def _deciding(python: str) -> Iterator[str]:
-    """Yield what decides which code the interpreter *python* runs.
+    """Yield the files and folders that decide which code the interpreter *python* runs.
 
     Each start of Python reads path files and sitecustomize of site-packages, and ``-m pip`` its pip.
     """
@@ -85,7 +85,7 @@ def _started(python: str) -> Iterator[str]:
 
 
 def _homes(configuration: str) -> Iterator[str]:
-    """Yield the folder that pyvenv.cfg names as home (PEP 405); its own owner is asked about before."""
+    """Yield the folder that pyvenv.cfg names as home (PEP 405)."""
     try:
         file = os.open(configuration, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as stream:
@@ -100,7 +100,7 @@ def _homes(configuration: str) -> Iterator[str]:
 
 
 def _own(python: str) -> Iterator[str]:
-    """Yield the parts of the environment of *python* that make it somebody's; none where it is in none."""
+    """Yield the parts of the environment of *python* whose owners matter; none if it is in no environment."""
     folder = os.path.dirname(python)
     environment = os.path.dirname(folder)
     if not os.path.lexists(f"{environment}/pyvenv.cfg"):

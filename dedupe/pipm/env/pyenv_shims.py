@@ -1,6 +1,6 @@
-"""pyenv's shims: which interpreter one stands for, without starting it.
+"""Finding the interpreter that a pyenv shim starts, without starting it.
 
-A shim is a shell script that starts more of them: 100 ms before the interpreter runs. A warm `pipm run`
+A shim is a shell script that takes 100 ms to start the interpreter. A warm `pipm run`
 imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def shim_target(path: str) -> str | None:
-    """The program that *path* becomes: itself unless it is a shim; None where no chosen version has it."""
+    """Return the program that *path* starts: *path* itself unless it is a shim; None if no version has it."""
     folder, name = os.path.split(path)
     root = os.path.dirname(folder)
     if os.path.basename(folder) != "shims" or not os.path.isdir(f"{root}/versions"):
@@ -37,7 +37,7 @@ def shim_target(path: str) -> str | None:
 
 
 def _chosen(root: str) -> list[str]:
-    """The versions that pyenv would look in, as `pyenv help version` says: variable, nearest file, global."""
+    """Return the versions that pyenv searches (`pyenv help version`): variable, nearest file, global."""
     named = os.environ.get("PYENV_VERSION")
     if named:
         return named.split(":")

@@ -1,4 +1,4 @@
-"""What an environment whose modules come from the store by the finder tells of itself."""
+"""The receipt of a finder environment: the distributions that the finder serves."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 FOLDER = ".pipm/finder"
 RECEIPT = "receipt.json"
 STORED_METADATA = "metadata"
-"""In `FOLDER`, of an environment without metadata folders: what they had besides what the store has."""
+"""In `FOLDER`, for an environment without metadata folders: their files that the store does not have."""
 _FORMAT = 1
 
 
 class ServedDistribution(NamedTuple):
-    """A distribution that has no modules here: its metadata folder, its entry below the store's ``wheels/``.
+    """A served distribution: its metadata folder, and its entry below the store's ``wheels/``.
 
-    ``record`` is its RECORD's `record_digest`: whoever installs it anew by other means writes another.
-    ``bytecode`` names what it had of compiled modules, relative to site-packages; ``dropped`` are files of
-    the environment's own that were taken away, too, with their text.
+    ``record`` is its RECORD's `record_digest`, which changes when another installer installs it again.
+    ``bytecode`` names its former compiled modules, relative to site-packages; ``dropped`` are removed path
+    files with their text.
     """
 
     metadata: str
@@ -44,7 +44,7 @@ class Receipt(NamedTuple):
 
 
 def read_receipt(root: int) -> Receipt | None:
-    """Read the receipt of the environment open as *root*; None where there is none that can be read."""
+    """Read the receipt of the environment open as *root*; None if there is none, or it is damaged."""
     data = read_beneath(root, f"{FOLDER}/{RECEIPT}")
     if data is None:
         return None
@@ -68,22 +68,22 @@ def read_receipt(root: int) -> Receipt | None:
 
 
 def has_finder(root: int) -> bool:
-    """Whether the environment open as *root* has the finder, though a power cut may have torn its receipt."""
+    """Return whether the environment open as *root* has the finder, even with a damaged receipt."""
     with directory_beneath(root, FOLDER) as folder:
         return folder is not None and bool(os.listdir(folder))
 
 
 class StoredMetadataFile(NamedTuple):
-    """A file of a metadata folder that was put away: its mode, its bytes where they are not the store's."""
+    """A stored metadata file: its mode, and its bytes unless the store has them."""
 
     mode: int
     data: bytes | None
 
 
 def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
-    """Return the metadata folders that were put away in the environment open as *root*, each with its files.
+    """Return the stored metadata folders of the environment open as *root*, each with its files.
 
-    What another user can change is not unmarshalled: of such an environment the receipt tells the folders.
+    A file that another user can change is not unmarshalled: then only the receipt names the folders.
     """
     if not is_there(root, f"{FOLDER}/{STORED_METADATA}"):
         return {}
@@ -123,12 +123,12 @@ def receipt_bytes(store: str, site: str, served: Iterable[ServedDistribution]) -
 
 
 def record_digest(record: bytes) -> str:
-    """How a receipt remembers a RECORD. Nobody gains by forging one, and sha256 takes eight times as long."""
+    """Return the digest of a RECORD in receipts; a forged one gains nothing, and sha256 is slower."""
     return f"{len(record)}-{zlib.crc32(record):08x}"
 
 
 def is_record(record: bytes, digest: str) -> bool:
-    """Return whether *digest*, out of a receipt, is that of *record*."""
+    """Return whether *digest*, from a receipt, is that of *record*."""
     if "-" in digest:
         return record_digest(record) == digest
     import hashlib  # noqa: PLC0415 - a receipt of an earlier pipm

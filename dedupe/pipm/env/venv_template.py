@@ -1,9 +1,8 @@
-"""What ``python -m venv`` makes, written without starting it.
+"""Making environments as ``python -m venv`` does, without starting it.
 
-An environment without pip is a dozen small files and links, the same but for its path and its name. So each
-interpreter's venv runs once, in a folder of the cache, and what it made is kept beside what the interpreter
-said of itself. A path with characters that a shell or a configuration file would want quoted is venv's own
-matter.
+Environments without pip have a dozen small files and links, which differ only by path and name. So venv runs
+once for each interpreter, in a folder of the cache, and its result is cached as a template. A path with
+characters that need quoting is left to venv.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def create_from_template(
 
 
 def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
-    """Return the rows of an environment with its path and name taken out; none where that is not sure."""
+    """Return the rows of an environment with placeholders for path and name; none if that is ambiguous."""
     try:
         run_venv(scratch)
         rows = read_template(scratch)

@@ -1,4 +1,4 @@
-"""`pipm doctor`: does everything work that pipm builds on? Each finding with what repairs it."""
+"""`pipm doctor`: checking everything that pipm depends on, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _FEW_INODES = 50_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at; not ``ok`` it is an error, or no more than a ``warning``.
+    """The result of one check; if it is not ``ok`` it is an error or a ``warning``.
 
-    ``hint`` is what repairs it, a command where there is one.
+    ``hint`` is the remedy, a command if there is one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Diagnosis:
 
 
 def diagnose(store_path: str) -> list[Diagnosis]:
-    """Look at everything; changes nothing but trial files that are gone afterwards."""
+    """Run all checks; changes nothing but temporary files."""
     checks = [*_versions(), *_command(), *_variables(), *_permissions(store_path)]
     try:
         store = open_store(store_path, create=False)
@@ -96,7 +96,7 @@ def _versions() -> Iterator[Diagnosis]:
 
 
 def _command() -> Iterator[Diagnosis]:
-    """Yield which pipm a shell finds."""
+    """Check which pipm a shell finds."""
     folders = dict.fromkeys(filter(None, os.environ.get("PATH", "").split(os.pathsep)))
     found = {
         os.path.realpath(f"{folder}/pipm"): f"{folder}/pipm"
@@ -152,7 +152,7 @@ def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _permissions(store_path: str) -> Iterator[Diagnosis]:
-    """Who else reads the store."""
+    """Check who can read the store."""
     try:
         status = os.stat(store_path)
     except OSError:
@@ -187,7 +187,7 @@ def _lock(store: Store) -> Diagnosis:
 
 
 def _leftovers(store: Store) -> Iterator[Diagnosis]:
-    """Yield what killed runs left in the store."""
+    """Check for files that killed runs left in the store."""
     dead = []
     for name in os.listdir(store.tmp):
         try:

@@ -1,4 +1,4 @@
-"""`pipm list` and `pipm df`: where the bytes are, and what deleting would give back."""
+"""`pipm list` and `pipm df`: measuring environments and the store."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class EnvironmentUsage:
     """An environment and its bytes.
 
     ``state`` is adopted, synced, own copy, broken (without an interpreter) or missing; ``note`` says more.
-    ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of
-    its Python does (to the day, with relatime). ``measured`` is when its figures were got. ``adoptable`` is
-    about what adopting it would free; None where that was not asked, or there is nothing to adopt.
+    ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of its
+    Python does (to the day, with relatime). ``measured`` is when it was measured. ``adoptable`` are bytes
+    that adopting it would free; None if that was not asked, or if it is adopted.
     """
 
     path: str
@@ -79,7 +79,7 @@ class StoreUsage:
 class DistributionUsage:
     """All of one distribution that the store has, bytecode included.
 
-    ``on_disk`` counts once what its versions share; ``shared`` of it other entries have too.
+    ``on_disk`` counts bytes once that its versions share; other entries have ``shared`` of them, too.
     ``environments`` use it.
     """
 
@@ -95,7 +95,7 @@ class Report:
     """Store, environments, and the bytes that sharing saves: their sum alone less what they take together.
 
     ``estimated`` of the bytes that it is reckoned from are known within a tenth.
-    ``outside`` are bytes that environments share with others alone: another tool's cache, each other.
+    ``outside`` are bytes that environments share only with other files: another tool's cache, each other.
     ``fresh`` of the environments were measured just now, ``oldest`` is when the oldest of the others was.
     """
 
@@ -110,14 +110,14 @@ class Report:
 
     @property
     def of_environments(self) -> DiskUsage:
-        """What all environments take beside the store."""
+        """The usage of all environments without the store."""
         total = sum((one.usage for one in self.environments), DiskUsage())
         return replace(total, exclusive=total.exclusive + self.outside)
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """Environments, and what those that the store knows share with others alone."""
+    """Environments, and the figures of those that the store knows."""
 
     environments: list[EnvironmentUsage]
     figures: dict[str, Figures]
@@ -188,7 +188,7 @@ def _below(folder: str, store_path: str) -> Iterable[str]:
 
 
 def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
-    """Say what adopting would free; nothing of another user's environment, whose files are not shared."""
+    """Add what adopting would free, except to another user's environment, which cannot be adopted."""
     if not is_own(one.path):
         return one
     try:

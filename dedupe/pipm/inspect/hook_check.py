@@ -1,4 +1,4 @@
-"""Whether what pipm leaves in environments (finder, pip wrapper) is whole, current and ours."""
+"""Checking the files that pipm puts into environments (finder, pip wrapper)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(pipm.__file__))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HookFault:
-    """Something wrong with a hook; ``broken``: the environment lacks packages by it."""
+    """A fault of a hook; ``broken``: packages of the environment cannot be imported."""
 
     detail: str
     hint: str
@@ -30,7 +30,7 @@ class HookFault:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Hook:
-    """A hook by the files that it leaves: where it is installed by ``marker``, these must be there.
+    """The files of a hook: if ``marker`` exists the hook is installed, and all of them must exist.
 
     ``modules`` are copies of our own sources below the environment.
     """
@@ -68,7 +68,7 @@ _HOOKS = (
 
 
 def hook_faults(path: str, store_path: str) -> Iterator[HookFault]:
-    """Say what is wrong with the hooks in the environment at *path*, which uses the store at *store_path*."""
+    """Yield the faults of the hooks in the environment at *path*, which uses the store at *store_path*."""
     try:
         environment = load_environment(path)
     except NotAnEnvironmentError:

@@ -1,4 +1,4 @@
-"""What a path is to the store and to environments: whose file, shared or not, and with whom."""
+"""Explaining a path: its distribution, whether it is shared, how, and with which environments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENVIRONMENT = "environment"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathFacts:
-    """What lies at ``path``: ``kind`` is a word for it, ``distribution`` is ``name version`` or empty.
+    """The facts about ``path``: ``kind`` is a word for it, ``distribution`` is ``name version`` or empty.
 
     ``by`` is how it is shared (hardlink, reflink, symlink, finder; empty: it is not), ``reason`` why not.
     ``apparent`` and ``shared`` are bytes; ``partners`` are paths of other environments that share it now.
@@ -55,7 +55,7 @@ class PathFacts:
 
 
 def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathFacts:
-    """Look at the absolute *path*; NotFoundError for what lies in no environment and not in the store."""
+    """Return the facts about the absolute *path*; raise NotFoundError if it is in no environment or store."""
     if not os.path.lexists(path):
         served = _served(path, inventory)
         if served is not None:
@@ -79,7 +79,7 @@ def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathF
 
 
 def _served(path: str, inventory: StoreInventory) -> PathFacts | None:
-    """A path that is not there, but to imports: the finder of its environment has it from the store."""
+    """Return the facts about a path that only the finder of its environment serves from the store."""
     environment = _environment_of(path)
     receipt = None if environment is None else receipt_at(environment.path)
     if environment is None or receipt is None:
@@ -112,7 +112,7 @@ def _environment_of(path: str) -> Environment | None:
 
 
 def _stored(path: str, below: str, inventory: StoreInventory) -> PathFacts:
-    """Return a path in the store itself."""
+    """Return the facts about a path in the store itself."""
     kind, _, rest = below.partition("/")
     if kind == "wheels":
         depth = "/".join(rest.split("/")[:3])
@@ -186,7 +186,7 @@ class _File:
         self._digest = ""
 
     def facts(self) -> PathFacts:
-        """Find out whose it is, whether it is shared, and with whom."""
+        """Return its distribution, whether it is shared, how, and with which environments."""
         status = os.lstat(self._path)
         inodes = self._same_content(status)
         by = self._how(self._path, inodes)
@@ -263,7 +263,7 @@ class _File:
         return "reflink" if shared & places else ""
 
     def _partners(self, entries: list[str], inodes: set[int]) -> list[str]:
-        """Other environments that keep one of *entries* and really have this file shared."""
+        """Return the other environments that use one of *entries* and share this file."""
         found = []
         for root in self._roots:
             if root.path == self._environment.path or not set(entries) & set(root.entries):

@@ -1,4 +1,4 @@
-"""Trying the link modes on each file system that has to do with the store."""
+"""Trying the link modes on the file systems of the store and of environments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinkProbe:
-    """One file system: ``modes`` gives what kept each from working, or nothing; ``free`` is in bytes."""
+    """One file system: ``modes`` has the error of each link mode, or nothing; ``free`` is in bytes."""
 
     mount: str
     kind: str
@@ -58,7 +58,7 @@ def _hint(store: Store, mount: str, path: str, modes: dict[str, str]) -> str:
 
 
 def _modes(store: Store, path: str) -> dict[str, str]:
-    """Return what keeps each mode from working; the store is tried with itself where *path* is empty."""
+    """Return the error of each mode, or nothing; an empty *path* tries the store with itself."""
     try:
         target = os.open(path, _DIRECTORY) if path else os.dup(store.tmp)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `pipm report` shows: everything that df and list know, and which distribution lies where."""
+"""The data of `pipm report`: that of df and list, and the distributions of each environment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Mapped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FullReport:
-    """The whole picture; ``folder`` is where environments were looked for, or empty."""
+    """The whole report; ``folder`` was searched for environments, or is empty."""
 
     report: Report
     entries: tuple[StoredEntry, ...]
@@ -83,7 +83,7 @@ def _entries(store_path: str) -> tuple[StoredEntry, ...]:
 
 
 def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
-    """Return the distributions of an environment of its own, by what their RECORDs say."""
+    """Return the distributions of an environment that is not adopted, with sizes from RECORD."""
     if one.state != "own copy":
         return ()
     try:

@@ -1,12 +1,12 @@
-"""Figures of environments that need not be measured again.
+"""Cached figures of environments that need not be measured again.
 
 Theory of operation. Walking a thousand environments takes minutes, so each one's figures are kept (in the
 user's cache folder, they may be lost) with a stamp: the times of its folder, of ``pyvenv.cfg`` and of each
 site-packages, and what its root says. Installers change those, and so do adopt, sync and release: what they
-touched is always measured again. Bytecode that a program wrote and files that somebody edited below a
-package change none of them. Therefore each run also measures again what it can in a fixed number of files,
-the environments in use first, then those measured longest ago: who has few environments always reads fresh
-figures, who has a thousand reads when the oldest were measured, and has ``--exact``.
+touched is always measured again. Bytecode that a program wrote and files that somebody edited below a package
+change none of them. Therefore each run also measures again what it can in a fixed number of files, the
+environments in use first, then those measured longest ago. With few environments all figures are new; with a
+thousand the output says when the oldest were measured, and ``--exact`` measures all.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _RECHECKED_FILES = 100_000
 """Files that a run looks at though nothing says that they changed; about half a second."""
 _FEWER_EACH = 75
 _RECHECKED_AT_LEAST = 25_000
-"""Each environment that is known takes its time, too: so many files fewer, but never less than this."""
+"""Each known environment takes some time, too: so the number is smaller with many of them, down to this."""
 
 
 class EnvironmentStamp(NamedTuple):
-    """What changes with an environment, and when it was last used (seconds since the epoch)."""
+    """A text that changes with an environment, and when it was last used (seconds since the epoch)."""
 
     text: str
     used: float
@@ -45,7 +45,7 @@ class EnvironmentStamp(NamedTuple):
 class Figures(NamedTuple):
     """An environment as it was at ``when`` (seconds since the epoch).
 
-    ``stored`` and ``outside`` are those of `Survey`; the latter by the text of its key.
+    ``stored`` and ``outside`` are those of `TreeUsage`; the latter by the text of its key.
     """
 
     stamp: str
@@ -72,13 +72,13 @@ def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentS
 
 
 def hash_of(names: Iterable[str]) -> str:
-    """Return a short text that stands for *names*."""
+    """Return a short digest of *names*."""
     return sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(kw_only=True, slots=True)
 class UsageCache:
-    """The kept figures of one store's environments, by path."""
+    """The cached figures of one store's environments, by path."""
 
     name: str
     rows: dict[str, Figures]
@@ -86,7 +86,7 @@ class UsageCache:
     now: float = field(default_factory=time.time)
 
     def note(self, path: str, figures: Figures) -> None:
-        """Keep new figures."""
+        """Store new figures."""
         self.rows[path] = figures
         self.changed = True
 
@@ -126,7 +126,7 @@ class UsageCache:
 
 
 def open_usage_cache(store_path: str) -> UsageCache:
-    """Read the cache that goes with the store at *store_path*; a torn or missing one is empty."""
+    """Read the cache for the store at *store_path*; a damaged or missing one is empty."""
     name = f"usage-{sha256(os.fsencode(store_path)).hexdigest()[:16]}.json"
     data = read_cache(name)
     try:

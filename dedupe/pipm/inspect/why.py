@@ -1,4 +1,4 @@
-"""`pipm why`: which environments keep something in the store, and what a file is to whom."""
+"""`pipm why`: the environments that use an entry, and the facts about a path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryUser:
-    """An environment that keeps an entry, and how it came to: ``adopted``, ``synced``, or a lock's path."""
+    """An environment that uses an entry, and how it got it: ``adopted``, ``synced``, or a lock's path."""
 
     path: str
     how: str
@@ -37,7 +37,7 @@ class EntryUser:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptEntry:
-    """An entry of the store with its bytecode, and who keeps it; ``condemned``: `pipm gc` removes it now."""
+    """An entry with its bytecode and its users; ``condemned``: `pipm gc` removes it now."""
 
     name: str
     version: str
@@ -49,7 +49,7 @@ class KeptEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """The answer: entries, and for a path what it is."""
+    """The answer: entries, and for a path its facts."""
 
     entries: tuple[KeptEntry, ...]
     path: PathFacts | None = None

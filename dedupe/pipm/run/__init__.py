@@ -1,1 +1,1 @@
-"""`pipm run` and `pipm.activate`: programs without an environment of their own."""
+"""`pipm run` and `pipm.activate`: running programs with the distributions of a lock."""

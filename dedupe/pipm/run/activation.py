@@ -1,8 +1,7 @@
 """Making packages importable in an interpreter that runs: `pipm.activate`, `pipm.interactive`.
 
-An environment of almost no files is found or made as for `pipm run`, for this very interpreter. Its
-site-packages is added as site would have done at the start, with the finder that its path file brings, and
-put in front of the interpreter's own.
+As for `pipm run`, a cached environment for this interpreter is found or made. Its site-packages is added as
+site does at the start, with the finder, in front of the interpreter's own.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
 
 _OUR_CALLERS = 5
-"""From `_warn` up to who called `pipm.activate`."""
+"""Stack frames from `_warn` to the caller of `pipm.activate`."""
 
 
 class LoadedVersionWarning(UserWarning):
@@ -82,7 +81,7 @@ def activate_specs(specs: Sequence[str]) -> Activation:
 
 @contextlib.contextmanager
 def _hinted() -> Iterator[None]:
-    """Let a traceback show the hint of an error."""
+    """Add the hint of an error to its traceback."""
     try:
         yield
     except PipmError as error:
@@ -122,7 +121,7 @@ def _refuse_stale(path: str) -> None:
 
 
 def _own_interpreter() -> str:
-    """Return the interpreter that runs this, without its environment."""
+    """Return the base interpreter of this process."""
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
 
@@ -161,7 +160,7 @@ def _warn(one: Loaded, source: str) -> None:
 
 
 def _entries(path: str, folder: str) -> set[str]:
-    """Return what of `sys.path` belongs to the environment at *path*, whose site-packages is *folder*."""
+    """Return the entries of `sys.path` of the environment at *path*, whose site-packages is *folder*."""
     found = {folder}
     for index in getattr(sys.modules.get(HOOK), "indexes", ()):
         if index.environment == path:

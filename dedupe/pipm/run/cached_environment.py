@@ -1,10 +1,10 @@
-"""Environments behind `pipm run`: made of almost no files, kept by what they were asked for.
+"""The cached environments of `pipm run`, which have almost no files of their own.
 
-Theory of operation. What is asked for (a lock's bytes, requirements, the interpreter, the store) has a
-digest, and an environment of that name lies in the cache: a lock that changes takes nothing from programs
-that run. Requirements are resolved once, into a lock that lies in the cache likewise. Both are found again
-by reading a few small files: a warm `pipm run` imports this module and no other that is large, so nothing
-here may import what takes milliseconds (dataclasses, typing, re). `ops.running.making` has how they are made.
+Theory of operation. The digest of a request (a lock's bytes, requirements, the interpreter, the store) names
+an environment in the cache. So a changed lock gets another environment, and running programs keep theirs.
+Requirements are resolved once, into a lock in the cache. A warm `pipm run` reads a few small files and
+imports no other large module: nothing here may import what takes milliseconds (dataclasses, typing, re).
+`run.make_environment` makes environments.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ATTEMPTS = 3
 
 
 def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> str:
-    """Return the environment of *request*, made if need be; it stays while this process or its program runs.
+    """Return the environment of *request*, made if needed; gc keeps it while its program runs.
 
     Raises PipmError.
     """
@@ -74,7 +74,7 @@ def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> st
 
 
 def _check_ours(folder: str) -> None:
-    """Raise StoreError where another user can change what lies in *folder*: programs are run from there."""
+    """Raise StoreError if another user can change files in *folder*: programs are run from there."""
     try:
         status = os.lstat(folder)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def _printable(name: str) -> str:
 
 
 def _time_of(spec: str) -> str:
-    """Return a folder or archive on this disk is another one when its time is another."""
+    """Return the modification time of a local folder or archive in *spec*; else an empty text."""
     if "/" not in spec:
         return ""
     try:
@@ -125,7 +125,7 @@ def _time_of(spec: str) -> str:
 
 
 def _state_of(path: str) -> str:
-    """Return what changes when something is installed into the environment at *path*, or uninstalled."""
+    """Return a text that changes with the distributions of the environment at *path*."""
     times = []
     for folder in (f"{path}/bin", *_sites(path)):
         try:
@@ -143,7 +143,7 @@ def _sites(path: str) -> list[str]:
 
 
 def _interpreter_mark(request: RunRequest) -> str:
-    """Return what is another when ``python3`` or what was named instead is another interpreter."""
+    """Return a text that changes when ``python3``, or the named program, is another interpreter."""
     python = request.python
     if python is None:
         python = f"{request.below[0]}/bin/python" if request.below else "python3"

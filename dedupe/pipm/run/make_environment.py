@@ -1,6 +1,6 @@
-"""Making what `pipm run` uses: locks that answer requirements, and environments of the cache.
+"""Making the cached environments of `pipm run`, and locks from requirements.
 
-Whoever makes something there holds the cache's lock shared; the collector holds it alone while it removes.
+Writers hold the cache's lock shared; gc holds it exclusively.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 
 def resolve(request: RunRequest, path: str, progress: Progress) -> None:
-    """Let uv or pip write the lock at *path* that answers the requirements of *lock_request*.
+    """Let uv or pip resolve the requirements of *request* into the lock at *path*.
 
-    What a lock or an environment below has stays as it is, unless a requirement says otherwise.
+    Versions of a lock or of an environment below are kept, unless a requirement excludes them.
     """
     python, needs = _interpreter(request), [*_script_needs(request), *request.specs]
     requirements = [_checked(need) for need in needs]
@@ -67,7 +67,7 @@ def resolve(request: RunRequest, path: str, progress: Progress) -> None:
 
 
 def make_environment(request: RunRequest, path: str, resolved: str, progress: Progress) -> None:
-    """Make the environment at *path*, by the lock of *lock_request* and that at *resolved*, where there are such."""  # noqa: E501
+    """Make the environment at *path* from the lock of *request* and the lock *resolved*, which may be empty."""  # noqa: E501
     python = _interpreter(request)
     with _cache(progress):
         if os.path.lexists(path) and not os.access(f"{path}/bin/python", os.X_OK):
@@ -100,7 +100,7 @@ def make_environment(request: RunRequest, path: str, resolved: str, progress: Pr
 
 @contextlib.contextmanager
 def _cache(progress: Progress) -> Iterator[None]:
-    """Hold the cache's lock as everybody does who makes something in it."""
+    """Hold the cache's lock shared, as writers do."""
     for folder in (environments_folder(), locks_folder()):
         make_folders(folder)
 
@@ -112,7 +112,7 @@ def _cache(progress: Progress) -> Iterator[None]:
 
 
 def _interpreter(request: RunRequest) -> str:
-    """The interpreter that the environment is for; InterpreterError where it does not fit the script."""
+    """Return the interpreter for the environment; raise InterpreterError if it does not fit the script."""
     requires = script_needs(request.script, request.block)[1] if request.block else ""
     if not request.below:
         return find_fitting(request.python, requires, request.script).path
@@ -137,7 +137,7 @@ def _script_needs(request: RunRequest) -> tuple[str, ...]:
 
 
 def _checked(need: str) -> Requirement | None:
-    """Return the requirement *need*; None for a folder or archive on this disk, whose name building tells."""
+    """Parse the requirement *need*; None for a local folder or archive, whose name is unknown."""
     if os.path.isabs(need):
         return None
     try:
@@ -149,7 +149,7 @@ def _checked(need: str) -> Requirement | None:
 
 
 def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement | None]) -> Iterator[str]:
-    """Yield what is there already, pinned, but for what *needs* wants otherwise."""
+    """Yield pins of the versions that are already there, unless *needs* excludes them."""
     there: dict[str, str] = {}
     for path in reversed(request.below):
         there |= installed_versions(path)
@@ -166,7 +166,7 @@ def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement |
 
 
 def installed_versions(path: str) -> dict[str, str]:
-    """Name and version of each distribution in the environment at *path*."""
+    """Return the version of each distribution in the environment at *path*, by name."""
     environment = load_environment(path)
     with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         return {one.name: one.version for one in installed_distributions(environment, root)}
@@ -178,7 +178,7 @@ def _pins(lock: str, target: Target, members: tuple[str, ...]) -> dict[str, Pin]
 
 
 def _check_script(request: RunRequest, pins: dict[str, Pin], target: Target) -> None:
-    """Raise LockError where the lock of the script does not have what the script asks for (any more)."""
+    """Raise LockError if the lock of the script lacks a requirement of the script."""
     if not request.lock:
         return
     for text in script_needs(request.script, request.block)[0]:

@@ -1,4 +1,4 @@
-"""What a run asks for, as a value.
+"""The request of a `pipm run`.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunRequest:
-    """What an environment shall have; paths are absolute.
+    """The contents of an environment; paths are absolute.
 
     ``lock`` is a lock file or empty. ``specs`` are requirements beside it, ``script`` one with metadata of
     its own, ``block`` its document. ``below`` are environments that the new one is stacked over, the
@@ -53,7 +53,7 @@ class RunRequest:
 
     @property
     def name(self) -> str:
-        """What people see of it in the name of its folder."""
+        """The readable part of the name of its folder."""
         if self.script:
             return os.path.basename(self.script).removesuffix(".py")
         if self.lock:
@@ -62,7 +62,7 @@ class RunRequest:
 
     @property
     def resolves(self) -> bool:
-        """Whether there are requirements that no lock answers."""
+        """Whether there are requirements that must be resolved."""
         return bool(self.specs) or bool(self.block and not self.lock)
 
 
@@ -77,10 +77,10 @@ def run_request(  # noqa: PLR0913 - the options of a command
     python: str | None,
     refresh: bool,
 ) -> RunRequest | None:
-    """Return what an environment is to be made of; None where the one that is named is all.
+    """Return the request; None if one existing environment is all that was named.
 
-    Without *lock* the script's own metadata count, else (unless there is an environment below, and if
-    *search*) the nearest lock upward. Raises PipmError where nothing says what to run with.
+    Without *lock* the script's own metadata is used, else the nearest lock upward if *search* and no
+    environment was named. Raises PipmError if there is nothing to run with.
     """
     block = script_block(script) if script else None
     members: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ def _nothing(*, search: bool) -> LockError | UsageError:
 
 
 def _absolute(spec: str) -> str:
-    """Return a folder or archive on this disk by its whole path; a requirement as it is."""
+    """Return the absolute path of a local folder or archive, or *spec* itself if it is a requirement."""
     name = spec.partition("[")[0]
     is_path = name.startswith((".", "/")) or (name.endswith((".whl", ".tar.gz")) and "@" not in name)
     if is_path and not os.path.exists(name):

@@ -1,4 +1,4 @@
-"""Stacking an environment over others: what it has itself wins, the rest is theirs.
+"""Stacking an environment over others: its own distributions win.
 
 Modules and metadata: one path file, whose last line lets site add the site-packages of the others with all
 their path files. Programs: copies of their scripts that start the upper environment's interpreter. Data
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PATH_FILE = "zzz_pipm_below.pth"
-"""Sorts behind all others: what they add is the upper environment's own."""
+"""Sorts after all other path files, so that the upper environment's entries come first."""
 _DATA = ("share", "etc")
 _OF_ENVIRONMENT = re.compile(r"(activate|deactivate|python|pypy|pip)([\d.]*|\..*|-config)", re.IGNORECASE)
-"""Programs that are for one environment; its own pip goes on installing there."""
+"""Programs that belong to one environment and are not copied."""
 _LONGEST = 1 << 20
-"""Bytes of a script that is copied; larger ones are programs of another kind."""
+"""Bytes of the largest script that is copied; larger files are no scripts."""
 
 
 def stack_environments(path: str, below: Sequence[str]) -> None:
-    """Let the environment at *path* have what those at *below* (the uppermost first) have besides."""
+    """Add the distributions of the environments *below*, the uppermost first, to that at *path*."""
     upper = load_environment(path)
     sites = []
     for other in below:
@@ -46,7 +46,7 @@ def stack_environments(path: str, below: Sequence[str]) -> None:
 
 
 def _scripts(below: str, upper: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the scripts of the environment at *below* as the one at *upper* has them."""
+    """Yield the scripts of the environment at *below*, changed for the environment at *upper*."""
     interpreter = os.fsencode(f"{below}/bin/python")
     for _, entry in walk_entries(f"{below}/bin"):
         if _OF_ENVIRONMENT.fullmatch(entry.name) or entry.is_symlink() or entry.stat().st_size > _LONGEST:

@@ -1,4 +1,4 @@
-"""Whether the lock changed that an environment of one's own was synced with.
+"""Finding out whether the lock of a synced environment changed.
 
 `pipm run --env` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def changed_lock(store: str, path: str) -> tuple[str, list[str]] | None:
-    """Return the lock of the environment at the real *path* and the words of its last sync, if it changed."""
+    """Return the changed lock of the environment at *path* and the options of its last sync, or None."""
     root = _root(store, path)
     if root is None or not os.path.isfile(root["lock"]) or lock_content(root["lock"]) == root["content"]:
         return None
@@ -25,7 +25,7 @@ def changed_lock(store: str, path: str) -> tuple[str, list[str]] | None:
 
 
 def _root(store: str, path: str) -> dict[str, Any] | None:
-    """Return what the store knows of a synced environment; read without the cost of `store.roots`."""
+    """Read the root of a synced environment, without the cost of importing `store.roots`."""
     import json  # noqa: PLC0415 - milliseconds
 
     name = sha256(os.fsencode(path)).hexdigest()[:32]

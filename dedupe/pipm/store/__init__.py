@@ -1,1 +1,1 @@
-"""The store on disk: plain files that every other tool can read."""
+"""The store on disk: plain files without a database."""

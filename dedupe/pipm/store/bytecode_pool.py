@@ -33,7 +33,7 @@ class Pool:
         return f"{self.interpreter}/{key_path(bytecode_key(source, time))}"
 
     def find(self, source: Digest, time: int) -> os.stat_result | None:
-        """Look the bytecode of *source* up; a changed one (other mtime) is as good as none."""
+        """Look up the bytecode of *source*; None if it is missing or was changed (another mtime)."""
         try:
             status = os.stat(self.name(source, time), dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -57,7 +57,7 @@ def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
 
 
 def note_compiled(store: Store, entry: str, interpreter: str) -> None:
-    """Note that it has, by an empty file."""
+    """Write the empty file that `is_compiled` looks for."""
     with directory_beneath(store.v1, f"wheels/{entry}") as folder:
         if folder is not None:
             write_durably(folder, _marker(interpreter), b"", Durability.LATER)

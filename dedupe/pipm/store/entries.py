@@ -33,11 +33,11 @@ LIBRARY is a symlink to it. MODULES has symlinks to all that is in it except met
 """
 _CACHE = "__pycache__"
 PARTIAL = "partial"
-"""An empty file of this name marks an entry that lacks something of its wheel."""
+"""An empty file of this name marks an entry that lacks files of its wheel."""
 _HEAD = re.compile(
     rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
 )
-"""How a manifest begins; its rows need not be read to know its identity."""
+"""Matches the start of a manifest, which has the identity; the rows need not be read."""
 _HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
 
@@ -114,17 +114,17 @@ def _identity(store: Store, entry: str) -> Digest:
 
 
 def is_partial(store: Store, entry: str) -> bool:
-    """Return whether *entry* lacks something of its wheel; one stat instead of reading the manifest."""
+    """Return whether *entry* lacks files of its wheel; costs one stat."""
     return is_there(store.v1, f"wheels/{entry}/{PARTIAL}")
 
 
 def has_entry(store: Store, entry: str) -> bool:
-    """Return whether *entry* is there, partial or complete."""
+    """Return whether *entry* exists, partial or complete."""
     return is_there(store.v1, f"wheels/{entry}/{MANIFEST}")
 
 
 def has_complete_entry(store: Store, entry: str) -> bool:
-    """Return whether *entry* is there and lacks nothing."""
+    """Return whether *entry* exists and is complete."""
     return has_entry(store, entry) and not is_partial(store, entry)
 
 
@@ -198,7 +198,7 @@ def is_linked(store: Store, entry: str) -> bool:
 def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
     """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
 
-    The loser of a race uses the winner's; a partial entry is exchanged for a completer one in one step.
+    If another process published it first, that entry is used. A partial entry is exchanged atomically.
     Returns the entry's path below ``wheels/``.
     """
     existing = find_entry(store, label.name, label.version, label.identity)
@@ -240,7 +240,7 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
 def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
     """Note in manifests and index which archives unpack to which entries, (entry, archive) each; one sync.
 
-    Under the lock of the index, so that nobody else's archive is lost between reading and writing.
+    It holds the lock of the index, so that concurrent updates are not lost.
     """
     with contextlib.ExitStack() as stack:
 
@@ -268,7 +268,7 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
 
 
 def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
-    """Return the entry that the wheel archive with this sha256 unpacks to, when it is known and here."""
+    """Return the entry that the wheel archive with this sha256 unpacks to, if the store has it."""
     try:
         file = open_beneath(store.v1, f"by-wheel/{wheel.hex()}", os.O_RDONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the store holds, listed once: inodes, entries, bytecode, and what each takes."""
+"""Listing the store: inodes, entries, bytecode, and their sizes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DIGITS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class StoreInventory:
-    """The store's files by what they are for. Sizes in bytes.
+    """The store's files by purpose. Sizes are in bytes.
 
-    ``entries`` gives the inodes of each entry, ``sites`` of those the ones that an import can reach;
+    ``entries`` has the inodes of each entry, ``sites`` only those that an import can reach;
     ``objects`` the sha256 (hexadecimal) of each object's inode, ``bytecode`` the inodes of compiled sources
     by the source's sha256.
     """
@@ -37,7 +37,7 @@ class StoreInventory:
 
     @cached_property
     def stock(self) -> KnownInodes:
-        """What an environment's files are compared with."""
+        """The store's inodes and extents, for comparison with those of an environment."""
         return KnownInodes(
             path=self.path,
             device=self.listed.device,
@@ -50,7 +50,7 @@ class StoreInventory:
         return sum(self.listed.contents[inode].data for inode in inodes)
 
     def with_bytecode(self, inodes: Iterable[int]) -> set[int]:
-        """*inodes*, and those of the bytecode of the sources among them."""
+        """Return *inodes* and the inodes of the bytecode of sources among them."""
         found = set(inodes)
         for inode in tuple(found):
             found.update(self.bytecode.get(self.objects.get(inode, ""), ()))

@@ -1,4 +1,4 @@
-"""What the store's manifests say of the files of one release."""
+"""Reading what the store's manifests record about the files of one release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 Kind = tuple["Digest", bool, bool]
-"""What names an object: content, executable, writable."""
+"""The key of an object: content, executable, writable."""
 
 
 class KnownFiles(NamedTuple):
@@ -24,7 +24,7 @@ class KnownFiles(NamedTuple):
 
 
 class Releases:
-    """Looks releases up in *store*; the last one is remembered, as several environments have it in turn."""
+    """Looks up releases in *store*; caches the last one, because several environments ask for it in turn."""
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
@@ -32,7 +32,7 @@ class Releases:
         self._known = KnownFiles({}, {}, {})
 
     def known(self, name: str, version: str, preferred: str = "") -> KnownFiles:
-        """Return what the entries of a release say, of two the *preferred* one."""
+        """Return what the entries of a release record; if two differ, what the *preferred* one does."""
         key = (name, version, preferred)
         if self._store is None or key == self._key:
             return self._known

@@ -1,7 +1,7 @@
-"""Layers: further stores that are only read (``PIPM_STORE_LAYERS``), looked through first to last.
+"""Layers: further stores, read-only, which are searched in order (``PIPM_STORE_LAYERS``).
 
-A site-wide store of a cluster, or one that is baked into an image. What is needed of them gets names in
-the own store: links where the mount allows them, else reflinks, else copies.
+A layer is the store of a cluster, say, or one in a container image. Files that are needed are added to the
+own store: as hard links where the mount allows them, else as reflinks, else as copies.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pipm.store.objects import find_object
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOWHERE = -1
-"""For folders of a layer that nobody may use: its roots and its work in progress."""
+"""Stands for folders of a layer that are not used: its roots and its temporary files."""
 
 
 def open_layers(own: str) -> tuple[Store, ...]:
-    """Open the layers that ``PIPM_STORE_LAYERS`` names, but for the store at *own* itself.
+    """Open the layers that ``PIPM_STORE_LAYERS`` names, except the store at *own* itself.
 
-    One that is not there (its disk is not mounted) is passed over; StoreError for one that is no store.
+    A missing layer (an unmounted disk) is skipped; StoreError is raised for a folder that is no store.
     """
     named = os.environ.get("PIPM_STORE_LAYERS", "")
     paths = [os.path.realpath(os.path.expanduser(path)) for path in named.split(os.pathsep) if path]
@@ -49,6 +49,6 @@ def _opened(path: str) -> Store:
 
 
 def layered_object(layer: Store, name: str) -> os.stat_result | None:
-    """Look the object *name* up in *layer*; whoever declares a layer trusts its owner."""
+    """Look up the object *name* in *layer*. The user who configured the layer trusts its owner."""
     status = find_object(layer.objects, name)
     return status if status is not None and stat.S_ISREG(status.st_mode) else None

@@ -1,7 +1,7 @@
-"""Where the store is, what lies where in it, and who may use it.
+"""The layout of the store, opening and locking it.
 
-Everything is a plain file and can be rebuilt from the trees. All changes of state are "write temporary,
-sync, rename". See `_README` for the layout.
+Everything is a plain file and can be rebuilt from the trees. State is changed by writing a temporary file,
+syncing and renaming it. See `_README` for the layout.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _RUN = "run-"
 RESERVE = "reserve"
 RESERVE_SIZE = 512 << 10
-"""Bytes kept for the day the disk is full: then sharing frees space, but needs a few blocks first."""
+"""Bytes reserved for a full disk: sharing frees space there, but needs some blocks first."""
 _UNFINISHED = f".{VERSION}-"
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
@@ -75,7 +75,7 @@ class Store(NamedTuple):
 
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the store's lock shared, as every writer does; a collector takes it exclusively."""
+        """Hold the store's lock shared, as every writer does."""
         lock = f"{self.path}/lock"
         with locked(lock, what="the store", shared=True, timeout=lock_timeout(), waiting=waiting):
             yield
@@ -84,7 +84,7 @@ class Store(NamedTuple):
     def alone(
         self, waiting: Callable[[str], None] | None = None, timeout: float | None = None
     ) -> Iterator[None]:
-        """Hold the store's lock alone, as a collector does; waits *timeout* seconds, else as writers do."""
+        """Hold the store's lock exclusively, as gc does; wait *timeout* seconds, or as long as writers do."""
         lock = f"{self.path}/lock"
         seconds = lock_timeout() if timeout is None else timeout
         with locked(lock, what="the store", timeout=seconds, waiting=waiting):
@@ -94,10 +94,10 @@ class Store(NamedTuple):
     def run(self) -> Iterator[tuple[int, str]]:
         """Make a private folder in ``tmp/`` for this run and yield its descriptor and its path.
 
-        A run holds a lock on its folder, so folders of killed runs are known for dead and removed.
+        The run holds a lock on the folder, so the folders of killed runs can be recognised and removed.
         """
         name = _RUN + os.urandom(8).hex()
-        # Under the lock of tmp/ itself, so that nobody takes a new folder for a dead one.
+        # Under the lock of tmp/, so that no other run takes the new folder for that of a killed run.
         with locked_folder(self.tmp):
             self._sweep()
             os.mkdir(name, 0o700, dir_fd=self.tmp)
@@ -110,7 +110,7 @@ class Store(NamedTuple):
             os.close(folder)
 
     def sweep(self) -> list[Stuck]:
-        """Remove the folders of runs that were killed, as every new run does; returns what stays of them."""
+        """Remove the folders of killed runs, as every new run does; return what could not be removed."""
         if any(name.startswith(_RUN) for name in names_in(self.tmp)):
             with locked_folder(self.tmp):
                 return self._sweep()
@@ -130,14 +130,14 @@ class Store(NamedTuple):
         return stuck
 
     def _remove_run(self, name: str) -> list[Stuck]:
-        """Remove the folder *name* of ``tmp/``; an immutable file in it is no reason to refuse all work."""
+        """Remove the folder *name* of ``tmp/``; return files (immutable ones) that could not be removed."""
         return remove_below(self.tmp, name, f"{self.path}/{VERSION}/tmp/{name}")  # noqa: S108 - the store's
 
     def remove_folder(self, path: str) -> list[Stuck]:
-        """Remove the folder *path* below ``v1/``; returns what stays. The caller has the store alone.
+        """Remove the folder *path* below ``v1/``; return what stays. The caller holds the lock exclusively.
 
-        It gets a name among the killed runs first, by one rename(2), which needs neither a block nor an
-        inode: what a killed process left half removed is nobody's entry, and the next run removes the rest.
+        It is first renamed to a folder of ``tmp/``, which needs neither a block nor an inode. If this process
+        is killed then, the next run removes the rest.
         """
         name = _RUN + os.urandom(8).hex()
         try:
@@ -168,9 +168,9 @@ def lock_timeout() -> float:
 
 
 def open_store(path: str, *, create: bool = True) -> Store | None:
-    """Open the store at *path*, and make it when it is missing and *create*; else return None.
+    """Open the store at *path*; if it is missing, make it if *create*, else return None.
 
-    Raises StoreError when the place holds something else, or belongs to somebody we do not trust.
+    Raises StoreError if something else is there, or if another user can write to it.
     """
     try:
         if not os.path.isdir(f"{path}/{VERSION}"):
@@ -183,7 +183,7 @@ def open_store(path: str, *, create: bool = True) -> Store | None:
 
 
 _open_stores: dict[tuple[str, int, int], Store] = {}
-"""By path and v1's device and inode: a run over hundreds of environments opens its store once."""
+"""By path, device and inode of ``v1``: a run over hundreds of environments opens its store once."""
 
 
 def _opened(path: str) -> Store:
@@ -209,21 +209,21 @@ def _opened(path: str) -> Store:
 
 
 def _make_whole(path: str, v1: int) -> None:
-    """Make the folders that a power cut took from a new store; one that holds anything is damaged."""
+    """Make the folders that a power cut removed from a new store; a store with files is damaged then."""
     if not any(os.listdir(f"{path}/{VERSION}/{name}") for name in os.listdir(v1)):
         for name in _FOLDERS:
             ensure_folder(v1, name, 0o700)
 
 
 def release_reserve(store: Store) -> None:
-    """Give the reserve's blocks back to a full file system, for the few that an adoption needs."""
+    """Free the reserve on a full file system, for the blocks that an adoption needs."""
     with contextlib.suppress(OSError):
         forget(store.v1, RESERVE)
         sync_file_system(store.v1)  # XFS hands freed blocks out again after its log is written
 
 
 def keep_reserve(store: Store) -> None:
-    """Make the reserve where it is missing, and where there is room for it."""
+    """Make the reserve if it is missing and there is room for it."""
     if not os.path.exists(f"{store.path}/{VERSION}/{RESERVE}"):
         with contextlib.suppress(OSError):
             # Zeros would take a fraction of that where the file system compresses.
@@ -231,7 +231,7 @@ def keep_reserve(store: Store) -> None:
 
 
 def reserved_bytes(store: Store) -> int:
-    """Bytes of disk that the reserve takes now."""
+    """Return the bytes of disk that the reserve takes."""
     try:
         return os.stat(RESERVE, dir_fd=store.v1).st_blocks * 512
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def reserved_bytes(store: Store) -> int:
 
 
 def folder_blocks(store: Store) -> int:
-    """Bytes that the store's own folders take, those of single entries not counted: they grow with names."""
+    """Return the bytes of the store's own folders, which grow with their names, without those of entries."""
     total = 0
     for top, depth in (("objects", 1), ("bytecode", 2), ("wheels", 2)):
         total += sum(_blocks_below(f"{store.path}/{VERSION}/{top}", depth))
@@ -292,7 +292,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _check_owner(path: str, v1: int) -> None:
-    """Raise StoreError where another user owns, or can write to, a folder of the store at *path*."""
+    """Raise StoreError if another user owns or can write to a folder of the store at *path*."""
     _check_folder(path, path, os.stat(path))
     _check_folder(path, f"{path}/{VERSION}", os.fstat(v1))
     for name in (*_FOLDERS, _TRASH):

@@ -16,7 +16,7 @@ _MODES = (0o444, 0o644, 0o555, 0o755)
 
 @cache
 def trusted_owners() -> frozenset[int]:
-    """Return the users whose files in a store are believed: we ourselves and root."""
+    """Return the users whose files in a store are trusted: this user and root."""
     return frozenset({0, os.geteuid()})
 
 
@@ -46,12 +46,12 @@ def find_object(objects: int, name: str) -> os.stat_result | None:
 
 
 def is_trusted(status: os.stat_result) -> bool:
-    """Return whether an object is a regular file of ours or root's; no proof of its bytes."""
+    """Return whether an object is a regular file of a trusted user; its bytes are not checked."""
     return stat.S_ISREG(status.st_mode) and status.st_uid in trusted_owners()
 
 
 def altered(path: str) -> StoreError:
-    """Return the store's file *path* (below ``v1/``) was written to: nobody else shall get that."""
+    """Return the error for a changed file *path* (below ``v1/``) of the store: it is not shared."""
     return StoreError(
         f"The store's file {path} was changed in place",
         hint="pipm verify --full --repair repairs it; before you patch a package: pipm release --dist NAME",
@@ -59,7 +59,7 @@ def altered(path: str) -> StoreError:
 
 
 class ObjectFolders:
-    """The folders ``objects/00`` to ``ff``, made when the first object of theirs comes."""
+    """The folders ``objects/00`` to ``ff``, which are made when they are needed."""
 
     def __init__(self, objects: int) -> None:
         self._objects = objects

@@ -1,4 +1,4 @@
-"""Where the store and what belongs to it lies.
+"""The paths of the store and of the cache.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -14,7 +14,7 @@ from pipm.fs.home import cache_home, data_home
 _LONGEST_PATH = 4096
 
 READY = ".pipm/ready"
-"""What an environment of the cache has when it is complete; who uses it holds the lock on that file."""
+"""A file in a complete environment of the cache; a process that uses the environment locks this file."""
 
 
 def store_path(option: str | None) -> str:
@@ -26,23 +26,23 @@ def store_path(option: str | None) -> str:
 
 
 def run_cache_folder() -> str:
-    """Return where pipm keeps what can be made anew at any time: ``$XDG_CACHE_HOME/pipm``."""
+    """Return the cache folder, which may be deleted: ``$XDG_CACHE_HOME/pipm``."""
     cache = cache_home()
     return os.path.join(os.path.realpath(cache), "pipm")
 
 
 def environments_folder() -> str:
-    """Return where the environments are that `pipm run` made."""
+    """Return the folder of the environments of `pipm run`."""
     return f"{run_cache_folder()}/environments"
 
 
 def locks_folder() -> str:
-    """Return where the locks are that answer requirements."""
+    """Return the folder of the locks that `pipm run --with` resolved."""
     return f"{run_cache_folder()}/locks"
 
 
 def cache_lock() -> str:
-    """The file whose lock everybody holds who makes something in the cache; its collector holds it alone."""
+    """Return the lock file of the cache: shared for writers, exclusive for gc."""
     return f"{run_cache_folder()}/lock"
 
 
@@ -61,7 +61,7 @@ def environment_path(text: str) -> str:
 
 
 def _folder_in_file(path: str) -> str:
-    """Return the folder that the file at *path* names, relative to where it lies."""
+    """Return the folder that the file at *path* names, relative to the folder of the file."""
     with open(path, "rb") as stream:
         owner, data = os.fstat(stream.fileno()).st_uid, stream.read(_LONGEST_PATH + 1)
     if owner not in (os.geteuid(), 0):

@@ -1,4 +1,4 @@
-"""Roots: one small file an environment, durable before the first file of it is replaced."""
+"""Roots: one small file for each environment, synced before a file of the environment is replaced."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Root(NamedTuple):
 
     @property
     def borrows(self) -> bool:
-        """Whether it reads files below the store's path: it alone can lose something to a collector."""
+        """Whether it reads files below the store's path: only then a collection could take files from it."""
         return self.link_mode in _BORROWING
 
     @property
@@ -79,14 +79,14 @@ def root_name(path: str) -> str:
 def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:
     """Write *root*, durably unless a lesser *durability* will do.
 
-    Entries that it named before and no longer does were used until now: a collector goes by that.
+    Entries that the old root named and *root* does not get the current time as their last use, for gc.
     """
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
     write_durably(store.roots, root.name, _document(root), durability)
 
 
 def write_roots(store: Store, roots: Iterable[Root], others: Iterable[SmallFile] = ()) -> None:
-    """Write several roots; after a power cut each is the old or the new, whole. One sync.
+    """Write several roots with one sync; after a power cut each is the old or the new one.
 
     *others* are files that belong to them, and have their names first.
     """
@@ -116,7 +116,7 @@ def remove_root(store: Store, path: str) -> None:
 
 
 def drop_root(store: Store, path: str) -> None:
-    """Forget the environment at *path*, which used its entries no longer than its root says."""
+    """Forget the environment at *path* without a change of the last use of its entries."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(root_name(path), dir_fd=store.roots)
         os.fsync(store.roots)

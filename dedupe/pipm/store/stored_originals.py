@@ -1,4 +1,4 @@
-"""The record of what an environment's files were like before they were shared; it lives with its root."""
+"""Storing the original modes and times of an environment's files beside its root."""
 
 from __future__ import annotations
 

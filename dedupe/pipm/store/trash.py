@@ -1,6 +1,6 @@
-"""Entries that a collector took away, for a while: ``trash/<seconds>-<hex>/<name>/<version>/<entry>``.
+"""Entries that gc removed less than a day ago: ``trash/<seconds>-<hex>/<name>/<version>/<entry>``.
 
-A finder environment that the store lost sight of can get them back (`restore`).
+A finder environment that gc did not find restores them (`restore_entry`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FOLDER = "trash"
 
 
 class Trashed(NamedTuple):
-    """An entry in the trash: since when (seconds), where below ``v1/``, its path below ``wheels/``."""
+    """An entry in the trash: time of removal (seconds), path below ``v1/``, former path below ``wheels/``."""
 
     since: float
     path: str
@@ -27,7 +27,7 @@ class Trashed(NamedTuple):
 
 
 def new_batch(now: float) -> str:
-    """Name the folder of what one collector takes away at *now*."""
+    """Return the name of the folder for what one gc removes at *now*."""
     return f"{_FOLDER}/{int(now)}-{os.urandom(4).hex()}"
 
 
@@ -40,7 +40,7 @@ def move_to_trash(store: Store, entry: str, batch: str) -> Trashed:
 
 
 def trashed(store: Store) -> list[Trashed]:
-    """List what lies in the trash, the newest first."""
+    """List the entries in the trash, newest first."""
     found = [
         Trashed(_time_of(batch), f"{_FOLDER}/{batch}/{name}/{version}/{entry}", f"{name}/{version}/{entry}")
         for batch in _listed(store, _FOLDER)

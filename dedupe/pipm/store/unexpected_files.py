@@ -1,9 +1,8 @@
-"""Files among an entry's that neither its wheel nor pipm brought: programs left them there.
+"""Files in entries that neither the wheel nor pipm wrote: programs left them there.
 
-Whoever reads the store's folders may write there, too, as the owner of the store: a child without the finder
-that keeps its bytecode, pytest its rewritten modules, numba its machine code, a package its own settings.
-Caches are believed by nobody but who left them (the finder believes bytecode of the store alone) and go at
-the next collection. Anything else every environment of the entry would see.
+Programs of the store's owner can write to its folders: bytecode, pytest's rewritten modules, numba's machine
+code, a package's settings. Caches are used only by the program that wrote them, and gc removes them. All
+environments of the entry would see other files.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class UnexpectedFile(NamedTuple):
 
 
 def unexpected_files(store: Store, manifests: Iterable[tuple[str, Manifest]]) -> Iterator[UnexpectedFile]:
-    """Find the strangers among the files of entries with these manifests."""
+    """Find unexpected files in the entries with these manifests."""
     for entry, manifest in manifests:
         known = {file.path for file in manifest.files}
         base = f"{store.path}/{VERSION}/wheels/{entry}"
@@ -77,7 +76,7 @@ def unexpected_files(store: Store, manifests: Iterable[tuple[str, Manifest]]) ->
 def strays(
     store: Store, entries: Iterable[str], stored: Collection[int]
 ) -> tuple[list[str], list[UnexpectedFile]]:
-    """Find files of *entries* that are not the store's: caches as paths below ``v1/``, and data.
+    """Find unexpected files in *entries*: caches as paths below ``v1/``, and data.
 
     *stored* are the inodes of the store's objects and bytecode, which need no closer look. What cannot be
     told from an entry's own file, and modules, are left to `verify`.
@@ -116,7 +115,7 @@ def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list
 
 
 def _is_empty(path: str) -> bool:
-    """Whether the file at *path* has no bytes: such files are no objects, so their inodes tell nothing."""
+    """Return whether the file at *path* is empty: such files are no objects."""
     try:
         return not os.lstat(path).st_size
     except FileNotFoundError:
@@ -124,11 +123,11 @@ def _is_empty(path: str) -> bool:
 
 
 EDITED = "edited"
-"""Folder in the store for changed versions and strange files of which nobody knows whose they are."""
+"""Folder in the store for changed versions and unexpected files that cannot be assigned to an environment."""
 
 
 def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
-    """Move a stranger into the folder `EDITED` of the store; returns where it is now."""
+    """Move an unexpected file into the folder `EDITED` of the store; return its new path."""
     shown = unexpected_file.name.replace("/", "-")
     while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
         shown = f"{os.urandom(4).hex()}-{unexpected_file.name.replace('/', '-')}"

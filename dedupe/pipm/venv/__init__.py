@@ -1,1 +1,1 @@
-"""`pipm venv`, and the pip of environments that goes through the store."""
+"""`pipm venv`, and wrapping an environment's pip."""

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pipm.share.adoption import AdoptOptions
 
 _ZIPIMPORT = (3, 10)
-"""ensurepip runs pip out of its wheel; older interpreters load from there in a way the wrapper is not in."""
+"""ensurepip runs pip from its wheel; before this version the wrapper is not loaded then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEnvironment:
-    """What was made. ``obstacle`` says why it shares nothing with the store, where that is so."""
+    """The result. ``obstacle`` is the error if it can share nothing with the store."""
 
     path: str
     python: str
@@ -42,10 +42,10 @@ def make_venv(
     *,
     wrap: bool,
 ) -> NewEnvironment:
-    """Make an environment at *path* with pip in it, known to the store, and its pip wrapped.
+    """Make an environment at *path* with pip, adopt it, and wrap its pip.
 
-    Where the store can share nothing with that place, not by the finder either (an overlay), it is an
-    ordinary environment, unless a link mode was asked for. Raises PipmError.
+    If it can share nothing with the store, not even by the finder (an overlay), it is an ordinary
+    environment, unless a link mode was asked for. Raises PipmError.
     """
     started = time.monotonic()
     environment = create_environment(path, interpreter)
@@ -73,7 +73,7 @@ def make_venv(
 
 
 def _share(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> str:
-    """Let the store know what is there; returns the link mode by which it shares."""
+    """Adopt the environment; return the link mode."""
     (outcome,) = adopt_by_best_mode(store_path, [path], options, progress).values()
     if isinstance(outcome, PipmError):
         raise outcome

@@ -1,4 +1,4 @@
-"""The wrapper of pip: on, off, or brought up to date; and what pip installed meanwhile, shared at its end."""
+"""Installing, updating and removing the wrapper of pip, and sharing what a wrapped pip installed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None) -> bool:
-    """Let the pip of the environment at *path* go through the store, or (False) no more; None: as it is.
+    """Wrap the pip of the environment at *path* if *wanted*, unwrap it if not, or only update it (None).
 
-    A wrapper that is there is brought up to date. Returns whether there is one now. Raises PipmError.
+    Returns whether it is wrapped now. Raises PipmError.
     """
     environment = load_environment(path)
     try:
@@ -42,10 +42,10 @@ def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None)
 
 
 def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[str, str]]) -> None:
-    """Share what pip wrote into the environment at *path*, and learn *wheels*: (path, file name) of each.
+    """Share the files that pip wrote into the environment at *path*, and index *wheels*: (path, file name).
 
-    In that order: the environment's files become the store's without a copy, and the archives are joined
-    to their entries.
+    In this order no file is copied: the environment's files become objects, then the archives are assigned to
+    entries.
     """
     shared_state = SharedState()
     with interruptible(shared_state):  # no signal finds it where a folder of its own would stay
