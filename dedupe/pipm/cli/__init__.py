@@ -1,1 +1,1 @@
-"""The command line: the arguments, words and exit codes of every command."""
+"""The command line: arguments, messages and exit codes of every command."""

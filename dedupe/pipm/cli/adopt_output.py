@@ -1,4 +1,4 @@
-"""What `adopt` and `release` say."""
+"""The output of `adopt` and `release`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
 
 
 def print_adoption(output: Output, adoption: Adoption) -> None:
-    """Tell a person what an adoption did."""
+    """Print what an adoption did."""
     output.result(
         f"Adopted {path_text(adoption.path)} by {adoption.link_mode} {seconds_text(adoption.seconds)}"
     )
@@ -64,7 +64,7 @@ def print_adoption(output: Output, adoption: Adoption) -> None:
 
 
 def print_preview(output: Output, adoption: Adoption) -> None:
-    """Tell a person what adopting would do."""
+    """Print what adopting would do."""
     output.result(
         f"Would adopt {path_text(adoption.path)} (Python {adoption.python},"
         f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
@@ -118,7 +118,7 @@ def release_document(released: Released) -> dict[str, object]:
 
 
 def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
-    """Tell a person what a release did or would do."""
+    """Print what a release did or would do."""
     path = path_text(released.path)
     if not released.files_released and not released.left:
         output.result(f"Nothing to release: {path} shares no file with the store")

@@ -1,4 +1,4 @@
-"""The command line: arguments → one operation → output → exit code."""
+"""The command line with all its commands."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ _ORDER = (
     *("push", "pull"),
     *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
 )
-"""How the help lists commands: what is used daily first, what looks before what cleans up."""
+"""The order of commands in the help."""
 app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

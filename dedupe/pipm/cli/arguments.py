@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Arguments:
-    """The arguments of a command; a class below has the defaults."""
+    """The arguments of a command; subclasses have the defaults."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.__dict__.update(values)
@@ -50,7 +50,7 @@ def parse_words(
 
 
 def _set(found: dict[str, Any], word: str, rest: list[str], options: OptionTable) -> bool:
-    """Set in *found* what the option *word* says, perhaps with the first of *rest*; False if unclear."""
+    """Set the option *word* in *found*, perhaps from the first of *rest*; False if it is typer's."""
     option, equals, value = word.partition("=")
     if option not in options:
         return False

@@ -1,4 +1,4 @@
-"""What `doctor` says: one line a check, what is wrong last, each with what repairs it."""
+"""The output of `doctor`: one line for each check, problems last, each with a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_doctor(output: Output, store: str) -> int:
-    """`pipm doctor`; 1 where something does not work."""
+    """Run `pipm doctor`; return 1 if something does not work."""
     checks = diagnose(store)
     errors = sum(check.is_error for check in checks)
     if output.json:

@@ -1,4 +1,4 @@
-"""Commands that go over several environments: one failing does not stop the others."""
+"""Commands on several environments: if one fails, the others are still done."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 DONE, FAILED, PARTLY = 0, 1, 3
 _TOGETHER = 12
-"""Environments that are adopted in one run; all of them are locked that long."""
+"""Environments that are adopted in one run, which locks all of them."""
 
 
 def adopt_options(link_mode: str, *, compile_missing: bool, dist_info: bool | None) -> AdoptOptions:
-    """Return what the options of the command line ask for."""
+    """Return the options of an adoption."""
     return AdoptOptions(
         link_mode=parse_link_mode(link_mode), compile_missing=compile_missing, dist_info=dist_info
     )
@@ -61,7 +61,7 @@ def adopt_environments(
 ) -> int:
     """Adopt each environment that is named or lies below a named folder.
 
-    *wrap* says whether its pip shall go through the store; None leaves that as it is.
+    *wrap* says whether to wrap its pip; None changes nothing about that.
     """
     preview = Preview(store, options) if dry_run else None
     paths = _named(output, environments, below, store)
@@ -115,7 +115,7 @@ class _Results:
 
 
 class _Adoptions:
-    """Adopts *paths*, so many at once, when the first of them is asked for."""
+    """Adopts *paths* in batches, each when its first result is asked for."""
 
     def __init__(self, store: str, paths: list[str], options: AdoptOptions, output: Output) -> None:
         self._store = store
@@ -125,7 +125,7 @@ class _Adoptions:
         self._outcomes: dict[str, Adoption | PipmError] = {}
 
     def of(self, path: str) -> Adoption:
-        """Return what became of one of them; raises what kept it from being adopted."""
+        """Return the result for *path*, or raise its error."""
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
@@ -189,7 +189,7 @@ def _check_room(planned: list[Released]) -> None:
 
 
 def _named(output: Output, environments: list[str], below: list[str], store: str) -> list[str]:
-    """Return the environments that were asked for, each once."""
+    """Return the named environments, each once."""
     found = [environment_path(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
@@ -211,7 +211,7 @@ def _writable(output: Output, found: Iterable[str]) -> list[str]:
 
 
 def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:
-    """Run *one* for each path; an error is told and the next one goes on, but for an interruption."""
+    """Run *one* for each path; print an error and continue, except after an interruption."""
     failed = done = 0
     for path in paths:
         try:
@@ -231,7 +231,7 @@ def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> i
 
 
 def add_wheels(output: Output, store: str, wheels: list[str]) -> int:
-    """Let each wheel into the store; a bad one does not stop the others."""
+    """Add each wheel to the store; if one is bad, the others are still added."""
     documents: list[dict[str, object]] = []
 
     def one(path: str) -> None:

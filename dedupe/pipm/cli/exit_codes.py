@@ -1,4 +1,4 @@
-"""What stands around every command: settings, errors to exit codes, one place for both."""
+"""Running a command: apply the common options, map exceptions to exit codes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DEFAULTS: dict[str, Any] = {**Output._field_defaults, "store": ""}
-"""The settings that every command has, as they are when nobody chose otherwise."""
+"""The common options and their defaults."""
 
 
 def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
-    """Let *work* have output and store as *chosen*; its exit code, or that of the error that it raised."""
+    """Call *work* with output and store as *chosen*; return its exit code, or that of its error."""
     output = Output(**{name: value for name, value in chosen.items() if name != "store"})
     try:
         if output.color not in ("auto", "always", "never"):
@@ -35,8 +35,8 @@ def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -
 
 
 def run_program_to_end(call: Callable[[], int | None]) -> int:
-    """Return the exit code of the whole program *call*, whatever becomes of it."""
-    gc.disable()  # short-lived, with few cycles: collections would only walk live facts again and again
+    """Run the whole program *call* and return its exit code; no exception leaves this function."""
+    gc.disable()  # the process is short-lived and makes few cycles
     output = Output(json="--json" in sys.argv)
     check_output()
     try:
@@ -48,7 +48,7 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
         output.error(error)
         code = error.exit_code
     except BrokenPipeError:
-        drop_output()  # whoever read it has seen enough (`pipm list | head`)
+        drop_output()  # the reader closed the pipe (`pipm list | head`)
         code = 1
     except Exception as error:  # noqa: BLE001 - the one place: what else could come out of here?
         code = _explained(output, error)
@@ -56,7 +56,7 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
 
 
 def _meant(error: Exception) -> PipmError:
-    """Return what *error* means to a person; a file that fails somewhere unforeseen is no defect of ours."""
+    """Return the message for *error*: that of an OSError, or of an internal error."""
     if isinstance(error, OSError) and error.errno:
         from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 
@@ -68,7 +68,7 @@ def _meant(error: Exception) -> PipmError:
 
 
 def _explained(output: Output, error: Exception) -> int:
-    """Tell an error that no command told: wrong usage (of typer's classes), a defect of ours."""
+    """Print an error that no command caught: wrong usage (of typer's classes), or a defect of pipm."""
     show = getattr(error, "show", None)
     code: int = getattr(error, "exit_code", 1)
     if show is None:

@@ -1,4 +1,4 @@
-"""An environment of one's own that `pipm run --env` uses: where its lock changed, it is synced first."""
+"""`pipm run --env` syncs an environment first if its lock changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers, sizes, times and paths as a person reads them."""
+"""Formatting numbers, sizes, times and paths."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def path_text(path: str) -> str:
 
 
 def near_text(path: str) -> str:
-    """Return the path as seen from the folder at hand where it lies in there, else as `path_text` has it."""
+    """Return the path relative to the working folder if it lies there, else as `path_text` does."""
     here = f"{os.path.realpath('.')}/"
     return printable(path[len(here) :]) if path.startswith(here) else path_text(path)
 
 
 def with_tilde(text: str) -> str:
-    """*text* with ``~`` for the home folder in each path that it names."""
+    """Return *text* with ``~`` for the home folder in paths."""
     return text.replace(f"{os.path.expanduser('~')}/", "~/")
 
 
 def printable(text: str) -> str:
-    """*text* with undecodable bytes and control characters escaped."""
+    """Return *text* with undecodable bytes and control characters escaped."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
 

@@ -1,4 +1,4 @@
-"""What `gc` says."""
+"""The output of `gc`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARTLY = 3
 def collect_garbage(
     output: Output, store: str, limits: Limits, *, timeout: float | None, dry_run: bool
 ) -> int:
-    """Run `pipm gc`."""
+    """Run Run `pipm gc`; return the exit code."""
     retired = evict_unused(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
     limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
@@ -74,7 +74,7 @@ def _document(found: Collection) -> dict[str, object]:
 def _say_stuck(output: Output, stuck: Sequence[Stuck]) -> None:
     if not stuck:
         return
-    # Names of one inode refuse together: one of them says it all.
+    # Several names of one inode fail together: one is enough.
     distinct = list({one.inode or one.path: one for one in stuck}.values())
     output.note("warning", f"{counted(len(distinct), 'file')} could not be removed, all else was")
     output.named(f"{path_text(one.path)}: {one.reason}" for one in distinct)

@@ -1,4 +1,4 @@
-"""What `pipm help TOPIC` says: texts that belong to no single command."""
+"""The texts of `pipm help TOPIC`."""
 
 from __future__ import annotations
 

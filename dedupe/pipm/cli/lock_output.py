@@ -1,4 +1,4 @@
-"""What `pipm lock` says."""
+"""The output of `pipm lock`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lock_project(
     extras: Sequence[str],
     groups: Sequence[str],
 ) -> int:
-    """Write a lock and tell of it."""
+    """Write a lock and print the result."""
     request = LockRequest(
         source=find_source(source),
         path=path,

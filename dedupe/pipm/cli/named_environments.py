@@ -1,4 +1,4 @@
-"""Where a command makes an environment that is given by a path, or as @NAME."""
+"""The folder of an environment that is named by a path or as @NAME."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipm.store.paths import environment_path
 
 
 def environment_folder(text: str) -> str:
-    """Return the folder that *text* means; that of named environments is made by the first of them."""
+    """Return the folder that *text* means; the parent folder of named environments is made if needed."""
     path = environment_path(text)
     if path != text:
         make_folders(os.path.dirname(path))

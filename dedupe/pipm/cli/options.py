@@ -1,4 +1,4 @@
-"""The command line: arguments → one operation → output → exit code. Errors are mapped here, once."""
+"""The typer application and the options that several commands have."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ Groups = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """What the options that every command has amount to."""
+    """Output and store, as the common options say."""
 
     output: Output
     store: str
@@ -181,7 +181,7 @@ def _main(
 
 
 def run() -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
 
     def call() -> int | None:
         try:

@@ -1,4 +1,4 @@
-"""stdout is data, stderr is talk."""
+"""Printing: results go to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MOST_NAMED = 20
 
 
 def _print(text: str) -> None:
-    """Print to standard error; that it is closed or full is no reason to leave work undone."""
+    """Print to standard error, and ignore that it is closed or full."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)
 
 
 class Output(NamedTuple):
-    """How to talk: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
+    """Settings of output: ``quiet`` 1 keeps results, 2 is silent; ``color`` is auto, always or never."""
 
     quiet: int = 0
     verbose: bool = False
@@ -41,7 +41,7 @@ class Output(NamedTuple):
             print(text)
 
     def table(self, rows: Sequence[tuple[str, ...]]) -> None:
-        """Print columns without borders; the heads begin with their column's alignment, ``<`` or ``>``."""
+        """Print columns without borders; each head begins with the alignment of its column, ``<`` or ``>``."""
         alignment = [head[0] for head in rows[0]]
         plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
         widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
@@ -52,7 +52,7 @@ class Output(NamedTuple):
             self.result("  ".join(cells).rstrip())
 
     def data(self, text: str) -> None:
-        """Print what was asked for, whatever the quietness."""
+        """Print data, also with --quiet."""
         print(text)
 
     def document(self, command: str, content: dict[str, object]) -> None:
@@ -60,13 +60,13 @@ class Output(NamedTuple):
         print(json.dumps({"version": 1, "command": command, **content}))
 
     def note(self, kind: str, text: str) -> None:
-        """Say something beside the result: ``note``, ``warning``, ``hint``."""
+        """Print a message of the kind ``note``, ``warning`` or ``hint``."""
         if self.quiet == 0 and not self.json:
             colour = {"warning": "yellow", "hint": "cyan"}.get(kind, "bold")
             _print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
 
     def named(self, lines: Iterable[str]) -> None:
-        """List what a warning is about; past a screenful only how many more there are."""
+        """List the subjects of a warning; after twenty only the number of the others."""
         if self.quiet or self.json:
             return
         every = list(lines)
@@ -77,7 +77,7 @@ class Output(NamedTuple):
             _print(f"  … {len(every) - len(shown)} more (`--verbose`)")
 
     def error(self, error: PipmError) -> None:
-        """Say what went wrong and what helps."""
+        """Print an error and its hint."""
         if self.json:
             content = {
                 "kind": error.kind,
@@ -94,7 +94,7 @@ class Output(NamedTuple):
             _print(f"\n{error.details.rstrip()}")
 
     def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:
-        """*text* in *colour* where *stream* (standard output) shows colours."""
+        """Return *text* in *colour* if *stream* (default: standard output) shows colours."""
         shows = self.colourful(stream or sys.stdout)
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if shows else text
 
@@ -110,9 +110,9 @@ class Output(NamedTuple):
 
 
 def check_output() -> None:
-    """Let whatever prints to standard output raise OutputError where it cannot be written."""
+    """Make writes to standard output raise OutputError if they fail."""
     plain = sys.stdout
-    if type(plain) is io.TextIOWrapper:  # nobody has put anything else there
+    if type(plain) is io.TextIOWrapper:  # it was not replaced
         checked = _Checked(
             plain.buffer,
             plain.encoding,
@@ -125,15 +125,15 @@ def check_output() -> None:
 
 
 class _Checked(io.TextIOWrapper):
-    """Standard output, whose faults are told from those of files.
+    """Standard output that raises OutputError, so that its errors differ from those of files.
 
-    ``plain`` is what was there before: it would close the file with its own end.
+    ``plain`` is the former object, which would close the file if it were collected.
     """
 
     plain: IO[str]
 
     def write(self, text: str, /) -> int:
-        """Write, or raise OutputError; BrokenPipeError where the reader has left."""
+        """Write, or raise OutputError; raise BrokenPipeError if the reader closed the pipe."""
         with _result():
             return super().write(text)
 

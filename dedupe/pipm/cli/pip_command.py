@@ -10,7 +10,7 @@ from pipm.cli.options import Session, app, command
 
 _ALL_TO_PIP = {
     "ignore_unknown_options": True,
-    "allow_interspersed_args": False,  # what stands behind the first word is pip's, -q and -v too
+    "allow_interspersed_args": False,  # all words after the first are pip's, also -q and -v
     "help_option_names": [],
 }
 

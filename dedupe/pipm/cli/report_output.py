@@ -1,4 +1,4 @@
-"""`pipm report`: one page of HTML that needs nothing else; its files lie in ``page/``."""
+"""`pipm report`: one HTML page without external files; its parts lie in ``page/``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PAGE = os.path.join(os.path.dirname(__file__), "page")
 
 
 def make_report(output: Output, store: str, folder: str | None, target: str, *, exact: bool) -> int:
-    """`pipm report`; *target* ``-`` is standard output."""
+    """Run `pipm report`; *target* ``-`` is standard output."""
     if not target or target.endswith(os.sep) or os.path.isdir(target):
         raise UsageError(f"{target or 'nothing'} is no file to write to", hint="pipm report -o report.html")
     found = full_report(store, folder, exact=exact)
@@ -93,7 +93,7 @@ def _environment(one: Mapped, numbers: dict[str, int]) -> dict[str, object]:
 
 
 def page_of(document: dict[str, object]) -> str:
-    """Put the page together; its policy allows its own style and script alone, by their digests."""
+    """Assemble the page; its content security policy allows only its own style and script, by digest."""
     style, script = _read("report.css"), _read("report.js")
     # Within a script element only "<" could end the data early.
     data = json.dumps(document, separators=(",", ":")).replace("<", "\\u003c")

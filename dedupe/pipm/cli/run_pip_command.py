@@ -1,4 +1,4 @@
-"""`pipm pip`, `pipm install`: an environment's own pip from outside. Light: pip's start is long enough."""
+"""`pipm pip` and `pipm install`: running an environment's pip, with few imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHANGING = frozenset({"install", "uninstall"})
 
 
 def start_pip(arguments: list[str]) -> int:
-    """Do what `pipm pip ARGS…` and `pipm install ARGS…` ask for; returns the exit code."""
+    """Run `pipm pip ARGS…` or `pipm install ARGS…`; return the exit code."""
     output = Output()
     command = arguments[1:] if arguments[0] == "pip" else arguments
     try:
@@ -29,9 +29,9 @@ def start_pip(arguments: list[str]) -> int:
 
 
 def run_pip(output: Output, store: str, arguments: list[str]) -> int:
-    """Run pip in the environment that is meant, and return pip's exit code.
+    """Run pip in the environment that *arguments* name, and return pip's exit code.
 
-    Where pip is wrapped this process becomes pip; else what it changed is adopted afterwards.
+    A wrapped pip replaces this process; otherwise the environment is adopted afterwards.
     """
     path, rest = _environment(arguments)
     environment = load_environment(path)
@@ -49,7 +49,7 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
 
 
 def share_after_pip_command(store: str, environment: str | None, wheels: list[str]) -> None:
-    """Share what a wrapped pip wrote into *environment*, and learn *wheels*: ``PATH=NAME`` of each."""
+    """Share what a wrapped pip wrote into *environment*, and index *wheels*: ``PATH=NAME`` of each."""
     from pipm.venv.wrap_pip import share_after_pip
 
     archives = [(path, name) for path, _, name in (wheel.partition("=") for wheel in wheels)]
@@ -57,7 +57,7 @@ def share_after_pip_command(store: str, environment: str | None, wheels: list[st
 
 
 def _environment(arguments: list[str]) -> tuple[str, list[str]]:
-    """Take ``--env DIR`` out of the arguments; else it is the active environment, else .venv."""
+    """Return the environment of ``--env DIR``, else the active one, else .venv; and the other arguments."""
     rest: list[str] = []
     path = ""
     words = iter(arguments)
@@ -74,8 +74,8 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
-    """Return the environment's own pip; where it has none (uv, sync) the one beside pipm works on it."""
-    # By its metadata: where the finder is, its modules lie in the store.
+    """Return the environment's own pip; if it has none (uv, sync), the pip beside pipm for it."""
+    # By its metadata: with the finder its modules lie in the store.
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
     if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
         return (python, "-m", "pip")

@@ -1,6 +1,6 @@
-"""`pipm run`: a program with what a lock names, without an environment of one's own.
+"""`pipm run`: running a program with the distributions of a lock.
 
-The way of a warm run leads through this module: nothing here may import what takes milliseconds.
+A warm run imports this: nothing here may import what takes milliseconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
 
 _NOT_FOUND = 127
-"""What shells say of a program that is not there."""
+"""The exit code of shells for a missing program."""
 
 
 def start_run(words: list[str]) -> int | None:
@@ -50,7 +50,7 @@ def start_run(words: list[str]) -> int | None:
 
 
 def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments) -> int:
-    """Become the program of *arguments*, in the environment that is meant; *talk* says what is to be said."""
+    """Become the program of *arguments*, in their environment; *talk* makes the output for messages."""
     command = arguments.program
     if not command:
         raise UsageError("Nothing to run", hint="pipm run -- python app.py")
@@ -84,7 +84,7 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
 
 
 def _script(word: str, arguments: RunArguments) -> str:
-    """Return the absolute path of the script that *word* names; empty where it is a program."""
+    """Return the absolute path of the script that *word* names; empty if it is a program."""
     if arguments.script and not os.path.isfile(word):
         raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
     if arguments.script or (word.endswith(".py") and os.path.isfile(word)):

@@ -1,4 +1,4 @@
-"""The standard streams where they are closed, full or gone.
+"""Handling closed, full and broken standard streams.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -10,11 +10,10 @@ import sys
 
 
 def fill_streams() -> None:
-    """Put something in the place of standard streams that are closed (``>&-``).
+    """Open replacements for standard streams that are closed (``>&-``).
 
-    Else the next file that is opened, of the store perhaps, would get the number 1, and what programs that
-    pipm starts print would be written into it. What is written to a closed output fails, as it should; what
-    is said on a closed error stream is lost.
+    Otherwise the next opened file, of the store perhaps, would get the number 1, and programs that pipm
+    starts would print into it. Writing to a closed output fails; messages on a closed error stream are lost.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -28,10 +27,10 @@ def fill_streams() -> None:
 
 
 def finish_output() -> None:
-    """Write what is still to be printed, or raise what is in the way (`>/dev/full`)."""
+    """Flush standard output; raises OSError or OutputError (`>/dev/full`)."""
     sys.stdout.flush()
 
 
 def drop_output() -> None:
-    """Let what is still to be printed go nowhere: the reader of our pipe has left."""
+    """Redirect standard output to the null device, after the reader closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

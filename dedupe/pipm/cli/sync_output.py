@@ -1,4 +1,4 @@
-"""What `sync` says."""
+"""The output of `sync`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NOT_REMEMBERED = frozenset({"lock", "environment", "python", "dry_run"})
 
 
 def resync(output: Output, store: str, environment: str, lock: str, words: Sequence[str]) -> None:
-    """Sync *environment* with *lock* as the options *words* did before, and tell it as a note."""
+    """Sync *environment* with *lock* and the earlier options *words*, and print a note."""
     parsed = parse_words(["sync", *words], "sync", COMMON, SYNC, program=False)
     assert parsed is not None
     arguments = SyncArguments({**parsed[1], "lock": lock, "environment": environment})
@@ -44,7 +44,7 @@ def resync(output: Output, store: str, environment: str, lock: str, words: Seque
 
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
-    """Sync one environment and tell what was done."""
+    """Sync one environment and print the result."""
     lock = _lock_of(arguments)
     done = _synced(output, store, arguments, lock)
     if output.json:
@@ -59,7 +59,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
 
 def _lock_of(arguments: SyncArguments) -> Lock:
     if arguments.lock is None and not arguments.packages and not arguments.all_packages:
-        # Said by name, so that it is the same wherever the command is repeated.
+        # By name, so that the repeated command means the same in every folder.
         arguments = SyncArguments({**vars(arguments), "packages": member_here()})
     selection = Selection(
         extras=tuple(arguments.extras or ()),
@@ -140,7 +140,7 @@ def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> Non
 
 
 def _changes(done: SyncResult) -> list[str]:
-    """One line a distribution, by name."""
+    """Return one line for each distribution, by name."""
     rows = [(name, f"+ {name} {version}".rstrip()) for name, version in done.added]
     rows += [(name, f"- {name} {version}") for name, version in done.removed]
     rows += [(name, f"~ {name} {version} repaired") for name, version in done.repaired]

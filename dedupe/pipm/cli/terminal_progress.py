@@ -1,4 +1,4 @@
-"""One line on stderr while work goes on: after half a second, on a terminal only, gone at the end."""
+"""A progress bar on stderr: on a terminal only, after half a second, removed at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BAR = 30
 
 
 class TerminalProgress(Progress):
-    """Draws a bar; without thread or refresh of its own, since workers get forked beside it."""
+    """Draws a bar, without a thread, because workers are forked."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -58,7 +58,7 @@ class TerminalProgress(Progress):
 
 
 class NotesOnly(Progress):
-    """For no terminal: only what a person must know while waiting."""
+    """Progress without a terminal: prints notes only."""
 
     def __init__(self, output: Output) -> None:
         self._output = output

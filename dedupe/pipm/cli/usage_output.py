@@ -1,4 +1,4 @@
-"""What `list`, `df` and `store ls` say: columns without borders."""
+"""The output of `list`, `df` and `store ls`: columns without borders."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _print_notes(output: Output, found: list[EnvironmentUsage]) -> None:
 
 
 def exclusive_text(usage: DiskUsage) -> str:
-    """Return what deleting gives back; ``~`` before what is known within a tenth."""
+    """Return the bytes that deleting frees; ``~`` marks an estimate (within a tenth)."""
     return f"{'~' if usage.about else ''}{size_text(usage.exclusive)}"
 
 
@@ -126,7 +126,7 @@ def _print_age(output: Output, oldest: float, now: float) -> None:
 
 
 def show_df(output: Output, store: str, *, exact: bool) -> int:
-    """`pipm df`."""
+    """Run `pipm df`."""
     report = disk_report(store, exact=exact, by_distribution=output.verbose)
     if output.json:
         output.document("df", report_document(report, store))
@@ -199,7 +199,7 @@ def _distribution_rows(distributions: Sequence[DistributionUsage]) -> list[tuple
 
 
 def show_entries(output: Output, store: str, name: str | None) -> int:
-    """`pipm store ls`."""
+    """Run `pipm store ls`."""
     found = store_entries(store, name)
     if output.json:
         rows = [{"entry": entry, "files": files, "size": size} for entry, files, size in found]

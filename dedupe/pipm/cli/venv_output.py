@@ -1,4 +1,4 @@
-"""What `pipm venv` says."""
+"""The output of `pipm venv`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def make_environment(
     output: Output, store: str, path: str, *, python: str | None, link_mode: str, wrap: bool
 ) -> int:
-    """Make an environment and tell of it."""
+    """Make an environment and print the result."""
     options = AdoptOptions(link_mode=parse_link_mode(link_mode))
     interpreter = find_interpreter(python)
     made = make_venv(store, environment_folder(path), interpreter, options, progress_for(output), wrap=wrap)
@@ -59,7 +59,7 @@ def make_synced(
     link_mode: str,
     wrap: bool,
 ) -> int:
-    """Make an environment that follows *lock*; with --json the one object is that of sync."""
+    """Make an environment and sync it with *lock*; with --json the object is that of sync."""
     open_lock(lock, Selection())  # nothing is made for a lock that is not there
     alone = output._replace(json=False, quiet=2) if output.json else output
     make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)

@@ -1,4 +1,4 @@
-"""What `verify` says: each damaged file, who shares it, and what repairs it."""
+"""The output of `verify`: each damaged file, the environments that share it, and a hint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_ENVIRONMENTS = 5
 def verify_store(
     output: Output, store: str, environments: list[str], *, full: bool, repair: bool, anew: bool
 ) -> int:
-    """`pipm verify`; 1 when damage remains."""
+    """Run `pipm verify`; return 1 if damage remains."""
     progress = progress_for(output)
     findings, rebuilt = verify(store, environments, progress, full=full, repair=repair, anew=anew)
     if output.json:

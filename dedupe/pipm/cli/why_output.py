@@ -1,4 +1,4 @@
-"""What `why` says."""
+"""The output of `why`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_ENTRIES = 10
 
 
 def show_why(output: Output, store: str, subject: str) -> int:
-    """`pipm why`."""
+    """Run `pipm why`."""
     found = explain(store, subject)
     if output.json:
         document: dict[str, object] = {"entries": [_entry_document(entry) for entry in found.entries]}
@@ -78,7 +78,7 @@ def _print_entry(output: Output, entry: KeptEntry) -> None:
 
 
 def _rows(entries: tuple[KeptEntry, ...], environment: str) -> list[tuple[str, ...]]:
-    """Return what of the store one environment keeps, and who keeps it, too; the largest first."""
+    """Return the entries that one environment uses, with their other users; the largest first."""
     rows: list[tuple[str, ...]] = [("<DISTRIBUTION", "<VERSION", ">ON DISK", "<ALSO KEPT BY")]
     for entry in sorted(entries, key=lambda entry: -entry.on_disk):
         others = [user.path for user in entry.users if user.path != environment]

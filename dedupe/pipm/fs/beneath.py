@@ -1,6 +1,6 @@
-"""Opening paths that come from data: beneath their root, through no symlink.
+"""Opening paths that come from data: beneath their root, and never through a symlink.
 
-openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; elsewhere one O_NOFOLLOW step a component.
+openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; elsewhere one O_NOFOLLOW step for each component.
 Paths from RECORD, manifests and roots are never joined and prefix-tested (pip's CVE-2026-1703).
 """
 
@@ -92,8 +92,8 @@ LARGEST = 64 << 20
 def read_beneath(root: int, path: str, *, ours: bool = False) -> bytes | None:
     """Read the regular file *path* below *root*; None where there is none that can be read.
 
-    It may be another user's, who would have us wait for a pipe or read without end: what is no file, or has
-    more than `LARGEST` bytes, is not read. With *ours* neither is what another user can change.
+    Another user may have made it a pipe or endless: only a regular file of at most `LARGEST` bytes is read.
+    With *ours*, files that another user can change are not read either.
     """
     try:
         file = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
@@ -124,7 +124,7 @@ def _read(file: int, *, ours: bool) -> bytes | None:
 
 
 def is_there(directory: int, path: str) -> bool:
-    """Return whether *path* below the open *directory* has anything, be it a symlink that leads nowhere."""
+    """Return whether *path* exists below the open *directory*, also as a broken symlink."""
     try:
         os.stat(path, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def is_there(directory: int, path: str) -> bool:
 
 @contextlib.contextmanager
 def directory_beneath(root: int, path: str) -> Iterator[int | None]:
-    """Yield the directory *path* below *root*, open; None where there is none that may be entered."""
+    """Open the directory *path* below *root* for a with block; None if there is none that may be entered."""
     try:
         folder = open_directory_beneath(root, path)
     except OSError as error:

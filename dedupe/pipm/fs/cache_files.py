@@ -1,4 +1,4 @@
-"""Small files that may be lost: the user's cache folder (XDG base directories)."""
+"""Small files in the user's cache folder (XDG base directories), which may be lost."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from pipm.fs.trust import is_foreign
 
 _DIGEST = 32
 _LONG = 60.0
-"""Seconds that nobody takes to write such a file."""
+"""Seconds after which an unfinished write is abandoned."""
 _CHECK = struct.Struct("<I")
 
 
 def user_cache_folder() -> str:
-    """Return where pipm keeps what it can find out again: ``$XDG_CACHE_HOME/pipm``."""
+    """Return the cache folder: ``$XDG_CACHE_HOME/pipm``."""
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Caches/pipm")
     return os.path.join(cache_home(), "pipm")
 
 
 def read_cache(name: str) -> bytes | None:
-    """Return what was kept under *name*, if it is still there, and ours."""
+    """Return the data cached as *name*, if it exists and no other user can change it."""
     try:
         file = os.open(
             f"{user_cache_folder()}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -48,7 +48,7 @@ def read_cache(name: str) -> bytes | None:
 
 
 def write_cache(name: str, data: bytes) -> None:
-    """Keep *data* under *name*; a read-only or full disk is no reason to fail."""
+    """Cache *data* as *name*; errors are ignored."""
     with contextlib.suppress(OSError):
         os.makedirs(user_cache_folder(), mode=0o700, exist_ok=True)
         with opened(os.open(user_cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
@@ -57,7 +57,7 @@ def write_cache(name: str, data: bytes) -> None:
 
 
 def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can say
-    """What `write_value` kept of this *kind* for this very *state*; None where it did not, or it is torn."""
+    """Return the value that `write_value` cached for *kind* and *state*, or None."""
     key = _key(state)
     kept = memoryview(read_cache(_place(kind, key)) or b"")
     check, data = kept[_DIGEST : _DIGEST + _CHECK.size], kept[_DIGEST + _CHECK.size :]
@@ -67,7 +67,7 @@ def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can
 
 
 def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
-    """Keep *value*, which follows from *state*: in one of 256 places, each for the last that fell to it."""
+    """Cache *value*, which follows from *state*, in one of 256 files that the state's digest selects."""
     key, data = _key(state), marshal.dumps(value)
     write_cache(_place(kind, key), key + _CHECK.pack(zlib.crc32(data)) + data)
 

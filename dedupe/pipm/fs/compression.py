@@ -1,4 +1,4 @@
-"""What compressed files take on the disk, and whether a file system compresses.
+"""The disk usage of compressed files, and whether a file system compresses.
 
 On btrfs st_blocks and FIEMAP count what an extent unpacks to. Its size on the disk is in the extent items of
 the file (BTRFS_IOC_TREE_SEARCH_V2, linux/btrfs.h, linux/btrfs_tree.h), which root alone may read.
@@ -28,7 +28,7 @@ _ROOM = struct.Struct("=Q")
 
 
 def compressed_sizes(file: int) -> dict[int, int]:
-    """Return the bytes on the disk of each extent of the open *file* by its place; {} where nobody tells."""
+    """Return the bytes on disk of each extent of the open *file*, by its place; {} if unknown."""
     found: dict[int, int] = {}
     inode, offset = os.fstat(file).st_ino, 0
     while True:

@@ -1,7 +1,7 @@
 """Private copies of an environment's files that keep all metadata: owner, attributes, ACL, flags, holes.
 
-A copy gets what the file itself has, never what the folder of temporary names hands down (setgid,
-default ACL, flags). What cannot be given to the copy leaves the file alone.
+A copy gets the metadata of the file, never that which the temporary folder passes on (setgid, default ACL,
+flags). If the copy cannot have all of it, the file is left alone.
 """
 
 from __future__ import annotations

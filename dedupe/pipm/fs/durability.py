@@ -1,4 +1,4 @@
-"""Making things durable: one syncfs for a batch, an fsync for a single small file."""
+"""Writing files durably: one syncfs for a batch, one fsync for a small file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def _libc() -> Any:  # noqa: ANN401 - ctypes gives no better type
 
 
 def sync_file_system(file: int) -> None:
-    """Write all that is dirty on the file system of *file*; raises OSError where that failed.
+    """Write all dirty data of the file system of *file*; raises OSError.
 
-    syncfs(2) reports an error once: the caller drops the whole batch then, it never tries again.
+    syncfs(2) reports an error only once: the caller must drop the whole batch and not try again.
     """
     if sys.platform != "linux":
         os.sync()
@@ -38,7 +38,7 @@ def sync_file_system(file: int) -> None:
 
 
 def sync_tree(path: str) -> None:
-    """Write all that is dirty on the file system of the directory *path*; raises OSError."""
+    """Write all dirty data of the file system of the directory *path*; raises OSError."""
     with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
         sync_file_system(directory)
 
@@ -106,7 +106,7 @@ def syncing(files: Iterable[int]) -> Iterator[None]:
 
 
 class Durability(Enum):
-    """What a written file has been through when the call returns."""
+    """How durable a written file is when the call returns."""
 
     LATER = "nothing: the caller syncs the file system before anybody needs it"
     WHOLE = "its bytes are on disk before its name: after a power cut it is the old or the new, whole"
@@ -170,7 +170,7 @@ class Aside(NamedTuple):
     name: str
 
     def publish(self) -> None:
-        """Give it its name: whoever looks sees the old file or this one."""
+        """Rename it to its final name."""
         try:
             os.rename(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         except BaseException:
@@ -178,7 +178,7 @@ class Aside(NamedTuple):
             raise
 
     def drop(self) -> None:
-        """It is not wanted any more."""
+        """Remove it."""
         with contextlib.suppress(OSError):
             os.unlink(self.temporary, dir_fd=self.directory)
 

@@ -1,4 +1,4 @@
-"""Reading whole files: their digest, and whether two are equal byte for byte."""
+"""Hashing and comparing whole files."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def locked(
 ) -> Iterator[int]:
     """Hold the lock on *path* (made when missing and *create*) and yield its descriptor.
 
-    Waits at most *timeout* seconds, then raises BusyError; *waiting* is told once that we wait.
+    Waits at most *timeout* seconds, then raises BusyError; calls *waiting* once if it must wait.
     A file system without flock raises BusyError as well: going on unlocked could lose data.
     """
     with opened(_open(path, os.O_CREAT if create else 0)) as file:
@@ -41,7 +41,7 @@ def locked(
 
 @contextlib.contextmanager
 def locked_folder(folder: int) -> Iterator[None]:
-    """Hold the lock on the open *folder* alone, for a moment; waits as long as it takes."""
+    """Hold the exclusive lock on the open *folder*; waits without a timeout."""
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:
         yield

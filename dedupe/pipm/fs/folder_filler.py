@@ -1,7 +1,7 @@
 """Filling the folders of an environment with files of the store.
 
-By the chosen link mode; a file that refuses (too many links, say) is copied, alone. What is there already
-is left when it is the same, else replaced by rename(2): a reader never misses it.
+Files are linked by the chosen link mode; a file that cannot be linked (too many links, say) is copied. An
+existing file is kept if it is the same, else replaced by rename(2), so that it never is missing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pipm.fs.staging import Staging
 
 State = tuple[int, int, int]
-"""Of a folder: when a name in it last changed (ns), its inode, its size."""
+"""The state of a folder: when a name in it last changed (ns), its inode, its size."""
 FolderState = dict[str, State]
-"""By path, how folders were when the work in them ended."""
+"""The states of folders when the work in them ended, by path."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,11 +44,11 @@ _FALLS = frozenset(
         errno.ENOTTY,
     }
 )
-"""Errors by which a file system refuses to share one file, though it shares others."""
+"""Errors for single files that a file system does not share although it shares others."""
 
 
 def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) -> str | None:
-    """Name the first of the stored files *names* of folder *source* whose time (ns) is not as in *times*."""
+    """Return the first stored file of *names* in folder *source* whose time (ns) differs from *times*."""
     for name, time in zip(names, times, strict=True):
         if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime_ns != time:
             return name
@@ -56,7 +56,7 @@ def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) ->
 
 
 class FolderFiller:
-    """Fills folders, counting the files that it ``scheme_path`` and, of those, had to copy (``copied``)."""
+    """Fills folders; counts the files that it ``placed`` and those of them that were ``copied``."""
 
     def __init__(self, mode: LinkMode, staging: Staging) -> None:
         self.mode = mode
@@ -67,7 +67,7 @@ class FolderFiller:
         self._bytecode_mode: LinkMode = LinkMode.HARDLINK if mode is LinkMode.REFLINK else mode
 
     def fill(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
-        """Let the files *names* of folder *source* (at the absolute *path*) appear in folder *target*."""
+        """Link the files *names* of folder *source* (at the absolute *path*) into folder *target*."""
         if self.mode is LinkMode.HARDLINK:
             self._link_all(source, path, target, names)
             return
@@ -80,7 +80,7 @@ class FolderFiller:
             self.placed += 1
 
     def _link_all(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
-        """The usual case: a file takes little more than its system call."""
+        """Link all names; the fast path."""
         link, count = os.link, 0
         for name in names:
             count += 1
@@ -91,7 +91,7 @@ class FolderFiller:
         self.placed += count
 
     def fill_real(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
-        """The same, but where files would be symlinks they are copies: some programs pass over symlinks."""
+        """Fill as `fill` does, but copy instead of making symlinks, which some programs skip."""
         if self.mode is LinkMode.SYMLINK:
             self.copy(source, target, names)
         else:
@@ -100,7 +100,7 @@ class FolderFiller:
     def link_bytecode(
         self, pool: int, path: str, wanted: Iterable[tuple[str, str]], target: int
     ) -> list[str]:
-        """Let bytecode of the open *pool* (at *path*) appear in *target*; return the names it lacks.
+        """Link bytecode of the open *pool* (at *path*) into *target*; return the names that the pool lacks.
 
         *wanted* are (name in the pool, name in the folder). Python replaces bytecode by rename, so nobody
         edits it in place: it is linked even where files are cloned.
@@ -176,7 +176,7 @@ class FolderFiller:
         name: str,
         mode: LinkMode | None = None,
     ) -> None:
-        """Deal with a file that was not just placed; raises *error* when it is no single file's matter."""
+        """Handle a file that could not be linked; raise *error* if it concerns all files."""
         if error.errno == errno.EEXIST:
             self._replace(mode or self.mode, source, path, stored, target, name)
         elif error.errno in _FALLS and not stops_everything(error):
@@ -241,7 +241,7 @@ def _symlink(_source: int, path: str, stored: str, target: int, name: str) -> No
 
 
 def _new_inode(fill: Callable[[int, int], None], source: int, stored: str, target: int, name: str) -> None:
-    """A file of one's own, with an ordinary file's mode: an edit stays private."""
+    """Make a new inode with an ordinary file's mode, so that an edit stays private."""
     file = os.open(stored, _READ, dir_fd=source)
     try:
         status = os.fstat(file)
@@ -281,7 +281,7 @@ _PLACES = {
 
 
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
-    """Return whether *name* is what it shall be already.
+    """Return whether *name* already is the file that it should be.
 
     Time and size tell what differs; after a power cut a copy may have both and not its bytes.
     """
@@ -315,7 +315,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 class FolderStack:
-    """The folders on the way to the one at hand, open; made where they are missing.
+    """The current folder and those above it, open; missing ones are made.
 
     Each is opened in the one that it lies in and never through a symlink, so nothing lands outside of
     the environment. Paths that come sorted by their parts cost one open a folder. ``left`` has how each was

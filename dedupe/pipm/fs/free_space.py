@@ -1,4 +1,4 @@
-"""Free space, file system types, and what metadata cost that no stat tells."""
+"""Free space, mounts, and the cost of metadata that stat(2) does not show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
 
 
 class Free(NamedTuple):
-    """What a file system has left for us: bytes, and inodes (None where it makes them as needed)."""
+    """Free bytes and inodes of a file system (None if it makes inodes as needed)."""
 
     size: int
     inodes: int | None
@@ -33,9 +33,9 @@ _PAUSE = 0.05
 
 
 def stable_free_space(file: int) -> int | None:
-    """Free bytes of the file system of *file*, once they stand still: much goes in the background.
+    """Return the free bytes of the file system of *file* once they are stable, after background work.
 
-    None where they do not: somebody else writes.
+    None if another process keeps writing.
     """
     previous = -1
     for _ in range(_READINGS):

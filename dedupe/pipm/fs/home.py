@@ -22,7 +22,7 @@ def config_home() -> str:
 
 
 def is_own(path: str) -> bool:
-    """Return whether the file or folder at *path* is this user's."""
+    """Return whether this user owns the file or folder at *path*."""
     try:
         return os.stat(path).st_uid == os.geteuid()
     except OSError:

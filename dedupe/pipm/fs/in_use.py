@@ -1,4 +1,4 @@
-"""Holding an environment of the cache while it is used: its collector asks for the same lock.
+"""Locking an environment of the cache while it is used, so that gc keeps it.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -11,10 +11,10 @@ import os
 
 
 def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
-    """Hold the file *marker* until this process ends; None where it is gone.
+    """Lock the file *marker* until this process ends; None if it is gone.
 
-    *onwards*: the program that this process becomes holds it as well. Its modification time is when it was
-    used last.
+    With *onwards*, the program that this process becomes holds it, too. Its modification time is the time of
+    the last use.
     """
     try:
         # NFS wants a writable descriptor (see `fs.lock`).

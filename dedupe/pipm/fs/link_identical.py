@@ -1,4 +1,4 @@
-"""Small files that say the same in many folders: names of one inode, where the file system has links."""
+"""Small files with the same content in many folders: hard links to one inode where links work."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _READ_ONLY, _FILE = 0o444, 0o666
 
 
 class IdenticalFiles:
-    """The texts that were put somewhere so far, each under a temporary name of *area*."""
+    """The texts that were written so far, each under a temporary name of *area*."""
 
     def __init__(self, area: Staging) -> None:
         self._area = area
         self._known: dict[bytes, str] = {}
 
     def put(self, folder: int, name: str, text: bytes) -> bool:
-        """Let *name* in the open *folder* say *text*; False where it got no link, and nothing was done."""
+        """Link a file with *text* as *name* in the open *folder*; return False if links do not work."""
         area = self._area
         try:
             if text not in self._known:

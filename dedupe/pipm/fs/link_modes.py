@@ -1,7 +1,7 @@
-"""Link modes, and which of them really works between two directories.
+"""Link modes, and trying which of them work between two directories.
 
-Nothing is predicted from `st_dev`: reflinks work across bind mounts and btrfs subvolumes where link(2)
-gives EXDEV, and NFS lies. A real file is tried once a run.
+`st_dev` predicts nothing: reflinks work across bind mounts and btrfs subvolumes where link(2) gives EXDEV,
+and NFS reports wrong results. So each run tries a real file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LinkMode(Enum):
 
 
 AUTO = (LinkMode.REFLINK, LinkMode.HARDLINK)
-"""The ladder of ``--link-mode auto``; an edit of a reflinked file stays private, so it comes first."""
+"""The order of ``--link-mode auto``; reflinks come first, because an edit of such a file stays private."""
 
 
 class OneWayError(OSError):

@@ -1,7 +1,7 @@
 """Measuring bytes on disk: each inode once, each extent once.
 
-Hard links are told apart by inode numbers, reflinks by FIEMAP where the file system has them. What the
-store has already said needs no second stat: readdir(3) gives the inode, the store knows its size.
+Hard links are recognised by inode numbers, reflinks by FIEMAP where the file system has them. Files of the
+store need no second stat: readdir(3) gives the inode, and the store's listing its size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownInodes:
-    """What the store has, by which an environment's files are told: inode numbers of one device.
+    """The inodes of the store, by which an environment's shared files are recognised; on one device.
 
     ``places`` (of extents, in bytes on the device) are looked up when they are first asked for.
     """
@@ -50,7 +50,7 @@ class KnownInodes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TreeUsage:
-    """What a tree has on disk.
+    """The disk usage of a tree.
 
     ``stored`` are the bytes that it shares with the store. ``outside`` are those that it shares with others
     alone, by kind of place (``i`` inode, ``e`` extent), device and number.
@@ -76,7 +76,7 @@ class _Inode:
 
 @dataclass(slots=True)
 class _TreeMeasurer:
-    """Adds a tree up: one readdir a folder, one stat a file that the store does not have."""
+    """Measures a tree: one readdir for each folder, one stat for each file that the store does not have."""
 
     account: Accounting
     reflinks: bool
@@ -90,7 +90,7 @@ class _TreeMeasurer:
     extents: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def folder(self, path: str) -> list[str]:
-        """Count what lies in the folder *path*; returns the folders in it."""
+        """Count the files in the folder *path*; return its folders."""
         below: list[str] = []
         try:
             status = os.lstat(path)
@@ -142,7 +142,7 @@ class _TreeMeasurer:
         self.inodes[key] = _Inode(status.st_nlink, 1, max(own, 0), max(solid, 0))
 
     def _symlink(self, path: str, status: os.stat_result) -> None:
-        """A link into the store stands for the stored file: that is what the environment has."""
+        """Count a symlink into the store as the stored file."""
         if self.stock is not None and os.readlink(path).startswith(f"{self.stock.path}/"):
             try:
                 target = os.stat(path)
@@ -172,7 +172,7 @@ class _TreeMeasurer:
         return len(shared) * self.account.reference, lent + saved, unsure
 
     def lend(self, inodes: Iterable[int]) -> None:
-        """Count stored files that the tree uses without names of its own, as a finder's do."""
+        """Count stored files that the tree uses without names of its own, by the finder."""
         for inode in inodes:
             content = self._content(inode)
             if content is not None and inode not in self.borrowed:
@@ -180,7 +180,7 @@ class _TreeMeasurer:
                 self.borrowed.add(inode)
 
     def measure(self) -> TreeUsage:
-        """Sum up."""
+        """Return the usage of the whole tree."""
         stored = sum(content.data for content in map(self._content, self.borrowed) if content is not None)
         outside: dict[tuple[str, int, int], int] = {}
         own = self.own
@@ -235,7 +235,7 @@ def _file_system(device: int, path: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreUsageIndex:
-    """A tree that shares nothing on purpose but inodes within itself, as a store is.
+    """The files of a store, which shares inodes only within itself.
 
     ``folders`` gives the names of files and their inodes by folder, relative to the tree.
     """
@@ -289,7 +289,7 @@ def catalogue(path: str) -> StoreUsageIndex:
 
 
 def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:
-    """Size up an inode; compression has *saved* some of its blocks."""
+    """Measure an inode; compression has *saved* some of its blocks."""
     extent = account.extent if status.st_size > account.inline else 0
     data = account.data(status.st_size, status.st_blocks) + account.whole + extent
     return Content(status.st_size, max(data - saved, 0))

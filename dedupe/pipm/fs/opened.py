@@ -1,4 +1,4 @@
-"""Files that are open as long as they are needed."""
+"""A context manager for file descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which errors concern one file, and which stop everything."""
+"""Deciding whether an error concerns one file or stops everything."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _HINT = "look at that file or folder, then run the same command again"
 
 
 def stops_everything(error: OSError) -> bool:
-    """Return whether *error* is no single file's matter: disk full, quota, read-only, broken."""
+    """Return whether *error* concerns all files: disk full, quota, read-only, broken."""
     return error.errno in _HINTS
 
 
 def explain_os_error(error: OSError, doing: str) -> FileSystemError:
-    """Say *error* with what we were *doing* ("write to ~/.local/share/pipm") and what helps."""
+    """Return a PipmError for *error* while *doing* something ("write to ~/.local/share"), with a hint."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if not stops_everything(error) and isinstance(error.filename, str):
         reason = f"{reason}: {error.filename}"  # one file's matter: which one

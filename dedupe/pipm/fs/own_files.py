@@ -1,4 +1,4 @@
-"""Folders and files outside of store and environments that pipm makes for its own use."""
+"""Folders and files that pipm makes for its own use, outside of store and environments."""
 
 from __future__ import annotations
 

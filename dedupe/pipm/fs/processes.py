@@ -1,4 +1,4 @@
-"""What processes have of a folder: files in their memory (proc_pid_maps(5)), or their own program."""
+"""Finding processes that map files of a folder (proc_pid_maps(5)), or run a program in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def mapped_paths(marker: str) -> set[str]:
     """List the paths with *marker* in them that any process maps, as far as we may see; Linux only.
 
-    One search in each process's table as bytes: 7 ms for 447 processes. A veto, never a proof of disuse.
+    It searches the table of each process as bytes: 7 ms for 447 processes. A missing path proves nothing.
     """
     wanted = os.fsencode(marker)
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Read leases: the cheap question "is anybody writing this file?" (fcntl(2), F_SETLEASE)."""
+"""Read leases: asking cheaply whether a process has a file open for writing (fcntl(2), F_SETLEASE)."""
 
 from __future__ import annotations
 

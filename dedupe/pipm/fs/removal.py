@@ -1,4 +1,4 @@
-"""Removing files where some of them may refuse: everything else goes, and each refusal is named."""
+"""Removing files of which some may fail: all others are removed, and each failure is reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stuck_at(directory: int, name: str, path: str, error: OSError) -> Stuck:
 
 
 def remove_name(directory: int, name: str, path: str) -> list[Stuck]:
-    """Remove the file *name* below *directory*, whose absolute path is *path*; returns it if it stays."""
+    """Remove the file *name* below *directory*, whose absolute path is *path*; return it if that fails."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def remove_below(
 ) -> list[Stuck]:
     """Remove the folder *name* of *parent* (at *path*) with all below it, following no symlink.
 
-    Returns what stays: files that refuse. The folders above them stay, too; everything else goes.
+    Returns the files that could not be removed. The folders above them stay, too.
     """
     try:
         folder = os.open(name, _FOLDER, dir_fd=parent)

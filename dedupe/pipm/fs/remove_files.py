@@ -1,4 +1,4 @@
-"""Taking files out of an environment by their names: nothing is entered or removed through a symlink."""
+"""Removing files of an environment by name, never through a symlink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting stored files right again: new inodes under old names, in one step each."""
+"""Repairing stored files: a new inode replaces each old name atomically."""
 
 from __future__ import annotations
 

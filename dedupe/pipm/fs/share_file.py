@@ -1,4 +1,4 @@
-"""Letting one file of an environment share a stored file's blocks or inode, proven equal just then.
+"""Sharing one file of an environment with the store, after its bytes were compared.
 
 Theory of operation. A file is opened for reading without following links and a read lease is taken: it
 is refused exactly when somebody has the file open for writing, and while it is held a new writer waits.
@@ -43,7 +43,7 @@ _OURS = 2
 
 
 class LeaveAloneError(Exception):
-    """This one file is not shared, for *reason*; nothing was changed."""
+    """A file cannot be shared, for *reason*; nothing was changed."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -105,7 +105,7 @@ def open_leased(directory: int, name: str, inode: int) -> LeasedFile:
 
 
 def left_alone(error: OSError) -> LeaveAloneError:
-    """Return what an error of one file means; raises *error* itself when it is no single file's matter."""
+    """Return the reason for an error of one file; raise *error* itself if it concerns all files."""
     if stops_everything(error):
         raise error
     return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
@@ -124,7 +124,7 @@ class Stored(NamedTuple):
 
 
 def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored | None:
-    """Let the store name the inode of *source* as *name* below directory *store*; no data moves.
+    """Link the inode of *source* as *name* below directory *store*.
 
     The inode keeps its time. It gets *mode* unless it has a third name: then it stays as it is. Returns None
     when another process was first: *name* is there already.
@@ -164,7 +164,7 @@ def set_back_status(source: LeasedFile) -> None:
 
 
 class NewFile(NamedTuple):
-    """Where a file of the store is made before it gets its name: a private folder of this run."""
+    """A temporary file for the store, in a private folder of this run."""
 
     directory: int
     name: str
@@ -314,7 +314,7 @@ def same_files(new: NewFile, store: int, name: str) -> bool:
 
 
 def forget(store: int, name: str) -> None:
-    """Remove a stored file that is not what its name says; who has it linked keeps it."""
+    """Remove a stored file that does not match its name; other hard links to it stay."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=store)
 

@@ -1,4 +1,4 @@
-"""Building a folder tree of links inside a private folder, to be renamed into place as a whole."""
+"""Building a folder tree of links in a private folder, which is then renamed as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BLOCK = 4096
 
 
 class TreeBuilder:
-    """A tree in the making at *name* in the open folder *parent*; paths are relative to the tree.
+    """An unfinished tree *name* in the open folder *parent*; paths are relative to the tree.
 
     ``inodes`` and ``names`` count what was created.
     """

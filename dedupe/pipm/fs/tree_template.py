@@ -1,4 +1,4 @@
-"""Small trees as values: read once, written elsewhere again and again."""
+"""Reading a small tree into a value, and writing it elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who can change a file: whoever may write to it, or to a folder on the way to it, decides what it holds.
+"""Finding out which users can change a file: by writing to it, or to a folder above it.
 
 A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
 """
@@ -16,7 +16,7 @@ _MOST_LINKS = 40
 _users: frozenset[int] = frozenset()
 _way: frozenset[str] = frozenset()
 _private: dict[tuple[int, int], bool] = {}
-"""What was found out already; functools takes milliseconds to import."""
+"""Cached results; functools takes milliseconds to import."""
 
 
 def trusted_users() -> frozenset[int]:

@@ -1,1 +1,1 @@
-"""`pipm lock`: let uv or pip resolve, and write what they found as a lock file."""
+"""`pipm lock`: writing a lock file with uv or pip."""

@@ -1,4 +1,4 @@
-"""Writing a lock: uv or pip resolves, pipm reads what they wrote."""
+"""Writing a lock: uv or pip resolves the requirements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockRequest:
-    """What to lock, and for which interpreter; ``path`` is where the lock will be.
+    """A request for a lock; ``path`` is the new lock file.
 
     ``constraints`` is a file of pins for what else comes in, or empty.
     """

@@ -1,1 +1,1 @@
-"""The wrapper of an environment's pip: installing it and taking it away."""
+"""Wrapping an environment's pip."""

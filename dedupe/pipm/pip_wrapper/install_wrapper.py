@@ -1,4 +1,4 @@
-"""Leaving the wrapper in an environment, and taking it away without trace."""
+"""Installing and removing the wrapper of an environment's pip."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ _SECONDS = 60.0
 
 
 def is_wrapped(environment: Environment) -> bool:
-    """Whether the environment's pip goes through a store."""
+    """Return whether the environment's pip is wrapped."""
     return os.path.isfile(f"{environment.path}/{FOLDER}/{SETTINGS}")
 
 
 def install_wrapper(environment: Environment, store_path: str, link_mode: str) -> None:
-    """Let the environment's pip go through the store at *store_path*; brings an older wrapper up to date.
+    """Wrap the environment's pip for the store at *store_path*, or update an older wrapper.
 
     Whatever interpreter starts meanwhile sees all of it or nothing. Raises InterpreterError where the
     environment's interpreter cannot load it; then nothing is left behind.
@@ -99,7 +99,7 @@ def install_wrapper(environment: Environment, store_path: str, link_mode: str) -
 
 
 def uninstall_wrapper(environment: Environment) -> None:
-    """Remove what `inject` left; nothing happens where there is nothing."""
+    """Remove the wrapper, if there is one."""
     with _opened(environment) as root:
         for site in environment.sites:
             _forget_in(root, site, PATH_FILE)
@@ -127,7 +127,7 @@ def _source(name: str) -> bytes:
 
 
 def _write(root: int, folder: str, name: str, data: bytes) -> bool:
-    """Write the file unless it is just that already; returns whether it was not."""
+    """Write the file unless it has this content; return whether it was written."""
     with opened(open_directory_beneath(root, folder)) as directory:
         with suppress(FileNotFoundError):
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)

@@ -1,4 +1,4 @@
-"""Where a shared library looks for others: DT_RPATH and DT_RUNPATH of ELF files."""
+"""Reading where a shared library searches for others: DT_RPATH and DT_RUNPATH of ELF files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 5, 15, 29
 _ORIGINS = ("$ORIGIN", "${ORIGIN}")
 _MOST = 1 << 20
-"""Bytes of a dynamic section or of one run path; no honest file comes near."""
+"""Limit in bytes for a dynamic section and for one run path."""
 
 
 def run_paths(file: IO[bytes]) -> list[str]:
@@ -17,7 +17,7 @@ def run_paths(file: IO[bytes]) -> list[str]:
     try:
         return _Elf(file).run_paths()
     except (struct.error, ValueError, IndexError):
-        return []  # torn, or no ELF file at all: it has nobody to look for
+        return []  # damaged, or no ELF file
 
 
 class _Elf:

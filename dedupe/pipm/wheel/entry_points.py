@@ -1,7 +1,7 @@
 """The scripts that ``entry_points.txt`` describes, read as pip reads it (`importlib.metadata`).
 
-That is no INI file to the letter: what stands before the first section is ignored (a byte order mark makes
-the first section such a line), of two equal names the later one counts, and sections may come twice.
+It is not exactly an INI file: lines before the first section are ignored (a byte order mark makes the first
+section such a line), of two equal names the later one counts, and a section may be repeated.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def parse_entry_points(data: bytes) -> list[EntryPoint]:
 
 
 def _check_name(name: str, number: int) -> None:
-    """Refuse what is no file name, and what belongs to the environment (pip's CVE-2026-8643)."""
+    """Raise ValueError for what is no file name, or belongs to the environment (CVE-2026-8643)."""
     is_path = "/" in name or "\\" in name or name in ("", ".", "..")
     if is_path or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
         raise ValueError(f"line {number}: {_shown(name)} cannot be the name of a script")

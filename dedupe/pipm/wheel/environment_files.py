@@ -41,7 +41,7 @@ def entry_point_script(body: bytes, python: str) -> bytes:
 
 
 def wheels_own_script(content: bytes, python: str) -> bytes:
-    """Return a script that the wheel brings; its ``#!python`` becomes this environment's."""
+    """Return a script of the wheel with ``#!python`` replaced by this environment's interpreter."""
     first, newline, rest = content.partition(b"\n")
     if not first.startswith(b"#!python"):
         return content
@@ -55,7 +55,7 @@ def record_digest_of(data: bytes) -> str:
 
 
 def direct_url(pin: Pin) -> bytes | None:
-    """Return what PEP 610 wants to be known of a distribution that came from no index."""
+    """Return the content of direct_url.json (PEP 610) for a distribution that came from no index."""
     match pin.origin:
         case None:
             return None

@@ -1,6 +1,6 @@
-"""Finding known contents in wheels: those of pip's and uv's caches, and those that the index has.
+"""Finding contents by sha256 in wheels: of pip's and uv's caches, and of the index.
 
-What is found is known by its sha256 alone: where it came from needs no trust.
+Contents are checked by their sha256, so the source need not be trusted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fetching and building through pip: what to ask it for.
+"""Fetching and building wheels with pip.
 
 Passwords, proxies and certificates are pip's own settings, and so is the index where the lock names none.
 Hashes that a lock has are required of pip, and checked once more when the wheel comes into the store. All
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
 
 def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
-    """Return what pip is asked for *pin*, *way* says where."""
+    """Return the requirement for *pin*; *way* says where pip searches."""
     origin = pin.origin
     options, arguments = _divided(pin.options)
     if isinstance(origin, Repository):
@@ -101,7 +101,7 @@ def locked_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
 
 
 def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
-    """Share *pins* out: what must be built alone, the rest by size, so that all workers end together."""
+    """Divide *pins* into batches: builds alone, the rest by size, so that all workers end together."""
     groups: dict[tuple[object, ...], list[Pin]] = {}
     alone = []
     for pin in pins:
@@ -118,7 +118,7 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
 
 
 def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
-    """Return where else *pins* may be looked for when nobody answers at the URLs of the lock.
+    """Return where else to search for *pins* if the URLs of the lock cannot be reached.
 
     First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
     where hashes say what must come; without them it could be another's distribution of the same name.

@@ -1,4 +1,4 @@
-"""What RECORD hashes of a wheel's members, and what counts where the two disagree."""
+"""The hashes in a wheel's RECORD, and mismatches with its members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALGORITHMS = ("sha256", "sha384", "sha512")
 
 
 class RecordHash(NamedTuple):
-    """What RECORD says of a member: the digest by its algorithm, and the size in bytes if it tells."""
+    """The row of a member in RECORD: the digest by its algorithm, and the size in bytes if it is there."""
 
     algorithm: str
     digest: bytes
@@ -24,7 +24,7 @@ class RecordHash(NamedTuple):
 
 
 class RecordMismatch(NamedTuple):
-    """A member of *wheel* of which RECORD says something else than the archive, which a lock vouches for."""
+    """A member of *wheel* that differs from RECORD, although the archive has the hash in the lock."""
 
     wheel: str
     member: str

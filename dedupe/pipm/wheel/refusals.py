@@ -1,4 +1,4 @@
-"""What pip's refusals mean, in one line each; all that pip said are the details."""
+"""Explaining pip's errors in one line; the whole output becomes the details."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DETAILS = "-v shows all that pip said"
 
 
 class UnreachableError(FetchError):
-    """Nobody answered, or nothing of that name is there: pip tells no difference."""
+    """No server answered, or it has nothing of that name; pip does not say which."""
 
 
 _WRONG_HASHES = "DO NOT MATCH THE HASHES"

@@ -1,4 +1,4 @@
-"""The files of an environment that no wheel may bring: they decide what runs before any package does."""
+"""Files of an environment that no wheel may bring, because they decide which code runs first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOOK = re.compile(r"([0-9]{3}|zzz)_pipm(_[a-z0-9_]*)?\.(pth|start)|_pipm_(finde
 
 
 def reserved_script(name: str) -> str | None:
-    """Say why no distribution may bring a script of this *name*; None where it may.
+    """Return why no distribution may bring a script of this *name*; None if it may.
 
     uv refuses the interpreter's names, too; pip lets all of them replace what is there.
     """
@@ -25,7 +25,7 @@ def reserved_script(name: str) -> str | None:
 
 
 def reserved_path(path: str) -> str | None:
-    """Say why no wheel may have the case-folded *path* of an entry (``site/…``, ``scripts/…``); or None."""
+    """Return why no wheel may have the case-folded *path* (``site/…``, ``scripts/…``), or None."""
     if path in ("data/pyvenv.cfg", "site/pyvenv.cfg"):
         return "would overwrite an environment's pyvenv.cfg"
     for folder in _SCRIPT_FOLDERS:

@@ -1,4 +1,4 @@
-"""Calling pip: whose it is, and for which interpreter it works."""
+"""Choosing and running pip."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class PipCommand:
 
 
 def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipCommand:
-    """Choose the pip that works for the environment's interpreter *python*; FetchError where there is none.
+    """Choose the pip that works for the environment's interpreter *python*; raise FetchError without one.
 
     pipm's own first (its index, proxies and passwords are pip's configuration), which runs on the other
     interpreter by ``--python``; where that is too old for it, the environment's own. *resolving*: it shall

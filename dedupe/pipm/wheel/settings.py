@@ -1,4 +1,4 @@
-"""pip's own settings: which of them count where pipm calls pip.
+"""Selecting the settings of pip that are used when pipm runs pip.
 
 What pip is called for, and where the result goes, is decided by the lock and by the command of pipm. So
 settings count only where they say how archives are reached and built. They are read from pip's files and
@@ -53,7 +53,7 @@ KEPT: Mapping[str, str] = {
     "global-option": _BUILDING,
     "log": _TALK,
 }
-"""Each setting that counts, and why. All others would change what is installed, or where.
+"""Settings that are used, and why. All others would change what is installed, or where.
 
 Such are prefix, root, target, user, src, dest, python, platform, constraint, requirement, editable, pre,
 upgrade, force-reinstall, dry-run, report, no-deps, require-hashes, require-virtualenv, quiet and verbose.
@@ -67,7 +67,7 @@ RESOLVING: Mapping[str, str] = {
     "all-releases": "which versions may be chosen",
     "only-final": "which versions may be chosen",
 }
-"""What counts besides where a lock is made: there pip chooses the versions."""
+"""Settings that are also used to make a lock, because there pip chooses the versions."""
 
 _SECTIONS = ("global", "install")
 """Sections of pip's files that count: pipm installs, whichever command of pip it calls for that."""

@@ -1,4 +1,4 @@
-"""The store's install plans: kept beside each manifest, made anew where they are missing or torn."""
+"""The store's install plans, which lie beside manifests and are computed again if missing or damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INSTALL_PLAN = "blueprint"
 _MAGIC = b"pipm blueprint 3\n"
 _PREFIX = struct.Struct("<17sIII")
-"""What the file begins with: magic, the length of its first part, the checksums of both parts."""
+"""The head of the file: magic, the length of its first part, the checksums of both parts."""
 _CHUNK = 1 << 16
 
 
@@ -93,7 +93,7 @@ def _made(store: Store, entry: str) -> InstallPlan:
 
 
 def _written(install_plan: InstallPlan) -> bytes:
-    """Return what `_read` reads: the modules' folders apart from all the rest."""
+    """Serialise the plan for `_read`: the folders of modules are the second part."""
     fields = install_plan._asdict()
     folders = fields.pop("folders")
     first, second = (marshal.dumps(_plain(part), 4) for part in (tuple(fields.values()), folders))
