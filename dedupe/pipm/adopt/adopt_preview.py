@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,13 @@ from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, p
 from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace
 from pipm.env.installed import contested_paths, installed_distributions
-from pipm.env.interpreter import ask_interpreter
 from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
+from pipm.fs.walk_tree import names_in
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.file_facts import FactGatherer
 from pipm.store.bytecode_pool import Pool
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
     from pipm.store.layout import Store
+
+_LIBRARY = re.compile(r"(python|pypy)(\d+\.\d+t?)/site-packages")
 
 
 class Preview:
@@ -136,13 +139,17 @@ class _Bytecode:
 
     @classmethod
     def of(cls, environment: Environment, root: int, store: Store | None) -> _Bytecode:
-        interpreter = ask_interpreter(environment.interpreter)
-        if interpreter is None:
+        """Choose tag and pool by names: the interpreter is not run, since that counts as a use of it."""
+        match = _LIBRARY.search(environment.sites[-1])
+        if match is None:
             return cls(root, "", None)
-        pool = None
-        if store is not None:
-            pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
-        return cls(root, interpreter.cache_tag, pool)
+        name, version = match.groups()
+        tag = f"{'cpython-' if name == 'python' else name}{version.replace('.', '')}"
+        pools = (
+            [] if store is None else [one for one in names_in(store.bytecode) if one.startswith(f"{tag}-")]
+        )
+        pool = Pool(folder=store.bytecode, interpreter=max(pools)) if store is not None and pools else None
+        return cls(root, tag, pool)
 
     def count(
         self, directory: str, sources: dict[str, FileFact], expected: set[str], statistics: Statistics

@@ -41,7 +41,7 @@ class Output(NamedTuple):
             print(text)
 
     def table(self, rows: Sequence[tuple[str, ...]]) -> None:
-        """Print columns without borders; each head begins with the alignment of its column, ``<`` or ``>``."""
+        """Print columns without borders; heads begin with the alignment, ``<`` or ``>``."""
         alignment = [head[0] for head in rows[0]]
         plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
         widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
