@@ -94,8 +94,8 @@ def test_a_sound_wheel(tmp_path: Path) -> None:
 
 def test_a_wheel_is_known_again(tmp_path: Path) -> None:
     store = opened(str(tmp_path / "store"))
-    first = add_wheel_file(store.path, good().write(str(tmp_path / "one")))
-    again = add_wheel_file(store.path, good().write(str(tmp_path / "one")))
+    one = good().write(str(tmp_path / "one"))  # once: an archive has the time at which it was written
+    first, again = add_wheel_file(store.path, one), add_wheel_file(store.path, one)
     assert (again.entry, again.known) == (first.entry, True)
     packed = good()
     packed.method = zipfile.ZIP_STORED  # another archive of the same files
