@@ -76,8 +76,8 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
     """Choose the pip that works for the environment's interpreter *python*; raise FetchError without one.
 
     pipm's own first (its index, proxies and passwords are pip's configuration), which runs on the other
-    interpreter by ``--python``; where that is too old for it, the environment's own. *resolving*: it shall
-    choose versions, too, by the settings that are about those.
+    interpreter by ``--python``; else the environment's own, that of its ``ensurepip``, or one on PATH that
+    runs there. *resolving*: it shall choose versions, too, by the settings that are about those.
     """
     own = _own_pip()
     foreign: tuple[str, ...] = ()
@@ -85,15 +85,12 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
         command = own
     elif own is not None and _own_runs_on(target):
         command = (*own, "--python", python)
-    elif _has_pip(python):
+    elif _runs(python, "-I", "-m", "pip"):
         command = (python, "-m", "pip")
-    elif own is None:
-        raise FetchError(
-            "There is no pip: neither pipm's interpreter nor the environment has one",
-            hint="install pip beside pipm, or into the environment",
-        )
-    else:
+    elif own is not None:
         command, foreign = own, _foreign_options(target)
+    else:
+        command = _borrowed_pip(python)
     environ = environ_for_pip(command, resolving=resolving)
     return PipCommand(command=command, environ=environ, foreign=foreign, python=target.python)
 
@@ -104,23 +101,41 @@ def pip_into(python: str, target: Target) -> tuple[str, ...]:
     Raises FetchError where there is none.
     """
     own = _own_pip()
-    if own is None or not _own_runs_on(target):
-        raise FetchError(
-            f"There is no pip for {python}: the environment has none, and pipm's own does not run on it",
-            hint=f"{python} -m ensurepip",
-        )
-    return (*own, "--python", python)
+    if own is not None and _own_runs_on(target):
+        return (*own, "--python", python)
+    return _borrowed_pip(python)
 
 
 def _own_pip() -> tuple[str, ...] | None:
-    """Pip of the interpreter that runs pipm, else the first on PATH."""
-    if util.find_spec("pip") is not None:
-        return (sys.executable, "-m", "pip")
+    """Pip of the interpreter that runs pipm."""
+    return (sys.executable, "-m", "pip") if util.find_spec("pip") is not None else None
+
+
+def _borrowed_pip(python: str) -> tuple[str, ...]:
+    """Pip for an interpreter that has none: the wheel that its ``ensurepip`` brings, or one on PATH."""
+    done = subprocess.run([python, "-I", "-c", _BUNDLED], capture_output=True, check=False, text=True)
+    for wheel in done.stdout.splitlines():
+        if _runs(python, "-I", f"{wheel}/pip"):
+            return (python, f"{wheel}/pip")
     for name in ("pip3", "pip"):
         path = which(name)
-        if path is not None:
-            return (path,)
-    return None
+        # An old pip does not run on every newer Python: it is tried.
+        if path is not None and _runs(path, "--python", python):
+            return (path, "--python", python)
+    raise FetchError(
+        f"No pip runs on {python}: neither pipm's interpreter nor the environment has one that does",
+        hint=f"{python} -m ensurepip, or install a newer pip beside pipm",
+    )
+
+
+_BUNDLED = """
+import ensurepip, glob, os, sysconfig
+folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")]
+folders += filter(None, [sysconfig.get_config_var("WHEEL_PKG_DIR"), "/usr/share/python-wheels"])
+for folder in folders:
+    print(*sorted(glob.glob(os.path.join(glob.escape(folder), "pip-*.whl")), reverse=True), sep="\\n")
+"""
+"""Prints the paths of the wheels that ensurepip installs; distributions of Linux keep them elsewhere."""
 
 
 def _own_runs_on(target: Target) -> bool:
@@ -133,12 +148,13 @@ def _oldest_for_own() -> str:
     try:
         return metadata.metadata("pip")["Requires-Python"] or ""
     except (metadata.PackageNotFoundError, KeyError):
-        return ">=3.10"  # of a pip on PATH nothing is known; as pip's own since 26.0
+        return ">=3.10"  # as pip's since 26.0
 
 
 @cache
-def _has_pip(python: str) -> bool:
-    done = subprocess.run([python, "-I", "-m", "pip", "--version"], capture_output=True, check=False)
+def _runs(*command: str) -> bool:
+    """Whether a command of pip runs at all."""
+    done = subprocess.run([*command, "--version"], capture_output=True, check=False)
     return done.returncode == 0
 
 
