@@ -10,6 +10,7 @@ from pipm.cli import (  # noqa: F401 - each registers its command
     help_command,
     list_command,
     lock_command,
+    pack_command,
     pip_command,
     release_command,
     remote_command,
@@ -27,7 +28,7 @@ __all__ = ["app", "run"]
 
 _ORDER = (
     *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
-    *("push", "pull"),
+    *("push", "pull", "layers"),
     *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
 )
 """The order of commands in the help."""

@@ -69,10 +69,10 @@ def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
     started = time.monotonic()
     destination = arguments.destination
     key, transport = signing_key(), open_transport(destination)
-    store = _opened(store_path)
+    store = opened_store(store_path)
     progress = progress_for(output)
     with store.writing():
-        entries, left = _entries_to_push(store, arguments)
+        entries, left = chosen_entries(store, arguments)
         try:
             done = push_entries(store, transport, destination, key, entries, progress)
         finally:
@@ -127,8 +127,8 @@ def pull(output: Output, store_path: str, arguments: RemoteArguments) -> int:
     return _tell_left(output, left, "pulled")
 
 
-def _entries_to_push(store: Store, arguments: RemoteArguments) -> tuple[list[str], list[_Left]]:
-    """Return the store's entries that are meant, and the distributions that it lacks."""
+def chosen_entries(store: Store, arguments: RemoteArguments) -> tuple[list[str], list[_Left]]:
+    """Return the store's entries that *arguments* name, and the distributions that it lacks."""
     if arguments.everything:
         return list(all_entries(store)), []
     entries: list[str] = []
@@ -163,7 +163,8 @@ def _entries_to_pull(
     return list(rows.values()), [] if interpreter is None else [interpreter.pool("")], left
 
 
-def _opened(store_path: str) -> Store:
+def opened_store(store_path: str) -> Store:
+    """Return the store at *store_path*; NotFoundError where there is none."""
     store = open_store(store_path, create=False)
     if store is None:
         raise NotFoundError(

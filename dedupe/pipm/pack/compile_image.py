@@ -1,0 +1,60 @@
+"""Bytecode for images: compiled anew with fixed names and times, so that it is equal wherever it is made.
+
+What the store has names the place where it was compiled.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.core.digest import Digest
+    from pipm.env.interpreter import Interpreter
+
+_BATCH = 64
+
+
+class Source(NamedTuple):
+    """A module: where it lies on this disk, what it holds, and the name that tracebacks show."""
+
+    path: str
+    digest: Digest
+    size: int
+    filename: str
+
+
+def compile_sources(
+    sources: Sequence[Source], interpreter: Interpreter, folder: str, time: int, progress: Progress
+) -> dict[Source, str]:
+    """Compile *sources* into *folder*; returns where the bytecode is of each that compiles."""
+    progress.phase("Compiling", len(sources))
+    tasks = [
+        CompileTask(one.path, one.digest.hex(), one.filename, f"{folder}/pyc-{number}", time, one.size, 0)
+        for number, one in enumerate(sources)
+    ]
+    batches = [tasks[start : start + _BATCH] for start in range(0, len(tasks), _BATCH)]
+    count = min(os.cpu_count() or 1, len(batches)) or 1
+    workers = [CompilerProcess(interpreter) for _ in range(count)]
+
+    def compile_part(number: int) -> list[list[bool | None]]:
+        answers = []
+        for batch in batches[number::count]:
+            answers.append(workers[number].compile(batch))
+            progress.advance(len(batch), 0)
+        return answers
+
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            parts = list(pool.map(compile_part, range(count)))
+    finally:
+        for worker in workers:
+            worker.close()
+    good = [answer for number in range(len(batches)) for answer in parts[number % count][number // count]]
+    return {one: task.target for one, task, done in zip(sources, tasks, good, strict=True) if done}
