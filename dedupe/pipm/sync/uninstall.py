@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import scheme_path
 from pipm.core.record import RecordPlace, locate, parse_record
-from pipm.fs.beneath import read_beneath
+from pipm.fs.beneath import directory_beneath, read_beneath
+from pipm.fs.removal import remove_tree
 from pipm.fs.remove_files import remove_emptied_folders, remove_files
+from pipm.fs.staging import move_folder
+from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +29,15 @@ def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str
     record = f"{installed.site}/{installed.metadata}/RECORD"
     paths = recorded_paths(read_beneath(context.root, record) or b"", installed.site)
     _remove(context, (path for path in paths if path not in claimed and path != record), installed.site)
+    with (
+        directory_beneath(context.root, installed.site) as site,
+        directory_beneath(context.root, f"{installed.site}/{installed.metadata}") as folder,
+    ):
+        if site is not None and folder is not None and names_in(folder) == ["RECORD"]:
+            # In one step: an empty metadata folder would be a distribution of which nobody knows the files.
+            move_folder(site, installed.metadata, context.staging)
+            remove_tree(context.staging, installed.metadata)
+            return
     # pip and uv leave what others put into the metadata folder; a RECORD must not go before the rest.
     _remove(context, [record], installed.site)
 
