@@ -85,7 +85,6 @@ class Bench:
             done = self._command("-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject)
             faults = [] if point.fault == KILL else _said(done, hinted=not self.case.foreign)
             faults += [f"then: {fault}" for fault in self._changed(done.code)]
-            self._age_cache()
             again = self._command()
             if again.code and not self.case.foreign:
                 faults.append(f"again: exit code {again.code}: {again.out[-300:]}{again.err[-500:]}")
@@ -201,19 +200,14 @@ class Bench:
             faults.append("it does not work")
         return faults[:6]
 
-    def _age_cache(self) -> None:
-        """Let torn writes in the cache be old: of young ones nobody knows whether they are being written."""
-        for path in glob.glob(f"{self.point}/cache/pipm/.*"):
-            os.utime(path, (0, 0))
-
     def _left_over(self) -> list[str]:
-        """Temporary names in store, environments, roots and cache."""
+        """Temporary names in store, environments and roots; torn writes in the cache go when they are old."""
         store = os.path.join(self.point, "store")
         found = [row.path for row in leftovers(store)]
         found += glob.glob(f"{store}/v1/roots/.*")
         found += glob.glob(f"{self.point}/*/.pipm-tmp") + glob.glob(f"{self.point}/*/.pyvenv.cfg.*")
         found += glob.glob(f"{self.point}/*/.pipm/**/.?*", recursive=True)
-        found += glob.glob(f"{self.point}/cache/pipm/.*") + glob.glob(f"{self.point}/cache/pipm/venv-*")
+        found += glob.glob(f"{self.point}/cache/pipm/venv-*")
         if not self.case.foreign:
             found += glob.glob(f"{self.point}/tmp/*")
         return [f"left over: {os.path.relpath(path, self.point)}" for path in found]

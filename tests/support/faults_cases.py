@@ -201,7 +201,7 @@ _ALL = (
         )
         for mode in ("auto", "hardlink", "symlink", "finder")
     ),
-    Case(name="adopt-second", prepare=_one_adopted, words=("adopt", "{point}/first")),
+    Case(name="adopt-second", prepare=_one_adopted, words=("adopt", "{point}/first"), falls=True),
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),
     Case(name="sync-new", falls=True, prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
