@@ -47,6 +47,10 @@ def _code() -> int:
         from pipm.cli.run_program import start_run  # noqa: PLC0415 - likewise
 
         code = start_run(sys.argv[1:])
+    elif sys.argv[1:] in (["--version"], ["-V"]):
+        from pipm.cli.exit_codes import print_version  # noqa: PLC0415 - likewise
+
+        code = print_version()
     elif "sync" in sys.argv:
         from pipm.cli.quick_sync import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 

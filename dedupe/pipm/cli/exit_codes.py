@@ -10,6 +10,7 @@ from pipm.cli.output import Output, check_output
 from pipm.cli.streams import drop_output, finish_output
 from pipm.errors import InterruptedRunError, OutputError, PipmError, UsageError
 from pipm.store.paths import store_path
+from pipm.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,11 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place: what else could come out of here?
         code = _explained(output, error)
     return code or 0
+
+
+def print_version() -> int:
+    """Answer ``pipm --version`` as typer does, whose import takes longer than the rest."""
+    return run_program_to_end(lambda: Output().result(f"pipm {__version__}"))
 
 
 def _meant(error: Exception) -> PipmError:

@@ -305,10 +305,12 @@ def modules_after(*arguments: str) -> set[str]:
 HEAVY = {"rich", "psutil", "installer", "packaging", "zipfile", "multiprocessing", "subprocess", "xattr"}
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("store", "path")])
-def test_the_start_loads_little(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "by_typer"), [(("--version",), False), (("-V",), False), (("store", "path"), True)]
+)
+def test_the_start_loads_little(arguments: tuple[str, ...], by_typer: bool) -> None:  # noqa: FBT001
     loaded = modules_after(*arguments)
-    assert "typer" in loaded
+    assert ("typer" in loaded) is by_typer
     assert loaded & (HEAVY - {"subprocess"}) == set()
     assert not {name for name in loaded if name.startswith(("pipm.ops", "pipm.wheel", "pipm.env"))}
 
