@@ -131,6 +131,7 @@ def _files(command: tuple[str, ...]) -> list[str]:
         text=True,
         errors="replace",
         check=False,
+        start_new_session=True,  # Ctrl-C is ours to handle: pip that dies of it says nothing of its settings
     )
     if done.returncode:
         raise FetchError("pip cannot read its settings", hint=_HINT, details=done.stdout + done.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -57,3 +58,12 @@ def test_the_pip_that_builds_asks_no_further_index() -> None:
     assert asking_alone(pip, ["demo==1"]) is pip
     alone = asking_alone(pip, ["--index-url https://own.invalid/simple", "demo==1"])
     assert alone.environ == {"PIP_PROXY": "http://proxy.invalid"}
+
+
+def test_ctrl_c_does_not_reach_pip(tmp_path: Path) -> None:
+    """Else an interrupted sync would say that pip cannot read its settings."""
+    program, seen = tmp_path / "pip", tmp_path / "session"
+    program.write_text(f"#!/bin/sh\nps -o sid= -p $$ > {seen}\n")
+    program.chmod(0o755)
+    settings.environ_for_pip((str(program),))
+    assert int(seen.read_text()) != os.getsid(0)
