@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
     from pipm.store.roots import Root
 
-_NICE = 19
+_NICE = 10
+"""Not 19: a sync may wait for the moment in which it links into the environment, on a busy machine too."""
 
 
 def start_compiling(store_path: str) -> subprocess.Popen[bytes] | None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
     from pipm.store.roots import Root
 
-_BATCH = 1024
-"""Sources that are compiled while the store's lock is held: a collector waits for a second or two."""
+_BATCH = 256
+"""Sources that are compiled while the store's lock is held: a collector waits for less than a second."""
 _ENTRIES = 8
 """Entries, likewise."""
 
