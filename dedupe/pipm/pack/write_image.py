@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pipm.fs.image_files import ImageFile
 
 SQUASHFS, EROFS = ".squashfs", ".erofs"
-_LEVEL = ("-Xcompression-level", "9")  # of 15 and more, the default, little is left but the time
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _TOOLS = {SQUASHFS: ("sqfstar", "squashfs-tools"), EROFS: ("mkfs.erofs", "erofs-utils")}
 
@@ -79,7 +78,7 @@ def _kind(path: str) -> str:
 
 def _squashfs(path: str, files: Iterable[ImageFile], time: int) -> None:
     fixed = ["-mkfs-time", str(time), "-all-time", str(time), "-root-mode", "755"]
-    command = ["sqfstar", "-quiet", "-no-progress", "-no-xattrs", "-comp", "zstd", *_LEVEL, *fixed, path]
+    command = ["sqfstar", "-quiet", "-no-progress", "-no-xattrs", "-comp", "zstd", *fixed, path]
     environ = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ
