@@ -12,7 +12,7 @@ from support.locks import stale_bytecode
 from support.pipm import DONE, PARTLY, Pipm
 from support.process import check
 from support.snapshot import file_digest, snapshot
-from support.states import differences, foreign_differences, states
+from support.states import COUNTS, differences, foreign_differences, states
 from support.store import damage, object_path
 from support.synthetic import Environment, import_all, install, make_environment, make_wheel, package
 
@@ -111,6 +111,25 @@ def test_files_of_an_unusual_mode_are_left_alone(either_mode: Disk) -> None:
     reasons = {name.removeprefix(site): why for name, why in result.left.items()}
     assert set(modes) <= set(reasons)
     assert all("unusual mode" in reasons[name] for name in modes)
+
+
+def test_a_repair_changes_no_foreign_name(either_mode: Disk) -> None:
+    """A mode, a time and bytes that somebody changed on an inode that others have, too."""
+    environment = make_environment(either_mode / "a")
+    install(environment, SPEC, package("alpha"))
+    backup = link_identical(environment, either_mode / "backup")
+    wheel = make_wheel(either_mode / "wheels", SPEC, package("alpha"))
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.path.dirname(wheel)}
+    pipm = Pipm(store=either_mode / "store", environ=index)
+    pipm.adopt(environment.path, mode="hardlink")
+    os.chmod(environment.file("alpha/module_1.py"), 0o600)
+    os.utime(environment.file("alpha/module_2.py"), (5, 5))
+    with open(environment.file("alpha/module_3.py"), "a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    before = states(backup.path)
+    pipm("verify", "--full", "--repair", "--json").expect()
+    assert differences(before, states(backup.path), COUNTS) == []
+    assert pipm("verify", "--full", "--json").expect().json["damaged"] == []
 
 
 def test_what_programs_copy_as_a_template_stays_writable(either_mode: Disk) -> None:

@@ -171,7 +171,7 @@ class StoreCheck:
         """Damaged stored files by the digest that they should have."""
         found: dict[Digest, list[Damage]] = {}
         for damage in self.findings.damages:
-            if damage.stored is not None and damage.flaw not in (Flaw.MODE, Flaw.TIME):
+            if damage.stored is not None:
                 found.setdefault(damage.stored.expected.digest, []).append(damage)
         return found
 

@@ -32,6 +32,7 @@ from pipm.fs.share_file import (
     write_new_file,
 )
 from pipm.fs.staging import Staging, staging
+from pipm.fs.walk_tree import inode_counts
 from pipm.store.entries import load_manifest
 from pipm.store.layout import VERSION
 from pipm.store.objects import find_object, object_mode
@@ -65,9 +66,7 @@ class Repair:
     def run(self) -> None:
         """Repair all that can be."""
         damages = self._check.findings.damages
-        for damage in damages:
-            if damage.flaw in (Flaw.MODE, Flaw.TIME) and damage.stored is not None:
-                self._set_back(damage, damage.stored)
+        self._set_back([damage for damage in damages if damage.flaw in (Flaw.MODE, Flaw.TIME)])
         self._put_strangers_aside()
         self._link_duplicates()
         lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
@@ -110,12 +109,20 @@ class Repair:
                     rename_over(new, self._store.v1, name)
             forget(new.directory, new.name)
 
-    def _set_back(self, damage: Damage, file: CheckedFile) -> None:
-        expected = file.expected
-        assert expected.mode is not None  # what no manifest tells has no such flaw
-        assert expected.mtime_ns is not None
-        set_back(self._store.v1, file.names[0], expected.mode, expected.mtime_ns)
-        damage.repaired = True
+    def _set_back(self, damages: list[Damage]) -> None:
+        """Give inodes that nobody else names mode and time back; of the others the store gets copies."""
+        names = inode_counts(f"{self._store.path}/{VERSION}") if damages else {}
+        for damage in damages:
+            file = damage.stored
+            if file is None or file.status is None:
+                continue
+            known = names.get(file.status.st_ino, 0) + sum(sharer.same_inode for _, sharer in damage.shared)
+            if file.status.st_nlink > known:
+                continue
+            assert file.expected.mode is not None  # what no manifest tells has no such flaw
+            assert file.expected.mtime_ns is not None
+            set_back(self._store.v1, file.names[0], file.expected.mode, file.expected.mtime_ns)
+            damage.repaired = True
 
     def _key(self, file: CheckedFile) -> str:
         """What a good copy is filed by: the object, and the time that this entry records of it."""
@@ -248,11 +255,9 @@ class Repair:
             ) as root,
             directory_beneath(root, environment_file.fact.directory) as folder,
         ):
-            if folder is not None:
-                executable = environment_file.fact.executable
-                set_mode(
-                    folder, environment_file.fact.name, _WRITABLE_EXECUTABLE if executable else _WRITABLE
-                )
+            name, executable = environment_file.fact.name, environment_file.fact.executable
+            if folder is not None and os.stat(name, dir_fd=folder).st_nlink == 1:
+                set_mode(folder, name, _WRITABLE_EXECUTABLE if executable else _WRITABLE)
 
     def _replace_in_environment(
         self, environment_file: EnvironmentFile, *, hardlink: bool, name: str = ""
