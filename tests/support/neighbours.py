@@ -48,7 +48,8 @@ def distribution(name: str, version: str) -> Files:
 class Neighbourhood:
     """A whole file system with one environment that commands name, the store, and everything else.
 
-    ``disk`` is the mount point; ``folder``: where the files are (on btrfs, a subvolume).
+    ``disk`` is the mount point; ``folder``: where the files are (on btrfs, a subvolume). ``refusals``: a
+    command may be refused (it comes at random, before there is a store, say).
     """
 
     disk: Disk
@@ -59,6 +60,7 @@ class Neighbourhood:
     adopted: list[str] = field(default_factory=list)
     edited: bool = False
     finder: bool = False
+    refusals: bool = False
 
     def __post_init__(self) -> None:
         """Make the folders and the wheels; the environment comes with `make`."""
@@ -143,8 +145,10 @@ class Neighbourhood:
         before = states(self.top)
         result = self.pipm(*arguments)
         assert "Traceback" not in result.err, result.err
+        assert "Internal error" not in result.err, result.err
         # An environment that the finder serves takes no other link mode before it is released.
-        result.expect(DONE, PARTLY, *([FAILED] if self.edited else []), *([USAGE] if self.finder else []))
+        refusals = [FAILED, USAGE] if self.refusals else [USAGE] if self.finder else []
+        result.expect(DONE, PARTLY, *([FAILED] if self.edited else []), *refusals)
         return result, foreign_differences(before, states(self.top), *own)
 
     def arguments(self, command: str) -> list[str]:
@@ -323,6 +327,7 @@ def run_random(disk: Disk, *, examples: int, seed: int) -> None:
     def check(sequence: tuple[str, list[str]]) -> None:
         maker, steps = sequence
         with neighbourhood(disk) as place:
+            place.refusals = True
             place.make(maker)
             run_steps(place, steps)
 

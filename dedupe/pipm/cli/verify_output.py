@@ -106,11 +106,10 @@ def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
     if findings.duplicates:
         count = counted(len(findings.duplicates), "file")
         size = size_text(sum(file.expected.size or 0 for file in findings.duplicates))
-        way = "a copy of it without hard links does that"
         if repair:
-            output.note("note", f"{count} ({size}) lay in the store twice ({way}), and are linked again")
+            output.note("note", f"linked {count} ({size}) again that lay in the store twice")
         else:
-            output.note("note", f"{count} ({size}) lie in the store twice ({way})")
+            output.note("note", f"the store has {count} ({size}) twice, as after a copy without hard links")
             output.note("hint", "pipm verify --repair links them again")
 
 
