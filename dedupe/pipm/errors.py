@@ -6,19 +6,20 @@ from __future__ import annotations
 def redacted(text: str) -> str:
     """Return *text* with ``****`` for each password in a URL, and for each user name without one.
 
-    A token is such a user name; the ``git@`` of SSH is none. All messages go through this function.
+    A token is such a user name; the ``git@`` of SSH is none. All messages go through this function. A
+    password may hold / ? # as they are, which no URL can: then there is no number where the port would be.
     """
     if "://" not in text or "@" not in text:
         return text
     import re  # noqa: PLC0415 - few messages name a URL with a user
 
     def masked(match: re.Match[str]) -> str:
-        user, colon, _ = match["user"].partition(":")
+        user, colon, _ = match[1].partition(":")
         if user == "git" and not colon:
             return match[0]
         return f"://{user}:****@" if colon else "://****@"
 
-    return re.sub(r"://(?P<user>[^/?#\s]*)@", masked, text)
+    return re.sub(r"://([^/?#\s]*|[^/?#\s:@[]+:(?!\d*[/?#\s])\S*)@", masked, text)
 
 
 class PipmError(Exception):

@@ -249,8 +249,9 @@ def test_gc_waits_says_so_and_gives_up(either_mode: Disk) -> None:
     with open(os.path.join(pipm.store, "lock"), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         told = pipm("gc", "--timeout", "0.5").expect(FAILED)
-        assert "waiting for other processes" in told.err
-        assert_refused(pipm("gc", "--timeout", "0.2", "--json"), "working on the store")
+        assert f"The store is in use by process {os.getpid()} (" in told.err
+        assert "): waiting at most 0.5 s" in told.err
+        assert_refused(pipm("gc", "--timeout", "0.2", "--json"), "the store is in use by", "0.2 s")
 
 
 def test_gc_sees_what_came_while_it_waited(filesystem: Disk) -> None:

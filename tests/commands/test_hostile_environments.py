@@ -67,6 +67,12 @@ def sparse(name: str, size: int = 1 << 40) -> Spoil:
     return spoil
 
 
+def endless(env: str) -> None:
+    """A module of 1 TiB that takes no block, and RECORD says its size, and a hash."""
+    sparse(f"{SITE}/demo.py")(env)
+    write(f"{env}/{INFO}/RECORD", f"demo.py,sha256={'A' * 43},{1 << 40}\n".encode())
+
+
 def bound(name: str) -> Spoil:
     def spoil(env: str) -> None:
         here = os.getcwd()
@@ -145,6 +151,7 @@ HOSTILE: dict[str, Spoil] = {
     "lib is a link": link("lib", "/usr/lib"),
     "metadata is a link": link(INFO, "/etc"),
     "the interpreter is a pipe": pipe("bin/python"),
+    "a module without end": endless,
     "the interpreter is a loop": link("bin/python", "python"),
 }
 
@@ -180,13 +187,15 @@ COMMANDS = {
     "list": ("list", "{top}"),
     "report": ("report", "{top}", "-o", "{top}/report.html"),
     "adopt": ("adopt", "--all", "{top}", "-n"),
-    "verify": ("verify", "--full", "{top}/home/30", "{top}/zz-good"),
+    "verify": ("verify", "--full", "{top}/home/30", "{top}/home/{endless}", "{top}/zz-good"),
 }
 
 
 @pytest.mark.parametrize("case", COMMANDS)
 def test_commands_over_many_environments_go_on(place: Path, pipm: Pipm, case: str) -> None:
-    words = [word.format(top=place) for word in COMMANDS[case]]
+    words = [
+        word.format(top=place, endless=list(HOSTILE).index("a module without end")) for word in COMMANDS[case]
+    ]
     result = pipm(*words, timeout=SECONDS)
     result.expect(DONE, PARTLY, FAILED)
     text = result.out + result.err
@@ -202,7 +211,7 @@ def test_commands_over_many_environments_go_on(place: Path, pipm: Pipm, case: st
 
 
 def test_each_is_looked_at_alone(place: Path, pipm: Pipm) -> None:
-    for number in range(0, len(HOSTILE), 9):
+    for number in (*range(0, len(HOSTILE), 9), list(HOSTILE).index("a module without end")):
         env = f"{place}/home/{number:02}"
         result = pipm("why", f"{env}/{SITE}/demo.py", timeout=SECONDS)
         text = result.out + result.err

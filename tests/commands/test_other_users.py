@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.locks import pylock
+from support.model import put_pip
 from support.pipm import FAILED, Pipm, Result
-from support.process import NORMAL_USER, check, needs_root
+from support.process import NORMAL_USER, check, interpreter_for, needs_root, run
 from support.snapshot import snapshot
-from support.synthetic import make_wheel, write
+from support.synthetic import install, make_environment, make_wheel, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,3 +182,97 @@ def test_a_cache_of_another_owner_is_not_believed(tmp_path: Path, part: str, use
     result.expect(FAILED)
     assert "belongs to another user: nothing in the cache there is run" in result.err
     assert "evil" not in result.out
+
+
+FINDING = {
+    "run": ("run", "python", "-c", "1"),
+    "sync": ("sync",),
+    "activate": ("-c", "import pipm; pipm.activate()"),
+}
+
+
+@pytest.mark.parametrize(("case", "user"), [("run", OTHER_USER), *((case, None) for case in FINDING)])
+def test_a_lock_that_lies_above_by_chance_is_not_followed(
+    tmp_path: Path, case: str, user: int | None
+) -> None:
+    """Such a one in /tmp would decide what runs for everybody who works below."""
+    ran = tmp_path / "shared/ran"
+    shared = tmp_path / "shared"
+    work = shared / "work"
+    work.mkdir(parents=True)
+    shared.chmod(0o1777)
+    code = f"import sys; open({str(ran)!r}, 'w').close()\n".encode()
+    wheel = make_wheel(str(shared), "evil==1.0", {"evil.pth": code, "evil.py": b"x = 1\n"})
+    lock = pylock(str(shared), [wheel])
+    give(lock, NORMAL_USER)
+    if user is not None:
+        give(str(work), user)
+    places = {"HOME": str(work), "XDG_CACHE_HOME": str(work / "cache")}
+    pipm = Pipm(store=str(work / "store"), user=user, cwd=str(work), environ=places)
+    words = FINDING[case]
+    if case == "activate":
+        command, variables = pipm.command()
+        done = run(command[0], *words, cwd=str(work), environ=variables, user=user)
+        code_, err = done.returncode, done.stderr
+    else:
+        result = pipm(*words)
+        code_, err = result.code, result.err
+    assert code_ == FAILED
+    assert f"{lock} is not followed: it belongs to another user" in err
+    assert "if you trust it, name it: pipm sync LOCK, pipm run --lock LOCK" in err
+    assert f"export PIPM_TRUSTED_USERS={NORMAL_USER}" in err
+    assert not ran.exists()
+    if case != "run":
+        return
+    # Whoever names it, or is that user, gets it.
+    pipm("run", "--lock", lock, "python", "-c", "1").expect()
+    assert ran.exists()
+    trusting = Pipm(
+        store=pipm.store, user=user, cwd=str(work), environ=places | {"PIPM_TRUSTED_USERS": str(NORMAL_USER)}
+    )
+    trusting("run", "python", "-c", "1").expect()
+
+
+def test_an_environment_does_not_follow_the_change_of_anothers_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "pylock.toml"
+    lock.write_text('lock-version = "1.0"\ncreated-by = "test"\npackages = []\n')
+    give(str(lock), NORMAL_USER)
+    pipm = Pipm(store=str(tmp_path / "store"), environ={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    environment = str(tmp_path / "env")
+    pipm("sync", str(lock), "--env", environment).expect()
+    pipm("run", "-e", environment, "python", "-c", "1").expect()
+    lock.write_text(f"{lock.read_text()}# changed\n")
+    result = pipm("run", "-e", environment, "python", "-c", "1").expect(FAILED)
+    assert f"{lock} is not followed: it belongs to another user" in result.err
+
+
+PIPS = {
+    "sync": ("sync", "{top}/requirements.txt", "--env", "{top}/other"),
+    "pip": ("pip", "list", "--env", "{top}/env"),
+    "pip of its own": ("pip", "list", "--env", "{top}/own"),
+    "lock": ("lock", "{top}/requirements.in", "--output", "{top}/pylock.toml"),
+}
+
+
+@pytest.mark.parametrize("case", PIPS)
+def test_pip_is_not_what_lies_in_the_current_folder(tmp_path: Path, case: str) -> None:
+    """`python -m pip` takes it, and every module that pip imports, from there first."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("pip", "logging", "json", "runpy"):
+        write(str(here / f"{name}.py"), f"open({str(here / 'ran')!r}, 'w').close()\n".encode())
+    give(str(here), NORMAL_USER)
+    wheel = make_wheel(str(tmp_path / "wheels"), "demo==1.0", {"demo.py": b"x = 1\n"})
+    for name in ("requirements.txt", "requirements.in"):
+        (tmp_path / name).write_text("demo==1.0\n")
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+    settings = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.path.dirname(wheel)}
+    python, variables = interpreter_for(None)
+    pipm = Pipm(store=str(tmp_path / "store"), environ=places | settings, cwd=str(here))
+    made = make_environment(str(tmp_path / "env"))
+    install(made, "demo==1.0", {"demo.py": b"x = 1\n"})
+    put_pip(make_environment(str(tmp_path / "own")), str(tmp_path))
+    words = [word.format(top=tmp_path) for word in PIPS[case]]
+    done = run(python, "-P", "-m", "pipm", *words, cwd=str(here), environ=variables | pipm.command()[1])
+    assert not (here / "ran").exists()
+    assert done.returncode == 0, done.stderr

@@ -129,7 +129,13 @@ def gone(path: str, _: float) -> None:
     os.unlink(path)
 
 
-@pytest.mark.parametrize("change", [flipped, cut, gone])
+def piped(path: str, _: float) -> None:
+    """A pipe, which nobody writes to."""
+    os.unlink(path)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [flipped, cut, gone, piped])
 def test_what_was_changed_is_refused(tmp_path: Path, change: Callable[[str, float], None]) -> None:
     """A byte in each part of each file of the remote: refused, and the store is as before."""
     remote, lock, key = pushed(str(tmp_path), WHEELS)
@@ -140,11 +146,13 @@ def test_what_was_changed_is_refused(tmp_path: Path, change: Callable[[str, floa
         shutil.copy(path, f"{tmp_path}/kept")
         for place in (0, 0.04, 0.5, 1) if change is flipped else (0,):
             change(path, place)
-            done = puller("pull", remote, lock, "--env", f"{tmp_path}/pusher/env", "--json")
+            done = puller("pull", remote, lock, "--env", f"{tmp_path}/pusher/env", "--json", timeout=60)
             assert_refused(done)
             assert done.error["kind"] == "remote"
             assert entry_names(puller.store) == set()
             assert object_names(puller.store) == set()
+            if change is piped:
+                os.unlink(path)
             shutil.copy(f"{tmp_path}/kept", path)
     puller("pull", remote, lock, "--env", f"{tmp_path}/pusher/env").expect()
     assert damage(puller.store) == []

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.indexes import index_of
 from support.pipm import FAILED
-from support.projects import make_project, make_sdist
-from support.snapshot import file_digest
+from support.process import check
+from support.projects import make_project, make_repository, make_sdist
+from support.snapshot import file_digest, walk
 from support.synthetic import Environment, make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.indexes import Index
     from support.pipm import Pipm
@@ -169,6 +171,28 @@ def test_passwords_stay_where_they_are(pipm: Pipm, tmp_path: object) -> None:
             for name in names:
                 with open(os.path.join(folder, name), "rb") as content:
                     assert b"hunter2" not in content.read(), f"{folder}/{name}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="command lines are read from /proc")
+def test_what_pip_starts_shows_no_passwords(pipm: Pipm, tmp_path: Path) -> None:
+    """git, and the pip that installs what a build needs."""
+    base = str(tmp_path)
+    make_wheel(f"{base}/served", "needed==1.0", {"needed.py": b"1\n"})
+    commit = make_repository(f"{base}/cloned", "cloned")
+    check("git", "clone", "-q", "--bare", f"{base}/cloned", f"{base}/served/cloned.git")
+    check("git", "-C", f"{base}/served/cloned.git", "update-server-info")
+    built = make_project(f"{base}/built", "built", requires="needed==1.0")
+    edited = make_project(f"{base}/edited", "edited", requires="needed==1.0")
+    with index_of(f"{base}/served", login="me:hunter2") as index:
+        place = index.with_login(f"http://127.0.0.1:{index.port}/git/cloned.git")
+        lock = write(base, "requirements.txt", f"cloned @ git+{place}@{commit}\n{built}\n-e {edited}\n")
+        settings = environ(PIP_INDEX_URL=index.with_login(index.url), PIP_NO_CACHE_DIR="1", HOME=base)
+        env = Environment(path=f"{base}/env")
+        type(pipm)(store=pipm.store, environ=settings)("sync", lock, "--env", env.path).expect()
+    env.run("import built, cloned, edited")
+    assert {path.split("/")[1] for path in index.asked} == {"files", "git", "simple"}
+    assert index.seen == []
+    assert not [row.path for row in walk(pipm.store) if row.name == "netrc"]
 
 
 def test_a_local_version_serves_where_none_is_asked_for(pipm: Pipm, tmp_path: object) -> None:

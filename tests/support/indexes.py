@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Index:
     """An index over the wheels in ``folder``, by distribution below ``simple/``, by name below ``files/``.
 
+    Repositories that are prepared for it (`git update-server-info`) are below ``git/``.
+
     ``asked`` are the paths of requests. With ``login`` (``user:password``) nobody else gets an answer;
     ``seen`` are command lines of other processes that had the password meanwhile.
     """
@@ -50,8 +52,9 @@ class Index:
         if kind == "simple":
             names = [one for one in sorted(os.listdir(self.folder)) if one.startswith(f"{name}-")]
             return "".join(f'<a href="/files/{one}">{one}</a>\n' for one in names).encode() if names else None
+        own = name.partition("?")[0] if kind == "git" else os.path.basename(unquote(name))
         try:
-            with open(os.path.join(self.folder, os.path.basename(unquote(name))), "rb") as stream:
+            with open(os.path.join(self.folder, own), "rb") as stream:
                 return stream.read()
         except OSError:
             return None

@@ -34,13 +34,16 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def make_project(folder: str, name: str, version: str = "1.0", text: str = "VALUE = 1\n") -> str:
-    """Write a project of one module into *folder* and return that."""
+def make_project(
+    folder: str, name: str, version: str = "1.0", text: str = "VALUE = 1\n", requires: str = ""
+) -> str:
+    """Write a project of one module into *folder* and return that; *requires* is needed to build it."""
     os.makedirs(folder, exist_ok=True)
     # Bytecode of a backend of the same size and second would pass for that of the new one.
     shutil.rmtree(os.path.join(folder, "__pycache__"), ignore_errors=True)
     project = f'[project]\nname = "{name}"\nversion = "{version}"\n'
-    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    needs = f'"{requires}"' if requires else ""
+    build = f'[build-system]\nrequires = [{needs}]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     for file, content in (
         ("pyproject.toml", project + build),
         ("backend.py", _BACKEND.format(name=name, version=version)),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipm.cli.output import Output, check_output
 from pipm.cli.streams import drop_output, finish_output
 from pipm.errors import InterruptedRunError, OutputError, PipmError, UsageError
+from pipm.fs.flock import announce_waits
 from pipm.store.paths import store_path
 from pipm.version import __version__
 
@@ -25,6 +27,7 @@ def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -
     try:
         if output.color not in ("auto", "always", "never"):
             raise UsageError(f"--color {output.color!r}", hint="choose auto, always or never")
+        announce_waits(partial(output.note, "note"))
         return work(output, store_path(chosen.get("store") or None))
     except PipmError as error:
         output.error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pipm.env.permission import check_found
 from pipm.errors import LockError
 from pipm.run.stale_lock import changed_lock
 
@@ -27,6 +28,7 @@ def sync_if_lock_changed(talk: Callable[[], Output], store: str, path: str) -> N
     from pipm.cli.sync_output import resync  # noqa: PLC0415 - few runs come here
 
     lock, words = changed
+    check_found(lock)
     if request == "error":
         raise LockError(
             f"{lock} changed since {path} was made from it",

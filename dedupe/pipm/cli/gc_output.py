@@ -29,8 +29,8 @@ PARTLY = 3
 def collect_garbage(
     output: Output, store: str, limits: Limits, *, timeout: float | None, dry_run: bool
 ) -> int:
-    """Run Run `pipm gc`; return the exit code."""
-    retired = evict_unused(store, limits.keep, progress_for(output), dry_run=dry_run, timeout=timeout)
+    """Run `pipm gc`; return the exit code."""
+    retired = evict_unused(store, limits.keep, dry_run=dry_run, timeout=timeout)
     limits = replace(limits, retired=retired.paths)
     found = collect(store, limits, progress_for(output), dry_run=dry_run, timeout=timeout)
     found = replace(found, stuck=(*retired.stuck, *found.stuck))

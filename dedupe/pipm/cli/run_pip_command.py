@@ -78,7 +78,7 @@ def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
     # By its metadata: with the finder its modules lie in the store.
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
     if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
-        return (python, "-m", "pip")
+        return (python, "-I", "-m", "pip")
     from pipm.env.ask_target import ask_target
     from pipm.wheel.run_pip import pip_into
 

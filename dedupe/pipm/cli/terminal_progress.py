@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import count_text, size_text
 from pipm.context.progress import Progress
+from pipm.fs.flock import announce_waits
 
 if TYPE_CHECKING:
     from pipm.cli.output import Output
@@ -71,9 +72,10 @@ class NotesOnly(Progress):
 def progress_for(output: Output) -> Progress:
     """Return the progress that *output*'s settings and the terminal allow."""
     off = output.quiet or output.json or os.environ.get("PIPM_NO_PROGRESS")
-    if off or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return NotesOnly(output)
-    return TerminalProgress(output)
+    plain = off or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+    progress = NotesOnly(output) if plain else TerminalProgress(output)
+    announce_waits(progress.note)
+    return progress
 
 
 def _draw(text: str) -> None:

@@ -12,7 +12,7 @@ from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.opened import opened
-from pipm.store.layout import Store, lock_timeout
+from pipm.fs.trust import user_name
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipm.context.progress import Progress
+    from pipm.store.layout import Store
 
 _OWN_FOLDERS = (".pipm/finder", ".pipm/finder/__pycache__")
 """Folders of the environment that are written only under its lock."""
@@ -31,7 +32,8 @@ def checked_environment(store_path: str, path: str) -> Environment:
     if environment.owner != os.geteuid():
         raise NotAnEnvironmentError(
             f"{path} belongs to another user",
-            hint="run pipm as the user who owns it; root's links would take its files from them",
+            hint=f"run pipm as the user who owns it: sudo -u {user_name(environment.owner)} pipm"
+            f" (in a container: --user {environment.owner}); root's links would take its files from them",
         )
     if f"{store_path}/".startswith(f"{environment.path}/"):
         raise UsageError(
@@ -49,14 +51,9 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
 
     Yields the environment's open folder.
     """
-
-    def waiting(what: str) -> None:
-        progress.note(f"waiting for another process that works on {what}")
-
-    lock = f"{environment.path}/pyvenv.cfg"
     with (
-        contextlib.nullcontext() if store is None else store.writing(waiting),
-        locked(lock, what=environment.path, create=False, timeout=lock_timeout(), waiting=waiting),
+        contextlib.nullcontext() if store is None else store.writing(),
+        locked(f"{environment.path}/pyvenv.cfg", what=environment.path, create=False),
         opened(
             os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         ) as root,

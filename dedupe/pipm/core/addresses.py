@@ -23,6 +23,11 @@ def checked_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator or not rest or not _is_scheme(scheme):
         raise _refused("URL", text, "it begins with no scheme such as https://")
+    end = min((index for mark in "/?#" if (index := rest.find(mark)) >= 0), default=len(rest))
+    port = rest[:end].rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    if port and scheme.endswith(("http", "https")) and not port.isdecimal():
+        reason = "its port is no number; in a password, / is written as %2F, ? as %3F, # as %23"
+        raise _refused("URL", text, reason)
     return _one_word("URL", text)
 
 

@@ -22,13 +22,13 @@ def name_and_version(metadata: str) -> tuple[str, str]:
     if plain is not None:
         return plain["name"].lower().replace("_", "-").replace(".", "-"), plain["version"]
     from packaging.utils import canonicalize_name  # noqa: PLC0415 - 6 ms that most environments do without
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+    from packaging.version import Version  # noqa: PLC0415
 
     stem = metadata.rpartition(".")[0]
     name, _, version = stem.partition("-")
     try:
         release = str(Version(version))
-    except InvalidVersion:
+    except ValueError:
         release = "".join(c if c.isalnum() or c in ".+!_" else "_" for c in version) or "0"
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     return canonicalize_name(safe) or "_", release

@@ -1,4 +1,4 @@
-"""Deciding whether an environment's interpreter may be run.
+"""Deciding whether an environment's interpreter may be run, and a lock be followed that was not named.
 
 Root runs nothing that another user can change: the interpreter, the files that select its standard library
 (pyvenv.cfg and the home named there), and the folders above them. Other users do not run environments of
@@ -10,9 +10,10 @@ A warm `pipm run` imports this: nothing here may import what takes milliseconds 
 from __future__ import annotations
 
 import os
+import stat
 
-from pipm.errors import InterpreterError
-from pipm.fs.trust import foreign_part, is_owned, user_name
+from pipm.errors import InterpreterError, LockError
+from pipm.fs.trust import foreign_part, is_owned, trusted_users, user_name
 
 TYPE_CHECKING = False  # typing's takes its import
 
@@ -53,6 +54,29 @@ def check_runnable(python: str) -> None:
     refused = refusal(python)
     if refused is not None:
         raise refused
+
+
+def check_found(lock: str) -> None:
+    """Raise LockError where another user can change the *lock*, which was found and not named.
+
+    A lock decides which code is installed. Who runs a program below a folder that all can write to means none
+    that lies there by chance (as for git's safe.directory).
+    """
+    if os.geteuid() == 0:
+        foreign = foreign_part(lock)
+    else:
+        statuses = (os.lstat(lock), os.stat(lock))
+        is_others = any(one.st_uid not in trusted_users() for one in statuses)
+        foreign = lock if is_others or statuses[1].st_mode & stat.S_IWOTH else None
+    if foreign is None:
+        return
+    owner = os.lstat(foreign).st_uid
+    is_mine = " can be written by other users" if is_owned(foreign) else " belongs to another user"
+    raise LockError(
+        f"{lock} is not followed: {'it' if foreign == lock else foreign}{is_mine}",
+        hint="if you trust it, name it: pipm sync LOCK, pipm run --lock LOCK (without one: --no-lock);"
+        f" where that user is you (a container): export PIPM_TRUSTED_USERS={owner}",
+    )
 
 
 def _deciding(python: str) -> Iterator[str]:

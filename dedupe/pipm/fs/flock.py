@@ -5,18 +5,49 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import time
 from typing import TYPE_CHECKING
 
-from pipm.errors import BusyError
+from pipm.errors import BusyError, StoreError
 from pipm.fs.opened import opened
+from pipm.fs.processes import lock_holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FIRST_WAIT = 0.005
 _LONGEST_WAIT = 0.25
+_TOLD_AT = 0.08
+"""The pause before which a wait is told: shorter ones are no news."""
+_MOST_NAMED = 3
+
+
+class _Waits:
+    """Where a person is told that this process waits; a library says nothing."""
+
+    tell: Callable[[str], None] | None = None
+
+
+def announce_waits(tell: Callable[[str], None]) -> None:
+    """Let *tell* have a sentence for each lock that this process waits for longer than a moment."""
+    _Waits.tell = tell
+
+
+def lock_timeout() -> float:
+    """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
+    text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
+    try:
+        seconds = float(text) if text else 300.0
+        if math.isnan(seconds):
+            raise ValueError  # noqa: TRY301 - no number of seconds either
+    except ValueError:
+        raise StoreError(
+            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
+            hint="unset PIPM_LOCK_TIMEOUT",
+        ) from None
+    return seconds
 
 
 @contextlib.contextmanager
@@ -26,23 +57,23 @@ def locked(
     what: str,
     shared: bool = False,
     create: bool = True,
-    timeout: float = 60.0,
-    waiting: Callable[[str], None] | None = None,
+    timeout: float | None = None,
 ) -> Iterator[int]:
     """Hold the lock on *path* (made when missing and *create*) and yield its descriptor.
 
-    Waits at most *timeout* seconds, then raises BusyError; calls *waiting* once if it must wait.
-    A file system without flock raises BusyError as well: going on unlocked could lose data.
+    Waits at most *timeout* seconds (None: as long as for every lock), then raises BusyError, which names the
+    processes that hold it. A file system without flock raises BusyError as well: going on unlocked could lose
+    data.
     """
     with opened(_open(path, os.O_CREAT if create else 0)) as file:
-        _acquire(file, what, shared=shared, timeout=timeout, waiting=waiting)
+        _acquire(file, what, shared=shared, timeout=timeout)
         yield file
 
 
 @contextlib.contextmanager
-def locked_folder(folder: int) -> Iterator[None]:
-    """Hold the exclusive lock on the open *folder*; waits without a timeout."""
-    fcntl.flock(folder, fcntl.LOCK_EX)
+def locked_folder(folder: int, *, what: str) -> Iterator[None]:
+    """Hold the exclusive lock on the open *folder*; waits as `locked` does."""
+    _acquire(folder, what, shared=False, timeout=None)
     try:
         yield
     finally:
@@ -87,12 +118,12 @@ def _acquire(
     what: str,
     *,
     shared: bool,
-    timeout: float,
-    waiting: Callable[[str], None] | None,
+    timeout: float | None,
 ) -> None:
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    timeout = lock_timeout() if timeout is None else timeout
     deadline = time.monotonic() + timeout
-    pause = _FIRST_WAIT
+    pause, told = _FIRST_WAIT, False
     while True:
         try:
             fcntl.flock(file, operation | fcntl.LOCK_NB)
@@ -104,12 +135,34 @@ def _acquire(
                 ) from error
         else:
             return
-        if time.monotonic() >= deadline:
+        late = time.monotonic() >= deadline
+        if (late or pause >= _TOLD_AT) and not told and _Waits.tell is not None:
+            told = True
+            limit = "as long as it takes" if timeout == math.inf else f"at most {timeout:g} s"
+            _Waits.tell(f"{_in_use(what, _holders(file)[0])}: waiting {limit}")
+        if late:
+            holders, stopped = _holders(file)
+            goes_on = f"kill -CONT {' '.join(map(str, stopped))} lets it go on, or " if stopped else ""
             raise BusyError(
-                f"Another process has been working on {what} for {timeout:.0f} s",
-                hint="wait for it, or raise PIPM_LOCK_TIMEOUT (seconds)",
+                f"{_in_use(what, holders)}: gave up after {timeout:g} s",
+                hint=f"{goes_on}wait for it, or raise PIPM_LOCK_TIMEOUT (seconds)",
             )
-        if pause == _FIRST_WAIT and waiting is not None:
-            waiting(what)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_WAIT)
+
+
+def _in_use(what: str, holders: str) -> str:
+    return f"{what[0].upper()}{what[1:]} is in use by {holders}"
+
+
+def _holders(file: int) -> tuple[str, list[int]]:
+    """Describe who holds the lock on the open *file*; returns the processes of them that are stopped, too."""
+    holders = lock_holders(file)
+    if not holders:
+        return "another process", []
+    texts = []
+    for holder in holders[:_MOST_NAMED]:
+        state = ", stopped" if holder.stopped else ""
+        texts.append(f"process {holder.number} ({holder.command}{state})")
+    more = [f"{len(holders) - _MOST_NAMED} more"] if len(holders) > _MOST_NAMED else []
+    return " and ".join((*texts, *more)), [holder.number for holder in holders if holder.stopped]

@@ -28,8 +28,9 @@ def free_space(path: str) -> Free:
     return Free(answer.f_bavail * answer.f_frsize, answer.f_favail if answer.f_files else None)
 
 
-_READINGS = 20
 _PAUSE = 0.05
+_LONGEST = 2.0
+"""Seconds after which a file system counts as one that somebody else writes to."""
 
 
 def stable_free_space(file: int) -> int | None:
@@ -38,7 +39,8 @@ def stable_free_space(file: int) -> int | None:
     None if another process keeps writing.
     """
     previous = -1
-    for _ in range(_READINGS):
+    end = time.monotonic() + _LONGEST
+    while time.monotonic() < end:
         sync_file_system(file)
         answer = os.fstatvfs(file)
         if answer.f_bfree == previous:

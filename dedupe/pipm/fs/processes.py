@@ -1,12 +1,55 @@
-"""Finding processes that map files of a folder (proc_pid_maps(5)), or run a program in it."""
+"""Finding processes that map files of a folder (proc_pid_maps(5)), run a program in it, or hold a lock."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.errors import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LONGEST = 80
+"""Characters of a command line that are shown."""
+
+
+class LockHolder(NamedTuple):
+    """A process that holds a lock; its command line without passwords and control characters."""
+
+    number: int
+    command: str
+    stopped: bool
+
+
+def lock_holders(file: int) -> list[LockHolder]:
+    """List the processes that hold a lock of flock(2) on the open *file*, as far as we may see; Linux only.
+
+    Each process that has the locked descriptor holds it, and its /proc/PID/fdinfo says so (proc(5)). The
+    process that /proc/locks names may have ended, while a child goes on.
+    """
+    found = []
+    status = os.fstat(file)
+    for process in _processes():
+        if process != os.getpid() and _holds(process, status):
+            words = _table(process, "cmdline").decode(errors="replace").rstrip("\0").split("\0")
+            text = redacted(" ".join((os.path.basename(words[0]), *words[1:])))[:_LONGEST]
+            state = _table(process, "stat").rpartition(b")")[2].split()[:1]
+            command = "".join(one if one.isprintable() else "?" for one in text)
+            found.append(LockHolder(process, command, state in ([b"T"], [b"t"])))
+    return found
+
+
+def _holds(process: int, status: os.stat_result) -> bool:
+    try:
+        for name in os.listdir(f"/proc/{process}/fd"):
+            there = os.stat(f"/proc/{process}/fd/{name}")
+            if os.path.samestat(there, status) and b"\nlock:" in _table(process, f"fdinfo/{name}"):
+                return True
+    except OSError:  # it ended, closed it, or is another user's
+        return False
+    return False
 
 
 def mapped_paths(marker: str) -> set[str]:
@@ -31,13 +74,20 @@ def programs_below(folder: str) -> set[str]:
 
 
 def _tables(name: str) -> Iterator[bytes]:
+    for process in _processes():
+        yield _table(process, name)
+
+
+def _processes() -> list[int]:
     try:
-        processes = [process for process in os.listdir("/proc") if process.isdecimal()]
+        return [int(process) for process in os.listdir("/proc") if process.isdecimal()]
     except OSError:
-        return
-    for process in processes:
-        try:
-            with open(f"/proc/{process}/{name}", "rb") as stream:
-                yield stream.read()
-        except OSError:  # it ended, or is another user's
-            continue
+        return []
+
+
+def _table(process: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{process}/{name}", "rb") as stream:
+            return stream.read()
+    except OSError:  # it ended, or is another user's
+        return b""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import UsageError
 from pipm.fs.durability import sync_file_system
-from pipm.fs.free_space import free_space, stable_free_space
+from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
 from pipm.fs.os_errors import explain_os_error
 from pipm.gc.carry_out import GarbageRemoval
 from pipm.gc.find_garbage import find_garbage
@@ -91,14 +91,13 @@ def collect(
             _refuse_living(limits, garbage, store)
             return _collection(garbage, started)
 
-        def waiting(what: str) -> None:
-            progress.note(f"waiting for other processes that work on {what}")
-
-        with store.alone(waiting, timeout):
+        # This waits for the disk, so others may go on working meanwhile.
+        exact = accounting(file_system_type(store.path)).exact
+        before = None if exact else stable_free_space(store.v1)
+        with store.alone(timeout):
             left = store.sweep()
             garbage = find_garbage(store, limits, time.time())
             _refuse_living(limits, garbage, store)
-            before = None if garbage.exact else stable_free_space(store.v1)
             removal = GarbageRemoval(store, garbage, progress)
             with _room(store):
                 removal.run()

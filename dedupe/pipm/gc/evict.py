@@ -19,14 +19,13 @@ from pipm.fs.os_errors import explain_os_error
 from pipm.fs.own_files import move, remove_file
 from pipm.fs.processes import programs_below
 from pipm.fs.removal import remove_folder, remove_folder_at, stuck_at
-from pipm.store.layout import lock_timeout, open_store
+from pipm.store.layout import open_store
 from pipm.store.paths import READY, cache_lock, environments_folder, locks_folder
 from pipm.store.roots import drop_root, find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.context.progress import Progress
     from pipm.fs.removal import Stuck
     from pipm.store.layout import Store
 
@@ -45,9 +44,7 @@ class Evicted:
     stuck: tuple[Stuck, ...] = ()
 
 
-def evict_unused(
-    store_path: str, keep: float, progress: Progress, *, dry_run: bool, timeout: float | None = None
-) -> Evicted:
+def evict_unused(store_path: str, keep: float, *, dry_run: bool, timeout: float | None = None) -> Evicted:
     """Remove environments of the store at *store_path* that were not used for *keep* seconds.
 
     Waits for runs that make something at most *timeout* seconds. Raises PipmError.
@@ -57,15 +54,11 @@ def evict_unused(
         return Evicted()
     before = time.time() - keep
 
-    def waiting(what: str) -> None:
-        progress.note(f"waiting for other processes that work on {what}")
-
     try:
         if dry_run:
             paths = tuple(_unused(store, before))
             return Evicted(paths=paths, size=sum(map(_size, paths)))
-        seconds = lock_timeout() if timeout is None else timeout
-        with locked(cache_lock(), what="the cache", timeout=seconds, waiting=waiting):
+        with locked(cache_lock(), what="the cache", timeout=timeout):
             stuck = _sweep(environments_folder())
             paths = tuple(_unused(store, before))
             size = sum(map(_size, paths))

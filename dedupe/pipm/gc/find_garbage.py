@@ -42,8 +42,8 @@ class Garbage:
 
     ``restored`` comes back out of the trash, ``due`` leaves it for good; with ``grace`` the entries stay in
     it for a while. ``busy`` would go, but a process has it in its memory. ``aside`` is data that programs
-    left in entries: it moves out of them. ``freed`` are bytes on disk, estimated where not ``exact``;
-    ``solid`` of them are no estimate in any case.
+    left in entries: it moves out of them. ``freed`` are bytes on disk, an estimate on
+    some file systems; ``solid`` of them are no estimate in any case.
     """
 
     roots: tuple[RootFact, ...]
@@ -59,7 +59,6 @@ class Garbage:
     aside: tuple[UnexpectedFile, ...]
     freed: int
     solid: int
-    exact: bool
 
 
 def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
@@ -106,7 +105,6 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         aside=tuple(data),
         freed=freed,
         solid=freed_bytes.solid,
-        exact=freed_bytes.exact,
     )
 
 

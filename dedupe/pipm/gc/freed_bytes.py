@@ -57,11 +57,6 @@ class FreedBytes:
             self._statistics.names -= 1
             self._rooms[os.path.dirname(path)] += 1
 
-    @property
-    def exact(self) -> bool:
-        """Whether `total` is no estimate."""
-        return self._statistics.accounting.exact
-
     def names_of(self, inode: int) -> int:
         """Return how many of the names that go are this inode's."""
         return self._names[inode]

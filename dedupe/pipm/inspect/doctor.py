@@ -13,10 +13,10 @@ from pipm.context.liveness import environment_fate
 from pipm.core.environment_variables import VARIABLES
 from pipm.core.plan.gc_plan import Fate
 from pipm.errors import PipmError
-from pipm.fs.flock import lock_refusal, try_lock
+from pipm.fs.flock import lock_refusal, lock_timeout, try_lock
 from pipm.inspect.hook_check import hook_faults
 from pipm.inspect.probe_links import LinkProbe, probe_links
-from pipm.store.layout import lock_timeout, open_folders, open_store
+from pipm.store.layout import open_folders, open_store
 from pipm.store.roots import all_roots
 from pipm.version import __version__
 
@@ -61,17 +61,22 @@ def diagnose(store_path: str) -> list[Diagnosis]:
         return [*checks, missing]
     checks += [Diagnosis(name="store", ok=True, detail=store_path), _lock(store), *_leftovers(store)]
     try:
-        roots = list(all_roots(store))
+        return [*checks, *_of_roots(store, list(all_roots(store)))]
     except PipmError as error:
         return [*checks, _failed("roots", error)]
+
+
+def _of_roots(store: Store, roots: list[Root]) -> list[Diagnosis]:
+    """Look at the environments that the store knows, and whether links work there."""
     device = os.fstat(store.objects).st_dev
     fates = {root.path: environment_fate(root, store.path, device)[0] for root in roots}
     alive = [root for root in roots if fates[root.path] is Fate.ALIVE]
-    checks += _roots(roots, fates)
-    checks += [
-        check for probe in probe_links(store, [root.path for root in alive]) for check in _links(probe)
+    probes = probe_links(store, [root.path for root in alive])
+    return [
+        *_roots(roots, fates),
+        *(check for probe in probes for check in _links(probe)),
+        *_hooks(store, alive),
     ]
-    return [*checks, *_hooks(store, alive)]
 
 
 def _failed(name: str, error: PipmError) -> Diagnosis:

@@ -16,6 +16,7 @@ from pipm.finder.finder_usage import receipt_at, served_inodes
 from pipm.fs.file_content import digest_file
 from pipm.fs.measure import file_extents, measure_tree
 from pipm.fs.opened import opened
+from pipm.fs.trust import trusted_users
 from pipm.store.layout import VERSION
 
 if TYPE_CHECKING:
@@ -220,10 +221,12 @@ class _File:
             except OSError:
                 return set()
             return {target.st_ino} & inventory.listed.contents.keys()
-        if not stat.S_ISREG(status.st_mode) or not status.st_size:
-            return set()
         if status.st_dev == inventory.listed.device and status.st_ino in inventory.listed.contents:
             return {status.st_ino}
+        # Another user's file may be sparse and without end; of a size that the store lacks it is not read.
+        foreign = status.st_uid not in trusted_users() and status.st_size not in self._sizes()
+        if foreign or not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return set()
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -233,6 +236,9 @@ class _File:
         finally:
             os.close(file)
         return {inode for inode, name in inventory.objects.items() if name == self._digest}
+
+    def _sizes(self) -> set[int]:
+        return {content.size for content in self._inventory.listed.contents.values()}
 
     def _sources(self, inodes: set[int]) -> set[int]:
         """Return the objects that entries have: for bytecode those of its source."""
@@ -309,16 +315,16 @@ class _File:
             return owner.refusal.value
         for row, location in owner.located:
             if place_in_environment(owner, location) == self._relative:
-                return self._reason_of_row(row, location)
+                return self._reason_of_row(row, location, status.st_size)
         return NOT_YET
 
-    def _reason_of_row(self, row: RecordRow, location: Location) -> str:
+    def _reason_of_row(self, row: RecordRow, location: Location, size: int) -> str:
         if location.place is RecordPlace.SCRIPT:
             return Reason.SCRIPT.value
         if location.path.endswith(".pth"):
             return Reason.PATH_FILE.value
         if is_installers_own(location.path):
             return Reason.INSTALLERS_OWN.value
-        if row.digest is not None and row.digest.hex() != self._digest:
+        if row.size not in (None, size) or (self._digest and row.digest and row.digest.hex() != self._digest):
             return Reason.MODIFIED.value
         return NOT_YET

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.core.plan.gc_plan import Limits
 from pipm.errors import NotFoundError, UsageError
@@ -80,7 +80,7 @@ def parse_requirement(text: str) -> Requirement:
     """Return the requirement that a person wrote; UsageError where it is not one."""
     try:
         return Requirement(text)
-    except InvalidRequirement:
+    except ValueError:
         raise UsageError(
             f"{text!r} is not a requirement", hint="name a distribution, as in numpy or 'numpy<2'"
         ) from None
@@ -92,7 +92,7 @@ def is_release_of(wanted: Requirement, name: str, version: str) -> bool:
         return False
     try:
         return wanted.specifier.contains(Version(version), prereleases=True)
-    except InvalidVersion:
+    except ValueError:
         return not wanted.specifier
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from pipm.core.pins import Selection
 from pipm.env.ask_target import ask_target
@@ -132,7 +132,7 @@ def _requirements(request: LockRequest) -> list[str]:
     for need in needs:
         try:
             Requirement(need)
-        except InvalidRequirement:
+        except ValueError:
             raise project.error(f"{need!r} is no requirement") from None
         if "${" in need or not need.isprintable():  # a file of requirements would say something else
             raise project.error(

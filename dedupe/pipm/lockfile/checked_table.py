@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.core.addresses import AddressError
 from pipm.errors import LockError
@@ -133,7 +133,7 @@ class LockTable:
             return None
         try:
             return str(Version(text))
-        except InvalidVersion:
+        except ValueError:
             raise self.error(f"{text!r} is no valid version") from None
 
     def hashed(self, text: str) -> tuple[str, str]:

@@ -69,8 +69,8 @@ def script_needs(path: str, block: bytes) -> tuple[tuple[str, ...], str]:
 
     Raises LockError where the document is broken.
     """
-    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - see above
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415
+    from packaging.requirements import Requirement  # noqa: PLC0415 - see above
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415
 
     from pipm.lockfile.checked_table import parse_toml  # noqa: PLC0415
 
@@ -82,13 +82,13 @@ def script_needs(path: str, block: bytes) -> tuple[tuple[str, ...], str]:
     for number, need in enumerate(needs):
         try:
             Requirement(need)
-        except InvalidRequirement as error:
+        except ValueError as error:
             first = str(error).splitlines()[0]
             text = f"dependencies[{number}] {need!r} is no requirement: {first}"
             raise table.error(text, hint=_EXAMPLE) from None
     try:
         SpecifierSet(requires)
-    except InvalidSpecifier:
+    except ValueError:
         text = f"requires-python {requires!r} is no range of versions"
         raise table.error(text, hint='such as requires-python = ">=3.11"') from None
     return tuple(needs), requires

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.pdm_sources import pdm_pin
@@ -55,7 +55,7 @@ def _check_format(metadata: LockTable) -> None:
     text = metadata.text("lock_version")
     try:
         known = text is not None and (3, 0) < Version(text).release[:2] < (5, 0)
-    except InvalidVersion:
+    except ValueError:
         known = False
     if not known:
         raise metadata.error(f"version {text!r} of the format is unknown", hint="lock again with PDM")

@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from pipm.lockfile.dependency_walk import Need, reachable_packages
 
@@ -93,7 +93,7 @@ def _parsed(fit: TargetMatch, line: str, table: LockTable) -> Iterator[Need]:
         line = editable["name"] + (f"[{editable['extras']}]" if editable["extras"] else "")
     try:
         requirement = Requirement(line)
-    except (InvalidRequirement, RecursionError):
+    except (ValueError, RecursionError):
         raise table.error(f"{line!r} is no requirement") from None
     if requirement.marker is None or fit.holds(str(requirement.marker), table):
         extras = [table.normalised(extra) for extra in requirement.extras]

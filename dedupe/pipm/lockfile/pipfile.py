@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
 from pipm.lockfile.checked_table import LockTable, load_json
@@ -82,7 +82,7 @@ def _version(package: LockTable, name: str, *, direct: bool) -> str | None:
     text = package.text("version")
     try:
         specifiers = list(SpecifierSet(text or ""))
-    except InvalidSpecifier:
+    except ValueError:
         specifiers = []
     if len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version:
         version = LockTable({"version": specifiers[0].version}, package.file, package.where)
@@ -122,12 +122,24 @@ def _indexes(package: LockTable, meta: LockTable) -> tuple[str | None, tuple[str
         return name, ()
     sources = meta.tables("sources")
     for source in [one for one in sources if one.text("name") == name] or sources[:1]:
-        url = source.required("url")
+        url = _without_variables(source.required("url"))
         if "$" in url:
             raise source.error(
                 f"the index {url} has a variable, and those are set in requirements.txt alone",
-                hint="keep user and password in a netrc file or a keyring, and their URL out of the lock",
+                hint="only user and password may be variables; pip has them from a netrc file, a keyring, or"
+                " PIP_INDEX_URL with the same host",
             )
         trusted = source.content.get("verify_ssl") is False
         return url, ("--trusted-host", urlsplit(url).netloc.rpartition("@")[2]) if trusted else ()
     return None, ()
+
+
+def _without_variables(url: str) -> str:
+    """*url* without a login of variables, as pipenv's users write it.
+
+    A lock may come from anybody, so its variables are not sent to the host that it names. pip knows the
+    user's login of that host by itself.
+    """
+    scheme, separator, rest = url.partition("://")
+    login, at, host = rest.partition("/")[0].rpartition("@")
+    return f"{scheme}://{rest[len(login) + 1 :]}" if separator and at and "$" in login and host else url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.poetry_sources import poetry_pin
@@ -64,7 +64,7 @@ def _format(metadata: LockTable) -> Version:
         raise metadata.error("lock-version is missing", hint=hint)
     try:
         version = Version(text)
-    except InvalidVersion:
+    except ValueError:
         raise metadata.error(f"lock-version {text!r} is none", hint=hint) from None
     if not 1 <= version.major < 3:
         raise metadata.error(f"version {text} of the format is unknown", hint=hint)

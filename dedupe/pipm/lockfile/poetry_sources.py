@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.target_match import archive_name, checked_name
@@ -68,7 +68,7 @@ def _version_of(package: LockTable, file_name: str) -> Version | None:
             text = text.removesuffix(ending)
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:
         return None
 
 

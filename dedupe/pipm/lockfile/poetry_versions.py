@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 _PART = re.compile(r"\s*(?P<op>\^|~=|~|===|==|!=|<=|>=|<|>|=)?\s*(?P<version>[^\s,|^~=!<>]+)\s*,?")
 
@@ -21,7 +21,7 @@ def _parsed(constraint: str) -> tuple[SpecifierSet, ...]:
     """Read a union (``||``) of ranges."""
     try:
         return tuple(_range(part) for part in re.split(r"\s*\|\|?\s*", constraint.strip()))
-    except (InvalidSpecifier, InvalidVersion) as error:
+    except ValueError as error:
         raise ValueError(f"{constraint!r} is no version constraint: {error}") from None
 
 

@@ -33,7 +33,10 @@ def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[P
 
     if (selection.packages or selection.all_packages) and os.path.basename(path) != "uv.lock":
         raise LockError(f"{path} has no members of a workspace", hint="--package is for uv.lock alone")
-    return once(_reader(path)(path, target, selection))
+    try:
+        return once(_reader(path)(path, target, selection))
+    except (ValueError, RecursionError) as error:  # packaging's, where it compares numbers of 5 000 digits
+        raise LockError(f"{path} holds a value that cannot be read: {error}", hint="lock again") from error
 
 
 def _reader(path: str) -> Reader:

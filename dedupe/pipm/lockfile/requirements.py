@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from pipm.core.pins import Archive, Pin, Selection
 from pipm.lockfile.checked_table import LockTable
@@ -59,7 +59,7 @@ def read_requirements(path: str, target: Target, selection: Selection) -> list[_
 def _parsed(line: Line) -> Requirement:
     try:
         return Requirement(line.text)
-    except (InvalidRequirement, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
         raise line.table.error(f"{line.text!r} is no requirement: {reason}") from None
 

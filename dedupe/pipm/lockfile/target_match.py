@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,7 +62,7 @@ class TargetMatch:
         """Whether *wanted* (PEP 440) allows the target's Python; LockError where it says no versions."""
         try:
             return SpecifierSet(wanted).contains(self.python, prereleases=True)
-        except InvalidSpecifier:
+        except ValueError:
             raise table.error(f"{wanted!r} says no versions of Python") from None
 
     def check_python(self, wanted: str, table: LockTable, what: str = "The lock") -> None:

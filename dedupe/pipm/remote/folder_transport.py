@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from typing import TYPE_CHECKING
 
 from pipm.core.digest import Digest
 from pipm.errors import RemoteError
 from pipm.fs.flock import locked
 from pipm.fs.own_files import write_shared_file
 from pipm.remote.transport import LARGEST_INDEX, Version
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class FolderTransport:
@@ -20,7 +26,7 @@ class FolderTransport:
     def read(self, name: str) -> tuple[bytes, Version] | None:
         """Read a file whole."""
         try:
-            with open(f"{self._path}/{name}", "rb") as stream:
+            with _opened(f"{self._path}/{name}") as stream:
                 data = stream.read(LARGEST_INDEX + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -31,7 +37,7 @@ class FolderTransport:
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """Read a part of a file."""
         try:
-            with open(f"{self._path}/{name}", "rb") as stream:
+            with _opened(f"{self._path}/{name}") as stream:
                 data = os.pread(stream.fileno(), length, start)
         except OSError as error:
             raise _failed(f"{self._path}/{name}", error) from error
@@ -65,6 +71,15 @@ class FolderTransport:
                 return False
             self.write(name, data)
         return True
+
+
+def _opened(path: str) -> BinaryIO:
+    """Open a file that others may have put there: no pipe is waited for."""
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is no file")
+    return stream
 
 
 def _failed(path: str, error: OSError) -> RemoteError:

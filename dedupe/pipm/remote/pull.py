@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.digest import EMPTY
@@ -123,7 +123,7 @@ def _label_refusal(row: IndexEntry) -> str | None:
             canonicalize_name(row.name, validate=True) == row.name
             and str(Version(row.version)) == row.version
         )
-    except (InvalidVersion, ValueError):
+    except ValueError:
         normal = False
     return None if normal and _TAG.fullmatch(row.tag) else "is not named like a wheel"
 

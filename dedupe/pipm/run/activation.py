@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pipm.context.progress import Progress
 from pipm.env.environment import is_environment, load_environment
-from pipm.env.permission import check_runnable
+from pipm.env.permission import check_found, check_runnable
 from pipm.errors import InterpreterError, LockError, PipmError, UsageError
 from pipm.finder.import_table import HOOK
 from pipm.lockfile.find_lock import find_lock
@@ -108,6 +108,7 @@ def _source(place: str | os.PathLike[str] | None) -> str:
             f"There is no lock file in {path} or any folder above",
             hint='name one; or pipm.interactive("numpy>=2") resolves requirements',
         )
+    check_found(found)
     return found
 
 

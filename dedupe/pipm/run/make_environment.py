@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipm.core.pins import Selection
@@ -28,7 +28,6 @@ from pipm.lock_command.write_lock import LockRequest, write_lock
 from pipm.lockfile.inline_script import script_needs
 from pipm.lockfile.read_lock import read_lock
 from pipm.run.stack_environments import stack_environments
-from pipm.store.layout import lock_timeout
 from pipm.store.paths import READY, cache_lock, environments_folder, locks_folder
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import Lock, SyncOptions
@@ -52,7 +51,7 @@ def resolve(request: RunRequest, path: str, progress: Progress) -> None:
     progress.note(f"resolving {', '.join(needs) or 'nothing'}")
     if b"[tool.uv" in request.block:
         progress.note(f"what [tool.uv] says counts by a lock alone: uv lock --script {request.script}")
-    with _cache(progress), scratch_folder(locks_folder()) as folder:
+    with _cache(), scratch_folder(locks_folder()) as folder:
         lock_request = LockRequest(
             source=f"{folder}/requirements.in",
             # The paths in a lock are relative to its folder.
@@ -69,7 +68,7 @@ def resolve(request: RunRequest, path: str, progress: Progress) -> None:
 def make_environment(request: RunRequest, path: str, resolved: str, progress: Progress) -> None:
     """Make the environment at *path* from the lock of *request* and the lock *resolved*, which may be empty."""  # noqa: E501
     python = _interpreter(request)
-    with _cache(progress):
+    with _cache():
         if os.path.lexists(path) and not os.access(f"{path}/bin/python", os.X_OK):
             remove_folder(path)  # the interpreter that it was made with is gone
 
@@ -99,15 +98,12 @@ def make_environment(request: RunRequest, path: str, resolved: str, progress: Pr
 
 
 @contextlib.contextmanager
-def _cache(progress: Progress) -> Iterator[None]:
+def _cache() -> Iterator[None]:
     """Hold the cache's lock shared, as writers do."""
     for folder in (environments_folder(), locks_folder()):
         make_folders(folder)
 
-    def waiting(what: str) -> None:
-        progress.note(f"waiting for another process that works on {what}")
-
-    with locked(cache_lock(), what="the cache", shared=True, timeout=lock_timeout(), waiting=waiting):
+    with locked(cache_lock(), what="the cache", shared=True):
         yield
 
 
@@ -142,7 +138,7 @@ def _checked(need: str) -> Requirement | None:
         return None
     try:
         return Requirement(need)
-    except InvalidRequirement as error:
+    except ValueError as error:
         raise UsageError(
             f"{need!r} is no requirement: {str(error).splitlines()[0]}", hint='such as --with "rich>=13"'
         ) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pipm.env.permission import check_found
 from pipm.errors import LockError, UsageError
 from pipm.lockfile.find_lock import find_lock, member_here
 from pipm.lockfile.inline_script import script_block, script_lock
@@ -90,6 +91,8 @@ def run_request(  # noqa: PLR0913 - the options of a command
         lock = script_lock(script) if search else None
     elif not below:
         lock = find_lock(os.getcwd()) if search else None
+        if lock is not None:
+            check_found(lock)
         members = member_here() if lock is not None else ()
         if lock is None and not specs:
             raise _nothing(search=search)

@@ -250,7 +250,7 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
             return folder
 
         index = opened("by-wheel")
-        stack.enter_context(locked_folder(index))
+        stack.enter_context(locked_folder(index, what="the store's index of wheels"))
         several: dict[str, list[Digest]] = {}
         for entry, archive in archives:
             several.setdefault(entry, []).append(archive)

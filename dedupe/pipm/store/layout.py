@@ -7,7 +7,6 @@ syncing and renaming it. See `_README` for the layout.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import stat
@@ -21,11 +20,12 @@ from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.removal import remove_below, remove_tree, stuck_at
 from pipm.fs.share_file import ensure_folder, forget
-from pipm.fs.trust import is_foreign
+from pipm.fs.trust import foreign_part, is_foreign, user_name
 from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from pipm.fs.removal import Stuck
 
@@ -74,20 +74,15 @@ class Store(NamedTuple):
     tmp: int
 
     @contextlib.contextmanager
-    def writing(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Hold the store's lock shared, as every writer does."""
-        lock = f"{self.path}/lock"
-        with locked(lock, what="the store", shared=True, timeout=lock_timeout(), waiting=waiting):
+        with locked(f"{self.path}/lock", what="the store", shared=True):
             yield
 
     @contextlib.contextmanager
-    def alone(
-        self, waiting: Callable[[str], None] | None = None, timeout: float | None = None
-    ) -> Iterator[None]:
+    def alone(self, timeout: float | None = None) -> Iterator[None]:
         """Hold the store's lock exclusively, as gc does; wait *timeout* seconds, or as long as writers do."""
-        lock = f"{self.path}/lock"
-        seconds = lock_timeout() if timeout is None else timeout
-        with locked(lock, what="the store", timeout=seconds, waiting=waiting):
+        with locked(f"{self.path}/lock", what="the store", timeout=timeout):
             yield
 
     @contextlib.contextmanager
@@ -98,7 +93,7 @@ class Store(NamedTuple):
         """
         name = _RUN + os.urandom(8).hex()
         # Under the lock of tmp/, so that no other run takes the new folder for that of a killed run.
-        with locked_folder(self.tmp):
+        with self._tmp_alone():
             self._sweep()
             os.mkdir(name, 0o700, dir_fd=self.tmp)
             folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
@@ -112,9 +107,12 @@ class Store(NamedTuple):
     def sweep(self) -> list[Stuck]:
         """Remove the folders of killed runs, as every new run does; return what could not be removed."""
         if any(name.startswith(_RUN) for name in names_in(self.tmp)):
-            with locked_folder(self.tmp):
+            with self._tmp_alone():
                 return self._sweep()
         return []
+
+    def _tmp_alone(self) -> AbstractContextManager[None]:
+        return locked_folder(self.tmp, what="the store's work in progress")
 
     def _sweep(self) -> list[Stuck]:
         stuck: list[Stuck] = []
@@ -152,21 +150,6 @@ class Store(NamedTuple):
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def lock_timeout() -> float:
-    """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
-    text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
-    try:
-        seconds = float(text) if text else 300.0
-        if math.isnan(seconds):
-            raise ValueError  # noqa: TRY301 - no number of seconds either
-    except ValueError:
-        raise StoreError(
-            f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
-            hint="unset PIPM_LOCK_TIMEOUT",
-        ) from None
-    return seconds
-
-
 def open_store(path: str, *, create: bool = True) -> Store | None:
     """Open the store at *path*; if it is missing, make it if *create*, else return None.
 
@@ -176,6 +159,7 @@ def open_store(path: str, *, create: bool = True) -> Store | None:
         if not os.path.isdir(f"{path}/{VERSION}"):
             if not create:
                 return None
+            _check_way(path)
             _create(path)
         return _opened(path)
     except OSError as error:
@@ -196,6 +180,7 @@ def _opened(path: str) -> Store:
         if known is not None:
             os.close(v1)
             return known
+        _check_way(path)
         if not all(is_there(v1, name) for name in _FOLDERS):
             _make_whole(path, v1)
         folders = {
@@ -268,7 +253,7 @@ def _create(path: str) -> None:
                 hint="choose an empty or new folder with --store or PIPM_STORE",
             )
     os.makedirs(path, mode=0o700, exist_ok=True)
-    with locked(f"{path}/lock", what="the store", timeout=lock_timeout()):
+    with locked(f"{path}/lock", what="the store"):
         if os.path.isdir(f"{path}/{VERSION}"):
             return
         for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), ("README.txt", _README)):
@@ -301,6 +286,22 @@ def _check_owner(path: str, v1: int) -> None:
             _check_folder(path, f"{path}/{VERSION}/{name}", status)
 
 
+def _check_way(path: str) -> None:
+    """Raise StoreError where another user could put something else in the place of root's store.
+
+    Environments of the finder, or of symbolic links, run what lies there.
+    """
+    part = foreign_part(os.path.abspath(path)) if os.geteuid() == 0 else None
+    if part is None or part == path:  # the store itself is looked at apart
+        return
+    owner = os.lstat(part).st_uid
+    raise StoreError(
+        f"{part} on the way to the store {path} belongs to another user, or others can write to it",
+        hint="choose another place with --store or PIPM_STORE; where that user is you (a container):"
+        f" export PIPM_TRUSTED_USERS={owner}",
+    )
+
+
 def _check_folder(store: str, path: str, status: os.stat_result) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise StoreError(
@@ -310,7 +311,8 @@ def _check_folder(store: str, path: str, status: os.stat_result) -> None:
         shown = "" if path == store else f" has a folder {path} that"
         raise StoreError(
             f"The store {store}{shown} belongs to another user",
-            hint="use your own: pipm --store DIR, or unset PIPM_STORE",
+            hint=f"use your own: pipm --store DIR, or unset PIPM_STORE; or run as that user: sudo -u"
+            f" {user_name(status.st_uid)} pipm (in a container: --user {status.st_uid})",
         )
     # The folder itself may have been there before, with the mode of the user's umask.
     open_to_others = is_foreign(status) if path == store else status.st_mode & _OTHERS

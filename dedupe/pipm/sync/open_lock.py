@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pipm.core.sha256 import sha256
+from pipm.env.permission import check_found
 from pipm.errors import LockError
 from pipm.lockfile.find_lock import find_lock, lock_content, member_here
 from pipm.lockfile.read_lock import read_lock
@@ -36,6 +37,8 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
             "There is no lock file here or in any folder above",
             hint="name it: pipm sync LOCK; `uv lock`, `poetry lock`, `pip lock` and others make one",
         )
+    if path is None:
+        check_found(found)
     stamp = _stamp(found)
     content = lock_content(found)
     decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"

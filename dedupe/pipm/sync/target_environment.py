@@ -69,7 +69,7 @@ def create_if_missing(
     if not os.path.isdir(above):
         raise UsageError(f"There is no folder {above}", hint="make it first")
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with opened(parent), locked_folder(parent):  # another sync may be making it just now
+    with opened(parent), locked_folder(parent, what=above):  # another sync may be making it just now
         if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
             return checked_environment(store_path, destination.path), False
         from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipm.bytecode.verify_bytecode import PoolCheck, PoolFile
 from pipm.core.plan.verify_plan import Flaw, Sharer
+from pipm.fs.trust import trusted_users
 from pipm.store.entries import load_manifest
 from pipm.store.layout import VERSION
 from pipm.store.roots import all_roots, find_root
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
     from pipm.store.unexpected_files import UnexpectedFile
     from pipm.verify.sharing_environments import EnvironmentFile
+
+_MOST_FOREIGN = 4 << 30
+"""Bytes of other users' files that are read: a sparse file costs nothing and takes hours."""
 
 
 @dataclass(slots=True)
@@ -66,7 +70,8 @@ class Findings:
     left beside the store's files: a collection removes them. ``quarantine`` is where a repair moved those
     that are no mere caches.
     Neither are ``duplicates``, which a copy of the store without its hard links left; a repair links them.
-    ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode.
+    ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode. Of
+    other users' files, which may be of any size, a part is compared; it also says whose were not.
     """
 
     checked: int = 0
@@ -113,6 +118,7 @@ class StoreCheck:
         self.same_content: dict[Digest, list[CheckedFile]] = {}
         self.unexpected: list[UnexpectedFile] = []
         self.strange: list[str] = []
+        self._foreign = 0
         self._executables: dict[str, dict[str, bool]] = {}
         self._device = os.fstat(store.objects).st_dev
 
@@ -219,6 +225,16 @@ class StoreCheck:
 
     def _compare(self, environment_file: EnvironmentFile, digest: Digest, damages: list[Damage]) -> None:
         """Read a file that is not the store's inode, and see whose bytes it has."""
+        status = environment_file.fact.status
+        if status is not None and status.st_uid not in trusted_users():
+            before, self._foreign = self._foreign, self._foreign + status.st_size
+            if self._foreign > _MOST_FOREIGN:
+                if before <= _MOST_FOREIGN:
+                    self.findings.not_run.append(
+                        f"{environment_file.path} and what follows is not read: it belongs to another user,"
+                        f" and {_MOST_FOREIGN >> 30} GiB of such files are compared at most"
+                    )
+                return
         actual = digest_of_environment_file(environment_file)
         if actual == digest:
             for damage in damages:
@@ -229,7 +245,6 @@ class StoreCheck:
             _add(damage, environment_file, same_inode=False)
         if actual is None or same:
             return
-        status = environment_file.fact.status
         if status is not None and status.st_mtime_ns == environment_file.fact.recorded:
             self.findings.damages.append(_of_copy(environment_file))
         elif environment_file.fact.has_record_digest:

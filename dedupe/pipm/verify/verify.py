@@ -40,12 +40,9 @@ def verify(
     if store is None:
         return Findings(), None
 
-    def waiting(what: str) -> None:
-        progress.note(f"waiting for other processes that work on {what}")
-
     changing = repair or anew
     try:
-        with store.alone(waiting) if changing else store.writing(waiting):
+        with store.alone() if changing else store.writing():
             rebuilt = rebuild(store, [environment.path for environment in named]) if anew else None
             known = known_environments(store)
             check = StoreCheck(

@@ -154,7 +154,7 @@ def _names_release(folder: str, manifest: Manifest) -> bool:
 
 def _pip(*arguments: str) -> str:
     """Run pip of our own interpreter, else the first on PATH; empty when it fails."""
-    for command in ((sys.executable, "-m", "pip"), ("pip",), ("pip3",)):
+    for command in ((sys.executable, "-P", "-m", "pip"), ("pip",), ("pip3",)):
         answer = _output((*command, *arguments, *_OPTIONS))
         if answer:
             return answer

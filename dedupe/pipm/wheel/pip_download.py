@@ -17,6 +17,7 @@ from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.errors import FetchError, InterruptedRunError
 from pipm.fs.share_file import ensure_folder, write_text
 from pipm.wheel.environment_files import file_url
+from pipm.wheel.hidden_logins import add_logins, hide_logins
 from pipm.wheel.refusals import explained
 
 if TYPE_CHECKING:
@@ -140,7 +141,11 @@ def run_batch(
     """
     ensure_folder(parent, "got", 0o700)
     requests = [request_for(pin, batch.way) for pin in batch.pins]
-    lines = (*requests[0].options, *(request.line for request in requests))
+    lines = [*requests[0].options, *(request.line for request in requests)]
+    lines = add_logins(pip, lines)
+    pip = asking_alone(pip, lines)
+    if any(map(_needs_build, batch.pins)):
+        pip, lines = hide_logins(pip, lines, parent, path)
     write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
     verb = "download" if pip.foreign else "wheel"
     arguments = [verb, "--no-deps", "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
@@ -149,7 +154,7 @@ def run_batch(
     arguments += ["--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         arguments.append("--require-hashes")
-    code, output = asking_alone(pip, lines).run(arguments, path, stopping)
+    code, output = pip.run(arguments, path, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
     if code:
@@ -182,12 +187,14 @@ def install_editable(
     if pin.index_url is not None:  # what builds it comes from there, too
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
     # An URL, for pip takes brackets at the end of a path for extras.
-    lines = (*options, f"--editable {file_url(pin.origin.project)}")
+    lines = [*options, f"--editable {file_url(pin.origin.project)}"]
+    lines = add_logins(pip, lines)
+    pip, lines = hide_logins(asking_alone(pip, lines), lines, parent, path)
     write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
     command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
     local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
     words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
-    code, output = asking_alone(local, lines).run([*words, *arguments], path, stopping)
+    code, output = local.run([*words, *arguments], path, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
     if code:

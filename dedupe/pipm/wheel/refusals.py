@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.errors import FetchError
 
@@ -83,11 +83,11 @@ def nearest(wanted: str, versions: Sequence[str]) -> list[str]:
     for text in versions:
         try:
             known[Version(text)] = text
-        except InvalidVersion:
+        except ValueError:
             continue
     try:
         middle = Version(wanted)
-    except InvalidVersion:
+    except ValueError:
         return [known[version] for version in sorted(known)[-_NEAREST:]]
     below = [version for version in sorted(known) if version < middle]
     above = [version for version in sorted(known) if version > middle]
@@ -104,7 +104,10 @@ def _not_there(
     if near:
         hint = f"the nearest versions there are {', '.join(near)}; {_DETAILS}"
     else:
-        hint = f"no version of it that fits is there: is the name right, does the index answer? {_DETAILS}"
+        hint = (
+            "no version of it that fits is there: is the name right, does the index answer, and does it know"
+            f" you (netrc, keyring, PIP_INDEX_URL)? {_DETAILS}"
+        )
     kind = FetchError if near else UnreachableError
     shown = f"{name} {version}" if version else name
     return kind(f"{shown} is not on {index}, or not for Python {python}", hint=hint, details=output)

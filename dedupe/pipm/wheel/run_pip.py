@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pipm.core.target import Target
 
 _TICK = 0.05
+OWN_PIP = (sys.executable, "-P", "-m", "pip")
+"""Of the interpreter that runs pipm. Without -P (or -I) a module in the current folder stands for pip's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,7 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
     elif own is not None and _own_runs_on(target):
         command = (*own, "--python", python)
     elif _runs(python, "-I", "-m", "pip"):
-        command = (python, "-m", "pip")
+        command = (python, "-I", "-m", "pip")
     elif own is not None:
         command, foreign = own, _foreign_options(target)
     else:
@@ -108,7 +110,7 @@ def pip_into(python: str, target: Target) -> tuple[str, ...]:
 
 def _own_pip() -> tuple[str, ...] | None:
     """Pip of the interpreter that runs pipm."""
-    return (sys.executable, "-m", "pip") if util.find_spec("pip") is not None else None
+    return OWN_PIP if util.find_spec("pip") is not None else None
 
 
 def _borrowed_pip(python: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pipm.core.digest import Digest, digest_of
 from pipm.core.importable import is_importable, packages_in
@@ -107,7 +107,7 @@ def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
         )
     try:
         return canonicalize_name(parts[0], validate=True), str(Version(parts[1])), parts[2]
-    except (InvalidVersion, ValueError) as error:
+    except ValueError as error:
         raise WheelError(f"{file_name}: {error}", hint="name-version-python-abi-platform.whl") from error
 
 
@@ -226,7 +226,7 @@ class _Unpacking:
         stem, _, release = folders[0].removesuffix(".dist-info").rpartition("-")
         try:
             fits = canonicalize_name(stem) == name and str(Version(release)) == version
-        except InvalidVersion:
+        except ValueError:
             fits = False
         if not fits:
             raise self._refuse(folders[0], "does not fit the wheel's file name")
@@ -256,7 +256,7 @@ class _Unpacking:
                 raise self._refuse(path, f"has no {key.title()}")
         try:
             fits = Version(fields["version"]) == Version(version)
-        except InvalidVersion:
+        except ValueError:
             fits = False
         if not fits or canonicalize_name(fields["name"]) != name:
             raise self._refuse(path, "is of another release than the wheel's file name")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.errors import BusyError
+from pipm.fs import flock
 from pipm.fs.flock import locked, locked_folder, try_lock
 from pipm.fs.read_lease import Lease, forbid_lease_signals, take_read_lease
 
@@ -56,10 +57,10 @@ def let_go(child: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture
-def held_exclusively(path: str) -> Iterator[None]:
-    """Another process has the lock alone."""
+def held_exclusively(path: str) -> Iterator[int]:
+    """Another process, whose number this is, has the lock alone."""
     child = hold(path, "O_RDWR", "LOCK_EX")
-    yield
+    yield child.pid
     let_go(child)
 
 
@@ -71,19 +72,29 @@ def held_shared(path: str) -> Iterator[None]:
     let_go(child)
 
 
-@pytest.mark.usefixtures("held_exclusively")
 @pytest.mark.parametrize("shared", [True, False])
-def test_waiting_ends_with_an_error_that_helps(path: str, shared: bool) -> None:  # noqa: FBT001
+def test_waiting_ends_with_an_error_that_helps(
+    path: str,
+    held_exclusively: int,
+    shared: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[str] = []
+    monkeypatch.setattr(flock._Waits, "tell", told.append)
     started = time.monotonic()
     with (
         pytest.raises(BusyError) as caught,
-        locked(path, what="the store", shared=shared, timeout=0.12, waiting=told.append),
+        locked(path, what="the store", shared=shared, timeout=0.12),
     ):
         pytest.fail("the lock was another's")
     assert 0.12 <= time.monotonic() - started < 5
-    assert told == ["the store"]
-    assert "the store" in caught.value.message
+    holder = (
+        f"The store is in use by process {held_exclusively} ({os.path.basename(sys.executable)} -I -S -c "
+    )
+    assert told[0].startswith(holder)
+    assert told[0].endswith("): waiting at most 0.12 s")
+    assert len(told) == 1
+    assert caught.value.message == told[0].replace("waiting at most", "gave up after")
     assert caught.value.hint is not None
     assert "PIPM_LOCK_TIMEOUT" in caught.value.hint
 
@@ -161,7 +172,7 @@ def test_no_lock_is_no_work(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_is_held_for_a_moment(tmp_path: Path) -> None:
     folder, other = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-    with locked_folder(folder):
+    with locked_folder(folder, what="it"):
         assert not try_lock(other)
     assert try_lock(other)
     os.close(folder)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
 from pipm.core.pins import Archive, Pin, Selection
 from pipm.core.target import Target
-from pipm.errors import LockError
+from pipm.errors import FetchError, LockError
 from pipm.lockfile.read_lock import read_lock
+from pipm.wheel.pip_download import Way, request_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 """Digests of archives."""
@@ -107,3 +113,25 @@ class Folder:
 
 def file_names(archives: tuple[Archive, ...]) -> list[str]:
     return [archive.file_name for archive in archives]
+
+
+def lines_of(pins: Iterable[Pin]) -> list[str]:
+    """What pip gets for *pins*, each way that they can be fetched; a pin that pip cannot check has none."""
+    found = []
+    for pin, way in product(pins, Way):
+        try:
+            request = request_for(pin, way)
+        except FetchError:
+            continue
+        found += [*request.options, request.line]
+    return found
+
+
+def assert_harmless(pins: Iterable[Pin]) -> None:
+    """Check that pip reads each line as one line with the one requirement or option that is meant."""
+    for line in lines_of(pins):
+        assert line.splitlines() == [line]
+        assert "${" not in line
+        assert not line.endswith("\\")
+        words = line.split()
+        assert all(word.startswith("--hash=sha256:") for word in words[1:] if word.startswith("-")), line

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lock_files import LINUX, A
+from lock_files import LINUX, A, assert_harmless, lines_of
 from pipm.core.addresses import AddressError, has_credentials, without_credentials
 from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.errors import FetchError, LockError, PipmError, redacted
 from pipm.lockfile.read_lock import read_lock
 from pipm.wheel.environment_files import direct_url
-from pipm.wheel.pip_download import Way, request_for
+from pipm.wheel.pip_download import request_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,24 +161,6 @@ def read(name: str, url: str, commit: str, folder: str) -> list[Pin] | str:
             return error.message
 
 
-def lines_of(pins: list[Pin]) -> list[str]:
-    found = []
-    for pin, way in product(pins, Way):
-        request = request_for(pin, way)
-        found += [*request.options, request.line]
-    return found
-
-
-def assert_harmless(pins: list[Pin]) -> None:
-    """Check that pip reads each line as one line with the one requirement or option that is meant."""
-    for line in lines_of(pins):
-        assert line.splitlines() == [line]
-        assert "${" not in line
-        assert not line.endswith("\\")
-        words = line.split()
-        assert all(word.startswith("--hash=sha256:") for word in words[1:] if word.startswith("-")), line
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_sound_values_go_through(name: str) -> None:
     pins = read(name, "https://h.example/x", COMMIT, "src/lib")
@@ -228,6 +209,10 @@ def test_whatever_a_lock_holds_pip_reads_what_is_meant(name: str, url: str, comm
     [
         lambda: Archive("x.whl", url="x.whl"),
         lambda: Archive("x.zip", url="https://h/x.zip", subdirectory="../../etc"),
+        lambda: Archive("x.zip", url="https://me:p/w@h/x.zip"),
+        lambda: Archive("x.zip", url="https://me:p?w@h:80/x.zip"),
+        lambda: Repository("git", "git+https://me:p/w@h/x", COMMIT),
+        lambda: Pin("x", "1", index_url="https://me:p#w@h/simple"),
         lambda: Archive("x.zip", url="https://h/x.zip", subdirectory="/etc"),
         lambda: Repository("git", "https://h/g#egg=x", COMMIT),
         lambda: Repository("git", "https://h/g?x", COMMIT),
@@ -258,6 +243,9 @@ def test_ssh_as_people_write_it() -> None:
         ("ssh://git@h/x", "ssh://git@h/x", "ssh://git@h/x"),
         ("https://h/x@1.0", "https://h/x@1.0", "https://h/x@1.0"),
         ("https://${USER}:${PW}@h/x", "https://${USER}:${PW}@h/x", "https://${USER}:****@h/x"),
+        ("https://me:p/w@h/x", "https://me:p/w@h/x", "https://me:****@h/x"),
+        ("https://me:p?#@h:80/x@1", "https://me:p?#@h:80/x@1", "https://me:****@1"),
+        ("https://[::1]:80/x@1", "https://[::1]:80/x@1", "https://[::1]:80/x@1"),
         ("https://${USER}@h/x", "https://${USER}@h/x", "https://****@h/x"),
     ],
 )

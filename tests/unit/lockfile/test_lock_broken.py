@@ -13,7 +13,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from lock_files import LINUX, OLD, A, Folder
+from lock_files import LINUX, OLD, A, Folder, assert_harmless
 from pipm.core.pins import Pin, Selection
 from pipm.errors import LockError
 from pipm.lockfile.read_lock import read_lock
@@ -312,6 +312,8 @@ def read(path: str) -> list[tuple[Pin, ...]]:
                 found.append(read_lock(path, target, selection))
             except LockError as error:
                 messages.append(error.message)
+    for pins in found:
+        assert_harmless(pins)
     for message in messages:
         assert os.path.dirname(path) in message
     return found
@@ -350,6 +352,24 @@ def test_wrong_values(tmp_path: object, name: str, *, old: bool) -> None:
             with open(os.path.join(folder.path, file_name), "wb") as file:
                 file.write(content)
         read(os.path.join(folder.path, name))
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_numbers_of_thousands_of_digits(tmp_path: object, name: str) -> None:
+    """int() refuses such, by an error that is none of packaging's own."""
+    folder = Folder(path=str(tmp_path))
+    long = "9" * 5000
+    for old, new in (
+        ("1.0", long),
+        (">=3.8", f">={long}"),
+        ("python_version > '3'", f"python_version > '{long}'"),
+        (">=1", f">={long}"),
+        ("4.5.0", long),
+    ):
+        folder.write("pyproject.toml", _PROJECT.replace(old, new))
+        folder.write("constraints.txt", f"one=={new}")
+        folder.write("three/setup.py", "")
+        read(folder.write(name, LOCKS[name].replace(old, new)).path)
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -66,9 +66,22 @@ def test_only_the_own_index_is_asked(folder: Folder) -> None:
     assert pins["three"].index_url == "https://z"
 
 
+@pytest.mark.parametrize("url", ["https://${USER}:${TOKEN}@m/simple", "https://$TOKEN@m/simple"])
+def test_a_login_of_variables_is_pips_to_know(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    text = lock(folder, default={"one": {"version": "==1"}})
+    with open(text.path, encoding="utf-8") as stream:
+        document = json.load(stream)
+    document["_meta"]["sources"] = [{"name": "mine", "url": url, "verify_ssl": True}]
+    pins = folder.write("Pipfile.lock", json.dumps(document)).read()
+    assert pins["one"].index_url == "https://m/simple"
+
+
 def test_variables_are_not_put_in(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
-    variable = [{"name": "mine", "url": "https://${TOKEN}@m/simple", "verify_ssl": True}]
+    variable = [{"name": "mine", "url": "https://m/${TOKEN}/simple", "verify_ssl": True}]
     text = lock(folder, default={"one": {"version": "==1"}})
     with open(text.path, encoding="utf-8") as stream:
         document = json.load(stream)

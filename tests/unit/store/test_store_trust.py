@@ -53,6 +53,27 @@ def test_a_folder_of_another_user(path: str, folder: str) -> None:
         open_store(path)
 
 
+@needs_root
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_on_the_way_of_another_user(path: str, tmp_path: Path, *, there: bool) -> None:
+    """That user could put a store with other modules in its place, which finder environments run."""
+    above = tmp_path / "others"
+    above.mkdir()
+    place = str(above / "store")
+    if there:
+        os.rename(path, place)
+    os.chown(above, OTHER, OTHER)
+    with pytest.raises(
+        StoreError, match=r"others on the way to the store .* belongs to another user"
+    ) as caught:
+        open_store(place)
+    assert f"PIPM_TRUSTED_USERS={OTHER}" in str(caught.value.hint)
+    assert os.path.exists(place) is there
+    os.chmod(above, 0o1777)
+    os.chown(above, 0, 0)
+    assert open_store(place) is not None
+
+
 @pytest.mark.parametrize("folder", FOLDERS[1:])
 def test_a_folder_that_is_a_link(path: str, tmp_path: Path, folder: str) -> None:
     os.rename(f"{path}/{folder}", tmp_path / "elsewhere")

@@ -346,6 +346,11 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
         f"'{INFO}/METADATA'",
         "of another release",
     ),
+    "METADATA's version has thousands of digits": (
+        metadata(b"Name: demo\nVersion: " + b"9" * 5000 + b"\n"),
+        f"'{INFO}/METADATA'",
+        "of another release",
+    ),
     "2 000 folders deep": (member("d/" * 1_000 + "x.py"), "'d/d/d/", "more than 100 folders"),
     "a path without end": (member("d/" * 1_200 + "x.py"), "'d/d/d/", "longer than a file's name"),
     "a name without end": (member("n" * 256 + ".py"), "'nnn", "longer than a file's name"),

@@ -42,7 +42,7 @@ MANY = ", ".join(f"1.{minor}.{patch}" for minor in range(40) if minor != 19 for 
         (
             MISSING.format("none"),
             "numpy 1.19.0 is not on https://i/simple, or not for Python 3.13.0",
-            "answer?",
+            "does the index answer, and does it know you",
         ),
         ("ERROR: " + "x" * 9000, f"pip cannot give numpy 1.19.0, six 1.16.0: {'x' * 300} …", "-v shows"),
         ("ERROR: [Errno 28] No space left on device", "does not fit on the disk", "free some space"),
