@@ -29,7 +29,9 @@ _KEPT = 0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x400 | 0x4000 | 0x800000
 """Flags that a person sets by chattr(1) and that a copy can have: s u c S d A, no compression, j, C."""
 _ACL = "system.posix_acl_access"
 _LABEL = "security.selinux"
-_PYC_HEAD = 16
+_BLOCK = 512
+"""Bytes that `os.stat_result.st_blocks` counts."""
+_MASK = 0xFFFFFFFF
 
 
 class Metadata(NamedTuple):
@@ -46,31 +48,55 @@ class Metadata(NamedTuple):
     source: tuple[int, int] | None = None
 
 
-def copy_privately(file: int, directory: int, name: str, wanted: Metadata) -> None:
-    """Make *name* in *directory* a private copy of the open *file*, with *wanted* and all other metadata.
+class _NewFile(NamedTuple):
+    """What a new file in a folder has by itself: flags, owner, group, attributes."""
 
-    Nothing is synced. Raises LeaveAloneError where the copy could not have all of it, OSError where the
-    disk is full or broken; no copy is left then.
+    flags: int
+    owner: int
+    group: int
+    attributes: dict[str, bytes]
+
+
+class PrivateCopies:
+    """Makes private copies in the open folder *directory*.
+
+    What a new file there gets from its folder, its user and its mount is the same for all: it is looked up
+    once.
     """
-    flags = _flags(file)
-    if flags & _PROTECTED:
-        raise LeaveAloneError(Reason.PROTECTED)
-    target = os.open(name, _NEW, 0o600, dir_fd=directory)
-    try:
-        if (flags ^ _flags(target)) & _KEPT:  # before there is data: NOCOW is for empty files
-            _set_flags(target, (_flags(target) & ~_KEPT) | (flags & _KEPT))
-        _copy_data(file, target)
-        if wanted.source is not None:
-            _fit_header(target, *wanted.source)
-        _copy_metadata(file, target, wanted)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=directory)
-        if isinstance(error, OSError) and not stops_everything(error):
-            raise LeaveAloneError(Reason.METADATA) from error
-        raise
-    finally:
-        os.close(target)
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._new: _NewFile | None = None
+
+    def make(self, file: int, status: os.stat_result, name: str, wanted: Metadata) -> None:
+        """Make *name* a private copy of the open *file* of *status*, with *wanted* and all other metadata.
+
+        Nothing is synced. Raises LeaveAloneError where the copy could not have all of it, OSError where the
+        disk is full or broken; no copy is left then.
+        """
+        flags = _flags(file)
+        if flags & _PROTECTED:
+            raise LeaveAloneError(Reason.PROTECTED)
+        target = os.open(name, _NEW, 0o600, dir_fd=self._directory)
+        try:
+            new = self._new = self._new or _new_file(target)
+            if (flags ^ new.flags) & _KEPT:  # before there is data: NOCOW is for empty files
+                _set_flags(target, (new.flags & ~_KEPT) | (flags & _KEPT))
+            _copy_data(file, status, target, wanted.source)
+            _copy_metadata(file, status, target, new, wanted)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
+            if isinstance(error, OSError) and not stops_everything(error):
+                raise LeaveAloneError(Reason.METADATA) from error
+            raise
+        finally:
+            os.close(target)
+
+
+def _new_file(file: int) -> _NewFile:
+    status = os.fstat(file)
+    return _NewFile(_flags(file), status.st_uid, status.st_gid, _attributes(file))
 
 
 def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
@@ -86,9 +112,12 @@ def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
         os.utime(file, ns=(status.st_atime_ns, wanted.mtime_ns))
 
 
-def _copy_data(file: int, target: int) -> None:
+def _copy_data(file: int, status: os.stat_result, target: int, source: tuple[int, int] | None) -> None:
     """Copy bytes where there are some; holes stay holes. Reads and writes: no blocks are shared."""
-    size = os.fstat(file).st_size
+    size = status.st_size
+    if size <= min(status.st_blocks * _BLOCK, _STEP):  # no hole that is worth a search
+        _copy_range(file, target, 0, size, source)
+        return
     position = 0
     while position < size:
         try:
@@ -99,44 +128,46 @@ def _copy_data(file: int, target: int) -> None:
             start, end = position, size  # a file system that knows no holes
         else:
             end = min(os.lseek(file, start, os.SEEK_HOLE), size)
-        _copy_range(file, target, start, end)
+        _copy_range(file, target, start, end, source)
         position = end
     os.ftruncate(target, size)
 
 
-def _copy_range(file: int, target: int, start: int, end: int) -> None:
+def _copy_range(file: int, target: int, start: int, end: int, source: tuple[int, int] | None) -> None:
     while start < end:
-        chunk = memoryview(os.pread(file, min(end - start, _STEP), start))
-        if not chunk:
+        data = os.pread(file, min(end - start, _STEP), start)
+        if not data:
             raise LeaveAloneError(Reason.CHANGING)  # somebody made it shorter
+        if source is not None and not start:
+            data = _fit_header(data, *source)
+        chunk = memoryview(data)
         while chunk:
             written = os.pwrite(target, chunk, start)
             chunk = chunk[written:]
             start += written
 
 
-def _fit_header(target: int, old: int, new: int) -> None:
-    head = os.pread(target, _PYC_HEAD, 0)
-    if head[4:12] == bytes(4) + (old & 0xFFFFFFFF).to_bytes(4, "little"):
-        os.pwrite(target, (new & 0xFFFFFFFF).to_bytes(4, "little"), 8)
+def _fit_header(data: bytes, old: int, new: int) -> bytes:
+    if data[4:12] != bytes(4) + (old & _MASK).to_bytes(4, "little"):
+        return data
+    return data[:8] + (new & _MASK).to_bytes(4, "little") + data[12:]
 
 
-def _copy_metadata(file: int, target: int, wanted: Metadata) -> None:
-    status, made = os.fstat(file), os.fstat(target)
+def _copy_metadata(file: int, status: os.stat_result, target: int, new: _NewFile, wanted: Metadata) -> None:
     owner = status.st_uid if wanted.owner is None else wanted.owner
     group = status.st_gid if wanted.group is None else wanted.group
-    if (made.st_uid, made.st_gid) != (owner, group):
+    if (new.owner, new.group) != (owner, group):
         os.fchown(target, owner, group)
     mode = wanted.mode
-    if _copy_attributes(file, target):  # with an ACL, the group's bits are its mask
+    if _copy_attributes(file, target, new.attributes):  # with an ACL, the group's bits are its mask
         mode = (mode & ~0o070) | (status.st_mode & 0o070)
     os.fchmod(target, mode)
     os.utime(target, ns=(status.st_atime_ns, wanted.mtime_ns))
 
 
-def _copy_attributes(file: int, target: int) -> bool:
-    """Give *target* the extended attributes of *file* and no others; returns whether there is an ACL."""
-    wanted, made = _attributes(file), _attributes(target)
+def _copy_attributes(file: int, target: int, made: dict[str, bytes]) -> bool:
+    """Give *target*, which has those *made*, the attributes of *file* alone; whether there is an ACL."""
+    wanted = _attributes(file)
     for name in made.keys() - wanted.keys() - {_LABEL}:
         os.removexattr(target, name)
     for name, value in wanted.items():

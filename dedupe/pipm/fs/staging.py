@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
-from pipm.fs.copies import Metadata, copy_privately
+from pipm.fs.copies import Metadata, PrivateCopies
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
 from pipm.fs.removal import remove_tree
@@ -36,6 +36,7 @@ class Staging:
         """Make the folder *name* in the open folder *parent*."""
         os.mkdir(name, 0o700, dir_fd=parent)
         self.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        self._copies = PrivateCopies(self.directory)
         self._count = 0
 
     def close(self) -> None:
@@ -68,10 +69,10 @@ class Staging:
             os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
         return temporary
 
-    def copy_privately(self, source: int, wanted: Metadata) -> str:
+    def copy_privately(self, source: int, status: os.stat_result, wanted: Metadata) -> str:
         """Copy the open file *source* with all its metadata to a temporary name and return that."""
         temporary = self.name()
-        copy_privately(source, self.directory, temporary, wanted)
+        self._copies.make(source, status, temporary, wanted)
         return temporary
 
     def link_identical(self, source: int, mode: int, mtime_ns: int) -> str:

@@ -26,7 +26,7 @@ from pipm.env.installed import place_in_environment
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import PipmError
 from pipm.fs.reflinks import extents
-from pipm.fs.walk_tree import inode_counts, walk_entries
+from pipm.fs.walk_tree import inodes_below, walk_entries
 from pipm.share.keep_originals import metadata_path, object_names
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.store.entries import load_manifest
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from pipm.core.digest import Digest
     from pipm.core.manifest import FileEntry
-    from pipm.core.originals import Original
+    from pipm.core.originals import Original, Originals
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
     from pipm.store.layout import Store
@@ -62,25 +62,32 @@ class Finder:
         known = store is not None and find_root(store, environment.path) is not None
         self._lost = frozenset() if known else _lost_files(environment, distributions)
         self.lost = 0
+        self.lost_links: Counter[str] = Counter()
         self.total = 0
-        self._stored: dict[int, int] = {}
+        self.has_originals = False
+        self._stored: set[int] = set()
+        self._unread: list[str] = []
         self._contents: dict[str, tuple[Digest, int | None]] = {}
         self._originals: dict[str, Original] = {}
         if store is not None:
             self._links = f"{store.path}/"
             self._device = os.fstat(store.objects).st_dev
-            self._stored = inode_counts(f"{store.path}/v1")
+            self._unread = [f"{store.path}/v1{folder}" for folder in ("", "/bytecode", "/objects")]
             self._contents = dict(_contents(store, environment, distributions))
-            self._originals = _originals(store, environment, distributions)
+            originals = read_originals(store, environment.path)
+            self.has_originals = originals is not None
+            self._originals = _originals(originals or {}, distributions)
             self._interpreter = ask_interpreter(environment.interpreter)
             self._pools = [] if self._interpreter is None else open_pools(store, self._interpreter)
 
     def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
         """Yield each file that shares anything with the store, and count all files in ``total``.
 
-        *chosen* says of a path whether to look at it.
+        *chosen* says of a path whether to look at it. ``lost_links`` counts all symlinks that lead into
+        stores that are not there.
         """
         for directory, entry in walk_entries(self._environment.path):
+            _count_lost(entry, self.lost_links)
             if chosen is not None and not chosen(f"{directory}/{entry.name}"):
                 continue
             self.total += 1
@@ -99,11 +106,12 @@ class Finder:
             # One whose target is gone stays as it is: there is nothing left to copy.
             if not self._leads_to_store(entry.path):
                 return None
-            status = os.stat(entry.path)
-            return SharedFile(directory, entry.name, status, source=source, original=original)
+            return SharedFile(
+                directory, entry.name, os.stat(entry.path), source=source, original=original, link=status
+            )
         if not stat.S_ISREG(status.st_mode):
             return None
-        if status.st_ino in self._stored and status.st_dev == self._device:
+        if status.st_nlink > 1 and self._is_stored(status):
             return SharedFile(directory, entry.name, status, source=source, original=original)
         if status.st_nlink > 1:  # it has another name, which is not the store's
             if (source or path) not in self._lost:
@@ -123,8 +131,17 @@ class Finder:
             return os.path.exists(path)
         if _INTO_STORE.match(target) is None or not os.path.exists(path):
             return False
-        status = os.stat(path)
-        return status.st_dev == self._device and status.st_ino in self._stored
+        return self._is_stored(os.stat(path))
+
+    def _is_stored(self, status: os.stat_result) -> bool:
+        """Whether a file has an inode of the store: hardly ever one of neither an object nor bytecode."""
+        if self._store is None or status.st_dev != self._device:
+            return False
+        while status.st_ino not in self._stored:
+            if not self._unread:
+                return False
+            self._stored.update(inodes_below(self._unread.pop()))
+        return True
 
     def _of_its_own(self, file: SharedFile) -> SharedFile | None:
         """A file with an inode of its own, if it shares blocks with its object, or got its time."""
@@ -207,15 +224,12 @@ def _is_lost(path: str) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not status.st_mode & _WRITE
 
 
-def lost_stores(environment: Environment) -> Counter[str]:
-    """Count the symlinks of *environment* that lead into stores that are not there, by the store's path."""
-    lost: Counter[str] = Counter()
-    for _, entry in walk_entries(environment.path):
-        if entry.is_symlink():
-            found = _INTO_STORE.match(os.readlink(entry.path))
-            if found is not None and not os.path.isdir(f"{found[1]}/v1"):
-                lost[found[1]] += 1
-    return lost
+def _count_lost(entry: os.DirEntry[str], lost: Counter[str]) -> None:
+    """Count a symlink that leads into a store that is not there, by the store's path."""
+    if entry.is_symlink():
+        found = _INTO_STORE.match(os.readlink(entry.path))
+        if found is not None and not os.path.isdir(f"{found[1]}/v1"):
+            lost[found[1]] += 1
 
 
 def _source_path(directory: str, name: str) -> str:
@@ -255,10 +269,7 @@ def _rows(store: Store, entry: str) -> dict[str, FileEntry]:
         return {}
 
 
-def _originals(
-    store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
-) -> dict[str, Original]:
-    known = read_originals(store, environment.path) or {}
+def _originals(known: Originals, distributions: Sequence[InstalledDistribution]) -> dict[str, Original]:
     return {
         path: original
         for distribution in distributions

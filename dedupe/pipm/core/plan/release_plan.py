@@ -24,7 +24,8 @@ class SharedFile(NamedTuple):
 
     ``stored`` is its inode in the store: the file itself (``borrowed``), or what it shares blocks with. Where
     it shares nothing but the time, it is the file's own and not to be copied (``private``). ``source`` is the
-    path of what it is the bytecode of. ``original`` is what was noted of it when it was adopted.
+    path of what it is the bytecode of. ``original`` is what was noted of it when it was adopted. ``link`` is
+    the stat of a symlink itself, where the file is one.
     """
 
     directory: str
@@ -35,6 +36,7 @@ class SharedFile(NamedTuple):
     stored_mtime_ns: int | None = None
     source: str = ""
     original: Original | None = None
+    link: os.stat_result | None = None
 
     @property
     def shown(self) -> str:
