@@ -11,8 +11,6 @@ from pipm.context.environment_lock import checked_environment, locked_environmen
 from pipm.env.environment import load_environment
 from pipm.env.receipt import read_receipt
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
-from pipm.finder.enable import enable_finder
-from pipm.finder.environment_state import refuse_symlink
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.opened import opened
@@ -82,6 +80,9 @@ def _is_layered(path: str) -> bool:
 
 def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
     """Let the modules of the environment at *path* be imported from the store; raises PipmError."""
+    from pipm.finder.enable import enable_finder  # noqa: PLC0415 - links need none of it
+    from pipm.finder.environment_state import refuse_symlink  # noqa: PLC0415 - likewise
+
     if options.link_mode not in (None, LinkMode.FINDER):
         raise UsageError(
             f"{path} imports its modules from the store by the finder",

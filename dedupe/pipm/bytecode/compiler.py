@@ -13,14 +13,10 @@ was hashed, in one read.
 """
 
 import gc
-import hashlib
-import importlib.util
 import marshal
 import os
 import sys
-import types
-
-MAGIC = importlib.util.MAGIC_NUMBER
+from importlib._bootstrap_external import MAGIC_NUMBER as MAGIC  # importlib.util takes as long as a start
 
 
 def header(mtime, size):
@@ -37,11 +33,16 @@ def check(path, mtime, size):
         os.close(file)
     if data[:4] != MAGIC or data[4:16] != header(mtime & 0xFFFFFFFF, size & 0xFFFFFFFF):
         return False
-    return isinstance(marshal.loads(memoryview(data)[16:]), types.CodeType)
+    return isinstance(marshal.loads(memoryview(data)[16:]), CODE)
+
+
+CODE = type(check.__code__)
 
 
 def read_source(path, digest):
     """The bytes of the source at *path*; None where they do not hash to *digest*."""
+    import hashlib  # noqa: PLC0415 - checks alone need none
+
     with open(path, "rb") as stream:
         text = stream.read()
     return text if hashlib.sha256(text).hexdigest() == digest else None

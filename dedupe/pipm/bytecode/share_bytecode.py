@@ -29,13 +29,12 @@ from pipm.fs.bytecode_header import (
     Header,
     copy_with_time,
     give_bytecode,
-    is_timestamp_bytecode,
+    own_reason,
     patch_time,
 )
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
-from pipm.fs.xattrs import LABEL, attribute_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,11 +51,12 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Candidate(NamedTuple):
-    """A ``.pyc`` of an environment that the pool does not have."""
+    """A ``.pyc`` that the pool does not have; ``status`` is the environment's, None where it has none."""
 
     source: ProvenSource
     name: str
     level: int
+    status: os.stat_result | None = None
 
 
 class _NewBytecode(NamedTuple):
@@ -105,8 +105,8 @@ class BytecodeSharer:
             for candidate in self._share_known(directory, modules)
         ]
         if self.context.tight:
-            for source, name, _ in candidates:
-                self._leave(source, name, Reason.NO_ROOM)
+            for candidate in candidates:
+                self._leave(candidate.source, candidate.name, Reason.NO_ROOM)
         elif candidates:
             self._take_over(candidates)
 
@@ -152,8 +152,9 @@ class BytecodeSharer:
                     source, level = modules[found[0]], found[1]
                     present.add((source.name, level))
                     self.statistics.files += 1
-                    if not self._share_one(cache, name, source, level):
-                        candidates.append(_Candidate(source, name, level))
+                    status = _status(cache, name)
+                    if status is not None and not self._share_one(cache, name, source, level, status):
+                        candidates.append(_Candidate(source, name, level, status))
         return candidates + self._uncompiled(modules.values(), present)
 
     def _uncompiled(self, sources: Iterable[ProvenSource], present: set[tuple[str, int]]) -> list[_Candidate]:
@@ -164,10 +165,11 @@ class BytecodeSharer:
         self.statistics.files += len(missing)
         return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
-    def _share_one(self, cache: int, name: str, source: ProvenSource, level: int) -> bool:
+    def _share_one(
+        self, cache: int, name: str, source: ProvenSource, level: int, status: os.stat_result
+    ) -> bool:
         """Share one file with the pool, or leave it alone; return False if the pool has none."""
-        status = _status(cache, name)
-        if status is None or self._is_settled(cache, name, source, status):
+        if self._is_settled(cache, name, source, status):
             return True
         pool = self._pools[level]
         stored = pool.find(source.digest, source.time)
@@ -175,14 +177,20 @@ class BytecodeSharer:
             self._touch_empty(source)
             self._count_already(status)
             return True
-        reason = _own_reason(cache, name, status)
-        if reason is not None:
-            self._leave(source, name, reason)
-            return True
         if stored is None:
             return False
+        if self._is_its_own(cache, name, source, status):
+            return True
         self._place(cache, name, status, source, pool)
         return True
+
+    def _is_its_own(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
+        """Whether a file must be left as the environment's own; it is counted then."""
+        usual = is_usual_mode(status.st_mode)
+        reason = own_reason(cache, name) if usual else Reason.SPECIAL_MODE
+        if reason is not None:
+            self._leave(source, name, reason)
+        return reason is not None
 
     def _is_settled(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
         """Return whether a stat shows that a file is shared or must be left alone; count it then."""
@@ -211,7 +219,7 @@ class BytecodeSharer:
         base = self.context.environment.path
         checks = [
             BytecodeCheck(f"{base}/{source.directory}/{CACHE}/{name}", source.before, source.size)
-            for source, name, _ in candidates
+            for source, name, *_ in candidates
         ]
         sound = self._worker.check(checks)
         rest: list[_Candidate] = []
@@ -231,16 +239,15 @@ class BytecodeSharer:
 
     def _give(self, cache: int, candidate: _Candidate) -> bool:
         """Link the environment's file into the pool; return False if it must be compiled."""
-        source, name, level = candidate
+        source, name, level, old = candidate
         pool = self._pools[level]
         header = Header(source.time, source.before, source.size)
-        status = _status(cache, name)
+        if old is None or not is_usual_mode(old.st_mode):
+            return False
+        pool.make_room(source.digest)
         try:
-            if status is None:
-                return False
-            if status.st_nlink != 1:
+            if old.st_nlink != 1:
                 return self._copy(cache, candidate, header)
-            pool.make_room(source.digest)
             whole = self.context.copies_on_write
             stored = _name(pool, source)
             status, given = give_bytecode(
@@ -267,18 +274,20 @@ class BytecodeSharer:
     def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
         """Copy a file whose inode has further names for the pool."""
         new = self.context.new_file()
-        if not copy_with_time(cache, candidate.name, new, header, MODE):
+        own = own_reason(cache, candidate.name) is not None
+        if own or not copy_with_time(cache, candidate.name, new, header, MODE):
             return False
         self._fresh.append(_NewBytecode(candidate.source, candidate.name, candidate.level, new))
         return True
 
     def _may_replace(self, candidate: _Candidate) -> bool:
         """Return whether a file that could not be linked may be replaced."""
-        source, name, _ = candidate
+        source, name = candidate.source, candidate.name
         with self._open(source.directory) as cache:
-            if cache is None or _status(cache, name) is None:
+            status = None if cache is None else _status(cache, name)
+            if cache is None or status is None:
                 return self.context.compile_missing
-        return True
+            return not self._is_its_own(cache, name, source, status)
 
     def _compile(self, candidates: list[_Candidate]) -> None:
         assert self._worker is not None
@@ -288,7 +297,8 @@ class BytecodeSharer:
         compiled = compile_sources([self._worker], sources, run)
         for candidate, new in fresh:
             if new.name in compiled.made:
-                self._fresh.append(_NewBytecode(*candidate, new))
+                source, name, level, _ = candidate
+                self._fresh.append(_NewBytecode(source, name, level, new))
             else:
                 changed = new.name in compiled.changed
                 reason = Reason.CHANGING if changed else Reason.STALE_BYTECODE
@@ -361,22 +371,6 @@ class BytecodeSharer:
     def _count_already(self, status: os.stat_result) -> None:
         self.statistics.already += 1
         self.statistics.bytes_shared += status.st_size
-
-
-def _own_reason(cache: int, name: str, status: os.stat_result) -> Reason | None:
-    """Return why bytecode is an environment's own; None when it may be shared."""
-    if not is_usual_mode(status.st_mode):
-        return Reason.SPECIAL_MODE
-    try:
-        file = os.open(name, _READ, dir_fd=cache)
-    except OSError:
-        return Reason.UNREADABLE
-    try:
-        if not attribute_names(file) <= {LABEL}:
-            return Reason.ATTRIBUTES
-        return None if is_timestamp_bytecode(file) else Reason.OTHER_BYTECODE
-    finally:
-        os.close(file)
 
 
 def _name(pool: Pool, source: ProvenSource) -> str:

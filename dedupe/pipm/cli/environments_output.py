@@ -6,8 +6,6 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipm.adopt.adopt_preview import Preview
-from pipm.adopt.choose_mode import adopt_by_best_mode
 from pipm.cli.adopt_output import (
     adoption_document,
     adoption_total,
@@ -25,8 +23,6 @@ from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentEr
 from pipm.fs.free_space import free_space
 from pipm.fs.home import is_read_only
 from pipm.fs.link_modes import parse_link_mode
-from pipm.release.release import release_environment, shares
-from pipm.share.add_wheels import add_wheel_file
 from pipm.share.adoption import AdoptOptions
 from pipm.store.paths import environment_path
 from pipm.venv.wrap_pip import wrap_pip
@@ -63,7 +59,11 @@ def adopt_environments(
 
     *wrap* says whether to wrap its pip; None changes nothing about that.
     """
-    preview = Preview(store, options) if dry_run else None
+    preview = None
+    if dry_run:
+        from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
+
+        preview = Preview(store, options)
     paths = _named(output, environments, below, store)
     adoptions = _Adoptions(store, paths, options, output)
     results = _Results(output, several=len(paths) > 1)
@@ -126,6 +126,8 @@ class _Adoptions:
 
     def of(self, path: str) -> Adoption:
         """Return the result for *path*, or raise its error."""
+        from pipm.adopt.choose_mode import adopt_by_best_mode  # noqa: PLC0415 - each command loads its own
+
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
@@ -148,6 +150,8 @@ def release_environments(
     dry_run: bool,
 ) -> int:
     """Release the environments that are named, and those below named folders that share files."""
+    from pipm.release.release import release_environment, shares  # noqa: PLC0415 - each command loads its own
+
     paths = _named(output, environments, [], store) if environments or not below else []
     paths += [path for path in _named(output, [], below, store) if shares(store, path)] if below else []
     results = _Results(output, several=len(paths) > 1)
@@ -232,6 +236,8 @@ def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> i
 
 def add_wheels(output: Output, store: str, wheels: list[str]) -> int:
     """Add each wheel to the store; if one is bad, the others are still added."""
+    from pipm.share.add_wheels import add_wheel_file  # noqa: PLC0415 - each command loads its own
+
     documents: list[dict[str, object]] = []
 
     def one(path: str) -> None:

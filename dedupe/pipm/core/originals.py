@@ -34,7 +34,7 @@ Originals = dict[str, dict[str, Original]]
 
 
 def originals_bytes(originals: Mapping[str, Mapping[str, Original]]) -> bytes:
-    """Write what `originals_from` reads."""
+    """Write a record that `originals_from` reads; several may follow one another."""
     rows = [row for paths in originals.values() for row in paths.values()]
     names = {key: _by_folder(paths) for key, paths in originals.items()}
     # The columns follow the order of the names.
@@ -46,24 +46,33 @@ def originals_bytes(originals: Mapping[str, Mapping[str, Original]]) -> bytes:
 
 def originals_from(data: bytes) -> Originals | None:
     """Read what `originals_bytes` wrote; None where it is torn or of another format."""
-    if not data.startswith(_MAGIC):
-        return None
+    found: Originals | None = None
     try:
-        text = zlib.decompress(data[len(_MAGIC) :])
-        end = _LENGTH.size + _LENGTH.unpack_from(text)[0]
-        names: dict[str, list[tuple[str, list[str]]]] = json.loads(text[_LENGTH.size : end])
-        paths = [
-            (key, folder + name) for key, runs in names.items() for folder, files in runs for name in files
-        ]
-        columns = []
-        for kind in _COLUMNS:
-            columns.append(struct.unpack_from(f"<{len(paths)}{kind}", text, end))
-            end += struct.calcsize(f"<{len(paths)}{kind}")
-        found: Originals = {key: {} for key in names}
-        for (key, path), row in zip(paths, zip(*columns, strict=True), strict=True):
-            found[key][path] = Original(*row)
+        while data:
+            if not data.startswith(_MAGIC):
+                return None
+            stream = zlib.decompressobj()
+            text = stream.decompress(data[len(_MAGIC) :])
+            if not stream.eof:
+                return None
+            found = (found or {}) | _record(text)
+            data = stream.unused_data
     except (zlib.error, struct.error, ValueError, TypeError, AttributeError):
         return None
+    return found
+
+
+def _record(text: bytes) -> Originals:
+    end = _LENGTH.size + _LENGTH.unpack_from(text)[0]
+    names: dict[str, list[tuple[str, list[str]]]] = json.loads(text[_LENGTH.size : end])
+    paths = [(key, folder + name) for key, runs in names.items() for folder, files in runs for name in files]
+    columns = []
+    for kind in _COLUMNS:
+        columns.append(struct.unpack_from(f"<{len(paths)}{kind}", text, end))
+        end += struct.calcsize(f"<{len(paths)}{kind}")
+    found: Originals = {key: {} for key in names}
+    for (key, path), row in zip(paths, zip(*columns, strict=True), strict=True):
+        found[key][path] = Original(*row)
     return found
 
 

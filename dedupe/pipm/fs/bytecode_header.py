@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from typing import NamedTuple
 
 from pipm.core.bytecode import bytecode_mtime_ns
@@ -11,12 +12,14 @@ from pipm.core.reasons import Reason
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError, NewFile, forget, give_name, set_status, write_new_file
+from pipm.fs.xattrs import has_attributes
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SIZE = 16
 _TIME = slice(8, 12)
 _MASK = 0xFFFFFFFF
+_HEAD = struct.Struct("<III")
+"""Flags, time and size, which follow the magic number."""
 
 
 class Header(NamedTuple):
@@ -27,12 +30,18 @@ class Header(NamedTuple):
     source_size: int
 
 
-def is_timestamp_bytecode(file: int) -> bool:
-    """Return whether the open *file* is checked by its source's time and size, as ordinary bytecode is.
-
-    A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
-    """
-    return os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
+def own_reason(directory: int, name: str) -> Reason | None:
+    """Return why the bytecode *name*, of a usual mode, is an environment's own; None if it may be shared."""
+    try:
+        file = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return Reason.UNREADABLE
+    with opened(file):
+        if has_attributes(file):
+            return Reason.ATTRIBUTES
+        # A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
+        timed = os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
+        return None if timed else Reason.OTHER_BYTECODE
 
 
 def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[tuple[str, int]]:
@@ -40,7 +49,7 @@ def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[
 
     The source has this *mtime* (32 bits of seconds) and *size*; returns names with their inodes.
     """
-    expected = b"".join((number & _MASK).to_bytes(4, "little") for number in (0, mtime, size))
+    expected = _HEAD.pack(0, mtime & _MASK, size & _MASK)
     found = []
     for name in os.listdir(directory):
         if name.startswith(f"{stem}.") and name.endswith(".pyc"):
@@ -63,19 +72,27 @@ def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.
 
     *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old
     extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
-    has other names or is not what was checked.
+    has other names or attributes, or is not what was checked.
     """
-    with opened(os.open(name, _WRITE, dir_fd=directory)) as file:
+    with opened(_open_to_patch(directory, name, header)) as file:
         return _patch(file, header, whole=whole)
+
+
+def _open_to_patch(directory: int, name: str, header: Header) -> int:
+    access = os.O_RDONLY if header.mtime == header.old_mtime else os.O_RDWR
+    return os.open(name, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
 
 
 def _patch(file: int, header: Header, *, whole: bool) -> os.stat_result:
     status = os.fstat(file)
-    head = os.pread(file, status.st_size if whole else _SIZE, 0)
+    patched = header.mtime != header.old_mtime
+    head = os.pread(file, status.st_size if whole and patched else _SIZE, 0)
     if status.st_nlink != 1 or head[4:_SIZE] != _expected(header):
         raise LeaveAloneError(Reason.CHANGING)
+    if has_attributes(file):
+        raise LeaveAloneError(Reason.ATTRIBUTES)
     time = header.mtime.to_bytes(4, "little")
-    if header.mtime == header.old_mtime:
+    if not patched:
         pass
     elif whole:
         os.pwrite(file, head[: _TIME.start] + time + head[_TIME.stop :], 0)
@@ -92,7 +109,7 @@ def give_bytecode(
     Returns its stat before, and False where the pool has that name by now. Raises what `patch_time` does, and
     LeaveAloneError with NO_LINK where the file is as it was, with a header that fits its source.
     """
-    with opened(os.open(bytecode.name, _WRITE, dir_fd=bytecode.directory)) as file:
+    with opened(_open_to_patch(bytecode.directory, bytecode.name, header)) as file:
         before = _patch(file, header, whole=whole)
         set_status(file, mode, bytecode_mtime_ns(header.mtime))
         try:
@@ -138,5 +155,4 @@ def finish(directory: int, name: str, mode: int, time: int) -> None:
 
 
 def _expected(header: Header) -> bytes:
-    numbers = (0, header.old_mtime, header.source_size)
-    return b"".join((number & _MASK).to_bytes(4, "little") for number in numbers)
+    return _HEAD.pack(0, header.old_mtime & _MASK, header.source_size & _MASK)

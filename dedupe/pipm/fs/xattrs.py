@@ -32,7 +32,8 @@ def has_attributes_in(directory: int, name: str) -> bool:
 def attribute_names(file: int | str) -> frozenset[str]:
     """Return the names of the attributes, ACLs and capabilities of *file*, open or a path."""
     try:
-        return frozenset(_names(file))
+        names = _names(file)
+        return frozenset(names) if names else _NONE
     except OSError as error:
         if error.errno in _NO_SUPPORT:
             return _NONE

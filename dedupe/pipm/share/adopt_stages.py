@@ -18,7 +18,7 @@ from pipm.fs.staging import Staging
 from pipm.share.adopt_job import lines, work_order
 from pipm.share.adopt_worker import AdoptWorker, EnvironmentWorker
 from pipm.share.build_entry import complete_entry
-from pipm.share.keep_originals import originals_of
+from pipm.share.keep_originals import OriginalsReader, OriginalsShare
 from pipm.store.entries import publish_entry
 from pipm.store.known import Releases
 from pipm.store.objects import ObjectFolders
@@ -46,11 +46,9 @@ class AtWork(NamedTuple):
 
 def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: Progress) -> None:
     """Adopt what is left of each job and count it there; all contexts are of one store and one run."""
-    # The roots stand before the first file is touched, then whatever is dirty is written: a file
-    # that shared unwritten blocks could come back from a power cut as zeros.
+    store = at_work[0].context.store
     jobs = [job for job, _, _ in at_work]
-    _write_first_roots(at_work, jobs, progress)
-    _sync(at_work)
+    readers = [OriginalsReader(store, job) for job in jobs]
     files = lines(jobs)
     order = work_order(jobs)
     with ExitStack() as stack:
@@ -61,15 +59,24 @@ def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: P
 
         def work(number: int, queue: WorkQueue) -> AdoptWorker:
             compilers: dict[tuple[str, bytes], CompilerPools] = {}
-            releases = Releases(at_work[0].context.store)
+            releases = Releases(store)
             environments = [
                 EnvironmentWorker(context, area[number], job.left, _compiler(context, compilers), releases)
                 for (job, context, _), area in zip(at_work, areas, strict=True)
             ]
-            return AdoptWorker(environments, order, queue)
+            mine = order[number :: worker_count(files)]
+            originals = OriginalsShare(readers, mine, releases, shared_state)
+            return AdoptWorker(environments, order, queue, releases, originals)
 
         progress.phase("Sharing files", files)
         pool = stack.enter_context(worker_pool(work, len(order), files, shared_state, progress))
+        # The roots stand before the first file is touched, then whatever is dirty is written: a file
+        # that shared unwritten blocks could come back from a power cut as zeros.
+        notes: list[list[bytes]] = pool.run("note")
+        shared_state.check()
+        records = [reader.kept + b"".join(parts) for reader, *parts in zip(readers, *notes, strict=True)]
+        _write_first_roots(at_work, jobs, records, progress)
+        _sync(at_work)
         _Stages(at_work, pool, shared_state).run()
 
 
@@ -151,13 +158,15 @@ class _Stages:
                         complete_entry(one, prepared, job.statistics)
 
 
-def _write_first_roots(at_work: Sequence[AtWork], jobs: Sequence[AdoptJob], progress: Progress) -> None:
+def _write_first_roots(
+    at_work: Sequence[AtWork], jobs: Sequence[AdoptJob], originals: Sequence[bytes], progress: Progress
+) -> None:
     """Write the root of each environment, and with it what the files are like that may be shared now."""
     entries = [job.candidate.entries for job in jobs]
     adopting = [ADOPTING] * len(at_work)
     store = at_work[0].context.store
     before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
-    records = ((job.candidate.environment.path, originals_of(store, job)) for job in jobs)
+    records = zip((job.candidate.environment.path for job in jobs), originals, strict=True)
     try:
         with ExitStack() as stack:
             _write_roots(at_work, adopting, entries, list(originals_files(store, records, stack)))

@@ -1,12 +1,13 @@
 """One worker of an adoption: draws distributions and takes them through their stages.
 
-Theory of operation. The environments' roots are durable and their file systems synced before the first
+Theory of operation. The environments' roots are durable and their file systems synced before the second
 stage.
 
-- ingest: content that the store lacks is proven and given to it, without copying; an entry's tree is
+- note: what the files are like is read, for the record that the parent writes before any of them changes.
+- adopt: content that the store lacks is proven and given to it, without copying; an entry's tree is
   built in the run's folder. Bytecode of those sources follows at once.
 - share: content that the store has is proven equal and shared; bytecode follows at once. It comes right
-  after ingest, distribution by distribution; only symlinks lead to the entries themselves, so there the
+  after that, distribution by distribution; only symlinks lead to the entries themselves, so there the
   parent syncs and publishes them first.
 - (the parent syncs)
 - finish_bytecode: bytecode that had to be compiled anew is linked.
@@ -51,9 +52,10 @@ if TYPE_CHECKING:
     from pipm.env.installed import InstalledDistribution
     from pipm.fs.share_file import NewFile
     from pipm.fs.staging import Staging
+    from pipm.share.keep_originals import OriginalsShare
     from pipm.store.known import Releases
 
-Stage = Literal["adopt", "share", "finish_bytecode"]
+Stage = Literal["note", "adopt", "share", "finish_bytecode"]
 
 
 class AdoptResult(NamedTuple):
@@ -131,15 +133,20 @@ class AdoptWorker:
         environments: Sequence[EnvironmentWorker],
         turns: Sequence[Sequence[tuple[int, int]]],
         queue: Iterable[int],
+        releases: Releases,
+        originals: OriginalsShare,
     ) -> None:
         self._environments = environments
         self._turns = turns
         self._queue = queue
-        self._plain = FastHardlinker(environments[0].context)
+        self._originals = originals
+        self._plain = FastHardlinker(environments[0].context, releases)
 
-    def run(self, stage: Stage) -> list[AdoptResult]:
+    def run(self, stage: Stage) -> list[AdoptResult] | list[bytes]:
         """Run one stage; InterruptedRunError between two files when the run is to stop."""
         match stage:
+            case "note":
+                return self._originals.read()
             case "adopt":
                 for ticket in self._queue:
                     self._adopt(self._turns[ticket])
@@ -296,7 +303,8 @@ class EnvironmentWorker:
                     self._leave(work, action)
                 case AlreadyShared():
                     assert fact.status is not None
-                    self._count_already(fact)
+                    self._statistics.already += 1
+                    self._statistics.bytes_shared += fact.status.st_size
                     stored = Stored.of(fact.status)
                     if not self.context.by_inode:  # the environment's inode has a mode of its own
                         stored = stored._replace(mode=_mode(fact))
@@ -344,11 +352,11 @@ class EnvironmentWorker:
         """Note an empty file: it is never shared, but its bytecode is, and goes by its time."""
         status = fact.status
         assert status is not None
-        rows = self._observer.known(work.distribution).rows
-        row = rows.get(fact.entry_path)
+        known = self._observer.known(work.distribution)
+        row = known.entry(fact.entry_path)
         mtime_ns = status.st_mtime_ns if row is None or row.digest != EMPTY else row.mtime_ns
         work.keep(fact, Shared(EMPTY, Stored(_mode(fact), mtime_ns)))
-        rows.setdefault(fact.entry_path, work.have[-1])  # for the next environment that has the release
+        known.add(work.have[-1])  # for the next environment that has the release
         if status.st_nlink == 1 or status.st_mtime_ns == mtime_ns:
             work.prove(fact, EMPTY, mtime_ns)
 
@@ -379,11 +387,6 @@ class EnvironmentWorker:
         except LeaveAloneError as refusal:
             self._statistics.leave(fact.shown, refusal.reason)
         self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
-
-    def _count_already(self, fact: FileFact) -> None:
-        assert fact.status is not None
-        self._statistics.already += 1
-        self._statistics.bytes_shared += fact.status.st_size
 
 
 def _mode(fact: FileFact) -> int:

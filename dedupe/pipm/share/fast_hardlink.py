@@ -36,7 +36,6 @@ from pipm.fs.share_file import (
     same_folder_time,
 )
 from pipm.fs.xattrs import LABEL, attribute_names, label_of
-from pipm.store.known import Releases
 from pipm.store.layers import open_layers
 from pipm.store.objects import ObjectFolders, is_trusted, object_mode
 
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from pipm.context.statistics import Statistics
     from pipm.env.installed import InstalledDistribution
     from pipm.fs.staging import Staging
-    from pipm.store.known import Kind
+    from pipm.store.known import KnownFiles, Releases
 
 _PLAIN_ROW = re.compile(
     rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
@@ -169,13 +168,13 @@ class OrdinaryFiles:
 class FastHardlinker:
     """Shares plain files by hard links with one store."""
 
-    def __init__(self, context: AdoptContext) -> None:
+    def __init__(self, context: AdoptContext, releases: Releases) -> None:
         """*context* is any of those that have the store in common."""
         self._user = context.user
         self._shared_state = context.shared_state
         objects = context.store.objects
         self._shelf = _ObjectStore(objects, ObjectFolders(objects), bool(open_layers(context.store.path)))
-        self._releases = Releases(context.store)
+        self._releases = releases
 
     def share(self, parts: Sequence[OrdinaryFiles]) -> None:
         """Share the plain files of *parts*; what they have in common is read once."""
@@ -191,12 +190,13 @@ class FastHardlinker:
         if not parts:
             return
         one = parts[0].distribution
-        times = self._releases.known(one.name, one.version).objects
+        release = (one.name, one.version)
+        times = self._releases.known(*release, parts[0].context.entries.get(release, ""))
         for folder, together in folders.items():
             self._folder(os.fsdecode(folder), together, times)
 
     def _folder(
-        self, folder: str, together: dict[OrdinaryRow, list[OrdinaryFiles]], known: dict[Kind, int]
+        self, folder: str, together: dict[OrdinaryRow, list[OrdinaryFiles]], known: KnownFiles
     ) -> None:
         """Share the files of one folder, in all environments that have it."""
         rows: dict[OrdinaryFiles, list[OrdinaryRow]] = {}
@@ -279,8 +279,8 @@ class Content:
         *("file", "importable", "inode", "is_new", "kind", "stored"),
     )
 
-    def __init__(self, object_store: _ObjectStore, digest: Digest, known: dict[Kind, int]) -> None:
-        """*known* are the recorded times of objects of the release."""
+    def __init__(self, object_store: _ObjectStore, digest: Digest, known: KnownFiles) -> None:
+        """*known* has the recorded times of objects of the release."""
         self._shelf = object_store
         self._digest = digest
         self._known = known
@@ -336,7 +336,8 @@ class Content:
         if not attributes <= {LABEL}:
             return False
         data = os.read(stored, status.st_size + 1)
-        recorded = self._known.get((self._digest, *self.kind))
+        executable, writable = self.kind
+        recorded = self._known.object_time(self._digest, executable=executable, writable=writable)
         # The time that a manifest of this release records speaks for the object; else its bytes must.
         if status.st_mtime_ns != recorded and hashlib.sha256(data).digest() != self._digest:
             return False

@@ -103,7 +103,7 @@ class FactGatherer:
             if status is not None and stat.S_ISLNK(status.st_mode) and self._leads_to_store(folder, name):
                 status, linked = _status(folder, name, follow=True), True
         digest, size, has_record_digest = row.digest, row.size, True
-        stored_row = known.rows.get(entry_path(place, path))
+        stored_row = known.entry(entry_path(place, path))
         if digest is None:
             has_record_digest = False
             if stored_row is not None:
@@ -116,8 +116,8 @@ class FactGatherer:
         object_name, stored, sound, says_shared, recorded = "", None, False, linked, None
         if status is not None and digest is not None:
             object_name = digest.object_name(executable=executable, writable=writable)
-            recorded = known.objects.get((digest, executable, writable))
-            says_shared = linked or self._says_shared(status, size, known.contents.get(digest))
+            recorded = known.object_time(digest, executable=executable, writable=writable)
+            says_shared = linked or self._says_shared(status, size, known.content_time(digest))
             marked = folder is not None and self._is_marked(folder, name, status)
             if self.store is not None and (marked or not says_shared):
                 says_shared, stored = False, find_object(self.store.objects, object_name)

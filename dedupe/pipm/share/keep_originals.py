@@ -9,47 +9,73 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import EMPTY, Digest
-from pipm.core.originals import Original
+from pipm.core.originals import Original, originals_bytes
 from pipm.core.record import RecordPlace, source_of_bytecode
 from pipm.env.installed import place_in_environment
 from pipm.fs.beneath import directory_beneath
-from pipm.store.known import Releases
 from pipm.store.objects import find_object
 from pipm.store.stored_originals import read_originals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from pipm.context.workers import SharedState
     from pipm.core.originals import Originals
     from pipm.env.installed import InstalledDistribution
     from pipm.share.adopt_job import AdoptJob
+    from pipm.store.known import Releases
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"
 _WRITABLE = 0o222
-Row = bytes
+Row = str
 """A row of RECORD as it lies there; empty where it has no plain spelling."""
 
 
-def originals_of(store: Store, job: AdoptJob) -> Originals:
-    """What the files of a job's distributions are like now, beside what was noted of the others."""
-    held = job.candidate
-    known = read_originals(store, held.environment.path) or {}
-    releases = Releases(store)
-    present = {metadata_path(distribution) for distribution in held.distributions}
-    found = {key: paths for key, paths in known.items() if key in present}
-    for distribution in job.left:
-        if distribution.refusal is None:
-            key = metadata_path(distribution)
-            anew = held.previous is None
-            rows = {} if anew else releases.known(distribution.name, distribution.version).rows
-            empty = frozenset(row.mtime_ns for row in rows.values() if row.digest == EMPTY)
-            look = _Look(store, held.root, known.get(key, {}), empty, anew=anew)
-            found[key] = look.at(distribution)
-    return found
+class OriginalsReader:
+    """Reads what the files of a job's distributions are like now, beside what was noted of the others."""
+
+    def __init__(self, store: Store, job: AdoptJob) -> None:
+        held = job.candidate
+        self._store, self._root, self._left = store, held.root, job.left
+        self._anew = held.previous is None
+        self._known = read_originals(store, held.environment.path) or {}
+        present = {metadata_path(distribution) for distribution in held.distributions}
+        looked_at = {metadata_path(one) for one in job.left if one.refusal is None}
+        kept = {key: paths for key, paths in self._known.items() if key in present - looked_at}
+        self.kept = originals_bytes(kept)
+
+    def read(self, number: int, releases: Releases) -> Originals:
+        """Look at one distribution that is left to be adopted; nothing of one that is not to be shared."""
+        distribution = self._left[number]
+        if distribution.refusal is not None:
+            return {}
+        key = metadata_path(distribution)
+        name, version = distribution.name, distribution.version
+        empty = frozenset[int]() if self._anew else releases.known(name, version).empty_times
+        look = _Look(self._store, self._root, self._known.get(key, {}), empty, anew=self._anew)
+        return {key: look.at(distribution)}
+
+
+class OriginalsShare(NamedTuple):
+    """What one worker notes: the readers of all environments, and its part of the turns."""
+
+    readers: Sequence[OriginalsReader]
+    turns: Sequence[Sequence[tuple[int, int]]]
+    releases: Releases
+    shared_state: SharedState
+
+    def read(self) -> list[bytes]:
+        """Look at the files; returns a record of each environment."""
+        found: list[Originals] = [{} for _ in self.readers]
+        for turn in self.turns:
+            for one, number in turn:
+                self.shared_state.check()
+                found[one] |= self.readers[one].read(number, self.releases)
+        return [originals_bytes(one) for one in found]
 
 
 def metadata_path(distribution: InstalledDistribution) -> str:
@@ -62,7 +88,10 @@ def folders_of(distribution: InstalledDistribution) -> dict[str, dict[str, Row]]
     folders: dict[str, dict[str, Row]] = {}
     for path, row in _rows(distribution):
         folder, _, name = path.rpartition("/")
-        folders.setdefault(folder, {})[name] = row
+        rows = folders.get(folder)
+        if rows is None:
+            rows = folders[folder] = {}
+        rows[name] = row
     return folders
 
 
@@ -70,11 +99,11 @@ def _rows(distribution: InstalledDistribution) -> Iterator[tuple[str, Row]]:
     if distribution.odd:
         for row, location in distribution.located:
             if location.place is not RecordPlace.OUTSIDE:
-                yield place_in_environment(distribution, location), f",{row.hash},".encode()
+                yield place_in_environment(distribution, location), f",{row.hash},"
         return
     site = f"{distribution.site}/"
-    for line in distribution.record.splitlines():
-        path = os.fsdecode(line.partition(b",")[0])
+    for line in os.fsdecode(distribution.record.replace(b"\r", b"\n")).split("\n"):
+        path = line.partition(",")[0]
         if path.startswith("../"):
             path = posixpath.normpath(site + path)
             if not path.startswith("../"):
@@ -142,7 +171,7 @@ class _Look:
                 for entry in entries:
                     name = entry.name
                     if f"{name.partition('.')[0]}.py" in rows or source_of_bytecode(name) in rows:
-                        self._note(prefix + name, entry.stat(follow_symlinks=False), b"")
+                        self._note(prefix + name, entry.stat(follow_symlinks=False), "")
 
     def _note_folder(self, path: str, folder: int) -> None:
         earlier = self._known.get(path)
@@ -177,10 +206,5 @@ class _Look:
 
 
 def _digest(row: Row) -> Digest | None:
-    start = row.find(b",sha256=")
-    if start < 0:
-        return None
-    try:
-        return Digest.from_urlsafe(row[start + 8 : start + 51])
-    except ValueError:
-        return None
+    start = row.find(",sha256=") + 1
+    return Digest.from_record(row[start : start + 50]) if start else None

@@ -26,7 +26,7 @@ from pipm.share.adopt_job import lines, work_order
 from pipm.share.fast_hardlink import NOT_ORDINARY, ordinary_rows
 from pipm.share.file_facts import FactGatherer
 from pipm.share.prepare_adopt import entries_by_release
-from pipm.store.entries import has_entry, recorded_times
+from pipm.store.entries import has_entry
 from pipm.store.known import Releases
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pipm.share.adopt_job import AdoptJob
     from pipm.share.adoption import AdoptOptions
     from pipm.share.fast_hardlink import OrdinaryRow
+    from pipm.store.known import KnownFiles
     from pipm.store.layout import Store
 
 
@@ -46,8 +47,6 @@ Sources = dict[str, int]
 """Modules of a folder, and the modification time (ns) that their bytecode has."""
 _NEVER = -1
 """A time that no shared bytecode has."""
-Times = dict[str, tuple[str, int]]
-"""By path in an entry, a file's sha256 (hexadecimal) and its recorded time (ns)."""
 
 
 class Rechecked(NamedTuple):
@@ -186,15 +185,15 @@ class _Recheck:
         entry = self._entries.get((distribution.name, distribution.version))
         if entry is None or not has_entry(self._store, entry):
             raise _NeedsWorkError
-        times = recorded_times(self._store, entry)
-        rest = self._plain_rows(distribution, sources, times, statistics)
+        known = self._observer.known(distribution)
+        rest = self._plain_rows(distribution, sources, known, statistics)
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
                 action = plan_file(fact, user=self._user, by_inode=self._by_inode)
                 proven = self._unchanged_digest(action, statistics)
                 if proven and fact.name.endswith(".py") and fact.place is RecordPlace.SITE:
                     assert fact.status is not None
-                    shared = fact.status.st_size > 0 or _has_time(fact, times)
+                    shared = fact.status.st_size > 0 or _has_time(fact, known)
                     time = header_time(fact.status.st_mtime_ns)
                     compiled = bytecode_mtime_ns(time) if shared else _NEVER
                     sources.setdefault(directory, {})[fact.name[:-3]] = compiled
@@ -204,7 +203,7 @@ class _Recheck:
         self,
         distribution: InstalledDistribution,
         sources: dict[str, Sources],
-        times: Times,
+        known: KnownFiles,
         statistics: Statistics,
     ) -> bytes:
         """Count what the ordinary rows of RECORD name, if it is shared; returns all other rows.
@@ -217,14 +216,17 @@ class _Recheck:
         rest = [other]
         for folder, rows in folders.items():
             directory = f"{distribution.site}/{os.fsdecode(folder)}"
-            recorded = [(row, times.get(f"site/{os.fsdecode(folder)}/{row.name}")) for row in rows.values()]
+            recorded = [
+                (row, known.time_at(f"site/{os.fsdecode(folder)}/{row.name}", row.digest))
+                for row in rows.values()
+            ]
             rest += self._unshared(directory, recorded, sources.setdefault(directory, {}), statistics)
         return b"\n".join(rest)
 
     def _unshared(
         self,
         directory: str,
-        rows: Iterable[tuple[OrdinaryRow, tuple[str, int] | None]],
+        rows: Iterable[tuple[OrdinaryRow, int | None]],
         modules: Sources,
         statistics: Statistics,
     ) -> Iterator[bytes]:
@@ -237,8 +239,7 @@ class _Recheck:
                     status = os.stat(row.name, dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
                     raise _NeedsWorkError from error
-                same = recorded is not None and recorded[0] == row.digest.hex()
-                if recorded is None or not same or not self._is_shared(status, recorded[1], row.size):
+                if recorded is None or not self._is_shared(status, recorded, row.size):
                     yield row.row
                     continue
                 changed = self._by_inode and status.st_ctime_ns > self._seen_ns
@@ -249,7 +250,7 @@ class _Recheck:
                 statistics.already += 1
                 statistics.bytes_shared += row.size
                 if row.name.endswith(".py"):
-                    modules[row.name[:-3]] = bytecode_mtime_ns(header_time(recorded[1]))
+                    modules[row.name[:-3]] = bytecode_mtime_ns(header_time(recorded))
 
     def _is_shared(self, status: os.stat_result, mtime_ns: int, size: int) -> bool:
         return (
@@ -317,7 +318,7 @@ class _Recheck:
         statistics.bytes_shared += status.st_size
 
 
-def _has_time(fact: FileFact, times: Times) -> bool:
+def _has_time(fact: FileFact, known: KnownFiles) -> bool:
     """Whether an empty source, which is never shared, has the time that its shared bytecode expects."""
     assert fact.status is not None
-    return times.get(fact.entry_path) == (EMPTY.hex(), fact.status.st_mtime_ns)
+    return known.time_at(fact.entry_path, EMPTY) == fact.status.st_mtime_ns

@@ -22,7 +22,7 @@ from pipm.fs.tree_builder import TreeBuilder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipm.core.manifest import Label, Manifest
+    from pipm.core.manifest import Label, Manifest, Row
     from pipm.store.layout import Store
 
 MANIFEST = "manifest.json"
@@ -133,22 +133,25 @@ def load_manifest(store: Store, entry: str) -> Manifest:
     try:
         return _read_manifest(store.v1, f"wheels/{entry}")
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"The store's entry {entry} has no readable manifest: {error}",
-            hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
-        ) from error
+        raise _unreadable(store, entry, error) from error
 
 
-def recorded_times(store: Store, entry: str) -> dict[str, tuple[str, int]]:
-    """Return each file's sha256 (hexadecimal) and recorded time (ns), by path; empty if that is damaged."""
-    from pipm.core.manifest import times_in  # noqa: PLC0415 - a warm sync reads none
+def _unreadable(store: Store, entry: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"The store's entry {entry} has no readable manifest: {error}",
+        hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
+    )
+
+
+def recorded_rows(store: Store, entry: str) -> list[Row]:
+    """Read what the manifest of *entry* says of its files; StoreError when it is damaged."""
+    from pipm.core.manifest import rows_in  # noqa: PLC0415 - a warm sync reads none
 
     try:
-        file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
-        with open(file, "rb") as stream:
-            return times_in(stream.read())
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
+        with open(open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY), "rb") as stream:
+            return rows_in(stream.read())
+    except (OSError, ValueError) as error:
+        raise _unreadable(store, entry, error) from error
 
 
 def _read_manifest(directory: int, tree: str) -> Manifest:
@@ -179,8 +182,11 @@ def _listed(store: Store, path: str) -> list[str]:
 def changed_files(store: Store) -> Iterator[str]:
     """Yield the stored files (below ``wheels/``) that have another time than their manifest records."""
     for entry in all_entries(store):
-        for path, (_, mtime_ns) in recorded_times(store, entry).items():
-            with contextlib.suppress(OSError):  # one that is missing is `verify`'s matter
+        rows: list[Row] = []
+        with contextlib.suppress(StoreError):  # a damaged manifest is `verify`'s matter
+            rows = recorded_rows(store, entry)
+        for path, *_, mtime_ns in rows:
+            with contextlib.suppress(OSError):  # so is a missing file
                 status = os.stat(f"wheels/{entry}/{path}", dir_fd=store.v1, follow_symlinks=False)
                 if status.st_mtime_ns != mtime_ns:
                     yield f"{entry}/{path}"

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from pipm.store.entries import entry_names, load_manifest
+from pipm.core.digest import EMPTY
+from pipm.core.manifest import entry_of, row_of
+from pipm.store.entries import entry_names, recorded_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipm.core.digest import Digest
-    from pipm.core.manifest import FileEntry
+    from pipm.core.manifest import FileEntry, Row
     from pipm.store.layout import Store
 
-Kind = tuple["Digest", bool, bool]
-"""The key of an object: content, executable, writable."""
 
+class KnownFiles:
+    """The rows of a release's manifests; of a path that several have, the first counts."""
 
-class KnownFiles(NamedTuple):
-    """The rows of a release's manifests by path, and the recorded time (ns) of each object and content."""
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._all = rows
+        self._rows: dict[str, Row] = {}
+        for row in rows:
+            self._rows.setdefault(row[0], row)
 
-    rows: dict[str, FileEntry]
-    objects: dict[Kind, int]
-    contents: dict[Digest, int]
+    def entry(self, path: str) -> FileEntry | None:
+        """Return the row of *path*; None where there is none, or a damaged one."""
+        try:
+            return entry_of(self._rows[path])
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def add(self, entry: FileEntry) -> None:
+        """Note a file of an entry that is not published yet, unless its path has a row."""
+        self._rows.setdefault(entry.path, row_of(entry))
+
+    def time_at(self, path: str, digest: Digest) -> int | None:
+        """Return the recorded time (ns) of *path*; None where it has other content."""
+        row = self._rows.get(path)
+        return None if row is None or row[1] != digest.hex() else row[5]
+
+    def object_time(self, digest: Digest, *, executable: bool, writable: bool) -> int | None:
+        """Return the recorded time (ns) of an object."""
+        return self._objects.get((digest.hex(), executable | writable << 1))
+
+    def content_time(self, digest: Digest) -> int | None:
+        """Return the recorded time (ns) of one of the objects of a content."""
+        return self._contents.get(digest.hex())
+
+    @property
+    def empty_times(self) -> frozenset[int]:
+        """The times (ns) of the empty files."""
+        return frozenset(row[5] for row in self._rows.values() if row[1] == EMPTY.hex())
+
+    @cached_property
+    def _objects(self) -> dict[tuple[str, int], int]:
+        return {(row[1], row[3]): row[5] for row in reversed(self._all)}
+
+    @cached_property
+    def _contents(self) -> dict[str, int]:
+        return {row[1]: row[5] for row in reversed(self._all)}
 
 
 class Releases:
@@ -29,19 +70,15 @@ class Releases:
     def __init__(self, store: Store | None) -> None:
         self._store = store
         self._key = ("", "", "")
-        self._known = KnownFiles({}, {}, {})
+        self._known = KnownFiles([])
 
     def known(self, name: str, version: str, preferred: str = "") -> KnownFiles:
         """Return what the entries of a release record; if two differ, what the *preferred* one does."""
         key = (name, version, preferred)
         if self._store is None or key == self._key:
             return self._known
-        self._key, self._known = key, KnownFiles({}, {}, {})
-        rows, objects, contents = self._known
         names = entry_names(self._store, name, version)
-        for entry in sorted(names, key=lambda one: (one != preferred, one)):
-            for row in load_manifest(self._store, entry).files:
-                rows.setdefault(row.path, row)
-                objects.setdefault((row.digest, row.executable, row.writable), row.mtime_ns)
-                contents.setdefault(row.digest, row.mtime_ns)
+        order = sorted(names, key=lambda one: (one != preferred, one))
+        rows = [row for entry in order for row in recorded_rows(self._store, entry)]
+        self._key, self._known = key, KnownFiles(rows)
         return self._known

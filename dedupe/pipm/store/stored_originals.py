@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.core.originals import originals_bytes, originals_from
+from pipm.core.originals import originals_from
 from pipm.fs.beneath import open_directory_beneath, read_beneath
 from pipm.fs.durability import SmallFile
 from pipm.fs.share_file import ensure_folder
 from pipm.store.roots import ORIGINALS, root_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import ExitStack
 
     from pipm.core.originals import Originals
@@ -34,11 +34,11 @@ def record_blocks(store: Store, path: str) -> int:
 
 
 def originals_files(
-    store: Store, records: Iterator[tuple[str, Originals]], stack: ExitStack
+    store: Store, records: Iterable[tuple[str, bytes]], stack: ExitStack
 ) -> Iterator[SmallFile]:
     """Yield the records of environments by path, to be written with their roots while *stack* is open."""
     ensure_folder(store.v1, ORIGINALS, 0o700)
     folder = open_directory_beneath(store.v1, ORIGINALS)
     stack.callback(os.close, folder)
     for path, originals in records:
-        yield SmallFile(folder, root_name(path), originals_bytes(originals))
+        yield SmallFile(folder, root_name(path), originals)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipm.core.digest import Digest
-from pipm.core.manifest import FileEntry, Manifest, identity_of, times_in
+from pipm.core.manifest import FileEntry, Manifest, entry_of, identity_of, rows_in
 from support.rows import TIME_NS, row
 
 names = st.text(
@@ -212,13 +212,20 @@ def test_an_old_format_has_the_mode_and_time_of_its_content() -> None:
     assert one == FileEntry("site/a.py", A, 1, False, False, 0o444, times[0])
     assert two == FileEntry("scripts/b", B, 2, True, False, 0o555, times[1])
     assert one.object_name == f"{A.hex()[:2]}/{A.hex()[2:]}"
-    assert times_in(data) == {"site/a.py": (A.hex(), times[0]), "scripts/b": (B.hex(), times[1])}
+    assert [entry_of(row) for row in rows_in(data)] == [one, two]
 
 
 @given(manifests)
-def test_times_alone_are_those_of_the_rows(manifest: Manifest) -> None:
-    found = times_in(manifest.to_json())
-    assert found == {file.path: (file.digest.hex(), file.mtime_ns) for file in manifest.files}
+def test_rows_alone_are_those_of_the_manifest(manifest: Manifest) -> None:
+    assert tuple(entry_of(row) for row in rows_in(manifest.to_json())) == manifest.files
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"version": 2, "files": 1}', '{"version": 1, "files": [1]}']
+)
+def test_what_has_no_rows(text: str) -> None:
+    with pytest.raises(ValueError, match=r"manifest|Expecting"):
+        rows_in(text.encode())
 
 
 @pytest.mark.parametrize("length", [200, 201, 255, 5000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pipm.core.originals import Original, originals_bytes, originals_from
+from pipm.core.originals import Original, Originals, originals_bytes, originals_from
 
 NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=5)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -36,3 +36,9 @@ def test_names_that_are_no_utf8() -> None:
         "site/a.dist-info": {"site/a/\udcff.py": Original(0o644, 0, 1), "site/a/": Original(0o755, 0, 2)}
     }
     assert originals_from(originals_bytes(record)) == record
+
+
+@given(RECORDS, RECORDS)
+def test_records_follow_one_another(one: Originals, other: Originals) -> None:
+    assert originals_from(originals_bytes(one) + originals_bytes(other)) == one | other
+    assert originals_from(originals_bytes(one) + b"x") is None

@@ -14,7 +14,7 @@ from pipm.fs.bytecode_header import (
     copy_with_time,
     finish,
     give_bytecode,
-    is_timestamp_bytecode,
+    own_reason,
     patch_time,
 )
 from pipm.fs.share_file import LeaveAloneError, NewFile, give_name
@@ -115,16 +115,46 @@ def test_bytecode_that_was_replaced_meanwhile_is_not_given(
     os.close(pool)
 
 
-def test_kinds_of_bytecode(tmp_path: Path) -> None:
+def test_kinds_of_bytecode(tmp_path: Path, folder: int) -> None:
     (tmp_path / "time.pyc").write_bytes(pyc(LONG_AGO, 77))
     (tmp_path / "checked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=3))
     (tmp_path / "unchecked.pyc").write_bytes(pyc(LONG_AGO, 77, flags=1))
     (tmp_path / "torn.pyc").write_bytes(b"\xcb\r")
-    found = set()
-    for name in ("time.pyc", "checked.pyc", "unchecked.pyc", "torn.pyc"):
-        with open(tmp_path / name, "rb") as file:
-            found |= {name} if is_timestamp_bytecode(file.fileno()) else set()
-    assert found == {"time.pyc"}
+    (tmp_path / "marked.pyc").write_bytes(pyc(LONG_AGO, 77))
+    os.setxattr(tmp_path / "marked.pyc", "user.note", b"1")
+    kinds = {path.stem: own_reason(folder, path.name) for path in tmp_path.iterdir()}
+    assert kinds == {
+        "time": None,
+        "checked": Reason.OTHER_BYTECODE,
+        "unchecked": Reason.OTHER_BYTECODE,
+        "torn": Reason.OTHER_BYTECODE,
+        "marked": Reason.ATTRIBUTES,
+    }
+
+
+@pytest.mark.parametrize(("old", "mode"), [(LONG_AGO, 0o644), (5, 0o444)])  # the second has the time already
+def test_bytecode_is_given_with_mode_and_time(tmp_path: Path, folder: int, old: int, mode: int) -> None:
+    (tmp_path / "pool").mkdir()
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(old, 77))
+    path.chmod(mode)
+    header, new = Header(5, old, 77), NewFile(folder, "a.pyc")
+    before, given = give_bytecode(new, folder, "pool/a", header, 0o444, whole=False)
+    assert (before.st_mode & 0o777, given) == (mode, True)
+    status = (tmp_path / "pool/a").stat()
+    assert (path.read_bytes(), status.st_mode & 0o777, status.st_mtime) == (pyc(5, 77), 0o444, 5)
+    assert status.st_ino == path.stat().st_ino
+
+
+def test_bytecode_with_attributes_is_not_given(tmp_path: Path, folder: int) -> None:
+    path = tmp_path / "a.pyc"
+    path.write_bytes(pyc(LONG_AGO, 77))
+    os.setxattr(path, "user.note", b"1")
+    time = path.stat().st_mtime_ns
+    with pytest.raises(LeaveAloneError):
+        give_bytecode(NewFile(folder, "a.pyc"), folder, "b", Header(5, LONG_AGO, 77), 0o444, whole=False)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (pyc(LONG_AGO, 77), time)
+    assert (path.stat().st_mode & 0o777, path.stat().st_nlink) == (0o644, 1)
 
 
 def test_a_copy_of_bytecode_with_another_time(tmp_path: Path, folder: int) -> None:
