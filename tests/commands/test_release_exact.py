@@ -362,3 +362,24 @@ def test_a_store_that_was_moved_is_missed(tmp_path: Path) -> None:
     os.symlink(tmp_path / "moved", pipm.store)
     pipm.release(environment.path)
     assert not [name for name, row in states(environment.site).items() if row.kind == "symlink"]
+
+
+def test_the_files_that_were_shared_are_counted(tmp_path: Path) -> None:
+    """An empty source got but the time of the store's, and gets its own again: it is no copy."""
+    first, second = (plain(str(tmp_path / name)) for name in ("first", "second"))
+    own = os.stat(first.file("odd/__init__.py")).st_mtime + 100
+    os.utime(second.file("odd/__init__.py"), (own, own))
+    pipm = Pipm(store=str(tmp_path / "store"))
+    pipm.adopt(first.path)
+    pipm.adopt(second.path)
+    assert os.stat(second.file("odd/__init__.py")).st_mtime != own
+    before = {path: os.lstat(path).st_ino for path in _files(second)}
+    promised = pipm("release", second.path, "-n", "--json").expect().environment["files_released"]
+    done = pipm.release(second.path).environment["files_released"]
+    assert os.stat(second.file("odd/__init__.py")).st_mtime == own
+    renewed = sum(os.lstat(path).st_ino != inode for path, inode in before.items())
+    assert (promised, done) == (renewed, renewed)
+
+
+def _files(environment: Environment) -> list[str]:
+    return [os.path.join(folder, name) for folder, _, names in os.walk(environment.path) for name in names]

@@ -1,4 +1,4 @@
-"""Walking a tree without following symlinks, and listing inodes by readdir alone."""
+"""Walking a tree without following symlinks, and counting inodes by readdir alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def walk_entries(path: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry
                 waiting.append((entry.path, f"{under}/{entry.name}" if under else entry.name))
             else:
                 yield under, entry
+
+
+def inode_counts(path: str) -> dict[int, int]:
+    """Count how many names each inode below *path* has there; one readdir a folder, no stat."""
+    counts: dict[int, int] = {}
+    for _, entry in walk_entries(path):
+        number = entry.inode()
+        counts[number] = counts.get(number, 0) + 1
+    return counts
 
 
 def inodes_below(path: str) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.fs import beneath
 from pipm.fs.beneath import NOT_THERE, directory_beneath, open_beneath, open_directory_beneath
-from pipm.fs.walk_tree import inodes_below, walk_entries
+from pipm.fs.walk_tree import inode_counts, walk_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,8 +168,8 @@ def test_walking_names_all_but_folders(tmp_path: Path) -> None:
         server.bind(str(tmp_path / "a/socket"))
     found = {f"{folder}/{entry.name}" for folder, entry in walk_entries(str(tmp_path / "a"))}
     assert found == {"/one", "/link", "/socket", "b/two", "b/again"}
-    inodes = inodes_below(str(tmp_path / "a"))
-    assert inodes.count(os.stat(tmp_path / "a/one").st_ino) == 2
-    assert inodes.count(os.stat(tmp_path / "a/b/two").st_ino) == 1
-    assert os.stat(tmp_path / "other/unseen").st_ino not in inodes
+    counts = inode_counts(str(tmp_path / "a"))
+    assert counts[os.stat(tmp_path / "a/one").st_ino] == 2
+    assert counts[os.stat(tmp_path / "a/b/two").st_ino] == 1
+    assert os.stat(tmp_path / "other/unseen").st_ino not in counts
     assert list(walk_entries(str(tmp_path / "none"))) == []
