@@ -239,6 +239,7 @@ def cpu_seconds(python: str) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@pytest.mark.timing
 def test_a_start_costs_little_with_160_distributions(tmp_path: Path) -> None:
     """Budget: 2 ms over a plain start of about 10 ms; less than half of it is seen on a quiet machine."""
     flat, finder = (make_environment(str(tmp_path / name)) for name in ("flat", "finder"))

@@ -292,6 +292,7 @@ def test_two_at_once(ready: Pipm, template: Environment, tmp_path: Path) -> None
     assert damage(pipm.store) == []
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("whom", [os.killpg, os.kill])
 @pytest.mark.parametrize("moment", [0.5, 1.0, None])
 def test_ctrl_c(
@@ -329,6 +330,7 @@ def test_ctrl_c(
     assert moment is not None or unshared(environment.site, pipm.store) == []
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_while_it_shares(number: signal.Signals, context: tuple[Pipm, Environment]) -> None:
     """Nothing tidies up after SIGKILL: the next pipm in that store does."""

@@ -255,6 +255,7 @@ def test_the_list_fits_a_laptop(page: Page, tmp_path: Path) -> None:
     page.size(1320, 1250)
 
 
+@pytest.mark.timing
 def test_a_thousand_environments_stay_usable(page: Page, tmp_path: Path) -> None:
     started = time.monotonic()
     load(page, tmp_path, 1000)

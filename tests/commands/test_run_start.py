@@ -46,6 +46,7 @@ def test_a_warm_run_imports_little(tmp_path: Path, words: tuple[str, ...]) -> No
     assert not {name for name in found if name.startswith(("pipm.run.make_environment", "pipm.store.layout"))}
 
 
+@pytest.mark.timing
 def test_a_warm_run_costs_little_more_than_its_program(tmp_path: Path) -> None:
     """Budget: 30 ms over the program; of the processor, a second start and a half of an interpreter."""
     publish(str(tmp_path), "tool==1")

@@ -334,6 +334,7 @@ def test_without_bytecode(pipm: Pipm, tmp_path: object) -> None:
     ]
 
 
+@pytest.mark.timing
 def test_killed_anywhere_the_next_sync_finishes(pipm: Pipm, tmp_path: object) -> None:
     base = str(tmp_path)
     first, other, awkward = wheels_in(f"{base}/wheels")

@@ -183,6 +183,7 @@ def test_a_module_that_changed_is_mended(scene: Scene, looked: list[str], what: 
     assert_mended(scene, looked)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("what", OF_ALL)
 def test_what_changed_after_a_look_at_all_of_it_is_mended(scene: Scene, looked: list[str], what: str) -> None:
     os.utime(scene.environment.site)
@@ -304,6 +305,7 @@ def test_an_entry_that_the_store_lost_is_not_passed_over(scene: Scene) -> None:
         scene.sync()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mode", [LinkMode.COPY, LinkMode.SYMLINK], ids=lambda mode: mode.value)
 def test_copies_are_looked_at_each_time(
     tmp_path: Path, pipm: Pipm, looked: list[str], mode: LinkMode

@@ -95,6 +95,7 @@ def test_the_result_comes_first(pipm: Pipm, lock: str, wheels: list[str], tmp_pa
     assert damage(pipm.store) == []
 
 
+@pytest.mark.timing
 def test_another_process_does_it(pipm: Pipm, lock: str, tmp_path: Path) -> None:
     env = f"{tmp_path}/env"
     assert pipm("sync", lock, "--env", env, "--json").expect().json["pending_bytecode"] is True

@@ -62,6 +62,7 @@ def upgrade(disk: Disk, way: str) -> tuple[Environment, dict[str, tuple[str, int
     return environment, before, marker
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", ["sync", "wrapped pip", "pip and adopt"])
 def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: str) -> None:
     if way != "sync" and either_mode.reflinks:
@@ -74,6 +75,7 @@ def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: 
     assert [path for path in stale_bytecode(environment) if "/alpha/" in path] == []
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mode", ["auto", "symlink", "copy", "finder"])
 def test_a_version_that_the_store_knew_has_the_stores_times(either_mode: Disk, mode: str) -> None:
     """Whatever the mode: one `.pyc` of the store fits, and a stat tells what was edited since."""

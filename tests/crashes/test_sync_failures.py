@@ -46,6 +46,7 @@ def test_a_full_disk(disks: Disks, tmp_path: object, left: int) -> None:
         assert damage(pipm.store) == []
 
 
+@pytest.mark.timing
 def test_ctrl_c(pipm: Pipm, tmp_path: object) -> None:
     wheels = wheels_in(f"{tmp_path}/wheels")
     lock, env = pylock(str(tmp_path), wheels), Environment(path=f"{tmp_path}/env")

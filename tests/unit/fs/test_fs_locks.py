@@ -72,6 +72,8 @@ def held_shared(path: str) -> Iterator[None]:
     let_go(child)
 
 
+@pytest.mark.timing
+@pytest.mark.usefixtures("held_exclusively")
 @pytest.mark.parametrize("shared", [True, False])
 def test_waiting_ends_with_an_error_that_helps(
     path: str,
@@ -120,6 +122,7 @@ def test_a_lock_is_free_again_afterwards(path: str) -> None:
     assert os.path.getsize(path) == len("content")  # never truncated
 
 
+@pytest.mark.timing
 def test_waiting_until_it_is_free(path: str) -> None:
     child = subprocess.Popen(
         [
