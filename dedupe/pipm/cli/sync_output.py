@@ -101,7 +101,9 @@ def _document(done: SyncResult) -> dict[str, object]:
         "fetched": done.fetched,
         "files": done.files,
         "pending_bytecode": done.pending,
-        "doubts": [{"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.mismatches],
+        "mismatches": [
+            {"wheel": one.wheel, "path": one.member, "reason": one.why} for one in done.mismatches
+        ],
         "seconds": round(done.seconds, 3),
     }
 

@@ -73,7 +73,6 @@ def held_shared(path: str) -> Iterator[None]:
 
 
 @pytest.mark.timing
-@pytest.mark.usefixtures("held_exclusively")
 @pytest.mark.parametrize("shared", [True, False])
 def test_waiting_ends_with_an_error_that_helps(
     path: str,
