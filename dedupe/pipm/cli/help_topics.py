@@ -33,7 +33,8 @@ How a file of the store gets into an environment. `auto` takes the first that wo
   reflink    its own inode, the same blocks (XFS, btrfs, bcachefs; APFS). An edit stays private.
   hardlink   the same inode. Cheapest; modules become read-only, for an edit would be everybody's edit:
              `pipm release --dist NAME` before you patch a package. An editor that is forced (`vim :w!`,
-             VS Code's overwrite) and `rsync --inplace` write through all the same: `pipm verify --repair`.
+             VS Code's overwrite) and `rsync --inplace` write through all the same: the next `pipm adopt` or
+             `pipm gc` says so, `pipm verify --repair` mends it.
   finder     no file at all: modules are imported from the store. On another file system than the store's,
              and where inodes are few.
 
