@@ -194,6 +194,27 @@ def test_every_interpreter(tmp_path: Path, work: str, version: str) -> None:
     assert set(differences(one, other)) == {"files", "contents"}  # RECORD and its kin are no files then
 
 
+LAZY = """\
+import sys
+lazy import alpha.module_1, space.deep.right as right, legacy.two, nothing_at_all
+lazy from tool.classes import double
+lazy from space import one, plain
+before = sorted({"alpha", "space.deep.right", "legacy.two", "tool"} & set(sys.modules))
+print(before, double(4), alpha.module_1.__name__, right.X, legacy.two.X, one.NAME, plain.__name__)
+try: nothing_at_all.x
+except ImportError as error: print(error)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-X", "lazy_imports=all")])
+def test_lazy_imports(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """PEP 810, from Python 3.15 on."""
+    pair = make_pair(str(tmp_path), interpreter("3.15"))
+    flat, finder = (environment.run(LAZY, *options) for environment in (pair.flat, pair.finder))
+    assert finder == flat
+    assert flat.startswith("[] 8 alpha.module_1 1 2 one space.plain\n")
+
+
 @pytest.mark.parametrize("variable", ["PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONOPTIMIZE"])
 def test_variables_change_nothing(pair: Pair, variable: str) -> None:
     one, other = (answers_of(e, NAMES, environ={variable: "1"}) for e in (pair.flat, pair.finder))

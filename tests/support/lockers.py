@@ -40,6 +40,8 @@ class Uv:
         chosen = _words("--extra", selection.extras) + _words("--group", selection.groups)
         path = project.environment()
         variables = uv_variables(project.cache)
+        if not selection.default_groups:
+            chosen.append("--no-default-groups")
         command = ("sync", "-q", "--frozen", "--python", python, *chosen)
         check(find_tool("uv"), *command, cwd=project.folder, environ=variables)
         return path
@@ -174,6 +176,8 @@ class Pdm:
         # Whoever names a group for development gets no other one from it; for us it is one more.
         groups = ("dev", *selection.groups) if selection.groups else ()
         chosen = _words("-G", (*selection.extras, *groups))
+        if not selection.default_groups:
+            chosen.append("--prod")
         self.call(project, "sync", "-q", *chosen)
         return path
 

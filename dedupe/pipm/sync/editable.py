@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
 from pipm.core.pins import SourceFolder
 from pipm.core.sha256 import sha256
 from pipm.errors import LockError
-from pipm.fs.beneath import open_directory_beneath, read_beneath
+from pipm.fs.beneath import open_directory_beneath, read_beneath, read_file
 from pipm.fs.durability import write_durably
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.opened import opened
@@ -28,6 +30,8 @@ _STATE = "pipm_project.sha256"
 """A file beside RECORD: the digest of what the project was installed from."""
 
 _LARGEST = 1 << 20
+
+_OF_GIT = re.compile(rb"scm|vcs|versioningit|git-versioning|dynamic-versioning|versioneer|dunamai|pbr")
 
 _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
 """Files that say the version, scripts, entry points and dependencies of a project, and how it is built."""
@@ -76,7 +80,38 @@ def project_state(pin: Pin) -> str:
                 state.update(name.encode() + sha256(stream.read(_LARGEST)).digest())
         except OSError:
             continue
+    if _has_version_of_git(folder):
+        state.update(b"".join(_git_state(folder)))
     return state.hexdigest()
+
+
+def _has_version_of_git(folder: str) -> bool:
+    """Whether commits and tags say the version: by setuptools-scm, hatch-vcs, versioningit and their kin."""
+    for name in _DESCRIBING:
+        with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as stream:
+            if _OF_GIT.search(stream.read(_LARGEST)):
+                return True
+    return False
+
+
+def _git_state(folder: str) -> Iterator[bytes]:
+    """Yield what the repository of *folder* has for its commit and tags, read without running git."""
+    above = folder
+    while not os.path.lexists(f"{above}/.git"):
+        above, below = os.path.dirname(above), above
+        if above == below:
+            return
+    git = f"{above}/.git"
+    link = read_file(git) if os.path.isfile(git) else None  # a further worktree, or a submodule
+    if link is not None:
+        git = os.path.join(above, os.fsdecode(link.removeprefix(b"gitdir:").strip()))
+    common = os.path.join(git, os.fsdecode((read_file(f"{git}/commondir") or b".").strip()))
+    head = read_file(f"{git}/HEAD") or b""
+    branch = os.fsdecode(head.removeprefix(b"ref:").strip())
+    tags = sorted(os.listdir(f"{common}/refs/tags")) if os.path.isdir(f"{common}/refs/tags") else []
+    yield read_file(f"{common}/{branch}") or head  # a branch that packed-refs has, or no branch
+    for name in ("packed-refs", *(f"refs/tags/{tag}" for tag in tags)):
+        yield os.fsencode(name) + (read_file(f"{common}/{name}") or b"")
 
 
 def _files_with_metadata(folder: str) -> Iterator[str]:
