@@ -31,9 +31,9 @@ class Case:
 
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
-    gone until then. With *stages* it goes by a stage in which files have their bytes, but may be links of the
-    store or read-only. With *falls* a file that refuses what was asked for may be a hard link or a copy.
-    Names with *foreign* in them are the business of pip, which does not clean up after itself.
+    gone or half written until then. With *stages* it goes by a stage in which files have their bytes, but may
+    be links of the store or read-only. With *falls* a file that refuses what was asked for may be a hard link
+    or a copy. Names with *foreign* in them are the business of pip, which does not clean up after itself.
     """
 
     name: str
