@@ -83,12 +83,12 @@ def compile_sources(
                     finish(run[0], name, MODE, sources[name].time)
                 elif good is None:
                     compiled.changed.append(name)
-                elif any(answers):
+                elif good is False and any(answers):
                     compiled.hopeless.append(name)
     return compiled
 
 
-def _answers(workers: Sequence[CompilerProcess], tasks: list[list[CompileTask]]) -> list[list[bool | None]]:
+def _answers(workers: Sequence[CompilerProcess], tasks: list[list[CompileTask]]) -> list[list[int | None]]:
     if len(workers) == 1:
         return [workers[0].compile(tasks[0])]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most runs compile little

@@ -6,10 +6,10 @@ bytes, on standard input and output:
 
     [("check", path of a .pyc, source mtime, source size), …]                      -> [bool, …]
     [("compare", path of a .pyc, source, its sha256, mtime, size, level), …]       -> [bool or None, …]
-    [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool or None, …]
+    [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool, 0 or None, …]
 
-None says that the source has other bytes than its sha256 (in hexadecimal) says: what is compiled is what
-was hashed, in one read.
+0 says that the disk failed, None that the source has other bytes than its sha256 (in hexadecimal) says:
+what is compiled is what was hashed, in one read.
 """
 
 import gc
@@ -80,6 +80,8 @@ def answer(request):
     """Do one task; a source that does not compile or a torn .pyc is an answer, not a failure."""
     try:
         return TASKS[request[0]](*request[1:])
+    except OSError:  # a full disk, say, tells nothing of the source
+        return 0 if request[0] == "compile" else False
     except Exception:
         return False
 

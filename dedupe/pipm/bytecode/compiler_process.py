@@ -61,9 +61,9 @@ class CompilerProcess:
         answers = self._ask([("check", *task) for task in tasks])
         return [False] * len(tasks) if answers is None else [answer is True for answer in answers]
 
-    def compile(self, tasks: Sequence[CompileTask]) -> list[bool | None]:
-        """Compile each; False for a source that does not compile, None for one that has other bytes."""
-        return self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks)
+    def compile(self, tasks: Sequence[CompileTask]) -> list[int | None]:
+        """Compile each; 0: the disk failed, False: it does not compile, None: it has other bytes."""
+        return list(self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks))
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[bool | None]:
         """Do each comparison; None where the result is unknown.

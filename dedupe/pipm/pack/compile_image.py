@@ -43,7 +43,7 @@ def compile_sources(
     count = min(os.cpu_count() or 1, len(batches)) or 1
     workers = [CompilerProcess(interpreter) for _ in range(count)]
 
-    def compile_part(number: int) -> list[list[bool | None]]:
+    def compile_part(number: int) -> list[list[int | None]]:
         answers = []
         for batch in batches[number::count]:
             answers.append(workers[number].compile(batch))
