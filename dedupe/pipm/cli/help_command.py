@@ -18,7 +18,8 @@ def help_command(
 ) -> int:
     """Explain a command, or a topic.
 
-    Topics: environment, exit-codes, link-modes, store.
+    Topics: environment, exit-codes, files, finder, keeping, link-modes, locks, store,
+    syncing, without-environment, wrapped-pip.
     """
     from pipm.cli.help_topics import topic
 

@@ -169,7 +169,8 @@ def _main(
 
       pipm df                 where the bytes are
 
-    More: pipm help environment, exit-codes, link-modes, store; pipm help COMMAND.
+    More: pipm help COMMAND, or one of environment, exit-codes, files, finder, keeping, link-modes, locks,
+    store, syncing, without-environment, wrapped-pip.
     """
     context.obj = {
         "quiet": quiet,

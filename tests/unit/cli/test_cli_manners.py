@@ -15,7 +15,7 @@ import pytest
 import typer
 from pipm.cli import application
 from pipm.cli.format_text import age_text, count_text, counted, path_text, printable, seconds_text, size_text
-from pipm.cli.help_topics import TOPICS
+from pipm.cli.help_topics import topic, topics
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import NotesOnly, TerminalProgress, progress_for
 from pipm.core.environment_variables import VARIABLES
@@ -330,10 +330,10 @@ def test_the_list_of_commands_is_whole_sentences() -> None:
 def test_help_about_commands_and_topics() -> None:
     assert Ran("help").out == Ran("-h").out
     assert Ran("help", "gc").out == Ran("gc", "-h").out
-    for name, text in TOPICS.items():
-        assert Ran("help", name).out == f"{text}\n"
+    for name in topics():
+        assert Ran("help", name).out == f"{topic(name)}\n"
         assert name in Ran("-h").out
-        assert max(len(line) for line in text.splitlines()) <= 110
+        assert max(len(line) for line in topic(name).splitlines()) <= 110
     unknown = Ran("help", "magic")
     assert (unknown.code, unknown.out) == (2, "")
     assert "hint: topics: environment" in unknown.err
@@ -345,7 +345,7 @@ def test_every_variable_is_explained() -> None:
         with open(path, encoding="utf-8") as source:
             used.update(re.findall(r"\"(PIPM_[A-Z_]+)\"", source.read()))
     assert used - {"PIPM_STALE_TOLD"} == set(VARIABLES)  # that one is said by a start to its children
-    assert all(f"  {name} " in TOPICS["environment"] for name in VARIABLES)
+    assert all(f"  {name} " in topic("environment") for name in VARIABLES)
 
 
 def test_the_link_mode_out_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

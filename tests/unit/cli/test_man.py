@@ -9,7 +9,7 @@ import sys
 
 import pipm
 from pipm.cli import application
-from pipm.cli.help_topics import TOPICS
+from pipm.cli.help_topics import topics
 
 SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(pipm.__file__))), "scripts", "man")
 
@@ -19,7 +19,7 @@ def test_the_manual_page() -> None:
     commands = [one.name for one in application.app.registered_commands if not one.hidden]
     for name in (*commands, "store path", "store add", "store ls"):
         assert f".SS pipm {name} [OPTIONS]" in page
-    assert all(f'.SH "{name.upper()}"' in page for name in TOPICS)
+    assert all(f'.SH "{name.upper()}"' in page for name in topics())
     assert "after" + "\\-pip" not in page
     if shutil.which("groff") is not None:
         checked = subprocess.run(
