@@ -34,7 +34,7 @@ from pipm.fs.bytecode_header import (
 )
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import stops_everything
-from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_folder_time, set_time
+from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_cache_time, set_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,7 +125,7 @@ class BytecodeSharer:
             with self._open(fresh.source.directory) as cache:
                 if cache is not None:
                     old = _status(cache, fresh.name)
-                    with same_folder_time(cache):
+                    with same_cache_time(cache):
                         self._place(cache, fresh.name, old, fresh.source, pool)
         self._fresh = []
 
@@ -141,7 +141,7 @@ class BytecodeSharer:
             if cache is None:
                 return self._uncompiled(modules.values(), set())
             present = set()
-            with same_folder_time(cache):
+            with same_cache_time(cache):
                 for name in os.listdir(cache):
                     found = match_bytecode(name, self.context.interpreter)
                     if found is None or found[0] not in modules:
@@ -267,7 +267,7 @@ class BytecodeSharer:
             self._touch_empty(source)
             self._count_shared(status)
         else:
-            with same_folder_time(cache):
+            with same_cache_time(cache):
                 self._place(cache, name, status, source, pool)
         return True
 

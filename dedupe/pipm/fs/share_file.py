@@ -341,6 +341,17 @@ def touch(file: int) -> None:
 
 
 @contextlib.contextmanager
+def same_cache_time(directory: int) -> Iterator[None]:
+    """Keep the time of the open *directory*, a ``__pycache__``: nothing goes by its time."""
+    before = os.fstat(directory)
+    try:
+        yield
+    finally:
+        if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
+            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@contextlib.contextmanager
 def same_folder_time(directory: int, *ours: str) -> Iterator[None]:
     """Keep the time of the open *directory*, by which import caches go, if its names stay.
 
