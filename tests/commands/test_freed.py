@@ -107,7 +107,11 @@ def test_release_takes_back_what_adopt_freed(filesystem: Disk, pip_template: Env
     gained = free_bytes(filesystem.path) - free
     freed = sum(row["bytes_freed"] for row in result.json["environments"])
     assert freed > 60 * 2**20
-    assert near(freed, gained), (freed, gained)
+    # btrfs: how tight names and inodes lie in its trees depends on what else was written.
+    assert near(freed, gained) or (filesystem.kind == "btrfs" and abs(freed - gained) < gained / 66), (
+        freed,
+        gained,
+    )
     free = free_bytes(filesystem.path)
     released = pipm.release(*paths)
     used = sum(row["bytes_used"] for row in released.json["environments"])
