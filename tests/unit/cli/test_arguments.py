@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import runpy
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,13 +135,10 @@ def test_a_sync_can_be_repeated_by_its_words(text: str) -> None:
 
 
 def test_the_table_is_what_typer_knows() -> None:
-    """Whoever changes an option runs scripts/option-table."""
-    text = runpy.run_path(SCRIPT)["option_table_text"]()
-    ruff = os.path.join(os.path.dirname(sys.executable), "ruff")
-    command = [ruff, "format", "--config", "line-length=110", "-"]
-    current = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    """Whoever changes an option runs scripts/option-table; how the table is laid out does not matter."""
+    current = runpy.run_path(SCRIPT)["option_table_text"]()
     with open(option_table.__file__, encoding="utf-8") as stream:
-        assert stream.read() == current
+        assert ast.dump(ast.parse(stream.read())) == ast.dump(ast.parse(current))
 
 
 def test_defaults_are_those_of_the_classes() -> None:
