@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pipm.cli import option_table
+from pipm.cli.application import app
 from pipm.cli.arguments import parse_words, words_of
 from pipm.cli.exit_codes import DEFAULTS
 from pipm.cli.option_table import COMMON, RUN, SYNC, RunArguments, SyncArguments
-from pipm.cli.options import app
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
