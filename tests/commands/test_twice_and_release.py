@@ -160,6 +160,8 @@ def test_release_of_all_below_a_folder(filesystem: Disk) -> None:
     before = [snapshot(one.path) for one in (first, second, never)]
     told = pipm("adopt", first.path, second.path).expect().out
     assert told.startswith("2 environments: shared ")
+    again = pipm("adopt", first.path, second.path, "-q").expect().out
+    assert again == "2 environments: nothing to do, all files are shared already\n"
     pipm("adopt", first.path, "--link-mode", "finder").expect()
     preview = pipm("release", "--all", filesystem / "code", "-n", "-q").expect().out
     assert preview.startswith("2 environments would get ")

@@ -84,7 +84,10 @@ def print_preview(output: Output, adoption: Adoption) -> None:
 
 def adoption_total(adoptions: Sequence[Adoption], *, dry_run: bool) -> str:
     """One line on what became, or would become, of several environments."""
-    shared = counted(sum(one.files_shared for one in adoptions), "file")
+    number = sum(one.files_shared for one in adoptions)
+    if not number and any(one.files_already_shared for one in adoptions):
+        return f"{counted(len(adoptions), 'environment')}: nothing to do, all files are shared already"
+    shared = counted(number, "file")
     freed = sum(one.bytes_freed for one in adoptions)
     bound = "up to " if dry_run or any(one.at_most for one in adoptions) else ""
     verb = ("frees", "takes") if dry_run else ("freed", "took")
@@ -143,7 +146,7 @@ def _balance(adoption: Adoption) -> str:
     balance = "freed" if adoption.bytes_freed >= 0 else "took"
     balance += " up to" if adoption.at_most and adoption.bytes_freed else ""
     text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
-    if adoption.files_new and adoption.bytes_freed < 0:
+    if adoption.files_new * 2 > adoption.files_shared and adoption.bytes_freed < 0:
         return f"{text} (the first of its kind: the next environment with these packages frees space)"
     return text
 
