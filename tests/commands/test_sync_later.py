@@ -39,7 +39,7 @@ _HOPELESS = "hopeless.py"
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A wheel with more modules than are compiled at once, one of which does not compile."""
     files = {f"many/module_{number}.py": f"NUMBER = {number}\n".encode() for number in range(_MODULES)}
-    files |= {"many/__init__.py": b"", f"many/{_HOPELESS}": b"def :\n"}
+    files |= {"many/__init__.py": b"", f"many/{_HOPELESS}": b"def :\n", "many/data/table.json": b"{}"}
     return [make_wheel(str(tmp_path_factory.mktemp("many")), "many==1.0", files)]
 
 
@@ -85,6 +85,7 @@ def test_the_result_comes_first(pipm: Pipm, lock: str, wheels: list[str], tmp_pa
     compile_now(pipm)
     assert bytecode(env.path).keys() == {f"module_{number}" for number in range(_MODULES)} | {"__init__"}
     assert min(bytecode(env.path).values()) > 1
+    assert [path.parent.name for path in Path(env.site).rglob("__pycache__")] == ["many"]
     assert_holds(env, wheels)
     assert not is_pending(pipm, env.path)
     last = sync_only(pipm, lock, env.path)

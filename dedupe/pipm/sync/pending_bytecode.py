@@ -193,8 +193,10 @@ def _link(compiler: SyncBytecode, root: int, folder: PlannedFolder) -> None:
             return
         sources = []
         for source, rows in folder.sources:
-            sources.append((source, tuple(row for row in rows if _has_time(target, f"{row[0]}.py", times))))
-        compiler.link(PlannedFolder(folder.path, sources=sources), target)
+            own = tuple(row for row in rows if _has_time(target, f"{row[0]}.py", times))
+            sources += [(source, own)] if own else []
+        if sources:  # a folder of data gets no __pycache__, which its readers would take for data
+            compiler.link(PlannedFolder(folder.path, sources=sources), target)
 
 
 def _has_time(directory: int, name: str, times: Mapping[str, int]) -> bool:
