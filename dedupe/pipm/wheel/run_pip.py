@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from pipm.env.permission import refusal
 from pipm.errors import FetchError
 from pipm.wheel.settings import environ_for_pip
 
@@ -121,8 +122,8 @@ def _borrowed_pip(python: str) -> tuple[str, ...]:
             return (python, f"{wheel}/pip")
     for name in ("pip3", "pip"):
         path = which(name)
-        # An old pip does not run on every newer Python: it is tried.
-        if path is not None and _runs(path, "--python", python):
+        # An old pip does not run on every newer Python: it is tried; by root if nobody else can change it.
+        if path is not None and refusal(path) is None and _runs(path, "--python", python):
             return (path, "--python", python)
     raise FetchError(
         f"No pip runs on {python}: neither pipm's interpreter nor the environment has one that does",

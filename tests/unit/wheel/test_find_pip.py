@@ -57,3 +57,17 @@ def test_a_pip_on_path_that_runs_there(
     path.chmod(0o755)
     command = run_pip.find_pip(bare.python, ask_target(bare.python)).command
     assert command == (str(path), "--python", bare.python)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user's file")
+def test_root_does_not_try_another_users_pip(
+    bare: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_pip, "_BUNDLED", "")
+    path = tmp_path / "path" / "pip3"
+    path.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    path.chmod(0o755)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(FetchError, match="No pip runs on"):
+        run_pip.find_pip(bare.python, ask_target(bare.python))
+    assert not (tmp_path / "ran").exists()
