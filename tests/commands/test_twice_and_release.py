@@ -8,13 +8,15 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pipm import Pipm, assert_refused
+from support.pipm import PARTLY, Pipm, assert_refused
 from support.process import check, clean_environ, run
 from support.snapshot import assert_kept, changes, fingerprint, snapshot, sources
 from support.store import root_count, still_shared, unshared
 from support.synthetic import Environment, import_all, install, make_environment, package, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk, Disks
 
 # What a second adopt may read: the environment's own words about itself.
@@ -172,6 +174,19 @@ def test_release_of_all_below_a_folder(filesystem: Disk) -> None:
     for one, taken in zip((first, second, never), before, strict=True):
         assert sources(snapshot(one.path)) == sources(taken)
     assert pipm("release", "--all", filesystem / "code", "--json").expect().json["environments"] == []
+
+
+def test_one_that_cannot_be_released_stops_no_other(pipm: Pipm, tmp_path: Path) -> None:
+    """Nor does one that was moved stay behind."""
+    first, second, broken = (compiled(str(tmp_path / f"code/{name}")) for name in ("a", "b", "broken"))
+    pipm.adopt(first.path, second.path)
+    pipm.adopt(broken.path, mode="finder")
+    with open(f"{broken.path}/.pipm/finder/receipt.json", "w", encoding="ascii") as stream:
+        stream.write("{")
+    os.rename(second.path, tmp_path / "code/moved")
+    result = pipm("release", "--all", str(tmp_path / "code"), "--json").expect(PARTLY)
+    assert [row["path"] for row in result.json["environments"]] == [first.path, str(tmp_path / "code/moved")]
+    assert all(row["files_released"] for row in result.json["environments"])
 
 
 def test_release_of_several_needs_room_for_all(disks: Disks) -> None:

@@ -15,6 +15,7 @@ from pipm.cli.adopt_output import (
     release_document,
     release_total,
 )
+from pipm.cli.exit_codes import DONE, FAILED, PARTLY
 from pipm.cli.format_text import counted, path_text, size_text
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
@@ -28,12 +29,11 @@ from pipm.store.paths import environment_path
 from pipm.venv.wrap_pip import wrap_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
 
-DONE, FAILED, PARTLY = 0, 1, 3
 _TOGETHER = 12
 """Environments that are adopted in one run, which locks all of them."""
 
@@ -83,11 +83,26 @@ def adopt_environments(
         code = _each(output, paths, one)
     finally:
         results.show(adoption_total(done, dry_run=dry_run))
-    if output.json and (done or code == DONE):
-        output.document("adopt", {"environments": [adoption_document(adoption) for adoption in done]})
+    documents = [adoption_document(adoption) for adoption in done]
+    incomplete = any(adoption.surprises for adoption in done)
+    return _end(output, "adopt", code, documents, incomplete=incomplete, dry_run=dry_run)
+
+
+def _end(
+    output: Output,
+    command: str,
+    code: int,
+    documents: list[dict[str, object]],
+    *,
+    incomplete: bool,
+    dry_run: bool,
+) -> int:
+    """Print the JSON of all environments and the note of a dry run; return the exit code."""
+    if output.json and (documents or code == DONE):
+        output.document(command, {"environments": documents})
     if dry_run:
         output.note("note", "no files changed due to --dry-run")
-    return PARTLY if code == DONE and any(adoption.surprises for adoption in done) else code
+    return PARTLY if code == DONE and incomplete else code
 
 
 class _Results:
@@ -106,7 +121,7 @@ class _Results:
 
     def show(self, total: str) -> None:
         """Print the total, then what was collected; with --quiet the total alone."""
-        if self._several:
+        if self._several and self._texts:
             self._output.result(total)
         if not (self._several and self._output.quiet):
             for text in self._texts:
@@ -150,10 +165,9 @@ def release_environments(
     dry_run: bool,
 ) -> int:
     """Release the environments that are named, and those below named folders that share files."""
-    from pipm.release.release import release_environment, shares  # noqa: PLC0415 - each command loads its own
+    from pipm.release.release import release_environment, sharing  # noqa: PLC0415 - each command loads its own
 
-    paths = _named(output, environments, [], store) if environments or not below else []
-    paths += [path for path in _named(output, [], below, store) if shares(store, path)] if below else []
+    paths = _named(output, environments, below, store, sharing(store) if below else None)
     results = _Results(output, several=len(paths) > 1)
     done: list[Released] = []
 
@@ -165,19 +179,28 @@ def release_environments(
         results.add(partial(print_release, dry_run=dry_run), done[-1])
 
     if len(paths) > 1 and not dry_run:
-        _check_room([release(path, dry_run=True) for path in paths])
+        _check_room(_planned(paths, partial(release, dry_run=True)))
     try:
         code = _each(output, paths, one)
     finally:
         results.show(release_total(done, dry_run=dry_run))
-    if output.json and (done or code == DONE):
-        output.document("release", {"environments": [release_document(released) for released in done]})
-    if dry_run:
-        output.note("note", "no files changed due to --dry-run")
-    return PARTLY if code == DONE and any(released.left for released in done) else code
+    documents = [release_document(released) for released in done]
+    incomplete = any(released.left for released in done)
+    return _end(output, "release", code, documents, incomplete=incomplete, dry_run=dry_run)
 
 
-def _check_room(planned: list[Released]) -> None:
+def _planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[Released]:
+    """Plan for each path; what fails is told when it is done."""
+    for path in paths:
+        try:
+            yield plan(path)
+        except InterruptedRunError:
+            raise
+        except PipmError:
+            continue
+
+
+def _check_room(planned: Iterable[Released]) -> None:
     """Raise FileSystemError where the own copies of all environments do not fit."""
     needs: dict[int, list[Released]] = {}
     for released in planned:
@@ -192,13 +215,20 @@ def _check_room(planned: list[Released]) -> None:
             )
 
 
-def _named(output: Output, environments: list[str], below: list[str], store: str) -> list[str]:
-    """Return the named environments, each once."""
+def _named(
+    output: Output,
+    environments: list[str],
+    below: list[str],
+    store: str,
+    takes: Callable[[str], bool] | None = None,
+) -> list[str]:
+    """Return the named environments, and those below named folders that *takes* (default: all), each once."""
     found = [environment_path(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-        found += _writable(output, find_environments(os.path.realpath(folder), leave_out=store))
+        every = find_environments(os.path.realpath(folder), leave_out=store)
+        found += _writable(output, filter(takes, every) if takes else every)
     if not environments and not below:
         found = [environment_path(".venv")]
     return list({os.path.realpath(path): path for path in found}.values())

@@ -17,6 +17,9 @@ from pipm.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+DONE, FAILED, PARTLY = 0, 1, 3
+"""Exit codes; 2 (wrong usage) and 130 (interrupted) are those of the errors that say so."""
+
 DEFAULTS: dict[str, Any] = {**Output._field_defaults, "store": ""}
 """The common options and their defaults."""
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipm.cli.exit_codes import PARTLY
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from pipm.core.plan.gc_plan import Limits, RootFact
     from pipm.fs.removal import Stuck
     from pipm.gc.collect import Collection
-
-
-PARTLY = 3
 
 
 def collect_garbage(
@@ -113,14 +111,16 @@ def _print(output: Output, found: Collection, *, dry_run: bool) -> None:
         output.named(found.busy)
 
 
+def _moment_text(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 def _say_missing(output: Output, missing: Sequence[RootFact], keep: float) -> None:
     """Tell which environments are not there and keep their distributions, until when, and how to end that."""
     deleted = [root for root in missing if root.fate is not Fate.UNREACHABLE]
     if deleted:
         output.note("note", f"{counted(len(deleted), 'environment')} deleted or moved, but kept for now:")
-        for root in deleted:
-            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(root.seen + keep))
-            output.named([f"{path_text(root.path)}, until {until}"])
+        output.named(f"{path_text(root.path)}, until {_moment_text(root.seen + keep)}" for root in deleted)
         output.note(
             "hint", "`pipm gc --missing` removes what only they needed; first `pipm adopt` those you moved"
         )

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.cli.exit_codes import DONE, PARTLY
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pipm.remote.remote_values import IndexEntry
     from pipm.store.layout import Store
 
-DONE, PARTLY = 0, 3
 _Left = tuple[str, str]
 """A distribution that was not moved, and why."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words, words_of
+from pipm.cli.exit_codes import DONE, PARTLY
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_table import COMMON, SYNC, SyncArguments
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pipm.cli.output import Output
     from pipm.sync.sync_values import Lock, SyncResult
 
-DONE, PARTLY = 0, 3
 _MOST_SHOWN = 40
 
 

@@ -26,9 +26,11 @@ from pipm.fs.os_errors import explain_os_error
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.share.private_copies import Released, release_shared
 from pipm.store.layout import open_store
-from pipm.store.roots import find_root, write_root
+from pipm.store.roots import all_roots, find_root, write_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipm.context.progress import Progress
     from pipm.env.environment import Environment
     from pipm.env.receipt import Receipt, ServedDistribution
@@ -83,12 +85,20 @@ def _moved(receipt: Receipt, store_path: str) -> str:
     )
 
 
-def shares(store_path: str, path: str) -> bool:
-    """Whether the environment at *path* is known to share files with the store, or reads them there."""
-    if os.path.isdir(f"{path}/{FOLDER}"):
-        return True
+def sharing(store_path: str) -> Callable[[str], bool]:
+    """Return a test: does the environment at a path share files with the store, or read them there?
+
+    It does where the store knows it, also from another place before it was moved, or the finder serves it.
+    """
     store = open_store(store_path, create=False)
-    return store is not None and find_root(store, os.path.realpath(path)) is not None
+    roots = [] if store is None else list(all_roots(store))
+    paths, inodes = {root.path for root in roots}, {root.inode for root in roots}
+
+    def shares(path: str) -> bool:
+        known = os.path.realpath(path) in paths or os.stat(f"{path}/pyvenv.cfg").st_ino in inodes
+        return known or os.path.isdir(f"{path}/{FOLDER}")
+
+    return shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
