@@ -32,9 +32,10 @@ from pipm.fs.bytecode_header import (
     own_reason,
     patch_time,
 )
+from pipm.fs.folder_time import same_cache_time
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import stops_everything
-from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, same_cache_time, set_time
+from pipm.fs.share_file import LeaveAloneError, NewFile, ensure_folder, give_name, set_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,10 +13,11 @@ from pipm.errors import FileSystemError
 from pipm.finder.import_table import SOURCES, START_FILE, ImportTable
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.opened import opened
 from pipm.fs.removal import remove_tree
-from pipm.fs.share_file import ensure_folder, forget, forget_folder, same_folder_time, set_time
+from pipm.fs.share_file import ensure_folder, forget, forget_folder, set_time
 
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
 _PATH_FILE = re.compile(PATH_FILE.replace(".", r"(_\d+)?\.") + "|" + re.escape(START_FILE))

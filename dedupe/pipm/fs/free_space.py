@@ -22,8 +22,8 @@ class Free(NamedTuple):
     inodes: int | None
 
 
-def free_space(path: str) -> Free:
-    """Ask the file system of *path* (statvfs(3))."""
+def free_space(path: str | int) -> Free:
+    """Ask the file system of *path*, which may be an open file (statvfs(3))."""
     answer = os.statvfs(path)
     return Free(answer.f_bavail * answer.f_frsize, answer.f_favail if answer.f_files else None)
 

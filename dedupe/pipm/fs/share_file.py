@@ -31,11 +31,10 @@ from pipm.fs.link_modes import copy_into
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
 from pipm.fs.reflinks import Extent, clone_into, dedupe, extents
-from pipm.fs.walk_tree import names_in
 from pipm.fs.xattrs import LABEL, attribute_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OURS = 2
@@ -338,35 +337,6 @@ def set_time_of(file: int, mtime_ns: int) -> None:
 def touch(file: int) -> None:
     """Set the modification time of the open *file* or folder to now."""
     os.utime(file)
-
-
-@contextlib.contextmanager
-def same_cache_time(directory: int) -> Iterator[None]:
-    """Keep the time of the open *directory*, a ``__pycache__``: nothing goes by its time."""
-    before = os.fstat(directory)
-    try:
-        yield
-    finally:
-        if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
-            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-@contextlib.contextmanager
-def same_folder_time(directory: int, *ours: str) -> Iterator[None]:
-    """Keep the time of the open *directory*, by which import caches go, if its names stay.
-
-    Names that are *ours* may come and go. The time must tell of a name that somebody adds meanwhile. The
-    names are compared last: what comes after that changes the time by itself.
-    """
-    before = os.fstat(directory)
-    names = {*names_in(directory), *ours}
-    try:
-        yield
-    finally:
-        if os.fstat(directory).st_mtime_ns != before.st_mtime_ns:
-            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
-            if {*names_in(directory), *ours} != names:
-                os.utime(directory)
 
 
 def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:

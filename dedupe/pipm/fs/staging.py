@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.copies import Metadata, PrivateCopies
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
 from pipm.fs.removal import remove_tree
-from pipm.fs.share_file import same_folder_time
 from pipm.fs.xattrs import hand_nothing_down
 
 if TYPE_CHECKING:

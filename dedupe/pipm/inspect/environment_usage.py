@@ -145,9 +145,11 @@ def list_environments(
     store = open_store(store_path, create=False)
     inventory = None if store is None else store_inventory(store)
     paths = None if folder is None else _below(folder, store_path)
-    found = _measure(store, store_path, inventory, paths, exact=exact).environments
     if wanted is not None:
-        found = [one for one in found if _has(one, wanted)]
+        known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
+        every = known if paths is None else paths
+        paths = [path for path in every if _has(path, known.get(path, ()), wanted)]
+    found = _measure(store, store_path, inventory, paths, exact=exact).environments
     if folder is None:
         return found
     preview = Preview(store_path, AdoptOptions())
@@ -312,12 +314,12 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_p
     )
 
 
-def _has(one: EnvironmentUsage, wanted: Requirement) -> bool:
-    """Whether an environment has a distribution that *wanted* names."""
+def _has(path: str, entries: Iterable[str], wanted: Requirement) -> bool:
+    """Whether an environment has a distribution that *wanted* names; *entries* tell if it is missing."""
     try:
-        folders = _metadata_folders(load_environment(one.path))
+        folders = _metadata_folders(load_environment(path))
     except (NotAnEnvironmentError, OSError):
-        folders = ["-".join(entry.split("/")[:2]) for entry in one.entries]
+        folders = ["-".join(entry.split("/")[:2]) for entry in entries]
     releases = (folder.removesuffix(".dist-info").removesuffix(".egg-info").split("-") for folder in folders)
     return any(len(release) > 1 and is_release_of(wanted, release[0], release[1]) for release in releases)
 

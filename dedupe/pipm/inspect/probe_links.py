@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.free_space import free_space, mount_of
 from pipm.fs.link_modes import LinkMode, probe_link_mode
-from pipm.fs.share_file import same_folder_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

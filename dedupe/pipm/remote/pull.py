@@ -17,6 +17,7 @@ from pipm.core.record import is_bytecode, is_installers_own
 from pipm.errors import RemoteError
 from pipm.fs.bytecode_header import with_source_time
 from pipm.fs.durability import sync_file_system
+from pipm.fs.free_space import free_space
 from pipm.fs.share_file import NewFile, forget
 from pipm.remote.pack_writer import frame_starts
 from pipm.remote.read_frames import WantedFile, bring_files, located, read_manifests
@@ -177,8 +178,7 @@ class _Incoming:
     def bring(self, transport: Transport, progress: Progress) -> None:
         """Download all of it, hash it, and give it its names."""
         need = sum(one.file.size for one in self._wanted.values())
-        status = os.fstatvfs(self._run)
-        free = status.f_bavail * status.f_frsize
+        free = free_space(self._run).size
         if need > free:
             raise RemoteError(
                 f"What the remote has unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",

@@ -32,9 +32,10 @@ from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace, is_installers_own
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import prefetch
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.free_space import accounting
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.share_file import LeaveAloneError, Stored, same_folder_time
+from pipm.fs.share_file import LeaveAloneError, Stored
 from pipm.share.build_entry import BuiltEntry, EntryContents, prepare_entry
 from pipm.share.fast_hardlink import FastHardlinker, OrdinaryFiles
 from pipm.share.file_facts import FactGatherer

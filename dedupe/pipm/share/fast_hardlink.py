@@ -25,16 +25,10 @@ from pipm.core.manifest import FileEntry
 from pipm.core.plan.adopt_plan import OWNER_WRITES, is_usual_mode
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import is_cached, prefetch
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
-from pipm.fs.share_file import (
-    LeasedFile,
-    LeaveAloneError,
-    Stored,
-    finish_mode,
-    give_inode,
-    same_folder_time,
-)
+from pipm.fs.share_file import LeasedFile, LeaveAloneError, Stored, finish_mode, give_inode
 from pipm.fs.xattrs import LABEL, attribute_names, label_of
 from pipm.store.layers import open_layers
 from pipm.store.objects import ObjectFolders, is_trusted, object_mode

@@ -17,8 +17,9 @@ from pipm.core.reasons import Reason
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.durability import sync_file_system
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.os_errors import stops_everything
-from pipm.fs.share_file import LeaveAloneError, same_folder_time
+from pipm.fs.share_file import LeaveAloneError
 from pipm.fs.staging import Staging, staging
 
 if TYPE_CHECKING:

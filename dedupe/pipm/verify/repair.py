@@ -18,19 +18,11 @@ from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw, is_private_edit
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
-from pipm.fs.share_file import (
-    NewFile,
-    Stored,
-    bring_file,
-    ensure_folder,
-    forget,
-    same_files,
-    same_folder_time,
-    write_new_file,
-)
+from pipm.fs.share_file import NewFile, Stored, bring_file, ensure_folder, forget, same_files, write_new_file
 from pipm.fs.staging import Staging, staging
 from pipm.fs.walk_tree import inode_counts
 from pipm.store.entries import load_manifest

@@ -23,6 +23,7 @@ from pipm.core.importable import is_importable, packages_in
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.errors import WheelError
+from pipm.fs.free_space import free_space
 from pipm.fs.share_file import NewFile, write_new_file
 from pipm.store.objects import object_mode
 from pipm.wheel.entry_paths import EntryPaths, folded, name_refusal
@@ -194,8 +195,7 @@ class _Unpacking:
         if self.run is None:
             return
         need = sum(member.file_size for member in members)
-        status = os.fstatvfs(self.run)
-        free = status.f_bavail * status.f_frsize
+        free = free_space(self.run).size
         if need > free:
             raise WheelError(
                 f"{self.file_name} unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",

@@ -14,6 +14,7 @@ from pipm.errors import FileSystemError
 from pipm.fs import file_content
 from pipm.fs.durability import sync_file_system, write_durably
 from pipm.fs.file_content import digest_file, prefetch, read_all, same_bytes
+from pipm.fs.folder_time import same_folder_time
 from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.share_file import (
     LeaveAloneError,
@@ -23,7 +24,6 @@ from pipm.fs.share_file import (
     give_name,
     left_alone,
     open_leased,
-    same_folder_time,
     second_inode,
     write_new_file,
 )

@@ -124,13 +124,13 @@ def test_better_hashes_are_checked(tmp_path: Path, algorithm: str) -> None:
 def test_a_bomb_that_tells_its_size(
     tmp_path: Path, empty_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.fstatvfs
+    real = os.statvfs
     nothing = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
     path = good().write(str(tmp_path))
-    monkeypatch.setattr(os, "fstatvfs", lambda _: nothing)
+    monkeypatch.setattr(os, "statvfs", lambda _: nothing)
     with pytest.raises(WheelError, match="MiB are free"):
         add_wheel_file(empty_store.path, path)
-    monkeypatch.setattr(os, "fstatvfs", real)
+    monkeypatch.setattr(os, "statvfs", real)
     assert_untouched(empty_store)
 
 
