@@ -65,7 +65,7 @@ def test_root_does_not_try_another_users_pip(
 ) -> None:
     monkeypatch.setattr(run_pip, "_BUNDLED", "")
     path = tmp_path / "path" / "pip3"
-    path.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    path.write_text(f"#!/bin/sh\n: > {tmp_path}/ran\n")
     path.chmod(0o755)
     os.chown(path, 12345, 12345)
     with pytest.raises(FetchError, match="No pip runs on"):
