@@ -14,7 +14,10 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     session: Session,
     environments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+        typer.Argument(
+            metavar="[ENV]...",
+            help="Environments, or the folders of their projects; else the active one, else .venv.",
+        ),
     ] = None,
     below: Annotated[
         list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")

@@ -17,6 +17,7 @@ from pipm.cli.adopt_output import (
 )
 from pipm.cli.exit_codes import DONE, FAILED, PARTLY
 from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.named_environments import existing_environment
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
 from pipm.env.find_environments import find_environments
@@ -25,7 +26,6 @@ from pipm.fs.free_space import free_space
 from pipm.fs.home import is_read_only
 from pipm.fs.link_modes import parse_link_mode
 from pipm.share.adoption import AdoptOptions
-from pipm.store.paths import environment_path
 from pipm.venv.wrap_pip import wrap_pip
 
 if TYPE_CHECKING:
@@ -223,14 +223,14 @@ def _named(
     takes: Callable[[str], bool] | None = None,
 ) -> list[str]:
     """Return the named environments, and those below named folders that *takes* (default: all), each once."""
-    found = [environment_path(text) for text in environments]
+    found = [existing_environment(text) for text in environments]
     for folder in below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
         every = find_environments(os.path.realpath(folder), leave_out=store)
         found += _writable(output, filter(takes, every) if takes else every)
     if not environments and not below:
-        found = [environment_path(".venv")]
+        found = [existing_environment()]
     return list({os.path.realpath(path): path for path in found}.values())
 
 

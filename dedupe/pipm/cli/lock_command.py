@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipm.cli.options import (
-    Environment,
+    ActiveEnvironment,
     Extras,
     Groups,
     Session,
@@ -26,7 +26,7 @@ def lock_command(
     to: Annotated[
         str, typer.Option("-o", "--output", metavar="LOCK", help="pylock.toml or pylock.NAME.toml.")
     ] = "pylock.toml",
-    environment: Environment = ".venv",
+    environment: ActiveEnvironment = ".venv",
     python: Annotated[
         str | None,
         typer.Option("--python", metavar="PYTHON", help="Lock for 3.12, or a path; else --env's."),

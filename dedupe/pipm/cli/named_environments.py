@@ -1,11 +1,18 @@
-"""The folder of an environment that is named by a path or as @NAME."""
+"""The environments that a command line names: by path, by project, as @NAME, or not at all."""
 
 from __future__ import annotations
 
 import os
+from itertools import islice
 
+from pipm.cli.format_text import path_text
+from pipm.env.environment import is_environment
+from pipm.env.find_environments import find_environments
+from pipm.errors import UsageError
 from pipm.fs.own_files import make_folders
 from pipm.store.paths import environment_path
+
+_MOST_NAMED = 10
 
 
 def environment_folder(text: str) -> str:
@@ -14,3 +21,25 @@ def environment_folder(text: str) -> str:
     if path != text:
         make_folders(os.path.dirname(path))
     return path
+
+
+def existing_environment(text: str = "") -> str:
+    """Return the path of the environment that *text* means: itself, or the one in a project's folder.
+
+    Without *text* it is the active one (``$VIRTUAL_ENV``), else ``.venv``. UsageError where a folder has
+    several and none is called ``.venv``.
+    """
+    path = environment_path(text or os.environ.get("VIRTUAL_ENV") or ".venv")
+    if is_environment(path) or os.path.lexists(f"{path}/pyvenv.cfg") or not os.path.isdir(path):
+        return path
+    project = environment_path(os.path.join(path, ".venv"))
+    if is_environment(project):
+        return project
+    found = list(islice(find_environments(os.path.realpath(path), leave_out=""), _MOST_NAMED + 1))
+    if len(found) > 1:
+        shown = ", ".join(map(path_text, found[:_MOST_NAMED]))
+        raise UsageError(
+            f"{path} has several environments: {shown}{', …' if len(found) > _MOST_NAMED else ''}",
+            hint=f"name one of them; adopt and release take all with --all {path}",
+        )
+    return found[0] if found else path

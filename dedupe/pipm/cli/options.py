@@ -79,6 +79,17 @@ Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust 
 
 Environment = Annotated[str, typer.Option("--env", metavar="DIR", help="The environment.")]
 
+ActiveEnvironment = Annotated[
+    str,
+    typer.Option(
+        "--env",
+        metavar="DIR",
+        envvar="VIRTUAL_ENV",
+        show_envvar=False,
+        help="The environment; else the active one.",
+    ),
+]
+
 Extras = Annotated[
     list[str] | None, typer.Option("--extra", metavar="NAME", help="Also this extra of the project.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.options import Environment, Session, app, command, store_app
+from pipm.cli.options import ActiveEnvironment, Session, app, command, store_app
 
 Sources = Annotated[
     list[str] | None,
@@ -26,7 +26,7 @@ def store_pack_command(
         str, typer.Option("-o", "--output", metavar="IMAGE", help="NAME.squashfs, NAME.erofs or a directory.")
     ],
     sources: Sources = None,
-    environment: Environment = ".venv",
+    environment: ActiveEnvironment = ".venv",
     python: Python = None,
     prefix: Annotated[
         str | None,
@@ -68,7 +68,7 @@ def layers_command(  # noqa: PLR0913, PLR0917 - typer reads options off the para
     session: Session,
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="A new OCI image layout.")],
     sources: Sources = None,
-    environment: Environment = ".venv",
+    environment: ActiveEnvironment = ".venv",
     python: Python = None,
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="DIR", help="Where the environment is in the image.")

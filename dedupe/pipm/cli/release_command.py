@@ -14,7 +14,10 @@ def release_command(
     session: Session,
     environments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ENV]...", help="Environments; .venv when none is named."),
+        typer.Argument(
+            metavar="[ENV]...",
+            help="Environments, or the folders of their projects; else the active one, else .venv.",
+        ),
     ] = None,
     names: Annotated[
         list[str] | None,

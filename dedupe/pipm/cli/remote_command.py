@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.options import Environment, Session, app, command, key_app
+from pipm.cli.options import ActiveEnvironment, Session, app, command, key_app
 
 Destination = Annotated[
     str, typer.Argument(metavar="DEST", help="A path, file://, https://, s3://, gs:// or az://.")
@@ -25,7 +25,7 @@ def push_command(
         list[str] | None,
         typer.Argument(metavar="[ENV|LOCK...]", help="What to push; else the nearest lock's distributions."),
     ] = None,
-    environment: Environment = ".venv",
+    environment: ActiveEnvironment = ".venv",
     everything: Everything = False,
     trust_adopted: TrustAdopted = False,
 ) -> int:
@@ -56,7 +56,7 @@ def pull_command(
         list[str] | None,
         typer.Argument(metavar="[LOCK...]", help="Lock files; else the nearest one upward."),
     ] = None,
-    environment: Environment = ".venv",
+    environment: ActiveEnvironment = ".venv",
     python: Annotated[
         str | None,
         typer.Option("--python", metavar="PYTHON", help="If there is no --env yet: 3.12, or a path."),

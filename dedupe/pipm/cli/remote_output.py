@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.cli.exit_codes import DONE, PARTLY
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
+from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
-from pipm.env.environment import is_environment, load_environment
+from pipm.env.environment import load_environment
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import NotFoundError, UsageError, redacted
 from pipm.remote.keys import signing_key
@@ -134,9 +135,8 @@ def chosen_entries(store: Store, arguments: RemoteArguments) -> tuple[list[str],
     entries: list[str] = []
     left: list[_Left] = []
     for source in arguments.locks:
-        path = environment_path(source or "")
-        if source and is_environment(path):
-            entries += _entries_of_environment(store, path)
+        if source and os.path.isdir(environment_path(source)):
+            entries += _entries_of_environment(store, existing_environment(source))
             continue
         pins, target = locked_pins(open_lock(source, Selection()), arguments.interpreter(store.path))
         found, missing = stored_entries(store, pins, target, arguments.trust)

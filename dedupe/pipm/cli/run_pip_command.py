@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 
+from pipm.cli.named_environments import existing_environment
 from pipm.cli.output import Output
 from pipm.env.environment import Environment, load_environment
 from pipm.env.permission import check_runnable
 from pipm.errors import InterruptedRunError, PipmError, UsageError
 from pipm.pip_wrapper.install_wrapper import is_wrapped
-from pipm.store.paths import environment_path, store_path
+from pipm.store.paths import store_path
 
 _CHANGING = frozenset({"install", "uninstall"})
 
@@ -70,7 +71,7 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
             path = word.removeprefix("--env=")
         else:
             rest.append(word)
-    return environment_path(path or os.environ.get("VIRTUAL_ENV") or ".venv"), rest
+    return existing_environment(path), rest
 
 
 def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words, words_of
@@ -47,6 +48,16 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     """Sync one environment and print the result."""
     lock = _lock_of(arguments)
     done = _synced(output, store, arguments, lock)
+    active = os.environ.get("VIRTUAL_ENV")
+    # What a lock does not name is removed, so an environment that happens to be active is not taken for it.
+    if (
+        active
+        and arguments.environment == SyncArguments.environment
+        and os.path.realpath(active) != os.path.realpath(done.path)
+    ):
+        output.note(
+            "note", f"{path_text(active)} is active and stays as it is: pipm sync --env {path_text(active)}"
+        )
     if output.json:
         output.document("sync", _document(done))
     else:

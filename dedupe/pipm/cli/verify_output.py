@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import count_text, counted, path_text, printable, seconds_text, size_text
+from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.verify.verify import verify
 
@@ -21,7 +22,8 @@ def verify_store(
 ) -> int:
     """Run `pipm verify`; return 1 if damage remains."""
     progress = progress_for(output)
-    findings, rebuilt = verify(store, environments, progress, full=full, repair=repair, anew=anew)
+    named = [existing_environment(text) for text in environments]
+    findings, rebuilt = verify(store, named, progress, full=full, repair=repair, anew=anew)
     if output.json:
         output.document("verify", _document(findings, rebuilt))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipm.cli.format_text import count_text, counted, path_text, size_text
 from pipm.inspect.path_info import ENVIRONMENT, NOT_YET
 from pipm.inspect.why import explain
+from pipm.store.paths import environment_path
 
 if TYPE_CHECKING:
     from pipm.cli.output import Output
@@ -20,7 +21,7 @@ _MOST_ENTRIES = 10
 
 def show_why(output: Output, store: str, subject: str) -> int:
     """Run `pipm why`."""
-    found = explain(store, subject)
+    found = explain(store, environment_path(subject))
     if output.json:
         document: dict[str, object] = {"entries": [_entry_document(entry) for entry in found.entries]}
         if found.path is not None:

@@ -24,6 +24,7 @@ from pipm.share.adoption import AdoptOptions
 from pipm.store.entries import all_entries, load_manifest
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
+from pipm.store.paths import environment_path
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
 
 
 def _below(folder: str, store_path: str) -> Iterable[str]:
+    folder = environment_path(folder)
     if not os.path.isdir(folder):
         raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
     return find_environments(os.path.realpath(folder), leave_out=store_path)

@@ -14,6 +14,7 @@ from pipm.gc.collect import preview_collection
 from pipm.inspect.environment_usage import disk_report, list_environments
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store
+from pipm.store.paths import environment_path
 
 if TYPE_CHECKING:
     from pipm.inspect.environment_usage import EnvironmentUsage, Report
@@ -60,7 +61,7 @@ def full_report(store_path: str, folder: str | None, *, exact: bool) -> FullRepo
         report=report,
         entries=_entries(store_path),
         environments=tuple(Mapped(usage=one, parts=_parts(one)) for one in environments),
-        folder="" if folder is None else os.path.realpath(folder),
+        folder="" if folder is None else os.path.realpath(environment_path(folder)),
     )
 
 
