@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.options import DistInfo, DryRun, LinkModeOption, Session, app, command
+from pipm.cli.options import DistInfo, DryRun, Exclude, LinkModeOption, Session, app, command
 
 
 @command(app, "adopt")
@@ -22,7 +22,8 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     below: Annotated[
         list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
     ] = None,
-    link_mode: LinkModeOption = "auto",
+    exclude: Exclude = None,
+    link_mode: LinkModeOption = "",
     compile_missing: Annotated[
         bool, typer.Option("--compile", help="Add bytecode for sources that have none.")
     ] = False,
@@ -46,13 +47,12 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
     `pipm release` undoes it.
     """
-    from pipm.cli.environments_output import adopt_environments, adopt_options
+    from pipm.cli.environments_output import Named, adopt_environments, adopt_options
 
     return adopt_environments(
         session.output,
         session.store,
-        environments or [],
-        below or [],
+        Named(environments or [], below or [], exclude or []),
         options=adopt_options(link_mode, compile_missing=compile_missing, dist_info=dist_info),
         wrap=wrap,
         dry_run=dry_run,

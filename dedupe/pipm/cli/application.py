@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipm.cli import (  # noqa: F401 - each registers its command
     adopt_command,
+    config_command,
     df_command,
     doctor_command,
     gc_command,
@@ -29,7 +30,7 @@ __all__ = ["app", "run"]
 _ORDER = (
     *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
     *("push", "pull", "layers"),
-    *("list", "df", "why", "report", "gc", "verify", "doctor", "help", "after-pip"),
+    *("list", "df", "why", "report", "gc", "verify", "doctor", "config", "help", "after-pip"),
 )
 """The order of commands in the help."""
 app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.cli.adopt_output import (
     adoption_document,
@@ -26,10 +26,11 @@ from pipm.fs.free_space import free_space
 from pipm.fs.home import is_read_only
 from pipm.fs.link_modes import parse_link_mode
 from pipm.share.adoption import AdoptOptions
+from pipm.store.configuration import setting, words
 from pipm.venv.wrap_pip import wrap_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
@@ -41,21 +42,22 @@ _TOGETHER = 12
 def adopt_options(link_mode: str, *, compile_missing: bool, dist_info: bool | None) -> AdoptOptions:
     """Return the options of an adoption."""
     return AdoptOptions(
-        link_mode=parse_link_mode(link_mode), compile_missing=compile_missing, dist_info=dist_info
+        link_mode=parse_link_mode(link_mode or setting("link-mode")),
+        compile_missing=compile_missing,
+        dist_info=dist_info,
     )
 
 
 def adopt_environments(
     output: Output,
     store: str,
-    environments: list[str],
-    below: list[str],
+    named: Named,
     *,
     options: AdoptOptions,
     wrap: bool | None,
     dry_run: bool,
 ) -> int:
-    """Adopt each environment that is named or lies below a named folder.
+    """Adopt each environment that is *named*.
 
     *wrap* says whether to wrap its pip; None changes nothing about that.
     """
@@ -64,7 +66,7 @@ def adopt_environments(
         from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
 
         preview = Preview(store, options)
-    paths = _named(output, environments, below, store)
+    paths = _paths(output, named._replace(exclude=[*named.exclude, *words("exclude")]), store)
     adoptions = _Adoptions(store, paths, options, output)
     results = _Results(output, several=len(paths) > 1)
     done: list[Adoption] = []
@@ -103,6 +105,14 @@ def _end(
     if dry_run:
         output.note("note", "no files changed due to --dry-run")
     return PARTLY if code == DONE and incomplete else code
+
+
+class Named(NamedTuple):
+    """Environments by name, and folders below which all are meant, but those in excluded folders."""
+
+    environments: Sequence[str] = ()
+    below: Sequence[str] = ()
+    exclude: Sequence[str] = ()
 
 
 class _Results:
@@ -158,8 +168,7 @@ class _Adoptions:
 def release_environments(
     output: Output,
     store: str,
-    environments: list[str],
-    below: list[str],
+    named: Named,
     *,
     names: list[str],
     dry_run: bool,
@@ -167,7 +176,7 @@ def release_environments(
     """Release the environments that are named, and those below named folders that share files."""
     from pipm.release.release import release_environment, sharing  # noqa: PLC0415 - each command loads its own
 
-    paths = _named(output, environments, below, store, sharing(store) if below else None)
+    paths = _paths(output, named, store, sharing(store) if named.below else None)
     results = _Results(output, several=len(paths) > 1)
     done: list[Released] = []
 
@@ -215,21 +224,15 @@ def _check_room(planned: Iterable[Released]) -> None:
             )
 
 
-def _named(
-    output: Output,
-    environments: list[str],
-    below: list[str],
-    store: str,
-    takes: Callable[[str], bool] | None = None,
-) -> list[str]:
+def _paths(output: Output, named: Named, store: str, takes: Callable[[str], bool] | None = None) -> list[str]:
     """Return the named environments, and those below named folders that *takes* (default: all), each once."""
-    found = [existing_environment(text) for text in environments]
-    for folder in below:
+    found = [existing_environment(text) for text in named.environments]
+    for folder in named.below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-        every = find_environments(os.path.realpath(folder), leave_out=store)
+        every = find_environments(os.path.realpath(folder), leave_out=store, exclude=named.exclude)
         found += _writable(output, filter(takes, every) if takes else every)
-    if not environments and not below:
+    if not named.environments and not named.below:
         found = [existing_environment()]
     return list({os.path.realpath(path): path for path in found}.values())
 

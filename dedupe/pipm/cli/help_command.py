@@ -18,8 +18,8 @@ def help_command(
 ) -> int:
     """Explain a command, or a topic.
 
-    Topics: environment, exit-codes, files, finder, keeping, link-modes, locks, store,
-    syncing, without-environment, wrapped-pip.
+    Topics: environment, exit-codes, files, finder, keeping, link-modes, locks, settings,
+    store, syncing, without-environment, wrapped-pip.
     """
     from pipm.cli.help_topics import topic
 

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.options import Exact, Session, app, command
+from pipm.cli.options import Exact, Exclude, Session, app, command
 
 
 @command(app, "list")
-def list_command(
+def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
     session: Session,
     folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="All environments below DIR.")] = None,
+    exclude: Exclude = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="KEY", help="path, exclusive, size, used or frees.")
     ] = "path",
@@ -44,4 +45,6 @@ def list_command(
     from pipm.core.quantities import parse_age
 
     chosen = Choice(unused=None if unused is None else parse_age(unused), uses=uses, broken=broken)
-    return show_list(session.output, session.store, folder, sort=sort, chosen=chosen, exact=exact)
+    return show_list(
+        session.output, session.store, folder, exclude=exclude or [], sort=sort, chosen=chosen, exact=exact
+    )

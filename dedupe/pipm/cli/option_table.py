@@ -72,7 +72,7 @@ class SyncArguments(Arguments):
     lock: str | None = None
     environment: str = ".venv"
     python: str | None = None
-    link_mode: str = "auto"
+    link_mode: str = ""
     extras: list[str] | None = None
     groups: list[str] | None = None
     no_default_groups: bool = False

@@ -57,9 +57,8 @@ LinkModeOption = Annotated[
     typer.Option(
         "--link-mode",
         metavar="MODE",
-        envvar="PIPM_LINK_MODE",
-        show_envvar=False,
         help="auto, reflink, hardlink, finder, symlink or copy.",
+        show_default="auto",
     ),
 ]
 
@@ -73,6 +72,11 @@ DistInfo = Annotated[
     ),
 ]
 
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Pass over folders of that name, or path with a slash."),
+]
 
 Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust no earlier figure.")]
 
@@ -181,7 +185,7 @@ def _main(
       pipm df                 where the bytes are
 
     More: pipm help COMMAND, or one of environment, exit-codes, files, finder, keeping, link-modes, locks,
-    store, syncing, without-environment, wrapped-pip.
+    settings, store, syncing, without-environment, wrapped-pip.
     """
     context.obj = {
         "quiet": quiet,

@@ -12,14 +12,11 @@ from pipm.cli.option_table import COMMON, SYNC, SyncArguments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FOREIGN = ("PIPM_LINK_MODE", "_PIPM_COMPLETE")
-"""Variables that typer reads."""
-
 
 def quick_sync(words: Sequence[str]) -> int | None:
     """Do what ``pipm sync`` with *words* asks for; None where typer has to look at them."""
     found = parse_words(words, "sync", COMMON, SYNC, program=False)
-    if found is None or any(name in os.environ for name in _FOREIGN):
+    if found is None or "_PIPM_COMPLETE" in os.environ:
         return None
     settings, arguments = found
 

@@ -39,8 +39,7 @@ def release_command(
 
       pipm release --all ~ -n   and how much room that needs
     """
-    from pipm.cli.environments_output import release_environments
+    from pipm.cli.environments_output import Named, release_environments
 
-    return release_environments(
-        session.output, session.store, environments or [], below or [], names=names or [], dry_run=dry_run
-    )
+    named = Named(environments or [], below or [])
+    return release_environments(session.output, session.store, named, names=names or [], dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.options import Exact, Session, app, command
+from pipm.cli.options import Exact, Exclude, Session, app, command
 
 
 @command(app, "report")
@@ -18,6 +18,7 @@ def report_command(
     target: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - prints it.")
     ] = "report.html",
+    exclude: Exclude = None,
     exact: Exact = False,
 ) -> int:
     """Draw where the bytes are: one HTML page, a map and a list.
@@ -28,4 +29,4 @@ def report_command(
     """
     from pipm.cli.report_output import make_report
 
-    return make_report(session.output, session.store, folder, target, exact=exact)
+    return make_report(session.output, session.store, folder, target, exclude=exclude or [], exact=exact)

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 
 
-def make_report(output: Output, store: str, folder: str | None, target: str, *, exact: bool) -> int:
+def make_report(
+    output: Output, store: str, folder: str | None, target: str, *, exclude: list[str], exact: bool
+) -> int:
     """Run `pipm report`; *target* ``-`` is standard output."""
     if not target or target.endswith(os.sep) or os.path.isdir(target):
         raise UsageError(f"{target or 'nothing'} is no file to write to", hint="pipm report -o report.html")
-    found = full_report(store, folder, exact=exact)
+    found = full_report(store, folder, exclude, exact=exact)
     page = page_of(document_of(found, time.time()))
     if target == "-":
         output.data(page)

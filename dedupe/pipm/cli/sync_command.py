@@ -61,7 +61,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     lock: LockArgument = None,
     environment: Environment = ".venv",
     python: Python = None,
-    link_mode: LinkModeOption = "auto",
+    link_mode: LinkModeOption = "",
     extras: Extras = None,
     groups: Groups = None,
     no_default_groups: NoDefaultGroups = False,

@@ -14,6 +14,7 @@ from pipm.cli.streams import finish_output
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
 from pipm.fs.link_modes import parse_link_mode
+from pipm.store.configuration import setting
 from pipm.sync.compile_later import start_compiling
 from pipm.sync.open_lock import member_here, open_lock
 from pipm.sync.sync import sync
@@ -46,6 +47,8 @@ def resync(output: Output, store: str, environment: str, lock: str, words: Seque
 
 def sync_environment(output: Output, store: str, arguments: SyncArguments) -> int:
     """Sync one environment and print the result."""
+    mode = arguments.link_mode or setting("link-mode")
+    arguments = SyncArguments({**vars(arguments), "link_mode": "" if mode == "auto" else mode})
     lock = _lock_of(arguments)
     done = _synced(output, store, arguments, lock)
     active = os.environ.get("VIRTUAL_ENV")

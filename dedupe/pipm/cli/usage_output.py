@@ -43,13 +43,20 @@ class Choice(NamedTuple):
 
 
 def show_list(
-    output: Output, store: str, folder: str | None, *, sort: str, chosen: Choice, exact: bool
+    output: Output,
+    store: str,
+    folder: str | None,
+    *,
+    exclude: Sequence[str],
+    sort: str,
+    chosen: Choice,
+    exact: bool,
 ) -> int:
     """`pipm list` of the environments that are *chosen*."""
     if sort not in _SORTS:
         raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(_SORTS)}")
     now = time.time()
-    every = list_environments(store, folder, uses=chosen.uses, exact=exact)
+    every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, exact=exact)
     found = [one for one in every if chosen.takes(one, now)]
     found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
     if output.json:

@@ -23,7 +23,7 @@ def venv_command(
     lock: Annotated[
         str | None, typer.Option("--lock", metavar="LOCK", help="Sync it with this lock file, too.")
     ] = None,
-    link_mode: LinkModeOption = "auto",
+    link_mode: LinkModeOption = "",
     wrap: Annotated[
         bool, typer.Option("--wrap-pip/--no-wrap-pip", help="Its pip goes through the store.")
     ] = True,

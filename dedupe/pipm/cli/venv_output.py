@@ -13,6 +13,7 @@ from pipm.core.pins import Selection
 from pipm.env.base_interpreter import find_interpreter
 from pipm.fs.link_modes import parse_link_mode
 from pipm.share.adoption import AdoptOptions
+from pipm.store.configuration import setting
 from pipm.sync.open_lock import open_lock
 from pipm.venv.make_venv import make_venv
 
@@ -24,7 +25,7 @@ def make_environment(
     output: Output, store: str, path: str, *, python: str | None, link_mode: str, wrap: bool
 ) -> int:
     """Make an environment and print the result."""
-    options = AdoptOptions(link_mode=parse_link_mode(link_mode))
+    options = AdoptOptions(link_mode=parse_link_mode(link_mode or setting("link-mode")))
     interpreter = find_interpreter(python)
     made = make_venv(store, environment_folder(path), interpreter, options, progress_for(output), wrap=wrap)
     if output.json:

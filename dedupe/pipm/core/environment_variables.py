@@ -6,6 +6,7 @@ VARIABLES = {
     "PIPM_STORE": "where the store is; else $XDG_DATA_HOME/pipm, else ~/.local/share/pipm",
     "PIPM_STORE_LAYERS": "read-only stores, separated by colons, looked through before the index is asked",
     "PIPM_LINK_MODE": "what --link-mode is where it is not given (pipm help link-modes)",
+    "PIPM_EXCLUDE": "globs of folders, separated by colons, that --all, list and report pass over",
     "PIPM_LOCK_TIMEOUT": "seconds to wait for other processes; 300 if unset",
     "PIPM_NO_PROGRESS": "set: no progress bar",
     "PIPM_PIP": "off: an environment's wrapped pip is plain pip",

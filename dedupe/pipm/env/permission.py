@@ -10,10 +10,9 @@ A warm `pipm run` imports this: nothing here may import what takes milliseconds 
 from __future__ import annotations
 
 import os
-import stat
 
 from pipm.errors import InterpreterError, LockError
-from pipm.fs.trust import foreign_part, is_owned, trusted_users, user_name
+from pipm.fs.trust import changed_by_others, foreign_part, is_owned, user_name
 
 TYPE_CHECKING = False  # typing's takes its import
 
@@ -62,12 +61,7 @@ def check_found(lock: str) -> None:
     A lock decides which code is installed. Who runs a program below a folder that all can write to means none
     that lies there by chance (as for git's safe.directory).
     """
-    if os.geteuid() == 0:
-        foreign = foreign_part(lock)
-    else:
-        statuses = (os.lstat(lock), os.stat(lock))
-        is_others = any(one.st_uid not in trusted_users() for one in statuses)
-        foreign = lock if is_others or statuses[1].st_mode & stat.S_IWOTH else None
+    foreign = changed_by_others(lock)
     if foreign is None:
         return
     owner = os.lstat(foreign).st_uid

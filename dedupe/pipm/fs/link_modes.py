@@ -44,8 +44,8 @@ class OneWayError(OSError):
 
 
 def parse_link_mode(text: str) -> LinkMode | None:
-    """Read the value of ``--link-mode``; None for ``auto``."""
-    if text == "auto":
+    """Read the value of ``--link-mode``; None for ``auto`` and for nothing."""
+    if text in ("", "auto"):
         return None
     try:
         return LinkMode(text)

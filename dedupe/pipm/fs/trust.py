@@ -124,6 +124,18 @@ def foreign_part(path: str) -> str | None:
     return None
 
 
+def changed_by_others(path: str) -> str | None:
+    """Name what lets another user change the file at *path*, which was found and not named; None for nothing.
+
+    For root that may be any folder on the way; for others it is the file, as git's safe.directory has it.
+    """
+    if os.geteuid() == 0:
+        return foreign_part(path)
+    statuses = (os.lstat(path), os.stat(path))
+    is_others = any(one.st_uid not in trusted_users() for one in statuses)
+    return path if is_others or statuses[1].st_mode & stat.S_IWOTH else None
+
+
 def user_name(number: int) -> str:
     """Return the name of the user with this *number*, as a shell and sudo take it."""
     import pwd  # noqa: PLC0415 - for an error

@@ -21,6 +21,7 @@ from pipm.gc.collect import preview_collection
 from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
 from pipm.inspect.why import is_release_of, parse_requirement
 from pipm.share.adoption import AdoptOptions
+from pipm.store.configuration import words
 from pipm.store.entries import all_entries, load_manifest
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
@@ -28,7 +29,7 @@ from pipm.store.paths import environment_path
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from packaging.requirements import Requirement
 
@@ -134,10 +135,16 @@ class _Measured:
 
 
 def list_environments(
-    store_path: str, folder: str | None = None, *, uses: str | None = None, exact: bool = False
+    store_path: str,
+    folder: str | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    uses: str | None = None,
+    exact: bool = False,
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
 
+    Folders that *exclude* or the setting of that name means are passed over.
     With *folder* it says of each that is not adopted about what adopting it would free, after those
     before it. *uses* is a requirement: only environments that have such a distribution. *exact* measures
     anew what was measured before. Raises UsageError for *uses*.
@@ -145,7 +152,7 @@ def list_environments(
     wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
     inventory = None if store is None else store_inventory(store)
-    paths = None if folder is None else _below(folder, store_path)
+    paths = None if folder is None else _below(folder, store_path, exclude)
     if wanted is not None:
         known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
         every = known if paths is None else paths
@@ -184,11 +191,12 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
     )
 
 
-def _below(folder: str, store_path: str) -> Iterable[str]:
+def _below(folder: str, store_path: str, exclude: Sequence[str]) -> Iterable[str]:
     folder = environment_path(folder)
     if not os.path.isdir(folder):
         raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-    return find_environments(os.path.realpath(folder), leave_out=store_path)
+    globs = [*exclude, *words("exclude")]
+    return find_environments(os.path.realpath(folder), leave_out=store_path, exclude=globs)
 
 
 def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:

@@ -17,6 +17,8 @@ from pipm.store.layout import open_store
 from pipm.store.paths import environment_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipm.inspect.environment_usage import EnvironmentUsage, Report
 
 _BLOCK = 4096
@@ -51,11 +53,13 @@ class FullReport:
     folder: str
 
 
-def full_report(store_path: str, folder: str | None, *, exact: bool) -> FullReport:
+def full_report(
+    store_path: str, folder: str | None, exclude: Sequence[str] = (), *, exact: bool
+) -> FullReport:
     """Measure what the store knows, and all environments below *folder*."""
     report = disk_report(store_path, exact=exact)
     known = {one.path for one in report.environments}
-    found = [] if folder is None else list_environments(store_path, folder, exact=exact)
+    found = [] if folder is None else list_environments(store_path, folder, exclude=exclude, exact=exact)
     environments = (*report.environments, *(one for one in found if one.path not in known))
     return FullReport(
         report=report,

@@ -15,6 +15,7 @@ from pipm.fs.home import config_home
 from pipm.fs.own_files import make_folders
 from pipm.fs.trust import foreign_part
 from pipm.remote.extra_libraries import extra_library
+from pipm.store.configuration import find_setting
 
 _SECRET, _PUBLIC = "pipm-secret-ed25519:", "pipm-ed25519:"
 _SIGNATURE = 64
@@ -119,10 +120,10 @@ def signing_key() -> SecretKey:
 
 
 def trusted_keys() -> list[PublicKey]:
-    """Return the keys of ``PIPM_TRUSTED_KEYS``, else of the user's list; UsageError where there is none."""
-    setting = os.environ.get("PIPM_TRUSTED_KEYS")
-    words = _lines(trusted_path()) if setting is None else setting.replace(",", " ").split()
-    keys = [_parsed(word) for word in words if not word.startswith("#")]
+    """Return the keys of the setting, else of the user's list; UsageError where there is none."""
+    chosen, source = find_setting("trusted-keys")
+    texts = chosen.replace(",", " ").split() if source else _lines(trusted_path())
+    keys = [_parsed(text) for text in texts if not text.startswith("#")]
     if not keys:
         raise UsageError(
             "No key is trusted, so nothing that a remote has can be believed",

@@ -11,6 +11,7 @@ import stat
 from functools import cache
 
 from pipm.errors import StoreError
+from pipm.store.configuration import words
 from pipm.store.layout import VERSION, Store
 from pipm.store.objects import find_object
 
@@ -24,8 +25,7 @@ def open_layers(own: str) -> tuple[Store, ...]:
 
     A missing layer (an unmounted disk) is skipped; StoreError is raised for a folder that is no store.
     """
-    named = os.environ.get("PIPM_STORE_LAYERS", "")
-    paths = [os.path.realpath(os.path.expanduser(path)) for path in named.split(os.pathsep) if path]
+    paths = [os.path.realpath(os.path.expanduser(path)) for path in words("layers")]
     return tuple(_opened(path) for path in dict.fromkeys(paths) if path != own and os.path.isdir(path))
 
 

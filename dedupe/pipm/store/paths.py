@@ -10,6 +10,7 @@ import sys
 
 from pipm.errors import UsageError
 from pipm.fs.home import cache_home, data_home
+from pipm.store.configuration import setting
 
 _LONGEST_PATH = 4096
 
@@ -18,8 +19,8 @@ READY = ".pipm/ready"
 
 
 def store_path(option: str | None) -> str:
-    """Return the absolute path of the store: *option*, ``PIPM_STORE``, else the user's data folder."""
-    chosen = option or os.environ.get("PIPM_STORE")
+    """Return the absolute path of the store: *option*, the setting, else the user's data folder."""
+    chosen = option or setting("store")
     if chosen:
         return os.path.realpath(os.path.expanduser(chosen))
     return os.path.realpath(os.path.join(_data_folder(), "pipm"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from pipm.context.progress import Progress
@@ -11,6 +10,7 @@ from pipm.env.ask_target import ask_target
 from pipm.errors import RemoteError
 from pipm.remote.open_remote import open_remote
 from pipm.remote.pull import pull_entries
+from pipm.store.configuration import setting
 from pipm.sync.editable import is_editable
 from pipm.sync.pin_resolver import PinResolver
 
@@ -97,7 +97,7 @@ def pull_missing(
 
     Returns entries by the pin's name. A remote that cannot be used costs a note: the index has the same.
     """
-    destination = os.environ.get("PIPM_REMOTE")
+    destination = setting("remote")
     if not destination or not pins:
         return {}
     pools = [] if interpreter is None else [interpreter.pool("")]

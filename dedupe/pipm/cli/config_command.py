@@ -1,0 +1,17 @@
+"""The arguments of `pipm config`."""
+
+from __future__ import annotations
+
+from pipm.cli.options import Session, app, command
+
+
+@command(app, "config")
+def config_command(session: Session) -> int:
+    """Show the settings, and where each comes from.
+
+    An option wins over a variable of the environment, that over the project's pipm.toml (or [tool.pipm] in
+    pyproject.toml), that over your own pipm.toml: pipm help settings.
+    """
+    from pipm.cli.config_output import show_settings
+
+    return show_settings(session.output, session.store)
