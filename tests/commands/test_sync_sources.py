@@ -8,17 +8,20 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from support.installers import uv_environment, venv
+from support.installers import uv_environment, uv_variables, venv
 from support.locks import assert_record, pylock
 from support.pipm import FAILED
-from support.process import check
+from support.process import check, run
 from support.projects import make_project, make_repository, make_sdist
 from support.snapshot import file_digest
 from support.store import damage
 from support.synthetic import Environment
+from support.tools import find_tool
 from support.trees import differences, record_differences
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.installers import Wheelhouse
     from support.pipm import Pipm
 
@@ -112,6 +115,22 @@ def test_a_changed_editable_project_is_installed_anew(pipm: Pipm, tmp_path: obje
     assert env.run(show).strip() == "2.0"  # the old one stays until the new one is built
     check(sys.executable, "-m", "pip", "--python", env.python, "uninstall", "-q", "-y", "editable")
     assert glob.glob(f"{env.site}/*ditable*") == []
+
+
+def test_uv_takes_an_editable_project_as_its_own(pipm: Pipm, tmp_path: Path) -> None:
+    folder = make_project(str(tmp_path / "folder"), "editable")
+    os.mkdir(f"{folder}/src")
+    uv = (find_tool("uv"), "--offline")
+    variables = uv_variables(f"{tmp_path}/cache") | {"UV_PYTHON": sys.executable}
+    check(*uv, "lock", cwd=folder, environ=variables)
+    env = Environment(path=f"{folder}/.venv")
+    pipm("sync", f"{folder}/uv.lock", "--env", env.path).expect()
+    assert_record(env, "editable-1.0.dist-info")
+    wants = run(*uv, "sync", "--frozen", "--dry-run", cwd=folder, environ=variables)
+    assert "Would make no changes" in wants.stderr
+    make_project(folder, "editable", version="2.0")
+    check(*uv, "sync", cwd=folder, environ=variables)
+    assert not os.path.exists(env.file("editable-1.0.dist-info"))
 
 
 def test_what_cannot_be_built_changes_nothing(pipm: Pipm, tmp_path: object) -> None:

@@ -15,6 +15,8 @@ from pipm.fs.beneath import open_directory_beneath, read_beneath, read_file
 from pipm.fs.durability import write_durably
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.opened import opened
+from pipm.sync.uv_note import FILE as UV_NOTE
+from pipm.sync.uv_note import uv_note
 from pipm.wheel.environment_files import file_url, record_digest_of
 
 if TYPE_CHECKING:
@@ -155,19 +157,33 @@ def install_editables(
                 install_editable(pip, pin, python, run, path, stopping)
 
 
-def note_editables(scan: EnvironmentScan, pins: Iterable[Pin], states: Mapping[str, str]) -> dict[str, str]:
-    """Keep the *states* of *pins*, which were just installed, in the environment; returns their versions."""
+def project_notes(pin: Pin, *, for_uv: bool) -> dict[str, bytes]:
+    """Return the files that lie beside RECORD once an editable *pin* is installed from what is there now."""
+    assert isinstance(pin.origin, SourceFolder)
+    notes = {_STATE: project_state(pin).encode()}
+    note = uv_note(pin.origin.project) if for_uv else None
+    return notes if note is None else notes | {UV_NOTE: note}
+
+
+def note_editables(
+    scan: EnvironmentScan, pins: Iterable[Pin], notes: Mapping[str, Mapping[str, bytes]]
+) -> dict[str, str]:
+    """Keep the *notes* on *pins*, which were just installed, in the environment; returns their versions."""
     there = installed_editables(scan, list(pins))
     for name, installed in there.items():
         with opened(open_directory_beneath(scan.root, f"{installed.site}/{installed.metadata}")) as folder:
             remove_torn_writes(folder, ("",))
-            record, state = read_beneath(folder, "RECORD"), states[name].encode()
+            record = read_beneath(folder, "RECORD")
             if record is None:
                 continue
-            row = record_rows([(f"{installed.metadata}/{_STATE}", record_digest_of(state), len(state))])
-            # First: whoever uninstalls it then knows of the file, and one that is missing is made anew.
-            write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + row, mode=0o644)
-            write_durably(folder, _STATE, state, mode=0o644)
+            rows = record_rows(
+                (f"{installed.metadata}/{file}", record_digest_of(note), len(note))
+                for file, note in notes[name].items()
+            )
+            # First: whoever uninstalls it then knows of the files, and one that is missing is made anew.
+            write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + rows, mode=0o644)
+            for file, note in notes[name].items():
+                write_durably(folder, file, note, mode=0o644)
     return {name: installed.version for name, installed in there.items()}
 
 

@@ -30,7 +30,7 @@ from pipm.sync.editable import (
     is_editable,
     missing_editables,
     note_editables,
-    project_state,
+    project_notes,
 )
 from pipm.sync.full_check import groups_of, passes_plan_check
 from pipm.sync.installed_state import EnvironmentScan
@@ -215,7 +215,8 @@ class FullSync:
     ) -> list[Pin]:
         """Let pip install the editable *pins*; returns them with their versions."""
         # pip locks nothing and writes pyvenv.cfg's environment by itself.
-        states = {pin.name: project_state(pin) for pin in pins}
+        for_uv = self.lock.path.endswith("/uv.lock")
+        notes = {pin.name: project_notes(pin, for_uv=for_uv) for pin in pins}
         install_editables(
             self.store, pins, interpreter_of_target(environment), target, lambda: self.shared_state.stopping
         )
@@ -224,7 +225,7 @@ class FullSync:
         sync_tree(environment.path)  # the note says that all of it is there
         with locked_environment(self.store, environment, self.progress) as root:
             again = EnvironmentScan(self.store, root, environment, scan.scheme, None)
-            versions = note_editables(again, pins, states)
+            versions = note_editables(again, pins, notes)
         return [pin._replace(version=versions.get(pin.name, pin.version)) for pin in pins]
 
     def _seen(self, scheme: Scheme, previous: Root | None) -> Scheme:
