@@ -52,9 +52,13 @@ def _code() -> int:
 
         code = print_version()
     elif "sync" in sys.argv:
-        from pipm.cli.quick_sync import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
+        from pipm.cli.quick_start import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 
         code = quick_sync(sys.argv[1:])
+    elif "adopt" in sys.argv:
+        from pipm.cli.quick_start import quick_adopt  # noqa: PLC0415 - likewise
+
+        code = quick_adopt(sys.argv[1:])
     if code is not None:
         return code
     from pipm.cli.application import run  # noqa: PLC0415 - `import pipm` stays free of typer

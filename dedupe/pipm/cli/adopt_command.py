@@ -47,13 +47,8 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
     `pipm release` undoes it.
     """
-    from pipm.cli.environments_output import Named, adopt_environments, adopt_options
+    arguments = locals()
+    from pipm.cli.environments_output import adopt_environments
+    from pipm.cli.option_table import AdoptArguments
 
-    return adopt_environments(
-        session.output,
-        session.store,
-        Named(environments or [], below or [], exclude or []),
-        options=adopt_options(link_mode, compile_missing=compile_missing, dist_info=dist_info),
-        wrap=wrap,
-        dry_run=dry_run,
-    )
+    return adopt_environments(session.output, session.store, AdoptArguments(arguments))

@@ -28,20 +28,21 @@ def parse_words(
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Return the common settings and the arguments of *command* that *words* set; None where it is typer's.
 
-    With *program* the first word that is no option begins another program's command line, the argument
-    ``program``; else it is the argument ``lock``. Options before the command's name are *common* ones.
+    With *program* the first word that is no option begins another program's command line; else it is one
+    value of the argument in the row "" of *own*. Options before the command's name are *common* ones.
     """
     rest, seen = list(words), False
+    operand, several = own[""]
     found: dict[str, Any] = {}
     while rest:
         word = rest.pop(0)
         if word == command and not seen:
             seen = True
         elif seen and program and (word == "--" or not word.startswith("-")):
-            found["program"] = rest if word == "--" else [word, *rest]
+            found[operand] = rest if word == "--" else [word, *rest]
             break
-        elif seen and word and not word.startswith("-") and "lock" not in found:
-            found["lock"] = word
+        elif seen and word and not word.startswith("-") and (several == [] or operand not in found):
+            found[operand] = [*found.pop(operand, ()), word] if several == [] else word
         elif not _set(found, word, rest, {**common, **own} if seen else common):
             return None
     names = {name for name, _ in common.values()}
@@ -52,7 +53,7 @@ def parse_words(
 def _set(found: dict[str, Any], word: str, rest: list[str], options: OptionTable) -> bool:
     """Set the option *word* in *found*, perhaps from the first of *rest*; False if it is typer's."""
     option, equals, value = word.partition("=")
-    if option not in options:
+    if not option or option not in options:
         return False
     name, given = options[option]
     if given is None or given == []:

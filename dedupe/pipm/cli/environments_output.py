@@ -32,6 +32,7 @@ from pipm.venv.wrap_pip import wrap_pip
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pipm.cli.option_table import AdoptArguments
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
 
@@ -39,34 +40,21 @@ _TOGETHER = 12
 """Environments that are adopted in one run, which locks all of them."""
 
 
-def adopt_options(link_mode: str, *, compile_missing: bool, dist_info: bool | None) -> AdoptOptions:
-    """Return the options of an adoption."""
-    return AdoptOptions(
-        link_mode=parse_link_mode(link_mode or setting("link-mode")),
-        compile_missing=compile_missing,
-        dist_info=dist_info,
+def adopt_environments(output: Output, store: str, arguments: AdoptArguments) -> int:
+    """Adopt each environment that is named or lies below a named folder."""
+    options = AdoptOptions(
+        link_mode=parse_link_mode(arguments.link_mode or setting("link-mode")),
+        compile_missing=arguments.compile_missing,
+        dist_info=arguments.dist_info,
     )
-
-
-def adopt_environments(
-    output: Output,
-    store: str,
-    named: Named,
-    *,
-    options: AdoptOptions,
-    wrap: bool | None,
-    dry_run: bool,
-) -> int:
-    """Adopt each environment that is *named*.
-
-    *wrap* says whether to wrap its pip; None changes nothing about that.
-    """
+    wrap, dry_run = arguments.wrap, arguments.dry_run
     preview = None
     if dry_run:
         from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
 
         preview = Preview(store, options)
-    paths = _paths(output, named._replace(exclude=[*named.exclude, *words("exclude")]), store)
+    exclude = [*(arguments.exclude or []), *words("exclude")]
+    paths = _paths(output, Named(arguments.environments or [], arguments.below or [], exclude), store)
     adoptions = _Adoptions(store, paths, options, output)
     results = _Results(output, several=len(paths) > 1)
     done: list[Adoption] = []

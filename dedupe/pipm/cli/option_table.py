@@ -1,7 +1,7 @@
 """The options of the commands that start without typer. Written by scripts/option-table; do not edit.
 
 A value of an option table is the name of the argument that the option sets, and what it sets it to: None
-stands for the word that follows, an empty list for all such words.
+stands for the word that follows, an empty list for all such words. The row "" is for words without option.
 """
 
 from __future__ import annotations
@@ -18,7 +18,36 @@ COMMON: dict[str, tuple[str, object]] = {
     "--color": ("color", None),
 }
 
+ADOPT: dict[str, tuple[str, object]] = {
+    "": ("environments", []),
+    "--all": ("below", []),
+    "--exclude": ("exclude", []),
+    "--link-mode": ("link_mode", None),
+    "--compile": ("compile_missing", True),
+    "--wrap-pip": ("wrap", True),
+    "--no-wrap-pip": ("wrap", False),
+    "--dist-info": ("dist_info", True),
+    "--no-dist-info": ("dist_info", False),
+    "-n": ("dry_run", True),
+    "--dry-run": ("dry_run", True),
+}
+
+
+class AdoptArguments(Arguments):
+    """The arguments of `pipm adopt`."""
+
+    environments: list[str] | None = None
+    below: list[str] | None = None
+    exclude: list[str] | None = None
+    link_mode: str = ""
+    compile_missing: bool = False
+    wrap: bool | None = None
+    dist_info: bool | None = None
+    dry_run: bool = False
+
+
 RUN: dict[str, tuple[str, object]] = {
+    "": ("program", []),
     "--lock": ("lock", None),
     "--no-lock": ("no_lock", True),
     "--with": ("specs", []),
@@ -46,6 +75,7 @@ class RunArguments(Arguments):
 
 
 SYNC: dict[str, tuple[str, object]] = {
+    "": ("lock", None),
     "--env": ("environment", None),
     "--python": ("python", None),
     "--link-mode": ("link_mode", None),

@@ -13,7 +13,6 @@ from pipm.context.environment_lock import checked_environment
 from pipm.context.progress import Progress
 from pipm.adopt.adopt import adopt
 from pipm.share.adoption import AdoptOptions
-from pipm.share.add_wheels import join_wheel_files
 from pipm.pip_wrapper.install_wrapper import install_wrapper, is_wrapped, uninstall_wrapper
 from pipm.store.layout import open_store
 from pipm.store.roots import find_root
@@ -47,6 +46,8 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
     In this order no file is copied: the environment's files become objects, then the archives are assigned to
     entries.
     """
+    from pipm.share.add_wheels import join_wheel_files  # noqa: PLC0415 - nothing else here unpacks wheels
+
     shared_state = SharedState()
     with interruptible(shared_state):  # no signal finds it where a folder of its own would stay
         if path is not None:

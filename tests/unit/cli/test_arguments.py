@@ -12,7 +12,7 @@ from pipm.cli import option_table
 from pipm.cli.application import app
 from pipm.cli.arguments import parse_words, words_of
 from pipm.cli.exit_codes import DEFAULTS
-from pipm.cli.option_table import COMMON, RUN, SYNC, RunArguments, SyncArguments
+from pipm.cli.option_table import ADOPT, COMMON, RUN, SYNC, AdoptArguments, RunArguments, SyncArguments
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ SCRIPT = os.path.join(os.path.dirname(__file__), "../../../scripts/option-table"
 def without_typer(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     if words[:1] == ["run"]:
         return parse_words(words, "run", COMMON, RUN, program=True)
+    if "adopt" in words:
+        return parse_words(words, "adopt", COMMON, ADOPT, program=False)
     return parse_words(words, "sync", COMMON, SYNC, program=False)
 
 
@@ -45,6 +47,7 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
         return 0
 
     monkeypatch.setattr("pipm.cli.sync_output.sync_environment", synced)
+    monkeypatch.setattr("pipm.cli.environments_output.adopt_environments", synced)
     monkeypatch.setattr("pipm.cli.run_program.run_program", lambda talk, *rest: synced(talk(), *rest))
     assert CliRunner().invoke(app, words).exit_code == 0
     ((output, store, arguments),) = got
@@ -64,6 +67,11 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
         "sync --prefer-stored --trust-adopted --no-compile --clobber --dry-run",
         "sync --no-dist-info",
         "sync --dist-info --quiet --verbose",
+        "adopt",
+        "adopt a b c --compile",
+        "-q adopt -n --all x a --all=y b --link-mode hardlink",
+        "adopt --wrap-pip --dist-info a",
+        "adopt --no-wrap-pip adopt",
         "run pytest",
         "run -- pytest -q",
         "run --lock uv.lock pytest -q --lock x",
@@ -110,10 +118,16 @@ def test_as_typer_reads_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "sync --clobber --clobber",
         "sync --dist-info --no-dist-info",
         "sync --json=1",
+        "adopt -h",
+        "adopt --all",
+        "adopt -- a",
+        "adopt --wrap a",
+        "sync adopt",
     ],
 )
 def test_typer_has_the_last_word(text: str) -> None:
     assert without_typer(text.split()) is None
+    assert without_typer([*text.split(), ""]) is None
 
 
 @pytest.mark.parametrize(
@@ -143,5 +157,6 @@ def test_the_table_is_what_typer_knows() -> None:
 
 def test_defaults_are_those_of_the_classes() -> None:
     assert {name for name, _ in COMMON.values()} == DEFAULTS.keys()
+    assert {name for name, _ in ADOPT.values()} <= vars(AdoptArguments).keys()
     assert {name for name, _ in RUN.values()} <= vars(RunArguments).keys()
     assert {name for name, _ in SYNC.values()} <= vars(SyncArguments).keys()
