@@ -33,17 +33,41 @@ def _restore_time(directory: int, before: os.stat_result) -> bool:
     return True
 
 
+class FolderTime:
+    """Keeps the time of the open *directory*, by which import caches go, if its names stay.
+
+    Names that are *ours* may come and go. The time must tell of a name that somebody adds meanwhile.
+    """
+
+    __slots__ = ("_before", "_directory", "_names", "_ours")
+
+    def __init__(self, directory: int, *ours: str) -> None:
+        self._directory, self._ours = directory, ours
+        self._before: os.stat_result | None = None
+        self._names: set[str] = set()
+
+    def begin(self) -> None:
+        """Note time and names, before the first change; what never changes is never listed."""
+        if self._before is None:
+            self._before = os.fstat(self._directory)
+            self._names = self._listed()
+
+    def end(self) -> None:
+        """Set the time back. The names are compared last: what comes after changes the time by itself."""
+        before, self._before = self._before, None
+        if before is not None and _restore_time(self._directory, before) and self._listed() != self._names:
+            os.utime(self._directory)
+
+    def _listed(self) -> set[str]:
+        return {*names_in(self._directory), *self._ours}
+
+
 @contextlib.contextmanager
 def same_folder_time(directory: int, *ours: str) -> Iterator[None]:
-    """Keep the time of the open *directory*, by which import caches go, if its names stay.
-
-    Names that are *ours* may come and go. The time must tell of a name that somebody adds meanwhile. The
-    names are compared last: what comes after that changes the time by itself.
-    """
-    before = os.fstat(directory)
-    names = {*names_in(directory), *ours}
+    """Keep the time of the open *directory* as `FolderTime` does, for a block that changes it."""
+    time = FolderTime(directory, *ours)
+    time.begin()
     try:
         yield
     finally:
-        if _restore_time(directory, before) and {*names_in(directory), *ours} != names:
-            os.utime(directory)
+        time.end()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.copies import Metadata, PrivateCopies
-from pipm.fs.folder_time import same_folder_time
+from pipm.fs.folder_time import FolderTime, same_folder_time
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
 from pipm.fs.removal import remove_tree
@@ -38,10 +38,21 @@ class Staging:
         self.directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         self._copies = PrivateCopies(self.directory)
         self._count = 0
+        self._times: dict[int, FolderTime] = {}
 
     def close(self) -> None:
         """Close the folder; `staging` removes it."""
         os.close(self.directory)
+
+    @contextlib.contextmanager
+    def keeping_time(self, directory: int) -> Iterator[None]:
+        """Let the open *directory* keep its time, whatever this area moves into it in the block."""
+        time = self._times[directory] = FolderTime(directory)
+        try:
+            yield
+        finally:
+            del self._times[directory]
+            time.end()
 
     def name(self) -> str:
         """Return a name that nothing in the folder has."""
@@ -87,7 +98,10 @@ class Staging:
 
     def move(self, temporary: str, target: int, name: str) -> None:
         """Rename *temporary* over *name* in directory *target*."""
+        time = self._times.get(target)
         try:
+            if time is not None:
+                time.begin()
             os.rename(temporary, name, src_dir_fd=self.directory, dst_dir_fd=target)
         except BaseException:
             with contextlib.suppress(OSError):

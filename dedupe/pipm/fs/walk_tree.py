@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.fs.opened import opened
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,5 +75,8 @@ def names_in(directory: int) -> list[str]:
     btrfs shows through a descriptor only what was there when it was opened (or last rewound): names that
     other processes made since would be missing.
     """
-    with opened(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)) as fresh:
+    fresh = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
         return os.listdir(fresh)
+    finally:
+        os.close(fresh)

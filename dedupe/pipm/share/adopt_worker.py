@@ -32,7 +32,6 @@ from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace, is_installers_own
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import prefetch
-from pipm.fs.folder_time import same_folder_time
 from pipm.fs.free_space import accounting
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.share_file import LeaveAloneError, Stored
@@ -258,7 +257,7 @@ class EnvironmentWorker:
         for folder, _, facts in self._observer.folders(distribution):
             if folder is not None and not self.context.trusted:
                 prefetch(folder, [fact.name for fact in facts if fact.status is not None])
-            with nullcontext() if folder is None else same_folder_time(folder):
+            with nullcontext() if folder is None else self._staging.keeping_time(folder):
                 for fact in facts:
                     action = plan_file(fact, user=self.context.user, by_inode=self.context.by_inode)
                     self._first(work, folder, action)
@@ -374,7 +373,7 @@ class EnvironmentWorker:
         for directory, actions in work.to_share.items():
             with directory_beneath(self.context.root, directory) as folder:
                 if folder is not None:
-                    with same_folder_time(folder):
+                    with self._staging.keeping_time(folder):
                         for action in actions:
                             self._share_one(work, folder, action)
         self._bytecode.share(work.sources)

@@ -25,7 +25,6 @@ from pipm.core.manifest import FileEntry
 from pipm.core.plan.adopt_plan import OWNER_WRITES, is_usual_mode
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import is_cached, prefetch
-from pipm.fs.folder_time import same_folder_time
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
 from pipm.fs.share_file import LeasedFile, LeaveAloneError, Stored, finish_mode, give_inode
@@ -126,7 +125,7 @@ class OrdinaryFiles:
                 yield None
                 return
             self._prefetch(directory, rows)
-            with same_folder_time(directory):
+            with self.staging.keeping_time(directory):
                 yield directory
 
     def _prefetch(self, directory: int, rows: Sequence[OrdinaryRow]) -> None:

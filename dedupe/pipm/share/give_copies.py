@@ -17,7 +17,6 @@ from pipm.core.reasons import Reason
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.fs.durability import sync_file_system
-from pipm.fs.folder_time import same_folder_time
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError
 from pipm.fs.staging import Staging, staging
@@ -147,7 +146,7 @@ class _CopyWorker:
                 for planned, _ in ready:
                     self._leave(planned.file, Reason.CHANGING)
                 return
-            with same_folder_time(folder):
+            with self._area.keeping_time(folder):
                 for planned, temporary in ready:
                     reason = self._move(folder, planned, temporary)
                     if reason is not None:

@@ -18,7 +18,6 @@ from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw, is_private_edit
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
-from pipm.fs.folder_time import same_folder_time
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
@@ -274,7 +273,7 @@ class Repair:
                 return False
             area = Staging(place, "0")
             try:
-                with same_folder_time(folder):
+                with area.keeping_time(folder):
                     self._put(area, name, folder, environment_file, hardlink=hardlink)
             finally:
                 area.close()

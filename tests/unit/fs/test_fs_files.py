@@ -11,10 +11,11 @@ import pytest
 from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
 from pipm.errors import FileSystemError
-from pipm.fs import file_content
+from pipm.fs import file_content, folder_time
 from pipm.fs.durability import sync_file_system, write_durably
 from pipm.fs.file_content import digest_file, prefetch, read_all, same_bytes
 from pipm.fs.folder_time import same_folder_time
+from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.share_file import (
     LeaveAloneError,
@@ -27,7 +28,9 @@ from pipm.fs.share_file import (
     second_inode,
     write_new_file,
 )
+from pipm.fs.staging import Staging
 from pipm.fs.tree_builder import TreeBuilder
+from pipm.fs.walk_tree import names_in
 from support.synthetic import write
 
 if TYPE_CHECKING:
@@ -238,6 +241,35 @@ def test_the_time_of_a_folder_tells_of_names_that_came(filesystem: Disk, name: s
         os.rmdir(filesystem / "temporary")
     os.close(directory)
     assert (os.stat(filesystem.path).st_mtime == LONG_AGO) == (name != "added.py")
+
+
+@pytest.mark.parametrize(("moves", "added"), [(True, False), (True, True), (False, False)])
+def test_a_folder_is_listed_only_where_something_is_moved_into_it(
+    filesystem: Disk, monkeypatch: pytest.MonkeyPatch, *, moves: bool, added: bool
+) -> None:
+    listed: list[int] = []
+
+    def listing(one: int) -> list[str]:
+        listed.append(one)
+        return names_in(one)
+
+    monkeypatch.setattr(folder_time, "names_in", listing)
+    write(filesystem / "package/module.py", b"x = 1")
+    write(filesystem / "new.py", b"x = 2")
+    os.utime(filesystem / "package", (LONG_AGO, LONG_AGO))
+    top = os.open(filesystem.path, os.O_RDONLY)
+    directory = os.open(filesystem / "package", os.O_RDONLY)
+    area = Staging(top, "area")
+    with area.keeping_time(directory):
+        if moves:
+            area.put(LinkMode.HARDLINK, top, "new.py", directory, "module.py")
+        if added:
+            write(filesystem / "package/added.py", b"")
+    area.close()
+    os.close(directory)
+    os.close(top)
+    assert (os.stat(filesystem / "package").st_mtime == LONG_AGO) == (not added)
+    assert listed == [directory] * (2 * moves)
 
 
 def test_what_is_not_opened_for_sharing(tmp_path: Path, folder: int) -> None:
