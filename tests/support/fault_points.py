@@ -6,8 +6,8 @@ what is equal to another point, for these reasons:
 - An error that a call cannot give (`EMLINK` of unlink) is no point.
 - Calls of one shape (the same call on names of the same kind) come from one line of code in a loop over like
   files. Each of them is killed and fails once; the errors take turns over them, and each error comes up.
-- strace answers in place of the file system, which never sees a call that fails. So where another file system
-  gave the same shape, one of its calls is killed and fails with EIO.
+- The file system never sees a call that fails. So where another one gave the same shape, one of its calls is
+  killed and fails with EIO.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ CHANGES = (
     "utimensat,ftruncate,truncate,fallocate,fsync,fdatasync,syncfs,ioctl,setxattr,fsetxattr,lsetxattr,"
     "removexattr,fremovexattr,lremovexattr"
 )
-_LINE = re.compile(r"(\d+) +(\w+)\((.*)")
+_LINE = re.compile(r"(\d+) +\[ *\d+\] (\w+)\((.*)")
+_NUMBER = re.compile(r"^\d+ +\[ *(\d+)\] (\w+)\(", re.MULTILINE)
 _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT")
 _CHANGING_IOCTLS = ("FICLONE", "FIDEDUPERANGE", "BTRFS_IOC_CLONE", "FS_IOC_SETFLAGS", "FS_IOC_FSSETXATTR")
 _WORDS = re.compile(
@@ -52,7 +53,8 @@ _WORDS = re.compile(
     r"__init__|METADATA|WHEEL|\w+-[\d.]+\.dist-info|cpython-\d+)\b"
 )
 _CHANCE = re.compile(
-    r"(?:tmp|pip-[a-z-]+-|pipm-\w+-)[a-z0-9_]{8}|\b[0-9a-f]{2}\b(?:/[0-9a-f]*)?|[0-9a-z_]*[0-9a-f]{8}[0-9a-z_]*|\d+"
+    r"(?:tmp|pip-[a-z-]+-|pipm-\w+-)[a-z0-9_]{8}|(?:(?<=-LOCKED/)|(?<=@/tmp/))[a-z0-9_]{8}(?=[\"/>])|"
+    r"\b[0-9a-f]{2}\b(?:/[0-9a-f]*)?|[0-9a-z_]*[0-9a-f]{8}[0-9a-z_]*|\d+"
 )
 
 Shape = tuple[str, str]
@@ -107,6 +109,12 @@ def sites(log: str, point: str) -> Sites:
             if point in rest and _changes(call, rest):
                 found[call, _shape(call, rest, point)].add((call, counts[process, call]))
     return {shape: sorted(rows) for shape, rows in sorted(found.items())}
+
+
+def numbers(log: str) -> dict[str, int]:
+    """Return the number that this machine has for each system call in strace's *log*."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        return {call: int(number) for number, call in _NUMBER.findall(file.read())}
 
 
 def _changes(call: str, rest: str) -> bool:

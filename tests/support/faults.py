@@ -10,6 +10,7 @@ import dataclasses
 import glob
 import json
 import os
+import platform
 import shutil
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,9 @@ import pytest
 
 from support.disks import Disk, make_image, mounted
 from support.extents import clone
-from support.fault_points import CHANGES, KILL, Point, Shape, Sites, chosen, every, sample, sites
+from support.fault_points import CHANGES, KILL, Point, Shape, Sites, chosen, every, numbers, sample, sites
 from support.faults_cases import CASES, Case
-from support.forked import Forks
+from support.forked import Fault, Forks
 from support.process import SOURCES, clean_environ
 from support.snapshot import file_digest
 from support.states import state, state_differences
@@ -79,10 +80,9 @@ class Bench:
 
     def check(self, point: Point) -> list[str]:
         """Run the command with the fault of *point*; return what is wrong then and after it ran again."""
-        how = "signal=KILL" if point.fault == KILL else f"error={point.fault}"
-        inject = f"inject={point.call}:{how}:when={point.number}"
+        fault = Fault(self._numbers[point.call], point.number, point.fault)
         with self._restored():
-            done = self._command("-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject)
+            done = self._command(fault=fault)
             faults = [] if point.fault == KILL else _said(done, hinted=not self.case.foreign)
             faults += [f"then: {fault}" for fault in self._changed(done.code)]
             again = self._command()
@@ -99,16 +99,23 @@ class Bench:
     def _restored(self) -> _Restored:
         return _Restored(self)
 
-    def _run(self, *arguments: str, strace: tuple[str, ...] = ()) -> Result:
-        return self._forks.run(arguments, self.case.environment(self.point), self.point, strace)
+    def _run(self, *arguments: str) -> Result:
+        return self._forks.run(arguments, self.case.environment(self.point), self.point)
 
-    def _command(self, *strace: str) -> Result:
-        return self._run(*self.case.arguments(self.point), strace=strace)
+    def _command(self, *strace: str, fault: Fault | None = None) -> Result:
+        return self._forks.run(
+            self.case.arguments(self.point),
+            self.case.environment(self.point),
+            self.point,
+            strace=strace,
+            fault=fault,
+        )
 
     def _traced(self) -> Sites:
         log = f"{self.point}.trace"
-        self._command("-y", "-s", "64", "-o", log, "-e", f"trace={CHANGES}").expect()
+        self._command("-n", "-y", "-s", "64", "-o", log, "-e", f"trace={CHANGES}").expect()
         found = sites(log, self.point)
+        self._numbers = numbers(log)
         os.unlink(log)
         return found
 
@@ -288,8 +295,8 @@ def benches(names: list[str], kinds: list[str], *, images: Disk, folder: str) ->
 
 def assert_survives(name: str, kind: str, images: Disk, folder: str, *, points: int) -> None:
     """Check so many points of a command, always the same ones; all of its faults are among a dozen."""
-    if shutil.which("strace", path=clean_environ()["PATH"]) is None:
-        pytest.skip("strace is not installed")
+    if shutil.which("strace", path=clean_environ()["PATH"]) is None or platform.machine() != "x86_64":
+        pytest.skip("needs strace and an x86-64")
     for bench in benches([name], [kind], images=images, folder=folder):
         everything = bench.points()
         assert {KILL, "EIO"} <= {point.fault for point in everything}

@@ -1,6 +1,7 @@
 """Runs of the command as forks of one process that has imported all of it, which saves each run's start.
 
-A run that is traced waits until strace has attached: numbers of calls count from the command's own first one.
+A run that is traced waits until strace has attached, one with a fault until somebody answers it: numbers of
+calls count from the command's own first one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from support.injected import FILTER, answer, listener_of
 from support.pipm import Result
 from support.process import clean_environ
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SECONDS = 120
-_SERVER = """
+_SERVER = (
+    FILTER
+    + """
 import importlib, json, os, pkgutil, sys
 import multiprocessing.connection, multiprocessing.popen_fork, multiprocessing.queues, multiprocessing.spawn
 import asyncio, bz2, csv, ctypes, difflib, email.parser, lzma, queue, rich.console, typer.rich_utils, zipfile
@@ -46,7 +50,11 @@ for line in jobs:
         os.environ.clear()
         os.environ.update(job["environ"])
         sys.argv = ["pipm", *job["arguments"]]
+        if job["asks"] is not None:
+            ask(job["asks"])
         os.read(gate, 1)
+        if job["asks"] is not None:
+            os.close(LISTENER)
         os.close(gate)
         main()
     os.close(gate)
@@ -55,6 +63,15 @@ for line in jobs:
     os.close(opened)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
 """
+)
+
+
+class Fault(NamedTuple):
+    """What happens at the *number*-th system call *call* of each thread: KILL, or the error of that name."""
+
+    call: int
+    number: int
+    name: str
 
 
 class Forks:
@@ -86,9 +103,15 @@ class Forks:
             file.close()
 
     def run(
-        self, arguments: tuple[str, ...], environ: Mapping[str, str], cwd: str, strace: tuple[str, ...] = ()
+        self,
+        arguments: tuple[str, ...],
+        environ: Mapping[str, str],
+        cwd: str,
+        *,
+        strace: tuple[str, ...] = (),
+        fault: Fault | None = None,
     ) -> Result:
-        """Run the command to its end, under strace with these options if there are any."""
+        """Run the command to its end, with a *fault* or under strace with these options if there are any."""
         for file in self._files:
             file.truncate(0)
         job = {
@@ -96,11 +119,17 @@ class Forks:
             "environ": clean_environ(environ),
             "cwd": cwd,
             "outputs": [file.name for file in self._files],
+            "asks": None if fault is None else fault.call,
         }
         self._send(json.dumps(job))
         child = int(self._answer())
         tracer = _traced(child, strace) if strace else None
+        listener = None if fault is None else listener_of(child, _SECONDS)
         self._send("")
+        if fault is not None and listener is not None:
+            if not answer(listener, fault.number, fault.name, _SECONDS):
+                os.killpg(child, signal.SIGKILL)
+            os.close(listener)
         try:
             code = int(self._answer())
         except TimeoutError:
