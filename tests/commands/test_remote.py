@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.pipm import PARTLY, USAGE, Pipm, assert_refused, assert_says
-from support.remotes import files_below, lock_of, person, web_server
+from support.remotes import files_below, key_of, lock_of, person, web_server
 from support.store import damage, entry_names, object_names
 from support.synthetic import Environment, import_all, package
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 WHEELS = {"alpha==1.0": package("alpha"), "beta==2.0": package("beta", modules=3)}
 BIG = {"alpha/large.bin": os.urandom(3 << 20)}  # more than one frame
-
-
-def key_of(pipm: Pipm) -> str:
-    return pipm("key", "new", "--json").expect().json["key"]  # type: ignore[no-any-return]
 
 
 def pushed(folder: str, wheels: dict[str, dict[str, bytes]]) -> tuple[str, str, str]:

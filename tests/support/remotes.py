@@ -28,6 +28,11 @@ def person(folder: str, name: str, **environ: str) -> Pipm:
     return Pipm(store=f"{home}/store", environ=variables | environ)
 
 
+def key_of(pipm: Pipm) -> str:
+    """Make a signing key; returns its public part."""
+    return pipm("key", "new", "--json").expect().json["key"]  # type: ignore[no-any-return]
+
+
 def files_below(folder: str) -> list[str]:
     """All files below *folder*."""
     return sorted(os.path.join(base, name) for base, _, names in os.walk(folder) for name in names)

@@ -9,7 +9,7 @@ import typer
 from pipm.cli.options import ActiveEnvironment, Session, app, command, key_app
 
 Destination = Annotated[
-    str, typer.Argument(metavar="DEST", help="A path, file://, https://, s3://, gs:// or az://.")
+    str, typer.Argument(metavar="DEST", help="A path, file://, https://, s3://, gs://, az:// or oci://.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All that is there.")]
 TrustAdopted = Annotated[
@@ -28,6 +28,15 @@ def push_command(
     environment: ActiveEnvironment = ".venv",
     everything: Everything = False,
     trust_adopted: TrustAdopted = False,
+    prune: Annotated[
+        int | None,
+        typer.Option(
+            "--prune",
+            metavar="DAYS",
+            min=0,
+            help="Forget what no push has named for DAYS; packs a week later.",
+        ),
+    ] = None,
 ) -> int:
     """Copy distributions of the store to a remote, and sign for them.
 
@@ -37,13 +46,15 @@ def push_command(
 
       pipm push /mnt/team/python .venv other/pylock.toml
 
+      pipm push s3://bucket/python --prune 90
+
     Only what the remote lacks moves. A lock is read for the interpreter of --env. Make a key first:
     pipm key new.
     """
     from pipm.cli.remote_output import RemoteArguments, push
 
     arguments = RemoteArguments(
-        destination, tuple(sources or ()), environment, None, everything, trust_adopted
+        destination, tuple(sources or ()), environment, None, everything, trust_adopted, prune
     )
     return push(session.output, session.store, arguments)
 

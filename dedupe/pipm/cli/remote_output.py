@@ -49,6 +49,7 @@ class RemoteArguments(NamedTuple):
     python: str | None = None
     everything: bool = False
     trust_adopted: bool = False
+    prune_days: int | None = None
 
     @property
     def trust(self) -> Trust:
@@ -75,7 +76,7 @@ def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
     with store.writing():
         entries, left = chosen_entries(store, arguments)
         try:
-            done = push_entries(store, transport, destination, key, entries, progress)
+            done = push_entries(store, transport, destination, key, entries, progress, arguments.prune_days)
         finally:
             progress.done()
     left += done.left
@@ -87,6 +88,7 @@ def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
             "entries": done.entries,
             "new": list(done.new),
             "uploaded": done.uploaded,
+            "pruned": done.pruned._asdict(),
             "left": [{"name": name, "reason": reason} for name, reason in left],
             "seconds": round(time.monotonic() - started, 3),
         }
@@ -94,6 +96,8 @@ def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
     what = f"{counted(len(done.new), 'distribution')} of {done.entries}"
     took = seconds_text(time.monotonic() - started)
     output.result(f"Pushed {what} to {redacted(destination)}: {size_text(done.uploaded)} {took}")
+    if done.pruned.packs:
+        output.result(f"Removed {counted(done.pruned.packs, 'pack')}: {size_text(done.pruned.size)}")
     return _tell_left(output, left, "pushed")
 
 

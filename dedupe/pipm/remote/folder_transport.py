@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from pipm.core.digest import Digest
 from pipm.errors import RemoteError
 from pipm.fs.flock import locked
-from pipm.fs.own_files import write_shared_file
-from pipm.remote.transport import LARGEST_INDEX, Version
+from pipm.fs.own_files import remove_file, write_shared_file
+from pipm.remote.transport import LARGEST_INDEX, StoredFile, Version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import BinaryIO
 
 
@@ -23,16 +25,16 @@ class FolderTransport:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def read(self, name: str) -> tuple[bytes, Version] | None:
+    def read(self, name: str) -> tuple[list[bytes], Version]:
         """Read a file whole."""
         try:
             with _opened(f"{self._path}/{name}") as stream:
                 data = stream.read(LARGEST_INDEX + 1)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return [], Version(None)
         except OSError as error:
             raise _failed(f"{self._path}/{name}", error) from error
-        return data, Version(Digest.of(data).hex())
+        return [data], Version(Digest.of(data).hex())
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """Read a part of a file."""
@@ -48,9 +50,12 @@ class FolderTransport:
     def check_writable(self) -> None:
         """Try by writing: a network's disk tells no other way."""
 
-    def has(self, name: str) -> bool:
+    def modified(self, name: str) -> float | None:
         """Look for a file."""
-        return os.path.isfile(f"{self._path}/{name}")
+        try:
+            return os.stat(f"{self._path}/{name}").st_mtime
+        except OSError:
+            return None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file: temporary, sync, rename."""
@@ -60,17 +65,41 @@ class FolderTransport:
         except OSError as error:
             raise _failed(path, error) from error
 
-    def swap(self, name: str, data: bytes, seen: Version) -> bool:
+    def swap(self, name: str, data: bytes, seen: Version, _packs: Mapping[str, int]) -> bool:
         """Compare and replace under a lock."""
         lock = f"{self._path}/lock"
         if not os.path.exists(lock):
             self.write("lock", b"")
         with locked(lock, what=f"the remote {self._path}", create=False):
-            known = self.read(name)
-            if (Version(None) if known is None else known[1]) != seen:
+            if self.read(name)[1] != seen:
                 return False
             self.write(name, data)
         return True
+
+    def stored(self) -> list[StoredFile]:
+        """List the folders, with temporary files of broken pushes."""
+        found = []
+        for folder, _, names in os.walk(f"{self._path}/v1", onerror=self._unreadable):
+            for name in names:
+                path = f"{folder}/{name}"
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.lstat(path)
+                    found.append(
+                        StoredFile(os.path.relpath(path, self._path), status.st_mtime, status.st_size)
+                    )
+        return found
+
+    def _unreadable(self, error: OSError) -> None:
+        raise _failed(str(error.filename), error) from error
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        for name in names:
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    remove_file(f"{self._path}/{name}")
+            except OSError as error:
+                raise _failed(f"{self._path}/{name}", error) from error
 
 
 def _opened(path: str) -> BinaryIO:

@@ -23,6 +23,11 @@ _CONTEXT = b"pipm remote index 1\0"
 """What is signed begins with this, so that no signature for another purpose fits."""
 
 
+def unsigned(signed: bytes) -> bytes:
+    """Return what *signed* begins with a signature of, without a look at that."""
+    return signed[_SIGNATURE:]
+
+
 class PublicKey(NamedTuple):
     """A key whose signatures are believed."""
 
@@ -41,7 +46,7 @@ class PublicKey(NamedTuple):
     def opened(self, signed: bytes) -> bytes:
         """Return what *signed* is a signature of, which it begins with; RemoteError where that is not so."""
         signing = extra_library("nacl.signing")
-        data = signed[_SIGNATURE:]
+        data = unsigned(signed)
         try:
             signing.VerifyKey(self.raw).verify(_CONTEXT + data, signed[:_SIGNATURE])
         except (extra_library("nacl.exceptions").CryptoError, ValueError) as error:

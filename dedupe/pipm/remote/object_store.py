@@ -5,13 +5,17 @@ Credentials are the library's matter: the variables and files of each provider's
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipm.errors import RemoteError, UsageError, redacted
 from pipm.remote.extra_libraries import extra_library
-from pipm.remote.transport import LARGEST_INDEX, Version
+from pipm.remote.transport import LARGEST_INDEX, StoredFile, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https")
 _WEB = ("http", "https")
@@ -51,15 +55,15 @@ class ObjectStoreTransport:
                 f"{self._url} names no remote: {redacted(str(error))}", hint="s3://bucket/folder"
             ) from error
 
-    def read(self, name: str) -> tuple[bytes, Version] | None:
+    def read(self, name: str) -> tuple[list[bytes], Version]:
         """GET a file whole."""
         try:
             answer = self._obstore.get(self._index, name)
             if answer.meta["size"] > LARGEST_INDEX:
                 raise RemoteError(f"{self._url}/{name} is larger than any index", hint="do not use it")
-            return bytes(answer.bytes()), Version(answer.meta["e_tag"] or "")
+            return [bytes(answer.bytes())], Version(answer.meta["e_tag"] or "")
         except FileNotFoundError:
-            return None
+            return [], Version(None)
         except self._errors.BaseError as error:
             raise self._failed(name, error) from error
 
@@ -73,15 +77,14 @@ class ObjectStoreTransport:
             raise RemoteError(f"{self._url}/{name} is shorter than its manifest says")
         return data
 
-    def has(self, name: str) -> bool:
+    def modified(self, name: str) -> float | None:
         """HEAD a file."""
         try:
-            self._obstore.head(self._store, name)
+            return _seconds(self._obstore.head(self._store, name))
         except FileNotFoundError:
-            return False
+            return None
         except self._errors.BaseError as error:
             raise self._failed(name, error) from error
-        return True
 
     def write(self, name: str, data: bytes) -> None:
         """PUT a file."""
@@ -90,7 +93,7 @@ class ObjectStoreTransport:
         except (self._errors.BaseError, PermissionError) as error:
             raise self._failed(name, error) from error
 
-    def swap(self, name: str, data: bytes, seen: Version) -> bool:
+    def swap(self, name: str, data: bytes, seen: Version, _packs: Mapping[str, int]) -> bool:
         """PUT with If-None-Match or If-Match."""
         mode: Any = "create" if seen.tag is None else {"e_tag": seen.tag}
         try:
@@ -100,6 +103,22 @@ class ObjectStoreTransport:
         except (self._errors.BaseError, PermissionError) as error:
             raise self._failed(name, error) from error
         return True
+
+    def stored(self) -> list[StoredFile]:
+        """LIST all files."""
+        try:
+            pages = list(self._obstore.list(self._store, "v1"))
+        except self._errors.BaseError as error:
+            raise self._failed("v1", error) from error
+        return [StoredFile(meta["path"], _seconds(meta), meta["size"]) for page in pages for meta in page]
+
+    def remove(self, names: Sequence[str]) -> None:
+        """DELETE files."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._obstore.delete(self._store, list(names))
+        except (self._errors.BaseError, PermissionError) as error:
+            raise self._failed("v1/packs", error) from error
 
     def check_writable(self) -> None:
         """Refuse web servers."""
@@ -117,3 +136,8 @@ class ObjectStoreTransport:
             f"Cannot use {self._url}/{name}: {why}",
             hint="check the address, the network and the credentials",
         )
+
+
+def _seconds(meta: Any) -> float:  # noqa: ANN401 - of a library
+    modified: float = meta["last_modified"].timestamp()
+    return modified

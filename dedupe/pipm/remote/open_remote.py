@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
 def open_transport(destination: str) -> Transport:
-    """Return the way to *destination*: a path, ``file://``, ``https://``, ``s3://``, ``gs://``, ``az://``."""
+    """Return the way to *destination*: a path, ``file://``, ``https://``, ``s3://``, ``gs://``, ``az://``, ``oci://``."""
     scheme = _SCHEME.match(destination)
     if scheme is None:
         return FolderTransport(os.path.abspath(os.path.expanduser(destination)))
@@ -31,12 +31,16 @@ def open_transport(destination: str) -> Transport:
         if parts.netloc not in ("", "localhost"):
             raise UsageError(f"{destination} is on another machine", hint="file:///path")
         return FolderTransport(os.path.abspath(unquote(parts.path)))
+    if scheme[1].startswith("oci"):
+        from pipm.remote.oci_registry import OciTransport  # noqa: PLC0415 - its library
+
+        return OciTransport(destination)
     from pipm.remote.object_store import ObjectStoreTransport, is_object_store  # noqa: PLC0415 - its library
 
     if not is_object_store(scheme[1]):
         raise UsageError(
             f"{redacted(destination)}: no remote is reached by {scheme[1]}://",
-            hint="a path, file://, https:// (pull), s3://, gs:// or az://",
+            hint="a path, file://, https:// (pull), s3://, gs://, az:// or oci://",
         )
     return ObjectStoreTransport(destination)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pipm.core.digest import Digest
 from pipm.remote.extra_libraries import compress
 from pipm.remote.remote_values import FRAME_SIZE, Blob, Frame, RemoteFile, RemoteManifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from concurrent.futures import Future
 
     from pipm.remote.transport import Transport
@@ -22,9 +23,23 @@ _PACK_SIZE = 32 << 20
 """Bytes of a pack; a reader takes parts of it. Two are in memory at most."""
 
 
+_NEW_SECONDS = 24 * 3600
+"""A pack of that age is not removed before a push that uses it is done (`GRACE_DAYS`)."""
+_SKIPPABLE = (0x184D2A50).to_bytes(4, "little") + (16).to_bytes(4, "little")
+"""The head of a frame of 16 bytes that decompressors skip (RFC 8878)."""
+
+
 def pack_name(pack: str) -> str:
     """Path of the pack with this sha256 in a remote."""
     return f"v1/packs/{pack[:2]}/{pack}"
+
+
+class _Uploaded(NamedTuple):
+    """A pack that the remote has, and whether it had to be sent."""
+
+    pack: str
+    size: int
+    new: bool
 
 
 class PackWriter:
@@ -34,16 +49,18 @@ class PackWriter:
     the same order give the same packs, so a push that is run again finds what the broken one uploaded.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, known: Collection[str]) -> None:
+        self._transport, self._known = transport, known
         self._pool = ThreadPoolExecutor(2 + (os.cpu_count() or 1))
         self._compressing: deque[tuple[int, Future[bytes]]] = deque()
-        self._uploading: deque[Future[int]] = deque()
+        self._uploading: deque[tuple[list[tuple[int, int, int]], Future[_Uploaded]]] = deque()
         self._parts: list[bytes] = []
         self._filled = 0
         self._open: list[tuple[int, int, int]] = []  # of the frames in the pack: offset, length, size
         self._frames: list[Frame] = []
         self._count = 0
+        self.sizes: dict[str, int] = {}
+        """The packs that the frames lie in."""
         self.uploaded = 0
 
     def __enter__(self) -> Self:
@@ -66,7 +83,7 @@ class PackWriter:
             self._take()
         self._close_pack()
         while self._uploading:
-            self.uploaded += self._uploading.popleft().result()
+            self._finish_upload()
         return self._frames
 
     def _take(self) -> None:
@@ -81,19 +98,35 @@ class PackWriter:
     def _close_pack(self) -> None:
         if not self._open:
             return
-        data = b"".join(self._parts)
-        pack = Digest.of(data).hex()
-        self._frames += [Frame(pack, *row) for row in self._open]
-        self._open, self._parts, self._filled = [], [], 0
         while len(self._uploading) > 1:
-            self.uploaded += self._uploading.popleft().result()
-        self._uploading.append(self._pool.submit(self._upload, pack, data))
+            self._finish_upload()
+        self._uploading.append((self._open, self._pool.submit(self._upload, b"".join(self._parts))))
+        self._open, self._parts, self._filled = [], [], 0
 
-    def _upload(self, pack: str, data: bytes) -> int:
-        if self._transport.has(pack_name(pack)):
-            return 0
+    def _finish_upload(self) -> None:
+        rows, upload = self._uploading.popleft()
+        done = upload.result()
+        self.sizes[done.pack] = done.size
+        self.uploaded += done.size if done.new else 0
+        self._frames += [Frame(done.pack, *row) for row in rows]
+
+    def _upload(self, data: bytes) -> _Uploaded:
+        """Let the remote have a pack.
+
+        One that is there, and that no index names, is used if a push wrote it lately: older ones may be
+        removed at any moment, so a frame that nobody reads gives the pack another name.
+        """
+        pack = Digest.of(data).hex()
+        if pack in self._known:
+            return _Uploaded(pack, len(data), new=False)
+        modified = self._transport.modified(pack_name(pack))
+        if modified is not None and abs(time.time() - modified) < _NEW_SECONDS:
+            return _Uploaded(pack, len(data), new=False)
+        if modified is not None:
+            data += _SKIPPABLE + os.urandom(16)
+            pack = Digest.of(data).hex()
         self._transport.write(pack_name(pack), data)
-        return len(data)
+        return _Uploaded(pack, len(data), new=True)
 
 
 class ManifestWriter:
@@ -160,11 +193,14 @@ class ManifestWriter:
             self._buffer, self._filled = [], 0
 
 
-def write_manifests(writer: PackWriter, documents: Iterable[bytes]) -> list[Blob]:
-    """Write *documents* to packs, a frame each, and finish *writer*."""
-    rows = [(writer.add(data), Digest.of(data)) for data in documents]
+def write_manifests(writer: PackWriter, manifests: Iterable[RemoteManifest]) -> list[Blob]:
+    """Write *manifests* to packs, a frame each, and finish *writer*."""
+    rows = []
+    for manifest in manifests:
+        data = manifest.to_json()
+        rows.append((writer.add(data), Digest.of(data), manifest.packs))
     frames = writer.finish()
-    return [Blob(resolved(frame, frames), digest) for frame, digest in rows]
+    return [Blob(resolved(frame, frames), digest, packs) for frame, digest, packs in rows]
 
 
 def resolved(frame: Frame, frames: list[Frame]) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,12 +13,13 @@ from packaging.version import Version
 from pipm.bytecode.sync_bytecode import is_uncompilable
 from pipm.core.bytecode import bytecode_key, header_time
 from pipm.core.digest import Digest
-from pipm.errors import StoreError
+from pipm.errors import RemoteError, StoreError
 from pipm.fs.beneath import open_beneath, read_beneath
 from pipm.fs.bytecode_header import with_source_time
 from pipm.remote.pack_writer import ManifestWriter, PackWriter, write_manifests
+from pipm.remote.prune import Pruned, remove_unused
 from pipm.remote.read_frames import read_manifests
-from pipm.remote.remote_values import FRAME_SIZE, NOTHING, IndexEntry
+from pipm.remote.remote_values import FRAME_SIZE, NOTHING, Index, IndexEntry
 from pipm.remote.signed_index import check_serial, read_index, write_index
 from pipm.store.bytecode_pool import Pool, is_compiled
 from pipm.store.entries import load_manifest
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.core.manifest import Manifest
     from pipm.remote.keys import SecretKey
-    from pipm.remote.remote_values import Blob, Index, RemoteManifest
+    from pipm.remote.remote_values import Blob, RemoteManifest
     from pipm.remote.transport import Transport
     from pipm.store.layout import Store
 
@@ -42,6 +44,7 @@ class Pushed(NamedTuple):
     uploaded: int
     serial: int
     left: tuple[tuple[str, str], ...]
+    pruned: Pruned
 
 
 class _Part(NamedTuple):
@@ -64,6 +67,11 @@ _FILES = ""
 _Bases = dict[tuple[str, str], list["RemoteManifest"]]
 """Manifests whose frames may hold what is pushed, by name of the distribution and interpreter."""
 _MOST_BASES = 8
+_DAY = 24 * 3600
+_NAMED_AGAIN_DAYS = 7
+"""An index that nothing else changes is written so often, at most, to tell that its entries are in use."""
+_LONGEST_PUSH = 3 * _DAY
+"""Seconds: a pack that was new when a push found it is not removed meanwhile (`GRACE_DAYS`)."""
 
 
 def push_entries(
@@ -73,11 +81,13 @@ def push_entries(
     key: SecretKey,
     entries: Sequence[str],
     progress: Progress,
+    prune_days: int | None = None,
 ) -> Pushed:
     """Let the remote have *entries* (below ``wheels/``), and sign for them.
 
-    The caller holds the store's lock.
+    With *prune_days* it loses what no push has named for so long. The caller holds the store's lock.
     """
+    started = time.time()
     transport.check_writable()
     known = read_index(transport, key.public)
     index = NOTHING if known is None else known.content
@@ -87,7 +97,7 @@ def push_entries(
     work = _missing(store, {entry: one for entry, one in manifests.items() if not one.partial}, index)
     lacking = [one for one in work if one.parts]
     progress.phase("Pushing", len(lacking))
-    with PackWriter(transport) as writer:
+    with PackWriter(transport, index.packs.keys() - index.unused.keys()) as writer:
         bases = _bases(transport, index, lacking)
         parts: list[_Part] = []
         for one in lacking:
@@ -97,14 +107,25 @@ def push_entries(
                 left.append((one.entry, error.message))
             progress.advance(1, 0)
         frames = writer.finish()
-        blobs = write_manifests(writer, [part.writer.manifest(frames).to_json() for part in parts])
+        blobs = write_manifests(writer, [part.writer.manifest(frames) for part in parts])
     damaged = {entry for entry, _ in left}
-    rows = _rows([one for one in work if one.entry not in damaged], index, zip(parts, blobs, strict=True))
-    if index.merged(rows).entries != index.entries:
-        index = write_index(transport, key, known, lambda current: current.merged(rows))
-        check_serial(store, destination, key.public, index)
+    today = int(started) // _DAY
+    rows = _rows(
+        [one for one in work if one.entry not in damaged], index, zip(parts, blobs, strict=True), today
+    )
+    if time.time() - started > _LONGEST_PUSH:
+        raise RemoteError("The push took days: what it uploaded may be gone", hint="push again")
+    added = Index(0, tuple(rows), index.packs | writer.sizes, {})
+
+    def changed(current: Index) -> Index:
+        merged = current.merged(added)
+        return merged if prune_days is None else merged.without(today - prune_days, today)
+
+    index = write_index(transport, key, known, changed)
+    check_serial(store, destination, key.public, index)
+    pruned = Pruned(0, 0) if prune_days is None else remove_unused(transport)
     new = tuple(dict.fromkeys(part.entry for part in parts))
-    return Pushed(len(rows), new, writer.uploaded, index.serial, tuple(left))
+    return Pushed(len(rows), new, writer.uploaded, index.serial, tuple(left), pruned)
 
 
 def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list[_Work]:
@@ -189,8 +210,8 @@ def _bytecode(
 ) -> ManifestWriter:
     pool = Pool(folder=store.bytecode, interpreter=interpreter)
     compiled = {}
-    for source, time in sorted(_sources(work.manifest).items()):
-        data = read_beneath(store.bytecode, pool.name(source, time)) if pool.find(source, time) else None
+    for source, header in sorted(_sources(work.manifest).items()):
+        data = read_beneath(store.bytecode, pool.name(source, header)) if pool.find(source, header) else None
         timeless = None if data is None else with_source_time(data, 0)
         if timeless is not None:
             compiled[source] = (Digest.of(timeless), timeless)
@@ -201,13 +222,15 @@ def _bytecode(
     return made
 
 
-def _rows(work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]]) -> list[IndexEntry]:
+def _rows(
+    work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]], today: int
+) -> list[IndexEntry]:
     """Return what the index shall say of all that was asked for."""
     blobs = {(part.entry, part.interpreter): blob for part, blob in written}
-    known = {row.key: row.manifest for row in index.entries}
+    known = {row.key: row for row in index.entries}
     rows = []
     for entry, manifest, parts in work:
-        key = (manifest.name, manifest.version, manifest.identity)
+        row = known.get((manifest.name, manifest.version, manifest.identity))
         rows.append(
             IndexEntry(
                 name=manifest.name,
@@ -215,8 +238,9 @@ def _rows(work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Bl
                 tag=manifest.tag,
                 identity=manifest.identity,
                 archives=manifest.wheels,
-                manifest=blobs[entry, _FILES] if _FILES in parts else known[key],
+                manifest=blobs[entry, _FILES] if row is None else row.manifest,
                 bytecode={part: blobs[entry, part] for part in parts if part},
+                day=today if row is None or today - row.day >= _NAMED_AGAIN_DAYS else row.day,
             )
         )
     return rows

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 FRAME_SIZE = 1 << 20
 """Bytes of objects that a frame holds, before compression."""
+GRACE_DAYS = 7
+"""Days that a pack stays which nothing needs: a push or a pull that is under way may need it."""
 LARGEST_FRAME = 16 << 20
 LARGEST_MANIFEST = 256 << 20
 _LARGEST = 1 << 50
@@ -35,10 +37,11 @@ class Frame(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """A manifest in a pack: one frame, and the sha256 of what is in it."""
+    """A manifest in a pack: one frame, the sha256 of what is in it, and the packs that it names."""
 
     frame: Frame
     digest: Digest
+    packs: tuple[str, ...] = ()
 
 
 class RemoteFile(NamedTuple):
@@ -60,12 +63,16 @@ class RemoteManifest(NamedTuple):
     frames: tuple[Frame, ...]
     files: tuple[RemoteFile, ...]
 
+    @property
+    def packs(self) -> tuple[str, ...]:
+        """The packs that the frames lie in."""
+        return tuple(sorted({frame.pack for frame in self.frames}))
+
     def to_json(self) -> bytes:
         """Serialise; the same files and frames always give the same bytes."""
-        packs = sorted({frame.pack for frame in self.frames})
-        numbers = {pack: number for number, pack in enumerate(packs)}
+        numbers = {pack: number for number, pack in enumerate(self.packs)}
         document = {
-            "packs": packs,
+            "packs": self.packs,
             "frames": [(numbers[f.pack], f.offset, f.length, f.size) for f in self.frames],
             "files": [(f.path, f.digest.hex(), f.size, f.kind, f.position) for f in self.files],
         }
@@ -93,7 +100,10 @@ class RemoteManifest(NamedTuple):
 
 
 class IndexEntry(NamedTuple):
-    """What an index says of an entry: the signer vouches that these *archives* unpack to its files."""
+    """What an index says of an entry: the signer vouches that these *archives* unpack to its files.
+
+    ``day`` is when a push named it, some days old at most: those since 1970.
+    """
 
     name: str
     version: str
@@ -102,6 +112,12 @@ class IndexEntry(NamedTuple):
     archives: tuple[Digest, ...]
     manifest: Blob
     bytecode: dict[str, Blob]
+    day: int
+
+    @property
+    def packs(self) -> set[str]:
+        """The packs that hold any of it."""
+        return {pack for blob in (self.manifest, *self.bytecode.values()) for pack in _packs_of(blob)}
 
     @property
     def key(self) -> tuple[str, str, Digest]:
@@ -111,24 +127,46 @@ class IndexEntry(NamedTuple):
     def merged(self, other: IndexEntry) -> Self:
         """Return this row with the archives and the bytecode that *other* adds."""
         archives = tuple(dict.fromkeys((*self.archives, *other.archives)))
-        return self._replace(archives=archives, bytecode=other.bytecode | self.bytecode)
+        bytecode = other.bytecode | self.bytecode
+        return self._replace(archives=archives, bytecode=bytecode, day=max(self.day, other.day))
 
 
 class Index(NamedTuple):
-    """All entries that one signer vouches for; *serial* grows with each change."""
+    """All entries that one signer vouches for; *serial* grows with each change.
+
+    ``packs`` are those that the entries need, with their sizes, and those that nothing needs since some day
+    (``unused``), which a pull that is under way may still read.
+    """
 
     serial: int
     entries: tuple[IndexEntry, ...]
+    packs: dict[str, int]
+    unused: dict[str, int]
 
-    def merged(self, rows: Iterable[IndexEntry]) -> Self:
-        """Return the next index, with *rows* besides."""
+    def merged(self, other: Index) -> Self:
+        """Return the index with what *other* has besides; where both have something, this one's stays."""
         entries = {row.key: row for row in self.entries}
-        for row in rows:
+        for row in other.entries:
             entries[row.key] = entries[row.key].merged(row) if row.key in entries else row
-        return type(self)(self.serial + 1, tuple(entries[key] for key in sorted(entries)))
+        rows = tuple(entries[key] for key in sorted(entries))
+        return self._holding(rows, self.packs | other.packs, self.unused | other.unused)
+
+    def without(self, before: int, today: int) -> Self:
+        """Return the index without entries that no push has named since the day *before*."""
+        rows = tuple(row for row in self.entries if row.day >= before)
+        lost = dict.fromkeys(self.packs.keys() - _needed(rows) - self.unused.keys(), today)
+        waiting = {pack: day for pack, day in self.unused.items() if today - day <= GRACE_DAYS}
+        return self._holding(rows, self.packs, waiting | lost)
+
+    def _holding(self, rows: tuple[IndexEntry, ...], packs: dict[str, int], unused: dict[str, int]) -> Self:
+        needed = _needed(rows)
+        unused = {pack: day for pack, day in unused.items() if pack not in needed}
+        kept = {pack: size for pack, size in packs.items() if pack in needed or pack in unused}
+        return self._replace(entries=rows, packs=kept, unused=unused)
 
     def to_json(self) -> bytes:
         """Serialise."""
+        numbers = {pack: number for number, pack in enumerate(self.packs)}
         rows = [
             {
                 "name": row.name,
@@ -136,12 +174,14 @@ class Index(NamedTuple):
                 "tag": row.tag,
                 "identity": row.identity.hex(),
                 "archives": [archive.hex() for archive in row.archives],
-                "manifest": _blob_row(row.manifest),
-                "bytecode": {name: _blob_row(blob) for name, blob in sorted(row.bytecode.items())},
+                "manifest": _blob_row(row.manifest, numbers),
+                "bytecode": {name: _blob_row(blob, numbers) for name, blob in sorted(row.bytecode.items())},
+                "day": row.day,
             }
             for row in self.entries
         ]
-        return _json({"format": FORMAT, "serial": self.serial, "entries": rows})
+        packs = [(pack, size, self.unused.get(pack)) for pack, size in self.packs.items()]
+        return _json({"format": FORMAT, "serial": self.serial, "packs": packs, "entries": rows})
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -150,6 +190,8 @@ class Index(NamedTuple):
             document = json.loads(data)
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}, not {FORMAT}")
+            sizes = {Digest.from_hex(pack).hex(): _number(size) for pack, size, _ in document["packs"]}
+            packs = list(sizes)
             rows = tuple(
                 IndexEntry(
                     name=_text(row["name"]),
@@ -157,15 +199,19 @@ class Index(NamedTuple):
                     tag=_text(row["tag"]),
                     identity=Digest.from_hex(row["identity"]),
                     archives=tuple(map(Digest.from_hex, row["archives"])),
-                    manifest=_blob(row["manifest"]),
-                    bytecode={_interpreter(name): _blob(blob) for name, blob in row["bytecode"].items()},
+                    manifest=_blob(packs, row["manifest"]),
+                    bytecode={
+                        _interpreter(name): _blob(packs, blob) for name, blob in row["bytecode"].items()
+                    },
+                    day=_number(row["day"]),
                 )
                 for row in document["entries"]
             )
-            return cls(_number(document["serial"], _LARGEST), rows)
+            unused = {pack: _number(day) for pack, _, day in document["packs"] if day is not None}
+            return cls(_number(document["serial"], _LARGEST), rows, sizes, unused)
 
 
-NOTHING = Index(0, ())
+NOTHING = Index(0, (), {}, {})
 
 
 class _Reading:
@@ -186,20 +232,35 @@ def _json(document: Any) -> bytes:  # noqa: ANN401 - what JSON can say
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
-def _blob_row(blob: Blob) -> tuple[str, int, int, int, str]:
-    return (*blob.frame, blob.digest.hex())
+def _packs_of(blob: Blob) -> set[str]:
+    return {blob.frame.pack, *blob.packs}
 
 
-def _blob(row: Any) -> Blob:  # noqa: ANN401 - what JSON can say
-    pack, offset, length, size, digest = row
+def _needed(rows: Iterable[IndexEntry]) -> set[str]:
+    return {pack for row in rows for pack in row.packs}
+
+
+def _blob_row(blob: Blob, numbers: dict[str, int]) -> tuple[object, ...]:
+    packs = [numbers[pack] for pack in blob.packs]
+    return numbers[blob.frame.pack], *blob.frame[1:], blob.digest.hex(), packs
+
+
+def _blob(packs: list[str], row: Any) -> Blob:  # noqa: ANN401 - what JSON can say
+    pack, offset, length, size, digest, named = row
     numbers = (_number(offset), _number(length, LARGEST_MANIFEST), _number(size, LARGEST_MANIFEST))
-    return Blob(Frame(Digest.from_hex(pack).hex(), *numbers), Digest.from_hex(digest))
+    frame = Frame(_named(packs, pack), *numbers)
+    return Blob(frame, Digest.from_hex(digest), tuple(_named(packs, number) for number in named))
+
+
+def _named(packs: list[str], number: Any) -> str:  # noqa: ANN401 - what JSON can say
+    return packs[_number(number, len(packs) - 1)]
 
 
 def _frame(packs: list[str], row: Any) -> Frame:  # noqa: ANN401 - what JSON can say
     pack, offset, length, size = row
-    place = _number(pack, len(packs) - 1)
-    return Frame(packs[place], _number(offset), _number(length, LARGEST_FRAME), _number(size, LARGEST_FRAME))
+    return Frame(
+        _named(packs, pack), _number(offset), _number(length, LARGEST_FRAME), _number(size, LARGEST_FRAME)
+    )
 
 
 def _number(value: Any, most: int = _LARGEST) -> int:  # noqa: ANN401 - what JSON can say

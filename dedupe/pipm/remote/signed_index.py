@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipm.remote.transport import Transport
     from pipm.store.layout import Store
 
+INDEXES = "v1/index/"
 _SIZE = 8
 _ATTEMPTS = 20
 _MEMORY = "remotes"
@@ -34,26 +35,41 @@ class KnownIndex(NamedTuple):
 
 def read_index(transport: Transport, key: PublicKey) -> KnownIndex | None:
     """Read the index of *key*; None where it signed none there. RemoteError for one that it did not sign."""
-    found = transport.read(_name(key))
-    if found is None:
+    documents, version = transport.read(f"{INDEXES}{key.name}")
+    indexes = [unpacked_index(key.opened(document)) for document in documents]
+    if not indexes:
         return None
-    signed, version = found
-    data = key.opened(signed)
+    newest = max(indexes, key=lambda index: index.serial)
+    for index in indexes:
+        newest = newest.merged(index)
+    return KnownIndex(newest, version)
+
+
+def unpacked_index(data: bytes) -> Index:
+    """Read an index without its signature."""
     size = int.from_bytes(data[:_SIZE], "big")
     if size > LARGEST_MANIFEST:
         raise RemoteError(f"The remote's index unpacks to {size >> 20} MiB", hint="do not use it")
-    return KnownIndex(Index.from_json(decompress(data[_SIZE:], size)), version)
+    return Index.from_json(decompress(data[_SIZE:], size))
 
 
 def write_index(
     transport: Transport, key: SecretKey, known: KnownIndex | None, change: Callable[[Index], Index]
 ) -> Index:
-    """Write what *change* makes of the index; of *known*, or of what another push wrote meanwhile."""
+    """Write what *change* makes of the index; of *known*, or of what another push wrote meanwhile.
+
+    Returns it with the next serial, or as it is where nothing changes.
+    """
     for _ in range(_ATTEMPTS):
-        index = change(NOTHING if known is None else known.content)
+        before = NOTHING if known is None else known.content
+        index = change(before)
+        if index == before:
+            return before
+        index = index._replace(serial=before.serial + 1)
         text = index.to_json()
         signed = key.signed(len(text).to_bytes(_SIZE, "big") + compress(text))
-        if transport.swap(_name(key.public), signed, Version(None) if known is None else known.version):
+        seen = Version(None) if known is None else known.version
+        if transport.swap(f"{INDEXES}{key.public.name}", signed, seen, index.packs):
             return index
         known = read_index(transport, key.public)
     raise RemoteError("Others write to the remote's index all the time", hint="push again; nothing was lost")
@@ -77,7 +93,3 @@ def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -
         with directory_beneath(store.v1, _MEMORY) as folder:
             assert folder is not None
             write_durably(folder, name, f"{index.serial}\n".encode())
-
-
-def _name(key: PublicKey) -> str:
-    return f"v1/index/{key.name}"

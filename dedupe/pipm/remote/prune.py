@@ -1,0 +1,63 @@
+"""Prune: packs that no index of a remote needs are removed, after some days.
+
+A push or a pull at the same time loses nothing. A pack stays that any signer's index names, or that one named
+in the last `GRACE_DAYS` days (a pull may have read that index), or that is younger (its push has not written
+its index yet). A push uses a pack that no index names only in the day after it was written; one that is older
+it writes under another name. So nothing that is removed here can be named while it is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.errors import RemoteError
+from pipm.remote.keys import unsigned
+from pipm.remote.remote_values import GRACE_DAYS
+from pipm.remote.signed_index import INDEXES, unpacked_index
+
+if TYPE_CHECKING:
+    from pipm.remote.transport import Transport
+
+_PACKS = "v1/packs/"
+
+
+class Pruned(NamedTuple):
+    """Packs that were removed, and their bytes."""
+
+    packs: int
+    size: int
+
+
+def remove_unused(transport: Transport) -> Pruned:
+    """Remove packs that nothing needs; RemoteError where an index cannot be read, whoever signed it.
+
+    The caller has just written its own index.
+    """
+    files = transport.stored()
+    # The clock that counts is the place's; one file of the future does not make all others old.
+    now = min(time.time(), max((file.modified for file in files), default=0))
+    needed: set[str] = set()
+    for file in files:
+        if file.name.startswith(INDEXES) and "." not in file.name:
+            needed.update(*(_packs(data, file.name) for data in transport.read(file.name)[0]))
+    old = [
+        file
+        for file in files
+        if file.name.startswith(_PACKS)
+        and file.name.rpartition("/")[2] not in needed
+        and now - file.modified > GRACE_DAYS * 24 * 3600
+    ]
+    transport.remove([file.name for file in old])
+    return Pruned(len(old), sum(file.size for file in old))
+
+
+def _packs(data: bytes, name: str) -> set[str]:
+    """Return the packs of an index, whether or not its signature is right: it can only keep packs."""
+    try:
+        return set(unpacked_index(unsigned(data)).packs)
+    except RemoteError as error:
+        raise RemoteError(
+            f"Nothing was removed: the remote's {name} cannot be read, and may need it",
+            hint="remove that index if nobody uses it",
+        ) from error
