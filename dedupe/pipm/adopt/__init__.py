@@ -1,1 +1,1 @@
-"""`pipm adopt`: let existing environments share their files with the store."""
+"""`pipm adopt`: make existing environments share their files with the store."""

@@ -1,7 +1,7 @@
-"""`pipm adopt`: let existing environments share their files with the store, in place.
+"""`pipm adopt`: make existing environments share their files with the store, in place.
 
-Several environments are adopted in one run: they wait for the disk together, and no worker idles at the
-end of each.
+Several environments are adopted in one run: one sync(2) serves all of them, and no worker waits at the end of
+each environment.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
     Outcome = Adoption | PipmError
 
 _WORTH_MEASURING = 64 << 20
-"""Bytes freed from which a look at the file system's own figure, a fraction of a second, is worth it."""
+"""Minimum bytes freed for which asking the file system, which takes a fraction of a second, is worth it."""
 _PLAUSIBLE = 0.05
 _SLACK = 1 << 20
 _WRITE_EVERY = 1.0
-"""Seconds from one sync to the next while there is work, so that those that are waited for are short."""
+"""Seconds between syncs in the background, so that the syncs that pipm waits for are short."""
 _SEEN_EVERY = 3600.0
-"""Seconds after which an environment that needs nothing is noted as seen again."""
+"""Seconds after which the root of an unchanged environment is written again with the time it was seen."""
 
 
 def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
     """Adopt the environment at *path* into the store at *store_path*.
 
-    Raises PipmError; whenever it does, every file of the environment is as it was or shared, never less.
+    Raises PipmError; each file of the environment is then as before or shared, never lost.
     """
     outcome = adopt_together(store_path, [path], options, progress)[path]
     if isinstance(outcome, PipmError):
@@ -65,7 +65,7 @@ def adopt(store_path: str, path: str, options: AdoptOptions, progress: Progress)
 def adopt_together(
     store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
 ) -> dict[str, Outcome]:
-    """Adopt several environments in one run; returns by path what was done, or why it was not.
+    """Adopt several environments in one run; return for each path the adoption, or its error.
 
     Raises InterruptedRunError.
     """
@@ -87,7 +87,7 @@ def adopt_together(
         except PipmError as error:
             if len(environments) == 1:
                 outcomes |= dict.fromkeys(environments, error)
-            else:  # what stops one must not stop the others
+            else:  # an error of one environment must not stop the others
                 for path in environments:
                     outcomes |= adopt_together(store_path, [path], options, progress)
     return outcomes
@@ -107,7 +107,7 @@ def _checked(store_path: str, path: str, options: AdoptOptions) -> Environment:
 
 
 class _Run:
-    """One run over *environments*, by the path that a person named."""
+    """One run over *environments*, by the path that the user named."""
 
     def __init__(
         self, store: Store, environments: dict[str, Environment], options: AdoptOptions, progress: Progress
@@ -123,7 +123,7 @@ class _Run:
         self._outcomes: dict[str, Outcome] = {}
 
     def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
-        """Adopt all of them; *is_new*: the store was made for it, and its reserve counts as taken."""
+        """Adopt all environments; *is_new*: this run created the store, so its reserve counts as taken."""
         started = time.monotonic()
         before = self._free_before()
         forbid_lease_signals()
@@ -150,7 +150,7 @@ class _Run:
         return self._outcomes
 
     def _lock(self, stack: ExitStack) -> None:
-        # In one order, so that two runs over the same environments never wait for each other.
+        # Sorted: two runs over the same environments take the locks in one order and never deadlock.
         for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
             try:
                 held = stack.enter_context(lock_environment(self._store, environment, self._progress))
@@ -167,7 +167,7 @@ class _Run:
             )
 
     def _say_duplicates(self, held: LockedEnvironment) -> None:
-        """Tell a person where an environment was put back together with a store that lost its hard links."""
+        """Print a note once if the store lost its hard links when it was copied."""
         previous = held.previous
         if self._said or previous is None or is_unchanged(previous, held.environment):
             return
@@ -175,12 +175,12 @@ class _Run:
         self._said = not all(is_linked(self._store, entry) for entry in entries)
         if self._said:
             self._progress.note(
-                "files of the store lie there twice, as after a copy without hard links;"
+                "the store has files twice, probably since it was copied without hard links;"
                 " `pipm verify --repair` links them again"
             )
 
     def _note_seen(self) -> None:
-        """Say in the roots of environments that need nothing that they are in use."""
+        """Write the roots of environments that need no change with the time they were seen."""
         for job in self._jobs:
             previous = job.candidate.previous
             if not job.left and previous is not None and job.mode is not None:
@@ -191,10 +191,10 @@ class _Run:
                     write_root(self._store, root, Durability.WHOLE)
 
     def _adopt(self, *, is_new: bool) -> None:
-        """Adopt what is left."""
+        """Adopt the distributions that changed since the last adopt."""
         jobs = [job for job in self._jobs if job.left or job.mode is None]
         if not jobs:
-            self._store.sweep()  # of a run that was killed when all was done but this
+            self._store.sweep()  # the folder of an earlier run that was killed just before it swept
             return
         files = lines(jobs)
         tight = is_space_tight(self._store, files)
@@ -233,7 +233,7 @@ class _Run:
 
     @staticmethod
     def _count_folders(jobs: list[AdoptJob], grown: int, reserve: int) -> None:
-        """Count what the store's own folders grew by, by how much each environment brought."""
+        """Distribute the growth of the store's folders over the jobs, by the files that each added."""
         brought = sum(job.statistics.ingested for job in jobs)
         rest = grown
         for job in jobs:
@@ -244,18 +244,21 @@ class _Run:
             jobs[0].statistics.taken += rest + reserve
 
     def _free_before(self) -> int:
-        """Ask what is free; where files are compressed the figures rest on it, so all is written first."""
+        """Return the free space in bytes; on a compressed file system all data is written first.
+
+        There, the figures depend on it.
+        """
         places = [self._store.path, *(one.path for one in self._environments.values())]
         self._compressed = any(map(compresses, places))
         stable = stable_free_space(self._store.v1) if self._compressed else None
         return free_space(self._store.path).size if stable is None else stable
 
     def _measure(self, before: int) -> None:
-        """Take the file system's own word for what came free, where ours rests on estimates of metadata.
+        """Correct the freed bytes by the file system's figure, if ours are estimates; *before* was free.
 
-        XFS and btrfs give metadata back in larger pieces than single inodes and names, and no stat tells how
-        well a file is compressed; *before* is what was free. Somebody else who writes at the same time makes
-        the two differ: then ours stands.
+        XFS and btrfs free metadata in larger pieces than single inodes and names, and stat(2) does not show
+        compression. If the difference is not plausible, another process wrote at the same time, and our
+        figure stays.
         """
         freed = sum(job.statistics.balance for job in self._jobs)
         if not self._compressed and (
@@ -273,9 +276,9 @@ class _Run:
             most.statistics.freed += difference
 
     def _take(self, difference: int, *, known: bool) -> None:
-        """Spread what compression makes of our figures over the environments, by what each freed and took.
+        """Distribute *difference*, due to compression, over the environments by what each freed and took.
 
-        It makes them smaller, never larger; one that says otherwise is somebody else's work.
+        A difference larger than our figures is due to another process; then they are an upper limit.
         """
         most = sum(job.statistics.freed + job.statistics.taken for job in self._jobs)
         if not known or abs(difference) > most + _SLACK:

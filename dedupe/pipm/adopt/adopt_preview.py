@@ -1,4 +1,4 @@
-"""`pipm adopt --dry-run`: the same facts and the same decisions, and nothing else."""
+"""`pipm adopt --dry-run`: gather the same facts and make the same decisions as adopt; change nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIBRARY = re.compile(r"(python|pypy)(\d+\.\d+t?)/site-packages")
 
 
 class Preview:
-    """Plans adoptions one after the other; what one would bring to the store, the next would find there."""
+    """Plans adoptions in sequence: the next one finds in the store what the one before would add."""
 
     def __init__(self, store_path: str, options: AdoptOptions) -> None:
         if options.link_mode is LinkMode.COPY:
@@ -50,7 +50,7 @@ class Preview:
         self._by_blocks = False
 
     def adoption(self, path: str) -> Adoption:
-        """What adopting the environment at *path* would do; bytes freed are "up to"."""
+        """Return what adopting the environment at *path* would do; bytes freed are an upper limit."""
         started = time.monotonic()
         environment = checked_environment(self._store_path, path)
         try:
@@ -130,7 +130,7 @@ class Preview:
 
 
 class _Bytecode:
-    """What sharing bytecode would free."""
+    """Counts what sharing bytecode would free."""
 
     def __init__(self, root: int, tag: str, pool: Pool | None) -> None:
         self._root = root
@@ -139,7 +139,7 @@ class _Bytecode:
 
     @classmethod
     def of(cls, environment: Environment, root: int, store: Store | None) -> _Bytecode:
-        """Choose tag and pool by names: the interpreter is not run, since that counts as a use of it."""
+        """Choose tag and pool by names: a dry run does not start the environment's interpreter."""
         match = _LIBRARY.search(environment.sites[-1])
         if match is None:
             return cls(root, "", None)

@@ -1,4 +1,4 @@
-"""Adopting by what works: reflink, hardlink, and where no link is possible, the finder."""
+"""Adopting by the best possible link mode: reflink, hardlink, or the finder if links are impossible."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 def adopt_by_best_mode(
     store_path: str, paths: Sequence[str], options: AdoptOptions, progress: Progress
 ) -> dict[str, Outcome]:
-    """Adopt several environments; returns by path what was done, or why it was not.
+    """Adopt several environments; return for each path the adoption, or the error that prevented it.
 
     An environment that has the finder keeps it.
     """
     if options.dist_info is False and options.link_mode is not LinkMode.FINDER:
         raise UsageError(
-            "Only the finder tells of distributions that have no metadata folders",
+            "Only the finder lists distributions without their *.dist-info folders",
             hint="add --link-mode finder, or leave --no-dist-info out",
         )
     by_finder = [
@@ -62,7 +62,7 @@ def adopt_by_best_mode(
 
 
 def environment_has_finder(path: str) -> bool:
-    """Whether the environment at *path* has the finder."""
+    """Return True if the environment at *path* has the finder."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -74,19 +74,19 @@ def environment_has_finder(path: str) -> bool:
 
 
 def _is_layered(path: str) -> bool:
-    """Whether it lies on an overlay, where removing a lower layer's file frees nothing."""
+    """Return True if *path* is on an overlay: removing a file of a lower layer frees nothing."""
     return file_system_type(load_environment(path).path) == "overlay"
 
 
 def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
-    """Let the modules of the environment at *path* be imported from the store; raises PipmError."""
+    """Make the environment at *path* import its modules from the store; raise PipmError if that fails."""
     from pipm.finder.enable import enable_finder  # noqa: PLC0415 - links need none of it
     from pipm.finder.environment_state import refuse_symlink  # noqa: PLC0415 - likewise
 
     if options.link_mode not in (None, LinkMode.FINDER):
         raise UsageError(
             f"{path} imports its modules from the store by the finder",
-            hint=f"`pipm release {path}` gives it files again; then adopt it by another link mode",
+            hint=f"`pipm release {path}` gives it its own files again; then adopt it by another link mode",
         )
     environment = checked_environment(store_path, path)
     with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:

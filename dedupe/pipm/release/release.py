@@ -1,4 +1,4 @@
-"""Distributions that the finder served become symlinks again, or all of them, and the finder goes."""
+"""Releasing an environment of any link mode; served distributions become symlinks first, then copies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BLOCK = 4096
 def release_environment(
     store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
 ) -> Released:
-    """Release an environment of any link mode; what the finder serves gets symlinks first, then copies."""
+    """Release the distributions *names* (all if empty) of the environment at *path*; raise PipmError."""
     environment = checked_environment(store_path, path)
     with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         receipt = read_receipt(root)
@@ -50,8 +50,8 @@ def release_environment(
             sweep_empty(root)
         if receipt is None and has_finder(root):
             raise FileSystemError(
-                f"What {path} has by the finder cannot be read: {FOLDER}/{RECEIPT} is damaged",
-                hint=f"pipm sync LOCK --env {path} writes it anew",
+                f"The finder's list of what it serves in {path} is damaged: {FOLDER}/{RECEIPT}",
+                hint=f"pipm sync LOCK --env {path} writes it again",
             )
     if receipt is None:
         return release_shared(store_path, path, names, progress, dry_run=dry_run)
@@ -74,21 +74,21 @@ def release_environment(
 
 
 def _moved(receipt: Receipt, store_path: str) -> str:
-    """The store that has the environment's files: where they were, or where the store is now."""
+    """Return the store that has the environment's files: its recorded place, otherwise *store_path*."""
     if os.path.isdir(f"{receipt.store}/v1"):
         return receipt.store
     if os.path.isdir(f"{store_path}/v1"):
         return store_path
     raise StoreError(
         f"The store {receipt.store}, which has the files of this environment, is not there",
-        hint="if it was moved, name its place: --store DIR or PIPM_STORE",
+        hint="if it was moved, name its new place: --store DIR or PIPM_STORE",
     )
 
 
 def sharing(store_path: str) -> Callable[[str], bool]:
-    """Return a test: does the environment at a path share files with the store, or read them there?
+    """Return a function that says if the environment at a path shares files with the store.
 
-    It does where the store knows it, also from another place before it was moved, or the finder serves it.
+    It does if the store knows its path, or its inode (the environment was moved), or if it has the finder.
     """
     store = open_store(store_path, create=False)
     roots = [] if store is None else list(all_roots(store))
@@ -103,7 +103,7 @@ def sharing(store_path: str) -> Callable[[str], bool]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Parts:
-    """What the finder serves, and of that what shall lie in the environment again."""
+    """The served distributions: those to be files of the environment again, and the rest."""
 
     wanted: list[tuple[SiteDistribution, ServedDistribution]]
     rest: list[tuple[SiteDistribution, ServedDistribution]]

@@ -1,9 +1,10 @@
-"""Checking: is everything that is shared what it should be, and who shares what is not?
+"""Checking the store's files, and finding the environments that share damaged ones.
 
-Theory of operation. A manifest records each stored file's time, so a stat finds what was changed by
-writing; bits that flipped under an unchanged time take reading (*full*). What the stat speaks against is
-read in any case. Environments are looked through for the files that RECORD says: those on a stored
-inode share its fate, those with the same wrong bytes share the damage, those with the right ones repair it.
+Theory of operation. A manifest records the time of each stored file, so stat(2) finds files that a program
+wrote to. Bits that flipped under an unchanged time are found only by reading (*full*). A file that differs
+from its manifest is always read. In environments the files that RECORD lists are checked: a file on a stored
+inode has the same damage, a file with the same wrong bytes shares it, a file with the right bytes can repair
+it.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
     from pipm.verify.sharing_environments import EnvironmentFile
 
 _MOST_FOREIGN = 4 << 30
-"""Bytes of other users' files that are read: a sparse file costs nothing and takes hours."""
+"""Maximum bytes read of other users' files: a sparse file uses no disk space and takes hours to read."""
 
 
 @dataclass(slots=True)
 class Damage:
-    """A stored file, or an environment's copy of one (``environment_file``), that is not what it should be.
+    """A damaged stored file, or an environment's damaged copy of one (``environment_file``).
 
-    ``shared`` are environments' files that have the same wrong bytes, ``clean`` some that have the right
-    ones. After a repair ``repaired`` is set; ``kept_in`` is the environment that keeps the edited version,
-    ``saved`` where else that was put.
+    ``shared`` are files of environments that have the same wrong bytes, ``clean`` some that have the right
+    ones. ``repaired`` is set after a repair; ``kept_in`` is the environment that keeps the edited version,
+    ``saved`` the path to which that version was moved otherwise.
     """
 
     path: str
@@ -64,14 +65,13 @@ class Damage:
 
 @dataclass(slots=True)
 class Findings:
-    """What a check found.
+    """The result of a check.
 
-    No damage are ``modified`` files, environments' own edits, and ``strays``, caches and data that programs
-    left beside the store's files: a collection removes them. ``quarantine`` is where a repair moved those
-    that are no mere caches.
-    Neither are ``duplicates``, which a copy of the store without its hard links left; a repair links them.
-    ``not_run`` are interpreters that are not ours to run, with reasons: nobody compared their bytecode. Of
-    other users' files, which may be of any size, a part is compared; it also says whose were not.
+    Three kinds are not damage: ``modified`` files, which environments edited themselves; ``strays``, caches
+    and data that programs wrote beside the store's files (`pipm gc` removes them); ``duplicates``, files that
+    lost their hard links when the store was copied (a repair links them). ``put_aside`` are the paths to
+    which a repair moved strays that are not caches. ``not_run`` names what was not compared, with the reason:
+    bytecode of interpreters that pipm must not run, and other users' files beyond a limit of bytes.
     """
 
     checked: int = 0
@@ -86,14 +86,14 @@ class Findings:
 
     @property
     def remaining(self) -> bool:
-        """Whether anything is still damaged."""
+        """True if something is still damaged."""
         return bool(self.unreadable) or not all(damage.repaired for damage in self.damages)
 
 
 class StoreCheck:
-    """One look through *store* and *environments*; with *only* through what those environments use.
+    """One check of *store* and *environments*; with *only*, of the entries that these environments use.
 
-    *others* are looked at for what shares damage, nothing else.
+    *others* are searched for files that share damage, and not checked otherwise.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class StoreCheck:
         return self.findings
 
     def _look_through(self, inodes: dict[int, list[CheckedFile]], wrong: dict[Digest, list[Damage]]) -> None:
-        """Find what shares damage in the environments, and what is wrong in those that are named."""
+        """Find files of all environments that share damage, and damaged files of ``environments``."""
         for environment in self.environments:
             for environment_file in environment_files(self.store, environment):
                 self._advance(0)
@@ -165,7 +165,7 @@ class StoreCheck:
                     self._look_at(environment_file, inodes, wrong)
 
     def is_good(self, name: str) -> bool:
-        """Whether the object *name* below ``v1/`` has the content of its name, by reading it now."""
+        """Read the object *name* below ``v1/``; return True if its content has the digest of its name."""
         text = name.removeprefix("objects/").replace("/", "")[:64]
         return digest_of_stored(self.store, name).hex() == text
 
@@ -174,7 +174,7 @@ class StoreCheck:
         return sorted({entry for root in roots if root is not None for entry in root.entries})
 
     def _wrong(self) -> dict[Digest, list[Damage]]:
-        """Damaged stored files by the digest that they should have."""
+        """Return the damaged stored files by the digest that they should have."""
         found: dict[Digest, list[Damage]] = {}
         for damage in self.findings.damages:
             if damage.stored is not None:
@@ -182,7 +182,7 @@ class StoreCheck:
         return found
 
     def _readers_of_the_store(self) -> None:
-        """Name the environments that read a damaged entry's files where they lie."""
+        """Add to each damage the environments that read the entry's files in the store."""
         readers = [root for root in all_roots(self.store) if root.borrows]
         for damage in self.findings.damages:
             damage.environments += [root.path for root in readers if damage.entry in root.entries]
@@ -211,7 +211,10 @@ class StoreCheck:
             self._compare(environment_file, digest, damages)
 
     def _is_meant(self, environment_file: EnvironmentFile, damage: Damage) -> bool:
-        """Whether a file of an environment is the one of two on its inode that *damage* is about."""
+        """Return True if *damage* is about this file, where one inode has two expectations.
+
+        The manifest says whether the environment's file should be executable.
+        """
         if damage.flaw is not Flaw.INODE or damage.stored is None:
             return True
         if environment_file.environment not in self._executables:
@@ -224,7 +227,7 @@ class StoreCheck:
         return known is damage.stored.expected.executable
 
     def _compare(self, environment_file: EnvironmentFile, digest: Digest, damages: list[Damage]) -> None:
-        """Read a file that is not the store's inode, and see whose bytes it has."""
+        """Hash a file that is not the store's inode, and sort it in: clean, damaged, or modified."""
         status = environment_file.fact.status
         if status is not None and status.st_uid not in trusted_users():
             before, self._foreign = self._foreign, self._foreign + status.st_size

@@ -1,4 +1,4 @@
-"""`pipm verify --rebuild`: manifests, objects, the index of wheels and roots, out of what is there."""
+"""`pipm verify --rebuild`: make manifests, objects, the index of wheels and roots again from files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SCHEMES = ("site", "data", "headers", "scripts")
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How many of each were made anew; ``roots`` are the environments that are known again."""
+    """How many of each were made again; ``roots`` are the environments that are known again."""
 
     manifests: int = 0
     objects: int = 0
@@ -63,7 +63,7 @@ class Rebuilt:
 
 
 def rebuild(store: Store, environments: Iterable[str]) -> Rebuilt:
-    """Make anew what *store* lost; *environments* are looked at as well as those that entries came from.
+    """Make again what *store* lost, from its entries, *environments*, and the environments in manifests.
 
     The caller holds the store's lock alone.
     """
@@ -78,7 +78,7 @@ def rebuild(store: Store, environments: Iterable[str]) -> Rebuilt:
             manifest = load_manifest(store, entry)
         except StoreError:
             made = _manifest_of(store, entry)
-            if made is None:  # its files do not make the identity that its name says
+            if made is None:  # its files do not have the identity that its name says
                 move_to_trash(store, entry, batch)
                 continue
             manifest = made
@@ -97,7 +97,7 @@ def rebuild(store: Store, environments: Iterable[str]) -> Rebuilt:
 
 
 def _manifest_of(store: Store, entry: str) -> Manifest | None:
-    """Write the manifest of the tree *entry* from its files, if they have the identity of its name."""
+    """Write the manifest of *entry* from its files; return None if their identity is not that of its name."""
     name, version, folder = entry.split("/")
     tag, _, identity8 = folder.rpartition("-")
     files = []
@@ -134,14 +134,17 @@ def _manifest_of(store: Store, entry: str) -> Manifest | None:
 
 
 def _of_its_kind(file: FileEntry, packages: frozenset[str]) -> FileEntry:
-    """The row of the object that a file of a tree is: read-only files of an old store are of one kind."""
+    """Return *file* with its kind of object: only data that its owner may write is ``writable``.
+
+    Stores of earlier versions have one kind of read-only object.
+    """
     scheme, _, path = file.path.partition("/")
     importable = scheme == "site" and is_importable(path, packages)
     return file._replace(writable=not importable and file.mode & OWNER_WRITES != 0)
 
 
 def _name_objects(store: Store, entry: str, manifest: Manifest, rooms: ObjectFolders) -> int:
-    """Give the files of a tree their names among the objects again, if they have the right bytes."""
+    """Link files of the tree that have the right bytes as objects again; return how many."""
     made = 0
     for file in manifest.files:
         name = file.object_name
@@ -155,7 +158,7 @@ def _name_objects(store: Store, entry: str, manifest: Manifest, rooms: ObjectFol
 
 
 def _register(store: Store, path: str) -> bool:
-    """Write the root of the environment at *path*, if it has none and shares something."""
+    """Write the root of the environment at *path* if it has none and shares files; return True if written."""
     try:
         environment = load_environment(path)
     except NotAnEnvironmentError:
@@ -170,14 +173,14 @@ def _register(store: Store, path: str) -> bool:
         entries = {
             _entry_of(store, distribution) for distribution in installed_distributions(environment, root)
         }
-    # Not "adopted": nothing is taken for shared until an adoption has looked at it.
+    # Not ADOPTED: the next adopt must compare each file before it counts as shared.
     found = tuple(sorted(entry for entry in entries if entry is not None))
     write_root(store, root_of(environment, mode, PARTLY, found), Durability.NOW)
     return True
 
 
 def _link_mode(store: Store, environment: Environment) -> str | None:
-    """How the files of *environment* share the store's: what most of them say; None if none does."""
+    """Return the link mode of most files of *environment*; None if it shares none."""
     if os.path.isdir(f"{environment.path}/{FINDER_FOLDER}"):
         return "finder"
     modes: Counter[str] = Counter()
@@ -194,7 +197,7 @@ def _link_mode(store: Store, environment: Environment) -> str | None:
 
 
 def _entry_of(store: Store, distribution: InstalledDistribution) -> str | None:
-    """The entry whose files a distribution's RECORD names: the one that agrees with most of its rows."""
+    """Return the entry that agrees with most rows of the distribution's RECORD, or None."""
     rows: dict[str, Digest | None] = {
         f"site/{location.path}": row.digest
         for row, location in distribution.located

@@ -1,7 +1,7 @@
-"""Making bytecode anew: what is wrong itself, and all of the sources that were repaired.
+"""Compiling damaged bytecode again, and all bytecode of repaired sources.
 
-What was compiled while a source was wrong may be wrong, too: in the pools, in every environment that shares
-it, and where an environment compiled for itself.
+Bytecode compiled from a damaged source may be wrong, too: in the pools, in each environment that shares it,
+and in environments that compiled the source themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _AS_IT_WAS = (Flaw.ATTRIBUTES, Flaw.INODE)
 
 
 def renew_bytecode(check: StoreCheck, lost: Iterable[Damage], run: int, run_path: str) -> None:
-    """Make flawed bytecode anew, and that of the sources among the repaired of *lost*."""
+    """Compile damaged bytecode again, and the bytecode of sources that were repaired in *lost*."""
     files = _flawed(check)
     repaired = [damage for damage in lost if damage.repaired and damage.flaw not in _AS_IT_WAS]
     sources = {damage.stored.expected.digest for damage in repaired if damage.stored is not None}
@@ -56,7 +56,7 @@ def renew_bytecode(check: StoreCheck, lost: Iterable[Damage], run: int, run_path
 
 
 def _flawed(check: StoreCheck) -> dict[str, PoolFile]:
-    """Collect the bytecode to be made anew, by name; one that has other permissions alone gets them back."""
+    """Return the bytecode to compile again, by name; restore the mode of files that are otherwise right."""
     files = {}
     for damage in check.findings.damages:
         file = damage.compiled
@@ -71,7 +71,7 @@ def _flawed(check: StoreCheck) -> dict[str, PoolFile]:
 
 
 def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
-    """Give each name below *path* of an old inode on *device* its new file, or none: it is but a cache."""
+    """Replace each file below *path* whose inode on *device* is in *made*; None there removes the file."""
     with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for folder, entry in walk_entries(path):
             if entry.inode() in made and entry.stat(follow_symlinks=False).st_dev == device:
@@ -83,7 +83,7 @@ def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
 
 
 def _drop_private(environment_file: EnvironmentFile, expected: ExpectedFile, fresh: set[int]) -> None:
-    """Remove bytecode that Python would take for the repaired source's, but for the pool's *fresh* inodes."""
+    """Remove bytecode that Python would load for the repaired source, except the pool's *fresh* inodes."""
     fact = environment_file.fact
     root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with opened(root), directory_beneath(root, f"{fact.directory}/__pycache__") as folder:

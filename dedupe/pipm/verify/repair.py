@@ -1,11 +1,12 @@
-"""`pipm verify --repair`: put damaged files right from any clean copy.
+"""`pipm verify --repair`: replace damaged files by clean copies.
 
-Theory of operation. Under the store's lock alone. A copy is made in this run's folder, read and hashed
-there, synced, and only then takes the damaged file's names: the object's, those in trees, and those of
-environments that share its inode. Sources, the nearest first: another inode of the store, an environment's
-own copy, a wheel in pip's cache, the index. An edit that is one environment's stays there; one that might be
-anybody's is put aside. Sources are repaired first. Then all bytecode of each repaired source is removed, in
-every pool and environment, and compiled again: it may have been compiled from the damaged source.
+Theory of operation. The run holds the store's lock exclusively. It makes a copy in its own folder, hashes it
+there, syncs it, and then renames it over all names of the damaged file: the object, files in entries, and
+files of environments that share its inode. It looks for a copy in this order: another inode of the store, an
+environment's own copy, a wheel in pip's cache, the index. If one environment alone can have edited the file,
+it keeps the edit; otherwise the edit is moved to a separate directory. Sources are repaired first. Then all
+bytecode of each repaired source is removed, in every pool and environment, and compiled again: it may have
+been compiled from the damaged source.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _WRITABLE_EXECUTABLE = 0o755
 
 
 class Repair:
-    """Repairs what *check* found, in the run's folder *run* at *path*."""
+    """Repairs what *check* found; new files are made in the run's folder *run* at *path*."""
 
     def __init__(self, check: StoreCheck, run: int, path: str) -> None:
         self._check = check
@@ -55,7 +56,7 @@ class Repair:
         self._made: dict[str, NewFile] = {}
 
     def run(self) -> None:
-        """Repair all that can be."""
+        """Repair everything that has a clean copy."""
         damages = self._check.findings.damages
         self._set_back([damage for damage in damages if damage.flaw in (Flaw.MODE, Flaw.TIME)])
         self._put_strangers_aside()
@@ -91,7 +92,7 @@ class Repair:
         findings.strays.clear()
 
     def _link_duplicates(self) -> None:
-        """Let trees and objects have one inode again, where a copy of the store gave them two."""
+        """Link files of entries to their objects again, after a copy of the store without hard links."""
         for number, file in enumerate(self._check.findings.duplicates):
             new = NewFile(self._run, f"linked-{number}")
             bring_file(self._store.objects, file.expected.object_name, new, link=True, copy=False)
@@ -101,7 +102,7 @@ class Repair:
             forget(new.directory, new.name)
 
     def _set_back(self, damages: list[Damage]) -> None:
-        """Give inodes that nobody else names mode and time back; of the others the store gets copies."""
+        """Restore mode and time of inodes that have no unknown names; the store gets copies of others."""
         names = inode_counts(f"{self._store.path}/{VERSION}") if damages else {}
         for damage in damages:
             file = damage.stored
@@ -110,13 +111,13 @@ class Repair:
             known = names.get(file.status.st_ino, 0) + sum(sharer.same_inode for _, sharer in damage.shared)
             if file.status.st_nlink > known:
                 continue
-            assert file.expected.mode is not None  # what no manifest tells has no such flaw
+            assert file.expected.mode is not None  # MODE and TIME need a manifest that records them
             assert file.expected.mtime_ns is not None
             set_back(self._store.v1, file.names[0], file.expected.mode, file.expected.mtime_ns)
             damage.repaired = True
 
     def _key(self, file: CheckedFile) -> str:
-        """What a good copy is filed by: the object, and the time that this entry records of it."""
+        """Return the key of a good copy: the object, and the time that this entry records."""
         return f"{file.expected.object_name}-{file.expected.mtime_ns or ''}"
 
     @staticmethod
@@ -127,7 +128,7 @@ class Repair:
         return expected.mode
 
     def _from_copies(self, damage: Damage, file: CheckedFile) -> None:
-        """Make a copy of what another inode of the store, or an environment, has."""
+        """Copy the content from another inode of the store or from an environment."""
         if self._key(file) in self._made:
             return
         if file.expected.digest == EMPTY:
@@ -154,20 +155,20 @@ class Repair:
                 os.close(source)
 
     def _from_object(self, file: CheckedFile) -> bool:
-        """Use the object's own inode, where only a tree lost it: what is one content shall be one inode."""
+        """Link the object itself if only a file of an entry is damaged; return False if it cannot be used."""
         name = f"objects/{file.expected.object_name}"
         status = find_object(self._store.v1, name)
         if status is None or name in file.names or not self._check.is_good(name):
             return False
         if Stored.of(status) != (file.expected.mode, file.expected.mtime_ns):
-            return False  # the entry gets a copy of its own
+            return False  # the entry needs a copy with its own mode and time
         new = self._new(file)
         bring_file(self._store.v1, name, new, link=True, copy=True)
         self._made[self._key(file)] = new
         return True
 
     def _names_with(self, digest: Digest) -> Iterator[str]:
-        """Names of stored files that shall have *digest*: of all kinds of object, and of other trees."""
+        """Yield the names of objects and files of entries that should have *digest*."""
         yield from (
             f"objects/{digest.object_name(executable=executable, writable=writable)}"
             for executable in (False, True)
@@ -180,7 +181,7 @@ class Repair:
             yield file.names[0]
 
     def _from_wheels(self, files: list[CheckedFile]) -> None:
-        """Take what is still missing out of wheels: of any release that has it, one after the other."""
+        """Take missing contents from the wheels of each release that has them, one after the other."""
         releases: dict[str, list[CheckedFile]] = {}
         for file in files:
             for entry in file.entries:
@@ -211,7 +212,7 @@ class Repair:
         return NewFile(self._run, f"good-{self._key(file).replace('/', '')}")
 
     def _replace(self, damage: Damage, file: CheckedFile) -> None:
-        """Give the good copy the names of the bad file, in the store and in environments."""
+        """Rename the good copy over the damaged file, in the store and in environments."""
         new = self._made[self._key(file)]
         damage.kept_in = _keeper(damage, file)
         if damage.flaw is Flaw.CONTENT and not damage.kept_in and _was_written(file):
@@ -228,7 +229,7 @@ class Repair:
         damage.repaired = True
 
     def _put_aside(self, file: CheckedFile) -> str:
-        """Keep a changed version of which nobody knows whose edit it is; returns where."""
+        """Keep an edited version that several environments may have made; return its path."""
         actual = "" if file.actual is None else file.actual.hex()[:8]
         name = f"{actual}-{file.shown.rpartition('/')[2]}"
         with opened(os.open(self._store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
@@ -253,7 +254,7 @@ class Repair:
     def _replace_in_environment(
         self, environment_file: EnvironmentFile, *, hardlink: bool, name: str = ""
     ) -> bool:
-        """Let an environment's damaged file be the store's object *name*; False where that is no help."""
+        """Replace an environment's damaged file by the object *name*; return False if that is damaged."""
         fact = environment_file.fact
         assert fact.digest is not None
         assert fact.status is not None
@@ -298,12 +299,12 @@ class Repair:
 
 
 def _was_written(file: CheckedFile) -> bool:
-    """Whether a program wrote to the file, which moves its time; a bit that flipped on the disk does not."""
+    """Return True if a program wrote to the file, which changes its time; a bit flipped on disk does not."""
     return file.status is not None and file.status.st_mtime_ns != file.expected.mtime_ns
 
 
 def _keeper(damage: Damage, file: CheckedFile) -> str:
-    """Name the environment that keeps the changed inode, where one alone can have changed it; else ""."""
+    """Return the environment that keeps the edited inode if it alone can have edited it; otherwise ""."""
     sharers = [sharer for _, sharer in damage.shared]
     same_inode = [sharer.environment for sharer in sharers if sharer.same_inode]
     if file.status is None or len(same_inode) != 1:

@@ -1,4 +1,4 @@
-"""Which files of environments have, or should have, the content of stored ones."""
+"""Files of environments that have, or should have, the content of stored files."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 
 class EnvironmentFile(NamedTuple):
-    """A file of an environment: where, and what its RECORD (or the store) says of it."""
+    """A file of an environment with the facts that RECORD and the store record about it."""
 
     environment: str
     fact: FileFact
 
     @property
     def path(self) -> str:
-        """Its absolute path."""
+        """The absolute path."""
         return f"{self.environment}/{self.fact.shown}"
 
 
 def known_environments(store: Store) -> list[Environment]:
-    """The environments that *store* knows and that are there."""
+    """Return the environments that *store* knows and that still exist."""
     device = os.fstat(store.objects).st_dev
     found = []
     for root in all_roots(store):
@@ -79,7 +79,7 @@ def _counts(fact: FileFact) -> bool:
 
 
 def digest_of_environment_file(environment_file: EnvironmentFile) -> Digest | None:
-    """Read the file; None where it is not there any more or cannot be read."""
+    """Hash the file; return None if it is missing or unreadable."""
     try:
         root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""Comparing the store's files with what manifests and names say."""
+"""Comparing the store's files with their manifests and names."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ _NOBODYS = Digest(bytes(32))
 
 @dataclass(slots=True)
 class CheckedFile:
-    """One inode of the store (or a name that should be one) with its names below ``v1/``.
+    """One inode of the store (or a name without a file) with its names below ``v1/``.
 
-    ``actual`` is its digest where it was read. ``flaw`` is what is wrong with it. ``link_identical``: its
-    inode has
-    another expectation, too (a program for duplicate files made one of a plain and an executable file).
+    ``actual`` is its digest if it was read. ``link_identical``: another expectation has the same inode (a
+    program that links duplicate files made one inode of a plain and an executable file).
     """
 
     expected: ExpectedFile
@@ -44,7 +43,7 @@ class CheckedFile:
 
     @property
     def shown(self) -> str:
-        """The path in its entry, else its name in the store."""
+        """The path in its entry, otherwise its name in the store."""
         for name in self.names:
             if name.startswith("wheels/"):
                 return name.split("/", 4)[4]
@@ -52,21 +51,21 @@ class CheckedFile:
 
     @property
     def entries(self) -> list[str]:
-        """The entries (paths below ``wheels/``) that have it."""
+        """The entries (paths below ``wheels/``) that contain it."""
         trees = [name.split("/")[1:4] for name in self.names if name.startswith("wheels/")]
         return list(dict.fromkeys("/".join(parts) for parts in trees))
 
     @property
     def entry(self) -> str:
-        """The entry that it is named by first; empty for an object of none."""
+        """The first entry that contains it; empty if none does."""
         return next(iter(self.entries), "")
 
 
 @dataclass(slots=True)
 class StoredFiles:
-    """All files of the store by inode, entries' manifests, and entries whose manifest cannot be read.
+    """All files of the store by inode, the manifests of entries, and entries with an unreadable manifest.
 
-    ``strange`` are names among the objects that are not a digest: something else left them.
+    ``strange`` are names among the objects that are not a digest: another program wrote them.
     """
 
     files: list[CheckedFile] = field(default_factory=list)
@@ -75,7 +74,7 @@ class StoredFiles:
     strange: list[str] = field(default_factory=list)
 
     def by_inode(self) -> dict[int, list[CheckedFile]]:
-        """The files by the number of their inode; several where one has two expectations to keep."""
+        """Return the files by inode number; an inode with two expectations has two files."""
         found: dict[int, list[CheckedFile]] = {}
         for file in self.files:
             if file.status is not None:
@@ -83,9 +82,9 @@ class StoredFiles:
         return found
 
     def duplicates(self) -> list[CheckedFile]:
-        """The sound files of trees that should be names of their object's inode, and have one of their own.
+        """Return undamaged files of entries that should have the inode of their object, and do not.
 
-        So a copy of the store leaves them that did not keep hard links (rsync without -H).
+        A copy of the store that does not keep hard links (rsync without -H) makes them.
         """
         objects = {name: file for file in self.files for name in file.names if name.startswith("objects/")}
         found = []
@@ -96,7 +95,7 @@ class StoredFiles:
         return found
 
     def by_digest(self) -> dict[Digest, list[CheckedFile]]:
-        """The files of each content, executable or not."""
+        """Return the files of each content, executable or not."""
         found: dict[Digest, list[CheckedFile]] = {}
         for file in self.files:
             found.setdefault(file.expected.digest, []).append(file)
@@ -104,7 +103,7 @@ class StoredFiles:
 
 
 def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> StoredFiles:
-    """Stat every file of *entries* and their objects; of the whole store for None."""
+    """Stat every file of *entries* and their objects; None means the whole store."""
     inventory = StoredFiles()
     names: dict[str, list[ExpectedFile]] = {}
     for entry in all_entries(store) if entries is None else entries:
@@ -137,9 +136,10 @@ def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> Sto
 
 
 def _fitting(expectations: list[ExpectedFile], status: os.stat_result | None) -> ExpectedFile:
-    """Return the expectation that a file meets: entries may record several times of one content.
+    """Return the expectation that the file meets, otherwise the first.
 
-    That is so where a damaged object was replaced by what another environment had.
+    Entries may record different times for one content: a repair replaces a damaged object by the copy of
+    another environment.
     """
     if status is not None:
         for expected in expectations:
@@ -157,7 +157,7 @@ def _expected_files(entry: str, manifest: Manifest) -> Iterator[tuple[str, Expec
 
 
 def check_file(store: Store, file: CheckedFile, *, full: bool) -> None:
-    """Set the file's flaw; its bytes are read where its stat speaks against it, and in a *full* check."""
+    """Set the file's flaw; read its bytes if its stat is suspicious, or in a *full* check."""
     status, name = file.status, file.names[0]
     if status is None or not stat.S_ISREG(status.st_mode):
         file.flaw = judge_file(file.expected, status, None, trusted_owners())
@@ -175,7 +175,7 @@ def check_file(store: Store, file: CheckedFile, *, full: bool) -> None:
 def check_files(
     store: Store, inventory: StoredFiles, *, full: bool, advance: Callable[[int], None]
 ) -> list[CheckedFile]:
-    """Check all files of *inventory*; returns those with a flaw."""
+    """Check all files of *inventory*; return those with a flaw."""
     for file in inventory.files:
         check_file(store, file, full=full)
         advance(0 if file.status is None else file.status.st_size)
@@ -183,7 +183,7 @@ def check_files(
 
 
 def digest_of_stored(store: Store, name: str) -> Digest:
-    """The digest of a file below ``v1/``; no file's digest where it cannot be read."""
+    """Return the digest of a file below ``v1/``; 32 zero bytes if it cannot be read."""
     try:
         return digest_at(store.v1, name)
     except OSError:
@@ -198,6 +198,6 @@ def _status(store: Store, name: str) -> os.stat_result | None:
 
 
 def _expected_by_name(name: str) -> ExpectedFile | None:
-    """What the name of an object that no entry has expectations; None for a name that is not an object's."""
+    """Return what the name of an object says about it; None if it is not the name of an object."""
     kind = parse_object(name)
     return None if kind is None else ExpectedFile(kind[0], None, kind[1], kind[2], None, None)

@@ -1,4 +1,4 @@
-"""`pipm verify`: check, and where it is asked for rebuild and repair."""
+"""`pipm verify`: check the store; rebuild and repair it on request."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def verify(
     repair: bool = False,
     anew: bool = False,
 ) -> tuple[Findings, Rebuilt | None]:
-    """Check the store at *store_path* and the environments at *paths* (all that it knows when none is named).
+    """Check the store at *store_path* and the environments at *paths* (by default all that the store knows).
 
-    With *anew* what the store lost is rebuilt first, with *repair* damage is put right. Raises PipmError.
+    *anew* first rebuilds what the store lost; *repair* repairs damage. Raises PipmError.
     """
     store = open_store(store_path, create=False)
     named = [load_environment(path) for path in paths]
@@ -58,7 +58,7 @@ def verify(
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
             if changing:
-                store.sweep()  # of a run that was killed when all was done but this
+                store.sweep()  # the folder of an earlier run that was killed just before it swept
                 remove_torn_writes(store.v1, ("roots", ORIGINALS, "by-wheel"))
     except OSError as error:
         raise explain_os_error(error, f"verify {store_path}") from error
@@ -68,6 +68,6 @@ def verify(
 
 
 def _unnamed(named: list[Environment], known: list[Environment]) -> list[Environment]:
-    """Those of the *known* environments that are not *named*; they may share what is damaged in the named."""
+    """Return the *known* environments that are not *named*: they may share the damaged files."""
     paths = {environment.path for environment in named}
     return [environment for environment in known if named and environment.path not in paths]
