@@ -295,7 +295,7 @@ def test_hard_links_whose_store_is_gone(tmp_path: Path, *, another: bool) -> Non
         pipm("adopt", make_environment(str(tmp_path / "other")).path, "--link-mode", "hardlink").expect()
     before = states(second.path)
     assert os.path.samefile(first.file("odd/many.py"), second.file("odd/many.py"))
-    assert "a store made which is not here" in pipm("release", first.path).expect().err
+    assert "hard links made by another store" in pipm("release", first.path).expect().err
     names = ("odd/many.py", "odd/shared.py", "odd/data.txt", "odd/tool", "alpha/__init__.py")
     for path in (*(first.file(name) for name in names), first.bytecode("odd/many.py")):
         status = os.stat(path)
@@ -356,7 +356,7 @@ def test_a_store_that_was_moved_is_missed(tmp_path: Path) -> None:
     before = states(environment.path)
     for other in (pipm, replace(pipm, store=str(tmp_path / "moved"))):
         told = other("release", environment.path).expect(FAILED)
-        assert f"{pipm.store}, which is not there" in told.err
+        assert f"{pipm.store}, which does not exist" in told.err
     assert states(environment.path) == before
     assert len(os.listdir(tmp_path / "moved/v1/roots")) == 1
     os.symlink(tmp_path / "moved", pipm.store)

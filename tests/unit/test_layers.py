@@ -76,7 +76,7 @@ IN_ENVIRONMENTS = {
     "finder.runtime.hook": "_pipm_finder",
     "finder.runtime.hook_adapt": "_pipm_finder_adapt",
     "finder.runtime.hook_metadata": "_pipm_finder_metadata",
-    "finder.runtime.hook_rare": "_pipm_finder_seldom",
+    "finder.runtime.hook_rare": "_pipm_finder_rare",
 }
 """Files that are copied into environments, by their names there. They cannot import pipm, so the laws below
 do not apply to them; they import the standard library and each other."""

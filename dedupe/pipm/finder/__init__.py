@@ -1,1 +1,1 @@
-"""Imports straight out of the store: enabling and disabling the finder in an environment."""
+"""The finder: an import hook that loads modules from the store instead of the environment."""

@@ -1,4 +1,4 @@
-"""Which distributions the finder cannot serve one by one: they must lie together, as real files."""
+"""Finding distributions that need real files in one site-packages directory: the finder cannot serve them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _RUN_PATHS = "run-paths.json"
-"""In an entry: where its binaries look for libraries, by binary; read out of them once."""
+"""A file of an entry: the directories where each of its binaries looks for libraries (RPATH, RUNPATH)."""
 SITE = "site/"
-"""Where the paths of a manifest begin that lie in site-packages."""
+"""The prefix of a manifest's paths in site-packages."""
 
 
 class StoredLayout(NamedTuple):
-    """A distribution's outline, and its entry below ``wheels/``; empty where the store has none."""
+    """A distribution's import layout, and its entry below ``wheels/`` ("" if the store has none)."""
 
     layout: ImportLayout
     entry: str
@@ -31,7 +31,7 @@ class StoredLayout(NamedTuple):
 def needs_real_files(
     store: Store, root: int, site: str, stored_layouts: list[StoredLayout]
 ) -> frozenset[int]:
-    """Find the distributions that must have real files in site-packages, by their numbers."""
+    """Return the indexes of the distributions that must have real files in site-packages."""
     layouts = [one.layout for one in stored_layouts]
     ties = {}
     for number, one in enumerate(stored_layouts):
@@ -44,13 +44,13 @@ def needs_real_files(
 
 
 def _all_run_paths(store: Store, root: int, site: str, one: StoredLayout) -> dict[str, list[str]]:
-    """The run paths of its binaries; the store remembers those of an entry."""
+    """Return the run paths of the distribution's binaries; they are cached in its entry."""
     known = read_beneath(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
     if known is not None:
         try:
             remembered: dict[str, list[str]] = json.loads(known)
         except ValueError:
-            pass  # torn by a power cut
+            pass  # incomplete since a power cut
         else:
             return remembered
     found = {path: run for path in one.layout.binaries if (run := _run_paths(store, root, site, one, path))}
@@ -74,7 +74,7 @@ def _run_paths(store: Store, root: int, site: str, one: StoredLayout, path: str)
 
 
 def _acts_beside_its_files(store: Store, one: StoredLayout) -> bool:
-    """Whether a path file of it needs its modules beside it, or runs before the finder does."""
+    """Return True if a path file of the distribution needs its modules beside it, or runs before ours."""
     for name in one.layout.path_files if one.entry else ():
         if name.endswith(OUTDATED):
             continue
@@ -85,7 +85,7 @@ def _acts_beside_its_files(store: Store, one: StoredLayout) -> bool:
 
 
 def path_file_text(store: Store, entry: str, name: str) -> str:
-    """What a path file of the entry says."""
+    """Return the text of a path file of the entry."""
     file = open_beneath(store.v1, f"wheels/{entry}/{SITE}{name}", os.O_RDONLY)
     with open(file, encoding="utf-8", errors="surrogateescape") as stream:
         return stream.read()

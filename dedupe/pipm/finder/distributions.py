@@ -1,4 +1,4 @@
-"""The distributions of an environment as the finder sees them: which of them it may serve."""
+"""The distributions of an environment, with what the finder must know to serve them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class SiteDistribution:
     """A distribution in site-packages.
 
-    ``manifest`` (and ``entry``) are the store's, None where the finder cannot serve it; ``served`` says that
-    it does already.
+    ``entry`` and ``manifest`` are the store's; ``manifest`` is None if the finder cannot serve it. ``served``
+    is its row of the receipt if the finder already serves it.
     """
 
     distribution: InstalledDistribution
@@ -39,7 +39,7 @@ class SiteDistribution:
 
     @property
     def stored_layout(self) -> StoredLayout:
-        """What `apart` looks at."""
+        """The layout and entry, for `needs_real_files`."""
         return StoredLayout(self.layout, self.entry)
 
 
@@ -51,7 +51,7 @@ def site_distributions(
     receipt: Receipt | None,
     entries: Mapping[tuple[str, str], str],
 ) -> list[SiteDistribution]:
-    """List the distributions in *site*; *entries* are what the environment uses, by name and version."""
+    """List the distributions in *site*; *entries* are the environment's entries, by name and version."""
     found = []
     for distribution in installed_distributions(environment, root):
         if distribution.site != site:
@@ -84,7 +84,10 @@ def site_distributions(
 
 
 def _whole_manifest(store: Store, entry: str) -> Manifest | None:
-    """The manifest of an entry that has all that belongs into site-packages; scripts stay in environments."""
+    """Return the manifest of an entry that has all files for site-packages; None for others.
+
+    Missing scripts do not matter: the environment has its own.
+    """
     try:
         manifest = load_manifest(store, entry)
     except StoreError:

@@ -1,9 +1,8 @@
-"""`pipm adopt --link-mode finder`: modules are imported from the store and leave the environment.
+"""`pipm adopt --link-mode finder`: import modules from the store, and remove them from the environment.
 
-Theory of operation. An adoption by symlinks comes first: it proves each file equal, lets the store have it
-durably, and writes the root. Then the table and the hook are put into the environment and synced, and
-last the symlinks are removed. Between any two of these steps every import finds its module: while a
-symlink is there, it comes before the table.
+Theory of operation. First the environment is adopted by symlinks: that compares each file, adds it to the
+store durably, and writes the root. Then the table and the hook are written and synced. Last the symlinks are
+removed. Each import finds its module at any time: as long as a symlink exists, it precedes the table.
 """
 
 from __future__ import annotations
@@ -37,17 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinderContents:
-    """What the finder is to serve in one environment: its members, with what goes of each from the disk."""
+    """The distributions that the finder shall serve in one environment, with the files to remove for each."""
 
     several: list[tuple[SiteDistribution, ServedDistribution]]
     removals: list[tuple[SiteDistribution, ModuleRemoval]]
 
 
 def enable_finder(store: Store, environment: Environment, root: int, *, dist_info: bool | None = None) -> int:
-    """Let the finder serve what it can; the environment is open as *root* and locked.
+    """Make the finder serve each distribution that it can; the environment is open as *root* and locked.
 
-    *dist_info* says whether metadata folders stay; None leaves that as it is. Returns how many names were
-    removed.
+    *dist_info*: True if metadata folders stay; None keeps that as it is. Returns the number of removed names.
     """
     shared_state = SharedState()
     interpreter = interpreter_of(environment)
@@ -86,7 +84,7 @@ def _served(store: Store, environment: Environment, root: int, interpreter: Inte
         if one.manifest is None:
             continue
         if number in together:
-            if one.served is not None:  # something that came since must lie together with it
+            if one.served is not None:  # a distribution that was installed since needs it in site-packages
                 originals = originals_below(store, environment, [f"{site}/{one.served.metadata}"])
                 restore_links(store, root, site, one, one.served, interpreter, originals)
             continue
@@ -99,7 +97,7 @@ def _served(store: Store, environment: Environment, root: int, interpreter: Inte
 
 
 def _served_distribution(one: SiteDistribution, removal: ModuleRemoval) -> ServedDistribution:
-    """What the receipt is to say of a member."""
+    """Return the row of the receipt for a distribution."""
     if one.served is not None:
         bytecode = tuple(sorted({*one.served.bytecode, *removal.bytecode}))
         return one.served._replace(bytecode=bytecode)
@@ -113,7 +111,7 @@ def _served_distribution(one: SiteDistribution, removal: ModuleRemoval) -> Serve
 
 
 def _register(store: Store, environment: Environment, entries: list[str]) -> None:
-    """The root is durable before the first file goes."""
+    """Write the root, which must be durable before the first file is removed."""
     known = find_root(store, environment.path)
     used = set(entries) | set(() if known is None else known.entries)
     root = root_of(environment, "finder", ADOPTED, tuple(sorted(used)))

@@ -1,4 +1,4 @@
-"""Putting the finder into an environment, and taking it away without trace."""
+"""Writing the finder's files into an environment, and removing all of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pipm.fs.share_file import ensure_folder, forget, forget_folder, set_time
 _TOP, _INDEX, _BYTECODE = ".pipm", "index", "bytecode"
 _PATH_FILE = re.compile(PATH_FILE.replace(".", r"(_\d+)?\.") + "|" + re.escape(START_FILE))
 _MODE = 0o666
-"""As any file of an environment; the umask is taken from it."""
+"""The mode of the finder's files, before the umask."""
 
 
 def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str) -> None:
-    """Put hook, table, receipt and path files into the environment open as *root*.
+    """Write hook, table, receipt and path files into the environment open as *root*; sync nothing.
 
-    Nothing is synced. An interpreter that starts meanwhile has the finder as it was, or as it will be.
+    An interpreter that starts meanwhile reads either the old finder or the new one.
     """
     refuse_symlink(root)
     with same_folder_time(root, _TOP):
@@ -42,7 +42,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
         for name, source in sources.items():
             if read_beneath(folder, name) != source:
                 _write(folder, name, source)
-                # One content has one time in all environments: its bytecode may come out of the store.
+                # One content has the same time in all environments, so the store's bytecode fits.
                 set_time(folder, name, Digest.of(source).legacy_mtime_ns)
     with opened(open_directory_beneath(root, table.site)) as site:
         remove_torn_writes(site, ("",), of=_PATH_FILE.fullmatch)
@@ -55,7 +55,7 @@ def install_finder(root: int, table: ImportTable, receipt: bytes, cache_tag: str
 
 
 def is_whole(root: int, cache_tag: str) -> bool:
-    """Whether hook, table and path files in the environment open as *root* are what `inject` put there."""
+    """Return True if hook, table and path files in the environment open as *root* are unchanged."""
     with directory_beneath(root, FOLDER) as folder:
         data = None if folder is None else read_beneath(folder, ImportTable.name(cache_tag))
         table = None if data is None else ImportTable.from_bytes(data)
@@ -70,7 +70,7 @@ def is_whole(root: int, cache_tag: str) -> bool:
 
 
 def note_receipt(root: int, receipt: bytes) -> None:
-    """Write the receipt alone, into an environment that has the finder."""
+    """Write only the receipt, into an environment that has the finder."""
     with opened(open_directory_beneath(root, FOLDER)) as folder:
         _write(folder, RECEIPT, receipt)
 
@@ -81,16 +81,16 @@ def _source(name: str) -> bytes:
 
 
 def write_table(root: int, table: ImportTable, cache_tag: str) -> None:
-    """Write the table alone: what it says of site-packages' time is true now."""
+    """Write only the table, whose time of site-packages is now right."""
     with opened(open_directory_beneath(root, FOLDER)) as folder:
         _write(folder, table.name(cache_tag), table.to_bytes())
         for name in os.listdir(folder):
             if name.endswith(".table") and name != table.name(cache_tag):
-                forget(folder, name)  # of a hook or an interpreter that is no more
+                forget(folder, name)  # the table of an earlier hook or interpreter
 
 
 def uninstall_finder(root: int, site: str) -> None:
-    """Take the finder away again from the environment open as *root*; the first to go is what starts it."""
+    """Remove the finder from the environment open as *root*; the files that start it are removed first."""
     with directory_beneath(root, site) as folder:
         if folder is not None:
             for name in sorted(_path_files(folder), key=lambda name: (name != START_FILE, len(name))):
@@ -105,7 +105,7 @@ def uninstall_finder(root: int, site: str) -> None:
                 remove_tree(top, name)
     with directory_beneath(root, FOLDER) as folder:
         if folder is not None:
-            # The receipt last: while it is there, a run that was killed can be made again.
+            # The receipt is removed last: with it a killed run can be repeated.
             for name in sorted(os.listdir(folder), key=lambda name: name == RECEIPT):
                 if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                     remove_tree(folder, name)
@@ -115,7 +115,7 @@ def uninstall_finder(root: int, site: str) -> None:
 
 
 def sweep_empty(root: int) -> None:
-    """Remove our folders from the environment open as *root*, where a killed run left them empty."""
+    """Remove pipm's folders from the environment open as *root* if a killed run left them empty."""
     with directory_beneath(root, _TOP) as top, same_folder_time(root, _TOP):
         if top is not None:
             forget_folder(top, os.path.basename(FOLDER))
@@ -123,7 +123,7 @@ def sweep_empty(root: int) -> None:
 
 
 def refuse_symlink(root: int) -> None:
-    """Raise where our folder in the environment open as *root* is a symlink: it leads elsewhere."""
+    """Raise FileSystemError if pipm's folder in the environment open as *root* is a symlink or a file."""
     try:
         status = os.stat(_TOP, dir_fd=root, follow_symlinks=False)
     except FileNotFoundError:
@@ -131,16 +131,16 @@ def refuse_symlink(root: int) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise FileSystemError(
             f"{_TOP} in the environment is not a folder",
-            hint="look at it and move it away: pipm needs a folder of that name",
+            hint="move it away: pipm needs a folder of that name",
         )
 
 
 def _path_files(site: int) -> set[str]:
-    """Our path files: ``000_pipm.pth``, ``000_pipm_1.pth`` and so on, and from 3.15 on the start file."""
+    """Return the names of pipm's path files (``000_pipm.pth``, ``000_pipm_1.pth``, ...) and start file."""
     return {name for name in os.listdir(site) if _PATH_FILE.fullmatch(name)}
 
 
 def _write(folder: int, name: str, data: bytes) -> None:
-    """Write a file of the finder; of one that is there a power cut leaves the old or the new, whole."""
+    """Write a file of the finder; after a power cut an existing file is old or new, and complete."""
     durability = Durability.WHOLE if is_there(folder, name) else Durability.LATER
     write_durably(folder, name, data, durability, mode=_MODE)

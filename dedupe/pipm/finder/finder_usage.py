@@ -1,4 +1,4 @@
-"""What an environment uses of the store without having files of its own: what its finder serves."""
+"""The store's files that an environment uses only through its finder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def receipt_at(path: str) -> Receipt | None:
-    """What the finder serves in the environment at *path*; None where it has none."""
+    """Return the receipt of the finder in the environment at *path*; None if it has no finder."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -25,7 +25,7 @@ def receipt_at(path: str) -> Receipt | None:
 
 
 def served_inodes(path: str, inventory: StoreInventory | None) -> set[int]:
-    """The store's inodes that the environment at *path* imports from, bytecode included."""
+    """Return the store's inodes that the environment at *path* imports from, including bytecode."""
     receipt = None if inventory is None else receipt_at(path)
     if inventory is None or receipt is None or receipt.store != inventory.path:
         return set()

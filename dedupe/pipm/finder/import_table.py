@@ -1,4 +1,4 @@
-"""The table that the hook reads at every start, and the path file that starts the hook."""
+"""The table that the hook reads at each start, and the path file that starts the hook."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ FORMAT = 4
 """The hook's FORMAT; both change together."""
 HOOK = "_pipm_finder"
 SOURCES = {
-    f"{HOOK}_seldom.py": "hook_rare.py",
+    f"{HOOK}_rare.py": "hook_rare.py",
     f"{HOOK}_metadata.py": "hook_metadata.py",
     f"{HOOK}_adapt.py": "hook_adapt.py",
     f"{HOOK}.py": "hook.py",
 }
-"""What lies beside the table, and which file of `runtime/` it is a copy of; the hook needs the others."""
+"""Files beside the table, with the file of `runtime/` that each is a copy of; the hook comes last."""
 _CHECKSUM = 4
 _MARSHAL = 4
-"""Strings that occur twice are written once; CPython 3.4 and later and PyPy read it."""
+"""The version of marshal: it stores equal strings once; CPython 3.4 and later and PyPy read it."""
 _LINE = f'import sys; exec("try:\\n import {HOOK}; {HOOK}.start()\\nexcept ImportError: pass")\n'
-"""Guarded: whoever removes the hook by hand is not told of it at every start."""
+"""Catches ImportError, so that a hook removed by hand causes no message at each start."""
 START_FILE = "000_pipm_boot.start"
-"""Starts the hook from Python 3.18 on (PEP 829); of another stem than the path file, which it would mute.
+"""Starts the hook from Python 3.18 on (PEP 829). With the path file's stem, it would disable that file.
 
-Python 3.15 to 3.17 read start files as well, but import pkgutil for them: a start takes nearly twice as long.
+Python 3.15 to 3.17 read start files, too, but import pkgutil for them, which nearly doubles the start time.
 """
 _IMPORT_LINES_UNTIL = (3, 18)
 _MOST_BYTES = 60_000
-"""Of one path file: pyright's own reader passes over files of 64 KiB and more."""
+"""Maximum size of one path file: pyright skips path files of 64 KiB and more."""
 
 
 class ImportTable(NamedTuple):
-    """What the hook needs to know of one environment.
+    """The hook's data about one environment.
 
-    ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) when the
-    table fits it; ``infos`` are the metadata folders of ``entries``, in the same order; ``no_dist_info``:
-    only the finder knows them. ``leaf`` is the name of the folder in an entry that stands for site-packages
-    (`served_folder`). ``remedy`` is the command that brings a distribution back whose entry is gone, with
-    ``{name}`` and ``{version}``. ``lock`` tells by which lock file it was synced: its path, modification time
-    (ns), size and sha256, and the command that syncs again; empty where it follows none.
+    ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) for which
+    the table is right. ``infos`` are the metadata folders of ``entries``, in the same order;
+    ``no_dist_info``: the environment does not have these folders. ``leaf`` is the name of the folder in an
+    entry that replaces site-packages (`served_folder`). ``remedy`` is the command that installs a
+    distribution with a missing entry again, with ``{name}`` and ``{version}``. ``lock`` describes the lock
+    file of the last sync: its path, modification time (ns), size and sha256, and the command that syncs
+    again; it is empty without a lock.
     """
 
     environment: str
@@ -79,19 +80,19 @@ class ImportTable(NamedTuple):
             self.site_time,
             tuple(self.entries),
             modules,
-            marshal.dumps(tuple(self.infos), _MARSHAL),  # a plain start does not unpack them
+            marshal.dumps(tuple(self.infos), _MARSHAL),  # most starts do not unpack them
             self.no_dist_info,
             self.leaf,
             self.remedy,
             self.lock,
         )
         data = marshal.dumps(document, _MARSHAL)
-        # Unmarshalling ends before the checksum, which is for who looks whether all of it came to the disk.
+        # marshal.loads ignores the checksum behind the data; `from_bytes` detects an incomplete table by it.
         return data + zlib.crc32(data).to_bytes(_CHECKSUM, "little")
 
     @staticmethod
     def from_bytes(data: bytes) -> ImportTable | None:
-        """The table without its ``modules`` and ``infos``; None where *data* is torn or of another format."""
+        """Return the table without ``modules`` and ``infos``; None if damaged or of another format."""
         text, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
         if not text or zlib.crc32(text).to_bytes(_CHECKSUM, "little") != checksum:
             return None
@@ -115,20 +116,20 @@ class ImportTable(NamedTuple):
 
     @staticmethod
     def name(cache_tag: str) -> str:
-        """The file's name; a hook of another format passes over it."""
+        """Return the table's file name; it contains FORMAT, so hooks of other formats ignore it."""
         return f"{cache_tag}.{FORMAT}.table"
 
     @property
     def _release(self) -> tuple[int, int]:
-        """The version of Python that reads ``site``."""
+        """The version of Python that uses ``site``."""
         found = re.search(r"/(?:python|pypy)(\d+)\.(\d+)", f"/{self.site}")
         return (int(found[1]), int(found[2])) if found else (3, 0)
 
     def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the path files: those that start the hook, which is in *folder*, then a line for each entry.
+        """Yield the path files: first that which starts the hook in *folder*, then files with entries' paths.
 
-        The lines are for tools that read path files
-        themselves; where the hook runs, site passes over their files, whose names sort behind the first.
+        The paths are for tools that read path files themselves. The hook, whose path file comes first, makes
+        `site` skip the others.
         """
         up = "/".join(".." for _ in self.site.split("/"))
         by_line = self._release < _IMPORT_LINES_UNTIL

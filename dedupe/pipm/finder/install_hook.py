@@ -1,4 +1,4 @@
-"""Putting the finder into an environment: table, receipt, hook and the hook's bytecode."""
+"""Installing the finder into an environment: table, receipt, hook and the hook's bytecode."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ REPAIR_COMMAND = "pip install --force-reinstall --no-deps {name}=={version}"
 
 
 def interpreter_of(environment: Environment) -> Interpreter:
-    """The environment's interpreter, which the table is made for."""
+    """Return the environment's interpreter; raise InterpreterError if it does not run."""
     found = ask_interpreter(environment.interpreter)
     if found is None:
         raise InterpreterError(
-            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+            f"The interpreter of {environment.path} does not run", hint="create the environment again"
         )
     return found
 
@@ -51,9 +51,9 @@ def install_hook(
     *,
     metadata: bool = False,
 ) -> ImportTable:
-    """Write table, receipt, hook and path files for *several*; nothing is synced. Returns the table.
+    """Write table, receipt, hook and path files for *several*; sync nothing; return the table.
 
-    *metadata*: the environment is to have none of its own.
+    *metadata*: the environment shall have no metadata folders.
     """
     layouts = [one for one, _ in several]
     modules = module_table(layouts, range(len(layouts)), interpreter.extensions)
@@ -71,7 +71,7 @@ def install_hook_for(
     *,
     metadata: bool,
 ) -> ImportTable:
-    """The same where it is known what each import name is."""
+    """Do the same with a known table of import names, *modules*."""
     site = environment.site
     table = ImportTable(
         environment=environment.path,
@@ -89,15 +89,15 @@ def install_hook_for(
 
 
 def note_site_time(environment: Environment, root: int, table: ImportTable, interpreter: Interpreter) -> None:
-    """Note the time that site-packages has now that nothing more changes in it."""
+    """Write the time of site-packages into the table, after the last change there."""
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
     write_table(root, table._replace(site_time=time), interpreter.cache_tag)
 
 
 def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
-    """Give the hook its bytecode: not every start may write it, and compiling it costs milliseconds.
+    """Write the hook's bytecode: not each start may write it, and compiling takes milliseconds.
 
-    The store's pool has it after the first time, as it has that of any source.
+    After the first time it comes from the store's bytecode pool.
     """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     with directory_beneath(root, FOLDER) as folder:
@@ -111,7 +111,7 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
 
                 path = f"{environment.path}/{FOLDER}/{source}"
                 if not compile_to_pool(store, path, key, interpreter, pool):
-                    continue  # Python says at the next start what is wrong
+                    continue  # Python reports the error at the next start
             _put_bytecode(folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(*key)))
 
 
@@ -123,7 +123,7 @@ def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
 
 
 def is_hook_current(store: Store, root: int, interpreter: Interpreter) -> bool:
-    """Whether the finder is in the environment open as *root*, whole and as this pipm makes it."""
+    """Return True if the environment open as *root* has the complete finder of this pipm version."""
     if not is_whole(root, interpreter.cache_tag):
         return False
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
@@ -138,7 +138,7 @@ def is_hook_current(store: Store, root: int, interpreter: Interpreter) -> bool:
 
 
 def _key(source: bytes | None) -> tuple[Digest, int]:
-    """What the bytecode of a *source* of the hook is filed by: `inject` gives it the time of its content."""
+    """Return the pool's key for bytecode of *source*, whose time follows from its content."""
     digest = Digest.of(source or b"")
     return digest, header_time(digest.legacy_mtime_ns)
 

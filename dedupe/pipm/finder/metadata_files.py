@@ -1,7 +1,7 @@
-"""The metadata folders of an environment that the finder serves: real files, with few inodes.
+"""Metadata folders of finder environments: real files, with few inodes.
 
-Installers and scanners read metadata from the disk, and pass over symlinks. Most distributions say the same
-in WHEEL, and nothing in REQUESTED: one environment has one inode for each such text.
+Installers and scanners read metadata from the disk, and skip symlinks. Most distributions have the same WHEEL
+file, and an empty REQUESTED: an environment has one inode for each such content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FILE = 0o666
 
 
 def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
-    """Let what tools read be files in the folders *metadata*, and those that say the same one inode."""
+    """Replace symlinks in the folders *metadata* by files; files with equal content become one inode."""
     with _folders(root, site, metadata) as (area, folders):
         identical = IdenticalFiles(area)
         for folder in folders:
@@ -39,7 +39,7 @@ def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
 
 
 def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
-    """Give each of the folders *metadata* files of its own again."""
+    """Give each of the folders *metadata* its own inodes again."""
     with _folders(root, site, metadata) as (area, folders):
         for folder in folders:
             for file in set(names_in(folder)).intersection(_ALIKE):
@@ -49,13 +49,13 @@ def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
 
 
 def is_made_here(name: str, status: os.stat_result) -> bool:
-    """Whether the file *name* of a metadata folder may be one that was made by `make_real` or `make_own`."""
+    """Return True if `make_real` or `make_own` may have made the file *name* of a metadata folder."""
     return status.st_nlink == 1 and (name in KEPT_METADATA or name in _ALIKE)
 
 
 @contextmanager
 def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[Staging, Iterator[int]]]:
-    """Room for new files, and the folders *metadata* that are there, each open until the next one."""
+    """Yield a staging area, and an iterator of the existing folders *metadata*, each open until the next."""
 
     def opened() -> Iterator[int]:
         for name in metadata:
@@ -72,7 +72,7 @@ def _folders(root: int, site: str, metadata: Iterable[str]) -> Iterator[tuple[St
 
 
 def _put_alike(identical: IdenticalFiles, folder: int, name: str) -> None:
-    """Let a file be one inode with those that say the same; a changed one is none of them."""
+    """Replace a file by a link to an equal one in *identical*."""
     status = _status(folder, name)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > _MOST_BYTES:
         return

@@ -1,11 +1,11 @@
-"""Metadata folders put away: the finder alone tells of the distributions then (``--no-dist-info``).
+"""Environments without metadata folders (``--no-dist-info``): only the finder lists their distributions.
 
-Theory of operation. The store has the metadata files of the wheel. The files that an installer wrote beside
-them (RECORD and others) go into one file, `STORED_METADATA`; then the folders are removed. The finder gives
-`importlib.metadata` both. A command that changes such an environment restores the folders first and removes
-them again at its end. A folder is added and removed as a whole: a run that was killed leaves folders and the
-file, which is read like either.
-An environment that a sync makes so never has the folders: file and table come at its end.
+Theory of operation. The store has the metadata files of the wheel. Files that the installer wrote beside them
+(RECORD and others) are saved in one file, `STORED_METADATA`; then the folders are removed. The finder
+provides both to `importlib.metadata`. A command that changes such an environment restores the folders first
+and removes them again at its end. Folders are added and removed as a whole: after a kill some distributions
+have a folder, all are in the file, and readers accept both. A sync never creates the folders: it writes the
+file and the table at its end.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def store_metadata(
     store: Store, environment: Environment, root: int, table: ImportTable, interpreter: Interpreter
 ) -> None:
-    """Put away the metadata folders of what *table* serves in the environment open as *root*."""
+    """Save and remove the metadata folders of distributions in *table*, in the environment open as *root*."""
     away: dict[str, dict[str, StoredMetadataFile]] = {}
     for entry, info in zip(table.entries, table.infos, strict=True):
         with directory_beneath(root, f"{table.site}/{info}") as folder:
@@ -65,25 +65,25 @@ def store_metadata(
 
 
 def note_stored_metadata(root: int, away: Mapping[str, Mapping[str, StoredMetadataFile]]) -> None:
-    """Let the finder in the environment open as *root* know what belongs into metadata folders."""
+    """Write `STORED_METADATA` with the files of the folders *away* into the environment open as *root*."""
     with directory_beneath(root, FOLDER) as folder:
         assert folder is not None
         write_durably(folder, STORED_METADATA, stored_metadata_bytes(away), Durability.LATER, mode=0o666)
 
 
 def _take_away(site: int, info: str, files: Iterable[str], aside: int) -> None:
-    """Remove a metadata folder with the *files* that are known, in one step for whoever reads it."""
+    """Remove a metadata folder with the known *files*; for readers it disappears in one step."""
     move_folder(site, info, aside)
     with directory_beneath(aside, info) as folder:
         assert folder is not None
         for name in files:
             forget(folder, name)
-    if not forget_folder(aside, info):  # somebody put more into it
+    if not forget_folder(aside, info):  # another program added a file meanwhile
         move_folder(aside, info, site)
 
 
 def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, StoredMetadataFile] | None:
-    """What a metadata folder has; None where neither the store nor one file can keep all of it."""
+    """Return the files of a metadata folder; None if one is edited or not a regular file."""
     found: dict[str, StoredMetadataFile] = {}
     for name in os.listdir(folder):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -92,7 +92,7 @@ def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, Sto
             return None
         if name in KEPT_METADATA:
             if data != read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}"):
-                return None  # somebody edited it
+                return None  # edited
             found[name] = StoredMetadataFile(0o644, None)
         else:
             found[name] = StoredMetadataFile(stat.S_IMODE(status.st_mode), data)
@@ -100,7 +100,7 @@ def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, Sto
 
 
 def restore_metadata(store: Store, root: int) -> bool:
-    """Let the metadata folders that were put away lie in the environment again; False where none were."""
+    """Create the removed metadata folders again; return False if there were none."""
     receipt = read_receipt(root)
     away = read_stored_metadata(root)
     if receipt is None or not away:
@@ -114,7 +114,7 @@ def restore_metadata(store: Store, root: int) -> bool:
                 _fill_folder(store, aside, served.entry, info, files)
                 move_folder(aside, info, site)
             elif served is not None and is_there(site, info) and not is_there(site, f"{info}/RECORD"):
-                _fill_folder(store, site, served.entry, info, files)  # somebody lost some of it
+                _fill_folder(store, site, served.entry, info, files)  # a part was deleted
     sync_file_system(root)
     with directory_beneath(root, FOLDER) as folder:
         if folder is not None:
@@ -123,7 +123,7 @@ def restore_metadata(store: Store, root: int) -> bool:
 
 
 def stored_metadata_entries(root: int) -> frozenset[str]:
-    """The entries whose metadata folders were put away in the environment open as *root*."""
+    """Return the entries without a metadata folder in the environment open as *root*."""
     receipt = read_receipt(root)
     away = read_stored_metadata(root)
     if receipt is None:
@@ -137,9 +137,8 @@ def _fill_folder(
     ensure_folder(parent, info)
     with directory_beneath(parent, info) as folder:
         assert folder is not None
-        for name, file in sorted(
-            files.items(), key=lambda row: row[0] == "RECORD"
-        ):  # where it is, all is there
+        # RECORD comes last: its presence means that the folder is complete.
+        for name, file in sorted(files.items(), key=lambda row: row[0] == "RECORD"):
             data = file.data
             if data is None:
                 data = read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}")

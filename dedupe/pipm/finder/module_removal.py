@@ -1,7 +1,7 @@
-"""What of a distribution goes from site-packages when the finder serves it.
+"""Removing the files of a served distribution from site-packages.
 
-Only what leads into the store goes: symlinks that an adoption proved equal and made. A distribution that
-has something of its own among its modules (a patched file, a plug-in that somebody put there) stays.
+Only symlinks into the store are removed; adoption has compared these files. A distribution with other files
+among its modules (a patched file, an added plug-in) keeps all files and is not served.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _CACHE = "__pycache__"
 
 @dataclass(slots=True)
 class ModuleRemoval:
-    """The names that go, by folder relative to site-packages.
+    """The names to remove, by folder relative to site-packages.
 
-    ``dropped`` are path files with their text.
+    ``bytecode`` are those of bytecode, and ``dropped`` those of path files with their text.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -44,15 +44,15 @@ class ModuleRemoval:
 
 
 class _StaysError(Exception):
-    """The distribution has something of its own."""
+    """Raised for a distribution that has own files among its modules."""
 
 
 def plan_removal(
     store: Store, root: int, site: str, one: SiteDistribution, interpreter: Interpreter
 ) -> ModuleRemoval | None:
-    """Plan what goes of a member; None when it must stay as it is.
+    """Plan the removal of a distribution's files; return None if it must stay as it is.
 
-    Of one that is served already nothing should be left, but for a run that was killed.
+    A distribution that is served already has such files only after a killed run.
     """
     try:
         return _RemovalPlanner(store, root, site, one, interpreter).plan()
@@ -102,7 +102,7 @@ class _RemovalPlanner:
         self._bytecode(folder, descriptor, files)
 
     def _goes(self, descriptor: int, name: str, entry: FileEntry) -> bool:
-        """Whether a file is nothing but the store's; one that is not, keeps the whole distribution here."""
+        """Return True if a file only links to the store; raise _StaysError if it is the environment's own."""
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -146,7 +146,7 @@ class _RemovalPlanner:
                     self.removal.bytecode.append(f"{path}/{name}")
 
     def _is_pooled(self, cache: int, name: str, source: FileEntry, level: int) -> bool:
-        """Whether a file is the pool's bytecode of *source*: a symlink to it, or (one file system) a link."""
+        """Return True if a file is a symlink or hard link to the pool's bytecode of *source*."""
         if _leads_to(cache, name, f"{self.links}bytecode/"):
             return True
         pooled = self.pools[level].find(source.digest, header_time(source.mtime_ns))
@@ -178,7 +178,7 @@ def _leads_to(folder: int, name: str, start: str) -> bool:
 
 
 def remove_modules(root: int, site: str, one: SiteDistribution, removal: ModuleRemoval) -> int:
-    """Carry out *removal*, then remove the folders that it emptied; returns how many names went."""
+    """Remove the files of *removal*, then empty folders; return the number of removed names."""
     count = 0
     files = [(folder, name) for folder, names in removal.names.items() for name in names]
     files.sort(key=lambda file: package_last("/".join(file)), reverse=True)

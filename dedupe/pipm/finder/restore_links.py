@@ -1,4 +1,4 @@
-"""Symlinks again for a distribution that the finder served: the way back from `folding`."""
+"""Creating symlinks again for a distribution that the finder served."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def restore_links(
     interpreter: Interpreter | None,
     originals: Mapping[str, Original],
 ) -> int:
-    """Give the environment open as *root* symlinks to all files of a member; returns how many.
+    """Create symlinks to all files of a distribution in the environment open as *root*; return their number.
 
-    Empty files are made anew, with mode and group as *originals* says, by path in the environment.
+    Empty files are created with the mode and group in *originals*, by path in the environment.
     """
     assert one.manifest is not None
     count = 0
@@ -71,13 +71,13 @@ def _restore_file(
     path = entry.path[len(SITE) :]
     above, _, name = path.rpartition("/")
     if not above and name.endswith(".pth"):
-        return False  # it is the environment's own, and stayed
+        return False  # the environment kept it
     folder = folders.open(above)
     if is_there(folder, name):
         return False
     if entry.digest == EMPTY:
         mode = _EXECUTABLE if entry.executable else _PLAIN
-        # The time comes back with that of the others: the bytecode in the store goes by this one.
+        # The store's bytecode needs this time; `release_shared` restores the original one later.
         metadata = Metadata(mode, None, None, entry.mtime_ns)
         if original is not None:
             metadata = metadata._replace(mode=original.mode, group=original.group)
@@ -91,7 +91,7 @@ def _restore_file(
 def _restore_bytecode(
     store: Store, folders: _Folders, path: str, sources: dict[str, FileEntry], interpreter: Interpreter | None
 ) -> bool:
-    """Link to the pool's bytecode of a source, if the pool still has it."""
+    """Create a symlink to the pool's bytecode of a source, if the pool still has it."""
     cache, _, name = path.rpartition("/")
     found = match_bytecode(name, interpreter)
     if found is None or interpreter is None:
@@ -113,9 +113,9 @@ def _restore_bytecode(
 
 
 class _Folders:
-    """The folders of site-packages, made where they are missing; the last one stays open.
+    """The folders of site-packages, created if missing; the last one stays open.
 
-    New files come out of the open folder *temporary*: a killed run leaves none that is unfinished.
+    New files are written in the open folder *temporary* and renamed: a killed run leaves no partial file.
     """
 
     def __init__(self, root: int, site: str, temporary: int) -> None:
@@ -137,14 +137,14 @@ class _Folders:
         return self._folder
 
     def write(self, path: str, name: str, data: bytes, metadata: Metadata) -> None:
-        """Give the folder *path* the new file *name*."""
+        """Create the file *name* in the folder *path*."""
         new = NewFile(self._area.directory, self._area.name())
         write_new_file(new, [data], metadata.mode)
         set_metadata(new.directory, new.name, metadata)
         self._area.move(new.name, self.open(path), name)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all folders."""
         self._close_last()
         self._area.close()
         os.close(self._site)

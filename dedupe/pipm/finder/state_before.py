@@ -1,4 +1,4 @@
-"""Files and folders that the finder took away, or made anew: as they were before, when it goes."""
+"""Restoring modes and times of files and folders that the finder removed or replaced."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Before:
-    """What was noted of the distributions whose metadata folders in *site* are *infos*.
+    """The recorded originals of distributions with the metadata folders *infos* in *site*.
 
-    Made before the first of their files comes back: it looks which folders are missing.
+    Create it before their first file is restored: it records which folders are missing.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Before:
             self._folders.add(f"{site}/")
 
     def restore_files(self) -> None:
-        """Give files of metadata folders, which are the environment's own, what they had."""
+        """Restore modes and times of files in metadata folders."""
         for path, row in self.rows.items():
             above, _, name = path.rpartition("/")
             if f"{above}/" not in self._metadata or not name:
@@ -53,7 +53,7 @@ class Before:
                     set_metadata(folder, name, _metadata(row))
 
     def restore_folders(self) -> None:
-        """Give folders that are there again, and those whose names changed, what they had."""
+        """Restore modes and times of folders that were created again or whose entries changed."""
         for path in sorted(self._folders, reverse=True):
             row = self.rows.get(path)
             above, _, name = path.rstrip("/").rpartition("/")
@@ -67,7 +67,7 @@ class Before:
             return folder is not None
 
     def _is_undisturbed(self, environment: Environment) -> bool:
-        """Whether nobody changed names in site-packages since the finder was put there."""
+        """Return True if site-packages has the time that the finder's table records."""
         interpreter = ask_interpreter(environment.interpreter)
         if interpreter is None:
             return False
@@ -78,7 +78,7 @@ class Before:
 
 
 def originals_below(store: Store, environment: Environment, infos: Iterable[str]) -> dict[str, Original]:
-    """What was noted of the files of the distributions with the metadata folders *infos*, by path."""
+    """Return the recorded originals of distributions with the metadata folders *infos*, by path."""
     known = read_originals(store, environment.path) or {}
     return {path: row for info in infos for path, row in known.get(info.rstrip("/"), {}).items()}
 

@@ -1,1 +1,1 @@
-"""The engine of adopt and release: files of an environment become files of the store, and back."""
+"""The engine of adopt and release: files of an environment share the store's files, or get own copies."""

@@ -1,4 +1,4 @@
-"""`pipm store add`: let wheel archives into the store."""
+"""`pipm store add`: add wheel archives to the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class AddedWheel(NamedTuple):
-    """A wheel's entry (path below ``wheels/``), and whether the store had all of it."""
+    """A wheel with its entry (path below ``wheels/``); ``known``: the store had all of it before."""
 
     wheel: str
     entry: str
@@ -40,9 +40,9 @@ class AddedWheel(NamedTuple):
 
 
 class StoredWheel(NamedTuple):
-    """A wheel that the store has now: its path, the archive's sha256, its entry, whether it was known.
+    """An added wheel: its path, the archive's sha256, its entry; ``known``: the store had it before.
 
-    ``mismatches``: where its RECORD says something else than the archive holds.
+    ``mismatches`` are the rows of its RECORD that differ from the archive.
     """
 
     path: str
@@ -53,9 +53,9 @@ class StoredWheel(NamedTuple):
 
 
 def add_wheel_file(store_path: str, path: str, file_name: str = "") -> AddedWheel:
-    """Let the wheel at *path* into the store; WheelError names archive and member of a bad one.
+    """Add the wheel at *path* to the store; raise WheelError, which names archive and member, for a bad one.
 
-    *file_name* is the archive's own, where *path* is another way to it.
+    *file_name* is the archive's file name if *path* has another.
     """
     if not os.path.isfile(path):
         raise WheelError(f"There is no wheel {path}", hint="name a .whl file")
@@ -70,10 +70,10 @@ def add_wheel_file(store_path: str, path: str, file_name: str = "") -> AddedWhee
 
 
 def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], shared_state: SharedState) -> None:
-    """Let the store know *wheels*, (path, file name) of each, whose files it mostly has already.
+    """Record the archives of *wheels*, (path, file name) of each, whose files the store mostly has already.
 
-    Those are read, not unpacked; the others are let in like any. A bad one is passed over: pip took it,
-    the store need not.
+    Such archives are read, not unpacked; others are added. A bad one is skipped: pip installed it, but the
+    store does not need it.
     """
     store = open_store(store_path)
     assert store is not None
@@ -109,10 +109,9 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
 def store_wheels(
     store: Store, run: int, wheels: Sequence[tuple[str, str]], hashes: Iterable[tuple[str, str]] = ()
 ) -> list[StoredWheel]:
-    """Let all *wheels*, (path, file name or "") of each, into the store; the disk is waited for once.
+    """Add *wheels*, (path, file name or "") of each, to the store, with one sync for all of them.
 
-    *hashes* are the hashes by which a lock vouches for archives. Raises WheelError for a bad one; then
-    none of them is published.
+    *hashes* are the archives' hashes in a lock. Raises WheelError for a bad wheel; then none is published.
     """
     arrivals = []
     for number, (path, file_name) in enumerate(wheels):
@@ -134,10 +133,10 @@ def store_wheels(
 
 
 class _IncomingWheel:
-    """An unpacked wheel on its way in, unless the store has just that.
+    """An unpacked wheel to be added, unless the store has exactly its files (``is_new`` is false then).
 
-    The identity does not cover data files, headers and scripts: an entry that came out of an environment
-    may have others, and the archive is what counts.
+    The identity does not cover data files, headers and scripts: an entry made from an environment may have
+    other ones. The archive's files then replace them.
     """
 
     def __init__(self, store: Store, run: int, path: str, unpacked: UnpackedWheel, tree: str) -> None:
@@ -159,14 +158,14 @@ class _IncomingWheel:
         self._manifest = manifest
 
     def build(self) -> None:
-        """Name its objects and link its tree together."""
+        """Link its objects into the store and build its tree."""
         if self.is_new:
             _name_objects(self._store, self._unpacked)
             self._manifest = replace(self._manifest, files=true_rows(self._store, self._manifest.files))
             self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Statistics())
 
     def publish(self) -> StoredWheel:
-        """Give the tree its name; all of it is on disk by now."""
+        """Rename the tree to its entry; the caller has synced it."""
         (archive,) = self._unpacked.manifest.wheels
         entry = self._entry
         if self.is_new:
@@ -182,7 +181,7 @@ class _IncomingWheel:
 
 
 def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, ...]:
-    """The files of *manifest*, empty ones with the time that *known* records: their bytecode has it."""
+    """Return the files of *manifest*; empty ones get the time in *known*, which their bytecode has, too."""
     empty = {file.path: file.mtime_ns for file in known.files if not file.size}
     return tuple(
         file if file.size else file._replace(mtime_ns=empty.get(file.path, file.mtime_ns))
@@ -202,5 +201,5 @@ def _name_objects(store: Store, unpacked: UnpackedWheel) -> None:
             continue
         stored = find_object(store.objects, name)
         if stored is None or not is_trusted(stored) or not same_files(new, store.objects, name):
-            forget(store.objects, name)  # it was changed in place; the wheel has what it should be
+            forget(store.objects, name)  # the object was changed in place: the wheel's file replaces it
             give_name(new, store.objects, name)

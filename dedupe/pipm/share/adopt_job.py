@@ -1,4 +1,4 @@
-"""One environment of a run that adopts several."""
+"""One environment of a run that adopts several, and the order of work."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class AdoptJob:
-    """An environment by the *path* that a person named, and what became of it so far.
+    """An environment, the *path* by which the user named it, and its results so far.
 
-    ``left`` are the distributions that still have to be adopted, of ``count`` in all; ``mode`` is known
-    once something was tried, or believed of an earlier run.
+    ``left`` are the distributions still to be adopted, out of ``count``. ``mode`` is set when the link mode
+    is chosen, or taken from an earlier run.
     """
 
     path: str
@@ -33,27 +33,27 @@ class AdoptJob:
 
     @property
     def earlier_mode(self) -> LinkMode | None:
-        """The link mode of an earlier run, if there was one."""
+        """The link mode of an earlier run; None if there was none."""
         previous = self.candidate.previous
         known = previous is not None and previous.link_mode in {mode.value for mode in LinkMode}
         return LinkMode(previous.link_mode) if previous is not None and known else None
 
 
 def lines(jobs: Iterable[AdoptJob]) -> int:
-    """About how many files are left to be adopted."""
+    """Return about how many files are left to be adopted."""
     return sum(distribution.lines for job in jobs for distribution in job.left)
 
 
 _TOGETHER = 16
-"""Environments in which a release is adopted in one go; their files are listed and open at the same time."""
+"""Maximum environments in which a release is adopted together: their files are open at the same time."""
 
 
 def work_order(jobs: Sequence[AdoptJob]) -> list[list[tuple[int, int]]]:
-    """In which order distributions are worked on, as (number of the job, number in ``left``).
+    """Return turns of distributions in their order, as (number of the job, number in ``left``).
 
-    What several environments have of one release is one turn: its content is read once. The largest come
-    first: a small one at the end keeps nobody waiting. Further environments of a release come
-    after all else: two workers at the same content would be in each other's way.
+    One turn has a release in several environments, so that its content is read once. The largest come first,
+    so that all workers end at about the same time. If a release needs more turns, these come after all
+    others: two workers on the same content would wait for each other.
     """
     releases: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for number, job in enumerate(jobs):

@@ -1,4 +1,4 @@
-"""Taking environments through the stages of an adoption (see `adopt_worker` for what happens in each)."""
+"""The stages of an adoption, run for all environments together (`adopt_worker` explains each stage)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AtWork(NamedTuple):
 
 
 def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: Progress) -> None:
-    """Adopt what is left of each job and count it there; all contexts are of one store and one run."""
+    """Adopt ``left`` of each job and count it there; all contexts belong to one store and one run."""
     store = at_work[0].context.store
     jobs = [job for job, _, _ in at_work]
     readers = [OriginalsReader(store, job) for job in jobs]
@@ -70,8 +70,8 @@ def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: P
 
         progress.phase("Sharing files", files)
         pool = stack.enter_context(worker_pool(work, len(order), files, shared_state, progress))
-        # The roots stand before the first file is touched, then whatever is dirty is written: a file
-        # that shared unwritten blocks could come back from a power cut as zeros.
+        # The roots are written before the first file changes. Then all dirty data is synced: after a power
+        # cut a file that shares unwritten blocks could contain zeros.
         notes: list[list[bytes]] = pool.run("note")
         shared_state.check()
         records = [reader.kept + b"".join(parts) for reader, *parts in zip(readers, *notes, strict=True)]
@@ -87,7 +87,7 @@ def _area(folder: int, number: int, stack: ExitStack) -> Staging:
 
 
 def _compiler(context: AdoptContext, known: dict[tuple[str, bytes], CompilerPools]) -> CompilerPools | None:
-    """One process of an interpreter serves all environments whose bytecode is the same."""
+    """Return the compiler for the context's interpreter: one for all environments with the same bytecode."""
     interpreter = context.interpreter
     if interpreter is None:
         return None
@@ -112,7 +112,7 @@ class _Stages:
             job.entries.update(entry for answer in several for entry in answer.entries)
         used = [job.entries for job, _, _ in self._at_work]
         adopting = [ADOPTING] * len(self._at_work)
-        if self._symlinks:  # the roots and the entries are on disk before links lead there
+        if self._symlinks:  # roots and entries must be on disk before symlinks point to them
             _write_roots(self._at_work, adopting, used)
             _sync(self._at_work)
             answers = self._stage("share")
@@ -122,7 +122,8 @@ class _Stages:
             answers = self._stage("finish_bytecode")
         if self._symlinks or unfinished:
             _sync(self._at_work)
-        # Of what could not be shared just now the time may say "shared": the next run looks at the files.
+        # A file that could not be shared now may have the time of a shared one: PARTLY makes the next run
+        # compare files.
         again = [
             any(left.reason.passing for answer in several for left in answer.statistics.left)
             for several in answers
@@ -133,13 +134,13 @@ class _Stages:
                 job.statistics.add(answer.statistics)
 
     def _stage(self, stage: Stage) -> list[list[AdoptResult]]:
-        """Run a stage; returns the answers by environment."""
+        """Run a stage; return the results by environment."""
         by_worker: list[list[AdoptResult]] = self._pool.run(stage)
         self._shared_state.check()
         return [list(several) for several in zip(*by_worker, strict=True)]
 
     def _publish(self, answers: list[list[AdoptResult]]) -> None:
-        """Give entries and copied objects their names; all of it is on disk by now."""
+        """Rename copied objects and entries to their names in the store; all of them are synced."""
         context = self._at_work[0].context
         rooms = ObjectFolders(context.store.objects)
         flat = [answer for several in answers for answer in several]
@@ -161,7 +162,7 @@ class _Stages:
 def _write_first_roots(
     at_work: Sequence[AtWork], jobs: Sequence[AdoptJob], originals: Sequence[bytes], progress: Progress
 ) -> None:
-    """Write the root of each environment, and with it what the files are like that may be shared now."""
+    """Write the root of each environment and the original modes and times of files that may be shared."""
     entries = [job.candidate.entries for job in jobs]
     adopting = [ADOPTING] * len(at_work)
     store = at_work[0].context.store
@@ -173,7 +174,7 @@ def _write_first_roots(
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        progress.note("no room to note the modes and times that files have: a release will not know them")
+        progress.note("no space to record the modes and times of files: a release will not restore them")
         _write_roots(at_work, adopting, entries)
     for job, taken in zip(jobs, before, strict=True):
         job.statistics.taken += record_blocks(store, job.candidate.environment.path) - taken
@@ -185,7 +186,7 @@ def _write_roots(
     used: Iterable[Iterable[str]],
     others: Iterable[SmallFile] = (),
 ) -> None:
-    """Write the root of each environment, with its state and the entries it used, and *others* before."""
+    """Write *others*, then the root of each environment with its state and the entries it uses."""
     roots = [
         root_of(context.environment, context.mode.value, state, tuple(sorted(entries)))
         for (_, context, _), state, entries in zip(at_work, states, used, strict=True)

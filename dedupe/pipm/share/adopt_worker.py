@@ -1,18 +1,18 @@
-"""One worker of an adoption: draws distributions and takes them through their stages.
+"""One worker of an adoption: takes distributions from a queue and runs the stages for them.
 
-Theory of operation. The environments' roots are durable and their file systems synced before the second
-stage.
+Theory of operation.
 
-- note: what the files are like is read, for the record that the parent writes before any of them changes.
-- adopt: content that the store lacks is proven and given to it, without copying; an entry's tree is
-  built in the run's folder. Bytecode of those sources follows at once.
-- share: content that the store has is proven equal and shared; bytecode follows at once. It comes right
-  after that, distribution by distribution; only symlinks lead to the entries themselves, so there the
-  parent syncs and publishes them first.
+- note: read modes and times of the files. The parent writes them, writes the environments' roots, and syncs
+  the file systems, before any file changes.
+- adopt: hash content that the store lacks and give it to the store without copying; build the entry's tree
+  in the run's folder; share the bytecode of those sources.
+- share: compare content that the store has and share it, then its bytecode. This follows "adopt" for each
+  distribution at once. Only in mode symlink the parent first syncs and publishes all entries, because
+  symlinks point to them.
 - (the parent syncs)
-- finish_bytecode: bytecode that had to be compiled anew is linked.
+- finish_bytecode: link bytecode that had to be compiled.
 
-Killed between any two files, the environment has each file old or new, and the next run goes on.
+After a kill at any point each file is old or new, and the next run continues.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ from pipm.fs.share_file import LeaveAloneError, Stored
 from pipm.share.build_entry import BuiltEntry, EntryContents, prepare_entry
 from pipm.share.fast_hardlink import FastHardlinker, OrdinaryFiles
 from pipm.share.file_facts import FactGatherer
-from pipm.share.file_sharer import FileSharer, Shared
+from pipm.share.file_sharer import FileSharer, Shared, mode_of_object
 from pipm.store.entries import has_complete_entry
-from pipm.store.objects import object_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,10 +58,10 @@ Stage = Literal["note", "adopt", "share", "finish_bytecode"]
 
 
 class AdoptResult(NamedTuple):
-    """What a worker tells after a stage: all that it did so far.
+    """What a worker returns after a stage: all its work so far.
 
-    ``pending`` are copies that get their names in the store after a sync, ``unfinished`` counts bytecode
-    that waits for "finish_bytecode".
+    ``pending`` are copies that the parent renames into the store after a sync; ``unfinished`` is the number
+    of bytecode files that "finish_bytecode" will link.
     """
 
     statistics: Statistics
@@ -74,10 +73,10 @@ class AdoptResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Work:
-    """A distribution at work: what its wheel brought and the environment has, or lacks.
+    """A distribution being adopted: the files of its wheel that the environment has, or lacks.
 
-    ``plain`` is what can be done of it together with other environments. ``changed`` is false while
-    everything is as an earlier run left it.
+    ``plain`` are the files that `FastHardlinker` shares in several environments together. ``changed`` is
+    false while everything is as an earlier run left it.
     """
 
     distribution: InstalledDistribution
@@ -90,7 +89,7 @@ class _Work:
     changed: bool = False
 
     def prove(self, fact: FileFact, digest: Digest, mtime_ns: int) -> None:
-        """Note that a source's content is proven and its time is *mtime_ns*: its bytecode may be shared."""
+        """Record that a source has *digest* and the time *mtime_ns*: its bytecode may be shared."""
         if fact.name.endswith(".py") and fact.place is RecordPlace.SITE:
             status = fact.status
             assert status is not None
@@ -100,14 +99,14 @@ class _Work:
             self.sources.append(source)
 
     def keep(self, fact: FileFact, shared: Shared) -> None:
-        """Note that the environment has a file as the wheel brought it."""
+        """Record that the environment has this file of the wheel unchanged."""
         assert fact.status is not None
         size = fact.status.st_size
         row = FileEntry(fact.entry_path, shared.digest, size, fact.executable, fact.writable, *shared.stored)
         self.have.append(row)
 
     def contents(self) -> EntryContents:
-        """What the environment has of the distribution, and the rows of its identity."""
+        """Return the files that the environment has of the distribution, and the rows of its identity."""
         files = list({entry.path: entry for entry in self.have}.values())  # a path may have two rows
         rows = [
             (path.removeprefix("site/"), digest, executable)
@@ -118,7 +117,7 @@ class _Work:
         for fact in self.lacking:
             if fact.place is RecordPlace.SITE:
                 if fact.digest is None or not fact.has_record_digest:
-                    identified = False  # nobody knows what the wheel had there
+                    identified = False  # the wheel's content of this file is unknown
                 else:
                     rows.append((fact.path, fact.digest, fact.executable))
         missing = [fact.entry_path for fact in self.lacking]
@@ -126,7 +125,10 @@ class _Work:
 
 
 class AdoptWorker:
-    """Adopts distributions of several environments; *turns* are (environment, number there) by ticket."""
+    """Adopts distributions of several environments; the *queue* yields indexes of *turns*.
+
+    A turn lists (index of the environment, index of the distribution there).
+    """
 
     def __init__(
         self,
@@ -143,7 +145,7 @@ class AdoptWorker:
         self._plain = FastHardlinker(environments[0].context, releases)
 
     def run(self, stage: Stage) -> list[AdoptResult] | list[bytes]:
-        """Run one stage; InterruptedRunError between two files when the run is to stop."""
+        """Run one stage; raise InterruptedRunError between two files if the run was interrupted."""
         match stage:
             case "note":
                 return self._originals.read()
@@ -161,7 +163,7 @@ class AdoptWorker:
         return [one.answer() for one in self._environments]
 
     def _adopt(self, turn: Sequence[tuple[int, int]]) -> None:
-        """Take the distributions of one turn through the first stage."""
+        """Run the stage "adopt" for the distributions of one turn."""
         started = time.monotonic()
         begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
         works = [(one, work) for one, work in begun if work is not None]
@@ -172,13 +174,13 @@ class AdoptWorker:
             one.took((time.monotonic() - started) / len(begun))
 
     def close(self) -> None:
-        """End the interpreters."""
+        """Stop the compiler processes."""
         for one in self._environments:
             one.close()
 
 
 class EnvironmentWorker:
-    """What one worker does with *distributions* of the environment of its context."""
+    """Adopts *distributions* of the context's environment in one worker."""
 
     def __init__(
         self,
@@ -188,7 +190,7 @@ class EnvironmentWorker:
         compiler: CompilerPools | None,
         releases: Releases,
     ) -> None:
-        """*releases* are remembered for all environments of the run."""
+        """*releases* caches manifests for all environments of the run."""
         self.context = context
         self._staging = staging
         self._distributions = distributions
@@ -211,31 +213,31 @@ class EnvironmentWorker:
         )
 
     def answer(self) -> AdoptResult:
-        """Tell all that was done so far."""
+        """Return all work so far."""
         self.context.shared_state.tell()
         return AdoptResult(
             self._statistics, self._prepared, self._entries, self._files.pending, self._bytecode.unfinished
         )
 
     def close(self) -> None:
-        """End the interpreter."""
+        """Stop the compiler process."""
         self._bytecode.close()
 
     def took(self, seconds: float) -> None:
-        """Count time that was worked here."""
+        """Add *seconds* of work to the statistics."""
         self._statistics.seconds += seconds
 
     def share(self) -> None:
-        """Let symlinks take the place of files, now that what they lead to is published."""
+        """Replace files by symlinks to the published entries."""
         for work in self._work:
             self._share(work)
 
     def finish_bytecode(self) -> None:
-        """Link the bytecode that was made anew."""
+        """Link the bytecode that was compiled."""
         self._bytecode.finish_bytecode()
 
     def begin(self, number: int) -> _Work | None:
-        """Look at one distribution; returns what is to be done, None where it is left alone as a whole."""
+        """Return the work for one distribution; None if it is skipped as a whole."""
         distribution = self._distributions[number]
         if distribution.refusal is not None:
             self._refuse(distribution, distribution.refusal)
@@ -248,7 +250,7 @@ class EnvironmentWorker:
         return work
 
     def finish(self, work: _Work) -> None:
-        """Take a distribution through the first stage, after its plain files."""
+        """Run the stage "adopt" for the files of a distribution that `FastHardlinker` left."""
         distribution = work.distribution
         if work.plain is not None:
             distribution = distribution.narrowed(b"\n".join(work.plain.left))
@@ -278,7 +280,7 @@ class EnvironmentWorker:
             self._share(work)
 
     def _refuse(self, distribution: InstalledDistribution, reason: Reason) -> None:
-        """Leave a distribution alone; one that is imported from the store keeps its entry."""
+        """Skip a distribution; one that the finder serves keeps its entry."""
         self._statistics.files += 1
         self._statistics.leave(f"{distribution.site}/{distribution.metadata}", reason)
         entry = self.context.entries.get((distribution.name, distribution.version))
@@ -286,14 +288,14 @@ class EnvironmentWorker:
             self._entries.append(entry)
 
     def _known_entry(self, distribution: InstalledDistribution) -> str | None:
-        """The complete entry that an earlier run used for this distribution, if it is still there."""
+        """Return the entry that an earlier run used for this distribution, if it exists and is complete."""
         entry = self.context.entries.get((distribution.name, distribution.version))
         if entry is None or not has_complete_entry(self.context.store, entry):
             return None
         return entry
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
-        """Do what the first stage does for one file."""
+        """Run the stage "adopt" for one file."""
         fact = action.fact
         self.context.shared_state.check()
         self._statistics.files += 1
@@ -306,8 +308,8 @@ class EnvironmentWorker:
                     self._statistics.already += 1
                     self._statistics.bytes_shared += fact.status.st_size
                     stored = Stored.of(fact.status)
-                    if not self.context.by_inode:  # the environment's inode has a mode of its own
-                        stored = stored._replace(mode=_mode(fact))
+                    if not self.context.by_inode:  # the mode of the environment's inode can differ
+                        stored = stored._replace(mode=mode_of_object(fact))
                     work.keep(fact, Shared(action.digest, stored))
                     work.prove(fact, action.digest, fact.status.st_mtime_ns)
                 case Share():
@@ -315,9 +317,9 @@ class EnvironmentWorker:
                     work.changed = True
                     work.to_share.setdefault(fact.directory, []).append(action)
                     work.keep(fact, Shared(action.digest, Stored.of(fact.stored)))
-                    return  # counted when it is shared
+                    return  # `_share_one` counts it
                 case Ingest() | IngestCopy() if self.context.tight:
-                    raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - told like every other reason
+                    raise LeaveAloneError(Reason.NO_ROOM)  # noqa: TRY301 - counted like other reasons
                 case Ingest():
                     work.changed = True
                     shared = self._files.ingest(_present(folder), action)
@@ -349,19 +351,19 @@ class EnvironmentWorker:
             work.lacking.append(fact)
 
     def _keep_empty(self, work: _Work, fact: FileFact) -> None:
-        """Note an empty file: it is never shared, but its bytecode is, and goes by its time."""
+        """Record an empty file: it is never shared, but its bytecode is, and that depends on its time."""
         status = fact.status
         assert status is not None
         known = self._observer.known(work.distribution)
         row = known.entry(fact.entry_path)
         mtime_ns = status.st_mtime_ns if row is None or row.digest != EMPTY else row.mtime_ns
-        work.keep(fact, Shared(EMPTY, Stored(_mode(fact), mtime_ns)))
-        known.add(work.have[-1])  # for the next environment that has the release
+        work.keep(fact, Shared(EMPTY, Stored(mode_of_object(fact), mtime_ns)))
+        known.add(work.have[-1])  # the next environment with this release gets the same time
         if status.st_nlink == 1 or status.st_mtime_ns == mtime_ns:
             work.prove(fact, EMPTY, mtime_ns)
 
     def _prove_shared(self, work: _Work, fact: FileFact, shared: Shared) -> None:
-        """Note a source that was just shared, unless its own inode has names elsewhere and keeps its time."""
+        """Record a shared source, unless its inode has other names and so keeps a different time."""
         assert fact.status is not None
         keeps = self.context.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
         if not keeps or fact.status.st_mtime_ns == shared.stored.mtime_ns:
@@ -389,11 +391,7 @@ class EnvironmentWorker:
         self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
 
-def _mode(fact: FileFact) -> int:
-    return object_mode(executable=fact.executable, writable=fact.writable)
-
-
 def _present(folder: int | None) -> int:
-    if folder is None:  # it was there when the facts were gathered
+    if folder is None:  # it existed when the facts were gathered
         raise LeaveAloneError(Reason.CHANGING)
     return folder

@@ -1,4 +1,4 @@
-"""What an adoption is asked to do, and what it did."""
+"""The options of an adoption, and its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptOptions:
-    """How to adopt; no *link_mode* means the ladder, *compile_missing* adds bytecode that was not there.
+    """Options: *link_mode* None tries the modes in order, *compile_missing* also compiles missing bytecode.
 
-    *dist_info*: whether a finder environment has metadata folders; None leaves that as it is.
+    *dist_info*: True if a finder environment shall have metadata folders; None keeps that as it is.
     """
 
     link_mode: LinkMode | None = None
@@ -25,10 +25,10 @@ class AdoptOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adoption:
-    """What an adoption did, or (dry run) would do. Sizes in bytes, ``seconds`` of wall time.
+    """The result of an adoption, real or (dry run) predicted. Sizes in bytes, ``seconds`` of wall time.
 
-    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the balance for the file
-    system: what came free less what the store took; ``at_most`` says that compression makes it fewer.
+    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is freed space less the space
+    that the store took; ``at_most``: because of compression it is an upper limit.
     """
 
     path: str
@@ -47,14 +47,14 @@ class Adoption:
 
     @property
     def surprises(self) -> tuple[SkippedFile, ...]:
-        """The files that a person should hear of."""
+        """The skipped files that the user should see."""
         return tuple(left for left in self.left if not left.reason.expected)
 
 
 def adoption_of(
     environment: Environment, link_mode: str, distributions: int, statistics: Statistics, seconds: float
 ) -> Adoption:
-    """Sum up what a *statistics* says."""
+    """Return the adoption with the figures of *statistics*."""
     return Adoption(
         path=environment.path,
         python=environment.python,

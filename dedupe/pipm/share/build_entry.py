@@ -1,4 +1,4 @@
-"""Building the store's wheel entry of a distribution that an environment has."""
+"""Building the store's entry for a distribution of an environment."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _UNKNOWN_TAG = "unknown"
 
 
 class EntryContents(NamedTuple):
-    """What an environment has of a distribution.
+    """The files of a distribution that an environment has.
 
     ``identity_rows`` are the (path in site-packages, digest, executable) rows that make its identity, or None
-    where a row's content is unknown; ``missing`` the entry paths that the environment cannot give.
+    if the content of one is unknown; ``missing`` are the entry paths that the environment lacks.
     """
 
     files: list[FileEntry]
@@ -43,10 +43,10 @@ class EntryContents(NamedTuple):
 
 
 class BuiltEntry(NamedTuple):
-    """A ``tree`` in the run's folder, ready to be published once it is synced.
+    """A ``tree`` in the run's folder, to be published after a sync.
 
-    No tree: another environment of the run builds it, perhaps of less than this one's ``manifest`` (JSON)
-    says. A manifest crosses from process to process as it is stored; object by object takes thrice the time.
+    No tree: another environment of the run builds it, maybe with fewer files than this one's ``manifest``
+    (JSON). Workers send a manifest as JSON, because pickling its objects takes three times as long.
     """
 
     label: Label
@@ -61,10 +61,10 @@ def prepare_entry(
     pending: Mapping[str, NewFile],
     statistics: Statistics,
 ) -> tuple[str | None, BuiltEntry | None]:
-    """Build the tree of a distribution's entry unless the store has it as complete as it can be.
+    """Build the tree of a distribution's entry, unless the store's entry is as complete.
 
-    Returns the entry's path below ``wheels/`` (None for a distribution whose identity is unknown), and
-    the tree if one was built.
+    Returns the entry's path below ``wheels/`` (None if the distribution's identity is unknown), and the tree
+    if one was built.
     """
     if contents.identity_rows is None:
         return None, None
@@ -88,7 +88,7 @@ def prepare_entry(
             return existing, None
     if not manifest.files:
         return None, None
-    # One name for all environments of the run: what several have is built once.
+    # All environments of the run use this name, so a common entry is built once.
     tree = f"tree-{manifest.name}-{identity.hex()[:16]}"
     label = manifest.label
     try:
@@ -100,7 +100,7 @@ def prepare_entry(
 
 
 def complete_entry(context: AdoptContext, prepared: BuiltEntry, statistics: Statistics) -> None:
-    """Complete the published entry of *prepared*, where another environment of the run built less of it."""
+    """Complete the published entry of *prepared* if another environment of the run built it with less."""
     name, version, _, identity = prepared.label
     entry = find_entry(context.store, name, version, identity)
     if entry is None or not is_partial(context.store, entry):
@@ -123,9 +123,9 @@ def build_tree(
     pending: Mapping[str, NewFile],
     statistics: Statistics,
 ) -> Manifest:
-    """Link the files of *manifest* together as *tree* in the folder *run*; *pending* have no names yet.
+    """Link the files of *manifest* as *tree* in the folder *run*; *pending* objects are not in the store yet.
 
-    Returns the manifest of what is there: an object that was collected meanwhile is missing in it.
+    Returns the manifest of the tree: if gc removed an object meanwhile, its file is listed as missing.
     """
     builder = TreeBuilder(run, tree)
     gone = set()
@@ -155,7 +155,7 @@ def build_tree(
 
 
 def _tag(wheel: str) -> str:
-    """The tag of the wheel's file name, out of its WHEEL file: build, then the compressed tag set."""
+    """Return the tag of the wheel's file name, from its WHEEL file: build, then the compressed tag set."""
     tags = [line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
     if not tags or not all(_TAG.fullmatch(tag) for tag in tags):
         return _UNKNOWN_TAG
@@ -168,7 +168,7 @@ def _tag(wheel: str) -> str:
 
 
 def _missing_scripts(context: AdoptContext, distribution: InstalledDistribution) -> list[str]:
-    """Scripts that the wheel itself brought: an environment has them only with its shebang."""
+    """Return the wheel's own scripts: installers change their first line, so an environment lacks them."""
     generated = set()
     for line in read_metadata_file(context.root, distribution, "entry_points.txt").splitlines():
         name, equals, _ = line.partition("=")
@@ -178,7 +178,7 @@ def _missing_scripts(context: AdoptContext, distribution: InstalledDistribution)
     for _, location in distribution.located:
         if location.place is RecordPlace.SCRIPT:
             name = location.path.rpartition("/")[2]
-            # pip gives its own script, and setuptools its easy_install, versioned names as well.
+            # pip and setuptools (easy_install) also install their scripts with a version in the name.
             if name not in generated and re.sub(r"-?[0-9.]+$", "", name) not in generated:
                 missing.append(f"scripts/{name}")
     return missing

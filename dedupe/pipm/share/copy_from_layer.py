@@ -1,4 +1,4 @@
-"""Using what read-only layers have: their objects and entries get names in the own store."""
+"""Taking objects and entries from read-only layers into the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str) -> bool:
-    """Let the own store name an object that a layer has, if that costs no copy; *new* is a place for it."""
+    """Link or reflink an object of a layer into *store*, via *new*; return False if that needs a copy."""
     for layer in layers:
         status = layered_object(layer, name)
         if status is not None:
@@ -36,9 +36,9 @@ def borrow_object(store: Store, layers: Iterable[Store], new: NewFile, name: str
 
 
 def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
-    """Make the complete *entry* of *layer* one of the own store; returns its path below ``wheels/`` there.
+    """Take the complete *entry* of *layer* into *store*; return its path below ``wheels/`` there.
 
-    The caller holds the store's lock; *run* is a private folder of its own.
+    The caller holds the store's lock; *run* is its private folder.
     """
     if has_complete_entry(store, entry):
         return entry
@@ -49,23 +49,23 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
         *_brought(store.objects, layer.objects, _objects(store, layer, manifest), run, f"{folder}/o"),
         *_brought(store.bytecode, layer.bytecode, _bytecode(layer, manifest), run, f"{folder}/b"),
     ]
-    sync_file_system(run)  # no name before the bytes are on disk
+    sync_file_system(run)  # the bytes must be on disk before they get their names
     name_files(brought)
     (own,) = publish_entries(store, run, [manifest], f"{folder}/tree")
     return own
 
 
 def name_files(files: Iterable[tuple[int, NewFile, str]]) -> None:
-    """Give each new file, which is on disk, its name in a folder of the store, unless that is taken."""
+    """Link each new, synced file to its name in a folder of the store, unless the name exists."""
     for target, new, name in files:
         _make_rooms(target, name)
         give_name(new, target, name)
 
 
 def publish_entries(store: Store, run: int, manifests: Iterable[Manifest], prefix: str) -> list[str]:
-    """Make entries of *manifests*, whose objects the store has; returns their paths below ``wheels/``.
+    """Publish entries of *manifests*, whose objects the store has; return their paths below ``wheels/``.
 
-    Their trees are built in the run's folder as *prefix* with a number.
+    Their trees are built in the run's folder; *prefix* and a number make their names.
     """
     trees = []
     for number, manifest in enumerate(manifests):
@@ -82,7 +82,7 @@ def publish_entries(store: Store, run: int, manifests: Iterable[Manifest], prefi
 
 
 def true_rows(store: Store, files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
-    """Return *files* with the mode and time of the store's objects, where it has those."""
+    """Return *files* with mode and time of the store's objects, as far as it has them."""
     rows = []
     for file in files:
         status = find_object(store.objects, file.object_name) if file.size else None
@@ -115,7 +115,7 @@ def _bytecode(layer: Store, manifest: Manifest) -> Iterator[str]:
 def _brought(
     target: int, source: int, names: Iterable[str], run: int, prefix: str
 ) -> Iterator[tuple[int, NewFile, str]]:
-    """Bring files into the run's folder, by whatever means."""
+    """Link, reflink or copy files into the run's folder."""
     for number, name in enumerate(names):
         new = NewFile(run, f"{prefix}{number}")
         status = os.stat(name, dir_fd=source, follow_symlinks=False)

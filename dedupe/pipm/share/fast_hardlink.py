@@ -1,11 +1,11 @@
-"""Sharing plain files by hard links: what nearly all files are, in half the time.
+"""Sharing ordinary files by hard links in half the time.
 
-A file of a package that RECORD names in the ordinary way is opened, found to be what RECORD says, and
-linked, with the steps and the guards of `apply` and `fs.share` but without facts, plan and actions made
-first. Whatever is unusual about a file leaves it untouched here, for the way through `decide`.
+Nearly all files are ordinary: a file of a package with a plain row in RECORD. It is opened, compared with
+RECORD, and linked, with the same checks as in `file_sharer` but without facts, plan and actions. A file that
+is unusual in any way stays as it is here; `file_facts` and `plan_file` then decide about it.
 
-What several environments have of one release is shared file by file, in all of them before the next: the
-stored file is then opened and read once, and stays open under a lease while theirs are compared with it.
+A file of one release is shared in all environments that have it before the next file: the stored file is
+opened and read once, and stays open under a lease while the environments' files are compared with it.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ if TYPE_CHECKING:
 _PLAIN_ROW = re.compile(
     rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
 )
-"""A file in a package, with its hash: folder, name, digest, size in bytes."""
+"""A row of RECORD for a file in a package: folder, name, digest, size in bytes."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 1 << 20
 _EXECUTABLE = 0o100
 NOT_ORDINARY = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
-"""The bits of a mode of which a plain file has S_IFREG alone."""
+"""Bits of a mode; of these an ordinary file has only S_IFREG."""
 _ASKED_EVERY = 16
-"""Folders of a distribution after which the kernel is asked again whether it has them in memory."""
+"""Number of folders of a distribution after which mincore(2) is asked again if they are cached."""
 
 
 class OrdinaryRow(NamedTuple):
-    """What RECORD says of a plain file: its folder and name, digest and size, and the row itself."""
+    """A row of RECORD for an ordinary file: its folder, name, digest, size in bytes, and the row itself."""
 
     folder: bytes
     name: str
@@ -70,10 +70,10 @@ Folders = dict[bytes, dict[str, OrdinaryRow]]
 def ordinary_rows(
     distribution: InstalledDistribution, known: dict[bytes, OrdinaryRow] | None = None
 ) -> tuple[Folders, bytes]:
-    """The plain rows of RECORD by folder (in site-packages) and name, and all other rows.
+    """Return RECORD's rows of ordinary files by folder (in site-packages) and name, and all other rows.
 
-    Rows of bytecode without hash are in neither: bytecode is looked at with its source. *known* rows are
-    not read again.
+    Rows of bytecode without hash are in neither: bytecode is handled with its source. *known* rows are not
+    parsed again.
     """
     if distribution.odd:
         return {}, distribution.record
@@ -100,10 +100,9 @@ def ordinary_rows(
 
 @dataclass(eq=False, slots=True)
 class OrdinaryFiles:
-    """A distribution of one environment, counted in its *statistics*.
+    """The ordinary files of a distribution in one environment, counted in its *statistics*.
 
-    ``files`` and ``sources`` get what was shared, new to the store or not; ``left`` the rows of RECORD that
-    are left to do.
+    Shared files are added to ``files`` and ``sources``; ``left`` gets the rows of RECORD that remain.
     """
 
     context: AdoptContext
@@ -118,7 +117,7 @@ class OrdinaryFiles:
 
     @contextmanager
     def open(self, folder: str, rows: Sequence[OrdinaryRow]) -> Iterator[int | None]:
-        """Yield a folder of the distribution, open; None where there is none that may be entered."""
+        """Yield an open folder of the distribution; None if it is missing or not accessible."""
         path = f"{self.distribution.site}/{folder}"
         with directory_beneath(self.context.root, path) as directory:
             if directory is None:
@@ -138,7 +137,7 @@ class OrdinaryFiles:
             prefetch(self.context.store.objects, objects)
 
     def count(self, folder: str, row: OrdinaryRow, status: os.stat_result, content: Content) -> None:
-        """Count a file that shares *content*; *status* is what it had before."""
+        """Count a file that shares *content*; *status* is its stat before that."""
         executable, writable = content.kind
         stored = content.stored
         path = f"site/{folder}/{row.name}"
@@ -159,10 +158,10 @@ class OrdinaryFiles:
 
 
 class FastHardlinker:
-    """Shares plain files by hard links with one store."""
+    """Shares ordinary files with one store by hard links."""
 
     def __init__(self, context: AdoptContext, releases: Releases) -> None:
-        """*context* is any of those that have the store in common."""
+        """*context* is one of those for the store."""
         self._user = context.user
         self._shared_state = context.shared_state
         objects = context.store.objects
@@ -170,7 +169,7 @@ class FastHardlinker:
         self._releases = releases
 
     def share(self, parts: Sequence[OrdinaryFiles]) -> None:
-        """Share the plain files of *parts*; what they have in common is read once."""
+        """Share the ordinary files of *parts*; a stored file that several of them share is read once."""
         known: dict[bytes, OrdinaryRow] = {}
         folders: dict[bytes, dict[OrdinaryRow, list[OrdinaryFiles]]] = {}
         for part in parts:
@@ -218,7 +217,7 @@ class FastHardlinker:
     def _file(
         self, part: OrdinaryFiles, directory: int, row: OrdinaryRow, content: Content
     ) -> os.stat_result | None:
-        """Share one file; returns its stat before, None where it is not plain or not what RECORD says."""
+        """Share one file; return its earlier stat, or None if it is not ordinary or differs from RECORD."""
         try:
             file = os.open(row.name, _READ, dir_fd=directory)
         except OSError:
@@ -252,7 +251,7 @@ class FastHardlinker:
 
 
 class _ObjectStore(NamedTuple):
-    """The store's objects; *layered*: more of them lie in other stores."""
+    """The store's objects; *layered*: the store has layers with more objects."""
 
     objects: int
     rooms: ObjectFolders
@@ -260,11 +259,11 @@ class _ObjectStore(NamedTuple):
 
 
 class Content:
-    """One content in the store: ``file`` is open (else -1), its bytes are ``data``, its stat is ``stored``.
+    """One content in the store; ``file`` is its open object, or -1; ``stored`` are mode and time.
 
-    A read lease is held on it, so that nobody writes to it between two files that are compared with it.
-    ``kind`` says which object of the content it is (executable, writable), ``is_new`` that an environment
-    just gave it. ``importable`` is set for each file before it is shared.
+    A read lease on the object keeps other processes from writing to it while files are compared with it.
+    ``kind`` is (executable, writable) and selects the object; ``is_new``: an environment just gave it to the
+    store. ``importable`` is set for each file before it is shared.
     """
 
     __slots__ = (
@@ -273,7 +272,7 @@ class Content:
     )
 
     def __init__(self, object_store: _ObjectStore, digest: Digest, known: KnownFiles) -> None:
-        """*known* has the recorded times of objects of the release."""
+        """*known* has the recorded times of the release's objects."""
         self._shelf = object_store
         self._digest = digest
         self._known = known
@@ -292,7 +291,7 @@ class Content:
             self.file = -1
 
     def share(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
-        """Link the file, which holds *data*, and the object; False where more than that is needed."""
+        """Replace the file, which contains *data*, by a link; return False if it needs the general way."""
         mode = file.status.st_mode
         kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
         if self.file < 0 or kind != self.kind:
@@ -321,7 +320,7 @@ class Content:
         return True
 
     def _hold(self, stored: int) -> bool:
-        """Keep the open object, if it is what its name says and nobody has it open for writing."""
+        """Keep the object open if its content is right and no process has it open for writing."""
         status = os.fstat(stored)
         if not is_trusted(status) or take_read_lease(stored) is not Lease.GRANTED:
             return False
@@ -331,7 +330,7 @@ class Content:
         data = os.read(stored, status.st_size + 1)
         executable, writable = self.kind
         recorded = self._known.object_time(self._digest, executable=executable, writable=writable)
-        # The time that a manifest of this release records speaks for the object; else its bytes must.
+        # An object with the time that a manifest of the release records is unchanged; others are hashed.
         if status.st_mtime_ns != recorded and hashlib.sha256(data).digest() != self._digest:
             return False
         self._data = data
@@ -342,8 +341,8 @@ class Content:
         return True
 
     def _give(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
-        """Let the store have the file, and keep it open as what the others are compared with."""
-        # What a layer may have is asked for in the other way.
+        """Make the file the store's object, and keep it open for comparisons with other files."""
+        # Only the general way looks into layers.
         if self._shelf.layered or hashlib.sha256(data).digest() != self._digest:
             return False
         self._shelf.rooms.make(self._name)

@@ -1,4 +1,4 @@
-"""Gathering what is known of a distribution's files: one stat a file, no content is read."""
+"""Gathering facts about a distribution's files: one stat for each file, no content is read."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _EXECUTABLE = 0o100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FactGatherer:
-    """Looks at the files of one environment.
+    """Gathers facts about the files of one environment.
 
-    ``root`` is the open folder of the environment; ``trusted`` says that a finished run of this store
-    stands behind it, so that a time that says "shared" needs no look at the store. ``by_inode``: shared
-    means one inode. ``entries`` are what an earlier run used, by name and version. ``seen_ns`` is when that
-    run ended: an inode that changed since may have got attributes.
+    ``root`` is the open folder of the environment. ``trusted``: an earlier run finished, so a file with the
+    recorded time and size counts as shared without a look at the store. ``by_inode``: a shared file has the
+    object's inode. ``entries`` are those that an earlier run used, by name and version. ``seen_ns`` is the
+    time when that run ended: an inode that changed later may have new attributes.
     """
 
     root: int
@@ -48,13 +48,13 @@ class FactGatherer:
     def folders(
         self, distribution: InstalledDistribution
     ) -> Iterator[tuple[int | None, str, list[FileFact]]]:
-        """Yield the distribution's files folder by folder, with the open folder (None: not there)."""
+        """Yield for each folder the open folder (None if missing), its path, and facts about its files."""
         folders: dict[str, dict[str, tuple[RecordRow, Location]]] = {}
         site = distribution.site
         for row, location in distribution.located:
             place, path = location
             if place is RecordPlace.SITE:
-                if is_bytecode(path):  # planned with its source
+                if is_bytecode(path):  # handled with its source
                     continue
                 directory, slash, name = path.rpartition("/")
                 directory = f"{site}/{directory}" if slash else site
@@ -76,15 +76,15 @@ class FactGatherer:
                     self._fact(distribution, directory, name, row, location, folder, known, readable)
                     for name, (row, location) in files.items()
                 ]
-                # Some tools (virtualenv) name folders in RECORD; those are nobody's files.
+                # virtualenv lists folders in RECORD; they are not files of a distribution.
                 yield folder, directory, [fact for fact in facts if not _is_folder(fact)]
 
     def known(self, distribution: InstalledDistribution) -> KnownFiles:
-        """What the store's manifests say of the release."""
+        """Return the files that the store's manifests list for the release."""
         release = (distribution.name, distribution.version)
         return self.releases.known(*release, self.entries.get(release, ""))
 
-    def _fact(  # noqa: PLR0913, PLR0917 - one row and what is around it; positions are faster
+    def _fact(  # noqa: PLR0913, PLR0917 - called once for each file; positional arguments are faster
         self,
         distribution: InstalledDistribution,
         directory: str,
@@ -112,7 +112,7 @@ class FactGatherer:
         executable = mode & _EXECUTABLE != 0
         writable = self._is_writable(distribution, location, mode)
         if not self.by_inode and stored_row is not None and stored_row.digest == digest:
-            writable = stored_row.writable  # its mode is its own: one object of the content is enough
+            writable = stored_row.writable  # the inode has its own mode: any object of the content will do
         object_name, stored, sound, says_shared, recorded = "", None, False, linked, None
         if status is not None and digest is not None:
             object_name = digest.object_name(executable=executable, writable=writable)
@@ -146,7 +146,7 @@ class FactGatherer:
 
     @staticmethod
     def _is_writable(distribution: InstalledDistribution, location: Location, mode: int) -> bool:
-        """Whether a file of *mode* is of the kind that its owner may write to."""
+        """Return True if the file shares the owner-writable object: data that its owner may write to."""
         importable = location.place is RecordPlace.SITE and is_importable(
             location.path, distribution.packages
         )
@@ -160,7 +160,7 @@ class FactGatherer:
         )
 
     def _is_marked(self, folder: int, name: str, status: os.stat_result) -> bool:
-        """Whether an inode that may be the store's has got attributes, which all that share it have then."""
+        """Return True if an inode that may be the store's has new attributes, which all sharers then have."""
         changed = status.st_nlink > 1 and 0 < self.seen_ns < status.st_ctime_ns
         return self.by_inode and changed and has_attributes_in(folder, name)
 
@@ -169,7 +169,7 @@ class FactGatherer:
         return stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
 
     def _is_closed(self, directory: str) -> bool:
-        """Whether a folder is there, but not for us."""
+        """Return True if a folder exists but access is denied."""
         try:
             os.close(open_directory_beneath(self.root, directory))
         except OSError as error:
@@ -177,7 +177,7 @@ class FactGatherer:
         return False
 
     def _leads_to_store(self, folder: int, name: str) -> bool:
-        """Whether the symlink *name* is one of ours."""
+        """Return True if the symlink *name* points into the store."""
         return self.store is not None and os.readlink(name, dir_fd=folder).startswith(
             f"{self.store.path}/v1/"
         )

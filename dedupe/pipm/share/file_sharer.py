@@ -1,4 +1,4 @@
-"""Sharing files one by one: the only place that carries out what `plan.adopt` decided."""
+"""Sharing single files: applies the actions of `core.plan.adopt_plan`."""
 
 from __future__ import annotations
 
@@ -41,22 +41,26 @@ if TYPE_CHECKING:
 
 _STORED = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSED = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY})
-"""Errors of FIDEDUPERANGE by which a file shares no blocks, though its file system can."""
+"""Errors of FIDEDUPERANGE for a file that cannot share blocks on a file system that can."""
 
 
 class Shared(NamedTuple):
-    """The content that a file shares, and the mode and time of the store's file."""
+    """The digest of the object that a file shares, and the object's mode and time."""
 
     digest: Digest
     stored: Stored
 
 
-def _mode(fact: FileFact) -> int:
+def mode_of_object(fact: FileFact) -> int:
+    """Return the mode of the object that a file shares."""
     return object_mode(executable=fact.executable, writable=fact.writable)
 
 
 class FileSharer:
-    """Makes files of one environment shared, counting in *statistics*; LeaveAloneError leaves one alone."""
+    """Shares files of one environment and counts them in *statistics*.
+
+    Methods raise LeaveAloneError for a file that they leave unchanged.
+    """
 
     def __init__(self, context: AdoptContext, staging: Staging, statistics: Statistics) -> None:
         self.context = context
@@ -68,7 +72,7 @@ class FileSharer:
         self._layers = open_layers(context.store.path)
 
     def ingest(self, folder: int, action: Ingest) -> Shared:
-        """Prove a file's content and let the store share it; returns what it shares now."""
+        """Hash a file and give it to the store, or share it if the store has it by now; return its object."""
         fact = action.fact
         assert fact.status is not None
         file = None
@@ -90,7 +94,7 @@ class FileSharer:
                 os.close(file.file)
 
     def ingest_copy(self, folder: int, action: IngestCopy) -> Shared:
-        """Prove a file's content and copy it into the store; the environment's stays as it is."""
+        """Hash a file and copy it into the store; the environment's file stays as it is."""
         fact = action.fact
         assert fact.status is not None
         file = None
@@ -101,7 +105,7 @@ class FileSharer:
             stored = find_object(self.objects, name)
             if stored is not None and is_trusted(stored):
                 return Shared(digest, Stored.of(stored))
-            return Shared(digest, self._copy(file, name, _mode(fact)))
+            return Shared(digest, self._copy(file, name, mode_of_object(fact)))
         except OSError as error:
             raise left_alone(error) from error
         finally:
@@ -109,7 +113,7 @@ class FileSharer:
                 os.close(file.file)
 
     def share(self, folder: int, action: Share, entry: str | None) -> Shared:
-        """Prove a file equal to its object and share it; *entry* is where symlinks point."""
+        """Compare a file with its object and share it; symlinks point into *entry*."""
         fact = action.fact
         assert fact.status is not None
         file = None
@@ -139,14 +143,14 @@ class FileSharer:
         return stored is not None and self.context.by_inode and stored.st_ino == status.st_ino
 
     def _borrow(self, name: str) -> bool:
-        """Let the store have the content from a layer, where one has it and no copy is needed."""
+        """Take the object from a layer; return False if none has it, or only by a copy."""
         if not self._layers or self.context.mode is LinkMode.SYMLINK:
             return False
         self.rooms.make(name)
         return borrow_object(self.context.store, self._layers, self._new_file(), name)
 
     def _give_or_share(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
-        """Let the store have the content, or share the store's if it has it by now."""
+        """Give the content to the store, or share the store's object if it exists by now."""
         name = self._name(fact, digest)
         given = self._give(file, name, fact)
         if given is not None:
@@ -161,7 +165,7 @@ class FileSharer:
             given = self._give(file, name, fact)
             if given is not None:
                 return Shared(digest, given)
-        if self.context.mode is LinkMode.SYMLINK:  # symlinks follow when the entry is published
+        if self.context.mode is LinkMode.SYMLINK:  # made after the entry is published
             if name in self.pending:
                 new = self.pending[name]
                 return Shared(digest, Stored.of(os.stat(new.name, dir_fd=new.directory)))
@@ -170,7 +174,7 @@ class FileSharer:
         return self._share(file, fact, digest, None, proven=True)
 
     def _check_object(self, name: str, file: LeasedFile, fact: FileFact) -> None:
-        """Replace an object that is not what its name says, before symlinks lead to it."""
+        """Replace an object with wrong content before symlinks point to it."""
         with opened(os.open(name, _STORED, dir_fd=self.objects)) as stored:
             os.lseek(file.file, 0, os.SEEK_SET)
             same = os.fstat(stored).st_ino == file.status.st_ino or same_bytes(
@@ -181,11 +185,11 @@ class FileSharer:
             self._give(file, name, fact)
 
     def _give(self, file: LeasedFile, name: str, fact: FileFact) -> Stored | None:
-        """Let the store have the file, if its name is free; None where something else remains to do."""
+        """Give the file to the store if it has no such object; return None if that does not share it."""
         self.rooms.make(name)
-        mode = _mode(fact)
+        mode = mode_of_object(fact)
         if self.context.mode is LinkMode.REFLINK:
-            if find_object(self.objects, name) is not None:  # a clone would count the blocks as shared
+            if find_object(self.objects, name) is not None:  # clone only what the store lacks
                 return None
             given = give_clone(file, self._new_file(), self.objects, name, mode)
             if given is not None:
@@ -215,11 +219,11 @@ class FileSharer:
     def _share(
         self, file: LeasedFile, fact: FileFact, digest: Digest, entry: str | None, *, proven: bool
     ) -> Shared:
-        """Share *file* with the object; *proven*: its digest was reckoned, so a differing object is wrong."""
+        """Share *file* with the object; *proven*: the file was hashed, so a different object is damaged."""
         name = self._name(fact, digest)
         try:
             stored = os.open(name, _STORED, dir_fd=self.objects)
-        except FileNotFoundError:  # collected since the plan was made: give it again
+        except FileNotFoundError:  # gc removed it after the plan was made
             return self._heal(file, fact, digest)
         try:
             os.lseek(file.file, 0, os.SEEK_SET)
@@ -246,7 +250,7 @@ class FileSharer:
         stored: int,
         status: os.stat_result,
     ) -> bool:
-        """Share *file* with the open object *stored*; False when they differ."""
+        """Share *file* with the open object *stored*; return False if they differ."""
         if self.context.mode is LinkMode.REFLINK:
             return self._share_blocks(file, name, stored, status)
         if not same_bytes(file.file, stored, file.status.st_size):
@@ -264,9 +268,9 @@ class FileSharer:
         return True
 
     def _link(self, file: LeasedFile, name: str, status: os.stat_result, *, spent: bool) -> None:
-        """Let *file* be the object's inode, or the object the file's: where the first is *spent*.
+        """Replace *file* by a link to the object; if the object's inode is *spent*, renew the object instead.
 
-        It is when it takes no more names (ext4: 65 000), or got attributes that the environment has not.
+        An inode is spent if it takes no more links (ext4: 65 000) or has attributes that the file has not.
         """
         if not spent:
             try:
@@ -285,7 +289,7 @@ class FileSharer:
         except OSError as error:
             if error.errno not in _REFUSED or not same_bytes(file.file, stored, file.status.st_size):
                 raise
-            # The object's inode shares no blocks (NOCOW): let the object be one that does.
+            # The object's inode cannot share blocks (NOCOW): replace the object by a clone of the file.
             self._renew(file, name, Stored.of(status), link=False)
             if file.status.st_nlink == 1:
                 set_time_of(file.file, status.st_mtime_ns)
@@ -301,7 +305,7 @@ class FileSharer:
         try:
             rename_over(new, self.objects, name)
         except BaseException:
-            if link:  # it is the environment's inode, and stays that alone
+            if link:  # the environment's inode did not become the object: restore its mode and time
                 set_back_status(file)
             raise
         finally:
@@ -309,13 +313,13 @@ class FileSharer:
         self.statistics.names += 1
 
     def _heal(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
-        """Two files differ: when it is the object that is wrong, this one takes its place."""
+        """Handle a file that differs from its object: if the object is damaged, the file replaces it."""
         os.lseek(file.file, 0, os.SEEK_SET)
         actual = digest_file(file.file, file.status.st_size)
         if actual != digest and fact.has_record_digest:
             raise LeaveAloneError(Reason.MODIFIED)
         if self.context.mode is LinkMode.SYMLINK:
-            raise LeaveAloneError(Reason.CHANGING)  # the next run ingests it
+            raise LeaveAloneError(Reason.CHANGING)  # the next run gives it to the store
         if actual == digest:
             forget(self.objects, self._name(fact, digest))
         return self._give_or_share(file, fact, actual)

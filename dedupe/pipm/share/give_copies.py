@@ -1,6 +1,6 @@
-"""Giving files of an environment private copies: all are copied, then synced, then renamed.
+"""Giving files of an environment private copies: copy all, sync, then rename all.
 
-A power cut finds each file shared or private, and whole.
+After a power cut each file is shared or private, and complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _REFUSALS = {
     errno.EPERM: Reason.PROTECTED,
     errno.EACCES: Reason.NO_WRITE,
-    errno.EROFS: Reason.NO_WRITE,  # a mount of its own: here there was room for the copies
+    errno.EROFS: Reason.NO_WRITE,  # a directory that is a mount point of its own
     errno.EXDEV: Reason.NO_WRITE,
     errno.EBUSY: Reason.NO_WRITE,
 }
@@ -40,14 +40,14 @@ _same = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_
 
 
 def give_copies(root: int, releases: Sequence[Release], progress: Progress) -> tuple[int, list[SkippedFile]]:
-    """Carry out *releases* in the environment that is open as *root*.
+    """Apply *releases* to the environment that is open as *root*.
 
-    Returns how many files were shared and are the environment's own, and what was left.
+    Returns the number of files that are no longer shared, and the skipped files.
     """
     folders: dict[str, list[Release]] = {}
     for planned in releases:
         folders.setdefault(planned.file.directory, []).append(planned)
-    # The largest come first: a small one at the end keeps no worker waiting.
+    # The largest come first, so that all workers end at about the same time.
     order = sorted(folders.values(), key=lambda files: -sum(one.file.status.st_size for one in files))
     shared_state = SharedState()
     with interruptible(shared_state), staging(root) as folder, ExitStack() as stack:
@@ -69,14 +69,14 @@ def give_copies(root: int, releases: Sequence[Release], progress: Progress) -> t
 
 
 class _Answer(NamedTuple):
-    """How many files were given copies so far, and what was left."""
+    """The number of files with new copies so far, and the skipped files."""
 
     given: int
     left: list[SkippedFile]
 
 
 class _CopyWorker:
-    """Copies files of some folders, and moves the copies to their places when it is told to."""
+    """Copies files of some folders in one stage, and renames the copies over them in the next."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class _CopyWorker:
         queue: Iterable[int],
         shared_state: SharedState,
     ) -> None:
-        """*order* are the files of each folder, by ticket."""
+        """*order* are the files of each folder; the queue yields its indexes."""
         self._root = root
         self._area = area
         self._order = order
@@ -97,7 +97,7 @@ class _CopyWorker:
         self._left: list[SkippedFile] = []
 
     def run(self, stage: Literal["copy", "move"]) -> _Answer:
-        """Run one stage; returns what was done so far."""
+        """Run one stage; return the results so far."""
         if stage == "copy":
             for ticket in self._queue:
                 self._copy_folder(self._order[ticket])
@@ -107,7 +107,7 @@ class _CopyWorker:
         return _Answer(self._given, self._left)
 
     def close(self) -> None:
-        """Keep nothing open."""
+        """Do nothing: nothing is open."""
 
     def _copy_folder(self, releases: Sequence[Release]) -> None:
         ready = []
@@ -155,10 +155,10 @@ class _CopyWorker:
                         self._given += 1
 
     def _move(self, folder: int, planned: Release, temporary: str) -> Reason | None:
-        """Put the copy in the file's place; returns why not, if it changed since or cannot be replaced."""
+        """Rename the copy over the file; return the reason if it changed meanwhile or cannot be replaced."""
         file = planned.file
         try:
-            # Behind a symlink of ours it is the stored file.
+            # For a symlink into the store the status is that of the stored file.
             now = os.stat(file.name, dir_fd=folder, follow_symlinks=file.link is not None)
         except FileNotFoundError:
             return Reason.CHANGING
@@ -168,7 +168,7 @@ class _CopyWorker:
             if temporary:
                 self._area.move(temporary, folder, file.name)
             elif now.st_nlink != 1:
-                return Reason.CHANGING  # a backup by hard links was made meanwhile
+                return Reason.CHANGING  # another program made a hard link meanwhile
             else:
                 set_metadata(folder, file.name, _metadata(planned))
         except OSError as error:
@@ -182,12 +182,12 @@ class _CopyWorker:
 
 
 def _in_place(planned: Release) -> bool:
-    """Whether a file shares nothing but the time, and its own inode gets that back."""
+    """Return True if a file shares only the time, so that setting its own inode's time is enough."""
     return planned.file.private and not planned.file.source
 
 
 def _metadata(planned: Release) -> Metadata:
-    """What the copy shall have: of a symlink to the store, its own owner."""
+    """Return the metadata of the copy; if the file is a symlink, the owner is the symlink's."""
     named = planned.file.link or planned.file.status
     return Metadata(
         mode=planned.mode,

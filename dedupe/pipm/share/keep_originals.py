@@ -1,7 +1,7 @@
-"""Noting what files are like before an adoption shares them, for the day of their release.
+"""Recording modes and times of files before an adoption shares them, so that a release can restore them.
 
-All files that it may share are looked at, and noted before the first of them changes. What the store has
-already (an earlier adoption shared it, or a sync placed it) is no original: of that the earlier note stays.
+All files that the adoption may share are recorded before the first one changes. A file that is the store's
+already (an earlier adoption shared it, or sync installed it) is no original: its earlier record stays.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 _CACHE = "__pycache__"
 _WRITABLE = 0o222
 Row = str
-"""A row of RECORD as it lies there; empty where it has no plain spelling."""
+"""A row of RECORD as text; empty for bytecode, which has none."""
 
 
 class OriginalsReader:
-    """Reads what the files of a job's distributions are like now, beside what was noted of the others."""
+    """Reads the originals of the job's distributions; ``kept`` are recorded ones of other distributions."""
 
     def __init__(self, store: Store, job: AdoptJob) -> None:
         held = job.candidate
@@ -49,7 +49,7 @@ class OriginalsReader:
         self.kept = originals_bytes(kept)
 
     def read(self, number: int, releases: Releases) -> Originals:
-        """Look at one distribution that is left to be adopted; nothing of one that is not to be shared."""
+        """Return the originals of one distribution in ``left``; empty if it is not to be shared."""
         distribution = self._left[number]
         if distribution.refusal is not None:
             return {}
@@ -61,7 +61,7 @@ class OriginalsReader:
 
 
 class OriginalsShare(NamedTuple):
-    """What one worker notes: the readers of all environments, and its part of the turns."""
+    """One worker's share of the reading: the readers of all environments, and its turns."""
 
     readers: Sequence[OriginalsReader]
     turns: Sequence[Sequence[tuple[int, int]]]
@@ -69,7 +69,7 @@ class OriginalsShare(NamedTuple):
     shared_state: SharedState
 
     def read(self) -> list[bytes]:
-        """Look at the files; returns a record of each environment."""
+        """Read the files; return a record for each environment."""
         found: list[Originals] = [{} for _ in self.readers]
         for turn in self.turns:
             for one, number in turn:
@@ -79,12 +79,12 @@ class OriginalsShare(NamedTuple):
 
 
 def metadata_path(distribution: InstalledDistribution) -> str:
-    """The metadata folder of a distribution, relative to the environment."""
+    """Return the metadata folder of a distribution, relative to the environment."""
     return f"{distribution.site}/{distribution.metadata}"
 
 
 def folders_of(distribution: InstalledDistribution) -> dict[str, dict[str, Row]]:
-    """The files that RECORD names, by folder relative to the environment and by name, with their rows."""
+    """Return the rows of RECORD by folder (relative to the environment) and file name."""
     folders: dict[str, dict[str, Row]] = {}
     for path, row in _rows(distribution):
         folder, _, name = path.rpartition("/")
@@ -113,17 +113,17 @@ def _rows(distribution: InstalledDistribution) -> Iterator[tuple[str, Row]]:
 
 
 def object_names(digest: Digest, status: os.stat_result) -> list[str]:
-    """The objects, by name, that a file with this content and *status* may be shared with."""
+    """Return the names of objects that a file with this content and *status* may share."""
     executable = bool(status.st_mode & stat.S_IXUSR)
     return [digest.object_name(executable=executable, writable=writable) for writable in (False, True)]
 
 
 class _Look:
-    """Looks at the files of one distribution; *known* is what an earlier look noted of them.
+    """Reads the originals of one distribution; *known* are those recorded earlier.
 
     *empty* are the times (ns) that empty files of its release have in the store's manifests.
 
-    *anew*: the store knows nothing of the environment; then only what is read-only may be the store's.
+    *anew*: the store does not know the environment; then only read-only files may be the store's.
     """
 
     def __init__(
@@ -134,14 +134,14 @@ class _Look:
         self._found: dict[str, Original] = {}
 
     def at(self, distribution: InstalledDistribution) -> dict[str, Original]:
-        """Note the folders and files of a distribution, with the bytecode of its sources."""
+        """Return the originals of the distribution's folders and files, with the bytecode of its sources."""
         folders = folders_of(distribution)
         with directory_beneath(self._root, distribution.site) as site:
             if site is not None:
                 self._note_folder(f"{distribution.site}/", site)
         for folder, rows in folders.items():
             if folder.endswith(f"/{_CACHE}") and folder.removesuffix(f"/{_CACHE}") in folders:
-                continue  # comes with its sources
+                continue  # read with its sources
             self._folder(folder, rows)
         return self._found
 
@@ -193,13 +193,13 @@ class _Look:
         return not self._anew or not mode & _WRITABLE
 
     def _is_stored(self, status: os.stat_result, row: Row) -> bool:
-        """Whether a file is the store's, or has its time since it was shared."""
+        """Return True if a file is the store's, or got its time when it was shared."""
         digest = _digest(row)
         if digest is None:
-            # Bytecode of the store is read-only, Python's own never is; of other rows without a hash
-            # an earlier note counts.
+            # Bytecode of the store is read-only; bytecode that Python writes is not. For other files
+            # without a hash an earlier record counts.
             return not status.st_mode & _WRITABLE
-        if digest == EMPTY:  # no object, but the time of one
+        if digest == EMPTY:  # has no object, but gets the time in the manifest
             return status.st_mtime_ns in self._empty
         stored = (find_object(self._store.objects, name) for name in object_names(digest, status))
         return any(one is not None and one.st_mtime_ns == status.st_mtime_ns for one in stored)

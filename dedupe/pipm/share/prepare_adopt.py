@@ -1,4 +1,4 @@
-"""From environments that shall be adopted to the contexts of their adoption, under lock."""
+"""Locking environments and making the contexts of their adoption."""
 
 from __future__ import annotations
 
@@ -35,10 +35,7 @@ _SPACE_AT_LEAST = 4 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedEnvironment:
-    """An environment that is locked and not touched yet; ``root`` is its open folder.
-
-    ``previous`` is its root in the store.
-    """
+    """A locked, unchanged environment; ``root`` is its open folder, ``previous`` its root in the store."""
 
     environment: Environment
     root: int
@@ -48,16 +45,16 @@ class LockedEnvironment:
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """The store's entries that an earlier run used."""
+        """The entries that an earlier run used."""
         return () if self.previous is None else self.previous.entries
 
     @property
     def seen_ns(self) -> int:
-        """When an earlier run ended; 0 where there was none."""
+        """The time when an earlier run ended; 0 if there was none."""
         return 0 if self.previous is None else int(self.previous.seen * 1e9)
 
     def is_trusted(self, mode: LinkMode) -> bool:
-        """Whether an earlier adoption by *mode* came to its end, and of this very environment."""
+        """Return True if an earlier adoption by *mode* of this same environment finished."""
         previous, environment = self.previous, self.environment
         if previous is None or previous.link_mode != mode.value:
             return False
@@ -68,9 +65,9 @@ class LockedEnvironment:
 def lock_environment(
     store: Store, environment: Environment, progress: Progress
 ) -> Iterator[LockedEnvironment]:
-    """Lock the environment and list what is installed in it."""
+    """Lock the environment and list its distributions."""
     with locked_environment(store, environment, progress) as root:
-        sweep(root)  # of a run that was killed, even right at its end
+        sweep(root)  # leftovers of a killed run
         distributions = installed_distributions(environment, root)
         yield LockedEnvironment(
             environment=environment,
@@ -83,9 +80,9 @@ def lock_environment(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptRun:
-    """What the environments of one run have in common.
+    """The values that all environments of one run share.
 
-    ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is full.
+    ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is nearly full.
     """
 
     store: Store
@@ -97,7 +94,7 @@ class AdoptRun:
 
     @contextlib.contextmanager
     def context(self, one: LockedEnvironment) -> Iterator[tuple[AdoptContext, int]]:
-        """Yield the context of a candidate's adoption, and the open folder of its temporary names."""
+        """Yield the context of an environment's adoption, and the open folder for its temporary files."""
         environment = one.environment
         with self._staging(one) as folder:
             mode = self._mode(environment, folder)
@@ -136,7 +133,7 @@ class AdoptRun:
             yield folder
 
     def _other_modes(self) -> str:
-        """Name the modes that were not tried: what just failed is no advice."""
+        """Return the modes to suggest: those that were not tried."""
         tried = self.options.link_mode
         rest = [LinkMode.FINDER, LinkMode.SYMLINK]
         if tried not in (None, LinkMode.HARDLINK):
@@ -158,12 +155,12 @@ class AdoptRun:
 
 
 def is_space_tight(store: Store, files: int) -> bool:
-    """Whether the store's file system may not have the room that so many new files would need."""
+    """Return True if the store's file system may lack the space for *files* new files."""
     need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
     free = free_space(store.path)
     return free.size < need or (free.inodes is not None and free.inodes < files // 4)
 
 
 def entries_by_release(entries: tuple[str, ...]) -> dict[tuple[str, str], str]:
-    """Map (name, version) to the entry's path below ``wheels/``."""
+    """Return the entries' paths below ``wheels/`` by (name, version)."""
     return {(name, version): entry for entry in entries for name, version in [entry.split("/")[:2]]}

@@ -1,4 +1,4 @@
-"""`pipm release`: give an environment its own copies again."""
+"""`pipm release`: give an environment its own copies of shared files."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
-    """What a release did, or (dry run) would do.
+    """The result of a release, real or (dry run) predicted.
 
-    ``files_released`` were shared and are the environment's own; ``bytes_used`` is what these copies take.
+    ``files_released`` were shared and are now the environment's own; ``bytes_used`` is the space they take.
     """
 
     path: str
@@ -56,9 +56,9 @@ class Released:
 def release_shared(
     store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
 ) -> Released:
-    """Give the environment at *path* (or its distributions *names* alone) private copies.
+    """Give the environment at *path* (or only its distributions *names*) private copies.
 
-    Until all copies are on disk nothing of the environment is touched. Raises PipmError.
+    No file of the environment changes before all copies are on disk. Raises PipmError.
     """
     started = time.monotonic()
     environment = checked_environment(store_path, path)
@@ -104,25 +104,25 @@ def release_shared(
 
 
 def _used(root: int, before: int, most: int) -> int:
-    """Ask a file system that compresses what the copies take: at *most* their bytes."""
+    """Return the bytes that the copies take on a file system that compresses, at *most* their sizes."""
     after = stable_free_space(root)
     used = most if after is None else before - after
     return used if 0 <= used <= most else most
 
 
 def _refuse_lost(environment: Environment, lost: Counter[str]) -> None:
-    """Raise where symlinks lead into a store that is not there; the environment is not forgotten then."""
+    """Raise StoreError if symlinks point into a missing store, so that the store's root is not removed."""
     for store, count in lost.items():
         raise StoreError(
-            f"{count} files of {environment.path} are symlinks into the store {store}, which is not there",
-            hint=f"if it was moved, let its old path lead there (ln -s NEW {store}), and release again",
+            f"{count} files of {environment.path} are symlinks into the store {store}, which does not exist",
+            hint=f"if it was moved, link its old path to it (ln -s NEW {store}), then release again",
         )
 
 
 def _chosen(
     environment: Environment, distributions: list[InstalledDistribution], names: list[str]
 ) -> tuple[Callable[[str], bool] | None, int]:
-    """Whether a path is one of the distributions *names* (None: all), and how many these are."""
+    """Return a test for paths of the distributions *names* (None: all paths), and their number."""
     if not names:
         return None, len(distributions)
     wanted = {canonicalize_name(name) for name in names}
@@ -143,7 +143,7 @@ def _chosen(
 
 
 def _bytecode_key(path: str) -> str:
-    """The same key for a source and its bytecode: ``a/b.py`` and ``a/__pycache__/b.cpython-312.pyc``."""
+    """Return one key for a source and its bytecode: ``a/b.py`` and ``a/__pycache__/b.cpython-312.pyc``."""
     folder, _, name = path.rpartition("/")
     if folder.endswith("/__pycache__") and name.endswith(".pyc"):
         return f"{folder[: -len('/__pycache__')]}/{source_of_bytecode(name) or name}"
@@ -151,7 +151,7 @@ def _bytecode_key(path: str) -> str:
 
 
 def _refuse_full_disk(environment: Environment, releases: list[Release]) -> None:
-    """Raise where the copies have no room: nothing is begun then."""
+    """Raise FileSystemError before anything changes if there is no space for the copies."""
     free = free_space(environment.path)
     need = needed_bytes(releases, accounting(file_system_type(environment.path)))
     if free.size < need:
@@ -162,23 +162,23 @@ def _refuse_full_disk(environment: Environment, releases: list[Release]) -> None
 
 
 def _say_unknown(store: Store | None, environment: Environment, progress: Progress, finder: Finder) -> None:
-    """Tell a person where it is not known what files were like when they were adopted."""
+    """Print a note if the original modes and times of files are not recorded."""
     if finder.lost:
         progress.note(
-            f"{finder.lost} files are hard links that a store made which is not here: they get modes and"
-            " times back only where it is named (--store DIR), else but the owner's right to write"
+            f"{finder.lost} files are hard links made by another store. Name it (--store DIR) to restore"
+            " their modes and times; otherwise they only become writable for their owner"
         )
     known = None if store is None else find_root(store, environment.path)
     adopted = known is not None and known.state in (ADOPTING, ADOPTED, PARTLY)
     if adopted and not finder.has_originals:
         progress.note(
-            "the modes and times that files had before they were adopted were not noted (by an earlier pipm),"
-            " or are lost: they stay as the store has them, but for the owner's right to write"
+            "the modes and times of files before they were adopted were not recorded (by an earlier pipm),"
+            " or are lost: files keep those of the store, and become writable for their owner"
         )
 
 
 def _forget(store: Store, environment: Environment, names: list[str], *, complete: bool) -> None:
-    """Drop the root, or what it says of the released distributions."""
+    """Remove the root, or the entries of the released distributions from it."""
     known = find_root(store, environment.path)
     if known is None or not complete:
         return

@@ -1,7 +1,7 @@
-"""Looking at environments that an earlier run adopted: what is as it was costs no write and no sync.
+"""Rechecking environments that an earlier run adopted: an unchanged one needs no write and no sync.
 
-One stat a file and one listing a folder of bytecode tell that a distribution is shared as it should be;
-no content is read. What is not certain is left to the adoption proper.
+One stat for each file and one listing for each ``__pycache__`` show that a distribution is shared; no content
+is read. In doubt the distribution is adopted again.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 
 Sources = dict[str, int]
-"""Modules of a folder, and the modification time (ns) that their bytecode has."""
+"""Modules of a folder, with the modification time (ns) that their bytecode should have."""
 _NEVER = -1
 """A time that no shared bytecode has."""
 
 
 class Rechecked(NamedTuple):
-    """What one worker found of one environment; ``finished`` are numbers of its distributions."""
+    """One worker's result for one environment; ``finished`` are indexes of its distributions."""
 
     statistics: Statistics
     finished: list[int]
@@ -64,7 +64,7 @@ def count_unchanged(
     shared_state: SharedState,
     progress: Progress,
 ) -> None:
-    """Count in each job what an earlier run shared and is as it was, and leave the rest to be adopted."""
+    """Count in each job the unchanged distributions of an earlier run, and remove them from ``left``."""
     trusted = [job for job in jobs if _trust(job, options)]
     looks = [_Recheck(store, job, compile_missing=options.compile_missing) for job in trusted]
     order = work_order(trusted)
@@ -88,7 +88,7 @@ def count_unchanged(
 
 
 def _trust(job: AdoptJob, options: AdoptOptions) -> bool:
-    """Whether an earlier run's word may be taken for this environment."""
+    """Return True if the result of an earlier run may be used for this environment."""
     mode = job.earlier_mode
     if mode is None or options.link_mode not in (None, mode) or not job.candidate.is_trusted(mode):
         return False
@@ -97,7 +97,10 @@ def _trust(job: AdoptJob, options: AdoptOptions) -> bool:
 
 
 class _RecheckWorker:
-    """Looks at distributions of several environments; *order* are (environment, distribution) by ticket."""
+    """Rechecks distributions of several environments; the *queue* yields indexes of *order*.
+
+    An item of *order* lists (index of the environment, index of the distribution there).
+    """
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class _RecheckWorker:
         self._shared_state = shared_state
 
     def run(self, _stage: str) -> list[Rechecked]:
-        """Look at everything; returns what was seen, by environment."""
+        """Recheck all distributions; return the results by environment."""
         for ticket in self._queue:
             for environment, number in self._order[ticket]:
                 self._shared_state.check()
@@ -123,11 +126,11 @@ class _RecheckWorker:
         return [recheck.seen for recheck in self._rechecks]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is open."""
 
 
 class _NeedsWorkError(Exception):
-    """This distribution needs work, or a closer look."""
+    """Raised for a distribution that must be adopted again."""
 
 
 class _Recheck:
@@ -159,7 +162,7 @@ class _Recheck:
         self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])
 
     def recheck(self, number: int) -> None:
-        """Look at one distribution, and count it unless it needs work or a closer look."""
+        """Check one distribution, and count it if it is unchanged."""
         distribution = self.distributions[number]
         statistics = Statistics(self.seen.statistics.accounting)
         sources: dict[str, Sources] = {}
@@ -177,7 +180,7 @@ class _Recheck:
     def _entry(
         self, distribution: InstalledDistribution, sources: dict[str, Sources], statistics: Statistics
     ) -> str | None:
-        """The entry of a distribution whose files are shared as they should be."""
+        """Return the entry of a distribution if its files are shared; raise _NeedsWorkError if not."""
         if distribution.refusal is not None:
             statistics.files += 1
             statistics.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
@@ -206,9 +209,9 @@ class _Recheck:
         known: KnownFiles,
         statistics: Statistics,
     ) -> bytes:
-        """Count what the ordinary rows of RECORD name, if it is shared; returns all other rows.
+        """Count the shared ordinary files of RECORD; return all other rows.
 
-        The same as `decide` on the facts says of nearly all files, in a third of the time.
+        For these files the result is that of `plan_file`, in a third of the time.
         """
         if self._contested:
             return distribution.record
@@ -263,7 +266,7 @@ class _Recheck:
 
     @staticmethod
     def _unchanged_digest(action: Action, statistics: Statistics) -> bool:
-        """Count a file that needs nothing; whether its content is proven."""
+        """Count an unchanged file; return True if its content is known. Raise _NeedsWorkError for others."""
         fact = action.fact
         statistics.files += 1
         match action:
@@ -319,6 +322,6 @@ class _Recheck:
 
 
 def _has_time(fact: FileFact, known: KnownFiles) -> bool:
-    """Whether an empty source, which is never shared, has the time that its shared bytecode expects."""
+    """Return True if an empty source, which is never shared, has the time in its shared bytecode."""
     assert fact.status is not None
     return known.time_at(fact.entry_path, EMPTY) == fact.status.st_mtime_ns

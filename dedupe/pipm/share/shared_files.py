@@ -1,11 +1,10 @@
-"""Finding what an environment shares with the store, proven, and nothing that it shares with anybody else.
+"""Finding the files that an environment shares with the store, and only with the store.
 
-A file is the store's where it has the inode of a stored file, or is a symlink to one. A file with an inode of
-its own shares with the store where RECORD (or the manifest of its entry) says which object has its content,
-and blocks of that very object are among its own: a user's reflinked copies and snapshots have the same
-blocks, but files that no RECORD names have no object. Where the store does not know the environment (it is
-gone, say), a distribution that has read-only modules with further hard links was shared by some store: no
-installer makes such.
+A file is shared if it has the inode of a stored file or is a symlink to one. A file with an own inode is
+shared if RECORD (or the manifest of its entry) names an object for it, and the two have blocks in common. A
+user's reflinked copies and snapshots have the same blocks, but no object, since no RECORD lists them. If the
+store does not know the environment (the store is lost, say), a distribution with read-only modules that have
+further hard links was shared by some store: no installer makes such files.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _INTO_STORE = re.compile(r"(/.+?)/v1/(?:wheels/[^/]+/[^/]+/[^/]+/|objects/[0-9a-f]{2}/|bytecode/[^/]+/)")
-"""Where the symlinks lead that an adoption makes."""
+"""The targets of symlinks that an adoption makes."""
 _WRITE = 0o222
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Finder:
-    """Finds the files that *environment*, which has *distributions*, shares with *store*.
+    """Finds the files that *environment*, with *distributions*, shares with *store*.
 
-    ``lost`` counts those that it has by hard links from a store that is not this one.
+    ``lost`` counts hard links that another store made.
     """
 
     def __init__(
@@ -81,10 +80,10 @@ class Finder:
             self._pools = [] if self._interpreter is None else open_pools(store, self._interpreter)
 
     def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
-        """Yield each file that shares anything with the store, and count all files in ``total``.
+        """Yield each file that shares data or time with the store; count all files in ``total``.
 
-        *chosen* says of a path whether to look at it. ``lost_links`` counts all symlinks that lead into
-        stores that are not there.
+        Only paths for which *chosen* is true are checked. ``lost_links`` counts all symlinks into missing
+        stores.
         """
         for directory, entry in walk_entries(self._environment.path):
             _count_lost(entry, self.lost_links)
@@ -95,7 +94,7 @@ class Finder:
             if found is not None:
                 yield found
 
-    def _file(  # noqa: PLR0911 - one for each kind of file
+    def _file(  # noqa: PLR0911 - one return for each kind of file
         self, directory: str, entry: os.DirEntry[str]
     ) -> SharedFile | None:
         status = entry.stat(follow_symlinks=False)
@@ -103,7 +102,7 @@ class Finder:
         source = _source_path(directory, entry.name)
         original = self._originals.get(path)
         if stat.S_ISLNK(status.st_mode):
-            # One whose target is gone stays as it is: there is nothing left to copy.
+            # A broken symlink stays as it is: there is nothing to copy.
             if not self._leads_to_store(entry.path):
                 return None
             return SharedFile(
@@ -113,7 +112,7 @@ class Finder:
             return None
         if status.st_nlink > 1 and self._is_stored(status):
             return SharedFile(directory, entry.name, status, source=source, original=original)
-        if status.st_nlink > 1:  # it has another name, which is not the store's
+        if status.st_nlink > 1:  # its other names are not the store's
             if (source or path) not in self._lost:
                 return None
             self.lost += 1
@@ -123,7 +122,7 @@ class Finder:
         )
 
     def _leads_to_store(self, path: str) -> bool:
-        """Whether the symlink at *path* leads to a file of the store, be it by a path that it had before."""
+        """Return True if the symlink at *path* points to a file of the store, maybe by an old path."""
         if self._store is None:
             return False
         target = os.readlink(path)
@@ -134,7 +133,7 @@ class Finder:
         return self._is_stored(os.stat(path))
 
     def _is_stored(self, status: os.stat_result) -> bool:
-        """Whether a file has an inode of the store: hardly ever one of neither an object nor bytecode."""
+        """Return True if a file has an inode of the store: objects and bytecode are tried first."""
         if self._store is None or status.st_dev != self._device:
             return False
         while status.st_ino not in self._stored:
@@ -144,11 +143,11 @@ class Finder:
         return True
 
     def _of_its_own(self, file: SharedFile) -> SharedFile | None:
-        """A file with an inode of its own, if it shares blocks with its object, or got its time."""
+        """Return a file with an own inode if it shares blocks with its object or got its time, else None."""
         digest, time = self._contents.get(file.source or file.shown, (None, None))
         if digest is None:
             return None
-        if digest == EMPTY and not file.source:  # no object, but the time of one
+        if digest == EMPTY and not file.source:  # has no object, but gets the time in the manifest
             return file._replace(private=True, stored_mtime_ns=time)
         stored = self._object(file, digest)
         if stored is None:
@@ -161,12 +160,12 @@ class Finder:
         return file._replace(private=private, stored_mtime_ns=time)
 
     def _object(self, file: SharedFile, digest: Digest) -> int | None:
-        """Open the object, or the pooled bytecode, with the content that a file should have."""
-        assert self._store is not None  # without one no content is known
+        """Open the object, or the bytecode in the pool, with the content that a file should have."""
+        assert self._store is not None  # without a store `_contents` is empty
         if file.source:
             found = match_bytecode(file.name, self._interpreter)
             folder, names = self._store.bytecode, []
-            with contextlib.suppress(OSError):  # no source, no bytecode of it
+            with contextlib.suppress(OSError):  # without its source bytecode has no name in the pool
                 time = header_time(os.stat(f"{self._environment.path}/{file.source}").st_mtime_ns)
                 names = [] if found is None else [self._pools[found[1]].name(digest, time)]
         else:
@@ -203,7 +202,7 @@ class Finder:
 
 
 def _lost_files(environment: Environment, distributions: Iterable[InstalledDistribution]) -> frozenset[str]:
-    """The files of distributions whose modules are read-only and have further hard links, by path."""
+    """Return paths of the files of distributions with read-only modules that have further hard links."""
     found: set[str] = set()
     for distribution in distributions:
         paths = {
@@ -225,7 +224,7 @@ def _is_lost(path: str) -> bool:
 
 
 def _count_lost(entry: os.DirEntry[str], lost: Counter[str]) -> None:
-    """Count a symlink that leads into a store that is not there, by the store's path."""
+    """Count a symlink into a missing store, by the store's path."""
     if entry.is_symlink():
         found = _INTO_STORE.match(os.readlink(entry.path))
         if found is not None and not os.path.isdir(f"{found[1]}/v1"):
@@ -233,7 +232,7 @@ def _count_lost(entry: os.DirEntry[str], lost: Counter[str]) -> None:
 
 
 def _source_path(directory: str, name: str) -> str:
-    """The path of what a file is the bytecode of; empty where it is none."""
+    """Return the path of the source if the file is bytecode; otherwise ""."""
     folder, _, last = directory.rpartition("/")
     if last != CACHE or not name.endswith(".pyc"):
         return ""
@@ -244,9 +243,9 @@ def _source_path(directory: str, name: str) -> str:
 def _contents(
     store: Store, environment: Environment, distributions: Sequence[InstalledDistribution]
 ) -> Iterator[tuple[str, tuple[Digest, int | None]]]:
-    """What content the files have that RECORD names, by path relative to the environment.
+    """Yield for each file of RECORD its path in the environment, and its digest and time (ns).
 
-    With the time (ns) that the manifest of their entry says, where it knows the file.
+    The time is None if the manifest of the file's entry does not list it.
     """
     root = find_root(store, environment.path)
     entries = entries_by_release(() if root is None else root.entries)
@@ -265,7 +264,7 @@ def _contents(
 def _rows(store: Store, entry: str) -> dict[str, FileEntry]:
     try:
         return {file.path: file for file in load_manifest(store, entry).files} if entry else {}
-    except (OSError, PipmError):  # damaged: then nothing is proven by it
+    except (OSError, PipmError):  # damaged: then RECORD alone counts
         return {}
 
 

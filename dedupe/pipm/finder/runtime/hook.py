@@ -1,31 +1,32 @@
-"""The part of pipm that runs at every interpreter start of a finder environment.
+"""The finder's hook: runs at each interpreter start of a finder environment.
 
-Theory of operation. The environment has the metadata folders of its distributions, but not their modules:
-those are imported from the store, where each distribution lies in a folder of its own. It must look as if
-all of them lay in site-packages. So `sys.path` becomes
+Theory of operation. The environment has the metadata folders of its distributions, but not their modules.
+These are imported from the store, where each distribution has its own folder, as if all of them were in
+site-packages. So `sys.path` becomes
 
     ..., site-packages, <environment>/.pipm/index, <store>/A/site-packages, ...
 
-- The store's folders are there for everybody who reads `sys.path` (type checkers, children started with
-  ``-S``), but a path hook gives each of them a finder that finds nothing: hundreds of folders would cost
-  milliseconds at every start and at every import that fails.
-- The folder ``index`` is empty. Its finder answers for the top level of all distributions at once, from a
-  table that was computed when the environment was made, in the order that FileFinder has. What lies in
-  site-packages or before it wins, as ever; namespace packages are put together by Python itself.
-- Below the top level FileFinders look into the store; bytecode that it lacks goes to ``.pipm/bytecode``.
-- `importlib.metadata` finds the metadata folders as ever, and the files that they list in the store, too.
-  Where there are no folders (``--no-dist-info``), it is given those of the store.
+- The store's folders are for programs that read `sys.path` (type checkers, children started with ``-S``).
+  A path hook gives each of them a finder that finds nothing: searching hundreds of folders would take
+  milliseconds at each start and at each import that fails.
+- The folder ``index`` is empty. Its finder finds the top-level modules of all distributions, by a table that
+  was computed when the environment was made, in FileFinder's order. Modules in site-packages or before it
+  take precedence; Python itself combines the portions of namespace packages.
+- Below the top level FileFinders search the store; bytecode that it lacks is written to ``.pipm/bytecode``.
+- `importlib.metadata` finds the metadata folders in the environment, and the files that they list also in the
+  store. Without such folders (``--no-dist-info``) the hook provides those of the store.
 
-What is uninstalled by pip or uv loses its metadata folder. The time of site-packages tells that something
-changed there, then one listing says what is gone, and the table forgets it. One stat of the lock file that
-the environment was synced with tells whether that changed since.
+If pip or uv uninstalls a distribution, its metadata folder and the time of site-packages change. Then the
+hook lists site-packages once and ignores the distributions without a folder. One stat of the lock file shows
+if it changed since the last sync.
 
-Several environments may be in place at once: one is stacked over another, or a program activates one.
-Each has an index of its own; the first hook that is imported serves them all.
+Several environments may be active at once: one is stacked over another, or a program activates one. Each has
+its own index; the first hook that is imported serves all of them.
 
-Lies in an environment as ``.pipm/finder/_pipm_finder.py``, beside the table; ``000_pipm.pth`` imports it,
-from Python 3.18 on ``000_pipm_boot.start``. What few starts need is in files beside it (`part`).
-Standard library only, CPython 3.9 and later, PyPy; it imports nothing that Python has not loaded already.
+The file is installed as ``.pipm/finder/_pipm_finder.py``, beside the table. ``000_pipm.pth`` imports it, from
+Python 3.18 on ``000_pipm_boot.start``. Code that few starts need is in files beside it (`part`). It uses only
+the standard library of CPython 3.9 and later and PyPy, and imports only modules that Python has loaded
+before.
 """
 
 import _frozen_importlib as bootstrap
@@ -43,27 +44,27 @@ PATH_FILE = "000_pipm.pth"
 
 
 class NullFinder:
-    """Finds nothing: what lies in its folder is found by the index."""
+    """Finds nothing: the index finds the modules of its folder."""
 
     def find_spec(self, fullname, target=None):
         """Find nothing."""
 
     def invalidate_caches(self):
-        """Nothing is cached."""
+        """Do nothing: nothing is cached."""
 
     def iter_modules(self, prefix=""):
-        """List nothing, for pkgutil."""
+        """List nothing (for pkgutil)."""
         return iter(())
 
 
 class StoredSourceLoader(external.SourceFileLoader):
-    """Loads sources of the store, into which it never writes."""
+    """Loads sources of the store, and never writes there."""
 
     def get_data(self, path):
-        """Read a file; bytecode that the store has not may lie in the environment.
+        """Read a file; bytecode that the store lacks may be in the environment.
 
-        The store's bytecode has the time of its source, as it is in its header: whole seconds. What has
-        another was left there by a program that passed the finder by, and is not believed.
+        The store's bytecode has the time in its header, which is that of its source in seconds. Bytecode with
+        another time was written by a program without the finder, and is ignored.
         """
         own = own_bytecode(path)
         if own is None:
@@ -82,7 +83,7 @@ class StoredSourceLoader(external.SourceFileLoader):
 
 
 ADAPTED = {"sysconfig", "pkg_resources", "pip._vendor.pkg_resources"}
-"""Modules that learn, when they are loaded, where the store is."""
+"""Modules that are changed, when they are loaded, to find the store's files."""
 LOADERS = {
     SOURCE: StoredSourceLoader,
     EXTENSION: external.ExtensionFileLoader,
@@ -91,16 +92,16 @@ LOADERS = {
 
 
 class Index:
-    """Finds the top level of all distributions of the environment, from the table."""
+    """Finds the top-level modules of all distributions of the environment by the table."""
 
     known = frozenset()
-    """All folders that were ever ours in this interpreter: they may be on `sys.path` for good."""
+    """All folders of the store that this interpreter ever used: they may stay on `sys.path`."""
 
     def __init__(self, environment, table):
         self.take(environment, table)
 
     def take(self, environment, table):
-        """Believe what a table says."""
+        """Load the fields of *table*."""
         (
             self.recorded,
             self.store,
@@ -124,11 +125,11 @@ class Index:
         self.known = self.known.union(map(self.folder, self.live))
 
     def find_spec(self, fullname, target=None):
-        """Find a module as FileFinder would if all distributions lay in one folder."""
+        """Find a module as FileFinder would if all distributions were in one folder."""
         name = fullname.rpartition(".")[2]
         found = self.modules.get(name)
         if found is None:
-            # As FileFinder does, look whether something came: pipm may have written another table.
+            # FileFinder also looks for new files: pipm may have written another table.
             found = self.modules.get(name) if self.renew() else None
             if found is None:
                 return None
@@ -138,7 +139,7 @@ class Index:
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            part(self, "seldom").find_unplanned(self, fullname, where)  # or raises what is to be said
+            part(self, "rare").find_unplanned(self, fullname, where)  # or raises what is to be said
             return self.find_spec(fullname)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
@@ -149,29 +150,29 @@ class Index:
         portions = [f"{self.folder(number)}/{name}" for number in where]
         for number, portion in zip(where, portions):
             if not external._path_isdir(portion):
-                part(self, "seldom").find_unplanned(self, fullname, number)
+                part(self, "rare").find_unplanned(self, fullname, number)
                 return self._namespace(fullname, name, where)
         spec = bootstrap.ModuleSpec(fullname, None)
         spec.submodule_search_locations = portions
         return spec
 
     def folder(self, number):
-        """The folder of a distribution that stands for site-packages."""
+        """Return the folder of a distribution that replaces site-packages."""
         return f"{self.root}{self.entries[number]}/{self.leaf}"
 
     def iter_modules(self, prefix=""):
-        """List modules and packages, for pkgutil."""
+        """List modules and packages (for pkgutil)."""
         for name in sorted(self.modules):
             kind, _, file = self.modules[name]
             if kind != NAMESPACE:
                 yield prefix + name, "/" in file
 
     def invalidate_caches(self):
-        """Look whether something was installed or uninstalled."""
+        """Read the table again if distributions were installed or uninstalled."""
         self.renew()
 
     def renew(self):
-        """Read the table anew if site-packages changed; returns whether it did."""
+        """Read the table again if site-packages changed; return True if it did."""
         time = self.site_time
         self.refresh()
         if time == self.site_time:
@@ -180,11 +181,11 @@ class Index:
         if table is not None:
             self.take(self.environment, table)
             self.refresh()
-            part(self, "seldom").show(self)
+            part(self, "rare").show(self)
         return True
 
     def refresh(self):
-        """Forget the distributions whose metadata folder is gone from site-packages."""
+        """Ignore the distributions without a metadata folder in site-packages."""
         try:
             time = os.stat(self.site).st_mtime_ns
             if time == self.site_time:
@@ -194,7 +195,7 @@ class Index:
         except OSError:
             return
         infos = marshal.loads(self.packed)
-        if self.no_dist_info:  # none has a folder: what has one of another version was installed since
+        if self.no_dist_info:  # a distribution with a folder was installed later and replaces ours
             gone = {project(name) for name in names if name.endswith(".dist-info")}
             names.update(info for info in infos if project(info) not in gone)
         here = [number for number, info in enumerate(infos) if info in names]
@@ -209,50 +210,50 @@ class Index:
         self.modules = kept
 
     def infos(self):
-        """The metadata folders of what is served, with the numbers of their entries."""
-        infos = marshal.loads(self.packed)  # apart from the table, for a plain start needs none of them
+        """Return the metadata folders of served distributions, with the numbers of their entries."""
+        infos = marshal.loads(self.packed)  # packed, because most starts do not need them
         return {infos[number]: number for number in self.live}
 
     def folders(self):
-        """The folders in the store that are in use."""
+        """Return the folders of served distributions in the store."""
         return list(map(self.folder, self.live))
 
 
 def project(info):
-    """The project that a metadata folder is of, spelled in one way."""
+    """Return the normalised project name of a metadata folder."""
     return info.partition("-")[0].lower().replace(".", "_")
 
 
 class Metadata:
-    """Stands on `sys.meta_path` for `importlib.metadata`; finds only the modules of ADAPTED."""
+    """A finder on `sys.meta_path` for `importlib.metadata`; of modules it finds only those in ADAPTED."""
 
     def __init__(self):
         self.indexes = {}
         self.part = None
 
     def find_spec(self, fullname, path=None, target=None):
-        """Find what is changed as it is loaded."""
+        """Find a module of ADAPTED, to change it when it is loaded."""
         return (
             part(indexes[0], "adapt").find_spec(self, fullname, path, target) if fullname in ADAPTED else None
         )
 
     def invalidate_caches(self):
-        """Nothing is cached here."""
+        """Do nothing: nothing is cached here."""
 
     def find_distributions(self, context=None):
-        """Find the distributions of the whole path, ours with their files in the store."""
+        """Find the distributions on the path; served ones with their files in the store."""
         if self.part is None:
             self.part = part(next(iter(self.indexes.values())), "metadata")
         return self.part.find_distributions(self.indexes, context)
 
 
 indexes = []
-"""Those of the environments that are in place."""
+"""The indexes of active environments."""
 metadata = Metadata()
 
 
 def own_bytecode(path):
-    """Where the environment keeps bytecode that the store has not; None for other files."""
+    """Return the environment's own path for bytecode *path* of the store; None for other files."""
     if path.endswith(".pyc"):
         for index in indexes:
             if path.startswith(index.root):
@@ -261,7 +262,7 @@ def own_bytecode(path):
 
 
 def path_hook(found):
-    """Make the path hook for the index *found* and the store's folders."""
+    """Return the path hook for the index *found* and the store's folders."""
     null = NullFinder()
     loaders = (
         (external.ExtensionFileLoader, _imp.extension_suffixes()),
@@ -277,19 +278,19 @@ def path_hook(found):
         if path.startswith(found.root) and external._path_isdir(path):
             return external.FileFinder(path, *loaders)
         if path.endswith(INDEX) and os.path.realpath(path) == os.path.realpath(found.path):
-            return found  # somebody resolved the symlinks in sys.path
+            return found  # a program resolved the symlinks in sys.path
         raise ImportError("only for the folders of pipm", path=path)
 
     return pipm_path_hook
 
 
 def table_name():
-    """The table of this interpreter, in the form that this hook reads."""
+    """Return the file name of this interpreter's table in this hook's format."""
     return f"{sys.implementation.cache_tag}.{FORMAT}.table"
 
 
 def load(folder):
-    """Read the table of this interpreter that lies in *folder*; None where there is none that fits."""
+    """Read the table of this interpreter in *folder*; return None if there is no valid one."""
     try:
         with _io.FileIO(f"{folder}/{table_name()}") as file:
             form, *table = marshal.loads(file.readall())
@@ -299,7 +300,7 @@ def load(folder):
 
 
 def moved_store(recorded):
-    """Where the store is: where it was, else where PIPM_STORE says."""
+    """Return the store's path: the recorded one, or PIPM_STORE if only that exists."""
     other = os.environ.get("PIPM_STORE")
     is_here = external._path_isdir(f"{recorded}/v1/wheels")
     moved = not is_here and other and external._path_isdir(f"{other}/v1/wheels")
@@ -307,7 +308,7 @@ def moved_store(recorded):
 
 
 def part(found, name):
-    """A file of the hook that few starts need; not by `import`, which pip forbids while it installs."""
+    """Load a file of the hook that few starts need; pip forbids `import` while it installs."""
     path = f"{found.environment}/.pipm/finder/_pipm_finder_{name}.py"
     spec = external.spec_from_file_location(f"_pipm_finder_{name}", path)
     module = bootstrap.module_from_spec(spec)
@@ -316,7 +317,7 @@ def part(found, name):
 
 
 def check_lock(found):
-    """Say once that the lock changed since the environment followed it; PIPM_STALE=error ends the program."""
+    """Print once that the lock changed since the last sync; PIPM_STALE=error ends the program."""
     request = os.environ.get("PIPM_STALE")
     if request == "ignore" or os.environ.get("PIPM_STALE_TOLD") == found.environment:
         return
@@ -324,16 +325,16 @@ def check_lock(found):
     try:
         status = os.stat(path)
     except OSError:
-        return  # whoever moved it away compares nothing any more
+        return  # without the lock file there is nothing to compare
     if (status.st_mtime_ns, status.st_size) != (time, size):
-        part(found, "seldom").tell_stale(found, status, request)
+        part(found, "rare").warn_stale(found, status, request)
 
 
-def pass_over_lines():
-    """Let site pass over the lines of our own path files from now on.
+def skip_path_files():
+    """Make `site` skip our own path files from now on.
 
-    They are for tools that read path files themselves. Before 3.15 site reads each path file of a venv
-    twice, and reading a line takes it longer than all else that is done here for a distribution.
+    Their lines are for tools that read path files themselves. Before 3.15 `site` reads each path file of a
+    venv twice, and for each line it takes longer than the hook takes for a distribution.
     """
     site = sys.modules.get("site")
     original = getattr(site, "addpackage", None)
@@ -350,7 +351,7 @@ def pass_over_lines():
 
 
 def boot(folder):
-    """Put the finder whose files lie in *folder* in its place in this interpreter."""
+    """Activate the finder in *folder* in this interpreter."""
     environment = folder.rpartition("/.pipm/")[0]
     here = [index for index in indexes if index.environment == environment]
     table = None if here else load(folder)
@@ -362,18 +363,17 @@ def boot(folder):
     if found.lock:
         check_lock(found)
     found.refresh()
-    ordered = found.folders()
     if not indexes:
-        pass_over_lines()
+        skip_path_files()
     indexes.append(found)
     sys.path_hooks.insert(0, path_hook(found))
-    # The path files name what was uninstalled meanwhile, too: that must not be found in any way.
+    # The path files also list uninstalled distributions: their modules must not be found.
     for entry in found.known:
-        sys.path_importer_cache[entry] = None  # quicker than the null finder, which a reset cache gets
+        sys.path_importer_cache[entry] = None  # faster than NullFinder, which a cleared cache gets
     sys.path_importer_cache[found.path] = found
     others = [entry for entry in sys.path if entry not in found.known and entry not in (folder, found.path)]
     at = others.index(found.site) + 1 if found.site in others else len(others)
-    others[at:at] = [found.path, *ordered]
+    others[at:at] = [found.path, *found.folders()]
     sys.path[:] = others
     finders = sys.meta_path
     if metadata not in finders:
@@ -383,13 +383,13 @@ def boot(folder):
     if not ADAPTED.isdisjoint(sys.modules):
         part(found, "adapt").adapt_loaded(metadata)
     if found.recorded != found.environment and os.path.realpath(found.environment) != found.recorded:
-        part(found, "seldom").register(found)
+        part(found, "rare").register(found)
 
 
 def start():
-    """Put in place what is not: this hook's environment, and those whose path files named their hooks since.
+    """Activate this hook's environment, and others with a hook on `sys.path`, unless they are active.
 
-    For start files (PEP 829), and for the path file of an environment that is stacked over another.
+    Start files (PEP 829) call this, and the path file of an environment that is stacked over another.
     """
     own = os.path.dirname(os.path.abspath(__file__))
     for folder in [own, *(entry for entry in sys.path if entry.endswith("/.pipm/finder"))]:

@@ -1,8 +1,8 @@
-"""The part of the finder's hook that changes other libraries as they are loaded; it lies beside the hook.
+"""The part of the finder's hook that changes other libraries when they are loaded; installed beside the hook.
 
-`sysconfig` gets a scheme more, by which coverage knows the store's files for other people's code.
-`pkg_resources` looks for files of distributions beside their metadata, where the finder has none: it gets
-them out of the store. Standard library only, as the hook.
+`sysconfig` gets a further scheme, so that coverage treats the store's files as third-party code.
+`pkg_resources` looks for files of distributions beside their metadata; it is changed to find them in the
+store. Uses only the standard library, like the hook.
 """
 
 import _frozen_importlib_external as external
@@ -11,7 +11,7 @@ import sys
 
 
 def find_spec(metadata, fullname, path, target):
-    """Find *fullname* by the finders behind *metadata*, whose indexes it learns of when it is loaded."""
+    """Find *fullname* by the finders after *metadata*; its loader will adapt it to *metadata*'s indexes."""
     behind = sys.meta_path[sys.meta_path.index(metadata) + 1 :]
     found = (finder.find_spec(fullname, path, target) for finder in behind)
     spec = next((spec for spec in found if spec is not None), None)
@@ -31,14 +31,14 @@ def find_spec(metadata, fullname, path, target):
 
 
 def adapt_loaded(metadata):
-    """Adapt what was loaded before the hook, or before another environment came."""
+    """Adapt modules that were loaded before the hook, or before another environment became active."""
     for name in ("sysconfig", "pkg_resources", "pip._vendor.pkg_resources"):
         if name in sys.modules:
             adapt(sys.modules[name], metadata.indexes)
 
 
 def adapt(module, indexes):
-    """Let *module* know the environments *indexes*, by site-packages."""
+    """Adapt *module* to the environments *indexes*, by site-packages."""
     if module.__name__ == "sysconfig":
         add_schemes(module, indexes.values())
     elif not hasattr(module, "_pipm_adapted"):
@@ -47,7 +47,7 @@ def adapt(module, indexes):
 
 
 def add_schemes(module, indexes):
-    """Name store and hook as folders of installed modules; coverage reads the schemes named posix."""
+    """Add schemes with store and hook as folders of installed modules; coverage reads posix schemes."""
     schemes = getattr(module, "_INSTALL_SCHEMES", None)
     if not isinstance(schemes, dict) or "posix_prefix" not in schemes:
         return
@@ -61,22 +61,22 @@ class ListedFinder(external.FileFinder):
     """Finds no module; `pkg_resources` lists the distributions in the folder of a FileFinder."""
 
     def find_spec(self, fullname, target=None):
-        """Find nothing: the index does."""
+        """Find nothing: the index finds modules."""
 
     def iter_modules(self, prefix=""):
-        """List nothing, for pkgutil."""
+        """List nothing (for pkgutil)."""
         return iter(())
 
 
 def list_without_dist_info(indexes):
-    """Let `pkg_resources` find what has its metadata in the store alone."""
+    """Make `pkg_resources` find distributions that have their metadata only in the store."""
     for index in indexes:
         if index.no_dist_info:
             sys.path_importer_cache.update((folder, ListedFinder(folder)) for folder in index.folders())
 
 
 def serve_files(module, indexes):
-    """Let the distributions that `pkg_resources`, which is *module*, knows have their files in the store."""
+    """Make distributions of `pkg_resources` (*module*) find their files in the store."""
 
     class StoredMetadata(module.PathMetadata):
         def __init__(self, own, places):

@@ -1,6 +1,6 @@
-"""The part of the finder that answers `importlib.metadata`, and importlib_metadata; it lies beside the hook.
+"""The part of the finder's hook for `importlib.metadata` and importlib_metadata; installed beside the hook.
 
-Loaded when somebody asks for distributions. Standard library only, CPython 3.9 and later, PyPy.
+Loaded when a program asks for distributions. Uses only the standard library (CPython 3.9 and later, PyPy).
 """
 
 import marshal
@@ -8,18 +8,18 @@ import os
 import sys
 
 OWN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
-"""What a metadata folder has that is the environment's and not the store's."""
+"""Files of a metadata folder that the environment has and the store has not."""
 KEPT = ("METADATA", "WHEEL", "entry_points.txt", *OWN)
-"""What a metadata folder in the environment has if anybody has it; the rest is only in the store."""
+"""Files of a metadata folder in the environment; other files are only in the store."""
 ARCHIVE = ".pipm/finder/metadata"
 
 
 def find_distributions(indexes, context):
-    """Find the distributions of the whole path; those of *indexes*, by site-packages, with their files.
+    """Find the distributions on the path; those of *indexes*, by site-packages, with their stored files.
 
-    The finders behind this one get an empty path, for they would list all of them once more.
+    The finders after this one get an empty path: otherwise they would list all distributions again.
     """
-    library = sys.modules.get(type(context).__module__)  # importlib_metadata has a context of its own
+    library = sys.modules.get(type(context).__module__)  # importlib_metadata has its own Context class
     if library is None or not hasattr(library, "MetadataPathFinder"):
         import importlib.metadata as library
     if context is None:
@@ -40,7 +40,7 @@ def find_distributions(indexes, context):
 
 
 def ours(kind, indexes, infos, distribution):
-    """Return one of ours in a form that knows where its files are."""
+    """Return *distribution*; a served one as *kind*, which knows where its files are."""
     path = getattr(distribution, "_path", None)
     site = str(getattr(path, "parent", None))
     number = infos[site].get(path.name) if site in indexes else None
@@ -50,14 +50,14 @@ def ours(kind, indexes, infos, distribution):
 
 
 def stored(found, index, number):
-    """Tell the distribution *found* where the store has its modules, and where those and its metadata."""
+    """Set in the distribution *found* the store's folders of its modules, and of all its files."""
     found._pipm_stored = index.folder(number)
     found._pipm_whole = f"{index.root}{index.entries[number]}/site"
     return found
 
 
 def with_stored_metadata(kind, without, infos, real, name):
-    """Give the distributions *real*, then those that have their metadata folder in the store alone."""
+    """Yield the distributions *real*, then those that have their metadata folder only in the store."""
     import pathlib
 
     seen = set()
@@ -77,7 +77,7 @@ def with_stored_metadata(kind, without, infos, real, name):
 
 
 def project(info):
-    """The project that a metadata folder is of, spelled in one way (PEP 503)."""
+    """Return the normalised project name (PEP 503) of a metadata folder."""
     name = info.partition("-")[0].lower().replace(".", "_")
     while "__" in name:
         name = name.replace("__", "_")
@@ -88,14 +88,14 @@ kinds = {}
 
 
 def kind_of(library):
-    """The kind of distribution for the standard library, or for importlib_metadata."""
+    """Return the class of served distributions for the standard library, or for importlib_metadata."""
     if library not in kinds:
         kinds[library] = stored_distribution(library.PathDistribution)
     return kinds[library]
 
 
 def stored_distribution(base):
-    """Make the kind of distribution that looks for files in the environment, then in the store."""
+    """Return a subclass of *base* that looks for files in the environment, then in the store."""
 
     class StoredDistribution(base):
         _pipm_index = None
@@ -113,7 +113,7 @@ def stored_distribution(base):
 
         def locate_file(self, path):
             here = super().locate_file(path)
-            # Scripts and data lie where the way leads from site-packages.
+            # Paths of scripts and data (``../../../bin/x``) are relative to site-packages.
             site = here if self._pipm_index is None else type(self._path)(self._pipm_index.site, path)
             kind = type(self._path)
             places = (site, kind(self._pipm_stored, path), kind(self._pipm_whole, path))
@@ -130,7 +130,7 @@ archives = {}
 
 
 def archived(index, info, filename):
-    """The text of a file of a metadata folder that was put away; None where it had none."""
+    """Return the text of a file of a removed metadata folder; None if it had no such file."""
     archive = archives.get(index.environment)
     if archive is None:
         try:

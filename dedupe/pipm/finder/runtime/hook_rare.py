@@ -1,7 +1,7 @@
-"""The part of the finder's hook that few interpreter starts need; it lies beside the hook.
+"""The part of the finder's hook that few interpreter starts need; installed beside the hook.
 
-Loaded by the hook's `seldom`: when files are missing, the environment was moved, or its lock file has
-another time. Standard library only, as the hook.
+Loaded when files are missing, the environment was moved, or its lock file has another time. Uses only the
+standard library, like the hook.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ import zlib
 
 
 def register(found):
-    """Tell the store that the environment lies elsewhere now: what it uses must not be collected.
+    """Write a root for the environment's new path, so that gc keeps the entries that it uses.
 
-    A copy of an environment is another one and gets a root of its own. Done once, as the table is rewritten.
+    A copied environment gets its own root, too. This happens once, because the table is then rewritten.
     """
     try:
         _register(found)
     except (OSError, ValueError, EOFError):
-        pass  # a read-only environment or store; the collector keeps what was used of late
+        pass  # a read-only environment or store; gc keeps entries that were used recently
 
 
 def _register(found):
@@ -40,7 +40,7 @@ def _register(found):
 
 
 def find_unplanned(found, fullname, number):
-    """Go on with an entry that was made anew, without the name that looks like a library's; else raise."""
+    """Use the folder ``site`` of an entry that was rebuilt without its ``site-packages``; else raise."""
     if found.leaf == "site" or not os.path.isdir(f"{found.root}{found.entries[number]}/site"):
         raise missing(found, fullname, number)
     found.leaf = "site"
@@ -48,7 +48,7 @@ def find_unplanned(found, fullname, number):
 
 
 def show(found):
-    """Let `sys.path` have the folders of what came while the program runs."""
+    """Add the folders of distributions that were installed while the program runs to `sys.path`."""
     new = [folder for folder in found.folders() if folder not in sys.path]
     sys.path_importer_cache.update(dict.fromkeys(new))
     if found.path in sys.path:
@@ -57,19 +57,19 @@ def show(found):
 
 
 def missing(found, fullname, number):
-    """The error of a module whose files are gone; says what to do."""
+    """Return the error for a module with missing files; it says how to repair the environment."""
     name, version = found.entries[number].split("/")[:2]
     if os.path.isdir(found.root):
         text = f"{name} {version} is no longer in pipm's store {found.store}"
     else:
-        text = f"pipm's store {found.store}, which has {name} {version}, is not there"
+        text = f"pipm's store {found.store}, which has {name} {version}, does not exist"
         text += "; set PIPM_STORE if it was moved"
     remedy = found.remedy.format(name=name, version=version)
     return ImportError(f"{text}; to repair it: {remedy}", name=fullname)
 
 
-def tell_stale(found, status, request):
-    """Say that the lock, whose stat is *status*, changed, if it did; *request* is PIPM_STALE."""
+def warn_stale(found, status, request):
+    """Print that the lock with the stat *status* changed, if it did; *request* is PIPM_STALE."""
     path, _, size, digest, remedy = found.lock
     if status.st_size == size and is_touched(found, path, digest, status):
         return
@@ -79,12 +79,12 @@ def tell_stale(found, status, request):
         sys.stderr.write(f"{text}hint: {remedy}; PIPM_STALE=ignore silences this\n")
         sys.stderr.flush()
     if request == "error":
-        os._exit(1)  # whatever is raised here, site goes on, or Python calls it a fatal error of its own
-    os.environ["PIPM_STALE_TOLD"] = found.environment  # children need not say it again
+        os._exit(1)  # an exception would be ignored by `site`, or reported as a fatal error
+    os.environ["PIPM_STALE_TOLD"] = found.environment  # child processes do not print it again
 
 
 def is_touched(found, path, digest, status):
-    """Whether the lock has a new time only; the table notes that, so that the next start reads nothing."""
+    """Return True if only the lock's time changed; then write that into the table for the next start."""
     try:
         with open(path, "rb") as stream:
             if hashlib.sha256(stream.read()).hexdigest() != digest:
@@ -105,7 +105,7 @@ def rewrite(found, number, value):
 
 
 def replace(path, data):
-    """Write a small file as a whole or not at all."""
+    """Write a small file atomically."""
     folder, _, name = path.rpartition("/")
     temporary = f"{folder}/.{name}.{os.getpid()}"
     with open(temporary, "wb") as stream:
