@@ -119,7 +119,7 @@ def test_errors_name_what_helps(folder: str, pipm: Pipm) -> None:
         ("activate('one/env')", "is for Python 3.5.1"),
         ("activate('@nobody')", "There is no @nobody"),
         ("interactive()", "Nothing to activate"),
-        ("interactive('tool>>1')", "is no requirement"),
+        ("interactive('tool>>1')", "is not a valid requirement"),
         ("interactive('no-such-thing')", "no-such-thing"),
     ):
         done = python(pipm, f"import pipm; pipm.{call}")

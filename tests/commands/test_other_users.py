@@ -180,7 +180,7 @@ def test_a_cache_of_another_owner_is_not_believed(tmp_path: Path, part: str, use
     check("chmod", "-R", "a+rX", str(cache))
     result: Result = pipm(*words)
     result.expect(FAILED)
-    assert "belongs to another user: nothing in the cache there is run" in result.err
+    assert "belongs to another user: pipm runs nothing from there" in result.err
     assert "evil" not in result.out
 
 

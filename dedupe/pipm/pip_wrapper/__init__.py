@@ -1,1 +1,1 @@
-"""Wrapping an environment's pip."""
+"""The wrapper of an environment's pip: pip takes files from the store."""

@@ -28,10 +28,10 @@ FORMAT = 1
 FOLDER = ".pipm"
 SETTINGS = "pip.json"
 PATH_FILE = "000_pipm_pip.pth"
-"""Before any other's: what those import may be a package that pip is just replacing."""
+"""Sorts before other path files: these may import a package that pip is replacing right now."""
 PACKAGE = "_pipm_pip"
 MODULES = {"shelf.py": "store_reader.py", "hook.py": "pip_hook.py", "__init__.py": "pip_watch.py"}
-"""Of that package, in ``.pipm``: by their names there, in the order in which they need each other."""
+"""The modules of that package in ``.pipm``, by their names there; each comes before those that import it."""
 _FIND = f"""\
 folder = sys.prefix + "/{FOLDER}"
 sys.path.insert(0, folder)
@@ -45,7 +45,7 @@ finally:
  sys.path.remove(folder)
 sys.{PACKAGE}.find_spec = find
 """
-"""What the first import of a module of pip runs. Whoever removes the package by hand has plain pip again."""
+"""Runs at the first import of a module of pip. If the package was removed by hand, pip works as usual."""
 _WATCH = f"""\
 def find(name, path=None, target=None):
  if name[:5] == "pip._":
@@ -56,8 +56,8 @@ sys.{PACKAGE} = find.find_spec = find
 sys.meta_path.insert(0, find)
 """
 _LINE = f'import sys; hasattr(sys, "{PACKAGE}") or exec({_WATCH!r})\n'
-"""What every start of an interpreter there pays for: one short function that waits for pip. Until Python 3.14
-an environment's lines are run twice, so the second time costs next to nothing."""
+"""Runs at each start of the environment's interpreter: defines one short function that waits for pip. Until
+Python 3.14 `site` runs the line twice; the second time it does nothing."""
 _SECONDS = 60.0
 
 
@@ -69,8 +69,8 @@ def is_wrapped(environment: Environment) -> bool:
 def install_wrapper(environment: Environment, store_path: str, link_mode: str) -> None:
     """Wrap the environment's pip for the store at *store_path*, or update an older wrapper.
 
-    Whatever interpreter starts meanwhile sees all of it or nothing. Raises InterpreterError where the
-    environment's interpreter cannot load it; then nothing is left behind.
+    An interpreter that starts meanwhile sees all of it or nothing. Raises InterpreterError, and removes the
+    wrapper, if the environment's interpreter cannot load it.
     """
     settings = {
         "version": FORMAT,
@@ -145,11 +145,11 @@ def _forget_in(root: int, folder: str, name: str) -> None:
 
 
 def _try_it(environment: Environment) -> None:
-    """Load the modules with the environment's interpreter: it says whether they work, and compiles them."""
+    """Import the modules with the environment's interpreter, to test and to compile them."""
     python = environment.interpreter
     if python is None:
         raise NotAnEnvironmentError(
-            f"{environment.path} has no interpreter that runs", hint="make the environment anew"
+            f"The interpreter of {environment.path} does not run", hint="create the environment again"
         )
     check_runnable(python)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -171,5 +171,5 @@ def _try_it(environment: Environment) -> None:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it does not start"]
         raise InterpreterError(
             f"The wrapper of pip does not work in {environment.path}: {lines[-1]}",
-            hint="environments have Python 3.9 or newer; adopt it with --no-wrap-pip",
+            hint="the wrapper needs Python 3.9 or newer; adopt it with --no-wrap-pip",
         )

@@ -1,7 +1,7 @@
-"""Making packages importable in an interpreter that runs: `pipm.activate`, `pipm.interactive`.
+"""Making packages importable in a running interpreter: `pipm.activate`, `pipm.interactive`.
 
-As for `pipm run`, a cached environment for this interpreter is found or made. Its site-packages is added as
-site does at the start, with the finder, in front of the interpreter's own.
+As for `pipm run`, a cached environment for this interpreter is found or made. `site` adds its site-packages,
+with the finder, before the interpreter's own.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _OUR_CALLERS = 5
 
 
 class LoadedVersionWarning(UserWarning):
-    """A module was imported before, and has another version than what was activated."""
+    """A module was imported before in another version than the activated one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A module that is imported already: the version that it has, and the one that was activated."""
+    """A module that is imported already: its version, and the activated one."""
 
     module: str
     version: str
@@ -51,7 +51,7 @@ class Loaded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Activation:
-    """What was activated: the environment's folder, the lock or requirements, modules that differ."""
+    """An activation: the environment's folder, the lock or requirements, modules with another version."""
 
     environment: str
     source: str
@@ -59,7 +59,7 @@ class Activation:
 
 
 def activate_place(place: str | os.PathLike[str] | None) -> Activation:
-    """Activate what *place* means; see `pipm.activate`."""
+    """Activate the lock, project or environment *place*; see `pipm.activate`."""
     with _hinted():
         source = _source(place)
         if is_environment(source):
@@ -71,7 +71,7 @@ def activate_place(place: str | os.PathLike[str] | None) -> Activation:
 
 
 def activate_specs(specs: Sequence[str]) -> Activation:
-    """Activate what *specs* require; see `pipm.interactive`."""
+    """Activate distributions that meet the requirements *specs*; see `pipm.interactive`."""
     with _hinted():
         if not specs:
             raise UsageError("Nothing to activate", hint='such as pipm.interactive("numpy>=2", "pandas")')
@@ -106,14 +106,14 @@ def _source(place: str | os.PathLike[str] | None) -> str:
     if found is None:
         raise LockError(
             f"There is no lock file in {path} or any folder above",
-            hint='name one; or pipm.interactive("numpy>=2") resolves requirements',
+            hint='name one, or resolve requirements: pipm.interactive("numpy>=2")',
         )
     check_found(found)
     return found
 
 
 def _refuse_stale(path: str) -> None:
-    """Raise what the environment's hook would end the whole program for (PIPM_STALE=error)."""
+    """Raise LockError for a changed lock if PIPM_STALE=error: the hook would end the whole program."""
     changed = changed_lock(store_path(None), path) if os.environ.get("PIPM_STALE") == "error" else None
     if changed is not None:
         raise LockError(
@@ -132,7 +132,7 @@ def _fitting(path: str) -> Environment:
     if ".".join(environment.python.split(".")[:2]) != here:
         raise InterpreterError(
             f"{path} is for Python {environment.python}, this is {here}",
-            hint="activate its lock instead: the files for this Python come out of the store",
+            hint="activate its lock instead: then pipm makes an environment for this Python",
         )
     return environment
 
@@ -195,7 +195,7 @@ def _loaded() -> Iterator[tuple[str, str]]:
 
 
 def _version(module: str, path: list[str]) -> str:
-    """The version of the distribution on *path* that brings the top-level *module*; empty where none does."""
+    """Return the version of the distribution on *path* with the top-level *module*; "" if there is none."""
     from importlib import metadata  # noqa: PLC0415 - 30 ms, where a module comes from elsewhere
 
     for one in metadata.distributions(path=path):

@@ -1,9 +1,9 @@
-"""The cached environments of `pipm run`, which have almost no files of their own.
+"""The cached environments of `pipm run`; their modules stay in the store.
 
 Theory of operation. The digest of a request (a lock's bytes, requirements, the interpreter, the store) names
 an environment in the cache. So a changed lock gets another environment, and running programs keep theirs.
-Requirements are resolved once, into a lock in the cache. A warm `pipm run` reads a few small files and
-imports no other large module: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Requirements are resolved once, into a lock in the cache. A `pipm run` with a cached environment only reads a
+few small files. This module must not import modules that take milliseconds (dataclasses, typing, re).
 `run.make_environment` makes environments.
 """
 
@@ -20,7 +20,7 @@ from pipm.fs.trust import foreign_part, is_foreign, is_owned
 from pipm.lockfile.find_lock import lock_content
 from pipm.store.paths import READY, environments_folder, locks_folder, run_cache_folder
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,20 +54,20 @@ def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> st
     )
     resolved = f"{locks_folder()}/pylock.{asked}.toml" if request.resolves else ""
     if resolved and (request.refresh or mark_in_use(resolved) is None):
-        from pipm.run.make_environment import resolve  # noqa: PLC0415 - a second run needs none of it
+        from pipm.run.make_environment import resolve  # noqa: PLC0415 - cached requirements need no resolver
 
         resolve(request, resolved, progress())
     key = _digest(asked, resolved and lock_content(resolved))
     path = f"{environments_folder()}/{_printable(request.name)}-{key}"
     if os.path.lexists(path) and not is_owned(path):
         raise _not_ours(path)
-    for _ in range(_ATTEMPTS):  # a collector may take it away before it is held
+    for _ in range(_ATTEMPTS):  # gc may remove it before it is marked as used
         if (
             os.access(f"{path}/bin/python", os.X_OK)
             and mark_in_use(f"{path}/{READY}", onwards=True) is not None
         ):
             break
-        from pipm.run.make_environment import make_environment  # noqa: PLC0415 - likewise
+        from pipm.run.make_environment import make_environment  # noqa: PLC0415 - only if nothing is cached
 
         make_environment(request, path, resolved, progress())
     return path
@@ -94,11 +94,11 @@ def _check_ours(folder: str) -> None:
 def _not_ours(path: str) -> StoreError:
     if is_owned(path):
         return StoreError(
-            f"Other users can write to {path}: nothing in the cache there is run", hint=f"chmod go-w {path}"
+            f"Other users can write to {path}: pipm runs nothing from there", hint=f"chmod go-w {path}"
         )
     return StoreError(
-        f"{path} belongs to another user: nothing in the cache there is run",
-        hint="remove it, or export XDG_CACHE_HOME=/a/folder/of/your/own",
+        f"{path} belongs to another user: pipm runs nothing from there",
+        hint="remove it, or set XDG_CACHE_HOME to a folder of your own",
     )
 
 
@@ -115,7 +115,7 @@ def _printable(name: str) -> str:
 
 
 def _time_of(spec: str) -> str:
-    """Return the modification time of a local folder or archive in *spec*; else an empty text."""
+    """Return the modification time of a local folder or archive in *spec*; otherwise ""."""
     if "/" not in spec:
         return ""
     try:
@@ -143,13 +143,13 @@ def _sites(path: str) -> list[str]:
 
 
 def _interpreter_mark(request: RunRequest) -> str:
-    """Return a text that changes when ``python3``, or the named program, is another interpreter."""
+    """Return a text that changes if ``python3``, or the named program, becomes another interpreter."""
     python = request.python
     if python is None:
         python = f"{request.below[0]}/bin/python" if request.below else "python3"
     path = which(python)
     program = None if path is None else shim_target(path)
-    if program is None:  # a version, perhaps, which is looked for elsewhere, too
+    if program is None:  # maybe a version: `find_interpreter` looks for it later
         return python
     real = os.path.realpath(program)
     return f"{real} {os.stat(real).st_mtime_ns}"

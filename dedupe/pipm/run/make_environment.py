@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 
 
 def resolve(request: RunRequest, path: str, progress: Progress) -> None:
-    """Let uv or pip resolve the requirements of *request* into the lock at *path*.
+    """Resolve the requirements of *request* with uv or pip into the lock at *path*.
 
-    Versions of a lock or of an environment below are kept, unless a requirement excludes them.
+    Versions of the lock and of environments below are kept, unless a requirement excludes them.
     """
     python, needs = _interpreter(request), [*_script_needs(request), *request.specs]
     requirements = [_checked(need) for need in needs]
     progress.note(f"resolving {', '.join(needs) or 'nothing'}")
     if b"[tool.uv" in request.block:
-        progress.note(f"what [tool.uv] says counts by a lock alone: uv lock --script {request.script}")
+        progress.note(f"[tool.uv] is ignored without a lock; make one: uv lock --script {request.script}")
     with _cache(), scratch_folder(locks_folder()) as folder:
         lock_request = LockRequest(
             source=f"{folder}/requirements.in",
@@ -66,11 +66,11 @@ def resolve(request: RunRequest, path: str, progress: Progress) -> None:
 
 
 def make_environment(request: RunRequest, path: str, resolved: str, progress: Progress) -> None:
-    """Make the environment at *path* from the lock of *request* and the lock *resolved*, which may be empty."""  # noqa: E501
+    """Make the environment at *path* from the lock of *request* and the lock *resolved* (may be empty)."""
     python = _interpreter(request)
     with _cache():
         if os.path.lexists(path) and not os.access(f"{path}/bin/python", os.X_OK):
-            remove_folder(path)  # the interpreter that it was made with is gone
+            remove_folder(path)  # its interpreter was removed
 
         def pins(target: Target) -> list[Pin]:
             added = _pins(resolved, target, ())
@@ -94,7 +94,7 @@ def make_environment(request: RunRequest, path: str, resolved: str, progress: Pr
         if request.below:
             stack_environments(path, request.below)
             sync_tree(path)
-        write_marker(f"{path}/{READY}")  # the environment is used without another look from now on
+        write_marker(f"{path}/{READY}")  # later runs use the environment without further checks
 
 
 @contextlib.contextmanager
@@ -133,19 +133,20 @@ def _script_needs(request: RunRequest) -> tuple[str, ...]:
 
 
 def _checked(need: str) -> Requirement | None:
-    """Parse the requirement *need*; None for a local folder or archive, whose name is unknown."""
+    """Parse the requirement *need*; return None for a local folder or archive, whose name is unknown."""
     if os.path.isabs(need):
         return None
     try:
         return Requirement(need)
     except ValueError as error:
         raise UsageError(
-            f"{need!r} is no requirement: {str(error).splitlines()[0]}", hint='such as --with "rich>=13"'
+            f"{need!r} is not a valid requirement: {str(error).splitlines()[0]}",
+            hint='write it like --with "rich>=13"',
         ) from None
 
 
 def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement | None]) -> Iterator[str]:
-    """Yield pins of the versions that are already there, unless *needs* excludes them."""
+    """Yield pins of the versions in the lock and below, unless *needs* excludes them."""
     there: dict[str, str] = {}
     for path in reversed(request.below):
         there |= installed_versions(path)
@@ -187,6 +188,6 @@ def _check_script(request: RunRequest, pins: dict[str, Pin], target: Target) -> 
         )
         if not fits:
             raise LockError(
-                f"{request.script} asks for {text}, which {request.lock} does not have",
+                f"{request.script} requires {text}, which {request.lock} does not contain",
                 hint=f"lock it again: uv lock --script {request.script}",
             )

@@ -1,6 +1,7 @@
 """The request of a `pipm run`.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this module: it must not import modules that take milliseconds (dataclasses, typing,
+re).
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from pipm.errors import LockError, UsageError
 from pipm.lockfile.find_lock import find_lock, member_here
 from pipm.lockfile.inline_script import script_block, script_lock
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class RunRequest:
-    """The contents of an environment; paths are absolute.
+    """The contents that an environment shall have; paths are absolute.
 
-    ``lock`` is a lock file or empty. ``specs`` are requirements beside it, ``script`` one with metadata of
-    its own, ``block`` its document. ``below`` are environments that the new one is stacked over, the
-    uppermost first. ``refresh``: requirements are resolved anew. ``members`` are those of uv's workspace
-    that the lock is read for, instead of the project beside it.
+    ``lock`` is a lock file or "". ``specs`` are further requirements. ``script`` has inline metadata (PEP
+    723), ``block`` is its text. ``below`` are environments under the new one, the uppermost first.
+    ``refresh``: resolve requirements again. ``members`` are members of uv's workspace for which the lock is
+    read, instead of the project beside it.
     """
 
     __slots__ = ("below", "block", "lock", "members", "python", "refresh", "script", "specs", "store")
@@ -54,7 +55,7 @@ class RunRequest:
 
     @property
     def name(self) -> str:
-        """The readable part of the name of its folder."""
+        """The readable part of the environment's folder name."""
         if self.script:
             return os.path.basename(self.script).removesuffix(".py")
         if self.lock:
@@ -63,7 +64,7 @@ class RunRequest:
 
     @property
     def resolves(self) -> bool:
-        """Whether there are requirements that must be resolved."""
+        """True if there are requirements to resolve."""
         return bool(self.specs) or bool(self.block and not self.lock)
 
 
@@ -78,10 +79,10 @@ def run_request(  # noqa: PLR0913 - the options of a command
     python: str | None,
     refresh: bool,
 ) -> RunRequest | None:
-    """Return the request; None if one existing environment is all that was named.
+    """Return the request; None if the options name only one existing environment.
 
-    Without *lock* the script's own metadata is used, else the nearest lock upward if *search* and no
-    environment was named. Raises PipmError if there is nothing to run with.
+    Without *lock* the script's metadata is used, otherwise (if *search* and no environment is named) the
+    nearest lock in this folder or above. Raises PipmError if there is none of these.
     """
     block = script_block(script) if script else None
     members: tuple[str, ...] = ()
@@ -113,10 +114,10 @@ def run_request(  # noqa: PLR0913 - the options of a command
 
 def _nothing(*, search: bool) -> LockError | UsageError:
     if not search:
-        return UsageError("--no-lock leaves nothing to run with", hint='add --with "rich>=13"')
+        return UsageError("--no-lock excludes the only source of packages", hint='add --with "rich>=13"')
     return LockError(
         "There is no lock file here or in any folder above",
-        hint="name what to run with: --with SPEC, --lock LOCK or --env DIR; pipm run -h",
+        hint="name requirements (--with SPEC), a lock (--lock LOCK) or an environment (--env DIR)",
     )
 
 
@@ -125,7 +126,5 @@ def _absolute(spec: str) -> str:
     name = spec.partition("[")[0]
     is_path = name.startswith((".", "/")) or (name.endswith((".whl", ".tar.gz")) and "@" not in name)
     if is_path and not os.path.exists(name):
-        raise UsageError(
-            f"There is no {name}", hint='--with takes requirements, such as "rich>=13", or paths'
-        )
+        raise UsageError(f"There is no {name}", hint='--with takes requirements like "rich>=13", or paths')
     return os.path.abspath(spec) if is_path else spec

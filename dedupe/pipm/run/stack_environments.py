@@ -1,7 +1,7 @@
-"""Stacking an environment over others: its own distributions win.
+"""Stacking an environment over others: its own distributions take precedence.
 
-Modules and metadata: one path file, whose last line lets site add the site-packages of the others with all
-their path files. Programs: copies of their scripts that start the upper environment's interpreter. Data
+Modules and metadata: a path file makes `site` add the site-packages of the others with all their path
+files. Programs: copies of their scripts, which start the upper environment's interpreter. Data
 (``share/jupyter``, say): symlinks.
 """
 
@@ -26,7 +26,7 @@ _DATA = ("share", "etc")
 _OF_ENVIRONMENT = re.compile(r"(activate|deactivate|python|pypy|pip)([\d.]*|\..*|-config)", re.IGNORECASE)
 """Programs that belong to one environment and are not copied."""
 _LONGEST = 1 << 20
-"""Bytes of the largest script that is copied; larger files are no scripts."""
+"""Maximum size of a script in bytes; larger files are other programs."""
 
 
 def stack_environments(path: str, below: Sequence[str]) -> None:

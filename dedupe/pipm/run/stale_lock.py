@@ -1,6 +1,7 @@
 """Finding out whether the lock of a synced environment changed.
 
-`pipm run --env` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+`pipm run --env` imports this module: it must not import modules that take milliseconds (dataclasses, typing,
+re).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from pipm.core.sha256 import sha256
 from pipm.lockfile.find_lock import lock_content
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,7 +26,7 @@ def changed_lock(store: str, path: str) -> tuple[str, list[str]] | None:
 
 
 def _root(store: str, path: str) -> dict[str, Any] | None:
-    """Read the root of a synced environment, without the cost of importing `store.roots`."""
+    """Read the root of a synced environment without importing `store.roots`, which takes milliseconds."""
     import json  # noqa: PLC0415 - milliseconds
 
     name = sha256(os.fsencode(path)).hexdigest()[:32]

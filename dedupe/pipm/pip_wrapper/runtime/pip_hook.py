@@ -1,24 +1,23 @@
-"""The part of pipm that runs inside an environment's pip: files come out of the store.
+"""The part of pipm that runs inside an environment's pip and takes files from the store.
 
-Theory of operation. pip writes each file of a wheel by one method, ``ZipBackedFile.save`` (the same from
-20.2 to 26.3), and compiles by its module's global ``compileall``. Both are replaced by "link the same
-content out of the store, else what pip does". All the rest stays pip's: resolver, RECORD, scripts,
-metadata, rollback, messages, exit code.
+Theory of operation. pip writes each file of a wheel by one method, ``ZipBackedFile.save`` (in 20.2 to 26.3),
+and compiles by the global ``compileall`` of its module. Both are replaced: they link the same content from
+the store, or else do what pip does. Everything else stays pip's: resolver, RECORD, scripts, metadata,
+rollback, messages, exit code.
 
-What a file must contain is known in two ways. Of an archive that the store knows by its sha256, the
-entry's manifest tells. Of any other, RECORD tells what to look for, and the member is unpacked and
-hashed before that is believed (RECORD may lie). A stored object is taken while its time is the one that
-the manifest records; where no manifest is at hand, it is read.
+The content of a file is known in two ways. If the store knows the archive by its sha256, the entry's manifest
+lists it. Otherwise RECORD names a digest; because RECORD may be wrong, the member is unpacked and hashed. A
+stored object is used if it has the time in the manifest; without a manifest it is read.
 
-What the store did not have becomes pip's own file. When pip is done, the ``pipm`` that left this file
-here is run once to share that too, so that the next environment has it. The archive stays open until
-then, since pip removes its own copy before.
+A file that the store lacks is written by pip. At its end pip runs the ``pipm`` that installed this file once,
+to share such files and add them to the store. The archive stays open until then, since pip removes its own
+copy before.
 
-Whatever goes wrong here, pip does what it always does, and one line on stderr says why.
-``PIPM_PIP=off`` switches it off.
+After any error here pip continues without the store, and one line on stderr gives the reason.
+``PIPM_PIP=off`` disables the hook.
 
-Lies in ``.pipm``, in the package ``_pipm_pip``. Standard library only, CPython 3.9 and later, PyPy. pip 26.1
-and later forbid imports while they install, so everything is imported here, when pip's module is.
+The file is in ``.pipm``, in the package ``_pipm_pip``. It uses only the standard library (CPython 3.9 and
+later, PyPy). pip 26.1 and later forbid imports while they install, so all modules are imported at the start.
 """
 
 import atexit
@@ -48,28 +47,28 @@ from _pipm_pip.shelf import (
 
 FICLONE = 0x40049409
 MOST_OPEN = 400
-"""Archives kept open for the end; of more than these the files are shared, and the archive stays unknown."""
+"""Maximum archives kept open until the end; of further ones only the files are shared."""
 HARMLESS = (errno.EMLINK, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT)
-"""One stored file has all the links that it can have; or pip's own attempt says what is wrong."""
+"""Errors after which pip writes the file itself: too many links, or errors that pip reports better."""
 
 
 sessions = []
-"""The one of this run, once pip's first module of interest was loaded."""
+"""The session of this run; empty until a watched module of pip is loaded."""
 
 
 def loaded(module):
-    """Begin the session when pip's first module of interest is there; change the one that installs."""
+    """Start the session when pip's first watched module is loaded; patch the module that installs wheels."""
     if os.environ.get("PIPM_PIP", "").lower() in ("off", "0", "no", "false"):
         return
     if not sessions:
         sessions.append(PipSession(os.path.realpath(sys.prefix)))
         atexit.register(sessions[0].finish)
     if hasattr(module, "ZipBackedFile"):
-        let_in(module, sessions[0])
+        patch(module, sessions[0])
 
 
-def let_in(module, session):
-    """Replace pip's way to write and to compile a file in its wheel module."""
+def patch(module, session):
+    """Replace the functions of pip's wheel module that write and compile a file."""
     files, compiler = module.ZipBackedFile, module.compileall
     plain_save, plain_compile = files.save, compiler.compile_file
 
@@ -92,9 +91,9 @@ def let_in(module, session):
 
 
 class Wheel:
-    """What is known of an archive: member → sha256, and where its own sha256 vouches for it member → row.
+    """The known files of an archive: member → sha256, and for an archive known by its hash member → row.
 
-    ``entry`` is the store's, until the environment's root has it.
+    ``entry`` is the store's entry until the environment's root lists it, then None.
     """
 
     def __init__(self, archive, digests, rows=None, *, shareable=True, entry=None):
@@ -118,7 +117,7 @@ class PipSession:
         self.command = settings["command"]
         self.store_reader = StoreReader(settings["store"])
         self.make = {"hardlink": link, "reflink": clone, "symlink": symlink}[settings["link_mode"]]
-        self.make_bytecode = symlink if self.make is symlink else link  # Python replaces it, nobody edits it
+        self.make_bytecode = symlink if self.make is symlink else link  # Python replaces bytecode files
         self.sites = [f"{environment}/{site}" for site in settings["sites"]]
         self.site_times = self._site_times()
         self.process = os.getpid()
@@ -131,7 +130,7 @@ class PipSession:
         self.off = os.stat(environment).st_uid != os.geteuid()
 
     def place(self, file):
-        """Make pip's *file* appear out of the store; False: pip shall write it."""
+        """Link pip's *file* from the store; return False if pip shall write it."""
         if self.off:
             return False
         try:
@@ -144,7 +143,7 @@ class PipSession:
             return self._place(file)
         except OSError as error:
             if error.errno == errno.EXDEV and not self._is_inside(file.dest_path):
-                self.wheel.digests = {}  # it goes elsewhere: --target, a build environment
+                self.wheel.digests = {}  # the target is elsewhere: --target, a build environment
             elif error.errno not in HARMLESS:
                 self.give_up(error)
         except Exception as error:
@@ -152,7 +151,7 @@ class PipSession:
         return False
 
     def saved(self, file):
-        """Take note of a file that pip wrote: it can be shared at the end."""
+        """Record a file that pip wrote, to share it at the end."""
         if self.off or not self.wheel.shareable or is_private(file.src_record_path):
             return
         try:
@@ -160,7 +159,7 @@ class PipSession:
             if not size and file.dest_path.endswith(".py"):
                 row = (self.wheel.rows or {}).get(file.src_record_path)
                 if row is not None and row.digest == EMPTY:
-                    # Never shared, but its bytecode is, and goes by this time.
+                    # An empty file is never shared, but its bytecode is, and contains this time.
                     os.utime(file.dest_path, ns=(row.mtime_ns, row.mtime_ns))
                     self._remember(file, EMPTY, row.mtime_ns)
             elif size and not file.src_record_path.endswith(".dist-info/RECORD"):
@@ -169,7 +168,7 @@ class PipSession:
             self.give_up(error)
 
     def place_bytecode(self, path):
-        """Make the bytecode of the source *path* appear out of the store; False: pip shall compile it."""
+        """Link the bytecode of the source *path* from the store; return False if pip shall compile it."""
         source = None if self.off else self.sources.get(os.path.normpath(path))
         if source is None:
             return False
@@ -185,20 +184,20 @@ class PipSession:
         return True
 
     def compiled(self, path, done):
-        """Take note of bytecode that pip made: it can be shared at the end."""
+        """Record that pip compiled bytecode, to share it at the end."""
         if done and self.store_reader.pool is not None and os.path.normpath(path) in self.sources:
             self.rest = self.rest or self._is_inside(path)
 
     def give_up(self, reason):
-        """Let pip go on alone, and say why, once."""
+        """Make pip continue without the store, and print the reason once."""
         if not self.off and sys.stderr is not None:
             text = " ".join(str(reason).split()) or type(reason).__name__
             sys.stderr.write(f"pipm: pip works without the store: {text}\n")
         self.off = True
 
     def finish(self):
-        """Share what pip wrote, and keep the environment's root true, when pip is done."""
-        if os.getpid() != self.process:  # a fork of pip's
+        """Share the files that pip wrote, and update the environment's root, at pip's end."""
+        if os.getpid() != self.process:  # a child process of pip
             return
         try:
             if self.lock is not None:
@@ -210,7 +209,7 @@ class PipSession:
         except Exception as error:
             self.give_up(error)
         except KeyboardInterrupt:
-            return  # what pip did is done; the next run or `pipm adopt` shares it
+            return  # pip's work is done; the next run or `pipm adopt` shares the files
 
     def _place(self, file):
         member = file.src_record_path
@@ -220,13 +219,13 @@ class PipSession:
         archive = self.wheel.archive
         info = archive.getinfo(member)
         bits = info.external_attr >> 16
-        executable = bool(stat.S_ISREG(bits) and bits & 0o111)  # as pip sees it
+        executable = bool(stat.S_ISREG(bits) and bits & 0o111)  # pip's rule
         if not info.file_size:
             return False
         if self.wheel.rows is None:
             found = self._find_unproven(archive, info, digest, executable=executable)
             self.rest = self.rest or (found is not None and self._is_inside(file.dest_path))
-            stored, mtime_ns = found or (None, 0)  # its entry is not in the root yet
+            stored, mtime_ns = found or (None, 0)  # the root does not list its entry yet
         else:
             row = self.wheel.rows[member]
             stored, mtime_ns = self.store_reader.find_row(row, info.file_size), row.mtime_ns
@@ -243,7 +242,7 @@ class PipSession:
         return True
 
     def _find_unproven(self, archive, info, digest, *, executable):
-        """The object of a member of which RECORD alone says what it is: path and time, or None."""
+        """Return path and time of the object of a member that only RECORD describes, or None."""
         writable = info.filename not in self.wheel.importable
         found = self.store_reader.find_object(
             digest, info.file_size, executable=executable, writable=writable
@@ -255,14 +254,14 @@ class PipSession:
         return found
 
     def _remember(self, file, digest, mtime_ns):
-        """Note content and time of a source: its bytecode is the store's. Of data files nobody keeps that."""
+        """Record digest and time of a source in site-packages, to link its bytecode."""
         if file.dest_path.endswith(".py") and entry_path(file.src_record_path).startswith("site/"):
             self.sources[os.path.normpath(file.dest_path)] = (digest, mtime_ns)
 
     def _open_wheel(self, archive):
-        """Find out what the store knows of the archive; keeps one that it does not know open."""
+        """Return what the store knows about the archive; keep an unknown archive open."""
         path = archive.filename
-        if "pip-ephem-wheel-cache-" in path:  # built here and now: nobody else will have just that
+        if "pip-ephem-wheel-cache-" in path:  # pip just built it: no other environment has the same bytes
             return Wheel(archive, {}, {}, shareable=False)
         if self.lock is None:
             self.lock = locked(
@@ -289,7 +288,7 @@ class PipSession:
         return [os.stat(site).st_mtime_ns for site in self.sites]
 
     def _installed(self):
-        """The normalised names (PEP 503) of what is installed."""
+        """Return the normalised names (PEP 503) of installed distributions."""
         names = (name for site in self.sites for name in os.listdir(site))
         folders = (name[:-10] for name in names if name.endswith(".dist-info"))
         return {re.sub(r"[-_.]+", "-", folder.partition("-")[0]).lower() for folder in folders}
@@ -299,7 +298,7 @@ class PipSession:
             self.rest = True
 
     def _share_rest(self):
-        """Run pipm once for all that the store did not have."""
+        """Run pipm once for all files that the store did not have."""
         environment = ["--env", self.environment] if self.rest else []
         wheels = [f"/dev/fd/{file}={name}" for file, name in self.unknown]
         code, said = run_to_its_end(
@@ -314,10 +313,10 @@ class PipSession:
 
 
 def run_to_its_end(command, **options):
-    """Run a program; its exit code and what it wrote to stderr. KeyboardInterrupt when Ctrl-C ended it.
+    """Run a program; return its exit code and stderr; raise KeyboardInterrupt after Ctrl-C.
 
-    That is passed on and waited for: `subprocess.run` kills a child that is not done a quarter of a second
-    after it, and what this one was to tidy up stays. At the second Ctrl-C it is left to end by itself.
+    Ctrl-C is passed on to the child, which then cleans up: `subprocess.run` would kill it after a quarter of
+    a second. A second Ctrl-C ends the waiting, not the child.
     """
     child = None
     asked = 0
@@ -342,7 +341,7 @@ def run_to_its_end(command, **options):
             stderr=subprocess.PIPE,
             **options,
         )
-        if asked:  # between fork and exec, perhaps, where it is lost
+        if asked:  # a signal between fork and exec is lost
             child.send_signal(signal.SIGINT)
         said = child.communicate()[1]
     finally:
@@ -354,29 +353,29 @@ def run_to_its_end(command, **options):
 
 
 def appear(make, stored, target, *, executable):
-    """Make *stored* appear at *target*, over what is there; missing folders are made."""
+    """Link *stored* to *target*, replacing an existing file and creating missing folders."""
     for _ in range(2):
         try:
             return make(stored, target, executable)
         except FileExistsError:
-            os.unlink(target)  # as pip does
+            os.unlink(target)  # like pip
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
     return make(stored, target, executable)
 
 
 def link(stored, target, _executable):
-    """One inode for both. The stored name is a file and no symbolic link, and PyPy has no other call."""
+    """Make a hard link; PyPy has no ``follow_symlinks``, but *stored* is never a symlink."""
     os.link(stored, target)
 
 
 def symlink(stored, target, _executable):
-    """The environment's name leads to the store's."""
+    """Make a symlink to the stored file."""
     os.symlink(stored, target)
 
 
 def clone(stored, target, executable):
-    """An inode of its own over the same blocks, with the mode that pip gives and the store's time."""
+    """Make a reflink with pip's mode and the stored file's time."""
     source = os.open(stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -385,7 +384,7 @@ def clone(stored, target, executable):
             if executable:
                 mask = os.umask(0)
                 os.umask(mask)
-                os.fchmod(copy, 0o777 & ~mask | 0o111)  # as pip does
+                os.fchmod(copy, 0o777 & ~mask | 0o111)  # like pip
             status = os.fstat(source)
             os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
         except BaseException:

@@ -1,8 +1,8 @@
-"""Finds pip's modules for the line in an environment's ``.pth`` file that waits for them.
+"""Finds pip's modules, for the function that the environment's ``.pth`` file defines.
 
-Lies in its ``.pipm`` as the package ``_pipm_pip``, and is imported when the first module of pip is. The one
-that installs wheels and the command that uninstalls are loaded as ever, and then ``hook.py`` is told.
-Standard library only, CPython 3.9 and later, PyPy.
+The file is in ``.pipm`` as the package ``_pipm_pip``; the first import of a module of pip imports it. When
+the module that installs wheels or the command that uninstalls is loaded, ``hook.py`` is called. Uses only the
+standard library (CPython 3.9 and later, PyPy).
 """
 
 import sys
@@ -11,21 +11,21 @@ WATCHED = ("pip._internal.operations.install.wheel", "pip._internal.commands.uni
 
 
 def find(name, path, target):
-    """Find a module of pip as the other finders do; of one that is watched, wrap the loader."""
+    """Find a watched module by the other finders, and wrap its loader."""
     if name not in WATCHED:
         return None
     for finder in sys.meta_path:
         ask = None if finder is sys._pipm_pip else getattr(finder, "find_spec", None)
         spec = None if ask is None else ask(name, path, target)
         if spec is not None:
-            if hasattr(spec.loader, "exec_module"):  # zipimport got that with Python 3.10
+            if hasattr(spec.loader, "exec_module"):  # zipimport has it since Python 3.10
                 spec.loader = Loader(spec.loader)
             return spec
     return None
 
 
 class Loader:
-    """Loads like another loader, then tells the hook; that loader may be shared and stays as it is."""
+    """Loads a module by another loader, which may be shared and stays unchanged, then calls the hook."""
 
     def __init__(self, loader):
         self._loader = loader
@@ -34,14 +34,14 @@ class Loader:
         return getattr(self._loader, name)
 
     def create_module(self, spec):
-        """Leave it to the other loader."""
+        """Create the module by the other loader."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
-        """Load it, then let the store in; whatever goes wrong there, plain pip goes on."""
+        """Load the module, then start the hook; after an error there pip works without the store."""
         self._loader.exec_module(module)
         try:
-            from _pipm_pip.hook import loaded  # noqa: PLC0415 - nobody but who installs shall wait for it
+            from _pipm_pip.hook import loaded  # noqa: PLC0415 - only commands that install need it
 
             loaded(module)
         except Exception as error:

@@ -1,7 +1,7 @@
-"""The part of pipm inside an environment's pip that reads the store, and keeps the environment's root true.
+"""The part of pipm inside an environment's pip that reads the store and updates the environment's root.
 
-Lies beside the hook, in the package ``_pipm_pip``. Nothing of the store is ever written here but the root:
-which entries the environment uses. Standard library only, CPython 3.9 and later, PyPy.
+The file is beside the hook, in the package ``_pipm_pip``. It writes nothing to the store but the root, which
+lists the environment's entries. Uses only the standard library (CPython 3.9 and later, PyPy).
 """
 
 import base64
@@ -25,12 +25,12 @@ ENTRY = re.compile(r"[^./\0][^/\0]*/[^./\0][^/\0]*/[^./\0][^/\0]*")
 
 
 def legacy_time(digest):
-    """The time in seconds that a manifest of format 1 means: it follows from the content."""
+    """Return the time (s) of a file in a manifest of format 1: it follows from the content."""
     return EPOCH + (int(digest[:8], 16) >> 2)
 
 
 class Row:
-    """What a manifest says of a file: sha256 (hexadecimal), name of its object, time (ns)."""
+    """A file in a manifest: sha256 (hexadecimal), name of its object, time (ns)."""
 
     def __init__(self, digest, kind, mtime_ns):
         self.digest = digest
@@ -39,7 +39,7 @@ class Row:
 
 
 def digest_of(read):
-    """The hexadecimal sha256 of all that *read* gives."""
+    """Return the hexadecimal sha256 of the data that *read* returns."""
     state = hashlib.sha256()
     for chunk in iter(lambda: read(1 << 20), b""):
         state.update(chunk)
@@ -47,7 +47,7 @@ def digest_of(read):
 
 
 def is_private(member):
-    """Whether a wheel's member is never shared: what one environment changes or must own."""
+    """Return True if a wheel's member is never shared, because an environment may change it."""
     top, _, rest = member.partition("/")
     if not rest:
         return _is_path_file(member)
@@ -58,7 +58,7 @@ def is_private(member):
         return "/" not in rest and _is_path_file(rest)
     if scheme == "data":
         return "/" not in rest or rest.partition("/")[0] in ("bin", "Scripts", "etc", "lib", "lib64", "Lib")
-    return scheme != "headers"  # scripts: pip writes their first line anew, in place
+    return scheme != "headers"  # pip replaces the first line of scripts in place
 
 
 def _is_path_file(name):
@@ -66,7 +66,7 @@ def _is_path_file(name):
 
 
 def entry_path(member):
-    """Where a wheel's member lies in an entry of the store: scheme first."""
+    """Return the path of a wheel's member in an entry of the store; the scheme comes first."""
     top, _, rest = member.partition("/")
     if not top.endswith(".data"):
         return f"site/{member}"
@@ -75,7 +75,7 @@ def entry_path(member):
 
 
 def importable(members):
-    """Those of a wheel's *members* that Python imports: the store keeps them read-only."""
+    """Return those of a wheel's *members* that Python can import: the store keeps them read-only."""
     modules = {
         path[5:]: member
         for member, path in ((m, entry_path(m)) for m in members)
@@ -91,7 +91,7 @@ def importable(members):
 
 
 def recorded(archive):
-    """The hashes in the archive's RECORD: member → hexadecimal sha256."""
+    """Return the hashes in the archive's RECORD: member → hexadecimal sha256."""
     names = [n for n in archive.namelist() if n.endswith(".dist-info/RECORD") and n.count("/") == 1]
     if len(names) != 1:
         return {}
@@ -103,7 +103,7 @@ def recorded(archive):
 
 
 def locked(path, operation, what):
-    """Take the lock on the file *path* and return its descriptor; OSError when others hold it for long."""
+    """Lock the file *path* and return its descriptor; raise TimeoutError if others hold it too long."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except PermissionError:
@@ -122,7 +122,7 @@ def locked(path, operation, what):
 
 
 class StoreReader:
-    """The store at *path*, for reading."""
+    """Reads the store at *path*."""
 
     def __init__(self, path):
         self.path = path
@@ -135,16 +135,16 @@ class StoreReader:
         self.pool = self._pool()
 
     def find_row(self, row, size):
-        """The path of a manifest's object; None where the store has none that is as it should be."""
+        """Return the path of a manifest's object; None if it is missing or changed."""
         path = f"{self.v1}/objects/{row.object}"
         status = self._sound(path)
         fits = status is not None and (status.st_mtime_ns, status.st_size) == (row.mtime_ns, size)
         return path if fits else None
 
     def find_object(self, digest, size, *, executable, writable):
-        """The path of the object with this content, and its time (ns); None where there is none.
+        """Return path and time (ns) of the object with this content; None if there is none.
 
-        No manifest is at hand that vouches for its time, so it is read.
+        The object is read, because no manifest records its time.
         """
         row = Row(digest, executable | writable << 1, 0)
         path = f"{self.v1}/objects/{row.object}"
@@ -155,7 +155,7 @@ class StoreReader:
             return (path, status.st_mtime_ns) if digest_of(stream.read) == digest else None
 
     def find_bytecode(self, digest, mtime_ns):
-        """The path of the bytecode of the source with this content and time, or None."""
+        """Return the path of the bytecode of the source with this content and time, or None."""
         if self.pool is None:
             return None
         seconds, rest = divmod(mtime_ns, 1_000_000_000)
@@ -166,7 +166,7 @@ class StoreReader:
         return path if status is not None and status.st_mtime_ns == time * 1_000_000_000 else None
 
     def find_entry(self, digest):
-        """The entry of the archive with this sha256; None where the store has none."""
+        """Return the entry of the archive with this sha256; None if the store has none."""
         try:
             with open(f"{self.v1}/by-wheel/{digest}", encoding="ascii") as stream:
                 entry = stream.read().strip()
@@ -176,7 +176,7 @@ class StoreReader:
         return entry if present else None
 
     def files_of(self, entry):
-        """What the entry's manifest says: path in the entry → `Row`. ValueError if it is damaged."""
+        """Return the entry's manifest: path in the entry → `Row`. Raises ValueError if it is damaged."""
         path = f"{self.v1}/wheels/{entry}/manifest.json"
         try:
             with open(path, encoding="ascii") as stream:
@@ -192,7 +192,7 @@ class StoreReader:
             raise ValueError(f"{path} is damaged ({error})") from None
 
     def _pool(self):
-        """The folder of this interpreter's bytecode; None where pip makes another kind."""
+        """Return the folder of this interpreter's bytecode; None if pip makes another kind."""
         tag = sys.implementation.cache_tag
         if tag is None or sys.pycache_prefix is not None or "SOURCE_DATE_EPOCH" in os.environ:
             return None
@@ -201,7 +201,7 @@ class StoreReader:
         return f"{self.v1}/bytecode/{tag}{suffix}-{magic}"
 
     def _sound(self, path):
-        """The stat of a file of the store; None where there is none, or it is another user's."""
+        """Return the stat of a file of the store; None if it is missing or belongs to another user."""
         try:
             status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
@@ -211,10 +211,9 @@ class StoreReader:
 
 
 def note_entries(store_reader, environment, added, present, *, durable):
-    """Keep the environment's root true; False where it has none (it is new, or was moved).
+    """Update the environment's root; return False if it has none (the environment is new or was moved).
 
-    *added* are entries by name that it uses now; of the others those stay whose name is in *present*
-    (all, where that is None).
+    *added* are new entries by name. Of the others, those with a name in *present* stay (None: all).
     """
     folder = f"{store_reader.v1}/roots"
     name = hashlib.sha256(os.fsencode(environment)).hexdigest()[:32]
