@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.network
 
-VERSIONS = {"3.9": "21.3.1", "3.11": "24.3.1", "3.13": "26.3", "pypy3.9": "25.3"}
+VERSIONS = {"3.9": "21.3.1", "3.11": "24.3.1", "3.13": "26.3", "pypy3.11": "25.3"}
 NEWEST = "26.3"
 
 

@@ -137,6 +137,8 @@ class Poetry:
         path = project.environment()
         self.call(project, "env", "use", "-q", python)
         chosen = _words("--extras", selection.extras) + _words("--with", selection.groups)
+        if not selection.default_groups:
+            chosen += ["--only", "main"]
         self.call(project, "install", "-q", *chosen)
         return path
 

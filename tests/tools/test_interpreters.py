@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.installers import find_version, venv
+from support.locks import pylock
 from support.process import check
 from support.snapshot import (
     assert_bytecode_names_kept,
@@ -16,9 +17,9 @@ from support.snapshot import (
     fingerprint,
     snapshot,
 )
-from support.store import damage, unshared
-from support.synthetic import Environment, import_all, install, package
-from support.tools import VERSIONS, find_interpreter, interpreter, pypy
+from support.store import damage, still_shared, unshared
+from support.synthetic import Environment, import_all, install, make_wheel, package
+from support.tools import VERSIONS, any_interpreter, find_interpreter, interpreter, pypy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +96,30 @@ def test_compile_uses_the_environments_interpreter(tmp_path: Path, pipm: Pipm) -
     import_all(environment)
     environment.run(CODE)
     assert changes(fresh, fingerprint(environment.path)) == []
+
+
+@pytest.mark.parametrize("version", [*VERSIONS, "pypy3.11"])
+def test_every_command(tmp_path: Path, pipm: Pipm, version: str) -> None:
+    """Sync in each mode, adopt and release of what it made, the wrapped pip, run."""
+    python = any_interpreter(version)
+    wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha", modules=2))
+    lock = pylock(str(tmp_path), [wheel])
+    for mode in ("copy", "symlink", "hardlink", "finder"):
+        path = str(tmp_path / mode)
+        pipm("sync", lock, "--env", path, "--python", python, "--link-mode", mode).expect()
+        assert "alpha/module_1.py" in find_version(path).run(CODE)
+    for path, mode in ((str(tmp_path / "copy"), "hardlink"), (str(tmp_path / "symlink"), "finder")):
+        env = find_version(path)
+        pipm.adopt(path, mode=mode)
+        assert "alpha/module_1.py" in env.run(CODE)
+        pipm.release(path)
+        assert still_shared(path) == []
+        assert env.run(CODE).strip() == env.file("alpha/module_1.py")
+    path = str(tmp_path / "wrapped")
+    pipm("venv", path, "--python", python).expect()
+    wrapped = find_version(path)
+    check(wrapped.python, "-m", "pip", "install", "-q", "--no-index", wheel)
+    assert unshared(wrapped.file("alpha"), pipm.store) == []
+    done = pipm("run", "--lock", lock, "--python", python, "python", "-c", CODE).expect()
+    assert "alpha/module_1.py" in done.out
+    assert damage(pipm.store) == []
