@@ -18,6 +18,10 @@ def main() -> None:
         code = _finish() or code
     except KeyboardInterrupt:  # during the import of the command line, say
         code = _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - of commands that start without `run_program_to_end`
+        from pipm.cli.exit_codes import explained  # noqa: PLC0415 - ends the run
+
+        code = explained(error)
     if sys.getprofile() or sys.gettrace():
         sys.exit(code)  # a profiler writes its data at Python's own end
     # All is done. Python's own end would free each object, and a Ctrl-C then would end it with a traceback.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,3 +62,24 @@ def test_a_warm_run_costs_little_more_than_its_program(tmp_path: Path) -> None:
     pairs = [(cpu_seconds(front, environ), cpu_seconds(own, environ)) for _ in range(15)]
     warm, bare = (min(column) for column in zip(*pairs, strict=True))
     assert warm - bare <= 2 * bare, (warm, bare)
+
+
+_REFUSED = """
+import errno, os, sys
+import pipm.__main__ as main
+
+def refuse(path, *rest, **more):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+os.mkdir = refuse
+main.main()
+"""
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    environ = {"XDG_CACHE_HOME": f"{tmp_path}/cache", "PIPM_STORE": f"{tmp_path}/store"}
+    done = run(sys.executable, "-c", _REFUSED, "run", "--with", "tool", "tool", environ=environ)
+    assert done.returncode == 1
+    assert "\nerror: Cannot go on: Permission denied: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hint: " in done.stderr

@@ -126,7 +126,7 @@ class Bench:
             os.path.relpath(path, self.point): dataclasses.replace(state(path), flags=())
             for tree in self.case.trees
             for path in _paths(os.path.join(self.point, tree))
-            if not (foreign and (foreign in path or path.endswith("/site-packages")))
+            if not (foreign and (foreign in path or path.endswith(("/site-packages", ".pyc"))))
         }
 
     def _changed(self, code: int) -> list[str]:
@@ -172,6 +172,8 @@ class Bench:
         ignored = {*_VAGUE}
         if one.kind == "directory":
             ignored.add("size")
+        if name.endswith(".pyc") and "symlink" in {one.kind, other.kind}:  # it is the pool's, or leads there
+            return os.path.isfile(os.path.join(self.point, name))
         if name.endswith(".pyc"):  # any environment's may be taken, and what marshal shares is chance
             ignored |= {"size", "digest", "mtime"}
         if self.case.falls:

@@ -33,7 +33,8 @@ class Case:
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
     gone or half written until then. With *stages* it goes by a stage in which files have their bytes, but may
     be links of the store or read-only. With *falls* a file that refuses what was asked for may be a hard link
-    or a copy. Names with *foreign* in them are the business of pip, which does not clean up after itself.
+    or a copy. Names with *foreign* in them are the business of pip, which does not clean up after itself, and
+    so is bytecode: an interpreter that cannot read some writes its own.
     """
 
     name: str
@@ -224,6 +225,7 @@ _ALL = (
     ),
     Case(
         name="sync-finder",
+        falls=True,
         prepare=_synced(*_FINDER),
         words=(*_SYNC, *_FINDER),
         code="import beta",

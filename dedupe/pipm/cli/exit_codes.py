@@ -58,7 +58,7 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
         drop_output()  # the reader closed the pipe (`pipm list | head`)
         code = 1
     except Exception as error:  # noqa: BLE001 - the one place: what else could come out of here?
-        code = _explained(output, error)
+        code = explained(error, output)
     return code or 0
 
 
@@ -79,7 +79,7 @@ def _meant(error: Exception) -> PipmError:
     )
 
 
-def _explained(output: Output, error: Exception) -> int:
+def explained(error: Exception, output: Output = Output()) -> int:  # noqa: B008 - a value
     """Print an error that no command caught: wrong usage (of typer's classes), or a defect of pipm."""
     show = getattr(error, "show", None)
     code: int = getattr(error, "exit_code", 1)
