@@ -126,6 +126,10 @@ class FileSystemError(PipmError):
     kind = "file-system"
 
 
+class FullDiskError(FileSystemError):
+    """The disk has not even the room that is needed before any comes free."""
+
+
 class OutputError(PipmError):
     """Standard output cannot be written."""
 

@@ -15,7 +15,14 @@ from pipm.context.environment_lock import checked_environment, is_unchanged, roo
 from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.context.workers import SharedState, interruptible
 from pipm.core.reasons import Reason
-from pipm.errors import FileSystemError, InterruptedRunError, LinkingImpossibleError, PipmError, UsageError
+from pipm.errors import (
+    FileSystemError,
+    FullDiskError,
+    InterruptedRunError,
+    LinkingImpossibleError,
+    PipmError,
+    UsageError,
+)
 from pipm.fs.compression import compresses
 from pipm.fs.durability import Durability, writing_ahead
 from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
@@ -25,7 +32,8 @@ from pipm.fs.read_lease import forbid_lease_signals
 from pipm.share.adopt_job import AdoptJob, lines
 from pipm.share.adopt_stages import AtWork, run_stages
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
-from pipm.share.prepare_adopt import AdoptRun, is_space_tight, lock_environment
+from pipm.share.make_room import has_room, make_room, room_for
+from pipm.share.prepare_adopt import AdoptRun, lock_environment
 from pipm.share.recheck import count_unchanged
 from pipm.store.entries import has_entry, is_linked
 from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, release_reserve
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 
     from pipm.context.progress import Progress
     from pipm.env.environment import Environment
+    from pipm.share.make_room import MadeRoom
     from pipm.share.prepare_adopt import LockedEnvironment
     from pipm.store.layout import Store
 
@@ -79,9 +88,13 @@ def adopt_together(
     if environments:
         try:
             is_new = not os.path.isdir(f"{store_path}/{VERSION}")
+            store = open_store(store_path, create=False)
+            made = make_room(store, store_path, environments.values(), options.link_mode, progress)
             store = open_store(store_path)
             assert store is not None
-            outcomes |= _Run(store, environments, options, progress).outcomes(is_new=is_new)
+            outcomes |= _Run(store, environments, options, progress, made).outcomes(is_new=is_new)
+        except FullDiskError as error:
+            outcomes |= dict.fromkeys(environments, error)
         except InterruptedRunError:
             raise
         except PipmError as error:
@@ -110,12 +123,18 @@ class _Run:
     """One run over *environments*, by the path that the user named."""
 
     def __init__(
-        self, store: Store, environments: dict[str, Environment], options: AdoptOptions, progress: Progress
+        self,
+        store: Store,
+        environments: dict[str, Environment],
+        options: AdoptOptions,
+        progress: Progress,
+        made: MadeRoom,
     ) -> None:
         self._store = store
         self._environments = environments
         self._options = options
         self._progress = progress
+        self._made = made
         self._shared_state = SharedState()
         self._jobs: list[AdoptJob] = []
         self._compressed = False
@@ -159,10 +178,17 @@ class _Run:
                 continue
             self._say_duplicates(held)
             statistics = Statistics(accounting(file_system_type(environment.path)))
-            count = len(held.distributions)
+            statistics.freed += self._made.freed.get(environment.path, 0)
+            for status in self._made.replaced.get(environment.path, ()):
+                statistics.replaced(status)
             self._jobs.append(
                 AdoptJob(
-                    path=path, candidate=held, statistics=statistics, count=count, left=held.distributions
+                    path=path,
+                    candidate=held,
+                    statistics=statistics,
+                    count=len(held.distributions),
+                    left=held.distributions,
+                    originals=self._made.originals.get(environment.path, {}),
                 )
             )
 
@@ -197,7 +223,8 @@ class _Run:
             self._store.sweep()  # the folder of an earlier run that was killed just before it swept
             return
         files = lines(jobs)
-        tight = is_space_tight(self._store, files)
+        free = free_space(self._store.path)
+        tight = not self._made.enough and not has_room(free, room_for(files))
         if tight and len(jobs) > 1:
             raise FileSystemError("There is no room for all of these environments at once")
         if tight:
@@ -212,6 +239,7 @@ class _Run:
                 run=run,
                 run_path=run_path,
                 tight=tight,
+                twins=self._made.names,
             )
             at_work = []
             for job in jobs:
@@ -305,7 +333,8 @@ class _Run:
 
 def _explain_full_disk(store: Store, statistics: Statistics) -> None:
     """Raise when a full disk kept everything from being shared."""
-    if not statistics.shared and any(left.reason is Reason.NO_ROOM for left in statistics.left):
+    shared = statistics.shared or statistics.already
+    if not shared and any(left.reason is Reason.NO_ROOM for left in statistics.left):
         raise FileSystemError(
             f"The file system of the store {store.path} is full, and the store has nothing of this"
             " environment yet: no space left",

@@ -16,7 +16,7 @@ from pipm.cli.adopt_output import (
     release_total,
 )
 from pipm.cli.exit_codes import DONE, FAILED, PARTLY
-from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.format_text import count_text, counted, path_text, size_text
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
@@ -70,7 +70,7 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
             results.add(Output.result, "Its pip takes files out of the store from now on")
 
     try:
-        code = _each(output, paths, one)
+        code = each(output, paths, one)
     finally:
         results.show(adoption_total(done, dry_run=dry_run))
     documents = [adoption_document(adoption) for adoption in done]
@@ -176,9 +176,9 @@ def release_environments(
         results.add(partial(print_release, dry_run=dry_run), done[-1])
 
     if len(paths) > 1 and not dry_run:
-        _check_room(_planned(paths, partial(release, dry_run=True)))
+        check_room(planned(paths, partial(release, dry_run=True)))
     try:
-        code = _each(output, paths, one)
+        code = each(output, paths, one)
     finally:
         results.show(release_total(done, dry_run=dry_run))
     documents = [release_document(released) for released in done]
@@ -186,7 +186,7 @@ def release_environments(
     return _end(output, "release", code, documents, incomplete=incomplete, dry_run=dry_run)
 
 
-def _planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[Released]:
+def planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[Released]:
     """Plan for each path; what fails is told when it is done."""
     for path in paths:
         try:
@@ -197,17 +197,19 @@ def _planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[
             continue
 
 
-def _check_room(planned: Iterable[Released]) -> None:
+def check_room(planned: Iterable[Released]) -> None:
     """Raise FileSystemError where the own copies of all environments do not fit."""
     needs: dict[int, list[Released]] = {}
     for released in planned:
         needs.setdefault(os.stat(released.path).st_dev, []).append(released)
     for together in needs.values():
-        need, free = sum(one.bytes_used for one in together), free_space(together[0].path).size
-        if need > free:
+        need, free = sum(one.bytes_used for one in together), free_space(together[0].path)
+        files = sum(one.files_released for one in together)
+        if need > free.size or (free.inodes is not None and files > free.inodes):
+            inodes = "" if free.inodes is None else f" and {count_text(free.inodes)} inodes"
             raise FileSystemError(
-                f"Own copies for {counted(len(together), 'environment')} need {size_text(need)},"
-                f" {size_text(free)} are free",
+                f"Own copies for {counted(len(together), 'environment')} need {size_text(need)} in"
+                f" {counted(files, 'file')}, {size_text(free.size)}{inodes} are free",
                 hint="free some space, or release them one by one: `pipm release ENV`",
             )
 
@@ -235,9 +237,10 @@ def _writable(output: Output, found: Iterable[str]) -> list[str]:
     return [path for path in every if path not in frozen]
 
 
-def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:
+def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:
     """Run *one* for each path; print an error and continue, except after an interruption."""
     failed = done = 0
+    said = None
     for path in paths:
         try:
             one(path)
@@ -245,7 +248,9 @@ def _each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> i
             raise
         except PipmError as error:
             failed += 1
-            output.error(error)
+            if error is not said:  # one that concerns several is told once
+                output.error(error)
+            said = error
             if error.exit_code != FAILED:
                 return error.exit_code
         else:
@@ -266,7 +271,7 @@ def add_wheels(output: Output, store: str, wheels: list[str]) -> int:
         documents.append({"wheel": added.wheel, "entry": added.entry, "known": added.known})
         output.result(f"{'Had' if added.known else 'Added'} {added.entry}")
 
-    code = _each(output, wheels, one)
+    code = each(output, wheels, one)
     if output.json and documents:
         output.document("store add", {"wheels": documents})
     return code

@@ -37,7 +37,8 @@ def make_report(
         write_file(target, page.encode("utf-8"))
     except OSError as error:
         raise FileSystemError(
-            f"Cannot write {target}: {error.strerror}", hint="name another file: pipm report -o FILE"
+            f"Cannot write {target}: {error.strerror}",
+            hint="name another file, on another disk if this one is full: pipm report -o FILE",
         ) from error
     if output.json:
         output.document("report", {"path": os.path.abspath(target), "environments": len(found.environments)})

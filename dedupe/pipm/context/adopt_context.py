@@ -30,6 +30,7 @@ class AdoptContext:
     ``seen_ns`` when.
     ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's,
     ``tight`` says that it is full: nothing new goes to the store, what it has is shared.
+    ``twins`` counts, by inode, the further names that files got when room was made for the run.
     """
 
     environment: Environment
@@ -49,6 +50,7 @@ class AdoptContext:
     file_system: str
     compile_missing: bool
     tight: bool
+    twins: Mapping[int, int]
 
     def new_file(self) -> NewFile:
         """Return a name in the run's folder that no worker and no environment of the run uses."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OURS = 2
-"""Names of an inode that only the environment and the store name."""
+"""Names of an inode that only an environment and the store name."""
 
 
 class LeaveAloneError(Exception):
@@ -122,11 +122,12 @@ class Stored(NamedTuple):
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
-def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored | None:
+def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int = 0) -> Stored | None:
     """Link the inode of *source* as *name* below directory *store*.
 
-    The inode keeps its time. It gets *mode* unless it has a third name: then it stays as it is. Returns None
-    when another process was first: *name* is there already.
+    The inode keeps its time. It gets *mode* unless it has a name that is neither that of an environment
+    (*twins* are known besides *source*) nor the store's: then it stays as it is. Returns None when another
+    process was first: *name* is there already.
     """
     try:
         os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
@@ -139,7 +140,7 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int) -> Stored |
         os.unlink(name, dir_fd=store)
         raise LeaveAloneError(Reason.CHANGING)
     stored = Stored.of(status)
-    if status.st_nlink == _OURS and stored.mode != mode:
+    if status.st_nlink == _OURS + twins and stored.mode != mode:
         os.fchmod(source.file, mode)
         stored = stored._replace(mode=mode)
     return stored

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipm.context.statistics import Statistics
+    from pipm.core.originals import Originals
     from pipm.env.installed import InstalledDistribution
     from pipm.share.prepare_adopt import LockedEnvironment
 
@@ -20,7 +21,8 @@ class AdoptJob:
     """An environment, the *path* by which the user named it, and its results so far.
 
     ``left`` are the distributions still to be adopted, out of ``count``. ``mode`` is set when the link mode
-    is chosen, or taken from an earlier run.
+    is chosen, or taken from an earlier run. ``originals`` has the modes and times of files
+    that became another's link before the run (`make_room`).
     """
 
     path: str
@@ -29,6 +31,7 @@ class AdoptJob:
     count: int
     left: list[InstalledDistribution]
     mode: LinkMode | None = None
+    originals: Originals = field(default_factory=dict)
     entries: set[str] = field(default_factory=set)
 
     @property

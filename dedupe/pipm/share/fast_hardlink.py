@@ -347,7 +347,8 @@ class Content:
             return False
         self._shelf.rooms.make(self._name)
         mode = object_mode(executable=self.kind[0], writable=self.kind[1])
-        stored = give_inode(file, self._shelf.objects, self._name, mode)
+        twins = part.context.twins.get(file.status.st_ino, 0)
+        stored = give_inode(file, self._shelf.objects, self._name, mode, twins)
         if stored is None:
             return False
         part.statistics.names += 1

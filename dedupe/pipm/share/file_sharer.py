@@ -197,7 +197,8 @@ class FileSharer:
                 self._count_ingested(file.status.st_size)
             return given
         if self.context.hardlinks:
-            given = give_inode(file, self.objects, name, mode)
+            twins = self.context.twins.get(file.status.st_ino, 0)
+            given = give_inode(file, self.objects, name, mode, twins)
             self.statistics.names += given is not None
             if given is not None and self.context.by_inode:
                 self._count_ingested(file.status.st_size)

@@ -42,6 +42,7 @@ class OriginalsReader:
         held = job.candidate
         self._store, self._root, self._left = store, held.root, job.left
         self._anew = held.previous is None
+        self._before = job.originals
         self._known = read_originals(store, held.environment.path) or {}
         present = {metadata_path(distribution) for distribution in held.distributions}
         looked_at = {metadata_path(one) for one in job.left if one.refusal is None}
@@ -57,7 +58,7 @@ class OriginalsReader:
         name, version = distribution.name, distribution.version
         empty = frozenset[int]() if self._anew else releases.known(name, version).empty_times
         look = _Look(self._store, self._root, self._known.get(key, {}), empty, anew=self._anew)
-        return {key: look.at(distribution)}
+        return {key: look.at(distribution) | self._before.get(key, {})}
 
 
 class OriginalsShare(NamedTuple):

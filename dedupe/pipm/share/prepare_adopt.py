@@ -12,14 +12,14 @@ from pipm.context.environment_lock import is_unchanged, locked_environment
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import LinkingImpossibleError
-from pipm.fs.free_space import file_system_type, free_space
+from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.staging import staging, sweep
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from pipm.share.adoption import AdoptOptions
     from pipm.store.layout import Store
     from pipm.store.roots import Root
-
-_SPACE_A_FILE = 512
-_SPACE_AT_LEAST = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +80,7 @@ class AdoptRun:
     """The values that all environments of one run share.
 
     ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is nearly full.
+    ``twins`` is `AdoptContext`'s.
     """
 
     store: Store
@@ -91,6 +89,7 @@ class AdoptRun:
     run: int
     run_path: str
     tight: bool
+    twins: Mapping[int, int]
 
     @contextlib.contextmanager
     def context(self, one: LockedEnvironment) -> Iterator[tuple[AdoptContext, int]]:
@@ -117,6 +116,7 @@ class AdoptRun:
                     file_system=file_system_type(environment.path),
                     compile_missing=self.options.compile_missing,
                     tight=self.tight,
+                    twins=self.twins,
                 ),
                 folder,
             )
@@ -152,13 +152,6 @@ class AdoptRun:
                 hint=f"use a store on that file system: pipm --store {place}/.pipm-store adopt"
                 f" {environment.path}; or another mode: --link-mode {self._other_modes()}",
             ) from error
-
-
-def is_space_tight(store: Store, files: int) -> bool:
-    """Return True if the store's file system may lack the space for *files* new files."""
-    need = _SPACE_AT_LEAST + files * _SPACE_A_FILE
-    free = free_space(store.path)
-    return free.size < need or (free.inodes is not None and free.inodes < files // 4)
 
 
 def entries_by_release(entries: tuple[str, ...]) -> dict[tuple[str, str], str]:

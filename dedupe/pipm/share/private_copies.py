@@ -40,6 +40,7 @@ class Released:
     """The result of a release, real or (dry run) predicted.
 
     ``files_released`` were shared and are now the environment's own; ``bytes_used`` is the space they take.
+    ``files_kept`` stay shared with others than the store.
     """
 
     path: str
@@ -51,10 +52,17 @@ class Released:
     left: tuple[SkippedFile, ...]
     bytes_used: int
     seconds: float
+    files_kept: int = 0
 
 
 def release_shared(
-    store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
+    store_path: str,
+    path: str,
+    names: list[str],
+    progress: Progress,
+    *,
+    dry_run: bool,
+    kept: frozenset[int] = frozenset(),
 ) -> Released:
     """Give the environment at *path* (or only its distributions *names*) private copies.
 
@@ -67,7 +75,7 @@ def release_shared(
         with locked_environment(store, environment, progress) as root:
             there = installed_distributions(environment, root)
             chosen, distributions = _chosen(environment, there, names)
-            finder = Finder(store, environment, there)
+            finder = Finder(store, environment, there, kept)
             releases = plan_release(list(finder.files(chosen)))
             _refuse_lost(environment, finder.lost_links)
             record = 0 if names or store is None else record_blocks(store, environment.path)
@@ -100,6 +108,7 @@ def release_shared(
         left=tuple(left),
         bytes_used=max(used - record, 0),
         seconds=time.monotonic() - started,
+        files_kept=finder.kept,
     )
 
 
@@ -154,9 +163,15 @@ def _refuse_full_disk(environment: Environment, releases: list[Release]) -> None
     """Raise FileSystemError before anything changes if there is no space for the copies."""
     free = free_space(environment.path)
     need = needed_bytes(releases, accounting(file_system_type(environment.path)))
+    files = sum(not one.file.private for one in releases)
     if free.size < need:
         raise FileSystemError(
             f"{environment.path} needs {need >> 20} MiB for its own copies, {free.size >> 20} MiB are free",
+            hint="free some space there, or release one distribution: pipm release --dist NAME",
+        )
+    if free.inodes is not None and free.inodes < files:
+        raise FileSystemError(
+            f"{environment.path} needs {files} inodes for its own copies, {free.inodes} are free",
             hint="free some space there, or release one distribution: pipm release --dist NAME",
         )
 

@@ -51,16 +51,22 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Finder:
     """Finds the files that *environment*, with *distributions*, shares with *store*.
 
-    ``lost`` counts hard links that another store made.
+    ``lost`` counts hard links that another store made, ``kept`` files that stay as they are: their inodes are
+    *kept*, and they had the same mode and time before they were adopted.
     """
 
     def __init__(
-        self, store: Store | None, environment: Environment, distributions: Sequence[InstalledDistribution]
+        self,
+        store: Store | None,
+        environment: Environment,
+        distributions: Sequence[InstalledDistribution],
+        kept: frozenset[int] = frozenset(),
     ) -> None:
         self._store, self._environment = store, environment
         known = store is not None and find_root(store, environment.path) is not None
         self._lost = frozenset() if known else _lost_files(environment, distributions)
-        self.lost = 0
+        self.lost = self.kept = 0
+        self._keep = kept
         self.lost_links: Counter[str] = Counter()
         self.total = 0
         self.has_originals = False
@@ -111,6 +117,9 @@ class Finder:
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_nlink > 1 and self._is_stored(status):
+            if status.st_ino in self._keep and _is_as_before(status, original):
+                self.kept += 1
+                return None
             return SharedFile(directory, entry.name, status, source=source, original=original)
         if status.st_nlink > 1:  # its other names are not the store's
             if (source or path) not in self._lost:
@@ -259,6 +268,11 @@ def _contents(
             if digest is not None:
                 time = known.mtime_ns if known is not None and known.digest == digest else None
                 yield place_in_environment(distribution, location), (digest, time)
+
+
+def _is_as_before(status: os.stat_result, original: Original | None) -> bool:
+    now = (stat.S_IMODE(status.st_mode), status.st_gid, status.st_mtime_ns)
+    return original is None or original == now
 
 
 def _rows(store: Store, entry: str) -> dict[str, FileEntry]:

@@ -1,0 +1,269 @@
+"""Making room on a full disk: files that several environments have become one before anything is written.
+
+An adoption needs blocks and inodes for its store and its notes before it frees any. Where a disk has none,
+the largest files that lie there twice come first: FIDEDUPERANGE gives the blocks of one back, and link and
+rename(2) give its inode back, too; neither needs a free block. The adoption then goes on as everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipm.context.environment_lock import locked_environment
+from pipm.core.digest import Digest
+from pipm.core.originals import Original
+from pipm.core.plan.adopt_plan import is_usual_mode
+from pipm.env.installed import contested_paths, installed_distributions
+from pipm.errors import FullDiskError
+from pipm.fs.beneath import directory_beneath
+from pipm.fs.durability import sync_file_system
+from pipm.fs.file_content import digest_file, same_bytes
+from pipm.fs.free_space import Free, file_system_type, free_space, has_reflinks
+from pipm.fs.link_modes import LinkMode
+from pipm.fs.reflinks import dedupe
+from pipm.fs.share_file import LeaveAloneError, open_leased
+from pipm.fs.staging import replace_by_link, sweep
+from pipm.share.keep_originals import folders_of, metadata_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.core.originals import Originals
+    from pipm.env.environment import Environment
+    from pipm.env.installed import InstalledDistribution
+    from pipm.fs.share_file import LeasedFile
+    from pipm.store.layout import Store
+
+_BLOCK = 4096
+_MIB = 1 << 20
+_PLENTY = Free(256 << 20, 100_000)
+"""Free space with which nothing is looked for."""
+_FIRST = Free(2 << 20, 100)
+"""What the store, the roots and the folders of temporary names take before the first file is shared."""
+_FOLDERS = Free(2 << 20, 512)
+"""What the folders of objects and of bytecode take, which come as they are needed."""
+_SPACE_A_FILE = 512
+_FILES_A_FOLDER = 8
+
+
+def room_for(files: int, twins: int = 0, gain: int = 0) -> Free:
+    """Return the free space that adopting so many different files may need before it frees any.
+
+    *twins* are files more that have the content of another, of *gain* bytes: they come free meanwhile.
+    """
+    size = _FOLDERS.size + files * _SPACE_A_FILE - gain
+    inodes = (_FOLDERS.inodes or 0) + files // _FILES_A_FOLDER - twins
+    return Free(_FIRST.size + max(size, 0), (_FIRST.inodes or 0) + max(inodes, 0))
+
+
+def has_room(free: Free, need: Free) -> bool:
+    """Return whether *free* is at least *need*."""
+    return free.size >= need.size and (free.inodes is None or free.inodes >= (need.inodes or 0))
+
+
+def existing_folder(path: str) -> str:
+    """Return the folder *path*, or the nearest one above it that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+@dataclass(slots=True)
+class MadeRoom:
+    """What became of the twins that gave way: ``names`` counts further names of an inode by its number.
+
+    ``enough`` says that they made the room that was missing. ``originals`` is what files of an environment
+    were like, ``replaced`` the inodes that it had, ``freed`` the bytes that reflinks gave back.
+    """
+
+    enough: bool = False
+    names: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    originals: dict[str, Originals] = field(default_factory=dict)
+    freed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    replaced: dict[str, list[os.stat_result]] = field(default_factory=lambda: defaultdict(list))
+
+
+class _File(NamedTuple):
+    """A file that RECORD names, with its environment and the metadata folder of its distribution."""
+
+    environment: Environment
+    root: int
+    metadata: str
+    folder: str
+    name: str
+
+
+_Key = tuple[int, str]
+"""Size and digest, as RECORD spells them."""
+
+
+def make_room(
+    store: Store | None,
+    store_path: str,
+    environments: Iterable[Environment],
+    mode: LinkMode | None,
+    progress: Progress,
+) -> MadeRoom:
+    """Let twins share where the disk of the store has not the room that an adoption needs.
+
+    Nothing is done where that does not make enough room; FullDiskError where there is no *store* yet.
+    *mode* is what the person asked for.
+    """
+    made = MadeRoom()
+    place = existing_folder(store_path)
+    free = free_space(place)
+    if has_room(free, _PLENTY):
+        return made
+    if has_reflinks(file_system_type(place)):
+        free = free._replace(inodes=None)  # they are made of free blocks
+    with ExitStack() as stack:
+        files: dict[_Key, list[_File]] = defaultdict(list)
+        for environment in sorted(environments, key=lambda one: one.path):
+            root = stack.enter_context(locked_environment(store, environment, progress))
+            sweep(root)
+            for key, file in _files(environment, root, installed_distributions(environment, root)):
+                files[key].append(file)
+        twins = {key: len(group) - 1 for key, group in files.items()}
+        gain = sum(_on_disk(key) * number for key, number in twins.items())
+        need = room_for(len(files), sum(twins.values()), gain)
+        if has_room(free, need):
+            return made
+        groups, expected = _groups(files, os.stat(place).st_dev, need, free)
+        if has_room(expected, need):
+            for key, group in groups:
+                _share_group(key, group, made, links=mode in (None, LinkMode.HARDLINK))
+            made.enough = True
+            sync_file_system(groups[0][1][0].root)  # blocks that came free may be used after that
+        elif store is None:
+            raise _too_full(store_path, need, free, expected)
+    return made
+
+
+def _too_full(store_path: str, need: Free, free: Free, expected: Free) -> FullDiskError:
+    gain = expected.size - free.size
+    twins = f"; what lies there twice gives back {gain / _MIB:.1f} MiB" if gain else ""
+    return FullDiskError(
+        f"No space left for the store {store_path}: it first needs up to {_text(need)}, {_text(free)} are"
+        f" free{twins}",
+        hint="free that much; or name all environments on that disk that have the same packages:"
+        " files that lie there twice are shared first",
+    )
+
+
+def _text(free: Free) -> str:
+    size = f"{free.size / _MIB:.1f} MiB"
+    return size if free.inodes is None else f"{size} and {free.inodes} inodes"
+
+
+def _files(
+    environment: Environment, root: int, distributions: Sequence[InstalledDistribution]
+) -> Iterator[tuple[_Key, _File]]:
+    """Yield the files of site-packages whose content RECORD names."""
+    contested = {path for _, path in contested_paths(list(distributions))}
+    for one in distributions:
+        if one.refusal is not None:
+            continue
+        for folder, rows in folders_of(one).items():
+            if not f"{folder}/".startswith(f"{one.site}/"):
+                continue
+            for name, row in rows.items():
+                _, _, rest = row.rpartition(",sha256=")
+                digest, _, size = rest.partition(",")
+                path = f"{folder}/{name}".removeprefix(f"{one.site}/")
+                if size.isdecimal() and int(size) and path not in contested:
+                    yield (int(size), digest), _File(environment, root, metadata_path(one), folder, name)
+
+
+def _groups(
+    files: dict[_Key, list[_File]], device: int, need: Free, free: Free
+) -> tuple[list[tuple[_Key, list[_File]]], Free]:
+    """Choose the largest twins on *device* until there is room; also returns what will be free then.
+
+    Of sources the bytecode would have to be made anew, as it goes by their times.
+    """
+    groups: list[tuple[_Key, list[_File]]] = []
+    size, inodes = free
+    for key in sorted(files, reverse=True):
+        if has_room(Free(size, inodes), need):
+            break
+        alike: dict[tuple[int, int], list[_File]] = defaultdict(list)
+        for file in files[key]:
+            if file.name.endswith(".py"):
+                continue
+            status = _status(file)
+            if status is not None and (status.st_size, status.st_dev) == (key[0], device):
+                alike[status.st_mode, status.st_gid].append(file)
+        for group in alike.values():
+            if len(group) > 1:
+                groups.append((key, group))
+                size += (len(group) - 1) * _on_disk(key)
+                inodes = None if inodes is None else inodes + len(group) - 1
+    return groups, Free(size, inodes)
+
+
+def _on_disk(key: _Key) -> int:
+    return -(-key[0] // _BLOCK) * _BLOCK
+
+
+def _status(file: _File) -> os.stat_result | None:
+    """Return the stat of a file that may have a twin: of one name, ours, with a usual mode."""
+    with directory_beneath(file.root, file.folder) as folder:
+        if folder is None:
+            return None
+        try:
+            status = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return None
+    plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+    return status if plain and is_usual_mode(status.st_mode) else None
+
+
+def _share_group(key: _Key, group: Sequence[_File], made: MadeRoom, *, links: bool) -> None:
+    """Let the files of *group* be one, where their bytes are what RECORD says."""
+    with suppress(OSError, LeaveAloneError), ExitStack() as stack:
+        first = _opened(group[0], stack)
+        if digest_file(first.file, key[0]) != Digest.from_record(f"sha256={key[1]}"):
+            return
+        for file in group[1:]:
+            with suppress(OSError, LeaveAloneError), ExitStack() as inner:
+                other = _opened(file, inner)
+                os.lseek(first.file, 0, os.SEEK_SET)
+                if same_bytes(first.file, other.file, key[0]):
+                    _share_two(first, other, file, made, links=links)
+
+
+def _opened(file: _File, stack: ExitStack) -> LeasedFile:
+    folder = stack.enter_context(directory_beneath(file.root, file.folder))
+    status = _status(file)
+    if folder is None or status is None:
+        raise FileNotFoundError
+    leased = open_leased(folder, file.name, status.st_ino)
+    stack.callback(os.close, leased.file)
+    return leased
+
+
+def _share_two(first: LeasedFile, other: LeasedFile, file: _File, made: MadeRoom, *, links: bool) -> None:
+    """Give the blocks of *other* back, and its inode where the file system has no reflinks."""
+    status = other.status
+    path = file.environment.path
+    try:
+        if dedupe(first.file, other.file, status.st_size):
+            made.freed[path] += status.st_blocks * 512
+    except OSError:
+        inode = first.status.st_ino
+        if (
+            links
+            and not (first.labelled or other.labelled)
+            and replace_by_link(first.directory, inode, first.name, file.root, other.directory, other.name)
+        ):
+            made.names[inode] += 1
+            made.replaced[path].append(status)
+            original = Original(stat.S_IMODE(status.st_mode), status.st_gid, status.st_mtime_ns)
+            of_environment = made.originals.setdefault(path, {})
+            of_environment.setdefault(file.metadata, {})[f"{file.folder}/{file.name}"] = original
