@@ -19,6 +19,7 @@ from pipm.cli import (  # noqa: F401 - each registers its command
     run_command,
     store_command,
     sync_command,
+    uninstall_command,
     venv_command,
     verify_command,
     why_command,
@@ -30,7 +31,7 @@ __all__ = ["app", "run"]
 _ORDER = (
     *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
     *("push", "pull", "layers"),
-    *("list", "df", "why", "report", "gc", "verify", "doctor", "config", "help", "after-pip"),
+    *("list", "df", "why", "report", "gc", "verify", "doctor", "config", "uninstall", "help", "after-pip"),
 )
 """The order of commands in the help."""
 app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

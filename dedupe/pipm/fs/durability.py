@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 import sys
 from enum import Enum
 from functools import cache
@@ -214,3 +215,12 @@ def write_file(path: str, data: bytes) -> None:
     """Write *data* to the file at *path*, replacing it whole; nobody else may read a new one."""
     with opened(os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE)
+
+
+def replace_text(path: str, data: bytes) -> None:
+    """Replace the bytes of the file at *path*, which keeps its mode."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+        new = write_aside(folder, os.path.basename(path), data)
+        os.chmod(new.temporary, mode, dir_fd=folder)
+        new.publish()

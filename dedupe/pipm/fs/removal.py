@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import NamedTuple
@@ -133,7 +134,19 @@ def _raise_first(stuck: list[Stuck]) -> None:
         raise OSError(one.error, one.reason, one.path)
 
 
+def remove_path(path: str) -> list[Stuck]:
+    """Remove the file at the absolute *path* as `remove_name` does."""
+    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
+        return remove_name(parent, os.path.basename(path), path)
+
+
 def remove_folder_at(path: str) -> list[Stuck]:
     """Remove the folder at the absolute *path* as `remove_below` does."""
     with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
         return remove_below(parent, os.path.basename(path), path)
+
+
+def remove_empty(path: str) -> None:
+    """Remove the folder at *path* unless something lies in it, or it is a mount point."""
+    with contextlib.suppress(OSError):
+        os.rmdir(path)

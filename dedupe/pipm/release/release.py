@@ -40,9 +40,18 @@ _BLOCK = 4096
 
 
 def release_environment(
-    store_path: str, path: str, names: list[str], progress: Progress, *, dry_run: bool
+    store_path: str,
+    path: str,
+    names: list[str],
+    progress: Progress,
+    *,
+    dry_run: bool,
+    kept: frozenset[int] = frozenset(),
 ) -> Released:
-    """Release the distributions *names* (all if empty) of the environment at *path*; raise PipmError."""
+    """Release the distributions *names* (all if empty) of the environment at *path*; raise PipmError.
+
+    Files whose inodes are *kept* stay linked, if they had the same mode and time before they were adopted.
+    """
     environment = checked_environment(store_path, path)
     with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         receipt = read_receipt(root)
@@ -54,14 +63,14 @@ def release_environment(
                 hint=f"pipm sync LOCK --env {path} writes it again",
             )
     if receipt is None:
-        return release_shared(store_path, path, names, progress, dry_run=dry_run)
+        return release_shared(store_path, path, names, progress, dry_run=dry_run, kept=kept)
     if receipt.store != store_path:
         store_path = _moved(receipt, store_path)
     try:
         served = _link_served(store_path, environment, receipt, names, progress, dry_run=dry_run)
     except OSError as error:
         raise explain_os_error(error, f"release {path}") from error
-    released = release_shared(store_path, path, names, progress, dry_run=dry_run)
+    released = release_shared(store_path, path, names, progress, dry_run=dry_run, kept=kept)
     if not dry_run:
         return replace(released, link_mode="copy" if not names else "finder")
     sizes = [file.size for one, _ in served if one.manifest is not None for file in one.manifest.files]

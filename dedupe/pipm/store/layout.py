@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
 _TRASH = "trash"
+OWN_NAMES = (VERSION, "README.txt", "CACHEDIR.TAG", "lock")
+"""What lies in the folder of a store."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _RUN = "run-"
 RESERVE = "reserve"
@@ -245,7 +247,7 @@ def _create(path: str) -> None:
         raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
     # The lock, a v1 that another first run makes or was killed over, and a lost+found are no strangers.
     if os.path.isdir(path):
-        known = (VERSION, "lock", "lost+found", "README.txt", "CACHEDIR.TAG")
+        known = (*OWN_NAMES, "lost+found")
         unexpected = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
         if unexpected:
             raise StoreError(

@@ -47,6 +47,11 @@ def cache_lock() -> str:
     return f"{run_cache_folder()}/lock"
 
 
+def named_environments_folder() -> str:
+    """Return the folder of the named environments: ``$XDG_DATA_HOME/pipm-environments``."""
+    return os.path.join(os.path.realpath(_data_folder()), "pipm-environments")
+
+
 def environment_path(text: str) -> str:
     """Return the folder that *text* means: ``@science`` is the environment of that name, all else is a path.
 
@@ -58,7 +63,7 @@ def environment_path(text: str) -> str:
     name = text[1:]
     if not name or name != os.path.basename(name) or name.startswith("."):
         raise UsageError(f"{text} is no name of an environment", hint="such as @science")
-    return os.path.join(os.path.realpath(_data_folder()), "pipm-environments", name)
+    return os.path.join(named_environments_folder(), name)
 
 
 def _folder_in_file(path: str) -> str:
