@@ -261,7 +261,7 @@ def test_a_wheel_whose_record_is_wrong(pipm: Pipm, tmp_path: object) -> None:
     lock, env = pylock(base, [lying]), synced(f"{base}/env")
     done = sync(pipm, lock, env.path)
     assert done["mismatches"] == [
-        {"wheel": os.path.basename(wheel), "path": "first/module_1.py", "reason": "is not what RECORD says"}
+        {"wheel": os.path.basename(wheel), "path": "first/module_1.py", "reason": "differs from RECORD"}
     ]
     assert_holds(env, [lying])
     again = sync(pipm, lock, env.path)

@@ -1,4 +1,4 @@
-"""Reading where a shared library searches for others: DT_RPATH and DT_RUNPATH of ELF files."""
+"""Reading the directories in which a shared library searches for others: DT_RPATH and DT_RUNPATH (elf(5))."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 5, 15, 29
 _ORIGINS = ("$ORIGIN", "${ORIGIN}")
 _MOST = 1 << 20
-"""Limit in bytes for a dynamic section and for one run path."""
+"""Maximum size in bytes of a dynamic section and of a run path."""
 
 
 def run_paths(file: IO[bytes]) -> list[str]:
-    """Return what follows ``$ORIGIN/`` in each entry of an ELF file's run path; empty for other files."""
+    """Return the part after ``$ORIGIN/`` of each entry in an ELF file's run path; empty for other files."""
     try:
         return _Elf(file).run_paths()
     except (struct.error, ValueError, IndexError):
-        return []  # damaged, or no ELF file
+        return []  # damaged, or not an ELF file
 
 
 class _Elf:
@@ -25,7 +25,7 @@ class _Elf:
         self.file = file
         head = self._read(0, 64)
         if head[:4] != b"\x7fELF":
-            raise ValueError("no ELF file")
+            raise ValueError("not an ELF file")
         self.wide = head[4] == 2
         self.order = "<" if head[5] == 1 else ">"
         if self.wide:
@@ -55,7 +55,7 @@ class _Elf:
         return found
 
     def _segment(self, data: bytes) -> tuple[int, int, int, int]:
-        """Type, offset in the file, address and size in the file."""
+        """Return a segment's type, offset in the file, address, and size in the file."""
         if self.wide:
             kind, offset, address, size = self._unpack("I4xQQ8xQ", data)
         else:
@@ -82,7 +82,7 @@ class _Elf:
 
     def _read(self, offset: int, size: int) -> bytes:
         if size > _MOST or offset >> 48:
-            raise ValueError("larger than any such part")
+            raise ValueError("a part is too large")
         self.file.seek(offset)
         return self.file.read(size)
 

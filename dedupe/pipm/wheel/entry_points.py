@@ -1,7 +1,7 @@
-"""The scripts that ``entry_points.txt`` describes, read as pip reads it (`importlib.metadata`).
+"""Reading the scripts in ``entry_points.txt`` like pip (`importlib.metadata`).
 
-It is not exactly an INI file: lines before the first section are ignored (a byte order mark makes the first
-section such a line), of two equal names the later one counts, and a section may be repeated.
+It is not exactly an INI file: lines before the first section are ignored (so a byte order mark hides the
+first section), the last of equal names counts, and a section may be repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_NAME = 255
 
 
 class EntryPoint(NamedTuple):
-    """A script: its name, and what it calls. ``section`` is ``console`` or ``gui``."""
+    """A script with its name, and the module and attribute that it calls."""
 
     name: str
     module: str
@@ -31,7 +31,7 @@ class EntryPoint(NamedTuple):
 
 
 def parse_entry_points(data: bytes) -> list[EntryPoint]:
-    """Return the scripts in *data*; ValueError names the first line that pip refuses, and why."""
+    """Return the scripts in *data*; raise ValueError with the first line that pip rejects, and the reason."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -60,7 +60,7 @@ def parse_entry_points(data: bytes) -> list[EntryPoint]:
 
 
 def _check_name(name: str, number: int) -> None:
-    """Raise ValueError for what is no file name, or belongs to the environment (CVE-2026-8643)."""
+    """Raise ValueError if *name* is not a file name, or is reserved for the environment (CVE-2026-8643)."""
     is_path = "/" in name or "\\" in name or name in ("", ".", "..")
     if is_path or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
         raise ValueError(f"line {number}: {_shown(name)} cannot be the name of a script")

@@ -1,4 +1,4 @@
-"""The files that every environment has for itself: scripts, RECORD, INSTALLER, direct_url.json."""
+"""The files that each environment has of its own: scripts, RECORD, INSTALLER, direct_url.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INSTALLER = b"pipm\n"
 _LONGEST_SIMPLE = 127 - len("#!\n")
-"""Characters of an interpreter's path that every kernel reads from a ``#!`` line."""
+"""Maximum bytes of an interpreter's path in a ``#!`` line that each kernel reads."""
 _BESIDE = b"""#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")"/'PYTHON' "$0" "$@"
 ' '''
@@ -26,7 +26,7 @@ _BESIDE = b"""#!/bin/sh
 def entry_point_script(body: bytes, python: str) -> bytes:
     """Return the script of an entry point for the interpreter *python*; *body* is all but its first line.
 
-    A *python* that is no path lies beside the script, wherever that is, as uv writes it.
+    A *python* without "/" is a program beside the script (uv's relocatable form).
     """
     if "/" not in python:
         return _BESIDE.replace(b"PYTHON", python.encode("utf-8", "surrogateescape")) + body
@@ -34,7 +34,7 @@ def entry_point_script(body: bytes, python: str) -> bytes:
         return b"#!" + python.encode("utf-8", "surrogateescape") + b"\n" + body
     from installer.scripts import Script  # noqa: PLC0415 - 40 ms, for odd paths alone
 
-    # Through /bin/sh, as installer and pip write it; the body does not depend on the interpreter.
+    # Via /bin/sh, like installer and pip; the body does not depend on the interpreter.
     _, code = Script("odd", "odd", "odd", "console").generate(python, "posix")
     head, _, _ = code.partition(b"# -*- coding")
     return head + body
@@ -49,13 +49,13 @@ def wheels_own_script(content: bytes, python: str) -> bytes:
 
 
 def record_digest_of(data: bytes) -> str:
-    """Return the hash of *data* as RECORD spells it."""
+    """Return the hash of *data* in RECORD's spelling."""
     digest = base64.urlsafe_b64encode(sha256(data).digest())
     return "sha256=" + digest.rstrip(b"=").decode("ascii")
 
 
 def direct_url(pin: Pin) -> bytes | None:
-    """Return the content of direct_url.json (PEP 610) for a distribution that came from no index."""
+    """Return the content of direct_url.json (PEP 610); None for a distribution from an index."""
     match pin.origin:
         case None:
             return None

@@ -1,6 +1,6 @@
-"""Finding contents by sha256 in wheels: of pip's and uv's caches, and of the index.
+"""Finding contents by sha256 in wheels: in pip's and uv's caches, and on the index.
 
-Contents are checked by their sha256, so the source need not be trusted.
+Each content is checked by its sha256, so the source need not be trusted.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _UNSOUND = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSErr
 
 
 def contents_of(path: str, wanted: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
-    """Yield those of the *wanted* contents that the wheel at *path* has, proven by their digests.
+    """Yield those of the *wanted* contents that the wheel at *path* has, with checked digests.
 
-    It may be unpacked (a folder); its RECORD says where they are.
+    The wheel may be unpacked (a folder). Its RECORD lists the digests.
     """
     try:
         if os.path.isdir(path):
@@ -56,14 +56,14 @@ def _recorded(
         if row.digest is not None and row.digest in wanted:
             try:
                 data = read(row.path)
-            except _UNSOUND:  # this member; another may have the same content
+            except _UNSOUND:  # another member may have the same content
                 continue
             if Digest.of(data) == row.digest:
                 yield row.digest, data
 
 
 def _record_in(folder: str) -> str:
-    """Return the path of RECORD in the unpacked wheel *folder*; StopIteration where there is none."""
+    """Return the path of RECORD in the unpacked wheel *folder*; raise StopIteration if there is none."""
     return next(f"{name}/RECORD" for name in os.listdir(folder) if name.endswith(".dist-info"))
 
 
@@ -74,9 +74,9 @@ def _read_file(path: str) -> bytes:
 
 
 def wheels_of(manifest: Manifest, folder: str) -> Iterator[str]:
-    """Yield wheels of the same release, the nearest first: pip's cache, uv's, then the index.
+    """Yield wheels of the same release: from pip's cache, uv's cache, then from the index.
 
-    What is fetched goes into the empty *folder*.
+    Wheels of the index are fetched into the empty *folder*.
     """
     yield from _in_pips_cache(manifest)
     yield from _in_uvs_cache(manifest)
@@ -95,7 +95,7 @@ def _in_pips_cache(manifest: Manifest) -> Iterator[str]:
 
 
 def _in_uvs_cache(manifest: Manifest) -> Iterator[str]:
-    """Unpacked wheels: uv keeps them in folders with names of its own."""
+    """Yield unpacked wheels: uv keeps them in folders with random names."""
     cache = os.environ.get("UV_CACHE_DIR") or _output(("uv", "cache", "dir")).strip()
     for folder in glob(f"{glob_escape(cache)}/archive-v*/*/*.dist-info") if cache else ():
         if _names_release(os.path.basename(folder), manifest):
@@ -103,7 +103,7 @@ def _in_uvs_cache(manifest: Manifest) -> Iterator[str]:
 
 
 def _fetched(manifest: Manifest, folder: str) -> Iterator[str]:
-    """Let pip, else uv, fetch the release for the same tags."""
+    """Fetch the release for the same tags with pip, otherwise with uv."""
     release = f"{manifest.name}=={manifest.version}"
     for options in (_tag_options(manifest.tag), ()):
         _pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, *options, release)
@@ -120,7 +120,7 @@ def _fetched(manifest: Manifest, folder: str) -> Iterator[str]:
 
 
 def _tag_options(tag: str) -> tuple[str, ...]:
-    """Ask for wheels of another interpreter by its tag: ``cp312-cp312-manylinux2014_x86_64``."""
+    """Return pip's options for wheels with a tag like ``cp312-cp312-manylinux2014_x86_64``."""
     parts = tag.split("-")[-3:]
     if len(parts) != 3:
         return ()
@@ -147,13 +147,13 @@ def _is_wheel_of(path: str, manifest: Manifest) -> bool:
 
 
 def _names_release(folder: str, manifest: Manifest) -> bool:
-    """Return whether a folder of metadata is named after the release of *manifest*."""
+    """Return True if a metadata folder has the name and version of *manifest*."""
     name, _, version = folder.removesuffix(".dist-info").rpartition("-")
     return canonicalize_name(name) == manifest.name and version == manifest.version
 
 
 def _pip(*arguments: str) -> str:
-    """Run pip of our own interpreter, else the first on PATH; empty when it fails."""
+    """Run pip of pipm's interpreter, otherwise the first on PATH; return its output, or "" if it fails."""
     for command in ((sys.executable, "-P", "-m", "pip"), ("pip",), ("pip3",)):
         answer = _output((*command, *arguments, *_OPTIONS))
         if answer:
@@ -162,7 +162,7 @@ def _pip(*arguments: str) -> str:
 
 
 def _output(command: tuple[str, ...]) -> str:
-    """Run *command* and return what it prints; empty when it fails."""
+    """Run *command* and return its output, or "" if it fails."""
     try:
         done = subprocess.run(
             command,

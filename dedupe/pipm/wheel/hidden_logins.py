@@ -1,7 +1,8 @@
-"""Users and passwords in URLs, where the programs that pip starts would show them on their command lines.
+"""Hiding users and passwords in URLs from the command lines of programs that pip starts.
 
-Such are git, and the pip that installs what an isolated build needs. git asks a credential helper instead,
-which has them from variables; pip reads a netrc file in the run's private folder. Other users see neither.
+Other users can read command lines. pip starts git, and another pip for the requirements of an isolated build.
+git gets logins from a credential helper, which reads variables; pip reads a netrc file in the run's private
+folder.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _HELPER = (
     '!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n"'
     ' "$PIPM_GIT_USER_{0}" "$PIPM_GIT_PASSWORD_{0}"; }}; f'
 )
-"""A shell has printf built in: nothing of it is on a command line."""
+"""printf is built into the shell, so the password is not on a command line."""
 _FIRST_GIT = (2, 31)
-"""The git that reads its configuration from GIT_CONFIG_COUNT, too."""
+"""The first version of git that reads GIT_CONFIG_COUNT."""
 
 
 class _Login(NamedTuple):
@@ -42,9 +43,9 @@ class _Login(NamedTuple):
 
 
 def add_logins(pip: PipCommand, lines: Iterable[str]) -> list[str]:
-    """Give an index of *lines* that names no user the login by which *pip*'s settings know its host.
+    """Add the login for a host in *pip*'s settings to index URLs in *lines* that have no user.
 
-    pip does so for other URLs of the indexes in its settings; one that a file names replaces those.
+    pip does so for other URLs of the indexes in its settings; but an index in a file replaces those.
     """
     texts = [pip.environ.get(name, "") for name in _SOURCES[:2]]
     known = _logins(match for text in texts for match in _URL.finditer(text) if match["user"] is not None)
@@ -62,17 +63,17 @@ def add_logins(pip: PipCommand, lines: Iterable[str]) -> list[str]:
 def hide_logins(
     pip: PipCommand, lines: Sequence[str], parent: int, path: str
 ) -> tuple[PipCommand, list[str]]:
-    """Take users and passwords out of the URLs of *lines* and of *pip*'s settings; *pip* gets them otherwise.
+    """Remove users and passwords from URLs in *lines* and in *pip*'s settings, and pass them in other ways.
 
-    *parent* (at *path*) is a private folder. A login stays where another one is for the same host, or where a
-    netrc file cannot hold it.
+    *parent* (at *path*) is a private folder. A login stays in the URL if the same host has several, or if a
+    netrc file cannot contain it.
     """
     environ = dict(pip.environ)
     texts = [*lines, *(environ[name] for name in _SOURCES if name in environ)]
     found = [match for text in texts for match in _URL.finditer(text)]
     cloned = _logins([match for match in found if match["git"]]) if _git_reads_variables() else {}
     fetched = _logins([match for match in found if not match["git"]])
-    # A netrc file knows hosts without ports, and what one port of it gets may be another user's.
+    # netrc has no ports: another port of the same host, maybe another user's, would get the password.
     named = [match["host"].partition(":")[0] for match in {match["host"]: match for match in found}.values()]
     fetched = {
         key: login
@@ -89,7 +90,7 @@ def hide_logins(
             environ[name] = _URL.sub(plain, environ[name])
     count = int(environ.get("GIT_CONFIG_COUNT") or 0)
     for number, (key, login) in enumerate(cloned.items()):
-        for value in ("", _HELPER.format(number)):  # the empty one forgets the user's helpers for this host
+        for value in ("", _HELPER.format(number)):  # "" disables the user's helpers for this host
             environ[f"GIT_CONFIG_KEY_{count}"] = f"credential.{key}.helper"
             environ[f"GIT_CONFIG_VALUE_{count}"] = value
             count += 1
@@ -105,7 +106,7 @@ def hide_logins(
 
 
 def _logins(found: Iterable[re.Match[str]]) -> dict[str, _Login]:
-    """The one login of each scheme and host that has one, and no other one."""
+    """Return the login of each scheme and host that has exactly one."""
     several: dict[str, set[_Login | None]] = {}
     for match in found:
         user, password = match["user"], match["password"]
@@ -119,17 +120,17 @@ def _key(match: re.Match[str]) -> str:
 
 
 def _name(key: str) -> str:
-    """The name of the host, as a netrc file has it."""
+    """Return the name of the host for a netrc file."""
     return key.partition("://")[2].partition(":")[0]
 
 
 def _fits_netrc(text: str) -> bool:
-    # Parsers differ in quotes, backslashes and comments.
+    # Parsers disagree about quotes, backslashes and comments.
     return bool(text) and text.isascii() and text.isprintable() and not set(text) & set(" '\"\\#[]")
 
 
 def _users_netrc(environ: dict[str, str]) -> str:
-    """The text of the user's own netrc file, which ours stands for; nothing where pip could not read it."""
+    """Return the text of the user's netrc file, which ours replaces; "" if it is missing or invalid."""
     for path in [environ["NETRC"]] if environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
         try:
             netrc.netrc(os.path.expanduser(path))

@@ -1,8 +1,8 @@
 """Fetching and building wheels with pip.
 
-Passwords, proxies and certificates are pip's own settings, and so is the index where the lock names none.
-Hashes that a lock has are required of pip, and checked once more when the wheel comes into the store. All
-addresses go through a private file, for other users see command lines.
+Passwords, proxies and certificates are pip's settings; so is the index, if the lock names none. pip must
+check the hashes in the lock; pipm checks them again when it adds the wheel to the store. URLs are written to
+a private file, since other users can read command lines.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from pipm.wheel.run_pip import PipCommand
 
 _STRONG = frozenset({"sha256", "sha384", "sha512"})
-"""Hashes that pip takes as ``--hash``."""
+"""Hash algorithms that pip accepts with ``--hash``."""
 
 _FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary"})
 _ARGUMENTS = frozenset({"--config-settings", "--global-option"})
-"""Options of a requirement, which older pips know on their command line alone."""
+"""Options of a requirement that older versions of pip accept only on the command line."""
 
 
 class Way(Enum):
-    """Where an archive is looked for."""
+    """The place where pip looks for an archive."""
 
     LOCKED = "the URL in the lock"
     INDEX = "the index in the lock"
@@ -42,9 +42,9 @@ class Way(Enum):
 
 
 class PipRequirement(NamedTuple):
-    """A requirement as pip reads it in a requirements file, below the lines ``options``.
+    """A line of a requirements file for pip; the lines ``options`` must precede it.
 
-    ``hashed``: the line requires hashes. ``arguments`` belong on the command line.
+    ``hashed``: the line contains hashes. ``arguments`` belong on the command line.
     """
 
     line: str
@@ -54,7 +54,7 @@ class PipRequirement(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Pins that one run of pip gets."""
+    """Pins for one run of pip."""
 
     pins: tuple[Pin, ...]
     way: Way = Way.LOCKED
@@ -79,18 +79,18 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
         line = f"{pin.name} @ {url.partition('#')[0]}{_fragment(archive.subdirectory, weak)}"
     elif weak:
         raise FetchError(
-            f"{pin.name} {pin.version} has no hash that pip checks, only {hashes[0][0]} ({pin.where})",
-            hint=f"let the lock have one of {', '.join(sorted(_STRONG))}, or the file's URL",
+            f"{pin.name} {pin.version} has no hash that pip can check, only {hashes[0][0]} ({pin.where})",
+            hint=f"add a hash to the lock ({', '.join(sorted(_STRONG))}), or the file's URL",
         )
     elif way is not Way.SETTINGS and pin.index_url is not None:
-        # In a file, unlike on the command line, it replaces the indexes of pip's settings, further ones, too.
+        # In a file, unlike on the command line, this replaces all indexes of pip's settings.
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
     line += "".join(f" --hash={name}:{value}" for name, value in strong)
     return PipRequirement(line, bool(strong), options, arguments)
 
 
 def locked_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
-    """Return the (algorithm, hexadecimal digest) by which the lock vouches for archives of *pins*."""
+    """Return the (algorithm, hexadecimal digest) of archives of *pins* in the lock."""
     archives = [
         archive for pin in pins for archive in (*pin.wheels, pin.origin) if isinstance(archive, Archive)
     ]
@@ -102,7 +102,7 @@ def locked_hashes(pins: Sequence[Pin]) -> list[tuple[str, str]]:
 
 
 def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
-    """Divide *pins* into batches: builds alone, the rest by size, so that all workers end together."""
+    """Divide *pins* into batches: each build alone, the rest by size, so that all workers end together."""
     groups: dict[tuple[object, ...], list[Pin]] = {}
     alone = []
     for pin in pins:
@@ -119,10 +119,10 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
 
 
 def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
-    """Return where else to search for *pins* if the URLs of the lock cannot be reached.
+    """Return where else to look for *pins* if the URLs in the lock cannot be reached.
 
-    First at the index of the lock. An index that pip's settings name, a mirror say, may stand for that one
-    where hashes say what must come; without them it could be another's distribution of the same name.
+    The index in the lock comes first. An index in pip's settings, a mirror say, is used only with hashes:
+    without them it could serve another project's distribution of the same name.
     """
     if not all(pin.origin is None and pin.version is not None and _has_url(pin) for pin in pins):
         return []
@@ -135,9 +135,9 @@ def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
 def run_batch(
     pip: PipCommand, batch: Batch, parent: int, path: str, stopping: Callable[[], bool]
 ) -> list[str]:
-    """Let pip put the wheels of *batch* into the new folder ``got`` of *parent* (at *path*); returns paths.
+    """Fetch or build the wheels of *batch* into the new folder ``got`` of *parent* (at *path*); return paths.
 
-    Raises FetchError with what pip said, InterruptedRunError.
+    Raises FetchError with pip's output, or InterruptedRunError.
     """
     ensure_folder(parent, "got", 0o700)
     requests = [request_for(pin, batch.way) for pin in batch.pins]
@@ -150,13 +150,13 @@ def run_batch(
     verb = "download" if pip.foreign else "wheel"
     arguments = [verb, "--no-deps", "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
     arguments += ["--dest" if pip.foreign else "--wheel-dir", f"{path}/got", *pip.foreign]
-    # The lock decided which interpreters a wheel is for.
+    # The lock has chosen the wheel for this interpreter.
     arguments += ["--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         arguments.append("--require-hashes")
     code, output = pip.run(arguments, path, stopping)
     if stopping():
-        raise InterruptedRunError("Interrupted", hint="what was fetched is kept; run the same command again")
+        raise InterruptedRunError("Interrupted", hint="fetched wheels are kept; run the same command again")
     if code:
         own_index = batch.way is Way.SETTINGS or batch.pins[0].index_url is None
         index = pip.index if own_index else str(batch.pins[0].index_url)
@@ -165,9 +165,9 @@ def run_batch(
 
 
 def asking_alone(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
-    """Return *pip* without further indexes where *lines* name the one to ask.
+    """Return *pip* without extra indexes if *lines* name an index.
 
-    In pip itself the line replaces them; the pip that it starts to build something would ask them, too.
+    In pip itself that line replaces them, but a pip that it starts for a build would also use them.
     """
     if not any(line.startswith("--index-url ") for line in lines):
         return pip
@@ -178,15 +178,15 @@ def asking_alone(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
 def install_editable(
     pip: PipCommand, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
 ) -> None:
-    """Let pip install a project of this disk so that edits take effect; *parent* (at *path*) is a new folder.
+    """Install a local project as editable with pip; *parent* (at *path*) is a new folder.
 
-    Raises FetchError with what pip said, InterruptedRunError.
+    Raises FetchError with pip's output, or InterruptedRunError.
     """
     assert isinstance(pin.origin, SourceFolder)
     options, arguments = _divided(pin.options)
-    if pin.index_url is not None:  # what builds it comes from there, too
+    if pin.index_url is not None:  # for its build requirements
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
-    # An URL, for pip takes brackets at the end of a path for extras.
+    # A URL, because pip reads brackets at the end of a path as extras.
     lines = [*options, f"--editable {file_url(pin.origin.project)}"]
     lines = add_logins(pip, lines)
     pip, lines = hide_logins(asking_alone(pip, lines), lines, parent, path)
@@ -214,14 +214,14 @@ def _divided(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if name in _ARGUMENTS:
             arguments += [name, value]
         else:
-            # A path may hold what begins a comment in a file.
+            # A path may contain "#", which begins a comment in a file.
             is_folder = name == "--find-links" and value.startswith("/")
             lines.append(f"{name} {shlex.quote(file_url(value) if is_folder else value)}")
     return tuple(lines), tuple(arguments)
 
 
 def _cloned(url: str) -> str:
-    """Return the URL of a repository; SSH's ``user@host:path`` and paths are none to pip."""
+    """Return the URL of a repository; pip accepts neither SSH's ``user@host:path`` nor a path."""
     if "://" in url:
         return url
     host, colon, path = url.partition(":")
@@ -240,7 +240,7 @@ def _has_url(pin: Pin) -> bool:
 
 
 def _fragment(subdirectory: str | None, weak: str = "") -> str:
-    """Return the fragment of an URL; pip checks the *weak* hashes there alone."""
+    """Return the fragment of a URL; only there pip checks *weak* hashes."""
     parts = [f"subdirectory={subdirectory}"] if subdirectory else []
     parts += [weak] if weak else []
     return f"#{'&'.join(parts)}" if parts else ""

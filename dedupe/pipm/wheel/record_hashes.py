@@ -16,7 +16,7 @@ _ALGORITHMS = ("sha256", "sha384", "sha512")
 
 
 class RecordHash(NamedTuple):
-    """The row of a member in RECORD: the digest by its algorithm, and the size in bytes if it is there."""
+    """The row of a member in RECORD: algorithm and digest, and the size in bytes or None."""
 
     algorithm: str
     digest: bytes
@@ -24,7 +24,7 @@ class RecordHash(NamedTuple):
 
 
 class RecordMismatch(NamedTuple):
-    """A member of *wheel* that differs from RECORD, although the archive has the hash in the lock."""
+    """A member that differs from RECORD in a wheel that has the hash in the lock, and the difference."""
 
     wheel: str
     member: str
@@ -32,7 +32,7 @@ class RecordMismatch(NamedTuple):
 
 
 def record_hash(row: RecordRow) -> RecordHash | None:
-    """Read a row's hash: sha256 or better, as the wheel format wants."""
+    """Return a row's hash if it is sha256 or better, which the wheel format requires; otherwise None."""
     algorithm, _, text = row.hash.partition("=")
     if algorithm not in _ALGORITHMS:
         return None
@@ -44,7 +44,10 @@ def record_hash(row: RecordRow) -> RecordHash | None:
 
 
 def is_vouched(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, str]]) -> bool:
-    """Whether the archive *stream*, whose sha256 is known, has one of the (algorithm, hexadecimal) hashes."""
+    """Return True if the archive *stream*, with the sha256 *archive*, has one of *hashes*.
+
+    *hashes* are (algorithm, hexadecimal digest).
+    """
     for algorithm, value in hashes:
         if algorithm == "sha256" and value == archive.hex():
             return True

@@ -1,4 +1,4 @@
-"""Explaining pip's errors in one line; the whole output becomes the details."""
+"""Explaining pip's errors in one line; its output becomes the details."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NORMALISE = re.compile(r"[-_.]+")
 _SHOWN_LINES = 2
 _LONGEST = 300
 _NEAREST = 2
-_DETAILS = "-v shows all that pip said"
+_DETAILS = "-v shows pip's output"
 
 
 class UnreachableError(FetchError):
-    """No server answered, or it has nothing of that name; pip does not say which."""
+    """No server answered, or it has no such project; pip does not say which."""
 
 
 _WRONG_HASHES = "DO NOT MATCH THE HASHES"
@@ -35,7 +35,7 @@ _NONE = re.compile(r"No matching distribution found for (?P<name>[\w.-]+)")
 _FULL = "No space left on device"
 _BUILDING = re.compile(r"Failed (?:to build|building)|\[end of output]")
 _LAST_WORD = re.compile(r"(?P<word>\S.*)\n\s*\[end of output]")
-"""The last line of what a build backend said: its exception, as a rule."""
+"""The last line of a build backend's output, usually its exception."""
 
 _NETWORK = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Connection (?:refused|broken|aborted)|"
@@ -44,12 +44,12 @@ _NETWORK = re.compile(
 
 
 def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> FetchError:
-    """Make the error for *pins*, which pip refused with *output*; *index* was asked, for Python *python*."""
+    """Return the error for *pins* from pip's *output*; *index* and the version *python* are for messages."""
     if _WRONG_HASHES in output:
         return _other_hashes(pins, output)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    if not errors or errors == ["Exception:"]:  # a traceback of pip's: its last line says what
+    if not errors or errors == ["Exception:"]:  # a traceback of pip: its last line is the error
         errors = lines[-1:]
     names = _named(pins, "\n".join(line for line in lines if not line.startswith(("Collecting", "Saved"))))
     shown = _listed(names)
@@ -60,7 +60,7 @@ def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> F
     if _NETWORK.search(output):
         return UnreachableError(
             f"Cannot fetch {shown}: {tail}",
-            hint="is the index reachable? what was fetched is kept; run the same command again",
+            hint="check that the index is reachable; fetched wheels are kept; run the same command again",
             details=output,
         )
     missing = _MISSING.search(output) or _NONE.search(output)
@@ -71,14 +71,14 @@ def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> F
         why = tail if last is None else _clipped(last["word"])
         return FetchError(f"{shown} cannot be built: {why}", hint=_DETAILS, details=output)
     return FetchError(
-        f"pip cannot give {shown}: {tail}",
-        hint=f"{_DETAILS}, `pip config list` its settings",
+        f"pip cannot provide {shown}: {tail}",
+        hint=f"{_DETAILS}, `pip config list` shows its settings",
         details=output,
     )
 
 
 def nearest(wanted: str, versions: Sequence[str]) -> list[str]:
-    """Return those of *versions* that lie just below and just above *wanted*, in order."""
+    """Return those of *versions* that are just below and just above *wanted*, in order."""
     known: dict[Version, str] = {}
     for text in versions:
         try:
@@ -105,8 +105,8 @@ def _not_there(
         hint = f"the nearest versions there are {', '.join(near)}; {_DETAILS}"
     else:
         hint = (
-            "no version of it that fits is there: is the name right, does the index answer, and does it know"
-            f" you (netrc, keyring, PIP_INDEX_URL)? {_DETAILS}"
+            "the index has no compatible version: check the name, the index, and your login"
+            f" (netrc, keyring, PIP_INDEX_URL); {_DETAILS}"
         )
     kind = FetchError if near else UnreachableError
     shown = f"{name} {version}" if version else name
@@ -114,13 +114,13 @@ def _not_there(
 
 
 def _other_hashes(pins: Sequence[Pin], output: str) -> FetchError:
-    """Say which archives have other hashes than the lock has, from pip's list of them."""
+    """Return the error for archives that pip lists with other hashes than the lock's."""
     text = output.partition(_WRONG_HASHES)[2]
     names, got = _named(pins, text), _GOT.findall(text)
     verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
     return FetchError(
         f"{_listed(names)} {verb} not what the lock says: {whose} {_listed(got)}",
-        hint="make the lock anew if the project published other files, else do not trust this index",
+        hint="lock again if the project published other files; otherwise do not trust this index",
         details=output,
     )
 
@@ -134,7 +134,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _named(pins: Sequence[Pin], text: str) -> list[str]:
-    """Return the distributions of *pins* that pip's words name, with versions; all when it names none."""
+    """Return those of *pins* that *text* names, with versions; all if it names none."""
     said = _NORMALISE.sub("-", text).lower()
     shown = {pin.name: f"{pin.name} {pin.version}" if pin.version else pin.name for pin in pins}
     if len(shown) == 1:

@@ -1,4 +1,4 @@
-"""Files of an environment that no wheel may bring, because they decide which code runs first."""
+"""Paths that no wheel may contain, because these files of an environment decide which code runs first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)w?[0-9.]*[td]?(\.exe)?", re.IGNORECASE)
 _ACTIVATION = re.compile(r"(de)?activate(\.[a-z0-9]+)?|activate_this\.py", re.IGNORECASE)
-"""Shells source these scripts. pydoc and pip are not among them: an environment works without, and pip's own
-wheel brings pip."""
+"""Scripts that shells source. pydoc and pip are not reserved: an environment works without, and pip's own
+wheel contains pip."""
 _SCRIPT_FOLDERS = ("data/bin/", "data/scripts/", "scripts/")
 _HOOK = re.compile(r"([0-9]{3}|zzz)_pipm(_[a-z0-9_]*)?\.(pth|start)|_pipm_(finder|pip)([._/].*)?")
 
 
 def reserved_script(name: str) -> str | None:
-    """Return why no distribution may bring a script of this *name*; None if it may.
+    """Return why no distribution may have a script of this *name*; None if it may.
 
-    uv refuses the interpreter's names, too; pip lets all of them replace what is there.
+    uv also rejects the interpreter's names; pip replaces existing files by all of them.
     """
     if _INTERPRETER.fullmatch(name):
         return "would replace an environment's interpreter"
@@ -32,8 +32,8 @@ def reserved_path(path: str) -> str | None:
         if path.startswith(folder):
             name = path.removeprefix(folder)
             if "/" in name and folder == "scripts/":
-                return "is a script in a folder: scripts lie beside each other"
+                return "is a script in a subfolder"
             return reserved_script(name)
     if path.startswith("data/.pipm") or (path.startswith("site/") and _HOOK.fullmatch(path, len("site/"))):
-        return "would lie where pipm keeps its own files"
+        return "would be in a place for pipm's own files"
     return None

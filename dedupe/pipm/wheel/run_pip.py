@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 _TICK = 0.05
 OWN_PIP = (sys.executable, "-P", "-m", "pip")
-"""Of the interpreter that runs pipm. Without -P (or -I) a module in the current folder stands for pip's."""
+"""pip of pipm's interpreter. Without -P (or -I) a module in the current folder would replace pip's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipCommand:
-    """pip for one interpreter: ``command`` runs it with the environment ``environ``.
+    """pip for one interpreter: ``command`` runs it with the variables ``environ``.
 
-    Where pip does not run on that interpreter it cannot build for it; ``foreign`` are the options by which
-    `pip download` gets its wheels all the same. ``python`` is the interpreter's version, for messages.
+    A pip that does not run on that interpreter cannot build for it; ``foreign`` are then the options for
+    `pip download` to get its wheels. ``python`` is the interpreter's version, for messages.
     """
 
     command: tuple[str, ...]
@@ -42,13 +42,13 @@ class PipCommand:
 
     @property
     def index(self) -> str:
-        """The index that pip's own settings name, for messages."""
+        """The index in pip's settings, for messages."""
         return self.environ.get("PIP_INDEX_URL", "pip's default index")
 
     def run(self, arguments: list[str], folder: str, stopping: Callable[[], bool]) -> tuple[int, str]:
-        """Run pip with *arguments*; returns exit code and output. Ends it when *stopping* says so.
+        """Run pip with *arguments*; return exit code and output. Terminate it when *stopping* returns True.
 
-        Its temporary files lie in *folder*, which the caller removes: a pip that is killed leaves them.
+        Its temporary files are in *folder*, which the caller removes: a killed pip leaves them.
         """
         process = subprocess.Popen(
             [*self.command, *arguments],
@@ -58,7 +58,7 @@ class PipCommand:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # so that only pipm gets Ctrl-C
         )
         try:
             while True:
@@ -76,11 +76,11 @@ class PipCommand:
 
 
 def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipCommand:
-    """Choose the pip that works for the environment's interpreter *python*; raise FetchError without one.
+    """Return a pip that works for the environment's interpreter *python*; raise FetchError if there is none.
 
-    pipm's own first (its index, proxies and passwords are pip's configuration), which runs on the other
-    interpreter by ``--python``; else the environment's own, that of its ``ensurepip``, or one on PATH that
-    runs there. *resolving*: it shall choose versions, too, by the settings that are about those.
+    pipm's own pip is preferred; it runs on the other interpreter by ``--python``. The next are that of the
+    environment, that of its ``ensurepip``, and one on PATH. *resolving*: also use pip's settings for choosing
+    versions.
     """
     own = _own_pip()
     foreign: tuple[str, ...] = ()
@@ -99,9 +99,9 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
 
 
 def pip_into(python: str, target: Target) -> tuple[str, ...]:
-    """Return a command of pip that changes the environment of *python*, which has no pip itself.
+    """Return a pip command that changes the environment of *python*, which has no pip itself.
 
-    Raises FetchError where there is none.
+    Raises FetchError if there is none.
     """
     own = _own_pip()
     if own is not None and _own_runs_on(target):
@@ -110,24 +110,24 @@ def pip_into(python: str, target: Target) -> tuple[str, ...]:
 
 
 def _own_pip() -> tuple[str, ...] | None:
-    """Pip of the interpreter that runs pipm."""
+    """Return pip of pipm's interpreter, or None."""
     return OWN_PIP if util.find_spec("pip") is not None else None
 
 
 def _borrowed_pip(python: str) -> tuple[str, ...]:
-    """Pip for an interpreter that has none: the wheel that its ``ensurepip`` brings, or one on PATH."""
+    """Return a pip for an interpreter without pip: the wheel of its ``ensurepip``, or one on PATH."""
     done = subprocess.run([python, "-I", "-c", _BUNDLED], capture_output=True, check=False, text=True)
     for wheel in done.stdout.splitlines():
         if _runs(python, "-I", f"{wheel}/pip"):
             return (python, f"{wheel}/pip")
     for name in ("pip3", "pip"):
         path = which(name)
-        # An old pip does not run on every newer Python: it is tried; by root if nobody else can change it.
+        # An old pip may not run on a newer Python, so try it; as root only if no other user can change it.
         if path is not None and refusal(path) is None and _runs(path, "--python", python):
             return (path, "--python", python)
     raise FetchError(
-        f"No pip runs on {python}: neither pipm's interpreter nor the environment has one that does",
-        hint=f"{python} -m ensurepip, or install a newer pip beside pipm",
+        f"No pip works with {python}: neither that of pipm's interpreter nor one of the environment",
+        hint=f"run {python} -m ensurepip, or install a newer pip beside pipm",
     )
 
 
@@ -138,7 +138,7 @@ folders += filter(None, [sysconfig.get_config_var("WHEEL_PKG_DIR"), "/usr/share/
 for folder in folders:
     print(*sorted(glob.glob(os.path.join(glob.escape(folder), "pip-*.whl")), reverse=True), sep="\\n")
 """
-"""Prints the paths of the wheels that ensurepip installs; distributions of Linux keep them elsewhere."""
+"""Prints the paths of the wheels that ensurepip installs; Linux distributions keep them elsewhere."""
 
 
 def _own_runs_on(target: Target) -> bool:
@@ -151,18 +151,18 @@ def _oldest_for_own() -> str:
     try:
         return metadata.metadata("pip")["Requires-Python"] or ""
     except (metadata.PackageNotFoundError, KeyError):
-        return ">=3.10"  # as pip's since 26.0
+        return ">=3.10"  # that of pip 26.0
 
 
 @cache
 def _runs(*command: str) -> bool:
-    """Whether a command of pip runs at all."""
+    """Return True if a command of pip runs at all."""
     done = subprocess.run([*command, "--version"], capture_output=True, check=False)
     return done.returncode == 0
 
 
 def _foreign_options(target: Target) -> tuple[str, ...]:
-    """Describe an interpreter to `pip download` by its tags."""
+    """Return the options of `pip download` for an interpreter with these tags."""
     parts = [tag.split("-") for tag in target.tags]
     abis = dict.fromkeys(abi for _, abi, _ in parts)
     platforms = dict.fromkeys(platform for _, _, platform in parts if platform != "any")

@@ -1,8 +1,8 @@
 """Selecting the settings of pip that are used when pipm runs pip.
 
-What pip is called for, and where the result goes, is decided by the lock and by the command of pipm. So
-settings count only where they say how archives are reached and built. They are read from pip's files and
-variables, and given to pip as variables, which other users do not see; its files are switched off.
+The lock and pipm's command decide what pip does and where the result goes. So only settings about fetching
+and building archives are used. They are read from pip's files and variables, and passed to pip as variables,
+which other users cannot read; pip then ignores its files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pipm.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SOURCES = "where archives are is the user's to say, wherever the lock does not"
-_NETWORK = "how the network is reached"
-_SPEED = "what was fetched before"
-_BUILDING = "whether and how something may be built"
+_SOURCES = "where archives are, unless the lock says it"
+_NETWORK = "how to reach the network"
+_SPEED = "where fetched archives are cached"
+_BUILDING = "whether and how to build"
 _TALK = "where pip writes its log"
 
 KEPT: Mapping[str, str] = {
@@ -53,9 +53,9 @@ KEPT: Mapping[str, str] = {
     "global-option": _BUILDING,
     "log": _TALK,
 }
-"""Settings that are used, and why. All others would change what is installed, or where.
+"""Settings that are used, and why. Others would change what is installed, or where.
 
-Such are prefix, root, target, user, src, dest, python, platform, constraint, requirement, editable, pre,
+Examples are prefix, root, target, user, src, dest, python, platform, constraint, requirement, editable, pre,
 upgrade, force-reinstall, dry-run, report, no-deps, require-hashes, require-virtualenv, quiet and verbose.
 """
 
@@ -67,17 +67,17 @@ RESOLVING: Mapping[str, str] = {
     "all-releases": "which versions may be chosen",
     "only-final": "which versions may be chosen",
 }
-"""Settings that are also used to make a lock, because there pip chooses the versions."""
+"""Settings that are also used when pipm makes a lock, because then pip chooses the versions."""
 
 _SECTIONS = ("global", "install")
-"""Sections of pip's files that count: pipm installs, whichever command of pip it calls for that."""
+"""Sections of pip's files that are used: pipm installs, whichever command of pip it runs for that."""
 
-_HINT = "`pip config debug` names the files that pip reads"
+_HINT = "`pip config debug` lists the files that pip reads"
 _FILE = re.compile(r"\s+(?P<path>.+), exists: True")
 
 
 def environ_for_pip(command: tuple[str, ...], *, resolving: bool = False) -> dict[str, str]:
-    """Return the environment for the pip that *command* runs: the user's, with the settings that count."""
+    """Return the variables for the pip that *command* runs: the user's, with the selected settings."""
     kept = KEPT.keys() | RESOLVING.keys() if resolving else KEPT.keys()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     settings = dict(_of_files(command)) | dict(_of_variables())
@@ -100,7 +100,7 @@ def _of_variables() -> Iterator[tuple[str, str]]:
 
 @cache
 def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the settings in pip's files, what counts more behind what counts less."""
+    """Return the settings in pip's files; later ones override earlier ones."""
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for path in _files(command):
         parser = configparser.RawConfigParser()
@@ -108,7 +108,7 @@ def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             with open(path, encoding="utf-8") as stream:
                 parser.read_file(stream)
         except (OSError, configparser.Error, UnicodeDecodeError) as error:
-            # pip goes no further, either: without its settings it would ask another index.
+            # pip also stops here: without its settings it would use another index.
             raise FetchError(f"pip's settings in {path} cannot be read: {error}", hint=_HINT) from error
         for section in _SECTIONS:
             if parser.has_section(section):
@@ -119,7 +119,7 @@ def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _files(command: tuple[str, ...]) -> list[str]:
-    """Return the files that pip reads, in the order in which they count."""
+    """Return the files that pip reads; later ones override earlier ones."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     if "PIP_CONFIG_FILE" in os.environ:
         kept["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]
@@ -131,7 +131,7 @@ def _files(command: tuple[str, ...]) -> list[str]:
         text=True,
         errors="replace",
         check=False,
-        start_new_session=True,  # Ctrl-C is ours to handle: pip that dies of it says nothing of its settings
+        start_new_session=True,  # so that only pipm gets Ctrl-C: a pip that it ends would print no settings
     )
     if done.returncode:
         raise FetchError("pip cannot read its settings", hint=_HINT, details=done.stdout + done.stderr)

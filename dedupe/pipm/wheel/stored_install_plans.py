@@ -1,4 +1,4 @@
-"""The store's install plans, which lie beside manifests and are computed again if missing or damaged."""
+"""The store's install plans: files beside manifests, computed again if missing or damaged."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 INSTALL_PLAN = "blueprint"
 _MAGIC = b"pipm blueprint 3\n"
 _PREFIX = struct.Struct("<17sIII")
-"""The head of the file: magic, the length of its first part, the checksums of both parts."""
+"""The header: magic, length of the first part, checksums of both parts."""
 _CHUNK = 1 << 16
 
 
 def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> InstallPlan:
-    """Read the install plan of the complete *entry* (a path below ``wheels/``); StoreError if it has none.
+    """Read the install plan of the complete *entry* (a path below ``wheels/``); raise StoreError without one.
 
-    Without *modules* it has no ``folders``, and takes a third of the time.
+    Without *modules* the plan has no ``folders``, and reading takes a third of the time.
     """
     try:
         file = os.open(
@@ -59,9 +59,9 @@ def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> Inst
 
 
 def _read(file: int, *, modules: bool) -> tuple[bytes, bytes] | None:
-    """Return the two parts of the open *file*; the second only with *modules*. None where it is torn.
+    """Return the two parts of the open *file*, the second only with *modules*; None if it is damaged.
 
-    It was written without waiting for the disk: after a power cut it may be there and hold zeros.
+    The file is written without a sync: after a power cut it may contain zeros.
     """
     data = os.read(file, _CHUNK)
     if len(data) < _PREFIX.size:
@@ -100,12 +100,12 @@ def _written(install_plan: InstallPlan) -> bytes:
     return _PREFIX.pack(_MAGIC, len(first), zlib.crc32(first), zlib.crc32(second)) + first + second
 
 
-def _plain(part: Any) -> Any:  # noqa: ANN401 - marshal takes bare tuples, and no data_files
+def _plain(part: Any) -> Any:  # noqa: ANN401 - marshal accepts tuples, but not named ones
     return tuple(map(_plain, part)) if isinstance(part, tuple) else part
 
 
 def _scripts(store: Store, entry: str, manifest: Manifest) -> tuple[tuple[str, bytes], ...]:
-    """The entry points as `installer` writes them, without their first line, which is the environment's."""
+    """Return the scripts of entry points as `installer` writes them, without the environment's first line."""
     ending = ".dist-info/entry_points.txt"
     path = next((e.path for e in manifest.files if e.path.endswith(ending) and e.path.count("/") == 2), None)
     if path is None:

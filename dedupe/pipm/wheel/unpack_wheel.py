@@ -1,7 +1,7 @@
 """Checking and unpacking wheel archives, which may be hostile.
 
-`zipfile` reads the archive. `installer` does not check enough for a store: names that leave the entry, wrong
-sizes and digests, members that platforms would see differently.
+`zipfile` reads the archive. `installer` does not check enough for a shared store: paths that leave the entry,
+wrong sizes and digests, names that are equal on some platforms.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ _SCHEMES = {
 _MAJOR = 1
 _MOST_MEMBERS = 500_000
 _LARGEST_METADATA = 64 << 20
-"""Bytes of a RECORD of all those members; it is read into memory."""
+"""Maximum bytes of RECORD, for that many members; it is read into memory."""
 _LONGEST_SHOWN = 300
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Others need modules that not every interpreter has, and no build tool writes them."""
+"""Other methods need modules that some interpreters lack, and no build tool uses them."""
 _TAG = re.compile(r"([0-9][A-Za-z0-9_.]*-)?[A-Za-z0-9_.+]+(-[A-Za-z0-9_.+]+){2,3}")
 _UNSOUND = (
     zipfile.BadZipFile,
-    NotImplementedError,  # of zipfile: a feature of the format that it does not have
+    NotImplementedError,  # zipfile lacks a feature of the format
     EOFError,
-    ValueError,  # names that are no UTF-8, offsets before the file's beginning
+    ValueError,  # names that are not UTF-8, offsets before the file's start
     struct.error,
     zlib.error,
 )
@@ -64,7 +64,7 @@ _UNSOUND = (
 class UnpackedWheel(NamedTuple):
     """A wheel's manifest and, by object name, its files in the run's folder, not yet synced.
 
-    ``mismatches``: where RECORD says something else; the manifest says what is true.
+    ``mismatches`` are rows of RECORD that differ from the files; the manifest describes the files.
     """
 
     manifest: Manifest
@@ -77,14 +77,14 @@ def unpack_wheel(
 ) -> UnpackedWheel:
     """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
 
-    Without one it is read and hashed alone. *hashes* are hashes of archives in a lock: one that has such
-    a hash is what was locked, so a RECORD that disagrees with it is doubted, not refused. Raises WheelError
-    naming archive and member; then the caller drops the folder.
+    Without *run* it is only read and hashed. *hashes* are hashes of archives in a lock: if the archive has
+    one of them, a wrong RECORD is reported, not rejected. Raises WheelError with archive and member; then
+    the caller removes the folder.
     """
     file_name = file_name or os.path.basename(path)
     name, version, tag = parse_wheel_name(file_name)
     try:
-        # One descriptor for both: the digest is that of the archive which is unpacked.
+        # One descriptor for both, so that the digest is that of the unpacked archive.
         with open(path, "rb") as stream:
             archive = Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
@@ -92,19 +92,19 @@ def unpack_wheel(
                 work = _Unpacking(wheel, file_name, run, vouched=vouched)
                 return work.unpacked(name, version, tag, archive)
     except _UNSOUND as error:
-        raise WheelError(f"{file_name} is not a sound wheel: {error}", hint=_HINT) from error
+        raise WheelError(f"{file_name} is not a valid wheel: {error}", hint=_HINT) from error
 
 
-_HINT = "fetch it again; if it stays so, tell the project that publishes it"
+_HINT = "fetch it again; if the error stays, report it to the project that publishes it"
 
 
 def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
-    """Name, version and the rest of a wheel's file name as it is (build tag, tags, variant label)."""
+    """Return name, version and the rest (build tag, tags, variant label) of a wheel's file name."""
     stem, extension = os.path.splitext(file_name)
     parts = stem.split("-", 2)
     if extension != ".whl" or len(parts) < 3 or not _TAG.fullmatch(parts[2]):
         raise WheelError(
-            f"{file_name} is not named like a wheel", hint="name-version-python-abi-platform.whl"
+            f"{file_name} is not the file name of a wheel", hint="name-version-python-abi-platform.whl"
         )
     try:
         return canonicalize_name(parts[0], validate=True), str(Version(parts[1])), parts[2]
@@ -131,8 +131,8 @@ class _Unpacking:
         self.new: dict[str, NewFile] = {}
         self.written = 0
         self.packages: frozenset[str] = frozenset()
-        # One time for all files, as exact as the file system keeps it: that of the run's folder, which was
-        # made, and got its last file, after the command began.
+        # All files get one time, with the file system's resolution: that of the run's folder, which was
+        # changed last after the command began.
         self.now_ns = 0 if run is None else os.fstat(run).st_mtime_ns
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> UnpackedWheel:
@@ -170,7 +170,7 @@ class _Unpacking:
         return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
 
     def _doubt(self, member: str, why: str) -> None:
-        """Note a mismatch of RECORD if the lock has this archive's hash; else raise WheelError."""
+        """Record a mismatch of RECORD if the lock has this archive's hash; otherwise raise WheelError."""
         if not self.vouched:
             raise self._refuse(member, why)
         self.mismatches.append(RecordMismatch(self.file_name, member, why))
@@ -184,30 +184,30 @@ class _Unpacking:
             self._check_member(member)
             name = folded(member.filename.rstrip("/"))
             if name in seen:
-                raise self._refuse(member.filename, "is there twice (or differs in case alone)")
+                raise self._refuse(member.filename, "occurs twice (or names differ only in case)")
             seen.add(name)
             if not member.is_dir():
                 members.append(member)
         return members
 
     def _check_room(self, members: list[zipfile.ZipInfo]) -> None:
-        """Raise if the archive would fill the disk, before a byte is written."""
+        """Raise WheelError before anything is written if the archive would fill the disk."""
         if self.run is None:
             return
         need = sum(member.file_size for member in members)
         free = free_space(self.run).size
         if need > free:
             raise WheelError(
-                f"{self.file_name} unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",
-                hint="free some space there, if you trust it",
+                f"{self.file_name} unpacks to {need >> 20} MiB, but the store has {free >> 20} MiB free",
+                hint="free some space there, if you trust this wheel",
             )
 
     def _check_member(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
-        # orig_filename is what the archive says; zipfile cuts at NUL and turns separators around.
+        # orig_filename is the name in the archive; zipfile cuts it at NUL and converts separators.
         why = name_refusal(name)
         if why is not None or name != member.orig_filename:
-            raise self._refuse(member.orig_filename, why or "is not a name that a wheel may have")
+            raise self._refuse(member.orig_filename, why or "is not a valid name in a wheel")
         mode = member.external_attr >> 16
         if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)):
             raise self._refuse(name, "is a symbolic link or a special file")
@@ -229,7 +229,7 @@ class _Unpacking:
         except ValueError:
             fits = False
         if not fits:
-            raise self._refuse(folders[0], "does not fit the wheel's file name")
+            raise self._refuse(folders[0], "does not match the wheel's file name")
         return folders[0]
 
     def _check_format(self, metadata: str) -> None:
@@ -238,12 +238,12 @@ class _Unpacking:
             if key.strip() == "Wheel-Version":
                 major = value.strip().partition(".")[0]
                 if major != str(_MAJOR):
-                    raise self._refuse(f"{metadata}/WHEEL", f"is of wheel format {value.strip()}")
+                    raise self._refuse(f"{metadata}/WHEEL", f"has the unknown format {value.strip()}")
                 return
-        raise self._refuse(f"{metadata}/WHEEL", "names no Wheel-Version")
+        raise self._refuse(f"{metadata}/WHEEL", "has no Wheel-Version")
 
     def _check_metadata(self, metadata: str, name: str, version: str) -> None:
-        """METADATA must be there, and mean the release that the file's name means: tools show it."""
+        """Raise WheelError unless METADATA names the release in the wheel's file name: tools display it."""
         path = f"{metadata}/METADATA"
         fields: dict[str, str] = {}
         for line in self._read(path).decode("utf-8", "replace").splitlines():
@@ -259,7 +259,7 @@ class _Unpacking:
         except ValueError:
             fits = False
         if not fits or canonicalize_name(fields["name"]) != name:
-            raise self._refuse(path, "is of another release than the wheel's file name")
+            raise self._refuse(path, "names another release than the wheel's file name")
 
     def _check_entry_points(self, metadata: str) -> None:
         path = f"{metadata}/entry_points.txt"
@@ -271,7 +271,7 @@ class _Unpacking:
             raise self._refuse(path, str(error)) from error
 
     def _record(self, metadata: str, members: list[zipfile.ZipInfo]) -> dict[str, RecordHash]:
-        """RECORD's hashes; each member but RECORD and its signatures must have one, and the reverse."""
+        """Return RECORD's hashes; all members except RECORD and its signatures must have one."""
         recorded, bare = {}, set()
         for row in parse_record(self._read(f"{metadata}/RECORD")):
             expected = record_hash(row)
@@ -298,9 +298,9 @@ class _Unpacking:
         return b"".join(self._content(member))
 
     def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
-        """Yield each member that gets installed, with its path in the entry.
+        """Yield each member that is installed, with its path in the entry.
 
-        Bytecode is not: the store has its own, and nobody could tell what a wheel's would do.
+        Bytecode is not installed: the store compiles it itself, and a wheel's could do anything.
         """
         paths = EntryPaths()
         for member in members:
@@ -313,26 +313,26 @@ class _Unpacking:
             yield member, path
 
     def _path(self, name: str, metadata: str) -> str | None:
-        """The path in the entry of the member *name*; None for what no installer takes from a wheel."""
+        """Return the path in the entry of the member *name*; None if installers do not install it."""
         data = f"{metadata.removesuffix('.dist-info')}.data"
         top, _, rest = name.partition("/")
         path = f"site/{name}"
         if rest and top.endswith(".data"):
             key, _, rest = rest.partition("/")
             if top != data or key not in _SCHEMES or not rest:
-                raise self._refuse(name, "belongs to no scheme of the format")
+                raise self._refuse(name, "has no scheme of the wheel format")
             path = f"{_SCHEMES[key]}/{rest}"
             folder = rest.partition("/")[0]
             if _SCHEMES[key] == "site" and folder.endswith(".dist-info"):
-                raise self._refuse(name, "brings metadata where none may be")
+                raise self._refuse(name, "is metadata in a folder for data")
         elif is_installers_own(name):
             return None
         return None if path.startswith("site/") and is_bytecode(path) else path
 
     def _write(self, member: zipfile.ZipInfo, entry_path: str, expected: RecordHash | None) -> FileEntry:
         mode = member.external_attr >> 16
-        executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # as pip and installer see it
-        check = None  # a sha256 is reckoned anyway
+        executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # the rule of pip and installer
+        check = None  # sha256 is computed anyway
         if expected is not None and expected.algorithm != "sha256":
             check = hashlib.new(expected.algorithm)
         content = _hashed(self._content(member), check)
@@ -349,20 +349,20 @@ class _Unpacking:
         if expected is not None:
             actual = digest if check is None else check.digest()
             if actual != expected.digest or expected.size not in (None, size):
-                self._doubt(member.filename, "is not what RECORD says")
+                self._doubt(member.filename, "differs from RECORD")
         return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Read exactly the size that the archive's directory declares, against zip bombs."""
+        """Read exactly the size that the archive's directory declares, as protection from zip bombs."""
         left = member.file_size
         try:
             with self.wheel.open(member) as stream:
                 while chunk := stream.read(_CHUNK):
                     left -= len(chunk)
                     if left < 0:
-                        raise self._refuse(member.filename, "is larger than it says")
+                        raise self._refuse(member.filename, "is larger than declared")
                     yield chunk
         except _UNSOUND as error:
-            raise self._refuse(member.filename, f"is not sound: {error}") from error
+            raise self._refuse(member.filename, f"is damaged: {error}") from error
         if left:
-            raise self._refuse(member.filename, "is smaller than it says")
+            raise self._refuse(member.filename, "is smaller than declared")

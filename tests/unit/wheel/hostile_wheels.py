@@ -177,7 +177,7 @@ def better_row(algorithm: str, content: bytes) -> str:
 
 INIT = record_row("demo/__init__.py", GOOD["demo/__init__.py"])
 INTERPRETER = "would replace an environment's interpreter"
-ODD = "is not a name that a wheel may have"
+ODD = "is not a valid name in a wheel"
 TWICE = "is there twice"
 HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "absolute": (member("/etc/evil"), "'/etc/evil'", ODD),
@@ -191,13 +191,13 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "escape": (member("demo/\x1b[31m.py"), r"'demo/\x1b[31m.py'", ODD),
     "turned around": (member("demo/\u202eyp.live"), "demo/", ODD),
     "NUL": (renamed("demo/e_vil.py", b"demo/e\0vil.py"), r"'demo/e\x00vil.py'", ODD),
-    "no UTF-8": (renamed("demo/\u00e9\u00e9.py", b"demo/\xff\xff\xff\xff.py"), "", "is not a sound wheel"),
+    "no UTF-8": (renamed("demo/\u00e9\u00e9.py", b"demo/\xff\xff\xff\xff.py"), "", "is not a valid wheel"),
     "twice": (also("demo/x.py", "demo/x.py"), "'demo/x.py'", TWICE),
     "twice but for case": (also("demo/x.py", "demo/X.py"), "'demo/X.py'", TWICE),
     "twice but for sharp s": (also("demo/stra\u00dfe", "demo/STRASSE"), "'demo/STRASSE'", TWICE),
     "twice but for composition": (also("caf\u00e9.py", "cafe\u0301.py"), "cafe", TWICE),
-    "a file that is a folder": (member("demo", content=b"x"), "demo", "lands where another"),
-    "twice by scheme": (member("pure.py"), "'pure.py'", "lands where another"),
+    "a file that is a folder": (member("demo", content=b"x"), "demo", "has the same path as another"),
+    "twice by scheme": (member("pure.py"), "'pure.py'", "has the same path as another"),
     "symlink": (member("demo/link.py", mode=0o120777), "'demo/link.py'", "symbolic link"),
     "device": (member("demo/null", mode=0o020666), "'demo/null'", "special file"),
     "fifo": (member("demo/fifo", mode=0o010666), "'demo/fifo'", "special file"),
@@ -209,12 +209,12 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "RECORD lies about content": (
         record(lambda rows: rows.replace(INIT, record_row("demo/__init__.py", b"NAME = 'evil'\n"))),
         "'demo/__init__.py'",
-        "is not what RECORD says",
+        "differs from RECORD",
     ),
     "RECORD lies about a size": (
         record(lambda rows: rows.replace(INIT, INIT.replace(",14\n", ",15\n"))),
         "'demo/__init__.py'",
-        "is not what RECORD says",
+        "differs from RECORD",
     ),
     "RECORD has not all": (
         record(lambda rows: rows.replace(INIT, "")),
@@ -249,7 +249,7 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
         "no sha256",
     ),
     "RECORD is a bomb": (bomb_record, f"'{INFO}/RECORD'", "larger than 64 MiB"),
-    "smaller than it says": (central(24, "<L", 5000), "'demo/__init__.py'", "smaller than it says"),
+    "smaller than it says": (central(24, "<L", 5000), "'demo/__init__.py'", "smaller than declared"),
     "larger than it says": (central(24, "<L", 3), "'demo/__init__.py'", "Bad CRC-32"),
     "another checksum": (central(16, "<L", 1), "'demo/__init__.py'", "Bad CRC-32"),
     "another place": (central(42, "<L", 5), "'demo/__init__.py'", "is not sound"),
@@ -265,12 +265,12 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "metadata by the back door": (
         member(f"{DATA}/purelib/other-2.0.dist-info/METADATA"),
         "other-2.0.dist-info/METADATA'",
-        "metadata where none may be",
+        "is metadata in a folder for data",
     ),
     "RECORD by the back door": (
         member(f"{DATA}/platlib/{INFO}/RECORD"),
         f"'{DATA}/platlib/{INFO}/RECORD'",
-        "metadata where none may be",
+        "is metadata in a folder for data",
     ),
     "pyvenv.cfg": (member(f"{DATA}/data/pyvenv.cfg"), f"'{DATA}/data/pyvenv.cfg'", "pyvenv.cfg"),
     "PYVENV.CFG": (member(f"{DATA}/data/PyVenv.cfg"), f"'{DATA}/data/PyVenv.cfg'", "pyvenv.cfg"),
@@ -339,25 +339,25 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "METADATA is another's": (
         metadata(b"Name: other\nVersion: 1.0\n"),
         f"'{INFO}/METADATA'",
-        "of another release",
+        "names another release",
     ),
     "METADATA is of another version": (
         metadata(b"Name: demo\nVersion: one\n"),
         f"'{INFO}/METADATA'",
-        "of another release",
+        "names another release",
     ),
     "METADATA's version has thousands of digits": (
         metadata(b"Name: demo\nVersion: " + b"9" * 5000 + b"\n"),
         f"'{INFO}/METADATA'",
-        "of another release",
+        "names another release",
     ),
     "2 000 folders deep": (member("d/" * 1_000 + "x.py"), "'d/d/d/", "more than 100 folders"),
-    "a path without end": (member("d/" * 1_200 + "x.py"), "'d/d/d/", "longer than a file's name"),
-    "a name without end": (member("n" * 256 + ".py"), "'nnn", "longer than a file's name"),
+    "a path without end": (member("d/" * 1_200 + "x.py"), "'d/d/d/", "too long for a file name"),
+    "a name without end": (member("n" * 256 + ".py"), "'nnn", "too long for a file name"),
     "RECORD lies by a better hash": (
         record(lambda rows: rows.replace(INIT, better_row("sha512", b"NAME = 'evil'\n"))),
         "'demo/__init__.py'",
-        "is not what RECORD says",
+        "differs from RECORD",
     ),
     "a better hash that is cut": (
         record(lambda rows: rows.replace(INIT, better_row("sha512", b"")[:60] + ",14\n")),
@@ -367,8 +367,8 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "unknown scheme": (member(f"{DATA}/magic/x"), f"'{DATA}/magic/x'", "no scheme"),
     "no scheme": (member(f"{DATA}/x"), f"'{DATA}/x'", "no scheme"),
     "another's schemes": (member("other-2.0.data/scripts/x"), "'other-2.0.data/scripts/x'", "no scheme"),
-    "no zip": (no_zip, "", "is not a sound wheel"),
-    "truncated": (truncated, "", "is not a sound wheel"),
-    "cut at the end": (cut_at_the_end, "", "is not a sound wheel"),
+    "no zip": (no_zip, "", "is not a valid wheel"),
+    "truncated": (truncated, "", "is not a valid wheel"),
+    "cut at the end": (cut_at_the_end, "", "is not a valid wheel"),
     "corrupt": (corrupt, "'demo/large.py'", "is not sound"),
 }

@@ -42,12 +42,12 @@ MANY = ", ".join(f"1.{minor}.{patch}" for minor in range(40) if minor != 19 for 
         (
             MISSING.format("none"),
             "numpy 1.19.0 is not on https://i/simple, or not for Python 3.13.0",
-            "does the index answer, and does it know you",
+            "check the name, the index, and your login",
         ),
-        ("ERROR: " + "x" * 9000, f"pip cannot give numpy 1.19.0, six 1.16.0: {'x' * 300} …", "-v shows"),
+        ("ERROR: " + "x" * 9000, f"pip cannot provide numpy 1.19.0, six 1.16.0: {'x' * 300} …", "-v shows"),
         ("ERROR: [Errno 28] No space left on device", "does not fit on the disk", "free some space"),
-        ("Traceback\nOSError: odd\n", "pip cannot give numpy 1.19.0, six 1.16.0: OSError: odd", "-v shows"),
-        ("", "pip cannot give numpy 1.19.0, six 1.16.0: ", "-v shows"),
+        ("Traceback\nOSError: odd\n", "pip cannot provide numpy 1.19.0, six 1.16.0: OSError: odd", "-v shows"),
+        ("", "pip cannot provide numpy 1.19.0, six 1.16.0: ", "-v shows"),
     ],
 )
 def test_one_line_says_it(output: str, message: str, hint: str) -> None:

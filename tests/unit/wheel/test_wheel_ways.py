@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipm.sync.sync_values import SyncResult
 
 DISAGREEING = (
-    "is not what RECORD says",
+    "differs from RECORD",
     "not in RECORD",
     "in RECORD but not in the archive",
     "not in the archive",
