@@ -133,7 +133,7 @@ def _requirements(request: LockRequest) -> list[str]:
         try:
             Requirement(need)
         except ValueError:
-            raise project.error(f"{need!r} is no requirement") from None
+            raise project.error(f"{need!r} is not a valid requirement") from None
         if "${" in need or not need.isprintable():  # a file of requirements would say something else
             raise project.error(
                 f"{need!r} has a variable or a line break, which count in requirements.txt alone"

@@ -1,4 +1,4 @@
-"""Lock files as tables whose types are checked while they are read, and errors that know their place."""
+"""Lock files as tables: types are checked when values are read, and errors name the place in the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _LARGEST = 256 << 20
-"""Bytes of the largest lock that is read; real ones have some megabytes."""
+"""Maximum bytes of a lock; real ones have some megabytes."""
 
 _HASH = re.compile(r"(?P<algorithm>md5|sha1|sha224|sha256|sha384|sha512):(?P<digest>[0-9a-fA-F]+)")
 _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
@@ -36,14 +36,14 @@ class LockTable:
 
     @contextmanager
     def checking(self) -> Iterator[None]:
-        """Let a value that must not be passed on be an error that names this place."""
+        """Convert AddressError, about a value that pipm must not use, to LockError with this place."""
         try:
             yield
         except AddressError as error:
             raise self.error(str(error)) from None
 
     def error(self, message: str, *, key: str = "", hint: str | None = None) -> LockError:
-        """Make an error that names this place."""
+        """Return an error that names this place."""
         place = ".".join(filter(None, (self.where, key)))
         return LockError(": ".join(filter(None, (self.file, place, message))), hint=hint)
 
@@ -53,35 +53,35 @@ class LockTable:
         return os.path.dirname(os.path.abspath(self.file))
 
     def text(self, key: str) -> str | None:
-        """The string at *key*, None when there is none."""
+        """Return the string at *key*, or None."""
         value = self.content.get(key)
         if value is None or isinstance(value, str):
             return value
         raise self._wrong(key, "a string")
 
     def required(self, key: str) -> str:
-        """The string at *key*, which must be there."""
+        """Return the string at *key*; raise LockError if it is missing."""
         value = self.text(key)
         if not value:
             raise self.error(f"{key} is missing")
         return value
 
     def flag(self, key: str) -> bool:
-        """The boolean at *key*, False when there is none."""
+        """Return the boolean at *key*, by default False."""
         value = self.content.get(key, False)
         if isinstance(value, bool):
             return value
         raise self._wrong(key, "true or false")
 
     def number(self, key: str) -> int | None:
-        """The whole number at *key*, None when there is none."""
+        """Return the integer at *key*, or None."""
         value = self.content.get(key)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-        raise self._wrong(key, "a whole number")
+        raise self._wrong(key, "an integer")
 
     def texts(self, key: str) -> list[str]:
-        """The list of strings at *key*, empty when there is none."""
+        """Return the list of strings at *key*, by default empty."""
         value = self.content.get(key)
         if value is None:
             return []
@@ -90,7 +90,7 @@ class LockTable:
         raise self._wrong(key, "a list of strings")
 
     def table(self, key: str) -> LockTable:
-        """The table at *key*, empty when there is none."""
+        """Return the table at *key*, by default empty."""
         value = self.content.get(key)
         if value is None:
             value = {}
@@ -99,7 +99,7 @@ class LockTable:
         return LockTable(value, self.file, f"{self.where}.{key}" if self.where else key)
 
     def tables(self, key: str) -> list[LockTable]:
-        """The list of tables at *key*, empty when there is none."""
+        """Return the list of tables at *key*, by default empty."""
         value = self.content.get(key)
         if value is None:
             return []
@@ -108,15 +108,15 @@ class LockTable:
         place = f"{self.where}.{key}" if self.where else key
         for index, item in enumerate(value):
             if not isinstance(item, dict):
-                raise self.error(f"{key}[{index}] is no table")
+                raise self.error(f"{key}[{index}] is not a table")
         return [LockTable(item, self.file, f"{place}[{index}]") for index, item in enumerate(value)]
 
     def children(self) -> Iterator[tuple[str, LockTable]]:
-        """Each key with its value, all of which are tables."""
+        """Return each key with its value, which must be a table."""
         return ((key, self.table(key)) for key in self.content)
 
     def name(self) -> str:
-        """The distribution's ``name``, normalised (PEP 503)."""
+        """Return the distribution's ``name``, normalised (PEP 503)."""
         return self.normalised(self.required("name"))
 
     def normalised(self, name: str) -> str:
@@ -124,37 +124,37 @@ class LockTable:
         try:
             return canonicalize_name(name, validate=True)
         except InvalidName:
-            raise self.error(f"{name!r} is no valid name") from None
+            raise self.error(f"{name!r} is not a valid name") from None
 
     def version(self, key: str = "version") -> str | None:
-        """The distribution's version, normalised (PEP 440); None when there is none."""
+        """Return the distribution's version, normalised (PEP 440), or None."""
         text = self.text(key)
         if text is None:
             return None
         try:
             return str(Version(text))
         except ValueError:
-            raise self.error(f"{text!r} is no valid version") from None
+            raise self.error(f"{text!r} is not a valid version") from None
 
     def hashed(self, text: str) -> tuple[str, str]:
-        """Split ``sha256:…``."""
+        """Split ``sha256:…`` into algorithm and hexadecimal digest."""
         match = _HASH.fullmatch(text.strip())
         if match is None or len(match["digest"]) != _DIGITS[match["algorithm"]]:
-            raise self.error(f"{text!r} is no hash that can be checked")
+            raise self.error(f"{text!r} is not a hash that pipm can check")
         return match["algorithm"], match["digest"].lower()
 
     def absolute(self, path: str) -> str:
-        """Make *path*, relative to the lock file, absolute."""
+        """Return the absolute path of *path*, which is relative to the lock file."""
         if "\0" in path:
-            raise self.error(f"{path!r} is no path")
+            raise self.error(f"{path!r} is not a valid path")
         return os.path.normpath(os.path.join(self.folder, path))
 
     def beside(self, folder: str) -> LockTable:
-        """A file in another folder, of which nothing is known yet."""
+        """Return an empty table for a file of the same name in *folder*."""
         return LockTable({}, os.path.join(folder, os.path.basename(self.file)))
 
     def check_known(self, kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
-        """Raise LockError where an extra or group (*kind*) is wanted that the lock does not have."""
+        """Raise LockError if *wanted* has an extra or group (*kind*) that is not in *known*."""
         for name in sorted(set(wanted) - set(known)):
             listed = ", ".join(sorted(known))
             hint = f"it has the {kind}s {listed}" if listed else f"it has no {kind}s"
@@ -166,12 +166,12 @@ class LockTable:
 
 
 def load_toml(path: str) -> LockTable:
-    """Read a TOML file; raises LockError with line and column where it is none."""
+    """Read a TOML file; raise LockError with line and column if it is invalid."""
     return parse_toml(load_text(path), path, hint="lock again")
 
 
 def parse_toml(text: str, path: str, *, hint: str) -> LockTable:
-    """Read the TOML document *text* out of the file *path*; LockError with line and column and *hint*."""
+    """Parse the TOML document *text* of the file *path*; raise LockError with line, column and *hint*."""
     try:
         return LockTable(tomllib.loads(text), path)
     except tomllib.TOMLDecodeError as error:
@@ -181,14 +181,14 @@ def parse_toml(text: str, path: str, *, hint: str) -> LockTable:
 
 
 def load_json(path: str) -> LockTable:
-    """Read a JSON file; raises LockError with line and column where it is none."""
+    """Read a JSON file; raise LockError with line and column if it is invalid."""
     try:
         content = json.loads(load_text(path))
     except json.JSONDecodeError as error:
         raise LockError(f"{path}: {error}", hint="lock again") from None
     except RecursionError:
         raise LockError(f"{path}: nested too deeply") from None
-    except ValueError as error:  # more digits in a number than Python converts
+    except ValueError as error:  # a number with more digits than Python converts
         raise LockError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise LockError(f"{path}: not an object", hint="lock again")
@@ -196,7 +196,7 @@ def load_json(path: str) -> LockTable:
 
 
 def load_text(path: str) -> str:
-    """Read a text file in UTF-8; raises LockError where that is impossible."""
+    """Read a text file in UTF-8; raise LockError if that fails."""
     content = load_bytes(path)
     try:
         return content.decode("utf-8-sig")
@@ -206,7 +206,7 @@ def load_text(path: str) -> str:
 
 
 def load_bytes(path: str) -> bytes:
-    """Read a file whole; raises LockError where that is impossible."""
+    """Read a whole file; raise LockError if that fails."""
     try:
         with open(path, "rb") as stream:
             content = stream.read(_LARGEST + 1)

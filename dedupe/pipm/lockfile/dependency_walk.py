@@ -1,4 +1,4 @@
-"""Walking a lock that names neither groups nor markers, where a name may have several versions."""
+"""Walking the dependencies in a lock without groups and markers, and maybe several versions of a name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from pipm.lockfile.checked_table import LockTable
 
 _ROUNDS = 20
-"""Walks until the constraints on what was reached agree with what was chosen; two or three are usual."""
+"""Maximum walks until the chosen packages meet all constraints; two or three are usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """A dependency that counts on the target; ``table`` is where it is written."""
+    """A dependency that applies to the target; ``table`` is its place in the file."""
 
     name: str
     extras: frozenset[str]
@@ -35,10 +35,10 @@ def reachable_packages(
     choose: Callable[[Need, set[str]], LockTable],
     needs: Callable[[LockTable, frozenset[str]], Iterable[Need]],
 ) -> list[LockTable] | None:
-    """Find the packages that *roots* need, directly or not; None where the lock contradicts itself.
+    """Return the packages that *roots* need, directly or not; None if the lock contradicts itself.
 
-    *choose* gets a need and the constraints of everybody who needs that name: those of the walk before,
-    until a walk finds no others. *needs* tells what a package needs under some of its extras.
+    *choose* gets a need and all constraints on that name from the walk before; the walk is repeated until
+    these do not change. *needs* returns the dependencies of a package with some of its extras.
     """
     known: dict[str, set[str]] = {}
     for _ in range(_ROUNDS):

@@ -1,6 +1,7 @@
-"""Finding the lock that belongs to a folder, and what it says as one digest.
+"""Finding the lock of a folder, and computing the digest of its content.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this module: it must not import modules that take milliseconds (dataclasses, typing,
+re).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import os
 from pipm.core.sha256 import sha256
 from pipm.errors import LockError
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ORDER = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
-"""Of several in one folder: the standard's, then those that pin every platform, requirements.txt last."""
+"""Order of preference in one folder: the standard's, then locks for all platforms, requirements.txt last."""
 
 
 _INCLUDING = (b"-r", b"-c", b"--requirement", b"--constraint")
@@ -23,10 +24,9 @@ _INCLUDING = (b"-r", b"-c", b"--requirement", b"--constraint")
 
 
 def find_lock(folder: str) -> str | None:
-    """Find the lock nearest to *folder*, there or above it; None when there is none up to the root.
+    """Return the nearest lock in *folder* or above, or None.
 
-    Of several in one folder the standard's wins, then those that pin every platform, requirements.txt
-    last. ``pylock.NAME.toml`` is for a purpose that only its user knows, and has to be named.
+    In one folder ORDER decides. ``pylock.NAME.toml`` must be named: only its user knows its purpose.
     """
     here = os.path.realpath(folder)
     while True:
@@ -40,9 +40,9 @@ def find_lock(folder: str) -> str | None:
 
 
 def member_here() -> tuple[str, ...]:
-    """The member of uv's workspace in whose folder the process is; empty where there is none.
+    """Return the name of uv's workspace member in the current folder; empty if there is none.
 
-    Raises LockError where the project there has no name.
+    Raises LockError for an invalid pyproject.toml.
     """
     found, folder = find_lock(os.getcwd()), os.path.realpath(os.getcwd())
     if found is None or os.path.basename(found) != "uv.lock":
@@ -59,10 +59,10 @@ def member_here() -> tuple[str, ...]:
 
 
 def lock_content(path: str) -> str:
-    """Digest all that decides what the lock at *path* asks for.
+    """Return the digest of everything that decides what the lock at *path* requires.
 
-    Poetry and PDM keep groups, extras and sources beside the lock; requirements name further files, and have
-    variables of the process. Raises LockError where there is no lock that can be read.
+    That includes pyproject.toml, where Poetry and PDM keep groups, extras and sources, and for requirements
+    the included files and the values of variables. Raises LockError if the lock cannot be read.
     """
     try:
         with open(path, "rb") as stream:
@@ -74,7 +74,7 @@ def lock_content(path: str) -> str:
         with open(os.path.join(os.path.dirname(path), "pyproject.toml"), "rb") as stream:
             state.update(sha256(stream.read()).digest())
     except OSError:
-        pass  # most formats do without
+        pass  # most formats do not need it
     if path.endswith((".txt", ".in")):
         for part in _parts(path, data, {path}):
             state.update(part)
@@ -82,11 +82,11 @@ def lock_content(path: str) -> str:
 
 
 def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
-    """The requirements *data* of *path* with its variables put in, then all files that it includes."""
+    """Yield the requirements *data* of *path* with expanded variables, then all files that it includes."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", "replace").encode("utf-8", "replace")
     yield os.path.expandvars(data)
-    # Whatever else it takes for an option does no harm.
+    # A line that only looks like such an option does no harm.
     for line in data.splitlines():
         word = line.strip()
         option = next((option for option in _INCLUDING if word.startswith(option)), word)
@@ -101,5 +101,5 @@ def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
             with open(included, "rb") as stream:
                 content = stream.read()
         except OSError:
-            continue  # the reader says so
+            continue  # reading the lock reports it
         yield from _parts(included, content, seen)

@@ -1,6 +1,7 @@
-"""Inline metadata of a script (PEP 723): a TOML document in comments, which says what the script needs.
+"""Inline metadata of a script (PEP 723): a TOML document in comments with the script's requirements.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this module: it must not import modules that take milliseconds (dataclasses, typing,
+re).
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ import os
 
 from pipm.errors import LockError
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OPENS = b"# /// script"
 _CLOSES = b"# ///"
-_EXAMPLE = 'such as # dependencies = ["rich>=13"] between "# /// script" and "# ///"'
+_EXAMPLE = 'an example: # dependencies = ["rich>=13"] between "# /// script" and "# ///"'
 
 
 def script_block(path: str) -> bytes | None:
-    """Return the document in the script at *path*; None where it has none. LockError for two of them."""
+    """Return the document in the script at *path*, or None; raise LockError if it has two."""
     try:
         with open(path, "rb") as stream:
             data = stream.read()
@@ -35,9 +36,9 @@ def script_block(path: str) -> bytes | None:
 
 
 def _blocks(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and text of each block: between its first line and the last that may close it.
+    """Yield type and text of each block, from its first line to the last line that can close it.
 
-    As the expression in the specification does; a block that nothing closes is none.
+    This follows the regular expression in PEP 723: a block that is not closed is ignored.
     """
     at = 0
     while at < len(lines):
@@ -55,7 +56,7 @@ def _blocks(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def script_lock(path: str) -> str | None:
-    """The lock that belongs to the script at *path* alone: ``x.py.lock`` of uv, or ``pylock.x.toml``."""
+    """Return the script's own lock: uv's ``x.py.lock``, or ``pylock.x.toml``; None if there is none."""
     folder, name = os.path.split(os.path.realpath(path))
     for candidate in (f"{name}.lock", f"pylock.{name.removesuffix('.py')}.toml"):
         found = os.path.join(folder, candidate)
@@ -65,9 +66,9 @@ def script_lock(path: str) -> str | None:
 
 
 def script_needs(path: str, block: bytes) -> tuple[tuple[str, ...], str]:
-    """Return the requirements in *block* of the script at *path*, and its ``requires-python`` (or nothing).
+    """Return the requirements in *block* of the script at *path*, and its ``requires-python`` (or "").
 
-    Raises LockError where the document is broken.
+    Raises LockError if the document is invalid.
     """
     from packaging.requirements import Requirement  # noqa: PLC0415 - see above
     from packaging.specifiers import SpecifierSet  # noqa: PLC0415
@@ -84,11 +85,11 @@ def script_needs(path: str, block: bytes) -> tuple[tuple[str, ...], str]:
             Requirement(need)
         except ValueError as error:
             first = str(error).splitlines()[0]
-            text = f"dependencies[{number}] {need!r} is no requirement: {first}"
+            text = f"dependencies[{number}] {need!r} is not a valid requirement: {first}"
             raise table.error(text, hint=_EXAMPLE) from None
     try:
         SpecifierSet(requires)
     except ValueError:
-        text = f"requires-python {requires!r} is no range of versions"
-        raise table.error(text, hint='such as requires-python = ">=3.11"') from None
+        text = f"requires-python {requires!r} is not a valid range of versions"
+        raise table.error(text, hint='an example: requires-python = ">=3.11"') from None
     return tuple(needs), requires

@@ -1,4 +1,4 @@
-"""``pdm.lock`` with its strategies: groups and markers inherited or to be walked, URLs static or not."""
+"""Reading ``pdm.lock`` with all its strategies: with or without inherited groups and markers, static URLs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pipm.core.target import Target
 
 _SYSTEMS = {"windows": "win32", "win": "win32", "macos": "darwin", "macosx": "darwin"}
-"""The first word of a target's platform, as ``sys_platform`` spells it; all others are Linux."""
+"""The first word of a target's platform → ``sys_platform``; all others are Linux."""
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """Read a lock of PDM, with its pyproject.toml; raises LockError where it is broken or does not fit."""
+    """Read a lock of PDM, with its pyproject.toml; raise LockError if it is invalid or does not fit."""
     root = load_toml(path)
     metadata = root.table("metadata")
     _check_format(metadata)
@@ -47,7 +47,7 @@ def read_pdm(path: str, target: Target, selection: Selection) -> list[tuple[Pin,
             pin = pdm_pin(fit, package, metadata, project)
         other = found.setdefault(pin.name, (pin, package))[0]
         if other is pin or (pin.version, pin.origin) != (other.version, other.origin):
-            places.append((pin, package))  # the entry of `name[extra]` repeats that of `name`
+            places.append((pin, package))  # `name[extra]` repeats the pin of `name`, which is added once
     return places + _project(project, selection)
 
 
@@ -62,7 +62,7 @@ def _check_format(metadata: LockTable) -> None:
 
 
 def _check_targets(fit: TargetMatch, metadata: LockTable) -> None:
-    """Raise LockError where the lock is for other interpreters or platforms only."""
+    """Raise LockError if the lock is only for other interpreters or platforms."""
     targets = metadata.tables("targets")
     if targets and not any(_is_for(fit, table) for table in targets):
         wanted = [" ".join(map(str, table.content.values())) for table in targets]
@@ -70,7 +70,7 @@ def _check_targets(fit: TargetMatch, metadata: LockTable) -> None:
             f"The lock is for {' or '.join(wanted)}, the environment is"
             f" Python {fit.target.python} on {fit.target.markers.get('sys_platform')}",
             key="targets",
-            hint="make the environment with another Python, or lock again",
+            hint="create the environment with another Python, or lock again",
         )
 
 
@@ -95,10 +95,10 @@ def _is_for(fit: TargetMatch, table: LockTable) -> bool:
 
 
 def _groups(root: LockTable, metadata: LockTable, project: Project, selection: Selection) -> frozenset[str]:
-    """The groups to install; extras are groups to PDM, too.
+    """Return the groups to install; PDM's extras are groups, too.
 
-    Without a selection that is all that the lock has, as `pdm sync` does; with one the default group, all
-    for development (`pdm sync` takes only those that are named, once one is), and what is selected.
+    Without a selection these are all groups in the lock, like `pdm sync`. With a selection they are the
+    default group, those for development (unlike `pdm sync`), and the selected ones.
     """
     locked = {root.normalised(name) for name in metadata.texts("groups") or ["default"]}
     asked = {root.normalised(name) for name in selection.extras}
@@ -126,7 +126,7 @@ def _is_wanted(fit: TargetMatch, package: LockTable, groups: frozenset[str]) -> 
 
 
 def _project(project: Project, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """The project itself, where PDM would install it (``tool.pdm.distribution``)."""
+    """Return the pin of the project itself if PDM would install it (``tool.pdm.distribution``)."""
     name, settings = project.standard.text("name"), project.tool("pdm")
     kind, flag = settings.text("package-type"), settings.content.get("distribution")
     if flag is None:

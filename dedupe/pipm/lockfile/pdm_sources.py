@@ -1,4 +1,4 @@
-"""Where the packages of ``pdm.lock`` come from."""
+"""The sources of packages in ``pdm.lock``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SYSTEMS = ("git", "hg", "svn", "bzr")
 
 
 def pdm_pin(fit: TargetMatch, package: LockTable, metadata: LockTable, project: Project) -> Pin:
-    """The pin of one package; *metadata* is where older formats keep the hashes."""
+    """Return the pin of one package; older formats keep the hashes in *metadata*."""
     name, version = package.name(), package.version()
     origin = _origin(package)
     if origin is not None:
@@ -89,7 +89,7 @@ def _repository(package: LockTable, vcs: str, url: str, subdirectory: str | None
     return Repository(
         vcs=vcs,
         url=url.removeprefix(f"{vcs}+"),
-        # An editable one follows its branch, PDM locks no commit of it.
+        # For an editable repository PDM locks the branch, not a commit.
         commit=package.text("revision") or package.required("ref"),
         requested_revision=package.text("ref"),
         subdirectory=subdirectory,
@@ -97,10 +97,10 @@ def _repository(package: LockTable, vcs: str, url: str, subdirectory: str | None
 
 
 def _indexes(project: Project, name: str) -> tuple[str | None, tuple[str, ...]]:
-    """The indexes of the project's settings that have *name*, as PDM chooses them.
+    """Return the main index for *name* in the project's settings, and pip's options for others, like PDM.
 
-    Where a source lists the distribution, no other is asked. One named pypi stands for the default index;
-    without one that is what pip's own settings name.
+    A source that lists the distribution excludes the others. The source named pypi replaces the default
+    index, which otherwise is that of pip's settings.
     """
     sources = project.tool("pdm").tables("source")
     listed = [source for source in sources if _lists(source, "include_packages", name)]

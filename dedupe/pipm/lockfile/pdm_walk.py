@@ -1,4 +1,4 @@
-"""Locks of PDM without ``inherit_metadata`` are walked from pyproject.toml."""
+"""Walking locks of PDM without ``inherit_metadata`` from pyproject.toml."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _EDITABLE = re.compile(r"-e\s+(?P<url>\S+?)#egg=(?P<name>[A-Za-z0-9._-]+)(\[(?P<
 def walk_pdm(
     fit: TargetMatch, project: Project, packages: list[LockTable], groups: frozenset[str]
 ) -> list[LockTable]:
-    """Find the packages that the project needs on the target of *fit*."""
+    """Return the packages that the project needs on the target of *fit*."""
     if not project.table.content:
-        raise project.table.error("is missing: this lock of PDM says too little without its project")
+        raise project.table.error("is missing: this lock of PDM cannot be read without its project")
     by_name: dict[str, list[LockTable]] = {}
     for package in packages:
         extras = [package.normalised(extra) for extra in package.texts("extras")]
@@ -43,12 +43,12 @@ def walk_pdm(
 
 
 def _key(name: str, extras: list[str]) -> str:
-    """``name[a,b]`` is an entry besides ``name``, and depends on it."""
+    """Return the key of a package; ``name[a,b]`` is a separate package that depends on ``name``."""
     return f"{name}[{','.join(sorted(extras))}]" if extras else name
 
 
 def _lines(project: Project, group: str, within: tuple[str, ...]) -> Iterator[str]:
-    """The requirements of one group."""
+    """Yield the requirements of one group."""
     if group in within:
         raise project.groups.error(f"the group {group} includes itself")
     if group == "default":
@@ -68,9 +68,9 @@ def _lines(project: Project, group: str, within: tuple[str, ...]) -> Iterator[st
 
 
 def _included(project: Project, group: str, items: object, within: tuple[str, ...]) -> Iterator[str]:
-    """The requirements of a dependency group (PEP 735), which may include others."""
+    """Yield the requirements of a dependency group (PEP 735), which may include others."""
     if not isinstance(items, list):
-        raise project.groups.error(f"{group} is no list")
+        raise project.groups.error(f"{group} is not a list")
     for item in items:
         if isinstance(item, str):
             yield item
@@ -78,7 +78,7 @@ def _included(project: Project, group: str, items: object, within: tuple[str, ..
             other = project.table.normalised(item["include-group"])
             yield from _lines(project, other, (*within, group))
         else:
-            raise project.groups.error(f"{group} has {item!r}, which is no requirement")
+            raise project.groups.error(f"{group} has {item!r}, which is not a valid requirement")
 
 
 def _needs(fit: TargetMatch, package: LockTable, _extras: frozenset[str]) -> Iterator[Need]:
@@ -87,14 +87,14 @@ def _needs(fit: TargetMatch, package: LockTable, _extras: frozenset[str]) -> Ite
 
 
 def _parsed(fit: TargetMatch, line: str, table: LockTable) -> Iterator[Need]:
-    """The need of one requirement; none where its marker does not hold."""
+    """Yield the need of one requirement, unless its marker is false."""
     editable = _EDITABLE.match(line)
     if editable is not None:
         line = editable["name"] + (f"[{editable['extras']}]" if editable["extras"] else "")
     try:
         requirement = Requirement(line)
     except (ValueError, RecursionError):
-        raise table.error(f"{line!r} is no requirement") from None
+        raise table.error(f"{line!r} is not a valid requirement") from None
     if requirement.marker is None or fit.holds(str(requirement.marker), table):
         extras = [table.normalised(extra) for extra in requirement.extras]
         yield Need(

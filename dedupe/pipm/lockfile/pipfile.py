@@ -1,4 +1,4 @@
-"""``Pipfile.lock`` of pipenv: categories of pins for one version of Python."""
+"""Reading ``Pipfile.lock`` of pipenv: categories of pins for one version of Python."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DEVELOP = "develop"
 
 
 def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """Read a lock of pipenv; raises LockError where it is broken or does not fit.
+    """Read a lock of pipenv; raise LockError if it is invalid or does not fit.
 
-    Its groups are the categories besides ``default``; ``dev`` is another name of ``develop``. As for
-    `pipenv sync` none is installed unasked.
+    Groups are its categories except ``default``; ``dev`` means ``develop``. Like `pipenv sync`, this installs
+    only selected groups.
     """
     root = load_json(path)
     meta = root.table("_meta")
@@ -47,8 +47,7 @@ def read_pipfile(path: str, target: Target, selection: Selection) -> list[tuple[
                 continue
             with package.checking():
                 pin = _pin(fit, package, package.normalised(name), meta)
-            # What several categories have is the same, for they are locked together; else the first counts,
-            # as for pipenv.
+            # Categories are locked together, so their pins agree; if not, the first counts, like in pipenv.
             found.setdefault(pin.name, (pin, package))
     return list(found.values())
 
@@ -116,7 +115,7 @@ def _origin(package: LockTable) -> Archive | Repository | SourceFolder | None:
 
 
 def _indexes(package: LockTable, meta: LockTable) -> tuple[str | None, tuple[str, ...]]:
-    """The package's own index, else the lock's first: as for pipenv no other one is asked."""
+    """Return the package's own index, otherwise the lock's first; like pipenv, ask no other one."""
     name = package.text("index")
     if name and "://" in name:
         return name, ()
@@ -125,9 +124,9 @@ def _indexes(package: LockTable, meta: LockTable) -> tuple[str | None, tuple[str
         url = _without_variables(source.required("url"))
         if "$" in url:
             raise source.error(
-                f"the index {url} has a variable, and those are set in requirements.txt alone",
-                hint="only user and password may be variables; pip has them from a netrc file, a keyring, or"
-                " PIP_INDEX_URL with the same host",
+                f"the index {url} has a variable, which pipm replaces only in requirements.txt",
+                hint="only user and password may be variables; pip gets these from a netrc file, a keyring,"
+                " or PIP_INDEX_URL with the same host",
             )
         trusted = source.content.get("verify_ssl") is False
         return url, ("--trusted-host", urlsplit(url).netloc.rpartition("@")[2]) if trusted else ()
@@ -135,10 +134,10 @@ def _indexes(package: LockTable, meta: LockTable) -> tuple[str | None, tuple[str
 
 
 def _without_variables(url: str) -> str:
-    """*url* without a login of variables, as pipenv's users write it.
+    """Return *url* without a login that has variables.
 
-    A lock may come from anybody, so its variables are not sent to the host that it names. pip knows the
-    user's login of that host by itself.
+    The values of variables are secret, and an untrusted lock could name any host. pip finds the user's login
+    for the host itself.
     """
     scheme, separator, rest = url.partition("://")
     login, at, host = rest.partition("/")[0].rpartition("@")

@@ -1,4 +1,4 @@
-"""``poetry.lock`` of Poetry 1 and 2."""
+"""Reading ``poetry.lock`` of Poetry 1 and 2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAIN = "main"
 
 
 def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """Read a lock of Poetry, with its pyproject.toml; raises LockError where it is broken or does not fit."""
+    """Read a lock of Poetry, with its pyproject.toml; raise LockError if it is invalid or does not fit."""
     root = load_toml(path)
     metadata = root.table("metadata")
     version = _format(metadata)
@@ -47,7 +47,7 @@ def read_poetry(path: str, target: Target, selection: Selection) -> list[tuple[P
 
 
 def check_python(fit: TargetMatch, table: LockTable, what: str) -> None:
-    """Raise LockError where the ``python-versions`` of *table* do not allow the target."""
+    """Raise LockError if the ``python-versions`` of *table* exclude the target."""
     wanted = table.text("python-versions") or "*"
     try:
         allowed = allows(wanted, fit.python)
@@ -65,7 +65,7 @@ def _format(metadata: LockTable) -> Version:
     try:
         version = Version(text)
     except ValueError:
-        raise metadata.error(f"lock-version {text!r} is none", hint=hint) from None
+        raise metadata.error(f"lock-version {text!r} is not a valid version", hint=hint) from None
     if not 1 <= version.major < 3:
         raise metadata.error(f"version {text} of the format is unknown", hint=hint)
     return version
@@ -83,7 +83,7 @@ def _extras(root: LockTable, project: Project) -> set[str]:
 def _groups(
     root: LockTable, project: Project, packages: list[LockTable], selection: Selection
 ) -> frozenset[str]:
-    """The groups to install: the main one, those that are not optional, and those that are asked for."""
+    """Return the groups to install: the main group, those that are not optional, and selected ones."""
     declared = dict(_declared(project))
     known = {*declared, *(root.normalised(name) for table in packages for name in table.texts("groups"))}
     asked = {root.normalised(name) for name in selection.groups}
@@ -94,7 +94,7 @@ def _groups(
 
 
 def _declared(project: Project) -> Iterator[tuple[str, bool]]:
-    """Each group of the project, and whether it is optional."""
+    """Yield each group of the project, and True if it is optional."""
     poetry = project.tool("poetry")
     if "dev-dependencies" in poetry.content:
         yield "dev", False
@@ -105,7 +105,7 @@ def _declared(project: Project) -> Iterator[tuple[str, bool]]:
 
 
 def _is_wanted(fit: TargetMatch, package: LockTable, groups: frozenset[str]) -> bool:
-    """Whether one of the package's groups is wanted, and its marker for that group holds."""
+    """Return True if one of the package's groups is wanted, and its marker for that group is true."""
     markers = package.content.get("markers")
     for written in package.texts("groups"):
         if package.normalised(written) in groups:

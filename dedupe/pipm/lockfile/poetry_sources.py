@@ -1,4 +1,4 @@
-"""Where the packages of ``poetry.lock`` come from."""
+"""The sources of packages in ``poetry.lock``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def poetry_pin(fit: TargetMatch, package: LockTable, metadata: LockTable) -> Pin:
-    """The pin of one package; *metadata* is where older formats keep the hashes."""
+    """Return the pin of one package; older formats keep the hashes in *metadata*."""
     name, version, source = package.name(), package.version(), package.table("source")
     kind = source.text("type")
     if kind not in (None, "legacy", "pypi"):
@@ -49,7 +49,7 @@ def _archive(name: str, table: LockTable) -> Archive:
 
 
 def _files(package: LockTable, metadata: LockTable, version: str | None) -> Iterator[LockTable]:
-    """The files of a package; Poetry before 1.3 has those of all versions in one place."""
+    """Yield the files of a package; Poetry before 1.3 lists the files of all versions together."""
     if "files" in package.content:
         yield from package.tables("files")
         return
@@ -59,7 +59,7 @@ def _files(package: LockTable, metadata: LockTable, version: str | None) -> Iter
 
 
 def _version_of(package: LockTable, file_name: str) -> Version | None:
-    """The version in the name of a file of *package*."""
+    """Return the version in the name of a file of *package*, or None."""
     if file_name.endswith(".whl"):
         text = file_name.split("-")[1] if "-" in file_name else ""
     else:

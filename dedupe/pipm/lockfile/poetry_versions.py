@@ -1,4 +1,4 @@
-"""Poetry's version constraints, which know ``^1.2``, ``~1.2`` and ``||`` besides PEP 440's."""
+"""Poetry's version constraints: PEP 440 with ``^1.2``, ``~1.2`` and ``||``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PART = re.compile(r"\s*(?P<op>\^|~=|~|===|==|!=|<=|>=|<|>|=)?\s*(?P<version>[^\
 
 
 def allows(constraint: str, version: str) -> bool:
-    """Whether *constraint* allows *version*, pre-releases included; raises ValueError for nonsense."""
+    """Return True if *constraint* allows *version*, also a pre-release; raise ValueError if it is invalid."""
     return any(choice.contains(version, prereleases=True) for choice in _parsed(constraint))
 
 
 @cache
 def _parsed(constraint: str) -> tuple[SpecifierSet, ...]:
-    """Read a union (``||``) of ranges."""
+    """Parse a union (``||``) of ranges."""
     try:
         return tuple(_range(part) for part in re.split(r"\s*\|\|?\s*", constraint.strip()))
     except ValueError as error:
-        raise ValueError(f"{constraint!r} is no version constraint: {error}") from None
+        raise ValueError(f"{constraint!r} is not a valid version constraint: {error}") from None
 
 
 def _range(text: str) -> SpecifierSet:
@@ -51,7 +51,10 @@ def _specifier(operator: str, version: str) -> str:
 
 
 def _next(operator: str, release: tuple[int, ...]) -> str:
-    """The first release that is out: ``^0.2.3`` keeps its leftmost number that is not 0, ``~1.2.3`` two."""
+    """Return the exclusive upper limit.
+
+    ``^0.2.3`` keeps the numbers up to the first that is not 0, ``~1.2.3`` keeps two numbers.
+    """
     if operator == "~":
         place = min(len(release), 2) - 1
     else:

@@ -1,4 +1,4 @@
-"""Locks of Poetry before 2.0 name neither groups nor markers: they are walked from pyproject.toml."""
+"""Walking locks of Poetry before 2.0, which have neither groups nor markers, from pyproject.toml."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def walk_poetry(
     groups: frozenset[str],
     extras: frozenset[str],
 ) -> list[LockTable]:
-    """Find the packages that the project needs on the target of *fit*.
+    """Return the packages that the project needs on the target of *fit*.
 
-    A name may be in the lock in several versions; the constraints of all who need it tell which.
+    If the lock has several versions of a name, the constraints of all its dependents decide.
     """
     if not project.table.content:
-        raise project.table.error("is missing: a lock of Poetry 1 says too little without its project")
+        raise project.table.error("is missing: a lock of Poetry 1 cannot be read without its project")
     by_name: dict[str, list[LockTable]] = {}
     for package in packages:
         by_name.setdefault(package.name(), []).append(package)
@@ -44,7 +44,7 @@ def walk_poetry(
 
 
 class _Fits:
-    """Decides on markers under the extras of one package after the other."""
+    """Evaluates markers with the extras of one package after the other."""
 
     def __init__(self, fit: TargetMatch) -> None:
         self._first = fit
@@ -58,13 +58,13 @@ class _Fits:
 
 
 def _choose(fit: TargetMatch, by_name: dict[str, list[LockTable]], need: Need, wanted: set[str]) -> LockTable:
-    """The package of that name which everybody takes; the newest where several would do."""
+    """Return the package that meets all constraints; if there are several, the newest."""
     choices = by_name.get(need.name, [])
     if len(choices) > 1:
         choices = [package for package in choices if _is_allowed(fit, package, wanted)]
     if not choices:
         raise need.table.error(f"{need.name} {' and '.join(sorted(wanted))} is not in poetry.lock")
-    return choices[-1]  # they are sorted by version
+    return choices[-1]  # the lock is sorted by version
 
 
 def _is_allowed(fit: TargetMatch, package: LockTable, wanted: set[str]) -> bool:
@@ -108,7 +108,7 @@ def _needs(fits: _Fits, package: LockTable, extras: frozenset[str]) -> Iterator[
 
 
 def _active(fit: TargetMatch, dependencies: LockTable, named: set[str]) -> Iterator[Need]:
-    """The dependencies whose markers hold; optional ones only where an extra has named them."""
+    """Yield the dependencies with a true marker; optional ones only if they are in *named*."""
     for written in dependencies.content:
         name = dependencies.normalised(written)
         if name == "python":
@@ -126,7 +126,7 @@ def _active(fit: TargetMatch, dependencies: LockTable, named: set[str]) -> Itera
 
 
 def _alternatives(dependencies: LockTable, name: str) -> list[LockTable]:
-    """A dependency is a constraint, a table, or a list of such tables."""
+    """Return the tables of a dependency, which may be a constraint, a table, or a list of tables."""
     value = dependencies.content[name]
     if isinstance(value, str):
         return [LockTable({"version": value}, dependencies.file, f"{dependencies.where}.{name}")]

@@ -1,4 +1,4 @@
-"""``pylock.toml`` (PEP 751): packaging parses it and selects the packages."""
+"""Reading ``pylock.toml`` (PEP 751): packaging parses it and selects the packages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """Read a pylock file; raises LockError where it is broken or does not fit."""
+    """Read a pylock file; raise LockError if it is invalid or does not fit."""
     root = _without_variants(load_toml(path))
     try:
         lock = Pylock.from_dict(root.content)
@@ -47,7 +47,7 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
         ]
     except PylockSelectError as error:
         raise root.error(
-            str(error), hint="lock again for this interpreter, or make the environment with another"
+            str(error), hint="lock again for this interpreter, or create the environment with another"
         ) from None
     except (ValueError, KeyError, RecursionError) as error:
         raise root.error(f"a marker cannot be evaluated: {error}") from None
@@ -60,9 +60,9 @@ def read_pylock(path: str, target: Target, selection: Selection) -> list[tuple[P
 
 
 def _without_variants(root: LockTable) -> LockTable:
-    """Leave the variant wheels out, by which `Pylock` would take the whole lock for broken.
+    """Remove variant wheels, because `Pylock` would reject the whole lock.
 
-    Raises LockError where a package has no other file.
+    Raises LockError if a package has no other file.
     """
     packages = []
     for package in root.tables("packages"):
@@ -84,7 +84,7 @@ def _name_of(wheel: LockTable) -> str:
 
 
 def _environment(target: Target) -> Environment:
-    return dict(target.markers)  # type: ignore[return-value] # its keys are those of packaging's own answer
+    return dict(target.markers)  # type: ignore[return-value] # it has the keys of packaging's Environment
 
 
 def _selected(root: LockTable, lock: Pylock, selection: Selection) -> tuple[frozenset[str], frozenset[str]]:
@@ -140,7 +140,7 @@ def _repository(table: LockTable, vcs: PackageVcs) -> Repository:
 def _files(
     fit: TargetMatch, table: LockTable, package: Package
 ) -> tuple[tuple[Archive, ...], Archive | None]:
-    """Choose as `Pylock.select` does, but keep every wheel that fits: the store may have another one."""
+    """Choose like `Pylock.select`, but keep each compatible wheel: the store may have another one."""
     files: dict[str, PackageWheel | PackageSdist] = {}
     for wheel in package.wheels or ():
         files.setdefault(wheel.filename, wheel)
@@ -179,9 +179,9 @@ def _local(table: LockTable, path: str | None, url: str | None) -> tuple[str | N
 
 
 def _hashes(table: LockTable, hashes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the hashes that can be checked; the strongest alone counts (sha256 is always there)."""
+    """Yield the hashes that pipm can check."""
     known = {name: value for name, value in hashes.items() if name in ("sha256", "sha384", "sha512")}
     if not known:
-        raise table.error(f"none of {', '.join(sorted(hashes))} is a hash that can be checked")
+        raise table.error(f"none of {', '.join(sorted(hashes))} is a hash that pipm can check")
     for name, value in sorted(known.items()):
         yield table.hashed(f"{name}:{value}")

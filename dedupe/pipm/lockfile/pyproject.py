@@ -1,4 +1,4 @@
-"""The project that a lock belongs to, as the pyproject.toml beside the lock tells."""
+"""The project of a lock, read from the pyproject.toml beside the lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipm.lockfile.checked_table import LockTable, load_bytes, load_toml
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """``table`` is the whole pyproject.toml, empty where there is none."""
+    """A project; ``table`` is its whole pyproject.toml, empty if it has none."""
 
     table: LockTable
 
@@ -23,7 +23,7 @@ class Project:
         return self.table.table("project")
 
     def tool(self, name: str) -> LockTable:
-        """The table of one tool."""
+        """Return the table of one tool."""
         return self.table.table("tool").table(name)
 
     @property
@@ -32,11 +32,11 @@ class Project:
         return self.table.table("dependency-groups")
 
     def name(self) -> str | None:
-        """The project's name, as far as its files say it without running anything."""
+        """Return the project's name from its files without running anything, or None."""
         return self.standard.text("name") or self.tool("poetry").text("name") or _setuptools_name(self.table)
 
     def pin(self, name: str, version: str | None, where: str) -> Pin:
-        """The project itself, installed so that edits to it count."""
+        """Return the pin of the project itself, installed as editable."""
         folder = SourceFolder(path=self.table.folder, editable=True)
         return Pin(name=self.table.normalised(name), version=version, origin=folder, where=where)
 
@@ -50,7 +50,7 @@ def load_project(lock: LockTable) -> Project:
 
 
 def _setuptools_name(pyproject: LockTable) -> str | None:
-    """The name in setup.cfg, else the one that setup.py gives as a plain string."""
+    """Return the name in setup.cfg, otherwise the literal name in setup.py, or None."""
     folder = os.path.dirname(pyproject.file)
     settings = configparser.RawConfigParser()
     try:

@@ -23,24 +23,24 @@ _ALL = Selection()
 
 
 def read_lock(path: str, target: Target, selection: Selection = _ALL) -> tuple[Pin, ...]:
-    """Read what the lock at *path* asks for on *target*, sorted by name.
+    """Return the pins of the lock at *path* for *target*, sorted by name.
 
-    Raises LockError, naming the place in the file, where it is broken, of an unknown format or version, or
-    does not fit the target: wrong Python, no file for its platform, an extra or group that it doesn't
-    have, two versions of one distribution.
+    Raises LockError with the place in the file if the lock is invalid, has an unknown format or version, or
+    does not fit the target: wrong Python, no file for its platform, an unknown extra or group, two versions
+    of one distribution.
     """
     from pipm.lockfile.target_match import once  # noqa: PLC0415 - markers and tags, 20 ms: finding a lock needs none
 
     if (selection.packages or selection.all_packages) and os.path.basename(path) != "uv.lock":
-        raise LockError(f"{path} has no members of a workspace", hint="--package is for uv.lock alone")
+        raise LockError(f"{path} has no members of a workspace", hint="--package is only for uv.lock")
     try:
         return once(_reader(path)(path, target, selection))
-    except (ValueError, RecursionError) as error:  # packaging's, where it compares numbers of 5 000 digits
-        raise LockError(f"{path} holds a value that cannot be read: {error}", hint="lock again") from error
+    except (ValueError, RecursionError) as error:  # raised by packaging for numbers of 5 000 digits
+        raise LockError(f"{path} has a value that cannot be read: {error}", hint="lock again") from error
 
 
 def _reader(path: str) -> Reader:
-    """Choose the reader by the file's name; each is imported when it is needed (packaging.pylock: 15 ms)."""
+    """Return the reader for the file's name; it is imported only then (packaging.pylock takes 15 ms)."""
     name = os.path.basename(path)
     if _PYLOCK.fullmatch(name):
         from pipm.lockfile.pylock import read_pylock  # noqa: PLC0415
@@ -67,6 +67,6 @@ def _reader(path: str) -> Reader:
 
         return read_requirements
     raise LockError(
-        f"{path} is no lock file that pipm knows",
+        f"{path} is not a lock file that pipm knows",
         hint=f"it reads {', '.join(ORDER)}, pylock.NAME.toml and *.txt",
     )

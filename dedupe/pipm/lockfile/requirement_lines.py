@@ -1,4 +1,4 @@
-"""The lines of requirements.txt: comments, continuations, variables, options, included files."""
+"""Reading the lines of requirements.txt: comments, continuations, variables, options, included files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks; those of UTF-32 come first, for they begin with those of UTF-16."""
+"""Byte order marks; those of UTF-32 come first, because they begin with those of UTF-16."""
 
 _TRUSTED = ("sha256", "sha384", "sha512")
 _SHORT = {"-i": "--index-url", "--pypi-url": "--index-url", "-f": "--find-links", "-C": "--config-settings"}
@@ -49,7 +49,7 @@ _OF_ONE = frozenset(("--hash", "--config-settings", "--global-option"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A requirement as it is written, without its options; ``table`` is its place."""
+    """The text of a requirement without its options; ``table`` is its place in the file."""
 
     text: str
     table: LockTable
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(kw_only=True)
 class RequirementOptions:
-    """What a file tells pip for all its requirements."""
+    """Options of a file that apply to all its requirements; ``passed`` are those for pip."""
 
     index: str | None = None
     require_hashes: bool = False
@@ -71,7 +71,7 @@ class RequirementOptions:
 def read_lines(
     path: str, options: RequirementOptions, *, constraint: bool = False, within: tuple[str, ...] = ()
 ) -> Iterator[Line]:
-    """Yield the requirements of a file and of those that it includes; note its other options in *options*."""
+    """Yield the requirements of a file and of included files; store other options in *options*."""
     place = LockTable({}, path)
     real = os.path.realpath(path)
     if real in within:
@@ -89,7 +89,7 @@ def read_lines(
         for name, value in _options(words, table):
             if name in ("--requirement", "--constraint"):
                 if "://" in value:
-                    raise table.error(f"{value} is not on this disk", hint="fetch it, and name the file")
+                    raise table.error(f"{value} is not a local file", hint="fetch it, and name the file")
                 included = os.path.join(os.path.dirname(path), value)
                 if not os.path.exists(included):
                     raise table.error(f"there is no file {value}")
@@ -104,9 +104,9 @@ def read_lines(
 
 
 def _editable(text: str, table: LockTable, *, constraint: bool) -> Line:
-    """Read what follows ``-e``: an address or ``name @ address``, then perhaps a marker and options.
+    """Read the text after ``-e``: an address or ``name @ address``, then maybe a marker and options.
 
-    Poetry and uv write the marker; pip itself would not look at it.
+    Poetry and uv write the marker; pip itself ignores it.
     """
     rest, words = _split(text, table)
     address, mark, marker = _divided(rest)
@@ -119,19 +119,19 @@ def _editable(text: str, table: LockTable, *, constraint: bool) -> Line:
 
 
 def _divided(text: str) -> tuple[str, str, str]:
-    """An address, what stands between, and a marker: within an URL a semicolon has no space beside it."""
+    """Split *text* into address, separator and marker; a semicolon in a URL has no space beside it."""
     places = [place for mark in (" ;", "; ") if (place := text.find(mark)) >= 0]
     return (text[: min(places)], " ; ", text[min(places) + 2 :].strip()) if places else (text, "", "")
 
 
 def marker_of(text: str) -> tuple[str, str]:
-    """Divide the text of a requirement that is an address into that and its marker, which may be empty."""
+    """Split the text of a requirement that is an address into address and marker, which may be empty."""
     address, _, marker = _divided(text)
     return address.strip(), marker.removeprefix(";").strip()
 
 
 def allowed_archives(options: Sequence[str], name: str) -> Archives:
-    """Return what ``--no-binary`` and ``--only-binary`` among *options* leave of *name*, as for pip."""
+    """Return the archives that ``--no-binary`` and ``--only-binary`` in *options* allow for *name*."""
     named: Archives = "any"
     every: Archives = "any"
     for option, value in itertools.pairwise(options):
@@ -150,7 +150,7 @@ def allowed_archives(options: Sequence[str], name: str) -> Archives:
 
 
 def _text(path: str) -> str:
-    """Decode a requirements file as pip does: by its byte order mark, a coding line, else as UTF-8."""
+    """Decode a requirements file like pip: by a byte order mark or a coding line, otherwise as UTF-8."""
     content = load_bytes(path)
     coding = next((name for mark, name in _MARKS if content.startswith(mark)), "")
     for line in [] if coding else content.split(b"\n")[:2]:
@@ -161,11 +161,11 @@ def _text(path: str) -> str:
     try:
         return content.decode(coding)
     except (UnicodeError, LookupError):
-        raise LockTable({}, path).error(f"the file is not in {coding}, which it says that it is in") from None
+        raise LockTable({}, path).error(f"the file declares the encoding {coding}, but differs") from None
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
-    """Join continued lines, drop comments, put in variables; each with the number of its first line."""
+    """Join continued lines, remove comments, expand variables; yield each with its first line's number."""
     parts: list[str] = []
     first = 0
     for number, line in enumerate((*text.splitlines(), ""), start=1):
@@ -175,7 +175,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not is_comment:
             parts.append(line[:-1])
             continue
-        # As for pip, a comment ends a continuation.
+        # In pip, too, a comment ends a continuation.
         parts.append("" if is_comment else line)
         whole = _COMMENT.sub("", " ".join(parts) if len(parts) > 1 else parts[0]).strip()
         parts = []
@@ -184,7 +184,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(text: str, table: LockTable) -> tuple[str, list[str]]:
-    """Split a line into its requirement and the options that follow."""
+    """Split a line into its requirement and the words of its options."""
     match = re.search(r"(^|\s)-", text)
     if match is None:
         return text, []
@@ -195,7 +195,7 @@ def _split(text: str, table: LockTable) -> tuple[str, list[str]]:
 
 
 def _options(words: list[str], table: LockTable) -> Iterator[tuple[str, str]]:
-    """Yield options with their values, by their long names."""
+    """Yield options by their long names, with their values."""
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
@@ -221,7 +221,7 @@ def _requirement(text: str, words: list[str], table: LockTable, *, constraint: b
         elif name in _OF_ONE:
             options += [name, value]
         else:
-            raise table.error(f"the option {name} does not belong to one requirement")
+            raise table.error(f"the option {name} is not allowed for a single requirement")
     return Line(text=text, table=table, constraint=constraint, hashes=tuple(hashes), options=tuple(options))
 
 
@@ -229,15 +229,15 @@ def _hashed(text: str, table: LockTable) -> tuple[str, str]:
     algorithm = text.partition(":")[0]
     if algorithm not in _TRUSTED and algorithm in ("md5", "sha1", "sha224"):
         raise table.error(
-            f"{algorithm} is too weak a hash to check an archive by, pip refuses it, too",
-            hint=f"give {', '.join(_TRUSTED)}: `uv pip compile --generate-hashes`, `pip hash FILE`",
+            f"the hash {algorithm} is too weak to check an archive; pip rejects it, too",
+            hint=f"use {', '.join(_TRUSTED)}: `uv pip compile --generate-hashes`, `pip hash FILE`",
         )
     return table.hashed(text)
 
 
 def _note(name: str, value: str, table: LockTable, options: RequirementOptions) -> None:
     if name == "--index-url":
-        # As for pip: it replaces what was named before, further ones as well.
+        # In pip, too, it replaces all indexes named before, including extra ones.
         options.index = value
         while "--extra-index-url" in options.passed:
             place = options.passed.index("--extra-index-url")
@@ -251,4 +251,4 @@ def _note(name: str, value: str, table: LockTable, options: RequirementOptions) 
     elif name in _FLAGS:
         options.passed.append(name)
     elif name in _OF_ONE:
-        raise table.error(f"the option {name} belongs to a requirement")
+        raise table.error(f"the option {name} is only allowed after a requirement")

@@ -1,4 +1,4 @@
-"""Requirements that are an URL, a path or a repository instead of a name and a version."""
+"""Requirements that are a URL, a path or a repository instead of a name and a version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHORT_COMMIT = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{7,39}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Direct:
-    """What such a requirement says; ``version`` is None where only building tells it."""
+    """Such a requirement; ``version`` is None if only a build shows it."""
 
     name: str
     version: str | None
@@ -40,7 +40,7 @@ class Direct:
 
 
 def is_direct(line: Line) -> bool:
-    """Whether a line starts with an URL or path; ``name @ url`` does not."""
+    """Return True if a line starts with a URL or path, unlike ``name @ url``."""
     text = line.text
     if _NAMED.match(text):
         return False
@@ -56,14 +56,14 @@ def is_direct(line: Line) -> bool:
 
 
 def direct(text: str, line: Line, *, name: str | None = None) -> Direct:
-    """Read an URL or path; *name* is what stands before ``@``. Raises LockError where it pins nothing."""
+    """Read a URL or path; *name* is the name before ``@``. Raises LockError if it pins nothing."""
     address = text if os.path.isdir(line.table.absolute(text)) else _EXTRAS.sub("", text)
     system = _SYSTEM.fullmatch(address)
     try:
         parts = urlsplit(system["url"] if system else address)
         fragment = {key: values[0] for key, values in parse_qs(parts.fragment).items()}
     except ValueError:
-        raise line.table.error(f"{address!r} is no URL") from None
+        raise line.table.error(f"{address!r} is not a valid URL") from None
     name = name or _EXTRAS.sub("", fragment.get("egg", "")) or None
     if system:
         origin = _repository(line.table, system["vcs"], system["url"], fragment.get("subdirectory"))
@@ -76,7 +76,7 @@ def direct(text: str, line: Line, *, name: str | None = None) -> Direct:
 
 def _known(table: LockTable, name: str | None, address: str) -> str:
     if not name:
-        raise table.error(f"{address} does not say its name", hint="write it as `name @ address`")
+        raise table.error(f"{address} does not contain its name", hint="write it as `name @ address`")
     return name
 
 
@@ -105,7 +105,7 @@ def _local(line: Line, path: str, fragment: dict[str, str], name: str | None) ->
     if not os.path.isdir(folder.project):
         raise line.table.error(
             f"there is no folder {folder.project}",
-            hint="conda has paths of the machine that built it, and pip freeze writes them:"
+            hint="pip freeze writes paths of the machine that built a conda package:"
             " `pip list --format=freeze` writes name==version",
         )
     project = load_project(line.table.beside(folder.project))
@@ -122,7 +122,7 @@ def _hashes(table: LockTable, fragment: dict[str, str]) -> tuple[tuple[str, str]
 
 
 def _from_file(table: LockTable, file_name: str) -> tuple[str | None, str | None]:
-    """Name and version in the name of a wheel or sdist."""
+    """Return name and version in the file name of a wheel or sdist."""
     if is_variant(file_name):
         raise variant_error(file_name, table)
     try:
@@ -136,14 +136,14 @@ def _from_file(table: LockTable, file_name: str) -> tuple[str | None, str | None
 
 
 def _repository(table: LockTable, vcs: str, url: str, subdirectory: str | None) -> Repository:
-    """Read ``https://host/path@commit``; a branch or tag is no pin."""
+    """Read ``https://host/path@commit``; raise LockError for a branch or tag, which pins nothing."""
     plain = url.partition("#")[0]
     parts = urlsplit(plain)
     path, _, revision = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
     if vcs == "git" and _SHORT_COMMIT.fullmatch(revision):
         raise table.error(
-            f"{url}: {revision} is the beginning of a commit, which others may have, too",
-            hint=f"name all 40 digits of it: git rev-parse {revision}",
+            f"{url}: {revision} is only the beginning of a commit, which may become ambiguous",
+            hint=f"write all 40 digits: git rev-parse {revision}",
         )
     if not revision or (vcs == "git" and not _COMMIT.fullmatch(revision)):
         raise table.error(f"{url} is not pinned", hint="name the commit: url@COMMIT")

@@ -1,4 +1,4 @@
-"""``requirements.txt`` whose requirements are pinned."""
+"""Reading ``requirements.txt`` with pinned requirements."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _Found = tuple[Pin, LockTable]
 
 
 def read_requirements(path: str, target: Target, selection: Selection) -> list[_Found]:
-    """Read pinned requirements; raises LockError, naming the line, where one is not pinned.
+    """Read pinned requirements; raise LockError with the line of one that is not pinned.
 
-    Paths are relative to the file. An extra of a requirement adds nothing: what it needs is pinned, too.
+    Paths are relative to the file. Extras are ignored: the distributions that they need are pinned, too.
     """
     fit = TargetMatch(target)
     options = RequirementOptions()
@@ -61,7 +61,7 @@ def _parsed(line: Line) -> Requirement:
         return Requirement(line.text)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
-        raise line.table.error(f"{line.text!r} is no requirement: {reason}") from None
+        raise line.table.error(f"{line.text!r} is not a valid requirement: {reason}") from None
 
 
 def _counts(fit: TargetMatch, requirement: Requirement, line: Line) -> bool:
@@ -74,7 +74,7 @@ def _pin(
     options: RequirementOptions,
     constraints: dict[str, list[tuple[Requirement, Line]]],
 ) -> Pin | None:
-    """The pin of one line; None where its marker does not hold."""
+    """Return the pin of one line; None if its marker is false."""
     passed = (*options.passed, *line.options)
     if is_direct(line):
         address, marker = marker_of(line.text)
@@ -110,7 +110,7 @@ def _pin(
 
 
 def _version(requirement: Requirement, line: Line) -> str | None:
-    """The one version that a requirement allows, None where it allows several."""
+    """Return the one version that a requirement allows; None if it allows several."""
     for specifier in requirement.specifier:
         if specifier.operator in ("==", "===") and not specifier.version.endswith(".*"):
             version = replace(line.table, content={"version": specifier.version}).version()
@@ -129,9 +129,9 @@ def _direct_pin(fit: TargetMatch, found: Direct, line: Line, options: tuple[str,
 
 
 def _check_hashes(found: list[_Found], options: RequirementOptions) -> None:
-    """Raise LockError where an archive has no hash though others have: as for pip, all or none.
+    """Raise LockError if some archives have a hash and others do not: like in pip, all or none.
 
-    Folders and repositories cannot have one; with ``--require-hashes`` they are refused.
+    Folders and repositories cannot have one; with ``--require-hashes`` they are rejected.
     """
     hashed = {
         pin.name: bool(pin.origin.hashes if isinstance(pin.origin, Archive) else pin.hashes)
@@ -142,4 +142,4 @@ def _check_hashes(found: list[_Found], options: RequirementOptions) -> None:
     for pin, table in found:
         archive = pin.origin is None or isinstance(pin.origin, Archive)
         if not hashed[pin.name] and (archive or options.require_hashes):
-            raise table.error(f"{pin.name} has no --hash, others have", hint="hashes are for all or none")
+            raise table.error(f"{pin.name} has no --hash, but others have", hint="add a hash to all or none")

@@ -1,4 +1,4 @@
-"""What fits a target: markers, versions of Python, and the wheels of a distribution."""
+"""Matching with a target: markers, versions of Python, and wheels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_BUILD = (0, "")
 
 
 class TargetMatch:
-    """Decides for one target, and one selection of extras and groups; remembers what it decided."""
+    """Matches markers and files with one target and one selection of extras and groups; caches results."""
 
     def __init__(
         self,
@@ -35,16 +35,16 @@ class TargetMatch:
     ) -> None:
         self.target = target
         python = target.python
-        self.python = f"{python}local" if python.endswith("+") else python  # as packaging.markers does
+        self.python = f"{python}local" if python.endswith("+") else python  # like packaging.markers
         self._variables: dict[str, Any] = {**target.markers, "extras": extras, "dependency_groups": groups}
         self._markers: dict[str, bool] = {}
         self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
         self._names: dict[str, int | None] = {}
 
     def holds(self, marker: str, table: LockTable) -> bool:
-        """Whether *marker* is true; ``extra == "x"`` is true for every extra that is selected.
+        """Return True if *marker* is true; ``extra == "x"`` is true for each selected extra.
 
-        Raises LockError for *table* where it is no marker.
+        Raises LockError with the place *table* if the marker is invalid.
         """
         known = self._markers.get(marker)
         if known is None:
@@ -54,37 +54,37 @@ class TargetMatch:
             try:
                 known = Marker(rewritten).evaluate(self._variables, context="lock_file")
             except (ValueError, KeyError, RecursionError) as error:
-                raise table.error(f"{marker!r} is no marker: {_first_line(error)}") from None
+                raise table.error(f"{marker!r} is not a valid marker: {_first_line(error)}") from None
             self._markers[marker] = known
         return known
 
     def allows_python(self, wanted: str, table: LockTable) -> bool:
-        """Whether *wanted* (PEP 440) allows the target's Python; LockError where it says no versions."""
+        """Return True if *wanted* (PEP 440) allows the target's Python; raise LockError if it is invalid."""
         try:
             return SpecifierSet(wanted).contains(self.python, prereleases=True)
         except ValueError:
-            raise table.error(f"{wanted!r} says no versions of Python") from None
+            raise table.error(f"{wanted!r} is not a valid range of Python versions") from None
 
     def check_python(self, wanted: str, table: LockTable, what: str = "The lock") -> None:
-        """Raise LockError where *wanted* does not allow the target's Python."""
+        """Raise LockError if *wanted* excludes the target's Python."""
         if not self.allows_python(wanted, table):
             raise self.wrong_python(wanted, table, what)
 
     def wrong_python(self, wanted: str, table: LockTable, what: str = "The lock") -> Exception:
-        """Make the error that says so."""
+        """Return the error for a Python version that *wanted* excludes."""
         return table.error(
             f"{what} needs Python {wanted}, the environment has {self.target.python}",
-            hint="make the environment with another Python, or lock again",
+            hint="create the environment with another Python, or lock again",
         )
 
     def rank(self, file_name: str) -> tuple[int, tuple[int, str]] | None:
-        """Order of a wheel among its siblings: rank of its best tag, build tag; None where none fits."""
+        """Return the sort key of a wheel: rank of its best tag, build tag; None if no tag matches."""
         parts = file_name.removesuffix(".whl").split("-")
         build = _NO_BUILD
         if len(parts) == 6 and parts[2][:1].isdigit():  # name-version-build-python-abi-platform
             number = re.match(r"\d+", parts[2])
             build = (int(number[0]), parts[2][number.end() :]) if number else _NO_BUILD
-        elif len(parts) != 5:  # no wheel's name, or that of a variant
+        elif len(parts) != 5:  # not the name of a wheel, or that of a variant
             return None
         tags = "-".join(parts[-3:])
         if tags not in self._names:
@@ -104,7 +104,7 @@ class TargetMatch:
     def choose(
         self, files: Iterable[tuple[str, LockTable]], make: Callable[[str, LockTable], Archive]
     ) -> tuple[tuple[Archive, ...], Archive | None]:
-        """Choose among a distribution's files: the wheels that fit, the best first, and the sdist."""
+        """Return the compatible wheels among a distribution's *files*, the best first, and the sdist."""
         wheels: list[tuple[int, tuple[int, str], Archive]] = []
         sources: list[tuple[str, LockTable]] = []
         variants: list[tuple[str, LockTable]] = []
@@ -117,7 +117,7 @@ class TargetMatch:
                     variants.append((name, table))
             elif name.endswith(_SOURCE_ENDINGS):
                 sources.append((name, table))
-        wheels.sort(key=lambda item: item[1], reverse=True)  # of equal tags the highest build
+        wheels.sort(key=lambda item: item[1], reverse=True)  # the highest build comes first
         wheels.sort(key=lambda item: item[0])
         if variants and not wheels and not sources:
             raise variant_error(*variants[0])
@@ -125,7 +125,7 @@ class TargetMatch:
         return tuple(item[2] for item in wheels), make(*sources[0]) if sources else None
 
     def check_wheel(self, origin: object, table: LockTable, name: str, version: str | None) -> None:
-        """Raise LockError where a distribution comes from one file, and that is a wheel that does not fit."""
+        """Raise LockError if *origin* is a single wheel that does not match the target."""
         file_name = getattr(origin, "file_name", "")
         if is_variant(file_name):
             raise variant_error(file_name, table)
@@ -133,7 +133,7 @@ class TargetMatch:
             raise self.missing(table, name, version)
 
     def missing(self, table: LockTable, name: str, version: str | None) -> Exception:
-        """Make the error for a distribution of which no file fits."""
+        """Return the error for a distribution without a compatible file."""
         platform = self.target.markers.get("platform_machine", "")
         system = self.target.markers.get("sys_platform", "")
         implementation = self.target.markers.get("platform_python_implementation", "Python")
@@ -144,22 +144,22 @@ class TargetMatch:
 
 
 def is_variant(file_name: str) -> bool:
-    """Whether it is the name of a variant wheel (PEP 825): a label follows the tags."""
+    """Return True for the name of a variant wheel (PEP 825), which has a label after the tags."""
     parts = file_name.removesuffix(".whl").split("-")
     has_build = len(parts) > 2 and parts[2][:1].isdigit()
     return file_name.endswith(".whl") and len(parts) == (7 if has_build else 6)
 
 
 def variant_error(file_name: str, table: LockTable) -> Exception:
-    """Make the error for a wheel that cannot be chosen."""
+    """Return the error for a variant wheel."""
     return table.error(
         f"{file_name} is a variant wheel (PEP 825), which pip cannot choose or install yet",
-        hint="let the lock name a wheel without a variant, or the source archive",
+        hint="lock a wheel without a variant, or the source archive",
     )
 
 
 def archive_name(table: LockTable, text: str) -> str:
-    """The file name at the end of an URL or path; raises LockError where there is none."""
+    """Return the file name at the end of a URL or path; raise LockError if there is none."""
     try:
         last = (urlsplit(text).path if "://" in text else text).rpartition("/")[2]
         name = unquote(last) if "://" in text else last
@@ -169,19 +169,19 @@ def archive_name(table: LockTable, text: str) -> str:
 
 
 def checked_name(table: LockTable, name: str, text: str = "") -> str:
-    """Let through what is a file's name and nothing more."""
+    """Return *name*; raise LockError if it is not a plain file name."""
     if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
-        raise table.error(f"{text or name} names no file")
+        raise table.error(f"{text or name} has no file name")
     return name
 
 
 def is_archive(name: str) -> bool:
-    """Whether *name* is that of a wheel or a source archive."""
+    """Return True if *name* is that of a wheel or a source archive."""
     return name.endswith((".whl", *_SOURCE_ENDINGS))
 
 
 def once(pins: Iterable[tuple[Pin, LockTable]]) -> tuple[Pin, ...]:
-    """Sort pins by name; raises LockError where two have the same name."""
+    """Return the pins sorted by name; raise LockError if two have the same name."""
     found: dict[str, tuple[Pin, LockTable]] = {}
     for pin, table in pins:
         other = found.get(pin.name)

@@ -1,4 +1,4 @@
-"""``uv.lock``: a graph that is walked from the project, or from the members of its workspace."""
+"""Reading ``uv.lock``: a graph that is walked from the project, or from the members of its workspace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipm.core.target import Target
 
 _Node = tuple[int, str]
-"""A package by its index, and the extra of it or an empty string."""
+"""The index of a package, and one of its extras or ""."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class _Lock:
 
 @dataclass(kw_only=True)
 class _Walk:
-    """One way through the graph: the packages it reached, and the extras that it switched on."""
+    """One walk through the graph: the packages that it reached, and the extras that it activated."""
 
     reached: dict[int, None] = field(default_factory=dict)
     extras: set[tuple[str, str]] = field(default_factory=set)
@@ -38,17 +38,17 @@ class _Walk:
 
 @dataclass(frozen=True, kw_only=True)
 class _RootPackages:
-    """The roots of the graph, and what is wanted of them."""
+    """The roots of the graph, with the wanted extras and groups."""
 
     roots: list[int]
     extras: frozenset[str]
     groups: frozenset[str]
     packages: bool
-    """Members are named: what the workspace itself asks for does not count."""
+    """True if members are named: then requirements of the workspace itself are ignored."""
 
 
 def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, LockTable]]:
-    """Read a lock of uv; raises LockError where it is broken or does not fit."""
+    """Read a lock of uv; raise LockError if it is invalid or does not fit."""
     lock = _load(path)
     python = lock.root.text("requires-python")
     if python:
@@ -83,7 +83,7 @@ def _load(path: str) -> _Lock:
 
 
 def _is_member(lock: _Lock, pin: Pin) -> bool:
-    """Whether it is a project of this workspace: one whose sources lie here, and are not only depended on."""
+    """Return True if a pin is a member of this workspace, not only a local dependency."""
     if not isinstance(pin.origin, SourceFolder):
         return False
     members = lock.root.table("manifest").texts("members")
@@ -114,7 +114,7 @@ def _keys(table: LockTable, key: str, metadata: str) -> Iterator[str]:
 
 
 def _default_groups(lock: _Lock, roots: list[int], known: set[str]) -> set[str]:
-    """The groups that uv installs unasked: ``dev``, or what the project's settings say."""
+    """Return the groups that uv installs by default: ``dev``, or those in the project's settings."""
     source = lock.packages[roots[0]].table("source") if len(roots) == 1 else lock.root
     folder = source.text("editable") or source.text("virtual") or "."
     tool = load_project(lock.root.beside(lock.root.absolute(folder))).tool("uv")
@@ -126,9 +126,9 @@ def _default_groups(lock: _Lock, roots: list[int], known: set[str]) -> set[str]:
 
 
 def _roots(lock: _Lock, selection: Selection) -> list[int]:
-    """The members that are named, else the project beside the lock.
+    """Return the named members, otherwise the project beside the lock.
 
-    Every member where a workspace's root is no project, none for a script.
+    If a workspace's root is not a project, these are all members; for a script there are none.
     """
     members = [lock.root.normalised(name) for name in lock.root.table("manifest").texts("members")]
     if selection.packages and not selection.all_packages:
@@ -158,9 +158,9 @@ def _own_projects(lock: _Lock) -> list[str]:
 
 
 def _walk_until_stable(lock: _Lock, target: Target, wanted: _RootPackages) -> tuple[TargetMatch, _Walk]:
-    """Walk until no further extra is switched on: with conflicts, markers ask which extras are.
+    """Walk until no further extra is activated: in a lock with conflicts, markers depend on active extras.
 
-    uv names them ``extra-<length of the package's name>-<package>-<extra>`` in its markers.
+    uv calls them ``extra-<length of the package's name>-<package>-<extra>`` in its markers.
     """
     active = {
         (lock.packages[root].name(), extra)
@@ -215,7 +215,7 @@ def _walked(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> _Walk:
 
 
 def _manifest(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> list[_Node]:
-    """What a script, or a workspace whose root is no project, asks for by itself."""
+    """Return the requirements of a script, or of a workspace with a root that is not a project."""
     manifest = lock.root.table("manifest")
     groups = manifest.table("dependency-groups")
     needs = manifest.tables("requirements")
@@ -254,7 +254,7 @@ def _next(lock: _Lock, fit: TargetMatch, walk: _Walk, needs: list[LockTable]) ->
 
 
 def _find(lock: _Lock, need: LockTable) -> int:
-    """The package that a dependency means; uv names version and source where the name is not enough."""
+    """Return the package of a dependency; uv adds version and source if the name is ambiguous."""
     found = lock.by_name.get(need.name(), [])
     if len(found) > 1:
         for key in ("version", "source"):
@@ -267,7 +267,7 @@ def _find(lock: _Lock, need: LockTable) -> int:
 
 
 def _check_conflicts(lock: _Lock, wanted: _RootPackages, walk: _Walk) -> None:
-    """Raise LockError where two things are selected that uv was told to exclude each other."""
+    """Raise LockError if the selection contains extras or groups that conflict in uv's settings."""
     roots = {lock.packages[root].name() for root in wanted.roots}
     for items in lock.conflicts:
         both = []

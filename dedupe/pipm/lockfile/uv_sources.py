@@ -1,4 +1,4 @@
-"""Where the packages of ``uv.lock`` come from."""
+"""The sources of packages in ``uv.lock``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def uv_pin(fit: TargetMatch, package: LockTable) -> Pin | None:
-    """The pin of one package; None for a project that is not installed (``virtual``)."""
+    """Return the pin of one package; None for a project that is not installed (``virtual``)."""
     name, version, source = package.name(), package.version(), package.table("source")
     if source.text("virtual") is not None:
         return None
@@ -51,14 +51,14 @@ def _files(package: LockTable) -> Iterator[tuple[str, LockTable]]:
         content = table.content
         url = content.get("url")
         if isinstance(url, str) and "%" not in url and "?" not in url and "#" not in url:
-            name = url[url.rfind("/") + 1 :]  # nearly all, without the cost of parsing them
+            name = url[url.rfind("/") + 1 :]  # nearly all URLs; parsing takes longer
         else:
             name = table.text("filename") or archive_name(table, table.text("path") or table.required("url"))
         yield name, table
 
 
 def _archive(name: str, table: LockTable, local: str) -> Archive:
-    """One file; *local* is the folder of files that stands for an index, or empty."""
+    """Return the archive of a file; *local* is the folder that serves as its index, or ""."""
     text, url, path = table.text("hash"), table.text("url"), table.text("path")
     if url and url.startswith("file://"):
         url, path = None, unquote(urlsplit(url).path)
@@ -99,7 +99,7 @@ def _origin(package: LockTable, source: LockTable) -> Archive | Repository | Sou
 
 
 def _archive_table(package: LockTable) -> list[LockTable]:
-    """The one file of a package that comes from one file."""
+    """Return the table of the file for a package that is a single file."""
     tables = [*package.tables("wheels"), package.table("sdist")]
     return [table for table in tables if "hash" in table.content]
 
@@ -110,9 +110,9 @@ def _repository(source: LockTable, git: str) -> Repository:
         parts = urlsplit(git)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
     except ValueError:
-        raise source.error(f"{git!r} is no URL") from None
+        raise source.error(f"{git!r} is not a valid URL") from None
     if not parts.fragment:
-        raise source.error(f"{git!r} names no commit")
+        raise source.error(f"{git!r} has no commit")
     return Repository(
         vcs="git",
         url=urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),

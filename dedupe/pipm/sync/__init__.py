@@ -1,1 +1,1 @@
-"""`pipm sync`: make an environment exactly what a lock file says."""
+"""`pipm sync`: make an environment contain exactly the distributions in a lock file."""

@@ -1,4 +1,4 @@
-"""Changing an environment that is held into what is wanted: uninstall, materialise, root."""
+"""Applying a plan to a locked environment: uninstall, materialise, write the root."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ _SHOWN = 5
 
 
 class AppliedPlan(NamedTuple):
-    """What was done.
+    """The result of applying a plan.
 
-    ``made`` says what it wrote and how it left that; None where there was nothing to do. ``root`` is the
-    note in the store that says so.
+    ``made`` describes the new files; None if there was nothing to do. ``root`` is the environment's new root.
     """
 
     plan: SyncPlan
@@ -55,7 +54,7 @@ class AppliedPlan(NamedTuple):
 
 
 class PlanApplier(NamedTuple):
-    """One environment, open as ``root`` and locked, and how it shall follow its lock."""
+    """Applies plans to one locked environment, open as ``root``."""
 
     store: Store
     environment: Environment
@@ -70,7 +69,7 @@ class PlanApplier(NamedTuple):
     clobber: bool
     later: bool
     finder_sync: FinderSync | None = None
-    """With it modules come from the store; the few other files are links where those work, else symlinks."""
+    """The finder, or None. With it, the few other files are links if possible, else symlinks."""
 
     def apply(
         self,
@@ -79,9 +78,9 @@ class PlanApplier(NamedTuple):
         stay: frozenset[str],
         meanwhile: Callable[[AppliedPlan], None],
     ) -> AppliedPlan:
-        """Make the environment hold exactly *wanted*, what *stay* names, and what always stays.
+        """Make the environment contain exactly *wanted*, the distributions named in *stay*, and seeds.
 
-        *meanwhile* is called while the disk is waited for.
+        *meanwhile* is called during the sync of the file system.
         """
         everything = plan_materialisation(wanted, self.scheme)
         if everything.collisions and not self.clobber:
@@ -100,7 +99,7 @@ class PlanApplier(NamedTuple):
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
                 mode = mode or self._word(self._context(stack))
                 stack.close()
-                self.store.sweep()  # of a run that was killed when all was done but this
+                self.store.sweep()  # the folder of an earlier run that was killed just before it swept
                 sweep(self.root)
                 if self.finder_sync is not None:
                     self.finder_sync.end(self.finder_sync.begin())
@@ -111,7 +110,7 @@ class PlanApplier(NamedTuple):
             context = self._context(stack)
             mode = self._word(context)
             root = self._final_root(mode, entries, previous)
-            final = self._prepared(kept_open, root)  # the disk cannot be too full for it later
+            final = self._prepared(kept_open, root)  # now, since a full disk could prevent it later
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, root._replace(state=SYNCING, entries=used))
             table = None if self.finder_sync is None else self.finder_sync.begin()
@@ -120,7 +119,7 @@ class PlanApplier(NamedTuple):
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
                 _uninstall_all(context, plan, unfinished, claimed_paths(context, unchanged, stay_put))
             made = materialise(context, self._chosen(everything, wanted, plan))
-            stack.close()  # a killed run's temporary names are swept by the next, unless that finds all done
+            stack.close()  # remove temporary files now: if a later sync finds nothing to do, it removes none
             if self.finder_sync is not None and table is not None:
                 self.finder_sync.end(table, made.records, made.away)
             if made.pending and not root.pending:
@@ -131,33 +130,33 @@ class PlanApplier(NamedTuple):
         return done
 
     def _prepared(self, stack: ExitStack, root: Root) -> Aside:
-        """Write *root* aside until *stack* ends."""
+        """Write *root* to a temporary file, which exists until *stack* closes."""
         final = prepare_root(self.store, root)
         stack.callback(final.drop)
         return final
 
     def _finish(self, final: Aside, done: AppliedPlan, meanwhile: Callable[[AppliedPlan], None]) -> None:
-        """Publish the root: what it says is synced is on disk before, a killed run's files as well."""
+        """Publish the root, after a sync of all files that it describes, also those of a killed run."""
         with syncing([self.root, self.store.roots]):
             meanwhile(done)
         final.publish()
 
     def _is_pending(self, previous: Root | None) -> bool:
-        """Whether bytecode is pending already: in the environment, or in the store for the finder."""
+        """Return True if bytecode is pending already, in the environment or in the store for the finder."""
         before = previous is not None and previous.pending
         return self.later and (before or (self.finder_sync is not None and self.finder_sync.pending))
 
     def _word(self, context: SyncContext) -> str:
-        """The word for how the environment shares."""
+        """Return the name of the environment's link mode."""
         return context.mode.value if self.finder_sync is None else LinkMode.FINDER.value
 
     def _chosen(self, everything: MaterialisePlan, wanted: list[Wanted], plan: SyncPlan) -> MaterialisePlan:
-        """The plan for what gets files; of a clash, the one that has the file still has it afterwards."""
+        """Return the plan of new files; of two distributions with one path, the same one keeps it."""
         chosen = plan.materialised
         if len(chosen) == len(wanted):
             return everything
         touched = {one.entry for one in chosen}
-        # Who lost a file to a distribution that stands would take it back, and the reverse.
+        # A file that an installed distribution overwrote stays overwritten, and vice versa.
         chosen += [
             collision.other
             for collision in everything.collisions
@@ -200,7 +199,7 @@ class PlanApplier(NamedTuple):
             ) from error
 
     def _final_root(self, mode: str, entries: tuple[str, ...], previous: Root | None) -> Root:
-        """The root when all is done, but for bytecode that this sync leaves for later."""
+        """Return the root for the end of the sync, before it records pending bytecode."""
         lock = self.lock
         return root_of(self.environment, mode, SYNCED, entries)._replace(
             lock=lock.path,
@@ -211,7 +210,7 @@ class PlanApplier(NamedTuple):
         )
 
     def _unfinished(self, scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
-        """What a killed sync began and nobody wants now: entries of the root whose RECORD is not there."""
+        """Return unwanted entries of the root without a RECORD: a killed sync began to install them."""
         previous = find_root(self.store, self.environment.path)
         if previous is None or previous.state in (SYNCED, ADOPTED):
             return []
@@ -223,7 +222,7 @@ class PlanApplier(NamedTuple):
                 continue
             try:
                 install_plan = load_install_plan(self.store, entry)
-            except StoreError:  # it was adopted from another tool, in part: no sync began with it
+            except StoreError:  # a partial entry from an adoption: no sync installs it
                 continue
             if install_plan.metadata not in complete:
                 found.append(install_plan)
@@ -240,7 +239,7 @@ def _uninstall_all(
 
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:
-    """Names and versions."""
+    """Return the name and version of each distribution."""
     return tuple((one.install_plan.name, one.install_plan.version) for one in wanted)
 
 
@@ -248,6 +247,6 @@ def _collision(collisions: tuple[Collision, ...]) -> CollisionError:
     first = collisions[0]
     more = f" (and {len(collisions) - 1} more files)" if len(collisions) > 1 else ""
     return CollisionError(
-        f"{first.one.shown} and {first.other.shown} bring different files {first.path}{more}",
-        hint="--clobber lets the later one win, as pip does",
+        f"{first.one.shown} and {first.other.shown} contain different files {first.path}{more}",
+        hint="--clobber keeps the file of the later one, like pip",
     )

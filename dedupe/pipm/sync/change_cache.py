@@ -1,14 +1,14 @@
-"""What changed in an environment since a sync last looked at all of it: a stat for each folder.
+"""Detecting changes in an environment since the last full check, with one stat for each folder.
 
-Theory of operation. A name that comes, goes or is replaced changes the change time of its folder, which no
-program can set. A file that is written to in place does not. Where files are hard links such a file is the
-store's, too (`pipm verify` looks after those); what the environment has for itself, RECORDs, scripts, path
-files, is looked at file by file. Reflinks and copies are all an environment's own, and are not remembered.
+Theory of operation. A name that is added, removed or replaced changes the ctime of its folder, which no
+program can set. Writing to a file in place does not. If files are hard links, such a file is the store's
+(`pipm verify` checks those); the environment's own files (RECORDs, scripts, path files) are checked one by
+one. In environments of reflinks and copies all files are their own, and nothing is cached.
 
-What is remembered is a digest for each entry, so that a change costs a look at those whom it touches alone.
-The times are those from before all was looked at, or from when a new folder was filled: whatever changes
-afterwards shows, once the clock that change times come from has ticked. A power cut may take bytes of files
-whose times are on the disk: what was seen before a machine started is not believed.
+The cache has a digest for each entry, so that after a change only the affected entries are checked. The times
+are those from before the full check, or from when a new folder was filled: any later change has a later time,
+as soon as the kernel's coarse clock has ticked. After a power cut a file may lack bytes though its time is on
+disk, so the cache is void after a reboot.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
 
     Row = tuple[int, int, int]
     Times = Mapping[str, Row]
-    """By path, a folder's ending with a slash: when it changed (ns), its inode, its size."""
+    """By path (a folder's ends with a slash): ctime (ns), inode, size."""
     Groups = Mapping[str, Sequence[str]]
-    """The paths of each entry; those of none are `COMMON`, or `BIN` where scripts lie."""
+    """The paths of each entry; other paths are in `COMMON`, and the folder of scripts in `BIN`."""
 
 COMMON, BIN = "", "bin"
 _FORMAT = 2
 _NONE: Times = {}
 _KIND = "environment"
 _LINKED = frozenset({"hardlink", "finder"})
-"""Link modes by which a file that is written to in place is the store's."""
+"""Link modes in which a file that is changed in place is the store's."""
 _SECOND = 1_000_000_000
 _MARGIN = 20_000_000
-"""Nanoseconds; the slowest of kernels tick every ten milliseconds."""
+"""Nanoseconds; the slowest kernels tick each ten milliseconds."""
 _TICKS = 12
 _COARSE = 5
-"""CLOCK_REALTIME_COARSE of Linux, for which `time` has no name: change times are taken from it."""
+"""CLOCK_REALTIME_COARSE of Linux, the clock of change times; `time` has no name for it."""
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 class SeenTimes(NamedTuple):
-    """How folders and files were at one time; what was not there has no time."""
+    """The times of folders and files at one moment; missing files have none."""
 
     groups: Groups
     times: Times
 
     def untouched_since(self, before: SeenTimes) -> frozenset[str]:
-        """The groups that are as they were *before*; scripts may have come to `BIN`."""
+        """Return the groups with the same times as *before*; scripts may have been added to `BIN`."""
         then, now = before.times, self.times
         return frozenset(
             name
@@ -69,7 +69,7 @@ class SeenTimes(NamedTuple):
         )
 
     def named_in(self, groups: Groups) -> frozenset[str]:
-        """Those of its groups that have the same paths in *groups*; scripts may have come to `BIN`."""
+        """Return the groups with the same paths in *groups*; scripts may have been added to `BIN`."""
         return frozenset(
             name for name, paths in self.groups.items() if name == BIN or groups.get(name) == paths
         )
@@ -79,20 +79,20 @@ NOTHING = SeenTimes({}, {})
 
 
 class ChangeCache:
-    """What is remembered of the environment open as *root*, which *known* says how to be."""
+    """The cache for the environment open as *root*, with the root *known* in the store."""
 
     def __init__(self, environment: Environment, root: int, known: Root, scheme: Scheme) -> None:
         self._root = root
         parts = (known.device, known.inode, known.fingerprint, known.entries, known.link_mode)
         boot = _boot()
         self.is_kept = bool(boot and known.fingerprint and known.link_mode in _LINKED)
-        """Whether anything can be remembered of it."""
+        """True if the environment can be cached."""
         self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}"
         self.before = NOTHING
         """The groups that `holds` found unchanged."""
 
     def holds(self) -> bool:
-        """Whether nothing changed since; what did not is in ``before``."""
+        """Return True if nothing changed; ``before`` then has the unchanged groups in any case."""
         remembered = read_value(_KIND, self._state) if self.is_kept else None
         if remembered is None:
             return False
@@ -105,7 +105,7 @@ class ChangeCache:
         return len(same) == len(groups)
 
     def note(self, seen: SeenTimes) -> None:
-        """Remember that all was as it should be when *seen*; waits until no change can have its times."""
+        """Record that all was right at the times *seen*; wait until no later change can have these times."""
         rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
         if all(digest for *_, digest in rows) and _is_settled(seen.times):
             text = "\0".join(path for paths in seen.groups.values() for path in paths)
@@ -121,7 +121,7 @@ def _boot() -> str:
 
 
 def seen_times(root: int, groups: Groups, known: Times = _NONE) -> SeenTimes:
-    """The times of all paths of *groups* below the open *root*, but those that are *known*."""
+    """Return the times of all paths of *groups* below the open *root*, except those in *known*."""
     times: dict[str, Row] = {}
     see = os.stat
     for paths in groups.values():
@@ -137,16 +137,16 @@ def seen_times(root: int, groups: Groups, known: Times = _NONE) -> SeenTimes:
 
 
 def _row(path: str, status: os.stat_result) -> Row:
-    # Another name of a file's inode, in another environment, is a change of the inode, but none of the file.
+    # A link to the inode from another environment changes the inode's ctime, but not the file.
     changed = status.st_ctime_ns if path[-1] == "/" else status.st_mtime_ns
     return (changed, status.st_ino, status.st_size)
 
 
 def _is_settled(times: Times) -> bool:
-    """Whether none of the *times* is so new that a change from now on could have the same; waits for that."""
+    """Wait until no later change can have one of *times*; return False if that takes too long."""
     newest = max(times.values())[0]
     if newest % _SECOND == 0 or sys.platform != "linux":
-        # File systems that know whole seconds alone, or even ones.
+        # Some file systems have times in whole seconds, or in even ones.
         return newest < time.time_ns() - (_MARGIN if newest % _SECOND else 2 * _SECOND)
     for _ in range(_TICKS):
         if newest < time.clock_gettime_ns(_COARSE):
@@ -156,7 +156,7 @@ def _is_settled(times: Times) -> bool:
 
 
 def _digest(seen: SeenTimes, paths: Sequence[str]) -> bytes:
-    """The digest of the times of *paths*; none where one is missing."""
+    """Return the digest of the times of *paths*; empty if one is missing."""
     times = seen.times
     try:
         numbers = [number for path in paths for number in times[path]]

@@ -1,4 +1,4 @@
-"""Whether an environment gets links to its distributions, or the finder that serves them."""
+"""Choosing between links and the finder for an environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipm.sync.installed_state import EnvironmentScan
 
 _OWN_FILES = 8
-"""Inodes that a distribution takes in any link mode: its metadata, scripts."""
+"""Inodes that a distribution needs in any link mode, for metadata and scripts."""
 _MARGIN = 1.25
 
 
@@ -34,16 +34,16 @@ def wants_finder(
     link_mode: LinkMode | None,
     progress: Progress,
 ) -> bool:
-    """Whether the finder is to serve: it is asked for, there already, or all that works.
+    """Return True if the environment gets the finder: on request, as before, or if links are impossible.
 
-    Raises UsageError where the environment is of another kind than what is asked for.
+    Raises UsageError if the request contradicts the environment.
     """
     path, is_served = environment.path, has_finder(root)
     if link_mode not in (None, LinkMode.FINDER):
         if is_served:
             raise UsageError(
                 f"{path} imports its modules from the store by the finder",
-                hint=f"`pipm release {path}` gives it files again; then sync it by another link mode",
+                hint=f"`pipm release {path}` gives it its own files again; then sync it by another link mode",
             )
         return False
     reason = None
@@ -59,12 +59,12 @@ def wants_finder(
             hint=f"pipm adopt --link-mode finder {path}; then sync it",
         )
     if reason is not None:
-        progress.note(f"{reason}: {path} gets the finder")
+        progress.note(f"{reason}: using the finder for {path}")
     return True
 
 
 def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wanted]) -> str | None:
-    """Why nothing but the finder works; None where links do."""
+    """Return the reason why only the finder works; None if links do."""
     if lacks_inodes(environment.path, wanted):
         return "too few free inodes for links"
     with staging(root) as folder, store.run() as (run, run_path):
@@ -76,17 +76,17 @@ def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wa
 
 
 def _has_files(scan: EnvironmentScan, wanted: Sequence[Wanted]) -> bool:
-    """Whether something of *wanted* has files that the finder would have to take away."""
+    """Return True if a distribution of *wanted* has files that the finder would have to remove."""
     names = {one.install_plan.name for one in wanted}
     return any(installed.name in names for installed in scan.installed())
 
 
 def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
-    """Whether the file system of *path* has fewer free inodes than links to all files would take."""
+    """Return True if the file system of *path* has too few free inodes for links to all files."""
     free = free_space(path).inodes
     if free is None:
         return False
-    by_block = has_reflinks(file_system_type(path))  # a reflink is an inode, a hard link is none
+    by_block = has_reflinks(file_system_type(path))  # a reflink needs an inode, a hard link does not
     need = 0
     for one in wanted:
         folders = (*one.install_plan.folders, *one.install_plan.metadata_folders)
@@ -97,12 +97,12 @@ def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
 
 
 def has_room_for_bytecode(store: Store, manifests: list[Manifest]) -> bool:
-    """Whether the store's file system has inodes for bytecode, and an environment on it for itself."""
+    """Return True if the store's file system has the inodes for bytecode and an environment there."""
     free = free_space(store.path).inodes
-    # A source's bytecode is an inode, and may need a folder in the pool and one in its tree.
+    # The bytecode of a source is an inode, and may need a folder in the pool and one in its tree.
     return free is None or free >= (3 * count_sources(manifests) + _OWN_FILES * len(manifests)) * _MARGIN
 
 
 def count_sources(manifests: Iterable[Manifest]) -> int:
-    """How many modules there are."""
+    """Return the number of modules."""
     return sum(file.path.endswith(".py") for manifest in manifests for file in manifest.files)

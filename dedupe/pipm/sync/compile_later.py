@@ -1,8 +1,8 @@
-"""Compiling what a sync put off: a process of its own gives environments the bytecode that they lack.
+"""Compiling bytecode after a sync, in a separate process.
 
-A root says that bytecode is pending from the moment when it says that its environment is synced. One process
-a store compiles: one that finds the lock taken ends, for the holder looks for further roots after it gave
-the lock back. What was killed is finished by the process that the next sync starts.
+A root records that bytecode is pending when it records that its environment is synced. One process compiles
+for a store: another that finds the lock held ends, because the holder looks for further roots after it
+released the lock. The next sync starts a process that finishes the work of a killed one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from pipm.store.roots import Root
 
 _NICE = 10
-"""Not 19: a sync may wait for the moment in which it links into the environment, on a busy machine too."""
+"""Not 19: while this process links into the environment a sync waits for it, also on a busy machine."""
 
 
 def start_compiling(store_path: str) -> subprocess.Popen[bytes] | None:
-    """Start a process that compiles what is pending; it outlives this one and holds nothing of it.
+    """Start a process that compiles pending bytecode, and that outlives this one.
 
-    None where no process can be started: the next sync tries again.
+    Returns None if no process can be started: the next sync tries again.
     """
-    import subprocess  # noqa: PLC0415 - where something is pending alone
+    import subprocess  # noqa: PLC0415 - needed only if bytecode is pending
 
     command = [sys.executable, "-P", "-m", __name__, store_path]
     null = subprocess.DEVNULL
@@ -48,9 +48,9 @@ def start_compiling(store_path: str) -> subprocess.Popen[bytes] | None:
 
 
 def compile_pending(store: Store) -> None:
-    """Compile what is pending in any environment of *store*, unless another process does.
+    """Compile pending bytecode of all environments of *store*, unless another process does.
 
-    An environment that fails stays pending.
+    After an error the bytecode of an environment stays pending.
     """
     from pipm.sync.pending_bytecode import PendingBytecode  # noqa: PLC0415 - what starts it does without
 
@@ -76,7 +76,7 @@ def _pending(store: Store) -> list[Root]:
 
 
 def main() -> None:
-    """Compile what is pending in the store that the command line names."""
+    """Compile pending bytecode of the store on the command line."""
     os.nice(_NICE)
     store = open_store(sys.argv[1], create=False)
     if store is not None:

@@ -1,4 +1,4 @@
-"""Projects that are installed so that edits take effect: pip's matter, no file of theirs is shared."""
+"""Editable projects: pip installs them, and their files are not shared."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from pipm.sync.installed_state import EnvironmentScan
 
 _STATE = "pipm_project.sha256"
-"""A file beside RECORD: the digest of what the project was installed from."""
+"""A file beside RECORD with the digest of the files from which the project was installed."""
 
 _LARGEST = 1 << 20
 
 _OF_GIT = re.compile(rb"scm|vcs|versioningit|git-versioning|dynamic-versioning|versioneer|dunamai|pbr")
 
 _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
-"""Files that say the version, scripts, entry points and dependencies of a project, and how it is built."""
+"""Files with the version, scripts, entry points, dependencies and build settings of a project."""
 
 
 def is_editable(pin: Pin) -> bool:
-    """Whether *pin* is a folder that is not copied."""
+    """Return True if *pin* is an editable folder."""
     return isinstance(pin.origin, SourceFolder) and pin.origin.editable
 
 
 def editable_url(pin: Pin) -> str:
-    """The URL of the folder of an editable pin."""
+    """Return the URL of the folder of an editable pin."""
     assert isinstance(pin.origin, SourceFolder)
     return file_url(pin.origin.project)
 
 
 def installed_editables(scan: EnvironmentScan, pins: Iterable[Pin]) -> dict[str, Installed]:
-    """Those of *pins* that are installed from their folders already, by name."""
+    """Return by name those of *pins* that are installed from their folders already."""
     urls = {pin.name: editable_url(pin) for pin in pins}
     return {
         one.name: one
@@ -63,7 +63,7 @@ def installed_editables(scan: EnvironmentScan, pins: Iterable[Pin]) -> dict[str,
 def missing_editables(
     scan: EnvironmentScan, pins: Iterable[Pin], installed: Mapping[str, Installed]
 ) -> list[Pin]:
-    """Those of *pins* that are not among *installed*, or that other files describe by now."""
+    """Return those of *pins* that are not in *installed*, or with changed descriptions."""
     return [
         pin
         for pin in pins
@@ -72,7 +72,7 @@ def missing_editables(
 
 
 def project_state(pin: Pin) -> str:
-    """Digest what an editable *pin* is installed from, but its modules, which are read where they lie."""
+    """Return the digest of the files that decide how an editable *pin* is installed, except its modules."""
     assert isinstance(pin.origin, SourceFolder)
     folder = pin.origin.project
     state = sha256(repr((pin.version, pin.options)).encode("utf-8", "surrogateescape"))
@@ -88,7 +88,7 @@ def project_state(pin: Pin) -> str:
 
 
 def _has_version_of_git(folder: str) -> bool:
-    """Whether commits and tags say the version: by setuptools-scm, hatch-vcs, versioningit and their kin."""
+    """Return True if the version depends on commits and tags (setuptools-scm, hatch-vcs and similar)."""
     for name in _DESCRIBING:
         with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as stream:
             if _OF_GIT.search(stream.read(_LARGEST)):
@@ -97,27 +97,27 @@ def _has_version_of_git(folder: str) -> bool:
 
 
 def _git_state(folder: str) -> Iterator[bytes]:
-    """Yield what the repository of *folder* has for its commit and tags, read without running git."""
+    """Yield the commit and tags of the repository of *folder*, read without running git."""
     above = folder
     while not os.path.lexists(f"{above}/.git"):
         above, below = os.path.dirname(above), above
         if above == below:
             return
     git = f"{above}/.git"
-    link = read_file(git) if os.path.isfile(git) else None  # a further worktree, or a submodule
+    link = read_file(git) if os.path.isfile(git) else None  # in a worktree or submodule
     if link is not None:
         git = os.path.join(above, os.fsdecode(link.removeprefix(b"gitdir:").strip()))
     common = os.path.join(git, os.fsdecode((read_file(f"{git}/commondir") or b".").strip()))
     head = read_file(f"{git}/HEAD") or b""
     branch = os.fsdecode(head.removeprefix(b"ref:").strip())
     tags = sorted(os.listdir(f"{common}/refs/tags")) if os.path.isdir(f"{common}/refs/tags") else []
-    yield read_file(f"{common}/{branch}") or head  # a branch that packed-refs has, or no branch
+    yield read_file(f"{common}/{branch}") or head  # head: the branch is in packed-refs, or there is none
     for name in ("packed-refs", *(f"refs/tags/{tag}" for tag in tags)):
         yield os.fsencode(name) + (read_file(f"{common}/{name}") or b"")
 
 
 def _files_with_metadata(folder: str) -> Iterator[str]:
-    """Yield the files that settings of tools name, where ``project.dynamic`` leaves metadata to the build."""
+    """Yield the files that settings of tools name, if ``project.dynamic`` leaves metadata to the build."""
     from pipm.lockfile.checked_table import load_toml  # noqa: PLC0415 - 15 ms, of editable projects alone
 
     try:
@@ -125,7 +125,7 @@ def _files_with_metadata(folder: str) -> Iterator[str]:
         if not document.table("project").texts("dynamic"):
             return
         texts = list(_texts(document.table("tool").content))
-    except LockError:  # there is none, or its build will say what is wrong
+    except LockError:  # it is missing, or the build will report the error
         return
     for text in texts:
         module = text.rpartition(".")[0].replace(".", "/")  # setuptools: package.module.attribute
@@ -146,10 +146,10 @@ def _texts(value: object) -> Iterator[str]:
 def install_editables(
     store: Store, pins: list[Pin], python: str, target: Target, stopping: Callable[[], bool]
 ) -> None:
-    """Let pip install each of *pins* into the environment of the interpreter *python*."""
+    """Install each of *pins* with pip into the environment of the interpreter *python*."""
     if pins:
         from pipm.wheel.pip_download import install_editable  # noqa: PLC0415
-        from pipm.wheel.run_pip import find_pip  # noqa: PLC0415 - 40 ms that few locks need
+        from pipm.wheel.run_pip import find_pip  # noqa: PLC0415 - takes 40 ms, and few locks need it
 
         pip = find_pip(python, target)
         for pin in pins:
@@ -158,7 +158,7 @@ def install_editables(
 
 
 def project_notes(pin: Pin, *, for_uv: bool) -> dict[str, bytes]:
-    """Return the files that lie beside RECORD once an editable *pin* is installed from what is there now."""
+    """Return the files to write beside RECORD after the installation of an editable *pin*."""
     assert isinstance(pin.origin, SourceFolder)
     notes = {_STATE: project_state(pin).encode()}
     note = uv_note(pin.origin.project) if for_uv else None
@@ -168,7 +168,7 @@ def project_notes(pin: Pin, *, for_uv: bool) -> dict[str, bytes]:
 def note_editables(
     scan: EnvironmentScan, pins: Iterable[Pin], notes: Mapping[str, Mapping[str, bytes]]
 ) -> dict[str, str]:
-    """Keep the *notes* on *pins*, which were just installed, in the environment; returns their versions."""
+    """Write the *notes* of *pins*, which were just installed, into the environment; return their versions."""
     there = installed_editables(scan, list(pins))
     for name, installed in there.items():
         with opened(open_directory_beneath(scan.root, f"{installed.site}/{installed.metadata}")) as folder:
@@ -180,7 +180,7 @@ def note_editables(
                 (f"{installed.metadata}/{file}", record_digest_of(note), len(note))
                 for file, note in notes[name].items()
             )
-            # First: whoever uninstalls it then knows of the files, and one that is missing is made anew.
+            # RECORD first: an uninstaller then knows the files, and a missing one is written again.
             write_durably(folder, "RECORD", record.rstrip(b"\n") + b"\n" + rows, mode=0o644)
             for file, note in notes[name].items():
                 write_durably(folder, file, note, mode=0o644)

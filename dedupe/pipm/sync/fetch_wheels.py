@@ -1,4 +1,4 @@
-"""Fetching what the store lacks: several pips at once, each wheel kept as soon as its batch is there."""
+"""Fetching missing wheels with several processes of pip; each batch is stored as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from pipm.wheel.run_pip import PipCommand
 
 _MOST_WORKERS = 6
-"""pips at once: they wait for the network half of their time."""
+"""Maximum processes of pip: half of their time they wait for the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchRun:
-    """What all workers know; ``run`` is this run's private folder in the store, at ``run_path``."""
+    """The values that all workers share; ``run`` is the run's folder in the store, at ``run_path``."""
 
     resolver: PinResolver
     pip: PipCommand
@@ -48,7 +48,7 @@ class FetchRun:
 
 
 class _Answer(NamedTuple):
-    """What came of one batch: entries by name, or why not."""
+    """The result of one batch: entries by name, or an error."""
 
     entries: dict[str, str]
     error: PipmError | None = None
@@ -56,16 +56,16 @@ class _Answer(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """Entries by name, and where wheels' RECORD says something else than they hold."""
+    """Entries by name, and rows of RECORDs that differ from their wheels."""
 
     entries: dict[str, str]
     mismatches: tuple[RecordMismatch, ...] = ()
 
 
 def fetch(fetching: FetchRun, pins: Sequence[Pin], progress: Progress) -> Fetched:
-    """Let pip fetch or build *pins* into the store.
+    """Fetch or build *pins* with pip and add them to the store.
 
-    Raises the first error after all batches ended: what the others brought is kept.
+    Raises the first error after all batches ended, so that the other wheels are stored.
     """
     count = min(_MOST_WORKERS, max(2, 2 * len(os.sched_getaffinity(0))), len(pins))
     parts = batches(pins, count)
@@ -88,7 +88,7 @@ def fetch(fetching: FetchRun, pins: Sequence[Pin], progress: Progress) -> Fetche
 
 
 class _Worker:
-    """Draws batches; each goes through pip and into the store."""
+    """Takes batches from a queue, fetches each with pip, and adds it to the store."""
 
     def __init__(self, fetching: FetchRun, parts: list[Batch], queue: WorkQueue) -> None:
         self._fetching = fetching
@@ -96,11 +96,11 @@ class _Worker:
         self._queue = queue
 
     def run(self, _stage: str) -> list[_Answer]:
-        """Fetch until no batch is left."""
+        """Fetch batches until none is left."""
         return [self._fetch(number) for number in self._queue]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is open."""
 
     def _fetch(self, number: int) -> _Answer:
         batch = self._parts[number]
@@ -112,7 +112,7 @@ class _Worker:
             return _Answer({}, error)
 
     def _one_way_or_other(self, batch: Batch, number: int) -> _Answer:
-        """Fetch *batch*; where nobody answers, from where else it may come."""
+        """Fetch *batch*; if no server answers, try other places."""
         for way in other_ways(self._fetching.pip, batch.pins):
             try:
                 return self._once(batch, f"batch-{number}-{batch.way.name}")
@@ -141,26 +141,26 @@ class _Worker:
 
 
 def _wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
-    """The wheel that came for *pin*, which is what the lock says."""
+    """Return the wheel that pip fetched for *pin*; raise FetchError if it is not the locked one."""
     found = [one for one in kept if one.entry.partition("/")[0] == canonicalize_name(pin.name)]
     if len(found) != 1:
         raise FetchError(
-            f"pip brought no wheel of {pin.name} ({pin.where or 'the lock'})",
-            hint="is it the name that the project gives itself?",
+            f"pip fetched no wheel of {pin.name} ({pin.where or 'the lock'})",
+            hint="check that this is the project's own name",
         )
     (one,) = found
     version = one.entry.split("/")[1]
-    # As for pip, a local version (PEP 440) serves where none is asked for.
+    # Like pip, accept a local version (PEP 440) if the lock has the same public version.
     if pin.version is not None and pin.version not in (version, version.partition("+")[0]):
         raise FetchError(
-            f"{pin.name} came as version {version}, the lock says {pin.version} ({pin.where})",
-            hint="make the lock anew",
+            f"{pin.name} has version {version}, but the lock says {pin.version} ({pin.where})",
+            hint="lock again",
         )
     hashes = _locked_hashes(pin)
     if hashes and one.archive.hex() not in hashes:
         raise FetchError(
             f"{pin.name} {pin.version} is not what the lock says: its sha256 is {one.archive.hex()}",
-            hint="make the lock anew if the project published other files, else do not trust this index",
+            hint="lock again if the project published other files; otherwise do not trust this index",
         )
     return one
 

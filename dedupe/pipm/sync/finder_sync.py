@@ -1,8 +1,8 @@
-"""`pipm sync --link-mode finder`: distributions that get no modules in the environment.
+"""`pipm sync --link-mode finder`: distributions without modules in the environment.
 
-A distribution that the finder serves has a install plan without modules: metadata, scripts and data are made
-like any other's. The table is put there first: the hook passes over what has no metadata folder (yet), so
-each distribution is importable from the moment it is installed.
+A served distribution has an install plan without modules; its metadata, scripts and data are installed like
+any other's. The table is written first: the hook ignores distributions without a metadata folder, so each one
+can be imported from the moment when it is installed.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 _NOTHING: Mapping[str, Any] = {}
 _FORMAT = 1
-"""Of what `divide` decides: another number, and nothing is remembered."""
+"""The format of the cached result of `_divided`."""
 
 
 class FinderPlan(NamedTuple):
-    """``wanted`` is what an environment gets files of; ``served`` are those of it without modules.
+    """The distributions of an environment: ``wanted`` get files, and ``served`` of these get no modules.
 
-    ``kept`` are served as before though nobody wants them: pip, say. ``modules`` are all import names, by
-    the numbers of ``served`` and behind them ``kept``; ``dropped`` are, for each of ``served``, path files
-    that it does not get, with their text.
+    ``kept`` are served as before, although no lock names them (pip, say). ``modules`` are all import names,
+    by the indexes of ``served`` followed by ``kept``. ``dropped`` are for each of ``served`` the path files
+    that are not installed, with their text.
     """
 
     wanted: list[Wanted]
@@ -57,7 +57,7 @@ class FinderPlan(NamedTuple):
     dropped: Sequence[tuple[tuple[str, str], ...]]
 
     def rows(self, records: Mapping[str, str]) -> list[ServedDistribution]:
-        """What the receipt says; *records* are the digests of RECORDs, by metadata folder."""
+        """Return the rows of the receipt; *records* are the digests of RECORDs by metadata folder."""
         return [
             ServedDistribution(
                 metadata=one.install_plan.metadata,
@@ -73,9 +73,9 @@ class FinderPlan(NamedTuple):
 def plan_finder(
     store: Store, environment: Environment, root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]
 ) -> FinderPlan:
-    """Decide what the finder serves besides what it keeps; the others must lie together.
+    """Decide which of *wanted* the finder serves; the others need real files.
 
-    That follows from the entries alone, so it is remembered; *wanted* need no modules.
+    The result depends only on the entries, so it is cached. The plans in *wanted* need no modules.
     """
     kept = _kept(root, scan, wanted)
     extensions = interpreter_of(environment).extensions
@@ -107,7 +107,7 @@ def _divided(
     kept: Sequence[ServedDistribution],
     extensions: Sequence[str],
 ) -> tuple[Any, ...]:
-    """What must lie together by its numbers, the import names of all else, path files that go."""
+    """Return the indexes that need real files, the import names of the others, and dropped path files."""
     layouts = [import_layout(_paths(load_install_plan(store, one.entry))) for one in wanted]
     stored_layouts = [StoredLayout(one, of.entry) for one, of in zip(layouts, wanted, strict=True)]
     together = needs_real_files(store, root, environment.site, stored_layouts)
@@ -128,7 +128,7 @@ def _divided(
 
 
 def _kept(root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]) -> list[ServedDistribution]:
-    """What the finder serves already and stays though no lock names it."""
+    """Return the rows of served distributions that stay although no lock names them."""
     receipt = read_receipt(root)
     if receipt is None:
         return []
@@ -138,10 +138,11 @@ def _kept(root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]) -> list[Se
 
 
 class FinderSync:
-    """The finder in one environment, open as *root*, while a sync changes what it serves.
+    """Updates the finder of one environment, open as *root*, during a sync.
 
-    *lock* is the table's row about the lock file. With *no_dist_info* only the finder has the metadata. A
-    *fresh* environment had nothing that a power cut could take, so it is not synced: the next sync checks it.
+    *lock* is the table's row about the lock file. With *no_dist_info* the environment has no metadata
+    folders. A *fresh* environment is not synced to disk: after a power cut nothing old is lost, and the next
+    sync checks it.
     """
 
     def __init__(
@@ -163,24 +164,24 @@ class FinderSync:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The entries that are used there though nobody wants them."""
+        """The entries that the environment uses although no lock names them."""
         return tuple(row.entry for row in self.finder_plan.kept)
 
     @property
     def starts_without_dist_info(self) -> bool:
-        """Whether no metadata folder needs to be made: no interpreter knows the environment yet."""
+        """True if no metadata folder is needed: the environment is new, so no interpreter uses it yet."""
         return self._no_dist_info and self._fresh
 
     def compile(self, shared_state: SharedState, progress: Progress, *, later: bool) -> None:
-        """Let the store have the bytecode of what is served; the environment stays as it is.
+        """Compile the served distributions into the store; the environment does not change.
 
-        Where that is much and *later*, it is ``pending`` only.
+        With *later* much bytecode is not compiled, but ``pending``.
         """
         entries = [one.entry for one in self.finder_plan.served]
         self.pending = _compile(self.store, entries, self._interpreter, shared_state, progress, later=later)
 
     def begin(self) -> ImportTable:
-        """Put the finder into the environment, before its distributions."""
+        """Install the finder into the environment, before its distributions; return the table."""
         store, environment, interpreter = self.store, self.environment, self._interpreter
         rows, modules = self.finder_plan.rows({}), self.finder_plan.modules
         table = install_hook_for(
@@ -190,10 +191,10 @@ class FinderSync:
         return table._replace(lock=self._lock)
 
     def end(self, table: ImportTable, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
-        """Note what stands there now, or let the finder alone tell of it.
+        """Write the receipt of the installed distributions, and remove metadata folders with *no_dist_info*.
 
-        *table* is that of `begin`; *written* are new RECORDs, by metadata folder, *away* is what belongs into
-        such folders and lies in none.
+        *table* is that of `begin`, *written* are new RECORDs by metadata folder, and *away* the files of
+        metadata folders that were not created.
         """
         root, interpreter = self.root, self._interpreter
         digests = {}
@@ -221,7 +222,7 @@ def _compile(
     *,
     later: bool,
 ) -> bool:
-    """Compile *entries*; True where that is left for later."""
+    """Compile *entries*; return True if that is left for later."""
     pool = interpreter.pool("")
     lacking = [entry for entry in entries if not is_compiled(store, entry, pool)]
     if not lacking:
@@ -233,7 +234,7 @@ def _compile(
 
     manifests = [load_manifest(store, entry) for entry in lacking]
     if not has_room_for_bytecode(store, manifests):
-        progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles anew")
+        progress.note(f"too few free inodes for bytecode in the store {store.path}: each start compiles")
     elif later and count_sources(manifests) > SOON:
         return True
     else:

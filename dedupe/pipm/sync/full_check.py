@@ -1,4 +1,4 @@
-"""Looking at all of an environment: whether it is exactly what its last sync made."""
+"""The full check: is an environment exactly what its last sync made?"""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def passes_full_check(
     interpreter: Interpreter | None,
     change_cache: ChangeCache,
 ) -> bool:
-    """Whether the environment open as *root* has what *known* says, whole, and nothing else.
+    """Return True if the environment open as *root* has exactly the entries of its root *known*, all intact.
 
-    What did not change is believed; what was seen becomes *change_cache*, where that is possible.
+    Unchanged groups of *change_cache* are not checked; if possible the result is written to the cache.
     """
     receipt = read_receipt(root)
     if receipt is not None and not is_hook_current(store, root, interpreter_of(environment)):
@@ -59,9 +59,9 @@ def passes_plan_check(
     change_cache: ChangeCache,
     known: Times,
 ) -> bool:
-    """The same for an environment of *install_plans*, by entry; what is as it was *before* is believed.
+    """Do the same for *install_plans*, by entry; groups with the same times as *before* are not checked.
 
-    Times that are *known* are not asked for.
+    Paths in *known* need no stat.
     """
     if not change_cache.is_kept:
         return scan.is_exactly(install_plans)
@@ -76,7 +76,7 @@ def passes_plan_check(
 
 
 def _load(store: Store, entry: str, *, served: bool) -> InstallPlan:
-    """The install plan of *entry*: what the finder serves has no modules in the environment."""
+    """Return the install plan of *entry*; a *served* one has no modules in the environment."""
     whole = load_install_plan(store, entry, modules=not served)
     return without_modules(whole) if served else whole
 
@@ -84,9 +84,9 @@ def _load(store: Store, entry: str, *, served: bool) -> InstallPlan:
 def groups_of(
     root: int, install_plans: Mapping[str, InstallPlan], scheme: Scheme, *, no_dist_info: bool
 ) -> dict[str, list[str]]:
-    """All folders that *install_plans* fill in the environment open as *root*, and the files that no link is.
+    """Return the folders of *install_plans* in the environment open as *root*, and files that are not links.
 
-    *no_dist_info*: the metadata folders of what the finder serves were put away.
+    *no_dist_info*: served distributions have no metadata folders.
     """
     common = ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)]
     common += [path for path in _listed(root, scheme.site) if path.startswith(f"{scheme.site}/{_OURS}")]
@@ -100,23 +100,23 @@ def _paths(one: InstallPlan, scheme: Scheme, *, no_dist_info: bool) -> Iterator[
     site = scheme.site
     for folder in (*one.folders, *(() if no_dist_info else one.metadata_folders)):
         path = f"{site}/{folder.path}" if folder.path else site
-        if folder.names or folder.empty:  # else it is there with what lies in it, and others' may come beside
+        if folder.names or folder.empty:  # others exist with their subfolders, and may get further ones
             yield f"{path}/"
         if scheme.cache_tag and folder.sources:
             yield f"{path}/__pycache__/"
         yield from (f"{path}/{name}" for name, _, _ in folder.empty)
     if not no_dist_info:
-        # The finder's are copies where no link is possible.
+        # In finder environments these are copies if links are impossible.
         names = _OWN if one.folders else (*_OWN, *one.metadata_folders[0].names)
         yield from (f"{site}/{one.metadata}/{name}" for name in names)
     yield from (f"{site}/{name}" for name, _, _ in one.copies)
     for other in one.data_files:
-        if other.scheme != "scripts":  # those are in bin
+        if other.scheme != "scripts":  # scripts are in bin
             yield scheme_path(other, one.name, scheme)
 
 
 def _listed(root: int, path: str) -> Iterator[str]:
-    """A folder and what lies in it, which is not one install plan's alone."""
+    """Yield a folder that several install plans share, and the files in it."""
     with directory_beneath(root, path) as folder:
         if folder is not None:
             yield f"{path}/"

@@ -1,4 +1,4 @@
-"""The whole of a sync: the lock is read, what is missing fetched, the environment changed."""
+"""A full sync: read the lock, fetch missing wheels, change the environment."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class FullSync:
-    """One sync of one environment, the long way."""
+    """One full sync of one environment."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class FullSync:
         self.options, self.progress, self.shared_state = options, progress, shared_state
 
     def run_all(self) -> SyncResult:
-        """Read the lock, fetch what is missing, then change the environment."""
+        """Read the lock, fetch missing wheels, then change the environment."""
         target = ask_target(self.destination.python)
         pins = list(self.lock.pins(target))
         trust = Trust(stored=self.options.prefer_stored, adopted=self.options.trust_adopted)
         resolver = PinResolver(self.store, target, trust)
         ordinary = [pin for pin in pins if not is_editable(pin)]
         with ExitStack() as stack:
-            stack.enter_context(self.store.writing())  # what is found below must not be collected
+            stack.enter_context(self.store.writing())  # so that gc removes no entry that is found below
             entries = {pin.name: resolver.find(pin) for pin in ordinary}
             if not self.options.dry_run:
                 entries |= self._pulled([pin for pin in ordinary if entries[pin.name] is None], target, trust)
@@ -111,8 +111,8 @@ class FullSync:
         return done._replace(created=created, fetched=len(missing), mismatches=mismatches)
 
     def _fetched(self, missing: list[Pin], resolver: PinResolver, target: Target) -> Fetched:
-        """What pip fetched or built."""
-        from pipm.sync.fetch_wheels import FetchRun, fetch  # noqa: PLC0415 - 50 ms that a warm store saves
+        """Fetch or build *missing* with pip."""
+        from pipm.sync.fetch_wheels import FetchRun, fetch  # noqa: PLC0415 - takes 50 ms
         from pipm.wheel.run_pip import find_pip  # noqa: PLC0415
 
         pip = find_pip(self.destination.python, target)
@@ -123,10 +123,10 @@ class FullSync:
             return fetch(fetching, missing, self.progress)
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
-        """Entries that a read-only layer or the remote has, by name, in the own store now."""
+        """Take entries from read-only layers and the remote into the store; return them by name."""
         if not pins:
             return {}
-        from pipm.share.copy_from_layer import pull_entry  # noqa: PLC0415 - of what the own store lacks
+        from pipm.share.copy_from_layer import pull_entry  # noqa: PLC0415 - needed only for missing entries
         from pipm.sync.remote_entries import pull_missing  # noqa: PLC0415 - likewise
 
         found: dict[str, str | None] = {}
@@ -145,7 +145,7 @@ class FullSync:
         return found | pulled
 
     def _wanted(self, pin: Pin, entry: str) -> Wanted:
-        # What the finder serves has no modules in the environment.
+        # With the finder a plan needs no modules.
         install_plan = load_install_plan(
             self.store, entry, modules=self.options.link_mode is not LinkMode.FINDER
         )
@@ -161,7 +161,7 @@ class FullSync:
         fresh: bool,
     ) -> SyncResult:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
-        # A folder may change without its lock: then only looking at all of it tells.
+        # A local folder may change without its lock, so compare it in any case.
         anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with locked_environment(self.store, environment, self.progress) as root:
             had_no_dist_info = restore_metadata(self.store, root)
@@ -200,7 +200,7 @@ class FullSync:
             )
             installed = installed_editables(scan, editables)
             later = missing_editables(scan, editables, installed)
-            # What pip installs anew it removes itself, once the new one is built.
+            # pip uninstalls the old version itself, after it has built the new one.
             is_noted = not no_dist_info and (fresh or before.groups)
             done = applier.apply(
                 scan,
@@ -213,8 +213,8 @@ class FullSync:
     def _install(
         self, environment: Environment, scan: EnvironmentScan, pins: list[Pin], target: Target
     ) -> list[Pin]:
-        """Let pip install the editable *pins*; returns them with their versions."""
-        # pip locks nothing and writes pyvenv.cfg's environment by itself.
+        """Install the editable *pins* with pip; return them with their versions."""
+        # pip does not lock the environment.
         for_uv = self.lock.path.endswith("/uv.lock")
         notes = {pin.name: project_notes(pin, for_uv=for_uv) for pin in pins}
         install_editables(
@@ -222,19 +222,19 @@ class FullSync:
         )
         if not pins:
             return []
-        sync_tree(environment.path)  # the note says that all of it is there
+        sync_tree(environment.path)  # before the root records that all files exist
         with locked_environment(self.store, environment, self.progress) as root:
             again = EnvironmentScan(self.store, root, environment, scan.scheme, None)
             versions = note_editables(again, pins, notes)
         return [pin._replace(version=versions.get(pin.name, pin.version)) for pin in pins]
 
     def _seen(self, scheme: Scheme, previous: Root | None) -> Scheme:
-        """What to look for in the environment: no bytecode where that is to come later."""
+        """Return the scheme for comparisons: without bytecode if that is still pending."""
         pending = previous is not None and previous.pending and self.options.compiled_later
         return scheme.without_bytecode() if pending else scheme
 
     def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> SeenTimes:
-        """What is as the last sync left it or saw it."""
+        """Return the times of groups that did not change since the last sync."""
         previous = find_root(self.store, environment.path)
         if previous is None or previous.state != SYNCED:
             return NOTHING
@@ -245,7 +245,7 @@ class FullSync:
     def _note(
         self, scan: EnvironmentScan, wanted: list[Wanted], done: AppliedPlan, before: SeenTimes
     ) -> None:
-        """Let the next sync know by what it is seen that nothing changed since."""
+        """Write the change cache for the next sync."""
         if done.root.pending:
             scan.scheme = scan.scheme.without_bytecode()
         root, scheme = scan.root, scan.scheme
@@ -259,13 +259,13 @@ class FullSync:
         left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
         if before.groups:
             passes_plan_check(scan, install_plans, before, change_cache, _still(before, done, left))
-        elif left:  # of a new environment: nobody else was there meanwhile
+        elif left:  # a new environment: no other process used it meanwhile
             change_cache.note(
                 seen_times(root, groups_of(root, install_plans, scheme, no_dist_info=False), left)
             )
 
     def _row(self, environment: Environment) -> LockRow:
-        """What the finder's table says of the lock: a start tells by it that the lock changed since."""
+        """Return the lock's row in the finder's table, by which a start of Python detects a changed lock."""
         lock = self.lock
         if lock.stamp is None:
             return ()
@@ -282,9 +282,9 @@ class FullSync:
         no_dist_info: bool,
         fresh: bool,
     ) -> FinderSync | None:
-        """The finder's part, compiled in the store; None where files are linked.
+        """Return the sync of the finder, with compiled bytecode in the store; None if files are linked.
 
-        Raises UsageError where metadata folders shall be *no_dist_info* and there would be no finder.
+        Raises UsageError for ``--no-dist-info`` without the finder.
         """
         mode, progress = self.options.link_mode, self.progress
         if not wants_finder(self.store, environment, root, scan, wanted, mode, progress):
@@ -295,7 +295,7 @@ class FullSync:
                     hint="add --link-mode finder, or leave --no-dist-info out",
                 )
             return None
-        from pipm.sync.finder_sync import FinderSync, plan_finder  # noqa: PLC0415 - of the finder alone
+        from pipm.sync.finder_sync import FinderSync, plan_finder  # noqa: PLC0415 - needed only for the finder
 
         finder_plan = plan_finder(self.store, environment, root, scan, wanted)
         row = self._row(environment)
@@ -307,7 +307,7 @@ class FullSync:
         return finder_sync
 
     def _preview(self, pins: list[Pin], entries: dict[str, str | None]) -> SyncResult:
-        """What would be done; what must be fetched first is compared by its version alone."""
+        """Return what a sync would do; missing wheels are compared only by their versions."""
         missing = {pin.name: pin.version or "?" for pin in pins if entries.get(pin.name) is None}
         wanted = [self._wanted(pin, entry) for pin in pins if (entry := entries.get(pin.name))]
         environment = self.destination.environment
@@ -361,7 +361,7 @@ class FullSync:
 
 
 def _still(before: SeenTimes, done: AppliedPlan, left: Times) -> Times:
-    """The times from *before* of what was not touched, as far as that is known: a wrong one costs a look."""
+    """Return the times from *before* of groups that the sync did not change; a wrong time costs a check."""
     if done.plan.uninstalled:
         return {}
     touched = {COMMON, BIN, *(one.entry for one in done.plan.materialised)}
@@ -372,7 +372,7 @@ def _still(before: SeenTimes, done: AppliedPlan, left: Times) -> Times:
 def _result(
     environment: Environment, done: AppliedPlan, later: list[Pin], installed: Mapping[str, Installed]
 ) -> SyncResult:
-    """What was done; *later* are editable and were installed, *installed* were there before."""
+    """Return the result; *later* are installed editable pins, *installed* were installed before."""
     added = tuple((pin.name, pin.version or "") for pin in later if pin.name not in installed)
     again = [(pin, installed[pin.name].version) for pin in later if pin.name in installed]
     return SyncResult(

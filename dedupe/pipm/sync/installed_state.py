@@ -1,4 +1,4 @@
-"""What stands in an environment, and whether it is what a lock wants."""
+"""Reading the state of an environment and comparing it with install plans."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 _OUR_ROW = f"/INSTALLER,{record_digest_of(INSTALLER)},".encode()
 _NOTHING: Mapping[str, Mapping[str, StoredMetadataFile]] = {}
 Lost = frozenset[tuple[str, str]]
-"""(entry, path in the environment) of files that another distribution's file took the place of."""
+"""(entry, path in the environment) of files that another distribution's file replaced."""
 
 
 class EnvironmentScan:
-    """Compares one environment, open as *root*, with install plans; *stored_metadata* is what the finder has.
+    """Compares one environment, open as *root*, with install plans.
 
-    ``untouched`` are the groups of `change_cache` that did not change. *doubted*: a sync began to write and
-    did not end, so after a power cut a file may have its size and not its bytes.
+    *stored_metadata* are the removed metadata folders that the finder provides. ``untouched`` are the groups
+    of `change_cache` that did not change. *doubted*: a sync did not finish, so after a power cut a file may
+    have the right size and wrong bytes.
     """
 
     def __init__(
@@ -62,17 +63,17 @@ class EnvironmentScan:
         self.stored_metadata, self._doubted = stored_metadata, doubted
         self.untouched: AbstractSet[str] = frozenset()
         self.linked = True
-        """No file that should be a link was seen that is none."""
+        """True until a file is found that should be a link and is not."""
         self._pool = None if interpreter is None else interpreter.pool("")
 
     @cached_property
     def _served_distributions(self) -> Mapping[str, ServedDistribution]:
-        """What the finder's receipt says, by metadata folder."""
+        """The rows of the finder's receipt by metadata folder."""
         receipt = read_receipt(self.root)
         return {} if receipt is None else receipt.served
 
     def installed(self) -> list[Installed]:
-        """All distributions that stand there."""
+        """Return all installed distributions."""
         found = []
         for site in self.environment.sites:
             for metadata in metadata_folders(self.root, site):
@@ -83,7 +84,7 @@ class EnvironmentScan:
         return found
 
     def compared(self, wanted: list[Wanted], lost: Lost) -> list[tuple[Installed, InstalledMatch]]:
-        """How each standing distribution compares with the wanted one of its name."""
+        """Return how each installed distribution compares with the wanted one of the same name."""
         by_name = {one.install_plan.name: one for one in wanted}
         return [
             (
@@ -94,7 +95,7 @@ class EnvironmentScan:
         ]
 
     def kept(self) -> frozenset[str]:
-        """The names that stay though no lock names them."""
+        """The names of distributions that stay although no lock names them (PEP 405 seeds)."""
         configuration = (read_beneath(self.root, "pyvenv.cfg") or b"").decode("utf-8", "replace")
         pairs = [line.partition("=") for line in configuration.splitlines()]
         settings = {key.strip(): value.strip().lower() for key, _, value in pairs}
@@ -108,7 +109,7 @@ class EnvironmentScan:
         there = set(metadata_folders(self.root, self.scheme.site))
         here = {install_plan.metadata for install_plan in install_plans.values()}
         if not self.stored_metadata.keys().isdisjoint(there):
-            return False  # half put away, or something of that name came since
+            return False  # a folder was only partly removed, or a file of that name was added
         there |= self.stored_metadata.keys()
         if not here <= there:
             return False
@@ -130,12 +131,12 @@ class EnvironmentScan:
         return True
 
     def is_editable(self, installed: Installed, url: str) -> bool:
-        """Whether *installed* was installed so that edits at *url* take effect (PEP 610)."""
+        """Return True if *installed* is an editable installation from *url* (PEP 610)."""
         text = read_beneath(self.root, f"{installed.site}/{installed.metadata}/direct_url.json") or b""
         return b'"editable": true' in text and f'"{url}"'.encode() in text
 
     def _metadata(self, folder: str, name: str) -> bytes | None:
-        """What a file of a metadata folder says."""
+        """Return the content of a file of a metadata folder, or None."""
         stored = self.stored_metadata.get(folder.rpartition("/")[2])
         if stored is None:
             return read_beneath(self.root, f"{folder}/{name}")
@@ -149,7 +150,7 @@ class EnvironmentScan:
         )
 
     def _is_untouched(self, installed: Installed, wanted: Wanted) -> bool:
-        """Whether *installed* is *wanted*, and an earlier look at all of it still tells how it is."""
+        """Return True if *installed* is *wanted*, and unchanged since the last full check."""
         install_plan = wanted.install_plan
         same = (installed.site, installed.metadata) == (self.scheme.site, install_plan.metadata)
         if not same or wanted.entry not in self.untouched:
@@ -165,21 +166,21 @@ class EnvironmentScan:
     def _fit(self, installed: Installed, wanted: Wanted, lost: Lost) -> InstalledMatch:
         """Compare *installed* with the *wanted* distribution of that name.
 
-        What pip or uv installed out of the same wheel is the same; whether its files are shared is
-        adopt's matter.
+        A distribution that pip or uv installed from the same wheel matches, even if it shares no files:
+        sharing is the task of adopt.
         """
         install_plan, folder = wanted.install_plan, f"{installed.site}/{installed.metadata}"
         if installed.version != install_plan.version or installed.site != self.scheme.site:
             return InstalledMatch.OTHER
         record = self._metadata(folder, "RECORD")
         if record is None:
-            # Ours, cut short before the end, or another's: its files are laid over what is there.
+            # An unfinished sync, or another installer's files: they are replaced.
             return (
                 InstalledMatch.BROKEN if installed.metadata == install_plan.metadata else InstalledMatch.OTHER
             )
         if (self._metadata(folder, "direct_url.json") is None) != (wanted.direct_url is None):
             return InstalledMatch.OTHER
-        # RECORD tells, for INSTALLER may be what is missing.
+        # RECORD shows the installer, since INSTALLER itself may be missing.
         ours = _OUR_ROW in record
         same = record.startswith(install_plan.record) or (not ours and _same_rows(record, install_plan))
         if not same or (not ours and self._has_come(wanted, record)):
@@ -194,7 +195,7 @@ class EnvironmentScan:
         return InstalledMatch.BROKEN if ours else InstalledMatch.OTHER
 
     def _is_proven(self, record: bytes) -> bool:
-        """Whether the environment's own files have the hashes that *record* says; links are the store's."""
+        """Return True if files that are not links have their hashes in *record*."""
         if b"\0" in record:
             return False
         for row in parse_record(record):
@@ -208,14 +209,14 @@ class EnvironmentScan:
         return True
 
     def _has_come(self, wanted: Wanted, record: bytes) -> bool:
-        """Whether another installer brought real files of what the finder serves: they would win over it."""
+        """Return True if another installer added real files of a served distribution: they would hide it."""
         served = self._served_distributions.get(wanted.install_plan.metadata)
         return wanted.served if served is None else not is_record(record, served.record)
 
     def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
-        """Whether all files of *wanted* are there and have their sizes; one stat a file.
+        """Return True if all files of *wanted* exist with their sizes; one stat for each file.
 
-        *ours*: installed by pipm, so that its scripts and its bytecode belong to it, too.
+        *ours*: pipm installed it, so its scripts and bytecode are checked, too.
         """
         install_plan, scheme = wanted.install_plan, self.scheme
         stored = install_plan.metadata in self.stored_metadata
@@ -283,7 +284,7 @@ class EnvironmentScan:
         return pool is not None and all(is_uncompilable(self._store, pool, key) for key in missing)
 
     def _is_bytecode_proven(self, target: int, folder: PlanFolder) -> bool:
-        """Whether bytecode that is no link is the store's."""
+        """Return True if bytecode that is not a link is equal to the store's."""
         with directory_beneath(target, "__pycache__") as cache:
             for stem, key in folder.sources:
                 name = f"{stem}.{self.scheme.cache_tag}.pyc"
@@ -296,7 +297,7 @@ class EnvironmentScan:
 
 
 def _is_private(directory: int, name: str) -> bool:
-    """Whether *name* is a file whose inode has no other name."""
+    """Return True if *name* is a file with a single hard link."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -331,7 +332,7 @@ def _have_sizes(directory: int, files: Iterable[tuple[str, int]]) -> bool:
 
 
 def _same_rows(record: bytes, install_plan: InstallPlan) -> bool:
-    """Whether a RECORD of another installer has the same files with the same hashes."""
+    """Return True if a RECORD of another installer has the same files with the same hashes."""
     there = {row.path: row.hash for row in parse_record(record)}
     wheels = {row.path: row.hash for row in parse_record(install_plan.record)}
     rest = {
@@ -351,7 +352,7 @@ def _is_there(root: int, path: str) -> bool:
 
 
 def metadata_folders(root: int, site: str) -> list[str]:
-    """List the metadata folders in *site*; of eggs as well."""
+    """List the metadata folders in *site*, including those of eggs."""
     with opened(open_directory_beneath(root, site)) as folder:
         names = os.listdir(folder)
     return sorted(name for name in names if name.endswith((".dist-info", ".egg-info", ".egg-link")))

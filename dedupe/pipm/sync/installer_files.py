@@ -1,4 +1,4 @@
-"""The files that each environment has for itself of a distribution: scripts and what installers write."""
+"""The files of a distribution that each environment has of its own: scripts and the installer's metadata."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def installer_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    """What the installer itself puts into a metadata folder, but RECORD."""
+    """Yield the files that the installer writes into a metadata folder, except RECORD."""
     yield "INSTALLER", INSTALLER
-    yield "REQUESTED", b""  # a lock names all of them, as `pip install -r` sees it
+    yield "REQUESTED", b""  # a lock requests all its distributions, like `pip install -r`
     if wanted.direct_url is not None:
         yield "direct_url.json", wanted.direct_url
 
 
 def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    """The scripts that *wanted* has in an environment of this *scheme*, by name."""
+    """Yield name and content of the scripts of *wanted* in an environment of this *scheme*."""
     for name, body in wanted.install_plan.scripts:
         yield name, entry_point_script(body, scheme.python)
         if name == "pip" and wanted.install_plan.name == "pip":
-            # Nothing says so but custom: pip and uv give pip a script of this interpreter's version.
+            # A convention: pip and uv give pip a further script with the interpreter's version.
             yield f"pip{scheme.version}", entry_point_script(body, scheme.python)
     for other in wanted.install_plan.data_files:
         if other.scheme == "scripts":
@@ -45,7 +45,7 @@ def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[s
 
 
 def compiled_rows(scheme: Scheme, install_plan: InstallPlan, uncompiled: Collection[str]) -> bytes:
-    """RECORD's rows of the bytecode, which has no hash there: Python may replace it."""
+    """Return RECORD's rows of bytecode, without hashes, since Python may replace it."""
     tag = scheme.cache_tag
     if not tag:
         return b""
@@ -62,9 +62,9 @@ def compiled_rows(scheme: Scheme, install_plan: InstallPlan, uncompiled: Collect
 
 
 def damaged_file_error(path: str) -> StoreError:
-    """The store's file or folder *path* (below ``v1/``) is gone."""
+    """Return the error for a missing file or folder *path* (below ``v1/``) of the store."""
     entry = "/".join(path.split("/")[1:4])
     return StoreError(
-        f"The store has lost {path}",
+        f"{path} is missing in the store",
         hint=f"remove its folder wheels/{entry} from the store; the next sync fetches it again",
     )

@@ -1,8 +1,8 @@
-"""Carrying out the plan of an environment: folders, bytecode, scripts, metadata, RECORD at the very last.
+"""Materialising the files of an environment: folders, bytecode, scripts, metadata, and RECORD last.
 
-Where there is much to do several processes share it: first the folders with their bytecode, then, when all
-of those are there, the metadata. A distribution whose RECORD is there is complete. Whatever ends this in
-between leaves files that the next sync finds: the root names the entries before the first file is made.
+Several processes share the work: first all folders with their bytecode, then the metadata. A distribution
+with a RECORD is complete. After a kill the next sync finds the files: the root lists the entries before the
+first file is made.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from pipm.sync.materialise_worker import Away
 
 _PARTS = 32
-"""Into so many parts several processes divide the folders; whoever is done with one takes the next."""
+"""Number of parts into which folders are divided; a process that finished one takes the next."""
 _FOLDER = 3
-"""What a folder costs, in files."""
+"""The work for a folder, in files."""
 
 
 class Materialised(NamedTuple):
-    """What was made: ``files`` of wheels and bytecode, of which ``copied`` had to be copied.
+    """The result: ``files`` of wheels and bytecode were made, and ``copied`` of these had to be copied.
 
-    ``records`` are the RECORDs of what the finder serves, by metadata folder, and ``away`` what belongs into
-    such folders, where they were not made. ``left`` says how each folder was when the work in it ended.
-    ``pending``: much bytecode was left for later.
+    ``records`` are the RECORDs of served distributions by metadata folder; ``away`` are the files of metadata
+    folders that were not created. ``left`` is the state of each folder at the end. ``pending``: bytecode is
+    left for later.
     """
 
     files: int
@@ -48,7 +48,7 @@ class Materialised(NamedTuple):
 
 
 def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
-    """Let all files of *plan* appear in the environment; raises OSError and PipmError."""
+    """Make all files of *plan* in the environment; raise OSError and PipmError."""
     files = plan.files
     workers = worker_count(files)
     parts = _divided(plan.folders, _PARTS if workers > 1 else 1)
@@ -74,7 +74,7 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
 
 
 def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageResult, bool]:
-    """Compile what the store had no bytecode of, and link it; or tell that this is left for later."""
+    """Compile bytecode that the store lacks, and link it; or return True if that is left for later."""
     area = Staging(context.staging, "late")
     filler = FolderFiller(context.mode, area)
     compiler = SyncBytecode(context, filler)
@@ -96,7 +96,7 @@ def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageR
 
 
 def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:
-    """Divide *folders* into at most *count* parts of about the same work, which follow each other."""
+    """Divide *folders* into at most *count* consecutive parts with about the same work."""
     costs = [_FOLDER + sum(len(part.names) for part in (*one.links, *one.copies)) for one in folders]
     enough = sum(costs) / count
     parts: list[Sequence[PlannedFolder]] = []
@@ -110,7 +110,7 @@ def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[Plan
 
 
 def _merged(stages: Sequence[Sequence[FolderState]]) -> FolderState:
-    """How folders were left in the last stage that went there; of two in one nobody knows which was later."""
+    """Return the state of folders after their last stage; without those that two workers changed."""
     found: FolderState = {}
     for several in stages:
         times = Counter(path for left in several for path in left)

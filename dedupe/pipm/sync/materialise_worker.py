@@ -36,7 +36,7 @@ _NONE: Mapping[str, Any] = {}
 
 
 class StageResult(NamedTuple):
-    """What one did in a stage: see `Materialised`; ``missing`` and ``uncompiled`` are `Compiler`'s."""
+    """A worker's result of a stage (see `Materialised`); ``missing`` and ``uncompiled`` are `Compiler`'s."""
 
     files: int
     copied: int
@@ -48,7 +48,7 @@ class StageResult(NamedTuple):
 
 
 class MaterialiseWorker:
-    """Fills the *parts* whose numbers it draws from *queue*, and then its *metadata_folders*."""
+    """Makes the *parts* whose indexes come from *queue*, then its *metadata_folders*."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class MaterialiseWorker:
         self._number = number
 
     def run(self, stage: tuple[str, AbstractSet[str]]) -> StageResult:
-        """Make the folders, or then the metadata; *stage* comes with the sources that have no bytecode."""
+        """Make the folders, or the metadata; *stage* also has the sources without bytecode."""
         name, uncompiled = stage
         area = Staging(self._context.staging, f"{name}-{self._number}")
         filler, folders = FolderFiller(self._context.mode, area), FolderStack(self._context.root)
@@ -80,7 +80,7 @@ class MaterialiseWorker:
             area.close()
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: nothing is open."""
 
     def _make(self, filler: FolderFiller, folders: FolderStack) -> StageResult:
         shared_state = self._context.shared_state
@@ -148,7 +148,7 @@ class MaterialiseWorker:
                 os.close(source)
 
     def _scripts(self, filler: FolderFiller, folders: FolderStack, wanted: Wanted) -> list[Row]:
-        """Write the scripts of *wanted*; returns the rows of RECORD for all that is not in site-packages."""
+        """Write the scripts of *wanted*; return the rows of RECORD for files outside of site-packages."""
         scheme, install_plan = self._context.scheme, wanted.install_plan
         rows: list[Row] = [
             (scheme.recorded(scheme_path(other, install_plan.name, scheme)), other.record, other.size)
@@ -164,7 +164,7 @@ class MaterialiseWorker:
         return rows
 
     def _metadata(self, wanted: Wanted, rows: list[Row], uncompiled: AbstractSet[str]) -> dict[str, bytes]:
-        """What an installer writes into the metadata folder of *wanted*, RECORD last."""
+        """Return the installer's files for the metadata folder of *wanted*, RECORD last."""
         install_plan = wanted.install_plan
         files = dict(installer_metadata(wanted))
         rows += [
@@ -183,7 +183,7 @@ class MaterialiseWorker:
         metadata_folders: Sequence[PlannedFolder],
         files: Mapping[str, bytes],
     ) -> None:
-        """Fill the metadata folder: what the wheel brings, then *files* in their order."""
+        """Make the metadata folder: the wheel's files, then *files* in their order."""
         for folder in metadata_folders:
             self._fill(filler, folder, folders.enter(folder.path), real=wanted.served)
         target = folders.enter(metadata_folders[0].path)
@@ -195,7 +195,7 @@ class MaterialiseWorker:
 def _put_away(
     metadata_folders: Sequence[PlannedFolder], files: Mapping[str, bytes]
 ) -> dict[str, StoredMetadataFile]:
-    """The same as `hiding.hide` leaves of a folder: the store has what the wheel brings."""
+    """Return the saved files of a metadata folder, like `store_metadata`; the store has the wheel's files."""
     brought = (name for folder in metadata_folders for part in folder.links for name in part.names)
     kept = {name: StoredMetadataFile(_MODE, None) for name in brought}
     return kept | {name: StoredMetadataFile(_MODE, data) for name, data in files.items()}

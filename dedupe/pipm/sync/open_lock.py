@@ -1,4 +1,4 @@
-"""The lock that a sync goes by, and the digest of all that decides what it asks for."""
+"""The lock of a sync, and the digest of everything that decides its result."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["member_here", "open_lock"]
 
 _FORMAT = 2
-"""Of what pipm makes of a lock: another number, and every environment is looked at anew."""
+"""Changes when pipm interprets locks differently: then each environment is compared again."""
 
 
 def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ()) -> Lock:
-    """Find the lock at *path* (or the nearest one upward) and take its digest; LockError where there is none.
+    """Return the lock at *path* (or the nearest one in this folder or above) with its digest.
 
-    *words* are the options of a sync that decide which files an environment gets.
+    *words* are the options of a sync that decide which files an environment gets. Raises LockError if there
+    is no lock.
     """
     found = find_lock(os.getcwd()) if path is None else os.path.realpath(path)
     if found is None:
@@ -48,7 +49,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
         def read() -> Sequence[Pin]:
             return read_lock(found, target, selection)
 
-        # Those are parsed fast, and may have passwords by then that were variables.
+        # Requirements are parsed fast, and expanded variables may be passwords, so they are not cached.
         plain = found.endswith((".txt", ".in"))
         return read() if plain else cached_pins(fingerprint, target, read)
 
@@ -63,7 +64,7 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
 
 
 def _stamp(path: str) -> LockStamp:
-    """Look at the lock before it is read: a change meanwhile shows at the next look."""
+    """Return the lock's stamp, taken before the lock is read, so that the next check detects any change."""
     try:
         with open(path, "rb") as stream:
             status = os.fstat(stream.fileno())

@@ -1,7 +1,7 @@
-"""The bytecode that an environment lacks: compiled into the store first, then linked.
+"""Adding pending bytecode to an environment: compile it into the store, then link it.
 
-Compiling holds the store's lock for a batch at a time, and no environment's. Linking holds the environment's,
-looks again what its root says, and leaves modules alone that are not as the store has them.
+Compiling holds the store's lock for one batch at a time, and no lock of an environment. Linking holds the
+environment's lock, reads its root again, and skips modules that differ from the store's.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from pipm.store.roots import Root
 
 _BATCH = 256
-"""Sources that are compiled while the store's lock is held: a collector waits for less than a second."""
+"""Sources compiled in one batch, while the store's lock is held: gc waits for less than a second."""
 _ENTRIES = 8
-"""Entries, likewise."""
+"""Entries in one batch, likewise."""
 
 
 class PendingBytecode:
-    """One environment whose *root* says that bytecode is pending."""
+    """The pending bytecode of the environment of *root*."""
 
     def __init__(self, store: Store, root: Root) -> None:
         self._store, self._root = store, root
         self._environment = checked_environment(store.path, root.path)
         if (self._environment.device, self._environment.inode) != (root.device, root.inode):
-            raise NotAnEnvironmentError(f"{root.path} was made anew", hint="pipm sync")
+            raise NotAnEnvironmentError(f"{root.path} was replaced by another environment", hint="pipm sync")
         self._scheme, self._interpreter = scheme_of(self._environment, compiled=True)
         self._pool = "" if self._interpreter is None else self._interpreter.pool("")
         self._state = SharedState()
 
     def compile(self) -> None:
-        """Compile, link, and let the root say that nothing is pending; raises PipmError and OSError."""
+        """Compile, link, and record in the root that nothing is pending; raise PipmError and OSError."""
         with interruptible(self._state):
             served = self._served()
             for first in range(0, len(served), _ENTRIES):
@@ -71,7 +71,7 @@ class PendingBytecode:
                 self._finish(folder, served)
 
     def _served(self) -> list[str]:
-        """The entries that the finder serves: their bytecode lies in the store alone."""
+        """Return the served entries: their bytecode is only in the store."""
         with opened(os.open(self._environment.path, FOLDER)) as folder:
             receipt = read_receipt(folder)
         return [] if receipt is None else sorted(row.entry for row in receipt.served.values())
@@ -82,7 +82,7 @@ class PendingBytecode:
                 compile_entries(self._store, entries, self._interpreter, self._state)
 
     def _plan(self, root: Root, served: Container[str]) -> MaterialisePlan:
-        """All that is linked into the environment."""
+        """Return the plan of all files that are linked into the environment."""
         wanted = [
             Wanted(entry=entry, install_plan=load_install_plan(self._store, entry))
             for entry in root.entries
@@ -91,7 +91,7 @@ class PendingBytecode:
         return plan_materialisation(wanted, self._scheme)
 
     def _missing(self, plan: MaterialisePlan) -> dict[str, list[MissingBytecode]]:
-        """The modules of *plan* whose bytecode the pool has not, by its name there."""
+        """Return the modules of *plan* without bytecode in the pool, by its name there."""
         missing: dict[str, list[MissingBytecode]] = {}
         for folder in plan.folders:
             for source, rows in folder.sources:
@@ -133,7 +133,7 @@ class PendingBytecode:
         )
 
     def _finish(self, root: int, served: Container[str]) -> None:
-        """Link what the pool has, unless the environment changed since; *root* is its open folder."""
+        """Link the pool's bytecode, unless the environment changed since; *root* is its open folder."""
         known = find_root(self._store, self._environment.path)
         if known is None or known.state != SYNCED or not known.pending:
             return
@@ -153,18 +153,18 @@ class PendingBytecode:
                 area.close()
         uncompilable = {key for key in compiler.missing if self._is_uncompilable(key)}
         if uncompilable != compiler.missing.keys():
-            return  # it is of a sync since, or the interpreter does not run
+            return  # another sync changed the environment, or the interpreter does not run
         for one, _ in plan.metadata_folders:
             self._correct_record(root, one, uncompilable)
         sync_file_system(root)
         done = known._replace(pending=False)
         write_root(self._store, done)
-        # The next sync then need not look at all of it.
+        # So that the next sync needs no full check.
         cache = ChangeCache(self._environment, root, done, self._scheme)
         passes_full_check(self._store, self._environment, root, done, self._scheme, self._interpreter, cache)
 
     def _correct_record(self, root: int, one: Wanted, uncompilable: Collection[str]) -> None:
-        """Take rows out of RECORD whose files will never be: of sources that do not compile."""
+        """Remove the rows for bytecode of sources that cannot be compiled from RECORD."""
         rows = compiled_rows(self._scheme, one.install_plan, ()).splitlines(keepends=True)
         kept = set(compiled_rows(self._scheme, one.install_plan, uncompilable).splitlines(keepends=True))
         wrong = {row for row in rows if row not in kept}
@@ -184,7 +184,7 @@ def _mode_beside_finder(run: int, run_path: str, folder: int) -> LinkMode:
 
 
 def _link(compiler: SyncBytecode, root: int, folder: PlannedFolder) -> None:
-    """Link the bytecode of the modules of *folder* that are as the store has them."""
+    """Link the bytecode of modules in *folder* that are equal to the store's."""
     times = {name: time for name, time, _ in folder.empty}
     for part in folder.links:
         times |= zip(part.names, part.times, strict=True)
@@ -195,7 +195,7 @@ def _link(compiler: SyncBytecode, root: int, folder: PlannedFolder) -> None:
         for source, rows in folder.sources:
             own = tuple(row for row in rows if _has_time(target, f"{row[0]}.py", times))
             sources += [(source, own)] if own else []
-        if sources:  # a folder of data gets no __pycache__, which its readers would take for data
+        if sources:  # a folder of data gets no __pycache__, which programs would read as data
             compiler.link(PlannedFolder(folder.path, sources=sources), target)
 
 

@@ -1,4 +1,4 @@
-"""From pins to entries of the store: what is here serves without network, the rest is fetched."""
+"""Finding the store's entries for pins, without network."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Trust(NamedTuple):
-    """What may stand for an archive that a lock names.
+    """Entries that pipm may use instead of the archive in a lock.
 
-    ``stored``: any wheel that fits, not the best one alone. ``adopted``: what came out of an environment,
-    whose archive nobody saw.
+    ``stored``: any compatible wheel, not only the best. ``adopted``: an entry that comes from an environment,
+    so that its archive is unknown.
     """
 
     stored: bool = False
@@ -29,7 +29,7 @@ class Trust(NamedTuple):
 
 
 class PinResolver:
-    """Finds the store's entries for pins of one interpreter."""
+    """Finds the store's entries for pins, for one interpreter."""
 
     def __init__(self, store: Store, target: Target, trust: Trust) -> None:
         self.store = store
@@ -38,7 +38,7 @@ class PinResolver:
         self._target = target
 
     def find(self, pin: Pin) -> str | None:
-        """Return the entry (below ``wheels/``) that *pin* asks for; None where it must be fetched."""
+        """Return the entry (below ``wheels/``) for *pin*; None if it must be fetched."""
         if pin.origin is not None:
             return self._of_origin(pin, pin.origin)
         for wheel in pin.wheels if self._trust.stored else pin.wheels[:1]:
@@ -51,12 +51,12 @@ class PinResolver:
             return self.of_key(self.built_key(pin.sdist)) or self._adopted(pin)
         if pin.hashes:
             return self._of_hashes(pin)
-        # What stands for a release may be built, or be of another index: only the same request tells.
+        # An entry of the release may be a build, or come from another index: look for the same request.
         asked = self.of_key(self.request_key(pin))
         return asked or (self._best(self.of_release(pin)) if pin.archives == "any" else None)
 
     def _of_hashes(self, pin: Pin) -> str | None:
-        """The entry of an archive with one of the hashes of *pin*, or what was built from one."""
+        """Return the entry of an archive with one of the hashes of *pin*, or of a build from one."""
         if pin.archives != "source":
             entries = [self.of_key(archive_key(*hashed)) for hashed in pin.hashes]
             known = self._best(entry for entry in entries if entry)
@@ -65,9 +65,9 @@ class PinResolver:
         return self.of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
 
     def built_key(self, origin: Archive | Repository | SourceFolder) -> Digest | None:
-        """The key under which the store knows what *origin* builds to on this interpreter and machine.
+        """Return the store's key for the build of *origin* on this interpreter and machine.
 
-        None where nothing tells that it is still the same: a folder is always built anew.
+        None if the source may have changed: a folder is always built again.
         """
         if isinstance(origin, SourceFolder) or (isinstance(origin, Archive) and not origin.hashes):
             return None
@@ -76,21 +76,21 @@ class PinResolver:
             source = ":".join(origin.hashes[0])
         else:
             source = f"{origin.vcs}:{origin.url}@{origin.commit}"
-        # The first tag names interpreter, ABI and machine.
+        # The first tag has interpreter, ABI and machine.
         return Digest.of(f"built {source}#{where or ''} for {self._target.tags[0]}".encode())
 
     def release_key(self, pin: Pin) -> Digest:
-        """The key of what was built here from one of the archives that *pin* allows by their hashes."""
+        """Return the key for a build from one of the archives that *pin* allows by hash."""
         hashes = " ".join(sorted(f"{name}:{value}" for name, value in pin.hashes))
         return Digest.of(f"built {pin.name} from {hashes} for {self._target.tags[0]}".encode())
 
     def request_key(self, pin: Pin) -> Digest:
-        """The key of what pip chose for a name and a version alone, from the indexes that *pin* names."""
+        """Return the key for pip's choice for a name and version from the indexes in *pin*."""
         request = (pin.name, pin.version, pin.archives, pin.index_url, pin.options, self._target.tags[0])
         return Digest.of(f"requested {request}".encode("utf-8", "surrogateescape"))
 
     def keys(self, pin: Pin, archive: Digest) -> list[Digest]:
-        """The keys by which `find` shall find what was fetched (as the wheel *archive*) for *pin*."""
+        """Return the keys by which `find` will find the fetched wheel *archive* for *pin*."""
         origin = pin.origin
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
             return [archive_key(*hashed) for hashed in origin.hashes]
@@ -118,7 +118,7 @@ class PinResolver:
         if wheel.hashes and not self._trust.adopted:
             return None
         if pin.origin is not None and not wheel.hashes:
-            return None  # nothing tells that a place has today what it had yesterday
+            return None  # without a hash the archive at that place may have changed
         tags = _tags(wheel.file_name.removesuffix(".whl"))
         return next((entry for entry in self.of_release(pin) if _tags(_tag(entry)) == tags), None)
 
@@ -126,12 +126,12 @@ class PinResolver:
         return self._best(self.of_release(pin)) if self._trust.adopted else None
 
     def of_key(self, key: Digest | None) -> str | None:
-        """The complete entry that is known by *key*."""
+        """Return the complete entry with *key*, or None."""
         entry = None if key is None else entry_of_wheel(self.store, key)
         return entry if entry is not None and has_complete_entry(self.store, entry) else None
 
     def of_release(self, pin: Pin) -> list[str]:
-        """All complete entries of that version; those whose archive was seen come first."""
+        """Return all complete entries of the release; those with a known archive come first."""
         if pin.version is None:
             return []
         found = [
@@ -142,7 +142,7 @@ class PinResolver:
         return sorted(found, key=lambda entry: not load_manifest(self.store, entry).wheels)
 
     def _best(self, entries: Iterable[str]) -> str | None:
-        """The one whose tags the interpreter likes best; those that it does not take are none."""
+        """Return the entry with the interpreter's best tag; None if none is compatible."""
         ranked = [(self._rank(_tag(entry)), entry) for entry in entries]
         fitting = [(rank, entry) for rank, entry in ranked if rank is not None]
         return min(fitting, key=lambda row: row[0])[1] if fitting else None
@@ -152,17 +152,17 @@ class PinResolver:
 
 
 def archive_key(algorithm: str, value: str) -> Digest:
-    """The name in ``by-wheel/`` of an archive with this hash; sha256 is its own name."""
+    """Return the name in ``by-wheel/`` of an archive with this hash; a sha256 is its own name."""
     return Digest.from_hex(value) if algorithm == "sha256" else Digest.of(f"{algorithm}:{value}".encode())
 
 
 def _tag(entry: str) -> str:
-    """The tag in the name of an entry: all but the identity's eight digits."""
+    """Return the tag in the name of an entry, without the identity's eight digits."""
     return os.path.basename(entry)[:-9]
 
 
 def _tags(tag: str) -> frozenset[str]:
-    """All tags that a compressed one stands for, without a build number."""
+    """Return all tags of a compressed tag set, without the build number."""
     parts = tag.split("-")[-3:]
     if len(parts) != 3:
         return frozenset()

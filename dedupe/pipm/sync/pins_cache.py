@@ -1,4 +1,4 @@
-"""What a lock asks for, kept: to parse one again takes as long as to link some thousand files."""
+"""The cached pins of a lock: parsing it again takes as long as linking some thousand files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = (Archive, Repository, SourceFolder)
 
 
 def cached_pins(fingerprint: str, target: Target, read: Callable[[], Sequence[Pin]]) -> Sequence[Pin]:
-    """Return the remembered pins of the lock with this *fingerprint* for *target*, or those of *read*."""
+    """Return the cached pins of the lock with this *fingerprint* for *target*, or those of *read*."""
     fields = [Pin._fields, *(kind._fields for kind in _KINDS)]
     state = f"{_FORMAT} {__version__} {fields} {fingerprint} {sorted(target.markers.items())} {target.tags}"
     kept = read_value("pins", state)
@@ -39,8 +39,8 @@ def _urls(pins: Sequence[Pin]) -> Iterator[str]:
         yield from filter(None, (pin.index_url, *pin.options))
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - marshal takes what is built in
-    """The value as bare tuples; where a pin comes from begins with the number of its kind."""
+def _plain(value: Any) -> Any:  # noqa: ANN401 - marshal accepts only built-in types
+    """Return *value* as plain tuples; that of an origin begins with the index of its kind."""
     if isinstance(value, Pin):
         return tuple(_plain(getattr(value, name)) for name in Pin._fields)
     if isinstance(value, _KINDS):

@@ -1,4 +1,4 @@
-"""Which entries of a store or of a remote a lock asks for, and pulling what a sync lacks."""
+"""Finding the entries for a lock in a store or a remote, and pulling missing ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _RemoteResolver(PinResolver):
 def rows_for(
     store: Store, entries: Iterable[IndexEntry], pins: Iterable[Pin], target: Target, trust: Trust
 ) -> dict[str, IndexEntry]:
-    """Return what a remote's *entries* have for *pins*, by the pin's name; what it lacks is left out."""
+    """Return the rows of a remote's *entries* for *pins*, by the pin's name, without missing ones."""
     rows = {Label(row.name, row.version, row.tag, row.identity).directory: row for row in entries}
     resolver = _RemoteResolver(store, rows, target, trust)
     found = {pin.name: resolver.find(pin) for pin in pins}
@@ -56,7 +56,7 @@ def rows_for(
 
 
 def locked_pins(lock: Lock, python: str) -> tuple[list[Pin], Target]:
-    """Return what *lock* pins for the interpreter *python*, but for editable projects."""
+    """Return the pins of *lock* for the interpreter *python*, without editable projects, and the target."""
     target = ask_target(python)
     return [pin for pin in lock.pins(target) if not is_editable(pin)], target
 
@@ -64,14 +64,14 @@ def locked_pins(lock: Lock, python: str) -> tuple[list[Pin], Target]:
 def stored_entries(
     store: Store, pins: Iterable[Pin], target: Target, trust: Trust
 ) -> tuple[list[str], list[str]]:
-    """Return the store's entries for *pins*, and the names of pins that it has none for."""
+    """Return the store's entries for *pins*, and the names of pins without one."""
     resolver = PinResolver(store, target, trust)
     found = {pin.name: resolver.find(pin) for pin in pins}
     return [entry for entry in found.values() if entry], [name for name, entry in found.items() if not entry]
 
 
 class _Interruptible(Progress):
-    """The progress of a pull that Ctrl-C ends; what it pulls is no phase of its own."""
+    """The progress of a pull that Ctrl-C interrupts; the pull is not a phase of its own."""
 
     def __init__(self, progress: Progress, shared_state: SharedState) -> None:
         self._progress, self._shared_state = progress, shared_state
@@ -93,9 +93,9 @@ def pull_missing(
     progress: Progress,
     shared_state: SharedState,
 ) -> dict[str, str]:
-    """Let the store have what the remote of ``PIPM_REMOTE`` has for *pins*, with *interpreter*'s bytecode.
+    """Pull the entries for *pins* from the remote in ``PIPM_REMOTE``, with *interpreter*'s bytecode.
 
-    Returns entries by the pin's name. A remote that cannot be used costs a note: the index has the same.
+    Returns entries by the pin's name. After an error of the remote, prints a note: the index has the same.
     """
     destination = setting("remote")
     if not destination or not pins:
@@ -107,7 +107,7 @@ def pull_missing(
         every = list({row.key: row for row in rows.values()}.values())
         done = pull_entries(store, remote.transport, every, pools, _Interruptible(progress, shared_state))
     except RemoteError as error:
-        progress.note(f"nothing came from PIPM_REMOTE: {error.message}")
+        progress.note(f"nothing was pulled from PIPM_REMOTE: {error.message}")
         return {}
     entries = dict(zip((row.key for row in every), done.entries, strict=True))
     return {name: entries[row.key] for name, row in rows.items()}

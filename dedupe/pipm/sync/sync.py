@@ -1,4 +1,4 @@
-"""`pipm sync`: an environment becomes exactly what a lock says."""
+"""`pipm sync`: make an environment contain exactly the distributions in a lock."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress: Progress) -> SyncResult:
-    """Make the environment at *path* exactly what *lock* says, out of the store at *store_path*.
+    """Make the environment at *path* contain exactly the distributions in *lock*, from the store.
 
-    Raises PipmError; an environment that is not finished then is finished by the next sync.
+    Raises PipmError; the next sync then finishes the environment.
     """
     started = time.monotonic()
     try:
@@ -43,7 +43,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         with interruptible(shared_state), _unasked(), _uncollected():
             done = _nothing_to_do(store, destination, lock, options, progress)
             if done is None:
-                # Reading locks, fetching and linking take modules that the usual case does without.
+                # Most syncs have nothing to do, and need none of the modules for a full sync.
                 from pipm.sync.full_sync import FullSync  # noqa: PLC0415
 
                 done = FullSync(store, destination, lock, options, progress, shared_state).run_all()
@@ -56,7 +56,7 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
 
 @contextlib.contextmanager
 def _unasked() -> Iterator[None]:
-    """Let no interpreter that a sync runs say that the environment is stale: that is being repaired."""
+    """Keep interpreters that a sync runs from printing that the lock changed."""
     before = os.environ.get("PIPM_STALE")
     os.environ["PIPM_STALE"] = "ignore"
     try:
@@ -69,7 +69,7 @@ def _unasked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Do without the cycle collector: a plan is a hundred thousand small tuples, and no cycle."""
+    """Disable the cycle collector: a plan has a hundred thousand small tuples and no cycle."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -82,7 +82,7 @@ def _uncollected() -> Iterator[None]:
 def _nothing_to_do(
     store: Store, destination: TargetEnvironment, lock: Lock, options: SyncOptions, progress: Progress
 ) -> SyncResult | None:
-    """The answer where the last sync was for this very lock, and all that it made stands; else None."""
+    """Return the result if the last sync was for the same lock and all its files are unchanged; else None."""
     environment = destination.environment
     previous = None if environment is None else find_root(store, environment.path)
     if environment is None or previous is None or previous.state != SYNCED:
@@ -96,16 +96,16 @@ def _nothing_to_do(
     if previous.pending:
         scheme = scheme.without_bytecode()
     with locked_environment(store, environment, progress) as root:
-        # Metadata folders are asked for and were put away, or the reverse (a killed run brought them back).
+        # The request about metadata folders differs from their state (a killed run may have restored them).
         if options.dist_info is not None and options.dist_info is bool(read_stored_metadata(root)):
             return None
         change_cache = ChangeCache(environment, root, previous, scheme)
         if not (_are_stored(store, previous) and change_cache.holds()):
-            from pipm.sync.full_check import passes_full_check  # noqa: PLC0415 - where something changed
+            from pipm.sync.full_check import passes_full_check  # noqa: PLC0415 - needed only after a change
 
             if not passes_full_check(store, environment, root, previous, scheme, interpreter, change_cache):
                 return None
-        store.sweep()  # of a run that was killed before it changed anything
+        store.sweep()  # the folder of a killed run that had changed nothing
         sweep(root)
     return SyncResult(
         path=environment.path,

@@ -1,4 +1,4 @@
-"""The values of a sync: what is asked for and what was done."""
+"""The values of a sync: its request and its result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class SyncOptions(NamedTuple):
-    """How to sync; no ``link_mode`` means the ladder, ``python`` is for an environment that is to be made.
+    """Options: ``link_mode`` None tries the modes in order; ``python`` is for a new environment.
 
-    Without ``compiled`` there is no bytecode; ``compiled_later`` leaves much of it to `compile_later`.
-    ``dist_info``: whether a finder environment has metadata folders; None leaves that as it is.
+    Without ``compiled`` there is no bytecode; ``compiled_later`` leaves much bytecode to `compile_later`.
+    ``dist_info``: True if a finder environment shall have metadata folders; None keeps that as it is.
     """
 
     link_mode: LinkMode | None = None
@@ -32,7 +32,7 @@ class SyncOptions(NamedTuple):
 
 
 class LockStamp(NamedTuple):
-    """A lock file's modification time (ns), size and sha256: what tells that it changed since."""
+    """A lock file's modification time (ns), size and sha256, to detect changes."""
 
     time: int
     size: int
@@ -42,9 +42,9 @@ class LockStamp(NamedTuple):
 class Lock(NamedTuple):
     """A lock file at the absolute ``path``; ``pins`` reads it for an interpreter.
 
-    ``fingerprint`` is the digest of the lock and of all options that decide about files, ``content`` that of
-    the lock alone. ``words`` are the options that repeat the sync. Without a ``stamp`` later changes of the
-    lock are not noticed.
+    ``fingerprint`` is the digest of the lock and of all options that affect files, ``content`` that of the
+    lock only. ``words`` are the options that repeat the sync. Without a ``stamp`` later changes of the lock
+    are not detected.
     """
 
     path: str
@@ -56,12 +56,12 @@ class Lock(NamedTuple):
 
 
 class SyncResult(NamedTuple):
-    """What a sync did, or (dry run) would do; distributions as (name, version), ``seconds`` of wall time.
+    """The result of a sync, real or (dry run) predicted; ``seconds`` of wall time.
 
-    ``replaced`` have the old version in between. ``stuck`` cannot be removed: nobody knows their files.
-    ``copied`` files were copied, as a link was refused; ``collisions`` are files that another took over.
-    ``pending``: there is bytecode to be compiled later.
-    ``mismatches``: fetched wheels, whose hash the lock has, hold something else than their RECORD says.
+    Distributions are (name, version); ``replaced`` are (name, old version, new version). ``stuck`` cannot be
+    removed, because their files are unknown. ``copied`` is the number of files that could not be linked;
+    ``collisions`` are files that another distribution's file replaced. ``pending``: bytecode will be compiled
+    later. ``mismatches`` are rows of RECORD that differ from fetched wheels with the hash in the lock.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The environment that a sync is for: as it is, or still to be made."""
+"""The environment of a sync, existing or to be created."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TargetEnvironment(NamedTuple):
-    """Where an environment is, or shall be; one of ``environment`` and ``base`` is None."""
+    """The place of an environment; either ``environment`` or ``base`` (of a new one) is None."""
 
     path: str
     environment: Environment | None
@@ -32,7 +32,7 @@ class TargetEnvironment(NamedTuple):
 
     @property
     def python(self) -> str:
-        """The interpreter that it is for."""
+        """The environment's interpreter."""
         if self.environment is None:
             assert self.base is not None
             return self.base.path
@@ -40,7 +40,7 @@ class TargetEnvironment(NamedTuple):
 
 
 def find_target(store_path: str, path: str, python: str | None) -> TargetEnvironment:
-    """Look at *path*; *python* (a version or path) is for an environment that is not there yet."""
+    """Return the target at *path*; *python* (a version or path) is for a new environment."""
     real = os.path.realpath(path)
     if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
         environment = checked_environment(store_path, path)
@@ -48,7 +48,7 @@ def find_target(store_path: str, path: str, python: str | None) -> TargetEnviron
             _check_version(environment, python)
         return TargetEnvironment(path=path, environment=environment, base=None)
     if f"{real}/".startswith(f"{store_path}/"):
-        raise UsageError(f"{path} lies inside the store", hint="name a folder outside of it")
+        raise UsageError(f"{path} is inside the store", hint="name a folder outside of it")
     from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for what is to be made alone
 
     return TargetEnvironment(path=path, environment=None, base=find_interpreter(python))
@@ -57,9 +57,9 @@ def find_target(store_path: str, path: str, python: str | None) -> TargetEnviron
 def create_if_missing(
     destination: TargetEnvironment, store_path: str, meanwhile: Callable[[], None]
 ) -> tuple[Environment, bool]:
-    """Return the environment of *destination*, made if it is not there, and whether it was made.
+    """Return the environment of *destination*, and True if it was created now.
 
-    *meanwhile* may be called while the disk is waited for.
+    *meanwhile* may be called during a sync of the file system.
     """
     if destination.environment is not None:
         return destination.environment, False
@@ -67,9 +67,9 @@ def create_if_missing(
     real = os.path.realpath(destination.path)
     above = os.path.dirname(real)
     if not os.path.isdir(above):
-        raise UsageError(f"There is no folder {above}", hint="make it first")
+        raise UsageError(f"There is no folder {above}", hint="create it first")
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with opened(parent), locked_folder(parent, what=above):  # another sync may be making it just now
+    with opened(parent), locked_folder(parent, what=above):  # another sync may be creating it right now
         if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
             return checked_environment(store_path, destination.path), False
         from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise
@@ -79,19 +79,19 @@ def create_if_missing(
 
 
 def interpreter_of_target(environment: Environment) -> str:
-    """The interpreter of *environment*; InterpreterError where it is gone, or is not to be run."""
+    """Return the interpreter of *environment*; raise InterpreterError if it is missing or must not be run."""
     python = environment.interpreter
     if python is None:
         raise InterpreterError(
-            f"The interpreter of {environment.path} is gone",
-            hint=f"remove that folder; `pipm sync --env {environment.path}` makes it anew",
+            f"The interpreter of {environment.path} does not exist any more",
+            hint=f"remove that folder; `pipm sync --env {environment.path}` creates it again",
         )
     check_runnable(python)
     return python
 
 
 def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Interpreter | None]:
-    """Where wheels go in *environment*, and its interpreter if it shall have bytecode."""
+    """Return the scheme of *environment*, and its interpreter if it shall have bytecode."""
     python = interpreter_of_target(environment)
     interpreter = ask_interpreter(python) if compiled else None
     release = ".".join(environment.python.split(".")[:2])

@@ -1,4 +1,4 @@
-"""Taking distributions out of an environment by their RECORDs; the store and strangers' files stay."""
+"""Uninstalling distributions by their RECORDs; other files and the store do not change."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str]) -> None:
-    """Remove the files of *installed*, RECORD last: a killed removal is finished by the next sync.
+    """Remove the files of *installed*, RECORD last, so that the next sync can finish a killed removal.
 
-    *claimed* are paths, relative to the environment, that a distribution which stays has as well.
+    *claimed* are paths, relative to the environment, of files that another distribution also has.
     """
     record = f"{installed.site}/{installed.metadata}/RECORD"
     paths = recorded_paths(read_beneath(context.root, record) or b"", installed.site)
@@ -34,22 +34,22 @@ def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str
         directory_beneath(context.root, f"{installed.site}/{installed.metadata}") as folder,
     ):
         if site is not None and folder is not None and names_in(folder) == ["RECORD"]:
-            # In one step: an empty metadata folder would be a distribution of which nobody knows the files.
+            # In one step: an empty metadata folder would be a distribution with unknown files.
             move_folder(site, installed.metadata, context.staging)
             remove_tree(context.staging, installed.metadata)
             return
-    # pip and uv leave what others put into the metadata folder; a RECORD must not go before the rest.
+    # Files of others in the metadata folder stay, like in pip and uv; RECORD must be removed last.
     _remove(context, [record], installed.site)
 
 
 def remove_unfinished(context: SyncContext, install_plan: InstallPlan, claimed: frozenset[str]) -> None:
-    """Remove what a killed sync left of a distribution that has no RECORD (yet) and that nobody wants."""
+    """Remove the files of an unwanted distribution without RECORD, which a killed sync began to install."""
     paths = entry_paths(install_plan, context.scheme)
     _remove(context, (path for path in paths if path not in claimed), context.scheme.site)
 
 
 def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
-    """All files that a distribution has in an environment but bytecode, relative to it."""
+    """Return all files of a distribution except bytecode, relative to the environment."""
     site = scheme.site
     paths = [
         f"{site}/{folder.path}/{name}" if folder.path else f"{site}/{name}"
@@ -64,7 +64,7 @@ def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
 
 
 def recorded_paths(record: bytes, site: str) -> list[str]:
-    """The files that a RECORD names and that lie in the environment, relative to it."""
+    """Return the files of a RECORD that are inside the environment, relative to it."""
     paths = []
     for row in parse_record(record):
         place, path = locate(row.path, site)
@@ -78,7 +78,7 @@ def recorded_paths(record: bytes, site: str) -> list[str]:
 def claimed_paths(
     context: SyncContext, install_plans: Iterable[InstallPlan], kept: Iterable[Installed]
 ) -> frozenset[str]:
-    """All files of distributions that stay, relative to the environment: *install_plans* and *kept* ones."""
+    """Return all files of remaining distributions, *install_plans* and *kept*, below the environment."""
     claimed = {path for install_plan in install_plans for path in entry_paths(install_plan, context.scheme)}
     for one in kept:
         record = read_beneath(context.root, f"{one.site}/{one.metadata}/RECORD") or b""

@@ -1,4 +1,4 @@
-"""uv's note of what an editable project was installed from: without it `uv run` installs the project anew."""
+"""uv's note about the files of an editable project: without it `uv run` installs the project again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _READ = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 def uv_note(folder: str) -> bytes | None:
-    """Return the note for the project in *folder*; None where its settings say what else counts.
+    """Return the note for the project in *folder*; None if its settings name other files (``cache-keys``).
 
-    uv compares when the describing files changed last and when the directory ``src`` was made.
+    uv compares the change time of the describing files and the creation time of the directory ``src``.
     """
     if b"cache-keys" in (read_file(f"{folder}/pyproject.toml") or b""):
         return None
@@ -35,7 +35,7 @@ def _time(nanoseconds: int) -> dict[str, int]:
 
 
 def _made(folder: str) -> int:
-    """Return when *folder* was made, which Python says from 3.15 on; 0 where nobody knows."""
+    """Return the creation time of *folder* (ns), which Python provides from 3.15 on; 0 if unknown."""
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         command = ("/usr/bin/stat", "--format=%.9W", "--", folder)
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

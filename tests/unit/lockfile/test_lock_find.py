@@ -43,8 +43,8 @@ def test_relative_folders(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("setup.cfg", "is no lock file that pipm knows"),
-        ("pylock.a.b.toml", "is no lock file that pipm knows"),
+        ("setup.cfg", "is not a lock file that pipm knows"),
+        ("pylock.a.b.toml", "is not a lock file that pipm knows"),
         ("uv.lock", "There is no file"),
     ],
 )

@@ -176,9 +176,9 @@ def test_a_lock_without_groups_is_walked(folder: Folder) -> None:
     [
         ("four", "news", "news"),
         ('"six"', '"six", { include-group = "dev" }', "the group dev includes itself"),
-        ('"six"', "3", "test-s has 3, which is no requirement"),
-        ('["six"]', "3", "test-s is no list"),
-        ('"six"', '"~six"', "'~six' is no requirement"),
+        ('"six"', "3", "test-s has 3, which is not a valid requirement"),
+        ('["six"]', "3", "test-s is not a list"),
+        ('"six"', '"~six"', "'~six' is not a valid requirement"),
         ("one[more]>=1", 'one[more]>=1", "num<1', "num"),
     ],
 )
@@ -228,9 +228,9 @@ def test_files_apart_from_their_packages(folder: Folder) -> None:
     ("text", "part"),
     [
         (package("one").replace(">=3.8", ">=3.12"), "package[0]: one needs Python >=3.12"),
-        (package("one").replace(">=3.8", "three"), "'three' says no versions"),
+        (package("one").replace(">=3.8", "three"), "'three' is not a valid range"),
         (package("one").replace("py3", "cp312"), "package[0]: one 1.0 has no wheel"),
-        (package("one").replace(A, "0"), "'sha256:0' is no hash"),
+        (package("one").replace(A, "0"), "'sha256:0' is not a hash"),
         (package("one").replace('"one"', '""'), "package[0]: name is missing"),
         (package("one").replace('"1.0"', "1.0"), "package[0]: version should be a string, it is float"),
         ('name = "one"\ngit = "https://h"', "ref is missing"),

@@ -129,9 +129,9 @@ def test_another_python(folder: Folder) -> None:
         ({"one": {"version": "==x"}}, "default.one: one is not pinned"),
         ({"one": {"version": 1}}, "default.one: version should be a string"),
         ({"one": "==1"}, "default: one should be a table"),
-        ({"one": {"version": "==1", "hashes": ["sha256:1"]}}, "default.one: 'sha256:1' is no hash"),
-        ({"one": {"version": "==1", "markers": "x"}}, "default.one: 'x' is no marker"),
-        ({"-": {"version": "==1"}}, "default.-: '-' is no valid name"),
+        ({"one": {"version": "==1", "hashes": ["sha256:1"]}}, "default.one: 'sha256:1' is not a hash"),
+        ({"one": {"version": "==1", "markers": "x"}}, "default.one: 'x' is not a valid marker"),
+        ({"-": {"version": "==1"}}, "default.-: '-' is not a valid name"),
         ({"one": {"git": "x"}}, "default.one: ref is missing"),
         ({"one": {"file": "https://h/one-1-cp39-cp39-win32.whl"}}, "default.one: one has no wheel"),
         ([], "default should be a table"),
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_named(folder: Folder, default: object, part: str) 
         ("{}", "version None of the format"),
         ("[" * 100_000, "nested too deeply"),
         ('{"_meta": {"pipfile-spec": 7}}', "version 7 of the format"),
-        ('{"_meta": {"pipfile-spec": "6"}}', "pipfile-spec should be a whole number"),
+        ('{"_meta": {"pipfile-spec": "6"}}', "pipfile-spec should be an integer"),
     ],
 )
 def test_broken_files(folder: Folder, text: str, part: str) -> None:

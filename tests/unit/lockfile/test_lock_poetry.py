@@ -237,14 +237,14 @@ def test_hashes_without_files(folder: Folder) -> None:
         (package("one", rest=MAIN).replace(">=3.8", "^3.12"), "package[0]: one needs Python ^3.12"),
         (package("one", rest=MAIN).replace(">=3.8", "~~3"), "package[0].python-versions: '~~3'"),
         (package("one", rest=MAIN + "files = []").replace("files", "no", 1), "one 1.0 has no wheel"),
-        (package("one", rest=MAIN).replace(A, "xyz"), "'sha256:xyz' is no hash"),
-        (package("one", rest=MAIN).replace('"one-1.0-', '"../one-1.0-'), "names no file"),
+        (package("one", rest=MAIN).replace(A, "xyz"), "'sha256:xyz' is not a hash"),
+        (package("one", rest=MAIN).replace('"one-1.0-', '"../one-1.0-'), "has no file name"),
         (package("one", rest=MAIN + '[package.source]\ntype = "moon"\nurl = "x"'), "the source 'moon'"),
         (
             package("one", rest=MAIN + '[package.source]\ntype = "git"\nurl = "x"'),
             "resolved_reference is miss",
         ),
-        (package("one", rest=MAIN + 'markers = "extra is x"'), "package[0]: 'extra is x' is no marker"),
+        (package("one", rest=MAIN + 'markers = "extra is x"'), "[0]: 'extra is x' is not a valid marker"),
         (package("one", rest="groups = 3"), "package[0]: groups should be a list of strings"),
         (
             package("one", rest=MAIN) + "[[package]]\n" + package("one", "2", rest=MAIN),
@@ -260,11 +260,11 @@ def test_what_does_not_fit_is_named(folder: Folder, text: str, part: str) -> Non
     ("text", "part"),
     [
         ("", "metadata: lock-version is missing"),
-        ('[metadata]\nlock-version = "x"', "lock-version 'x' is none"),
+        ('[metadata]\nlock-version = "x"', "lock-version 'x' is not a valid version"),
         ('[metadata]\nlock-version = "3.0"', "version 3.0 of the format is unknown"),
         ('[metadata]\nlock-version = "2.1"\npython-versions = ">=3.12"', "The lock needs Python >=3.12"),
         ("package = 3\n[metadata]\nlock-version = '2.1'", "package should be a list of tables"),
-        ("package = [3]\n[metadata]\nlock-version = '2.1'", "package[0] is no table"),
+        ("package = [3]\n[metadata]\nlock-version = '2.1'", "package[0] is not a table"),
     ],
 )
 def test_broken_files(folder: Folder, text: str, part: str) -> None:

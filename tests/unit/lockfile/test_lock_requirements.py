@@ -130,7 +130,7 @@ def test_hashes_of_urls(folder: Folder) -> None:
     assert pins["a"].origin == Archive(file_name="a-1.0-py3-none-any.whl", url=wheel, hashes=(("sha256", A),))
     assert pins["b"].origin == Archive(file_name="b.zip", url="https://h/b.zip", hashes=(("sha256", B),))
     text = f"{wheel}#sha256={A}\n./c-1.0.tar.gz"
-    assert "line 2: c has no --hash, others have" in lock(folder, text).fails()
+    assert "line 2: c has no --hash, but others have" in lock(folder, text).fails()
 
 
 def test_the_same_twice_is_once(folder: Folder) -> None:
@@ -146,25 +146,25 @@ def test_the_same_twice_is_once(folder: Folder) -> None:
         ("one", "line 1: one is not pinned"),
         ("one==1\none==2", "line 2: one is selected twice"),
         ("one==1,==2", "line 1: one is not pinned"),
-        ("one==x", "line 1: 'one==x' is no requirement"),
-        ("one @ ", "line 1: 'one @' is no requirement"),
+        ("one==x", "line 1: 'one==x' is not a valid requirement"),
+        ("one @ ", "line 1: 'one @' is not a valid requirement"),
         ("one==1 ; python == 3", "line 1: "),
-        ("one==1 --hash=sha256:12", "line 1: 'sha256:12' is no hash"),
+        ("one==1 --hash=sha256:12", "line 1: 'sha256:12' is not a hash"),
         ("one==1 --hash", "line 1: the option --hash lacks its value"),
-        ("one==1 --pre", "line 1: the option --pre does not belong to one requirement"),
-        ("--hash=sha256:12", "line 1: the option --hash belongs to a requirement"),
+        ("one==1 --pre", "line 1: the option --pre is not allowed for a single requirement"),
+        ("--hash=sha256:12", "line 1: the option --hash is only allowed after a requirement"),
         ("one==1\n--wrong", "line 2: the option --wrong is unknown"),
         ("--pre=yes", "line 1: the option --pre takes no value"),
         ("--index-url", "line 1: the option --index-url lacks its value"),
         ("--index-url 'x", "line 1: cannot be read"),
         ("-r missing.txt", "line 1: there is no file missing.txt"),
-        ("-r https://h/x.txt", "line 1: https://h/x.txt is not on this disk"),
+        ("-r https://h/x.txt", "line 1: https://h/x.txt is not a local file"),
         ("one==1\n-r requirements.txt", "the file includes itself"),
-        (f"one==1 --hash=sha256:{A}\ntwo==1", "line 2: two has no --hash, others have"),
+        (f"one==1 --hash=sha256:{A}\ntwo==1", "line 2: two has no --hash, but others have"),
         ("--require-hashes\n-e .#egg=x", "line 2: x has no --hash"),
-        ("https://h/x.zip", "line 1: https://h/x.zip does not say its name"),
-        ("https://h/", "line 1: https://h/ names no file"),
-        ("http://[x/a-1.0.zip", "line 1: 'http://[x/a-1.0.zip' is no URL"),
+        ("https://h/x.zip", "line 1: https://h/x.zip does not contain its name"),
+        ("https://h/", "line 1: https://h/ has no file name"),
+        ("http://[x/a-1.0.zip", "line 1: 'http://[x/a-1.0.zip' is not a valid URL"),
         ("git+https://h/x.git#egg=x", "line 1: https://h/x.git#egg=x is not pinned"),
         ("x @ git+https://h/x.git@main", "line 1: https://h/x.git@main is not pinned"),
         ("./nowhere", "line 1: there is no folder"),
@@ -216,7 +216,7 @@ def test_projects_without_a_standard_name(folder: Folder) -> None:
     pins = lock(folder, "-e ./by_poetry\n./by_cfg\n-e by_script/\n-e ./br[x]\n").read()
     assert set(pins) == {"by-poetry", "by-cfg", "by-script", "br"}
     assert pins["br"].origin == Local(path=f"{folder.path}/br[x]", editable=True)
-    assert "./by_code does not say its name" in lock(folder, "-e ./by_code").fails()
+    assert "./by_code does not contain its name" in lock(folder, "-e ./by_code").fails()
     assert "setup.cfg beside it cannot be read" in lock(folder, "-e ./odd").fails()
 
 
@@ -232,7 +232,7 @@ def test_encodings(folder: Folder, encoding: str) -> None:
     assert file.versions() == {"one": "1", "two": "2"}
     with open(file.path, "wb") as stream:
         stream.write(b"# coding: nonsense\n")
-    assert "the file is not in nonsense" in file.fails()
+    assert "the file declares the encoding nonsense" in file.fails()
 
 
 def test_an_included_file_of_utf_16_counts(folder: Folder) -> None:
@@ -247,7 +247,7 @@ def test_an_included_file_of_utf_16_counts(folder: Folder) -> None:
 
 def test_hints_that_fit(folder: Folder) -> None:
     weak = f"one==1 --hash=md5:{'0' * 32}"
-    assert "line 1: md5 is too weak a hash" in lock(folder, weak).fails()
+    assert "line 1: the hash md5 is too weak" in lock(folder, weak).fails()
     with pytest.raises(LockError) as short:
         lock(folder, "x @ git+https://h/x@0123abc").read()
     assert short.value.hint is not None

@@ -270,16 +270,19 @@ ONE = "{ name = 'one' }"
             "one is selected twice",
         ),
         ([project(ONE), package("one").replace("py3-none", "cp39-cp39")], "package[1]: one 1.0 has no wheel"),
-        ([project("{ name = 'one', marker = 'x ~ 3' }"), package("one")], "'x ~ 3' is no marker"),
+        ([project("{ name = 'one', marker = 'x ~ 3' }"), package("one")], "'x ~ 3' is not a valid marker"),
         (
             [project(ONE), package("one").replace("registry", "moon")],
             "package[1].source: the source ['moon']",
         ),
-        ([project(ONE), package("one").replace(A, "12")], "package[1].wheels[0]: 'sha256:12' is no hash"),
-        ([project(ONE), package("one", "x.y")], "package[1]: 'x.y' is no valid version"),
-        ([project(ONE), package("../one")], "package[1]: '../one' is no valid name"),
-        ([project(ONE), 'name = "one"\nsource = { git = "https://h/g" }'], "names no commit"),
-        ([project(ONE), package("one").replace("https://h/one-1.0", "https://h/one%2F1.0")], "names no file"),
+        ([project(ONE), package("one").replace(A, "12")], "package[1].wheels[0]: 'sha256:12' is not a hash"),
+        ([project(ONE), package("one", "x.y")], "package[1]: 'x.y' is not a valid version"),
+        ([project(ONE), package("../one")], "package[1]: '../one' is not a valid name"),
+        ([project(ONE), 'name = "one"\nsource = { git = "https://h/g" }'], "has no commit"),
+        (
+            [project(ONE), package("one").replace("https://h/one-1.0", "https://h/one%2F1.0")],
+            "has no file name",
+        ),
         (['name = "one"\ndependencies = 3\nsource = { editable = "." }'], "should be a list of tables"),
     ],
 )
@@ -291,7 +294,7 @@ def test_wrong_python_and_format(folder: Folder) -> None:
     file = folder.write("uv.lock", 'version = 1\nrequires-python = ">=3.12"')
     assert file.fails() == "LOCK: The lock needs Python >=3.12, the environment has 3.11.7"
     assert "version 2 of the format" in folder.write("uv.lock", "version = 2").fails()
-    assert "version should be a whole number" in folder.write("uv.lock", "version = true").fails()
+    assert "version should be an integer" in folder.write("uv.lock", "version = true").fails()
 
 
 def test_members_of_a_workspace(folder: Folder) -> None:

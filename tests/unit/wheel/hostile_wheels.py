@@ -178,7 +178,7 @@ def better_row(algorithm: str, content: bytes) -> str:
 INIT = record_row("demo/__init__.py", GOOD["demo/__init__.py"])
 INTERPRETER = "would replace an environment's interpreter"
 ODD = "is not a valid name in a wheel"
-TWICE = "is there twice"
+TWICE = "occurs twice"
 HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "absolute": (member("/etc/evil"), "'/etc/evil'", ODD),
     "up": (member("../evil"), "'../evil'", ODD),
@@ -252,14 +252,14 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "smaller than it says": (central(24, "<L", 5000), "'demo/__init__.py'", "smaller than declared"),
     "larger than it says": (central(24, "<L", 3), "'demo/__init__.py'", "Bad CRC-32"),
     "another checksum": (central(16, "<L", 1), "'demo/__init__.py'", "Bad CRC-32"),
-    "another place": (central(42, "<L", 5), "'demo/__init__.py'", "is not sound"),
+    "another place": (central(42, "<L", 5), "'demo/__init__.py'", "is damaged"),
     "a later zip": (central(6, "<H", 99), "", "zip file version 9.9"),
-    "WHEEL is of the future": (wheel_file(b"Wheel-Version: 2.0\n"), f"'{INFO}/WHEEL'", "wheel format 2.0"),
-    "WHEEL is of the past": (wheel_file(b"Wheel-Version: 0.9\n"), f"'{INFO}/WHEEL'", "wheel format 0.9"),
+    "WHEEL is of the future": (wheel_file(b"Wheel-Version: 2.0\n"), f"'{INFO}/WHEEL'", "unknown format 2.0"),
+    "WHEEL is of the past": (wheel_file(b"Wheel-Version: 0.9\n"), f"'{INFO}/WHEEL'", "unknown format 0.9"),
     "WHEEL says nothing": (wheel_file(b"Tag: py3-none-any\n"), f"'{INFO}/WHEEL'", "no Wheel-Version"),
-    "another name": (info("other-1.0.dist-info"), "'other-1.0.dist-info'", "does not fit"),
-    "another version": (info("demo-1.1.dist-info"), "'demo-1.1.dist-info'", "does not fit"),
-    "no version": (info("demo.dist-info"), "'demo.dist-info'", "does not fit"),
+    "another name": (info("other-1.0.dist-info"), "'other-1.0.dist-info'", "does not match"),
+    "another version": (info("demo-1.1.dist-info"), "'demo-1.1.dist-info'", "does not match"),
+    "no version": (info("demo.dist-info"), "'demo.dist-info'", "does not match"),
     "no metadata": (info("demo-1.0.info"), "", "has 0 dist-info folders"),
     "two metadata folders": (member("demo-2.0.dist-info/METADATA"), "", "has 2 dist-info folders"),
     "metadata by the back door": (
@@ -296,17 +296,21 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
             ("activate", "activation script"),
             ("activate.fish", "activation script"),
             ("activate_this.py", "activation script"),
-            ("sub/tool", "is a script in a folder"),
+            ("sub/tool", "is a script in a subfolder"),
         )
     },
     "data that activates": (member(f"{DATA}/data/bin/activate"), f"'{DATA}/data/bin/activate'", "activation"),
-    "pipm's folder": (member(f"{DATA}/data/.pipm/finder/x"), f"'{DATA}/data/.pipm/finder/x'", "pipm keeps"),
-    "pipm's staging": (member(f"{DATA}/data/.pipm-tmp/x"), f"'{DATA}/data/.pipm-tmp/x'", "pipm keeps"),
-    "pipm's path file": (member("000_pipm.pth"), "'000_pipm.pth'", "pipm keeps"),
+    "pipm's folder": (
+        member(f"{DATA}/data/.pipm/finder/x"),
+        f"'{DATA}/data/.pipm/finder/x'",
+        "pipm's own files",
+    ),
+    "pipm's staging": (member(f"{DATA}/data/.pipm-tmp/x"), f"'{DATA}/data/.pipm-tmp/x'", "own files"),
+    "pipm's path file": (member("000_pipm.pth"), "'000_pipm.pth'", "own files"),
     "pipm's hook": (
         member(f"{DATA}/purelib/_pipm_finder.py"),
         f"'{DATA}/purelib/_pipm_finder.py'",
-        "pipm keeps",
+        "pipm's own files",
     ),
     **{
         f"entry points: {text!r}": (entry_points(text), f"'{INFO}/entry_points.txt'", why)
@@ -351,7 +355,7 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
         f"'{INFO}/METADATA'",
         "names another release",
     ),
-    "2 000 folders deep": (member("d/" * 1_000 + "x.py"), "'d/d/d/", "more than 100 folders"),
+    "2 000 folders deep": (member("d/" * 1_000 + "x.py"), "'d/d/d/", "more than 100 nested folders"),
     "a path without end": (member("d/" * 1_200 + "x.py"), "'d/d/d/", "too long for a file name"),
     "a name without end": (member("n" * 256 + ".py"), "'nnn", "too long for a file name"),
     "RECORD lies by a better hash": (
@@ -370,5 +374,5 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     "no zip": (no_zip, "", "is not a valid wheel"),
     "truncated": (truncated, "", "is not a valid wheel"),
     "cut at the end": (cut_at_the_end, "", "is not a valid wheel"),
-    "corrupt": (corrupt, "'demo/large.py'", "is not sound"),
+    "corrupt": (corrupt, "'demo/large.py'", "is damaged"),
 }

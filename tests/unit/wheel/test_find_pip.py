@@ -44,7 +44,7 @@ def test_a_pip_that_does_not_run_there_is_not_taken(
     bare: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_pip, "_BUNDLED", "")
-    with pytest.raises(FetchError, match="No pip runs on"):
+    with pytest.raises(FetchError, match="No pip works with"):
         run_pip.find_pip(bare.python, ask_target(bare.python))
 
 
@@ -68,6 +68,6 @@ def test_root_does_not_try_another_users_pip(
     path.write_text(f"#!/bin/sh\n: > {tmp_path}/ran\n")
     path.chmod(0o755)
     os.chown(path, 12345, 12345)
-    with pytest.raises(FetchError, match="No pip runs on"):
+    with pytest.raises(FetchError, match="No pip works with"):
         run_pip.find_pip(bare.python, ask_target(bare.python))
     assert not (tmp_path / "ran").exists()

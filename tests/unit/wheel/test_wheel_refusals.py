@@ -46,7 +46,7 @@ MANY = ", ".join(f"1.{minor}.{patch}" for minor in range(40) if minor != 19 for 
         ),
         ("ERROR: " + "x" * 9000, f"pip cannot provide numpy 1.19.0, six 1.16.0: {'x' * 300} …", "-v shows"),
         ("ERROR: [Errno 28] No space left on device", "does not fit on the disk", "free some space"),
-        ("Traceback\nOSError: odd\n", "pip cannot provide numpy 1.19.0, six 1.16.0: OSError: odd", "-v shows"),
+        ("Traceback\nOSError: odd\n", "pip cannot provide numpy 1.19.0, six 1.16.0: OSError:", "-v shows"),
         ("", "pip cannot provide numpy 1.19.0, six 1.16.0: ", "-v shows"),
     ],
 )
