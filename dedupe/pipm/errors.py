@@ -51,7 +51,7 @@ class UsageError(PipmError):
 
 
 class NotAnEnvironmentError(PipmError):
-    """The folder is no virtual environment (PEP 405), or one that pipm must not touch."""
+    """The folder is not a virtual environment (PEP 405), or pipm must not change it."""
 
     kind = "not-an-environment"
 

@@ -49,7 +49,7 @@ _LOOKS = (
     ("gc",),
 )
 _CODES = frozenset({DONE, FAILED, PARTLY})
-_EXPECTED = ("is in use by", "was made anew meanwhile", "run the same command again")
+_EXPECTED = ("is in use by", "was replaced meanwhile", "run the same command again")
 """What a command may fail with because of the others."""
 
 _STOPPING = """

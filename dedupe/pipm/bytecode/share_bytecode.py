@@ -8,7 +8,7 @@ environment, and only if its inode has no other name: no process maps a ``.pyc``
 rename, and with a wrong header the file is merely stale. Of a file with further names (in a backup, say) the
 pool gets a copy.
 
-Bytecode that is neither in the pool nor sound is compiled anew; what is new is synced, and linked at the end.
+Bytecode that is neither in the pool nor valid is compiled again; new bytecode is synced, and linked last.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class BytecodeSharer:
             self._take_over(candidates)
 
     def finish_bytecode(self) -> None:
-        """Link the bytecode that was made anew; the caller has synced it."""
+        """Link the bytecode that was compiled; the caller has synced it."""
         for fresh in self._fresh:
             self.context.shared_state.check()
             pool = self._pools[fresh.level]

@@ -155,7 +155,7 @@ class PoolCheck:
         for pool, several in pools.items():
             fresh = self._compiled(pool, several, run, run_path)
             if fresh:
-                sync_file_system(run)  # a pool's name stands for bytes that are on disk
+                sync_file_system(run)  # bytes must be on disk before they get a name in the pool
             for file in several:
                 new = made[file.inode] = fresh.get(file.name)
                 if new is None:

@@ -9,7 +9,7 @@ from pipm.cli.options import Exact, Session, app, command
 def df_command(session: Session, exact: Exact = False) -> int:
     """Say where the bytes are, and what sharing saves.
 
-    With -v by distribution. What an installer or pipm changed is always measured anew, the rest as far as
+    With -v by distribution. What an installer or pipm changed is always measured again, the rest as far as
     that is quick; --exact measures everything.
     """
     from pipm.cli.usage_output import show_df

@@ -27,7 +27,7 @@ def make_report(
 ) -> int:
     """Run `pipm report`; *target* ``-`` is standard output."""
     if not target or target.endswith(os.sep) or os.path.isdir(target):
-        raise UsageError(f"{target or 'nothing'} is no file to write to", hint="pipm report -o report.html")
+        raise UsageError(f"{target or 'nothing'} is not a file name", hint="pipm report -o report.html")
     found = full_report(store, folder, exclude, exact=exact)
     page = page_of(document_of(found, time.time()))
     if target == "-":

@@ -22,7 +22,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
         typer.Option("--with", "-w", metavar="SPEC", help="Also this, resolved by uv or pip."),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Resolve anew what --with or the script asks for.")
+        bool, typer.Option("--refresh", help="Resolve again the requirements of --with or the script.")
     ] = False,
     environments: Annotated[
         list[str] | None,

@@ -38,7 +38,7 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
     environment = load_environment(path)
     python = environment.interpreter
     if python is None:
-        raise UsageError(f"{path} has no interpreter that runs", hint="make the environment anew")
+        raise UsageError(f"{path} has no interpreter that runs", hint="create the environment again")
     check_runnable(python)
     command = [*_pip_of(environment, python), *rest]
     if is_wrapped(environment) or not _CHANGING.intersection(rest):

@@ -105,7 +105,7 @@ def _existing(text: str) -> str:
 
     environment = load_environment(existing_environment(text))
     if environment.interpreter is None:
-        raise UsageError(f"{environment.path} has no interpreter that runs", hint="make it anew")
+        raise UsageError(f"{environment.path} has no interpreter that runs", hint="create it again")
     check_runnable(environment.interpreter)
     return environment.path
 

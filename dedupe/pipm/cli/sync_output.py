@@ -182,4 +182,4 @@ def _warn(output: Output, done: SyncResult) -> None:
             "warning", f"{counted(len(done.stuck), 'distribution')} left: no RECORD tells their files"
         )
         output.named(f"{name} {version}" for name, version in done.stuck)
-        output.note("hint", "remove them with the tool that installed them, or make the environment anew")
+        output.note("hint", "remove them with the tool that installed them, or create the environment again")

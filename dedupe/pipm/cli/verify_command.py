@@ -19,7 +19,7 @@ def verify_command(
     full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make lost indexes and roots anew from what is there.")
+        bool, typer.Option("--rebuild", help="Rebuild lost indexes and roots from existing files.")
     ] = False,
 ) -> int:
     """Find shared files that changed, and who shares them.

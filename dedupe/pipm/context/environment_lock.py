@@ -60,7 +60,7 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
     ):
         if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
             raise NotAnEnvironmentError(
-                f"{environment.path} was made anew meanwhile", hint="run the same command again"
+                f"{environment.path} was replaced meanwhile", hint="run the same command again"
             )
         if environment.stated:
             said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"

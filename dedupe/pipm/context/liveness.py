@@ -93,7 +93,7 @@ def still_shares(root: Root, store_path: str) -> bool:
 
 
 def _still_borrows(root: Root, store_path: str) -> bool:
-    """Whether what lies there now, though its marker was written anew, still reads the store's files."""
+    """Return True if the environment, although its marker was written again, still uses the store's files."""
     if os.path.isdir(f"{root.path}/{FINDER_FOLDER}"):
         return True
     for _, entry in walk_entries(root.path):

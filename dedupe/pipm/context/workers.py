@@ -127,7 +127,7 @@ class WorkerPool:
                 self._fork(number, worker)
 
     def _fork(self, number: int, worker: Worker) -> None:
-        # Not by multiprocessing, whose import takes longer than two forks.
+        # multiprocessing is not used: its import takes longer than two forks.
         requests, to_child = os.pipe()
         from_child, answers = os.pipe()
         parent = os.getpid()

@@ -26,7 +26,7 @@ def checked_url(text: str) -> str:
     end = min((index for mark in "/?#" if (index := rest.find(mark)) >= 0), default=len(rest))
     port = rest[:end].rpartition("@")[2].rpartition("]")[2].partition(":")[2]
     if port and scheme.endswith(("http", "https")) and not port.isdecimal():
-        reason = "its port is no number; in a password, / is written as %2F, ? as %3F, # as %23"
+        reason = "its port is not a number; in a password, / is written as %2F, ? as %3F, # as %23"
         raise _refused("URL", text, reason)
     return _one_word("URL", text)
 

@@ -18,7 +18,7 @@ def parse_age(text: str) -> float:
         return 0.0
     found = _AGE.fullmatch(text)
     if found is None:
-        raise UsageError(f"{text!r} is no age", hint="write 0, 12h, 30d or 2w")
+        raise UsageError(f"{text!r} is not a valid age", hint="write 0, 12h, 30d or 2w")
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -26,5 +26,5 @@ def parse_size(text: str) -> int:
     """Parse a size with binary units and return bytes; raise UsageError for other text."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no size", hint="write 500M, 5G or 1.5T")
+        raise UsageError(f"{text!r} is not a valid size", hint="write 500M, 5G or 1.5T")
     return int(float(found[1]) * 1024 ** _POWERS[found[2].upper()])

@@ -19,7 +19,7 @@ class Reason(Enum):
     EMPTY = "empty"
     EDITABLE = "editable install"
     LARGE_RECORD = "its RECORD is larger than any real one"
-    NO_RECORD = "its distribution has no RECORD, so nobody knows which files are its own"
+    NO_RECORD = "its distribution has no RECORD, so its files are unknown"
     EGG_INFO = "installed without RECORD (egg-info)"
     CONDA = "installed by conda, which shares its files itself"
     SYMLINK = "symbolic link"

@@ -45,7 +45,7 @@ def ask_target(python: str) -> Target:
     return _asked(real, status.st_mtime_ns, status.st_size)
 
 
-_HINT = "the environment's base may be gone; `pipm venv` makes it anew"
+_HINT = "the environment's base may be gone; `pipm venv` makes it again"
 
 
 @cache

@@ -69,7 +69,7 @@ def load_environment(path: str) -> Environment:
     except FileNotFoundError:
         raise NotAnEnvironmentError(f"There is no folder {path}", hint=_HINT) from None
     except NotADirectoryError:
-        raise NotAnEnvironmentError(f"{path} is no folder any more", hint=_HINT) from None
+        raise NotAnEnvironmentError(f"{path} is not a folder any more", hint=_HINT) from None
     except PermissionError as error:
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: permission denied",
@@ -84,7 +84,7 @@ def load_environment(path: str) -> Environment:
     version = _VERSION.match(configuration.get("version") or configuration.get("version_info") or "")
     if not sites:
         raise NotAnEnvironmentError(
-            f"{path} has no site-packages of its own", hint="it may be half made; make it anew"
+            f"{path} has no site-packages of its own", hint="it may be half made; create it again"
         )
     environment = Environment(
         path=real,
@@ -149,7 +149,7 @@ def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_r
         with open(file, encoding="utf-8", errors="surrogateescape") as stream:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise NotAnEnvironmentError(f"{path}/pyvenv.cfg is no regular file", hint=_HINT)
+                raise NotAnEnvironmentError(f"{path}/pyvenv.cfg is not a regular file", hint=_HINT)
             if status.st_size > _LARGEST:
                 raise NotAnEnvironmentError(
                     f"{path}/pyvenv.cfg is larger than {_LARGEST >> 10} KiB", hint=_HINT
@@ -170,7 +170,7 @@ def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_r
         is_link = error.errno == errno.ELOOP
         reason = "is a symbolic link" if is_link else f"cannot be read: {error.strerror}"
         raise NotAnEnvironmentError(
-            f"{path}/pyvenv.cfg {reason}", hint="make it a file again, or make the environment anew"
+            f"{path}/pyvenv.cfg {reason}", hint="make it a file again, or create the environment again"
         ) from None
     pairs = (line.partition("=") for line in lines)
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}, status

@@ -23,7 +23,7 @@ def find_environments(folder: str, *, leave_out: str, exclude: Sequence[str] = (
     """
     globs = _pattern(exclude)
     waiting = [folder]
-    while waiting:  # no recursion: somebody's folders may lie in each other a thousand deep
+    while waiting:  # no recursion, since folders may be nested to any depth
         path = waiting.pop()
         if is_environment(path):
             yield path

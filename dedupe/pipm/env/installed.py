@@ -96,7 +96,7 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
         served = receipt.served if receipt is not None and receipt.site == site else {}
         try:
             folder = open_directory_beneath(root, site)
-        except FileNotFoundError:  # it is being removed, or made anew
+        except FileNotFoundError:  # it is being removed, or created again
             continue
         try:
             names = sorted(os.listdir(folder))

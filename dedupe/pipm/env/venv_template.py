@@ -36,7 +36,7 @@ def create_from_template(
 ) -> bool:
     """Make the environment at *path*; False where only venv itself can, and nothing was made.
 
-    Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is no environment.
+    Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is not an environment.
 
     *run_venv* makes one by venv, at the path that it is given. *meanwhile* is called while the disk is
     waited for. Raises OSError.

@@ -60,7 +60,7 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     ``..`` in it, ENOENT for an empty one or one that no file can have (NUL).
     """
     global _missing  # noqa: PLW0603 - an old kernel is asked once
-    if "\0" in path:  # the kernel would open what stands before it
+    if "\0" in path:  # the kernel would open the part before it
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if ".." in path and ".." in path.split("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)

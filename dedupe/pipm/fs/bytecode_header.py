@@ -39,7 +39,7 @@ def own_reason(directory: int, name: str) -> Reason | None:
     with opened(file):
         if has_attributes(file):
             return Reason.ATTRIBUTES
-        # A hash-checked or unchecked one was made so on purpose (or by a build tool) and is no mere cache.
+        # Hash-based bytecode was made on purpose or by a build tool, and is not only a cache.
         timed = os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
         return None if timed else Reason.OTHER_BYTECODE
 
@@ -122,7 +122,7 @@ def give_bytecode(
                 raise
             raise LeaveAloneError(Reason.NO_LINK) from error
         if given and os.stat(name, dir_fd=pool).st_ino != before.st_ino:
-            forget(pool, name)  # another file has the name since: nobody checked that one
+            forget(pool, name)  # another file has the name now, and it is not checked
             raise LeaveAloneError(Reason.CHANGING)
     return before, given
 

@@ -100,7 +100,7 @@ def _new_file(file: int) -> _NewFile:
 
 
 def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
-    """Give the regular file *name* in *directory*, which is nobody else's, mode, group and time in place."""
+    """Set mode, group and time of the regular file *name* in *directory*, which nothing else shares."""
     with opened(
         os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     ) as file:
@@ -137,7 +137,7 @@ def _copy_range(file: int, target: int, start: int, end: int, source: tuple[int,
     while start < end:
         data = os.pread(file, min(end - start, _STEP), start)
         if not data:
-            raise LeaveAloneError(Reason.CHANGING)  # somebody made it shorter
+            raise LeaveAloneError(Reason.CHANGING)  # another process truncated it
         if source is not None and not start:
             data = _fit_header(data, *source)
         chunk = memoryview(data)

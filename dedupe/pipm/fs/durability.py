@@ -212,7 +212,7 @@ def final_name(name: str) -> str | None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write *data* to the file at *path*, replacing it whole; nobody else may read a new one."""
+    """Write *data* to the file at *path*, replacing it as a whole; other users cannot read a new file."""
     with opened(os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE)
 

@@ -86,7 +86,7 @@ def lock_refusal(path: str) -> str:
         with opened(_open(path, 0)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # somebody's work: so locks do work
+        held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # another process holds it, so locks do work
         return "" if held else error.strerror or str(error)
     return ""
 

@@ -227,7 +227,7 @@ def make_folder(parent: int, name: str) -> int:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
         raise FileSystemError(
-            f"{name!r} in the environment is no folder, but a distribution has one of that name",
+            f"{name!r} in the environment is not a folder, but a distribution has one of that name",
             hint="move it away and run the same command again",
         ) from error
 

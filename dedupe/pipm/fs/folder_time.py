@@ -36,7 +36,7 @@ def _restore_time(directory: int, before: os.stat_result) -> bool:
 class FolderTime:
     """Keeps the time of the open *directory*, by which import caches go, if its names stay.
 
-    Names that are *ours* may come and go. The time must tell of a name that somebody adds meanwhile.
+    pipm adds and removes names that are *ours*. The time must change if another program adds a name.
     """
 
     __slots__ = ("_before", "_directory", "_names", "_ours")

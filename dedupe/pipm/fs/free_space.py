@@ -30,7 +30,7 @@ def free_space(path: str | int) -> Free:
 
 _PAUSE = 0.05
 _LONGEST = 2.0
-"""Seconds after which a file system counts as one that somebody else writes to."""
+"""Seconds after which a file system counts as in use by other programs."""
 
 
 def stable_free_space(file: int) -> int | None:

@@ -21,7 +21,7 @@ def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
         file = os.open(marker, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
-    except OSError:  # a read-only cache, which nobody collects
+    except OSError:  # a read-only cache, which gc does not change
         return os.open(marker, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

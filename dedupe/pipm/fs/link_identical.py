@@ -33,7 +33,7 @@ class IdenticalFiles:
         return True
 
     def _written(self, text: bytes) -> str:
-        # An edit in place would be an edit of all; nobody writes more into an empty one.
+        # An edit in place would change all of them; programs do not extend an empty one.
         name = self._area.name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         file = os.open(name, flags, _READ_ONLY if text else _FILE, dir_fd=self._area.directory)

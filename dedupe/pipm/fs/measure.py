@@ -296,7 +296,7 @@ def _content(status: os.stat_result, account: Accounting, saved: int) -> Content
 
 
 def _compression(found: Iterable[Extent]) -> tuple[int, int]:
-    """Sum up what compression saves in these extents, and the length of those of which nobody tells."""
+    """Return the bytes that compression saves in these extents, and the length of unknown ones."""
     saved = unsure = 0
     for extent in found:
         saved += 0 if extent.inline else extent.length - extent.size

@@ -39,7 +39,7 @@ class Stuck(NamedTuple):
 
 
 def stuck_at(directory: int, name: str, path: str, error: OSError) -> Stuck:
-    """Describe what failed with *name* in *directory*, whose absolute path is *path*.
+    """Describe the error for *name* in *directory*, which has the absolute path *path*.
 
     Raises *error* itself on a read-only file system: nothing else can be removed there either.
     """

@@ -1,7 +1,7 @@
 """Sharing one file of an environment with the store, after its bytes were compared.
 
 Theory of operation. A file is opened for reading without following links and a read lease is taken: it
-is refused exactly when somebody has the file open for writing, and while it is held a new writer waits.
+is refused exactly when a process has the file open for writing, and while it is held a new writer waits.
 Then its bytes are hashed (new content) or compared (known content), and only then it is shared:
 
 - hardlink: new content keeps its inode and its time; the inode gets a second name in the store. Known
@@ -357,7 +357,7 @@ def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:
     before = sum(extent.size for extent in mine if not extent.shared and not extent.inline)
     if not before:
         return 0
-    # Success is no proof of sharing (btrfs inline files): count what really is shared now.
+    # Success does not prove sharing (btrfs inline files): count the blocks that are shared now.
     return before - sum(extent.size for extent in _own(target.file))
 
 

@@ -87,7 +87,7 @@ class TreeBuilder:
         folder = path.rpartition("/")[0]
         if folder and folder not in self._folders:
             self.make_folders(folder)
-            # Programs copy folders of templates with their mode; nobody else enters the store's own folder.
+            # Programs copy folders of templates with their mode; other users cannot enter the store's folder.
             os.mkdir(f"{self.name}/{folder}", 0o755, dir_fd=self.parent)
             self._folders.add(folder)
             self.inodes += 1

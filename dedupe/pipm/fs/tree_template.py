@@ -40,7 +40,7 @@ def _read(path: str) -> tuple[str, str]:
     if stat.S_ISDIR(status.st_mode):
         return "folder", ""
     if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-        raise ValueError(f"{path} is no small file")
+        raise ValueError(f"{path} is not a small file")
     with open(path, encoding="utf-8", newline="") as stream:
         return "program" if status.st_mode & stat.S_IXUSR else "file", stream.read()
 

@@ -15,7 +15,7 @@ def walk_entries(path: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry
     Folders that cannot be read are passed over; a symlink is an entry, never entered.
     """
     waiting = [(path, prefix)]
-    while waiting:  # no recursion: folders may lie in each other as deep as somebody likes
+    while waiting:  # no recursion, since folders may be nested to any depth
         folder, under = waiting.pop()
         try:
             with os.scandir(folder) as scan:
@@ -39,7 +39,7 @@ def inode_counts(path: str) -> dict[int, int]:
 
 
 def inodes_below(path: str) -> list[int]:
-    """List the inode of each name below *path* that is no folder; one readdir a folder, no stat."""
+    """List the inode of each name below *path* except folders; one readdir for each folder, no stat."""
     found: list[int] = []
     waiting = [path]
     while waiting:

@@ -78,7 +78,7 @@ def collect(
 ) -> Collection:
     """Remove what nothing needs from the store at *store_path*.
 
-    Waits for other processes' work at most *timeout* seconds, else as long as every lock is waited for.
+    Waits for other processes at most *timeout* seconds, by default as long as for all locks.
     Raises PipmError.
     """
     started = time.monotonic()

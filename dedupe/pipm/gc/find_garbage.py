@@ -43,7 +43,7 @@ class Garbage:
     ``restored`` comes back out of the trash, ``due`` leaves it for good; with ``grace`` the entries stay in
     it for a while. ``busy`` would go, but a process has it in its memory. ``aside`` is data that programs
     left in entries: it moves out of them. ``freed`` are bytes on disk, an estimate on
-    some file systems; ``solid`` of them are no estimate in any case.
+    some file systems; ``solid`` of them are exact in any case.
     """
 
     roots: tuple[RootFact, ...]

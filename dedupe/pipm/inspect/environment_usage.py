@@ -288,7 +288,7 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
     if not os.path.exists(f"{path}/bin/python"):
-        state, note = "broken", "its interpreter is gone: make the environment anew, or delete it"
+        state, note = "broken", "its interpreter is gone: create the environment again, or delete it"
     return EnvironmentUsage(
         path=path,
         python=figures.python,

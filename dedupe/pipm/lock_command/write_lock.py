@@ -75,7 +75,7 @@ def write_lock(request: LockRequest) -> Locked:
     started = time.monotonic()
     if not _NAME.fullmatch(os.path.basename(request.path)):
         raise UsageError(
-            f"{request.path} is no name for a lock",
+            f"{request.path} is not a valid name for a lock",
             hint="PEP 751 wants pylock.toml or pylock.NAME.toml",
         )
     target = ask_target(request.python)

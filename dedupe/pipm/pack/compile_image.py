@@ -1,4 +1,4 @@
-"""Bytecode for images: compiled anew with fixed names and times, so that it is equal wherever it is made.
+"""Bytecode for images: compiled again with fixed names and times, so that it is equal wherever it is made.
 
 What the store has names the place where it was compiled.
 """

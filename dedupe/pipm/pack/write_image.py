@@ -63,9 +63,7 @@ def mount_command(path: str, mount_point: str) -> str:
     """Return the command that mounts the image at *path*."""
     kind = _kind(path)
     if kind not in (SQUASHFS, EROFS):
-        raise UsageError(
-            f"{path} is no image that is mounted", hint=f"its name ends with {SQUASHFS} or {EROFS}"
-        )
+        raise UsageError(f"{path} is not a mounted image", hint=f"its name ends with {SQUASHFS} or {EROFS}")
     import shlex  # noqa: PLC0415
 
     words = shlex.join([path, mount_point])

@@ -139,7 +139,7 @@ def trusted_keys() -> list[PublicKey]:
 
 def _parsed(text: str) -> PublicKey:
     if not text.startswith(_PUBLIC):
-        raise UsageError(f"{text[:60]!r} is no public key", hint=f"one begins with {_PUBLIC}")
+        raise UsageError(f"{text[:60]!r} is not a public key", hint=f"one begins with {_PUBLIC}")
     return PublicKey(_raw(text.removeprefix(_PUBLIC), text))
 
 
@@ -149,7 +149,7 @@ def _raw(text: str, what: str) -> bytes:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 32:
-        raise UsageError(f"{what} is no key", hint="copy all of it")
+        raise UsageError(f"{what} is not a valid key", hint="copy all of it")
     return raw
 
 

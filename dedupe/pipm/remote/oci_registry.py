@@ -54,7 +54,7 @@ class OciTransport:
             )
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{url}: {name!r} is no name of a repository", hint="small letters, digits, - _ . /"
+                f"{url}: {name!r} is not a valid name of a repository", hint="small letters, digits, - _ . /"
             )
         scheme = "http" if parts.hostname in _LOCAL else _SCHEMES[parts.scheme]
         self._url = url
@@ -172,7 +172,7 @@ class OciTransport:
             digest = Digest.from_hex(document["layers"][0]["digest"].removeprefix("sha256:"))
             before = set(str(document["annotations"][_REPLACES]).split())
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise self._failed(tag, "it is no index of pipm") from error
+            raise self._failed(tag, "it is not an index of pipm") from error
         blob = self._ask("GET", f"blobs/sha256:{digest.hex()}", most=LARGEST_INDEX)
         self._expect(blob, tag, 200)
         if Digest.of(blob.body) != digest:

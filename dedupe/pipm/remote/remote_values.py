@@ -215,7 +215,7 @@ NOTHING = Index(0, (), {}, {})
 
 
 class _Reading:
-    """What is no such document is a RemoteError."""
+    """Raises RemoteError for another document."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -265,13 +265,13 @@ def _frame(packs: list[str], row: Any) -> Frame:  # noqa: ANN401 - what JSON can
 
 def _number(value: Any, most: int = _LARGEST) -> int:  # noqa: ANN401 - what JSON can say
     if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"{value!r} is no number from 0 to {most}")
+        raise ValueError(f"{value!r} is not a number from 0 to {most}")
     return value
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - what JSON can say
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 

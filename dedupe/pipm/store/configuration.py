@@ -31,7 +31,7 @@ VARIABLES = {
 _LISTS = {"layers": os.pathsep, "exclude": os.pathsep, "trusted-keys": ","}
 """The settings that are lists, and what separates the words of their variable."""
 OF_PROJECTS = frozenset({"link-mode", "exclude"})
-"""What a project may set: whoever wrote it must not decide where files come from and where they go."""
+"""Settings that a project may contain: its author must not decide where files come from and where they go."""
 _tables: dict[str, Mapping[str, object]] = {}
 
 

@@ -139,7 +139,7 @@ def load_manifest(store: Store, entry: str) -> Manifest:
 def _unreadable(store: Store, entry: str, error: Exception) -> StoreError:
     return StoreError(
         f"The store's entry {entry} has no readable manifest: {error}",
-        hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it anew",
+        hint=f"remove {store.path}/v1/wheels/{entry}; the next adopt makes it again",
     )
 
 

@@ -23,7 +23,7 @@ _NOWHERE = -1
 def open_layers(own: str) -> tuple[Store, ...]:
     """Open the layers that ``PIPM_STORE_LAYERS`` names, except the store at *own* itself.
 
-    A missing layer (an unmounted disk) is skipped; StoreError is raised for a folder that is no store.
+    A missing layer (an unmounted disk) is skipped; StoreError is raised for a folder that is not a store.
     """
     paths = [os.path.realpath(os.path.expanduser(path)) for path in words("layers")]
     return tuple(_opened(path) for path in dict.fromkeys(paths) if path != own and os.path.isdir(path))
@@ -37,7 +37,7 @@ def _opened(path: str) -> Store:
         bytecode = os.open("bytecode", _DIRECTORY, dir_fd=v1)
     except OSError as error:
         raise StoreError(
-            f"The layer {path} is no store that can be read: {os.strerror(error.errno or 0)}",
+            f"The layer {path} is not a store that pipm can read: {os.strerror(error.errno or 0)}",
             hint="repair or unset PIPM_STORE_LAYERS",
         ) from error
     if any(os.fstat(folder).st_mode & stat.S_IWOTH for folder in (v1, objects, bytecode)):

@@ -245,7 +245,7 @@ def _blocks_below(path: str, depth: int) -> Iterator[int]:
 def _create(path: str) -> None:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
-    # The lock, a v1 that another first run makes or was killed over, and a lost+found are no strangers.
+    # The lock, a v1 that another first run makes or was killed over, and a lost+found are pipm's own.
     if os.path.isdir(path):
         known = (*OWN_NAMES, "lost+found")
         unexpected = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
@@ -264,7 +264,7 @@ def _create(path: str) -> None:
         with opened(os.open(path, _DIRECTORY)) as parent:
             for name in filter(_is_unfinished, os.listdir(parent)):
                 remove_tree(parent, name)
-        # Built aside and renamed: a store that was killed in the making is no store.
+        # Built aside and renamed: a store that was killed while it was made is not a store.
         new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
@@ -307,7 +307,7 @@ def _check_way(path: str) -> None:
 def _check_folder(store: str, path: str, status: os.stat_result) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise StoreError(
-            f"{path} in the store is no folder", hint="move the whole store, and name it by PIPM_STORE"
+            f"{path} in the store is not a folder", hint="move the whole store, and name it by PIPM_STORE"
         )
     if status.st_uid not in (os.geteuid(), 0):
         shown = "" if path == store else f" has a folder {path} that"

@@ -62,7 +62,7 @@ def environment_path(text: str) -> str:
         return _folder_in_file(text) if os.path.basename(text) == ".venv" and os.path.isfile(text) else text
     name = text[1:]
     if not name or name != os.path.basename(name) or name.startswith("."):
-        raise UsageError(f"{text} is no name of an environment", hint="such as @science")
+        raise UsageError(f"{text} is not a valid name of an environment", hint="such as @science")
     return os.path.join(named_environments_folder(), name)
 
 

@@ -179,5 +179,5 @@ def _read(store: Store, name: str) -> Root:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"The root {store.path}/v1/roots/{name} is damaged: {error}",
-            hint="`pipm verify --rebuild` makes roots anew from what is there",
+            hint="`pipm verify --rebuild` writes roots again from existing files",
         ) from error

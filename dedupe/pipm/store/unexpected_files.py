@@ -115,7 +115,7 @@ def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list
 
 
 def _is_empty(path: str) -> bool:
-    """Return whether the file at *path* is empty: such files are no objects."""
+    """Return True if the file at *path* is empty: such files are not objects."""
     try:
         return not os.lstat(path).st_size
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
 
 
 def _is_foreign(cache: str, name: str) -> bool:
-    """Whether a file in the folder *cache* is no bytecode of ours, whose time is that of its source."""
+    """Return True if a file in the folder *cache* is not pipm's bytecode, which has its source's time."""
     try:
         status = os.lstat(f"{cache}/{name}")
         source = os.stat(f"{os.path.dirname(cache)}/{source_of_bytecode(name) or name}")
@@ -151,7 +151,7 @@ def _is_foreign(cache: str, name: str) -> bool:
 
 
 def _files(path: str, shown: str) -> Iterator[tuple[str, str]]:
-    """Yield (folder, name) of all that is no folder below *path*, whose name is *shown*."""
+    """Yield (folder, name) of each file below *path*; *shown* is the name of *path* itself."""
     for folder, _, names in os.walk(path):
         for name in names:
             if shown != _NAMED or not os.path.islink(f"{folder}/{name}"):
@@ -159,7 +159,7 @@ def _files(path: str, shown: str) -> Iterator[tuple[str, str]]:
 
 
 def _inodes(path: str, shown: str) -> Iterator[tuple[str, str, int]]:
-    """Yield (folder, name, inode) of all that is no folder below *path*; one readdir a folder, no stat."""
+    """Yield (folder, name, inode) of each file below *path*; one readdir for each folder, no stat."""
     for folder, entry in walk_entries(path, shown):
         if shown != _NAMED or not entry.is_symlink():
             yield folder, entry.name, entry.inode()

@@ -17,7 +17,7 @@ _READABLE, _EXECUTABLE, OWNER_WRITES = 0o444, 0o111, 0o200
 
 
 def is_usual_mode(mode: int) -> bool:
-    """Return whether everybody may read a file of this *mode*, and all or nobody execute it."""
+    """Return True if all users may read a file of this *mode*, and all or none may execute it."""
     return not mode & _SPECIAL and mode & _READABLE == _READABLE and mode & _EXECUTABLE in (0, _EXECUTABLE)
 
 

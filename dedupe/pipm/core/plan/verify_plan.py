@@ -16,7 +16,7 @@ class Flaw(Enum):
     """What is wrong with a stored file."""
 
     MISSING = "is missing"
-    KIND = "is no regular file"
+    KIND = "is not a regular file"
     OWNER = "belongs to another user"
     CONTENT = "differs from its digest"
     TIME = "has another time than when it was stored"
