@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from support.synthetic import make_wheel, write
 
 if TYPE_CHECKING:
@@ -71,3 +72,26 @@ def test_torn_writes_in_the_cache_go(tmp_path: Path, pipm: Pipm) -> None:
         del os.environ["XDG_CACHE_HOME"]
     assert not os.path.exists(left)
     assert os.path.exists(young)  # somebody may be writing it just now
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "finder"])
+@pytest.mark.parametrize("command", ["sync", "adopt", "release"])
+def test_temporary_names_of_a_killed_pip_go(tmp_path: Path, pipm: Pipm, command: str, mode: str) -> None:
+    wheel = make_wheel(str(tmp_path), "demo==1.0", {"demo/__init__.py": b"x = 1\n"})
+    write(str(tmp_path / "requirements.txt"), f"demo @ file://{wheel}\n".encode())
+    environment = str(tmp_path / "env")
+    sync = ("sync", str(tmp_path / "requirements.txt"), "--env", environment, "--link-mode", mode)
+    pipm(*sync).expect()
+    left = [f"{environment}/.pipm-tmp", f"{pipm.store}/v1/tmp/run-{TORN}"]
+    for folder in left:
+        write(f"{folder}/0/1", b"half")
+    os.utime(environment, (1_600_000_000, 1_600_000_000))
+    words = {
+        "sync": sync,
+        "adopt": ("adopt", environment, "--link-mode", mode),
+        "release": ("release", environment),
+    }
+    pipm(*words[command]).expect()
+    assert not any(map(os.path.exists, left))
+    if command != "release" or mode != "finder":  # which takes .pipm away
+        assert os.stat(environment).st_mtime == 1_600_000_000

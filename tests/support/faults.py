@@ -89,8 +89,9 @@ class Bench:
             if again.code and not self.case.foreign:
                 faults.append(f"again: exit code {again.code}: {again.out[-300:]}{again.err[-500:]}")
             faults += [f"after it ran again: {fault}" for fault in self._unfinished()]
-            if not self.case.foreign:  # pip that finds all there gives pipm nothing to do
-                faults += self._left_over()
+            if self.case.foreign and self._left_over():  # pip that finds all there gives pipm nothing to do
+                self._run("adopt", f"{self.point}/first")
+            faults += self._left_over()
             verified = self._run("verify", "--full")
             if verified.code:
                 faults.append(f"verify --full: {verified.code}: {verified.out[-400:]}{verified.err[-400:]}")

@@ -12,6 +12,7 @@ from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
 from pipm.fs.opened import opened
+from pipm.fs.staging import sweep
 from pipm.fs.trust import user_name
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed
@@ -65,8 +66,10 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
         if environment.stated:
             said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
             progress.note(f"{said}, its interpreter is {environment.python}: that counts")
+        sweep(root)  # what killed runs left, here and in the store
         remove_torn_writes(root, _OWN_FOLDERS)
         if store is not None:
+            store.sweep()
             remove_torn_writes(store.v1, ("roots", ORIGINALS), of=root_name(environment.path).__eq__)
             _bring_back(store, environment, root)
         yield root

@@ -116,8 +116,8 @@ def staging(environment: int) -> Iterator[int]:
     What a killed run left in it is removed first, and all of it at the end; the environment's folder keeps
     its time.
     """
+    sweep(environment)
     with same_folder_time(environment, STAGING):
-        sweep(environment)
         os.mkdir(STAGING, 0o700, dir_fd=environment)
     directory = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=environment)
     try:
@@ -125,8 +125,7 @@ def staging(environment: int) -> Iterator[int]:
         yield directory
     finally:
         os.close(directory)
-        with same_folder_time(environment, STAGING):
-            sweep(environment)
+        sweep(environment)
 
 
 def sweep(environment: int) -> None:
@@ -142,7 +141,8 @@ def sweep(environment: int) -> None:
         raise FileSystemError(
             f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
         )
-    remove_tree(environment, STAGING)
+    with same_folder_time(environment, STAGING):
+        remove_tree(environment, STAGING)
 
 
 def replace_by_link(source: int, inode: int, name: str, environment: int, target: int, replaced: str) -> bool:

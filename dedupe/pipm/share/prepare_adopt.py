@@ -15,7 +15,7 @@ from pipm.errors import LinkingImpossibleError
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.staging import staging, sweep
+from pipm.fs.staging import staging
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def lock_environment(
 ) -> Iterator[LockedEnvironment]:
     """Lock the environment and list its distributions."""
     with locked_environment(store, environment, progress) as root:
-        sweep(root)  # leftovers of a killed run
         distributions = installed_distributions(environment, root)
         yield LockedEnvironment(
             environment=environment,

@@ -13,7 +13,7 @@ from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
 from pipm.fs.durability import syncing
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
-from pipm.fs.staging import staging, sweep
+from pipm.fs.staging import staging
 from pipm.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root, write_root
 from pipm.sync.materialise import materialise
 from pipm.sync.uninstall import claimed_paths, remove_unfinished, uninstall
@@ -99,8 +99,6 @@ class PlanApplier(NamedTuple):
                 mode = previous.link_mode if previous is not None and previous.link_mode else ""
                 mode = mode or self._word(self._context(stack))
                 stack.close()
-                self.store.sweep()  # the folder of an earlier run that was killed just before it swept
-                sweep(self.root)
                 if self.finder_sync is not None:
                     self.finder_sync.end(self.finder_sync.begin())
                 root = self._final_root(mode, entries, previous)

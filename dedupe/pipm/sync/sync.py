@@ -12,7 +12,6 @@ from pipm.context.environment_lock import locked_environment
 from pipm.context.workers import SharedState, interruptible
 from pipm.env.receipt import read_stored_metadata
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.staging import sweep
 from pipm.store.entries import has_complete_entry
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, find_root
@@ -105,8 +104,6 @@ def _nothing_to_do(
 
             if not passes_full_check(store, environment, root, previous, scheme, interpreter, change_cache):
                 return None
-        store.sweep()  # the folder of a killed run that had changed nothing
-        sweep(root)
     return SyncResult(
         path=environment.path,
         link_mode=previous.link_mode,
