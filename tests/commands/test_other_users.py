@@ -155,6 +155,19 @@ def test_root_runs_nothing_below_a_folder_that_others_write_to(pipm: Pipm, tmp_p
     pipm("run", "-e", environment, "python", "-c", "1").expect()
 
 
+@pytest.mark.parametrize("command", ["sync", "venv"])
+def test_root_makes_nothing_in_the_folder_of_another_user(pipm: Pipm, tmp_path: Path, command: str) -> None:
+    write(str(tmp_path / "pylock.toml"), b'lock-version = "1.0"\ncreated-by = "test"\npackages = []\n')
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    give(str(theirs), NORMAL_USER)
+    words = {"sync": ("sync", f"{tmp_path}/pylock.toml", "--env"), "venv": ("venv",)}[command]
+    result = pipm(*words, f"{theirs}/new")
+    result.expect(FAILED)
+    assert f"{theirs} belongs to another user" in result.err
+    assert os.listdir(theirs) == []
+
+
 @pytest.mark.parametrize(
     ("part", "user"),
     [("", None), ("pipm", None), ("pipm/environments/*", None), ("pipm/environments", OTHER_USER)],

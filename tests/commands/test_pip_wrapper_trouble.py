@@ -120,9 +120,18 @@ def break_package(pipm: Pipm, environment: Environment) -> None:
         stream.write("def torn(\n")
 
 
+def open_the_way(pipm: Pipm, environment: Environment) -> None:
+    """Let other users put a store of their own in the place of root's."""
+    assert os.path.isdir(environment.path)
+    if os.geteuid() != 0:
+        pytest.skip("another user's store is their own choice")
+    os.chmod(os.path.dirname(pipm.store), 0o777)
+
+
 @pytest.mark.parametrize(
     ("damage_done", "words"),
     [
+        (open_the_way, "other users can write to "),
         (break_package, "SyntaxError"),
         (break_manifest, "manifest.json is damaged"),
         (break_settings, "JSONDecodeError"),

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, is_half_made, load_environment
+from pipm.env.permission import check_runnable
 from pipm.env.venv_template import create_from_template
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.durability import sync_tree
@@ -29,6 +30,7 @@ def create_environment(
     """
     real = os.path.realpath(path)
     _check_place(path, real)
+    check_runnable(f"{real}/bin/python")  # in a folder of another user it would be made in vain
     if interpreter.venv is None:
         raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
     was_there = os.path.isdir(real)

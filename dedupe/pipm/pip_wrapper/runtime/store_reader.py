@@ -132,7 +132,20 @@ class StoreReader:
             status = os.stat(folder)
             if status.st_uid not in self.owners or status.st_mode & 0o022:
                 raise PermissionError(f"other users can write to the store's {folder}")
+        if os.geteuid() == 0:
+            self._check_way()
         self.pool = self._pool()
+
+    def _check_way(self):
+        """Raise PermissionError if another user can put a store of their own in this one's place."""
+        folder = self.path
+        while folder != "/":
+            folder = os.path.dirname(folder)
+            status = os.stat(folder)
+            open_to_others = status.st_mode & (0o022 if status.st_gid else 0o002)
+            # In a folder with the sticky bit others make files of their own, and change no other's.
+            if status.st_uid not in self.owners or (open_to_others and not status.st_mode & stat.S_ISVTX):
+                raise PermissionError(f"other users can write to {folder}, where the store is")
 
     def find_row(self, row, size):
         """Return the path of a manifest's object; None if it is missing or changed."""
