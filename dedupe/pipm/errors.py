@@ -92,6 +92,10 @@ class FetchError(PipmError):
     kind = "fetch"
 
 
+class BuildError(FetchError):
+    """A project of this disk cannot be built; ``details`` is all that its build backend printed."""
+
+
 class RemoteError(PipmError):
     """A remote cannot be used, or what it has is not what its signer says."""
 

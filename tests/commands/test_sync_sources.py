@@ -8,9 +8,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from support.installers import uv_environment, uv_variables, venv
 from support.locks import assert_record, pylock
-from support.pipm import FAILED
+from support.pipm import FAILED, Pipm
 from support.process import check, run
 from support.projects import make_project, make_repository, make_sdist
 from support.snapshot import file_digest
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.installers import Wheelhouse
-    from support.pipm import Pipm
+
+
+@pytest.fixture
+def pipm(tmp_path: object) -> Pipm:
+    """The command with a store and a cache of the test's own: the cache has environments for builds."""
+    return Pipm(store=f"{tmp_path}/store", environ={"XDG_CACHE_HOME": f"{tmp_path}/cache"})
 
 
 def lock_of(folder: str, *packages: str) -> str:
@@ -154,7 +160,7 @@ def test_an_index_that_is_down(pipm: Pipm, tmp_path: object) -> None:
         f' hashes = {{ sha256 = "{"0" * 64}" }} }}]'
     )
     down = {"PIP_RETRIES": "0", "PIP_TIMEOUT": "2", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
-    offline = type(pipm)(store=pipm.store, environ=down)
+    offline = type(pipm)(store=pipm.store, environ={**pipm.environ, **down})
     failed = offline("sync", lock_of(base, text), "--env", f"{base}/env", "--json").expect(FAILED)
     assert "away 1.0" in failed.error["message"]
     assert not os.path.exists(f"{base}/env")

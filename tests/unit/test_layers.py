@@ -26,6 +26,7 @@ ROOMS: dict[str, str] = {
     "context": "env store fs core.plan core errors",
     "wheel": "env store fs core errors",
     "pip_wrapper": "env store fs core errors",
+    "project": "wheel lockfile env store fs core errors",
     "bytecode": "wheel context env store fs core.plan core errors",
     "gc": "context env store fs core.plan core errors",
     "lock_command": "wheel lockfile context env store fs core errors",
@@ -36,12 +37,13 @@ ROOMS: dict[str, str] = {
     "release": "finder share context env store fs core.plan core errors",
     "inspect": "adopt share finder gc context env store fs core.plan core errors version",
     "remote": "share bytecode wheel context env store fs core errors",
-    "sync": "remote finder share bytecode wheel context lockfile env store fs core.plan core errors",
+    "sync": "remote finder project share bytecode wheel context lockfile env store fs core.plan core errors",
     "pack": "sync bytecode wheel context env store fs core.plan core errors",
     "run": "sync lock_command finder wheel context lockfile env store fs core errors",
+    "hook": "lockfile fs core errors",
     "venv": "adopt share pip_wrapper context env store fs core errors",
-    "cli": """pack run venv sync remote inspect release adopt verify gc lock_command share pip_wrapper wheel
-        context env store fs core.plan core errors version""",
+    "cli": """pack run hook venv sync remote inspect release adopt verify gc lock_command share pip_wrapper
+        wheel context env store fs core.plan core errors version""",
     "__init__": "run version",  # the public API: each function loads what it needs
     "__main__": "cli errors",  # pip gets its arguments without the cost of typer
 }

@@ -9,6 +9,7 @@ from pipm.cli import (  # noqa: F401 - each registers its command
     doctor_command,
     gc_command,
     help_command,
+    hook_command,
     list_command,
     lock_command,
     pack_command,

@@ -23,7 +23,7 @@ def help_command(
     """
     from pipm.cli.help_topics import topic
 
-    known = {one.name for one in app.registered_commands} | {"store", "key"}
+    known = {one.name for one in app.registered_commands} | {"store", "key", "hook"}
     if about is None or (about in known and about != "store"):
         app([*([about] if about else []), "--help"], prog_name="pipm", standalone_mode=False)
     else:

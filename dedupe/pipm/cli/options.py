@@ -40,6 +40,20 @@ key_app = typer.Typer(
     help="Keys of what is pushed and pulled.",
 )
 app.add_typer(key_app, name="key")
+hook_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="Hooks of git that sync the environment of a worktree.",
+)
+app.add_typer(hook_app, name="hook")
+git_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="The post-checkout hook of a repository.",
+)
+hook_app.add_typer(git_app, name="git")
 
 Quiet = Annotated[
     int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")

@@ -10,7 +10,7 @@ import sys
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipm.cli.format_text import printable
-from pipm.errors import OutputError
+from pipm.errors import BuildError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +90,7 @@ class Output(NamedTuple):
         _print(f"{self.paint('error:', 'red', sys.stderr)} {printable(error.message)}")
         if error.hint is not None:
             _print(f"\n{self.paint('hint:', 'cyan', sys.stderr)} {printable(error.hint)}")
-        if self.verbose and error.details:
+        if error.details and (self.verbose or isinstance(error, BuildError)):
             _print(f"\n{error.details.rstrip()}")
 
     def paint(self, text: str, colour: str, stream: IO[str] | None = None) -> str:

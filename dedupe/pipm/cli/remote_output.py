@@ -18,7 +18,7 @@ from pipm.remote.keys import signing_key
 from pipm.remote.open_remote import open_remote, open_transport
 from pipm.remote.pull import pull_entries
 from pipm.remote.push import push_entries
-from pipm.store.entries import all_entries
+from pipm.store.entries import all_entries, is_editable_entry
 from pipm.store.layout import open_store
 from pipm.store.paths import environment_path
 from pipm.store.roots import find_root
@@ -135,7 +135,7 @@ def pull(output: Output, store_path: str, arguments: RemoteArguments) -> int:
 def chosen_entries(store: Store, arguments: RemoteArguments) -> tuple[list[str], list[_Left]]:
     """Return the store's entries that *arguments* name, and the distributions that it lacks."""
     if arguments.everything:
-        return list(all_entries(store)), []
+        return [entry for entry in all_entries(store) if not is_editable_entry(entry)], []
     entries: list[str] = []
     left: list[_Left] = []
     for source in arguments.locks:
@@ -146,7 +146,7 @@ def chosen_entries(store: Store, arguments: RemoteArguments) -> tuple[list[str],
         found, missing = stored_entries(store, pins, target, arguments.trust)
         entries += found
         left += [(name, "is not in the store") for name in missing]
-    return list(dict.fromkeys(entries)), left
+    return [entry for entry in dict.fromkeys(entries) if not is_editable_entry(entry)], left
 
 
 def _entries_to_pull(

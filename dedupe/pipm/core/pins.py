@@ -173,6 +173,11 @@ class Pin(_Pin):
         )
 
 
+def is_editable(pin: Pin) -> bool:
+    """Whether *pin* is a folder that is not copied."""
+    return isinstance(pin.origin, SourceFolder) and pin.origin.editable
+
+
 class Selection(NamedTuple):
     """The part of a lock that a user asks for.
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-
 from pipm.core.pins import Selection
 from pipm.env.ask_target import ask_target
 from pipm.errors import FetchError, UsageError
@@ -125,20 +123,10 @@ def _requirements(request: LockRequest) -> list[str]:
         raise project.error("pip locks no dependencies that only building tells", hint="install uv")
     optional = project.table("optional-dependencies")
     project.check_known("extra", request.extras, optional.content)
-    needs = [
-        *project.texts("dependencies"),
-        *(need for one in request.extras for need in optional.texts(one)),
+    return [
+        *project.requirements("dependencies"),
+        *(need for one in request.extras for need in optional.requirements(one)),
     ]
-    for need in needs:
-        try:
-            Requirement(need)
-        except ValueError:
-            raise project.error(f"{need!r} is not a valid requirement") from None
-        if "${" in need or not need.isprintable():  # a file of requirements would say something else
-            raise project.error(
-                f"{need!r} has a variable or a line break, which count in requirements.txt alone"
-            )
-    return needs
 
 
 def _constrained(request: LockRequest) -> list[str]:

@@ -89,6 +89,22 @@ class LockTable:
             return value
         raise self._wrong(key, "a list of strings")
 
+    def requirements(self, key: str) -> list[str]:
+        """The list of requirements (PEP 508) at *key*, each of which is one line to pip and nothing else."""
+        from packaging.requirements import Requirement  # noqa: PLC0415 - of projects, no lock has any
+
+        texts = self.texts(key)
+        for text in texts:
+            try:
+                Requirement(text)
+            except ValueError:
+                raise self.error(f"{text!r} is not a valid requirement", key=key) from None
+            if "${" in text or not text.isprintable():  # a file of requirements would say something else
+                raise self.error(
+                    f"{text!r} has a variable or a line break, which count in requirements.txt alone", key=key
+                )
+        return texts
+
     def table(self, key: str) -> LockTable:
         """Return the table at *key*, by default empty."""
         value = self.content.get(key)

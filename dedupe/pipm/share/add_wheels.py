@@ -107,11 +107,17 @@ def _has_all(known: Manifest, archive: Manifest) -> bool:
 
 
 def store_wheels(
-    store: Store, run: int, wheels: Sequence[tuple[str, str]], hashes: Iterable[tuple[str, str]] = ()
+    store: Store,
+    run: int,
+    wheels: Sequence[tuple[str, str]],
+    hashes: Iterable[tuple[str, str]] = (),
+    *,
+    rebuilt: bool = False,
 ) -> list[StoredWheel]:
     """Add *wheels*, (path, file name or "") of each, to the store, with one sync for all of them.
 
-    *hashes* are the archives' hashes in a lock. Raises WheelError for a bad wheel; then none is published.
+    *hashes* are the archives' hashes in a lock. What is *rebuilt* here replaces an entry of the same modules
+    with other scripts or data. Raises WheelError for a bad wheel; then none is published.
     """
     arrivals = []
     for number, (path, file_name) in enumerate(wheels):
@@ -119,7 +125,7 @@ def store_wheels(
         ensure_folder(run, name, 0o700)
         folder = open_directory_beneath(run, name)
         unpacked = unpack_wheel(path, folder, file_name, hashes)
-        arrivals.append(_IncomingWheel(store, run, path, unpacked, f"tree-{number}"))
+        arrivals.append(_IncomingWheel(store, run, path, unpacked, f"tree-{number}", rebuilt=rebuilt))
     if any(arrival.is_new for arrival in arrivals):
         sync_file_system(run)  # no object gets its name before its bytes are on disk
         for arrival in arrivals:
@@ -139,7 +145,9 @@ class _IncomingWheel:
     other ones. The archive's files then replace them.
     """
 
-    def __init__(self, store: Store, run: int, path: str, unpacked: UnpackedWheel, tree: str) -> None:
+    def __init__(
+        self, store: Store, run: int, path: str, unpacked: UnpackedWheel, tree: str, *, rebuilt: bool
+    ) -> None:
         self._store, self._run, self._path, self._tree = store, run, path, tree
         self._unpacked = unpacked
         manifest = unpacked.manifest
@@ -148,7 +156,7 @@ class _IncomingWheel:
         self._entry = entry
         self.is_new = known is None or not _has_all(known, manifest)
         if known is not None and self.is_new:
-            if known.wheels:
+            if known.wheels and not rebuilt:
                 raise WheelError(
                     f"{manifest.origin} has other data files, headers or scripts than {known.origin},"
                     " which has the same modules",
@@ -156,6 +164,7 @@ class _IncomingWheel:
                 )
             manifest = replace(manifest, tag=known.tag, files=_with_known_times(manifest, known))
         self._manifest = manifest
+        self._replaces = bool(known and known.wheels)
 
     def build(self) -> None:
         """Link its objects into the store and build its tree."""
@@ -169,7 +178,8 @@ class _IncomingWheel:
         (archive,) = self._unpacked.manifest.wheels
         entry = self._entry
         if self.is_new:
-            entry = publish_entry(self._store, self._run, self._tree, self._manifest.label)
+            label = self._manifest.label
+            entry = publish_entry(self._store, self._run, self._tree, label, replacing=self._replaces)
         assert entry is not None
         return StoredWheel(self._path, archive, entry, not self.is_new, self._unpacked.mismatches)
 

@@ -31,6 +31,8 @@ SITE, LIBRARY, MODULES = "site", "site-packages", "modules/site-packages"
 
 LIBRARY is a symlink to it. MODULES has symlinks to all that is in it except metadata.
 """
+EDITABLE = "0.editable"
+"""The build number of wheels that lead to a project's folder; setuptools gives it, too."""
 _CACHE = "__pycache__"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks files of its wheel."""
@@ -91,6 +93,11 @@ def _rename_new(source: int, name: str, target: int, path: str) -> bool:
 def entry_names(store: Store, name: str, version: str) -> list[str]:
     """List the entries of a release, as paths below ``wheels/``; names and versions are normalised."""
     return [f"{name}/{version}/{entry}" for entry in _listed(store, f"wheels/{name}/{version}")]
+
+
+def is_editable_entry(entry: str) -> bool:
+    """Return whether *entry* leads to a folder, so that it stands for no release."""
+    return os.path.basename(entry).startswith(f"{EDITABLE}-")
 
 
 def find_entry(store: Store, name: str, version: str, identity: Digest) -> str | None:
@@ -201,10 +208,11 @@ def is_linked(store: Store, entry: str) -> bool:
     return True
 
 
-def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
+def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing: bool = False) -> str:
     """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
 
-    If another process published it first, that entry is used. A partial entry is exchanged atomically.
+    If another process published it first, that entry is used. A partial entry is exchanged atomically, and
+    with *replacing* a complete one.
     Returns the entry's path below ``wheels/``.
     """
     existing = find_entry(store, label.name, label.version, label.identity)
@@ -221,7 +229,7 @@ def publish_entry(store: Store, run: int, tree: str, label: Label) -> str:
             hint=f"one of the two was made to look like the other; remove {store.path}/v1/wheels/{existing}"
             " if you do not trust it",
         )
-    if _completes(_read_manifest(run, tree), known):
+    if replacing or _completes(_read_manifest(run, tree), known):
         _exchange(run, tree, store.v1, f"wheels/{existing}")
     remove_tree(run, tree)
     return existing

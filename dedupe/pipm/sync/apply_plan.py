@@ -75,10 +75,9 @@ class PlanApplier(NamedTuple):
         self,
         scan: EnvironmentScan,
         wanted: list[Wanted],
-        stay: frozenset[str],
         meanwhile: Callable[[AppliedPlan], None],
     ) -> AppliedPlan:
-        """Make the environment contain exactly *wanted*, the distributions named in *stay*, and seeds.
+        """Make the environment contain exactly *wanted* and seeds.
 
         *meanwhile* is called during the sync of the file system.
         """
@@ -89,7 +88,7 @@ class PlanApplier(NamedTuple):
         unfinished = self._unfinished(scan, wanted)
         leftovers = {install_plan.metadata for install_plan in unfinished}
         installed = [row for row in scan.compared(wanted, lost) if row[0].metadata not in leftovers]
-        kept = scan.kept() | stay
+        kept = scan.kept()
         plan = plan_sync(wanted, installed, kept)
         previous = find_root(self.store, self.environment.path)
         besides = () if self.finder_sync is None else self.finder_sync.kept

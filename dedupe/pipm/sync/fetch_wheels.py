@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.utils import canonicalize_name
 
 from pipm.context.workers import WorkerPool, WorkQueue
-from pipm.core.pins import SourceFolder
+from pipm.core.pins import is_editable
 from pipm.errors import FetchError, InterruptedRunError, PipmError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system
@@ -130,7 +130,7 @@ class _Worker:
             kept = store_wheels(store, folder, [(path, "") for path in wheels], locked_hashes(batch.pins))
             entries = {}
             for pin in batch.pins:
-                one = _wheel_of(pin, kept)
+                one = wheel_of(pin, kept)
                 for key in fetching.resolver.keys(pin, one.archive):
                     index_wheel(store, key, one.entry, Durability.LATER)
                 entries[pin.name] = one.entry
@@ -140,18 +140,23 @@ class _Worker:
         return _Answer(entries, mismatches=tuple(mismatch for one in kept for mismatch in one.mismatches))
 
 
-def _wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
-    """Return the wheel that pip fetched for *pin*; raise FetchError if it is not the locked one."""
+def wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
+    """Return the wheel of *kept* for *pin*; raise FetchError if it is not the locked one."""
     found = [one for one in kept if one.entry.partition("/")[0] == canonicalize_name(pin.name)]
     if len(found) != 1:
         raise FetchError(
-            f"pip fetched no wheel of {pin.name} ({pin.where or 'the lock'})",
+            f"There is no wheel of {pin.name} ({pin.where or 'the lock'})",
             hint="check that this is the project's own name",
         )
     (one,) = found
     version = one.entry.split("/")[1]
-    # Like pip, accept a local version (PEP 440) if the lock has the same public version.
-    if pin.version is not None and pin.version not in (version, version.partition("+")[0]):
+    # Like pip, accept a local version (PEP 440) if the lock has the same public version. The version of an
+    # editable project changes without its lock.
+    if (
+        pin.version is not None
+        and not is_editable(pin)
+        and pin.version not in (version, version.partition("+")[0])
+    ):
         raise FetchError(
             f"{pin.name} has version {version}, but the lock says {pin.version} ({pin.where})",
             hint="lock again",
@@ -167,6 +172,6 @@ def _wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
 
 def _locked_hashes(pin: Pin) -> set[str]:
     """Return the sha256 digests that the lock allows for the wheel; empty if it has none for wheels."""
-    if isinstance(pin.origin, SourceFolder) or not pin.wheels:
+    if not pin.wheels:
         return set()
     return {value for name, value in pin.wheels[0].hashes if name == "sha256"}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipm import __version__
 from pipm.core.import_names import Kind, Module, import_layout, module_table
 from pipm.core.install_plan import OUTDATED, without_modules
-from pipm.core.plan.materialise_plan import Wanted
 from pipm.env.receipt import ServedDistribution, read_receipt, receipt_bytes, record_digest
 from pipm.finder.colocation import StoredLayout, needs_real_files, path_file_text
 from pipm.finder.environment_state import note_receipt
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.core.install_plan import InstallPlan
+    from pipm.core.plan.materialise_plan import Wanted
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
     from pipm.finder.import_table import ImportTable, LockRow
@@ -90,10 +90,10 @@ def plan_finder(
     for number, one in enumerate(wanted):
         if number in together:
             whole = load_install_plan(store, one.entry)
-            result.append(Wanted(entry=one.entry, install_plan=whole, direct_url=one.direct_url))
+            result.append(one._replace(install_plan=whole))
         else:
             bare = without_modules(one.install_plan)
-            served.append(Wanted(entry=one.entry, install_plan=bare, direct_url=one.direct_url, served=True))
+            served.append(one._replace(install_plan=bare, served=True))
             result.append(served[-1])
     table = {name: Module(Kind(kind), *rest) for name, (kind, *rest) in modules.items()}
     return FinderPlan(wanted=result, served=served, kept=kept, modules=table, dropped=dropped)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import locked_environment
 from pipm.core.install_plan import without_modules
-from pipm.core.pins import SourceFolder
+from pipm.core.pins import SourceFolder, is_editable
 from pipm.core.plan.materialise_plan import Wanted
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.env.ask_target import ask_target
@@ -16,7 +16,6 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import read_receipt
 from pipm.errors import UsageError
 from pipm.finder.metadata_store import restore_metadata, stored_metadata_entries
-from pipm.fs.durability import sync_tree
 from pipm.fs.link_modes import LinkMode
 from pipm.store.layers import open_layers
 from pipm.store.layout import keep_reserve
@@ -24,29 +23,19 @@ from pipm.store.roots import SYNCED, SYNCING, find_root
 from pipm.sync.apply_plan import PlanApplier, names_and_versions
 from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
 from pipm.sync.choose_finder import wants_finder
-from pipm.sync.editable import (
-    install_editables,
-    installed_editables,
-    is_editable,
-    missing_editables,
-    note_editables,
-    project_notes,
-)
 from pipm.sync.full_check import groups_of, passes_plan_check
 from pipm.sync.installed_state import EnvironmentScan
 from pipm.sync.pin_resolver import PinResolver, Trust
 from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
-from pipm.sync.target_environment import create_if_missing, interpreter_of_target, scheme_of
+from pipm.sync.target_environment import create_if_missing, find_target, scheme_of
+from pipm.sync.uv_note import uv_note
 from pipm.wheel.environment_files import direct_url
 from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
-    from pipm.core.plan.sync_plan import Installed
     from pipm.core.scheme import Scheme
     from pipm.core.target import Target
     from pipm.env.environment import Environment
@@ -82,31 +71,33 @@ class FullSync:
         pins = list(self.lock.pins(target))
         trust = Trust(stored=self.options.prefer_stored, adopted=self.options.trust_adopted)
         resolver = PinResolver(self.store, target, trust)
-        ordinary = [pin for pin in pins if not is_editable(pin)]
         with ExitStack() as stack:
             stack.enter_context(self.store.writing())  # so that gc removes no entry that is found below
-            entries = {pin.name: resolver.find(pin) for pin in ordinary}
+            entries = {pin.name: resolver.find(pin) for pin in pins}
             if not self.options.dry_run:
-                entries |= self._pulled([pin for pin in ordinary if entries[pin.name] is None], target, trust)
-            missing = [pin for pin in ordinary if entries[pin.name] is None]
+                lacking = [pin for pin in pins if entries[pin.name] is None and not _is_local(pin)]
+                entries |= self._pulled(lacking, target, trust)
+            missing = [pin for pin in pins if entries[pin.name] is None]
             if self.options.dry_run:
                 return self._preview(pins, entries)
             mismatches: tuple[RecordMismatch, ...] = ()
-            if missing:
-                fetched = self._fetched(missing, resolver, target)
+            local = [pin for pin in missing if _is_local(pin)]
+            if len(local) < len(missing):
+                fetched = self._fetched([pin for pin in missing if not _is_local(pin)], resolver, target)
                 entries |= fetched.entries
                 mismatches = fetched.mismatches
+            if local:
+                entries |= self._built(local, resolver, target)
             self.shared_state.check()
             wanted: list[Wanted] = []
 
             def load() -> None:
-                wanted[:] = [self._wanted(pin, entry) for pin in ordinary if (entry := entries[pin.name])]
+                wanted[:] = [self._wanted(pin, entry) for pin in pins if (entry := entries[pin.name])]
 
             environment, created = create_if_missing(self.destination, self.store.path, load)
             if not wanted:
                 load()
-            editables = [pin for pin in pins if is_editable(pin)]
-            done = self._apply(environment, wanted, editables, target, fresh=created)
+            done = self._apply(environment, wanted, fresh=created)
             keep_reserve(self.store)
         return done._replace(created=created, fetched=len(missing), mismatches=mismatches)
 
@@ -121,6 +112,20 @@ class FullSync:
                 resolver=resolver, pip=pip, run=run, run_path=run_path, shared_state=self.shared_state
             )
             return fetch(fetching, missing, self.progress)
+
+    def _built(self, pins: list[Pin], resolver: PinResolver, target: Target) -> dict[str, str]:
+        """Build the folders of *pins*; return their entries by name."""
+        from pipm.sync.build_environment import BuildEnvironments  # noqa: PLC0415 - likewise
+        from pipm.sync.build_projects import build_projects  # noqa: PLC0415
+
+        def make(path: str, pins: list[Pin], fingerprint: str) -> None:
+            base = find_target(self.store.path, path, self.destination.python)
+            lock = Lock(path=path, fingerprint=fingerprint, pins=lambda _: pins)
+            FullSync(self.store, base, lock, SyncOptions(), self.progress, self.shared_state).run_all()
+
+        stopping = lambda: self.shared_state.stopping  # noqa: E731 - asked anew each time
+        environments = BuildEnvironments(self.store, self.destination.python, target, make, stopping)
+        return build_projects(pins, resolver, environments, self.progress, self.shared_state)
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
         """Take entries from read-only layers and the remote into the store; return them by name."""
@@ -149,20 +154,14 @@ class FullSync:
         install_plan = load_install_plan(
             self.store, entry, modules=self.options.link_mode is not LinkMode.FINDER
         )
-        return Wanted(entry=entry, install_plan=install_plan, direct_url=direct_url(pin))
+        for_uv = is_editable(pin) and self.lock.path.endswith("/uv.lock")
+        note = uv_note(pin.origin.project) if for_uv and isinstance(pin.origin, SourceFolder) else None
+        return Wanted(entry=entry, install_plan=install_plan, direct_url=direct_url(pin), uv_note=note)
 
-    def _apply(
-        self,
-        environment: Environment,
-        wanted: list[Wanted],
-        editables: list[Pin],
-        target: Target,
-        *,
-        fresh: bool,
-    ) -> SyncResult:
+    def _apply(self, environment: Environment, wanted: list[Wanted], *, fresh: bool) -> SyncResult:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         # A local folder may change without its lock, so compare it in any case.
-        anew = editables or any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
+        anew = any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with locked_environment(self.store, environment, self.progress) as root:
             had_no_dist_info = restore_metadata(self.store, root)
             previous = find_root(self.store, environment.path)
@@ -198,35 +197,13 @@ class FullSync:
                 later=self.options.compiled_later,
                 finder_sync=finder_sync,
             )
-            installed = installed_editables(scan, editables)
-            later = missing_editables(scan, editables, installed)
-            # pip uninstalls the old version itself, after it has built the new one.
             is_noted = not no_dist_info and (fresh or before.groups)
             done = applier.apply(
                 scan,
                 wanted,
-                frozenset(installed),
                 lambda done: self._note(scan, wanted, done, before) if is_noted else None,
             )
-        return _result(environment, done, self._install(environment, scan, later, target), installed)
-
-    def _install(
-        self, environment: Environment, scan: EnvironmentScan, pins: list[Pin], target: Target
-    ) -> list[Pin]:
-        """Install the editable *pins* with pip; return them with their versions."""
-        # pip does not lock the environment.
-        for_uv = self.lock.path.endswith("/uv.lock")
-        notes = {pin.name: project_notes(pin, for_uv=for_uv) for pin in pins}
-        install_editables(
-            self.store, pins, interpreter_of_target(environment), target, lambda: self.shared_state.stopping
-        )
-        if not pins:
-            return []
-        sync_tree(environment.path)  # before the root records that all files exist
-        with locked_environment(self.store, environment, self.progress) as root:
-            again = EnvironmentScan(self.store, root, environment, scan.scheme, None)
-            versions = note_editables(again, pins, notes)
-        return [pin._replace(version=versions.get(pin.name, pin.version)) for pin in pins]
+        return _result(environment, done)
 
     def _seen(self, scheme: Scheme, previous: Root | None) -> Scheme:
         """Return the scheme for comparisons: without bytecode if that is still pending."""
@@ -333,14 +310,8 @@ class FullSync:
             )
             previous = find_root(self.store, environment.path)
             scan = EnvironmentScan(self.store, root, environment, self._seen(scheme, previous), interpreter)
-            local = [pin for pin in pins if isinstance(pin.origin, SourceFolder) and pin.origin.editable]
-            there = installed_editables(scan, local)
-            later = {pin.name for pin in missing_editables(scan, local, there)}
-            stay = there.keys() - later
-            missing = {name: version for name, version in missing.items() if name not in stay}
-            plan = plan_sync(wanted, scan.compared(wanted, frozenset()), scan.kept() | there.keys())
+            plan = plan_sync(wanted, scan.compared(wanted, frozenset()), scan.kept())
         gone = {one.name: one.version for one in plan.removed}
-        gone |= {name: one.version for name, one in there.items() if name in later}
         asked = {one.entry for one in wanted_all}
         gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in no_dist_info if entry not in asked}
         return SyncResult(
@@ -355,8 +326,8 @@ class FullSync:
             repaired=names_and_versions(plan.repaired),
             removed=tuple(row for row in gone.items() if row[0] not in missing),
             stuck=tuple((one.name, one.version) for one in plan.stuck),
-            unchanged=plan.unchanged + len(stay) + len(wanted_all) - len(wanted),
-            fetched=len(missing.keys() - later),
+            unchanged=plan.unchanged + len(wanted_all) - len(wanted),
+            fetched=len(missing),
         )
 
 
@@ -369,26 +340,24 @@ def _still(before: SeenTimes, done: AppliedPlan, left: Times) -> Times:
     return {path: before.times[path] for paths in groups for path in paths if path not in left}
 
 
-def _result(
-    environment: Environment, done: AppliedPlan, later: list[Pin], installed: Mapping[str, Installed]
-) -> SyncResult:
-    """Return the result; *later* are installed editable pins, *installed* were installed before."""
-    added = tuple((pin.name, pin.version or "") for pin in later if pin.name not in installed)
-    again = [(pin, installed[pin.name].version) for pin in later if pin.name in installed]
+def _result(environment: Environment, done: AppliedPlan) -> SyncResult:
+    """Return the result of a sync."""
     return SyncResult(
         path=environment.path,
         link_mode=done.root.link_mode,
-        added=names_and_versions(done.plan.added) + added,
-        replaced=(
-            *((old.name, old.version, new.install_plan.version) for old, new in done.plan.replaced),
-            *((pin.name, version, pin.version or version) for pin, version in again),
-        ),
+        added=names_and_versions(done.plan.added),
+        replaced=tuple((old.name, old.version, new.install_plan.version) for old, new in done.plan.replaced),
         repaired=names_and_versions(done.plan.repaired),
-        removed=tuple((one.name, one.version) for one in done.plan.removed if one.name not in dict(added)),
+        removed=tuple((one.name, one.version) for one in done.plan.removed),
         stuck=tuple((one.name, one.version) for one in done.plan.stuck),
-        unchanged=done.plan.unchanged + len(installed) - len(again),
+        unchanged=done.plan.unchanged,
         files=0 if done.made is None else done.made.files,
         copied=0 if done.made is None else done.made.copied,
         pending=done.root.pending,
         collisions=tuple(collision.path for collision in done.collisions),
     )
+
+
+def _is_local(pin: Pin) -> bool:
+    """Return True if *pin* is a folder, which is built and not fetched."""
+    return isinstance(pin.origin, SourceFolder)

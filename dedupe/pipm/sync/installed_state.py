@@ -130,11 +130,6 @@ class EnvironmentScan:
                 return False
         return True
 
-    def is_editable(self, installed: Installed, url: str) -> bool:
-        """Return True if *installed* is an editable installation from *url* (PEP 610)."""
-        text = read_beneath(self.root, f"{installed.site}/{installed.metadata}/direct_url.json") or b""
-        return b'"editable": true' in text and f'"{url}"'.encode() in text
-
     def _metadata(self, folder: str, name: str) -> bytes | None:
         """Return the content of a file of a metadata folder, or None."""
         stored = self.stored_metadata.get(folder.rpartition("/")[2])
@@ -189,7 +184,7 @@ class EnvironmentScan:
         compiled = (
             not self.scheme.cache_tag or not ours or b".pyc,," in record or not _has_sources(install_plan)
         )
-        whole = ended and compiled and self._is_whole(wanted, lost, ours=ours)
+        whole = ended and compiled and self._is_whole(wanted, lost, record if ours else None)
         if whole and not (ours and self._doubted and not self._is_proven(record)):
             return InstalledMatch.SAME
         return InstalledMatch.BROKEN if ours else InstalledMatch.OTHER
@@ -213,12 +208,12 @@ class EnvironmentScan:
         served = self._served_distributions.get(wanted.install_plan.metadata)
         return wanted.served if served is None else not is_record(record, served.record)
 
-    def _is_whole(self, wanted: Wanted, lost: Lost, *, ours: bool) -> bool:
+    def _is_whole(self, wanted: Wanted, lost: Lost, record: bytes | None) -> bool:
         """Return True if all files of *wanted* exist with their sizes; one stat for each file.
 
-        *ours*: pipm installed it, so its scripts and bytecode are checked, too.
+        *record* is its RECORD if pipm installed it; then its scripts and bytecode are checked, too.
         """
-        install_plan, scheme = wanted.install_plan, self.scheme
+        install_plan, scheme, ours = wanted.install_plan, self.scheme, record is not None
         stored = install_plan.metadata in self.stored_metadata
         given_up = {path for entry, path in lost if entry == wanted.entry}
         with opened(os.open(scheme.site, FOLDER, dir_fd=self.root)) as site:
@@ -234,8 +229,14 @@ class EnvironmentScan:
             for other in install_plan.data_files
             if other.scheme != "scripts"
         ]
-        if ours:
+        if record is not None:
+            # What is built anew may differ in these alone.
+            hashes = [other.record for other in install_plan.data_files if other.scheme != "scripts"]
             scripts = scripts_of(self._store, scheme, wanted)
+            own = {other.path for other in install_plan.data_files if other.scheme == "scripts"}
+            hashes += [record_digest_of(content) for name, content in scripts if name in own]
+            if not all(digest.encode("ascii") in record for digest in hashes):
+                return False
             others += [(f"bin/{name}", len(content)) for name, content in scripts]
         if ours and not stored:
             metadata = f"{scheme.site}/{install_plan.metadata}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
 from pipm.errors import StoreError
+from pipm.sync.uv_note import FILE as UV_NOTE
 from pipm.wheel.environment_files import INSTALLER, entry_point_script, wheels_own_script
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def installer_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     yield "REQUESTED", b""  # a lock requests all its distributions, like `pip install -r`
     if wanted.direct_url is not None:
         yield "direct_url.json", wanted.direct_url
+    if wanted.uv_note is not None:
+        yield UV_NOTE, wanted.uv_note
 
 
 def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[str, bytes]]:

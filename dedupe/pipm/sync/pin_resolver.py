@@ -6,8 +6,15 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
-from pipm.core.pins import Archive, Repository, SourceFolder
-from pipm.store.entries import entry_names, entry_of_wheel, has_complete_entry, load_manifest
+from pipm.core.pins import Archive, Repository, SourceFolder, is_editable
+from pipm.project.project_state import project_state
+from pipm.store.entries import (
+    entry_names,
+    entry_of_wheel,
+    has_complete_entry,
+    is_editable_entry,
+    load_manifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +43,7 @@ class PinResolver:
         self._trust = trust
         self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
         self._target = target
+        self._editable_keys: dict[str, Digest] = {}
 
     def find(self, pin: Pin) -> str | None:
         """Return the entry (below ``wheels/``) for *pin*; None if it must be fetched."""
@@ -63,6 +71,19 @@ class PinResolver:
             if known or pin.archives == "wheel":
                 return known
         return self.of_key(self.release_key(pin)) or (self._adopted(pin) if pin.archives == "any" else None)
+
+    def _of_editable(self, key: Digest) -> str | None:
+        entry = self.of_key(key)
+        # What another build of the same modules replaced is not what this key had.
+        return entry if entry is not None and key in load_manifest(self.store, entry).wheels else None
+
+    def editable_key(self, pin: Pin) -> Digest:
+        """The key of what an editable *pin* builds to, as its files were when they were first looked at."""
+        key = self._editable_keys.get(pin.name)
+        if key is None:
+            state = f"editable {project_state(pin)} for {self._target.tags[0]}"
+            key = self._editable_keys[pin.name] = Digest.of(state.encode())
+        return key
 
     def built_key(self, origin: Archive | Repository | SourceFolder) -> Digest | None:
         """Return the store's key for the build of *origin* on this interpreter and machine.
@@ -108,6 +129,8 @@ class PinResolver:
     def _of_origin(self, pin: Pin, origin: Archive | Repository | SourceFolder) -> str | None:
         if isinstance(origin, Archive) and origin.file_name.endswith(".whl"):
             return self._of_wheel(pin, origin)
+        if is_editable(pin):
+            return self._of_editable(self.editable_key(pin))
         return self.of_key(self.built_key(origin))
 
     def _of_wheel(self, pin: Pin, wheel: Archive) -> str | None:
@@ -137,7 +160,7 @@ class PinResolver:
         found = [
             entry
             for entry in sorted(entry_names(self.store, pin.name, pin.version))
-            if has_complete_entry(self.store, entry)
+            if has_complete_entry(self.store, entry) and not is_editable_entry(entry)
         ]
         return sorted(found, key=lambda entry: not load_manifest(self.store, entry).wheels)
 

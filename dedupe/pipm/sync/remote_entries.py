@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from pipm.context.progress import Progress
 from pipm.core.manifest import Label
+from pipm.core.pins import is_editable
 from pipm.env.ask_target import ask_target
 from pipm.errors import RemoteError
 from pipm.remote.open_remote import open_remote
 from pipm.remote.pull import pull_entries
 from pipm.store.configuration import setting
-from pipm.sync.editable import is_editable
 from pipm.sync.pin_resolver import PinResolver
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pipm.fs.removal import remove_tree
 from pipm.fs.remove_files import remove_emptied_folders, remove_files
 from pipm.fs.staging import move_folder
 from pipm.fs.walk_tree import names_in
+from pipm.sync.uv_note import FILE as UV_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,8 @@ def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
     paths += [scheme_path(other, install_plan.name, scheme) for other in install_plan.data_files]
     paths += [f"bin/{name}" for name, _ in install_plan.scripts]
     metadata = f"{site}/{install_plan.metadata}"
-    return [*paths, *(f"{metadata}/{name}" for name in ("INSTALLER", "REQUESTED", "direct_url.json"))]
+    own = ("INSTALLER", "REQUESTED", "direct_url.json", UV_NOTE)
+    return [*paths, *(f"{metadata}/{name}" for name in own)]
 
 
 def recorded_paths(record: bytes, site: str) -> list[str]:

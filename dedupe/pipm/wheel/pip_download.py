@@ -67,8 +67,7 @@ def request_for(pin: Pin, way: Way = Way.LOCKED) -> PipRequirement:
     if isinstance(origin, Repository):
         place = f"{origin.vcs}+{_cloned(origin.url)}@{origin.commit}{_fragment(origin.subdirectory)}"
         return PipRequirement(f"{pin.name} @ {place}", False, options, arguments)
-    if isinstance(origin, SourceFolder):
-        return PipRequirement(f"{pin.name} @ {file_url(origin.project)}", False, options, arguments)
+    assert not isinstance(origin, SourceFolder), "those are built without pip"
     archive = origin or (pin.wheels[0] if pin.wheels else pin.sdist)
     hashes = pin.hashes if archive is None else archive.hashes
     strong = [(name, value) for name, value in hashes if name in _STRONG]
@@ -139,28 +138,56 @@ def run_batch(
 
     Raises FetchError with pip's output, or InterruptedRunError.
     """
-    ensure_folder(parent, "got", 0o700)
     requests = [request_for(pin, batch.way) for pin in batch.pins]
     lines = [*requests[0].options, *(request.line for request in requests)]
-    lines = add_logins(pip, lines)
+    # The lock has chosen the wheel for this interpreter.
+    words = ["--no-deps", "--ignore-requires-python", *requests[0].arguments]
+    if requests[0].hashed:
+        words.append("--require-hashes")
     pip = asking_alone(pip, lines)
+    lines = add_logins(pip, lines)
     if any(map(_needs_build, batch.pins)):
         pip, lines = hide_logins(pip, lines, parent, path)
+    own_index = batch.way is Way.SETTINGS or batch.pins[0].index_url is None
+    index = pip.index if own_index else str(batch.pins[0].index_url)
+    return _wheels(pip, batch.pins, lines, words, index, (parent, path), stopping)
+
+
+def fetch_requirements(
+    pip: PipCommand, pin: Pin, requires: Sequence[str], parent: int, path: str, stopping: Callable[[], bool]
+) -> list[str]:
+    """Fetch wheels of *requires*, which pip chooses, for the build of *pin*; like `run_batch` otherwise."""
+    options, _ = _divided(pin.options)
+    if pin.index_url is not None:  # for its build requirements
+        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
+    lines = [*options, *requires]
+    pip = asking_alone(pip, lines)
+    pip, lines = hide_logins(pip, add_logins(pip, lines), parent, path)
+    constraint = pip.environ.get("PIP_BUILD_CONSTRAINT")
+    words = ["--constraint", constraint] if constraint else []
+    return _wheels(pip, (pin,), lines, words, pin.index_url or pip.index, (parent, path), stopping)
+
+
+def _wheels(
+    pip: PipCommand,
+    pins: Sequence[Pin],
+    lines: Sequence[str],
+    words: Sequence[str],
+    index: str,
+    folder: tuple[int, str],
+    stopping: Callable[[], bool],
+) -> list[str]:
+    """Fetch the wheels of the requirements file *lines* into a new folder of *folder*; return their paths."""
+    parent, path = folder
+    ensure_folder(parent, "got", 0o700)
     write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
-    verb = "download" if pip.foreign else "wheel"
-    arguments = [verb, "--no-deps", "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
-    arguments += ["--dest" if pip.foreign else "--wheel-dir", f"{path}/got", *pip.foreign]
-    # The lock has chosen the wheel for this interpreter.
-    arguments += ["--ignore-requires-python", *requests[0].arguments]
-    if requests[0].hashed:
-        arguments.append("--require-hashes")
-    code, output = pip.run(arguments, path, stopping)
+    arguments = ["download", "--dest"] if pip.foreign else ["wheel", "--wheel-dir"]
+    arguments += [f"{path}/got", *pip.foreign, "--progress-bar", "off", "-r", f"{path}/requirements.txt"]
+    code, output = pip.run([*arguments, *words], path, stopping)
     if stopping():
         raise InterruptedRunError("Interrupted", hint="fetched wheels are kept; run the same command again")
     if code:
-        own_index = batch.way is Way.SETTINGS or batch.pins[0].index_url is None
-        index = pip.index if own_index else str(batch.pins[0].index_url)
-        raise explained(batch.pins, output, index=index, python=pip.python)
+        raise explained(pins, output, index=index, python=pip.python)
     return [f"{path}/got/{name}" for name in sorted(os.listdir(f"{path}/got")) if name.endswith(".whl")]
 
 
@@ -173,32 +200,6 @@ def asking_alone(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
         return pip
     environ = {name: value for name, value in pip.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
     return replace(pip, environ=environ)
-
-
-def install_editable(
-    pip: PipCommand, pin: Pin, python: str, parent: int, path: str, stopping: Callable[[], bool]
-) -> None:
-    """Install a local project as editable with pip; *parent* (at *path*) is a new folder.
-
-    Raises FetchError with pip's output, or InterruptedRunError.
-    """
-    assert isinstance(pin.origin, SourceFolder)
-    options, arguments = _divided(pin.options)
-    if pin.index_url is not None:  # for its build requirements
-        options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
-    # A URL, because pip reads brackets at the end of a path as extras.
-    lines = [*options, f"--editable {file_url(pin.origin.project)}"]
-    lines = add_logins(pip, lines)
-    pip, lines = hide_logins(asking_alone(pip, lines), lines, parent, path)
-    write_text(parent, "requirements.txt", "".join(f"{line}\n" for line in lines))
-    command = pip.command if pip.command[-2:-1] == ("--python",) else (*pip.command, "--python", python)
-    local = pip if pip.command[0] == python else type(pip)(command=command, environ=pip.environ)
-    words = ["install", "--no-deps", "--ignore-requires-python", "-r", f"{path}/requirements.txt"]
-    code, output = local.run([*words, *arguments], path, stopping)
-    if stopping():
-        raise InterruptedRunError("Interrupted", hint="run the same command again to finish")
-    if code:
-        raise explained((pin,), output, index=pin.index_url or pip.index, python=pip.python)
 
 
 def _divided(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

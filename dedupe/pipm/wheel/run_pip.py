@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pipm.errors import FetchError
 from pipm.wheel.settings import environ_for_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipm.core.target import Target
 
@@ -50,29 +52,47 @@ class PipCommand:
 
         Its temporary files are in *folder*, which the caller removes: a killed pip leaves them.
         """
-        process = subprocess.Popen(
-            [*self.command, *arguments],
-            env={**self.environ, "TMPDIR": folder},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # so that only pipm gets Ctrl-C
-        )
-        try:
-            while True:
-                try:
-                    output, _ = process.communicate(timeout=_TICK)
-                except subprocess.TimeoutExpired:
-                    if stopping():
-                        process.terminate()
-                else:
-                    return process.returncode, output
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        return run_to_end([*self.command, *arguments], {**self.environ, "TMPDIR": folder}, stopping=stopping)
+
+
+def run_to_end(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    cwd: str | None = None,
+    stopping: Callable[[], bool],
+) -> tuple[int, str]:
+    """Run *command*; return exit code and output. Terminate it when *stopping* returns True."""
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that only pipm gets Ctrl-C
+    )
+    try:
+        while True:
+            try:
+                output, _ = process.communicate(timeout=_TICK)
+            except subprocess.TimeoutExpired:
+                if stopping():
+                    _signal(process, signal.SIGTERM)
+            else:
+                return process.returncode, output
+    finally:
+        if process.poll() is None:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    """Signal *process*, which leads a session, and the programs that it runs."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipCommand:

@@ -23,13 +23,14 @@ class Wanted(NamedTuple):
     """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
 
     ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
-    from the store by the finder, and its install plan has none.
+    from the store by the finder, and its install plan has none. ``uv_note``: see `pipm.sync.uv_note`.
     """
 
     entry: str
     install_plan: InstallPlan
     direct_url: bytes | None = None
     served: bool = False
+    uv_note: bytes | None = None
 
     @property
     def shown(self) -> str:

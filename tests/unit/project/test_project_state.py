@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.core.pins import Pin, SourceFolder
-from pipm.sync.editable import project_state
+from pipm.project.project_state import project_state
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.pins import Pin, SourceFolder
-from pipm.sync.editable import project_state
+from pipm.project.project_state import project_state
 from support.process import check
 
 if TYPE_CHECKING:

@@ -1,0 +1,87 @@
+"""Projects of this disk, built by their backends into wheels that the store has like any."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from pipm.core.pins import SourceFolder, is_editable
+from pipm.fs.share_file import ensure_folder
+from pipm.project.backend import Backend
+from pipm.project.build_system import read_build_system
+from pipm.share.add_wheels import store_wheels
+from pipm.store.entries import EDITABLE, link_archives
+from pipm.sync.fetch_wheels import wheel_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipm.context.progress import Progress
+    from pipm.context.workers import SharedState
+    from pipm.core.pins import Pin
+    from pipm.sync.build_environment import BuildEnvironments
+    from pipm.sync.pin_resolver import PinResolver
+
+_Answer = TypeVar("_Answer")
+
+
+def build_projects(
+    pins: Sequence[Pin],
+    resolver: PinResolver,
+    environments: BuildEnvironments,
+    progress: Progress,
+    shared_state: SharedState,
+) -> dict[str, str]:
+    """Build *pins*, which are folders, into the store; returns entries by name. Raises PipmError."""
+    progress.phase("Building", len(pins))
+    store = resolver.store
+    with store.run() as (run, run_path):
+        backends = []
+        for number, pin in enumerate(pins):
+            assert isinstance(pin.origin, SourceFolder)
+            ensure_folder(run, f"build-{number}", 0o700)
+            ensure_folder(run, f"build-{number}/wheel", 0o700)
+            system, scratch = read_build_system(pin.origin.project), f"{run_path}/build-{number}"
+            backend = Backend(pin, pin.origin, system, scratch, lambda: shared_state.stopping)
+            backend.python = environments.interpreter_for(pin, system.requires)
+            backends.append(backend)
+        needs = _each([backend.requirements for backend in backends])
+        for backend, more in zip(backends, needs, strict=True):
+            requires = dict.fromkeys((*backend.system.requires, *more))
+            if len(requires) > len(backend.system.requires):
+                backend.python = environments.interpreter_for(backend.pin, tuple(requires))
+        calls = [_building(backend, f"{run_path}/build-{n}/wheel") for n, backend in enumerate(backends)]
+        wheels = _each(calls)
+        shared_state.check()
+        named = [(path, _file_name(pin, path)) for pin, path in zip(pins, wheels, strict=True)]
+        kept = store_wheels(store, run, named, rebuilt=True)
+        entries = {pin.name: wheel_of(pin, kept).entry for pin in pins}
+        keys = [(entries[pin.name], resolver.editable_key(pin)) for pin in pins if is_editable(pin)]
+        link_archives(store, keys)
+    progress.advance(len(pins), 0)
+    return entries
+
+
+def _building(backend: Backend, into: str) -> Callable[[], str]:
+    return lambda: backend.build(into)
+
+
+def _each(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
+    """Return what *calls* return, which wait for programs: as many at once as there are processors."""
+    if len(calls) == 1:
+        return [calls[0]()]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of workspaces
+
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(len(os.sched_getaffinity(0))))
+        return list(pool.map(lambda call: call(), calls))
+
+
+def _file_name(pin: Pin, path: str) -> str:
+    """The name by which the store knows the wheel at *path*: an editable one stands for no release."""
+    name = os.path.basename(path)
+    if not is_editable(pin) or name.count("-") < 4:
+        return name
+    stem = name.split("-")
+    return "-".join((*stem[:2], EDITABLE, *stem[-3:]))
