@@ -70,7 +70,7 @@ def test_figures_are_those_of_df_and_list(pipm: Pipm, tmp_path: Path) -> None:
     assert {one["path"] for one in data["environments"]} == set(listed)
     for one in data["environments"]:
         row = listed[one["path"]]
-        for key in ("state", "python", "distributions", "apparent", "on_disk", "exclusive"):
+        for key in ("kind", "state", "python", "distributions", "apparent", "on_disk", "exclusive"):
             assert one[key] == row[key], key
         assert one["adopting"] == row.get("adopting_frees")
     names = {data["entries"][index][0] for index in data["environments"][0]["entries"]}
@@ -108,6 +108,7 @@ def crowd(number: int) -> dict[str, object]:
         rows.append(
             {
                 "path": f"~/code/team{index % 23}/project-{index}/.venv",
+                "kind": "venv",
                 "state": state,
                 "note": "",
                 "python": f"3.{9 + index % 5}.{index % 8}",

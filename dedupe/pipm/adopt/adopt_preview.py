@@ -14,6 +14,7 @@ from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, p
 from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace
 from pipm.env.installed import contested_paths, installed_distributions
+from pipm.env.places import conda_paths
 from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
@@ -71,7 +72,7 @@ class Preview:
             releases=Releases(self._store),
             trusted=known is not None and is_unchanged(known, environment),
             by_inode=by_inode,
-            contested=contested_paths(distributions),
+            contested=contested_paths(distributions, conda_paths(root)),
         )
         bytecode = _Bytecode.of(environment, root, self._store)
         kind = file_system_type(environment.path)
@@ -140,10 +141,10 @@ class _Bytecode:
     @classmethod
     def of(cls, environment: Environment, root: int, store: Store | None) -> _Bytecode:
         """Choose tag and pool by names: a dry run does not start the environment's interpreter."""
-        match = _LIBRARY.search(environment.sites[-1])
-        if match is None:
+        match = _LIBRARY.search(f"{environment.path}/{environment.sites[-1]}")
+        if match is None and not environment.python:
             return cls(root, "", None)
-        name, version = match.groups()
+        name, version = ("python", environment.python) if match is None else match.groups()
         tag = f"{'cpython-' if name == 'python' else name}{version.replace('.', '')}"
         pools = (
             [] if store is None else [one for one in names_in(store.bytecode) if one.startswith(f"{tag}-")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipm.adopt.adopt import adopt, adopt_together
 from pipm.context.environment_lock import checked_environment, locked_environment
-from pipm.env.environment import load_environment
+from pipm.env.environment import load_environment, require_venv
 from pipm.env.receipt import read_receipt
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
 from pipm.fs.free_space import file_system_type
@@ -47,7 +47,7 @@ def adopt_by_best_mode(
         if (
             isinstance(outcome, LinkingImpossibleError)
             and options.link_mode is None
-            and not _is_layered(path)
+            and _may_have_finder(path)
         ):
             progress.note(f"no file of {path} can be linked to the store {store_path}: using the finder")
             by_finder.append(path)
@@ -73,9 +73,10 @@ def environment_has_finder(path: str) -> bool:
         os.close(root)
 
 
-def _is_layered(path: str) -> bool:
-    """Return True if *path* is on an overlay: removing a file of a lower layer frees nothing."""
-    return file_system_type(load_environment(path).path) == "overlay"
+def _may_have_finder(path: str) -> bool:
+    """Return True if *path* is a venv, and on no overlay: removing a file of a lower layer frees nothing."""
+    environment = load_environment(path)
+    return environment.is_venv and file_system_type(environment.path) != "overlay"
 
 
 def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress: Progress) -> Adoption:
@@ -89,6 +90,7 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
             hint=f"`pipm release {path}` gives it its own files again; then adopt it by another link mode",
         )
     environment = checked_environment(store_path, path)
+    require_venv(environment, "The finder")
     with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         refuse_symlink(root)
     adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)

@@ -44,7 +44,8 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
 
       pipm adopt --wrap-pip .venv   and what pip installs there is shared by itself
 
-    Works for environments made by any tool. Nothing but bytecode, file times and permissions changes;
+    Works for environments made by any tool, for what pip put into conda's, and for the packages of users and
+    interpreters: pipm help files. Nothing but bytecode, file times and permissions changes;
     `pipm release` undoes it.
     """
     arguments = locals()

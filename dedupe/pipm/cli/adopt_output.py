@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
 from pipm.core.reasons import Reason
+from pipm.env.places import VENV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
     """Return the JSON of one environment."""
     return {
         "path": adoption.path,
+        "kind": adoption.kind,
         "python": adoption.python,
         "link_mode": adoption.link_mode,
         "distributions": adoption.distributions,
@@ -48,9 +50,8 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
 
 def print_adoption(output: Output, adoption: Adoption) -> None:
     """Print what an adoption did."""
-    output.result(
-        f"Adopted {path_text(adoption.path)} by {adoption.link_mode} {seconds_text(adoption.seconds)}"
-    )
+    what = f"{path_text(adoption.path)}{_kind(adoption)}"
+    output.result(f"Adopted {what} by {adoption.link_mode} {seconds_text(adoption.seconds)}")
     already = adoption.files_already_shared
     if already and not adoption.files_shared:
         if adoption.surprises:
@@ -63,10 +64,14 @@ def print_adoption(output: Output, adoption: Adoption) -> None:
     _print_skipped(output, adoption)
 
 
+def _kind(adoption: Adoption) -> str:
+    return "" if adoption.kind == VENV else f", {adoption.kind}"
+
+
 def print_preview(output: Output, adoption: Adoption) -> None:
     """Print what adopting would do."""
     output.result(
-        f"Would adopt {path_text(adoption.path)} (Python {adoption.python},"
+        f"Would adopt {path_text(adoption.path)}{_kind(adoption)} (Python {adoption.python},"
         f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
     )
     private = len(adoption.left)

@@ -18,13 +18,16 @@ from pipm.cli.adopt_output import (
 from pipm.cli.exit_codes import DONE, FAILED, PARTLY
 from pipm.cli.format_text import count_text, counted, path_text, size_text
 from pipm.cli.named_environments import existing_environment
+from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
-from pipm.env.find_environments import find_environments
+from pipm.env.environment import load_environment, require_venv
+from pipm.env.find_environments import Passed, find_environments
 from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentError, PipmError
 from pipm.fs.free_space import free_space
-from pipm.fs.home import is_read_only
+from pipm.fs.home import is_own, is_read_only
 from pipm.fs.link_modes import parse_link_mode
+from pipm.inspect.not_handled import not_handled
 from pipm.share.adoption import AdoptOptions
 from pipm.store.configuration import setting, words
 from pipm.venv.wrap_pip import wrap_pip
@@ -53,13 +56,17 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
         from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
 
         preview = Preview(store, options)
+    passed: list[Passed] = []
     exclude = [*(arguments.exclude or []), *words("exclude")]
-    paths = _paths(output, Named(arguments.environments or [], arguments.below or [], exclude), store)
+    named = Named(arguments.environments or [], arguments.below or [], exclude)
+    paths = _paths(output, named, store, passed=passed)
     adoptions = _Adoptions(store, paths, options, output)
     results = _Results(output, several=len(paths) > 1)
     done: list[Adoption] = []
 
     def one(path: str) -> None:
+        if wrap:
+            require_venv(load_environment(path), "A wrapped pip")
         if preview is not None:
             done.append(preview.adoption(path))
             results.add(print_preview, done[-1])
@@ -73,23 +80,28 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
         code = each(output, paths, one)
     finally:
         results.show(adoption_total(done, dry_run=dry_run))
-    documents = [adoption_document(adoption) for adoption in done]
+    rest = not_handled(passed, paths if named.below else ())
+    print_not_handled(output, rest)
+    content: dict[str, object] = {
+        "environments": [adoption_document(adoption) for adoption in done],
+        "not_handled": not_handled_rows(rest),
+    }
     incomplete = any(adoption.surprises for adoption in done)
-    return _end(output, "adopt", code, documents, incomplete=incomplete, dry_run=dry_run)
+    return _end(output, "adopt", code, content, incomplete=incomplete, dry_run=dry_run)
 
 
 def _end(
     output: Output,
     command: str,
     code: int,
-    documents: list[dict[str, object]],
+    content: dict[str, object],
     *,
     incomplete: bool,
     dry_run: bool,
 ) -> int:
     """Print the JSON of all environments and the note of a dry run; return the exit code."""
-    if output.json and (documents or code == DONE):
-        output.document(command, {"environments": documents})
+    if output.json and (content["environments"] or code == DONE):
+        output.document(command, content)
     if dry_run:
         output.note("note", "no files changed due to --dry-run")
     return PARTLY if code == DONE and incomplete else code
@@ -181,9 +193,9 @@ def release_environments(
         code = each(output, paths, one)
     finally:
         results.show(release_total(done, dry_run=dry_run))
-    documents = [release_document(released) for released in done]
+    content: dict[str, object] = {"environments": [release_document(released) for released in done]}
     incomplete = any(released.left for released in done)
-    return _end(output, "release", code, documents, incomplete=incomplete, dry_run=dry_run)
+    return _end(output, "release", code, content, incomplete=incomplete, dry_run=dry_run)
 
 
 def planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[Released]:
@@ -214,17 +226,37 @@ def check_room(planned: Iterable[Released]) -> None:
             )
 
 
-def _paths(output: Output, named: Named, store: str, takes: Callable[[str], bool] | None = None) -> list[str]:
-    """Return the named environments, and those below named folders that *takes* (default: all), each once."""
+def _paths(
+    output: Output,
+    named: Named,
+    store: str,
+    takes: Callable[[str], bool] | None = None,
+    passed: list[Passed] | None = None,
+) -> list[str]:
+    """Return the named environments, and those below named folders that *takes* (default: all), each once.
+
+    Places below that are not handled are added to *passed*.
+    """
     found = [existing_environment(text) for text in named.environments]
     for folder in named.below:
         if not os.path.isdir(folder):
             raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-        every = find_environments(os.path.realpath(folder), leave_out=store, exclude=named.exclude)
-        found += _writable(output, filter(takes, every) if takes else every)
+        top = os.path.realpath(folder)
+        every = find_environments(top, leave_out=store, exclude=named.exclude, passed=passed)
+        own = _own(filter(takes, every) if takes else every, passed)
+        found += _writable(output, own)
     if not named.environments and not named.below:
         found = [existing_environment()]
     return list({os.path.realpath(path): path for path in found}.values())
+
+
+def _own(found: Iterable[str], passed: list[Passed] | None) -> Iterator[str]:
+    """Yield those of the environments *found* that are this user's, and add the others to *passed*."""
+    for path in found:
+        if is_own(path) or passed is None:
+            yield path
+        else:
+            passed.append(Passed(path, "another user's"))
 
 
 def _writable(output: Output, found: Iterable[str]) -> list[str]:

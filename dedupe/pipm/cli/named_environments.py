@@ -8,6 +8,7 @@ from itertools import islice
 from pipm.cli.format_text import path_text
 from pipm.env.environment import is_environment
 from pipm.env.find_environments import find_environments
+from pipm.env.places import marker_of
 from pipm.errors import UsageError
 from pipm.fs.own_files import make_folders
 from pipm.store.paths import environment_path
@@ -30,7 +31,7 @@ def existing_environment(text: str = "") -> str:
     several and none is called ``.venv``.
     """
     path = environment_path(text or os.environ.get("VIRTUAL_ENV") or ".venv")
-    if is_environment(path) or os.path.lexists(f"{path}/pyvenv.cfg") or not os.path.isdir(path):
+    if marker_of(path) or os.path.lexists(f"{path}/pyvenv.cfg") or not os.path.isdir(path):
         return path
     project = environment_path(os.path.join(path, ".venv"))
     if is_environment(project):

@@ -79,6 +79,7 @@ def _environment(one: Mapped, numbers: dict[str, int]) -> dict[str, object]:
     own = sum(size for _, size in one.parts)
     return {
         "path": path_text(usage.path),
+        "kind": usage.kind,
         "state": usage.state,
         "note": usage.note,
         "python": usage.python,

@@ -7,7 +7,7 @@ import subprocess
 
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.output import Output
-from pipm.env.environment import Environment, load_environment
+from pipm.env.environment import Environment, load_environment, require_venv
 from pipm.env.permission import check_runnable
 from pipm.errors import InterruptedRunError, PipmError, UsageError
 from pipm.pip_wrapper.install_wrapper import is_wrapped
@@ -36,6 +36,8 @@ def run_pip(output: Output, store: str, arguments: list[str]) -> int:
     """
     path, rest = _environment(arguments)
     environment = load_environment(path)
+    if not environment.is_prefix:
+        require_venv(environment, "pipm pip")
     python = environment.interpreter
     if python is None:
         raise UsageError(f"{path} has no interpreter that runs", hint="create the environment again")

@@ -101,9 +101,11 @@ def _existing(text: str) -> str:
     if text.startswith("@") and not os.path.isdir(path):
         raise UsageError(f"There is no environment {text}", hint=f"make it: pipm venv {text} --lock LOCK")
     from pipm.cli.named_environments import existing_environment  # noqa: PLC0415 - most are named themselves
-    from pipm.env.environment import load_environment  # noqa: PLC0415 - it says what is wrong
+    from pipm.env.environment import load_environment, require_venv  # noqa: PLC0415 - it says what is wrong
 
     environment = load_environment(existing_environment(text))
+    if not environment.is_prefix:
+        require_venv(environment, "pipm run")
     if environment.interpreter is None:
         raise UsageError(f"{environment.path} has no interpreter that runs", hint="create it again")
     check_runnable(environment.interpreter)

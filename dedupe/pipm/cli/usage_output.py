@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.cli.format_text import age_text, count_text, counted, path_text, size_text
+from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
 from pipm.core.disk_usage import is_rough
+from pipm.env.places import VENV
 from pipm.errors import UsageError
-from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments, store_entries
+from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments
+from pipm.inspect.not_handled import not_handled
+from pipm.inspect.store_listing import store_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipm.cli.output import Output
     from pipm.core.disk_usage import DiskUsage
+    from pipm.env.find_environments import Passed
     from pipm.inspect.environment_usage import DistributionUsage, Report, StoreUsage
 
 _SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
@@ -39,7 +45,7 @@ class Choice(NamedTuple):
         """Whether it is one of those; ``uses`` is looked at elsewhere."""
         if self.broken and one.state not in ("broken", "missing"):
             return False
-        return self.unused is None or now - one.last_used >= self.unused
+        return self.unused is None or (one.last_used > 0 and now - one.last_used >= self.unused)
 
 
 def show_list(
@@ -56,11 +62,14 @@ def show_list(
     if sort not in _SORTS:
         raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(_SORTS)}")
     now = time.time()
-    every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, exact=exact)
+    passed: list[Passed] = []
+    every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, passed=passed, exact=exact)
+    rest = not_handled(passed, [] if folder is None else [one.path for one in every])
     found = [one for one in every if chosen.takes(one, now)]
     found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
     if output.json:
-        output.document("list", {"environments": [environment_document(one) for one in found]})
+        rows = [environment_document(one) for one in found]
+        output.document("list", {"environments": rows, "not_handled": not_handled_rows(rest)})
         return 0
     if output.quiet:
         for one in found:
@@ -75,17 +84,29 @@ def show_list(
     if any(one.usage.about for one in found):
         output.note("note", _ABOUT)
     _print_adoptable(output, found, folder)
+    print_not_handled(output, rest)
     _print_age(output, min((one.measured for one in found if one.measured), default=now), now)
     return 0
 
 
 def _environment_rows(found: list[EnvironmentUsage], now: float) -> list[tuple[str, ...]]:
     estimated = any(one.adoptable is not None for one in found)
-    head = ("<ENVIRONMENT", "<PYTHON", ">DISTS", ">APPARENT", ">ON DISK", ">EXCLUSIVE", "<STATE", "<USED")
+    head = (
+        "<ENVIRONMENT",
+        "<KIND",
+        "<PYTHON",
+        ">DISTS",
+        ">APPARENT",
+        ">ON DISK",
+        ">EXCLUSIVE",
+        "<STATE",
+        "<USED",
+    )
     rows: list[tuple[str, ...]] = [(*head, "<ADOPTING FREES") if estimated else head]
     for one in found:
         row = (
             path_text(one.path),
+            one.kind or "-",
             one.python,
             count_text(one.distributions),
             size_text(one.usage.apparent),
@@ -143,6 +164,9 @@ def show_df(output: Output, store: str, *, exact: bool) -> int:
         output.note("hint", "`pipm adopt ENV` makes it")
         return 0
     output.table(_total_rows(report, report.store))
+    kinds = Counter(one.kind for one in report.environments if one.kind)
+    if set(kinds) - {VENV}:
+        output.result(f"Environments: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}")
     _print_sum(output, report, report.store)
     if output.verbose:
         output.result(f"Store: {path_text(report.store.path)}, {counted(report.store.objects, 'object')}\n")
@@ -223,6 +247,7 @@ def environment_document(one: EnvironmentUsage) -> dict[str, object]:
     """Return the JSON of one environment."""
     document: dict[str, object] = {
         "path": one.path,
+        "kind": one.kind,
         "python": one.python,
         "link_mode": one.link_mode,
         "distributions": one.distributions,

@@ -54,12 +54,12 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
     """
     with (
         contextlib.nullcontext() if store is None else store.writing(),
-        locked(f"{environment.path}/pyvenv.cfg", what=environment.path, create=False),
+        locked(f"{environment.path}/{environment.marker}", what=environment.path, create=False),
         opened(
             os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         ) as root,
     ):
-        if os.stat("pyvenv.cfg", dir_fd=root).st_ino != environment.inode:
+        if os.stat(environment.marker, dir_fd=root).st_ino != environment.inode:
             raise NotAnEnvironmentError(
                 f"{environment.path} was replaced meanwhile", hint="run the same command again"
             )

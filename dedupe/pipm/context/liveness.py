@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pipm.core.plan.gc_plan import Fate, RootFact
+from pipm.env.places import CONFIGURATION, marker_of
 from pipm.fs.walk_tree import inodes_below, walk_entries
 from pipm.store.roots import all_roots
 
@@ -43,7 +44,7 @@ def _fact(store: Store, root: Root, device: int) -> RootFact:
 def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
     """Return the fate of an environment, and when it vanished at the latest; *device* is the store's."""
     try:
-        marker = os.stat(f"{root.path}/pyvenv.cfg")
+        marker = os.stat(f"{root.path}/{marker_of(root.path) or CONFIGURATION}")
     except (FileNotFoundError, NotADirectoryError):
         return _missing(root, device)
     except OSError:  # no permission, or a stale mount: it may still exist

@@ -1,4 +1,4 @@
-"""A virtual environment (PEP 405): a folder with ``pyvenv.cfg``."""
+"""An environment: a folder with ``pyvenv.cfg`` (PEP 405), or another place that holds packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import re
 import stat
 from typing import NamedTuple
 
-from pipm.errors import NotAnEnvironmentError
+from pipm.env.find_program import which
+from pipm.env.places import (
+    CONDA,
+    CONFIGURATION,
+    INTERPRETER,
+    interpreter_of_library,
+    kind_of,
+    marker_of,
+    version_in_path,
+)
+from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.os_errors import stops_everything
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
@@ -27,7 +37,8 @@ class Environment(NamedTuple):
     pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file says
     ``stated``, and the interpreter stays what it was. ``sites`` are its site-packages folders relative to it
     (then more than one); ``device``, ``inode`` and ``changed`` (the time of the last change of its inode, in
-    ns) are pyvenv.cfg's. ``relocatable``: its scripts look for the interpreter beside them (uv).
+    ns) are pyvenv.cfg's. ``relocatable``: its scripts look for the interpreter beside them (uv). ``marker``
+    stands for pyvenv.cfg in other places than venvs (`env.places`), and ``kind`` names those.
     """
 
     path: str
@@ -39,10 +50,25 @@ class Environment(NamedTuple):
     changed: int = 0
     stated: str = ""
     relocatable: bool = False
+    marker: str = CONFIGURATION
+    kind: str = "venv"
+
+    @property
+    def is_venv(self) -> bool:
+        """Whether it is one by PEP 405, whoever made it."""
+        return self.marker == CONFIGURATION
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether all in its folder is its own; else only its site-packages are."""
+        return self.marker in (CONFIGURATION, CONDA)
 
     @property
     def interpreter(self) -> str | None:
         """Path of its interpreter; None where that is gone."""
+        if not self.is_prefix:
+            own = interpreter_of_library(self.path) if self.kind == INTERPRETER else None
+            return own or which(f"python{self.python}")
         for name in ("bin/python", "bin/python3", "bin/pypy3", "Scripts/python.exe"):
             path = f"{self.path}/{name}"
             if os.access(path, os.X_OK):
@@ -64,8 +90,9 @@ def load_environment(path: str) -> Environment:
         status = os.stat(real)
         if not stat.S_ISDIR(status.st_mode):
             raise NotAnEnvironmentError(f"{path} is not a folder", hint=_HINT)
-        configuration, marker = _read_configuration(path, real)
-        sites = tuple(_sites(real))
+        name = marker_of(real) or CONFIGURATION
+        configuration, marker = _read_marker(path, real, name)
+        sites = tuple(_sites(real)) if name != "lib" else (name,)
     except FileNotFoundError:
         raise NotAnEnvironmentError(f"There is no folder {path}", hint=_HINT) from None
     except NotADirectoryError:
@@ -88,18 +115,32 @@ def load_environment(path: str) -> Environment:
         )
     environment = Environment(
         path=real,
-        python=version[0] if version is not None else "",
+        python=version[0] if version is not None else version_in_path(real),
         sites=sites,
         owner=status.st_uid,
         device=marker.st_dev,
         inode=marker.st_ino,
-        changed=marker.st_ctime_ns,
+        # That of a folder of packages changes with every installation.
+        changed=marker.st_ctime_ns if name in (CONFIGURATION, CONDA) else 0,
         relocatable=configuration.get("relocatable") == "true",
+        marker=name,
+        kind=kind_of(real),
     )
+    if not environment.is_prefix:
+        return environment
     release = _RELEASE.fullmatch(os.path.basename(os.path.realpath(environment.interpreter or "")))
     if release is None or f"{environment.python}.".startswith(f"{release[1]}."):
         return environment
     return environment._replace(python=release[1], stated=environment.python)
+
+
+def require_venv(environment: Environment, what: str) -> None:
+    """Raise UsageError where *environment* is no venv, which *what* needs."""
+    if not environment.is_venv:
+        raise UsageError(
+            f"{what} needs a venv, and {environment.path} is of the kind {environment.kind}",
+            hint="adopt it by hardlink or reflink; its own tools install into it",
+        )
 
 
 _LARGEST = 1 << 16
@@ -142,6 +183,11 @@ def _is_blank(path: str) -> bool:
         return True
 
 
+def _read_marker(path: str, real: str, name: str) -> tuple[dict[str, str], os.stat_result]:
+    """Return the pairs in pyvenv.cfg, none of another marker *name*, and its status."""
+    return _read_configuration(path, real) if name == CONFIGURATION else ({}, os.stat(f"{real}/{name}"))
+
+
 def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_result]:
     """Return the pairs in pyvenv.cfg, and its status. Another user may have made it a pipe or a link."""
     try:
@@ -156,11 +202,6 @@ def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_r
                 )
             lines = stream.read(_LARGEST).splitlines()
     except FileNotFoundError:
-        if os.path.isdir(f"{real}/conda-meta"):
-            raise NotAnEnvironmentError(
-                f"{path} is a conda environment; conda links its packages itself",
-                hint="adopt environments made by `python -m venv`, uv, Poetry, PDM, virtualenv or tox",
-            ) from None
         raise NotAnEnvironmentError(
             f"{path} is not an environment: it has no pyvenv.cfg", hint=_HINT
         ) from None

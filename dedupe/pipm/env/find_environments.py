@@ -5,39 +5,65 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.env.environment import is_environment
+from pipm.env.places import CONDA, CONFIGURATION, marker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_NEVER = frozenset({".git", "node_modules", "__pycache__", "site-packages", "proc", "sys"})
+_PASSED = {"dist-packages": "the system's", "archive-v0": "uv's cache"}
+"""Folders that hold packages and are no environments, and what they are."""
+_NEVER = {".git", "node_modules", "__pycache__", "site-packages", "proc", "sys", *_PASSED}
+_LAYERS = ("/containers/storage/overlay", "/docker/overlay2", "/flatpak/runtime", "/flatpak/app")
+"""Ends of folders with layers of containers and checked out images, whose files their tools account for."""
+_HINTS = {CONFIGURATION, CONDA, "site-packages", "lib"}
+"""One of these lies in every place."""
 
 
-def find_environments(folder: str, *, leave_out: str, exclude: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the environments below *folder*, sorted within each folder.
+class Passed(NamedTuple):
+    """A place with packages that is not handled, and why."""
+
+    path: str
+    why: str
+
+
+def find_environments(
+    folder: str, *, leave_out: str, exclude: Sequence[str] = (), passed: list[Passed] | None = None
+) -> Iterator[str]:
+    """Yield the environments below *folder*, sorted within each folder: all places of `env.places`.
 
     Follows no symlink and does not enter *leave_out* (the store), environments themselves, folders that
     *exclude* has globs of, or that never hold one. Unreadable folders are passed over, as find(1) does.
+    Places with packages that are none are added to *passed*.
     """
     globs = _pattern(exclude)
     waiting = [folder]
     while waiting:  # no recursion, since folders may be nested to any depth
         path = waiting.pop()
-        if is_environment(path):
-            yield path
-            continue
         try:
             with os.scandir(path) as entries:
-                below = sorted(
-                    entry.path
-                    for entry in entries
-                    if entry.name not in _NEVER and entry.is_dir(follow_symlinks=False)
-                )
+                names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         except OSError:
             continue
-        waiting += [child for child in reversed(below) if child != leave_out and not globs(f"{child}/")]
+        below = sorted(name for name, is_folder in names.items() if is_folder)
+        marker = marker_of(path) if _HINTS.intersection(names) else ""
+        if marker:
+            yield path
+        if passed is not None:
+            passed += [Passed(f"{path}/{name}", why) for name, why in _PASSED.items() if name in below]
+            if "site-packages" in below and not marker:
+                passed.append(Passed(f"{path}/site-packages", "of no environment"))
+            if marker == CONDA and "pkgs" in below:
+                passed.append(Passed(f"{path}/pkgs", "conda's cache"))
+        if marker:  # conda's first environment has the others below it
+            below = [name for name in below if name == "envs" and marker == CONDA]
+        children = [f"{path.rstrip('/')}/{name}" for name in reversed(below) if name not in _NEVER]
+        waiting += [
+            child
+            for child in children
+            if child != leave_out and not child.endswith(_LAYERS) and not globs(f"{child}/")
+        ]
 
 
 def _pattern(globs: Sequence[str]) -> Callable[[str], object]:

@@ -156,10 +156,26 @@ def _is_served(folder: int, distribution: InstalledDistribution, served: ServedD
     return True
 
 
-def contested_paths(distributions: list[InstalledDistribution]) -> frozenset[tuple[str, str]]:
-    """Find the files that more than one distribution claims, as (site or "", path there)."""
+def contested_paths(
+    distributions: list[InstalledDistribution], others: frozenset[str] = frozenset()
+) -> frozenset[tuple[str, str]]:
+    """Find the files that more than one distribution claims, as (site or "", path there).
+
+    *others* are paths that another package manager owns, relative to the environment.
+    """
     suspects = _claiming_one_path(distributions)
-    return _contested(suspects) if suspects else frozenset()
+    contested = _contested(suspects) if suspects else frozenset()
+    return contested.union(
+        _claim(distribution, location)
+        for distribution in (distributions if others else ())
+        if distribution.refusal is None
+        for _, location in distribution.located
+        if place_in_environment(distribution, location) in others
+    )
+
+
+def _claim(distribution: InstalledDistribution, location: Location) -> tuple[str, str]:
+    return (distribution.site if location.place is RecordPlace.SITE else "", location.path)
 
 
 def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[InstalledDistribution]:
@@ -197,10 +213,7 @@ def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[st
     claimed: set[tuple[str, str]] = set()
     twice: set[tuple[str, str]] = set()
     for distribution in distributions:
-        for key in {
-            (distribution.site, location.path) if location.place is RecordPlace.SITE else ("", location.path)
-            for _, location in distribution.located
-        }:
+        for key in {_claim(distribution, location) for _, location in distribution.located}:
             if key in claimed:
                 twice.add(key)
             claimed.add(key)

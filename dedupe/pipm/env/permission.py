@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 16
 """Bytes of a pyvenv.cfg."""
+_MARKERS = ("pyvenv.cfg", "conda-meta")
 _AT_START = frozenset({"sitecustomize.py", "sitecustomize", "usercustomize.py", "usercustomize", "pip"})
 
 
@@ -79,7 +80,7 @@ def _deciding(python: str) -> Iterator[str]:
     Each start of Python reads path files and sitecustomize of site-packages, and ``-m pip`` its pip.
     """
     yield python
-    yield from _own(python)
+    yield from _own(python, _MARKERS)
     yield from _started(python)
     for folder in dict.fromkeys((python, os.path.realpath(python))):
         for above in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
@@ -90,7 +91,7 @@ def _deciding(python: str) -> Iterator[str]:
 
 def _started(python: str) -> Iterator[str]:
     """Yield the files in the site-packages of *python*'s environment that run at a start, and its pip."""
-    for folder in _own(python):
+    for folder in _own(python, _MARKERS):
         if os.path.basename(folder) != "site-packages":
             continue
         try:
@@ -117,13 +118,14 @@ def _homes(configuration: str) -> Iterator[str]:
             yield home
 
 
-def _own(python: str) -> Iterator[str]:
+def _own(python: str, markers: tuple[str, ...] = ("pyvenv.cfg",)) -> Iterator[str]:
     """Yield the parts of the environment of *python* whose owners matter; none if it is in no environment."""
     folder = os.path.dirname(python)
     environment = os.path.dirname(folder)
-    if not os.path.lexists(f"{environment}/pyvenv.cfg"):
+    marker = next((name for name in markers if os.path.lexists(f"{environment}/{name}")), None)
+    if marker is None:
         return
-    yield from (environment, f"{environment}/pyvenv.cfg", folder, python, f"{environment}/lib")
+    yield from (environment, f"{environment}/{marker}", folder, python, f"{environment}/lib")
     try:
         libraries = [f"{environment}/lib/{name}" for name in os.listdir(f"{environment}/lib")]
     except OSError:

@@ -108,7 +108,7 @@ def _open(path: str, create: int) -> int:
         # NFS wants a writable descriptor for an exclusive lock (uv #18061).
         return os.open(path, os.O_RDWR | create | flags, 0o600)
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
             raise
         return os.open(path, os.O_RDONLY | flags)
 

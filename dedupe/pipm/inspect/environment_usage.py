@@ -13,6 +13,7 @@ from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
+from pipm.env.places import LIBRARIES, kind_of
 from pipm.errors import NotAnEnvironmentError, PipmError
 from pipm.finder.finder_usage import served_inodes
 from pipm.fs.home import is_own
@@ -22,7 +23,6 @@ from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
 from pipm.inspect.why import is_release_of, parse_requirement
 from pipm.share.adoption import AdoptOptions
 from pipm.store.configuration import words
-from pipm.store.entries import all_entries, load_manifest
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
 from pipm.store.paths import environment_path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from pipm.env.environment import Environment
+    from pipm.env.find_environments import Passed
     from pipm.store.inventory import StoreInventory
     from pipm.store.layout import Store
     from pipm.store.roots import Root
@@ -52,6 +53,7 @@ class EnvironmentUsage:
     """
 
     path: str
+    kind: str
     python: str
     link_mode: str
     distributions: int
@@ -140,6 +142,7 @@ def list_environments(
     *,
     exclude: Sequence[str] = (),
     uses: str | None = None,
+    passed: list[Passed] | None = None,
     exact: bool = False,
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
@@ -147,12 +150,13 @@ def list_environments(
     Folders that *exclude* or the setting of that name means are passed over.
     With *folder* it says of each that is not adopted about what adopting it would free, after those
     before it. *uses* is a requirement: only environments that have such a distribution. *exact* measures
-    anew what was measured before. Raises UsageError for *uses*.
+    anew what was measured before. Places that are not handled are added to *passed*. Raises UsageError for
+    *uses*.
     """
     wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
     inventory = None if store is None else store_inventory(store)
-    paths = None if folder is None else _below(folder, store_path, exclude)
+    paths = None if folder is None else _below(folder, store_path, exclude, passed)
     if wanted is not None:
         known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
         every = known if paths is None else paths
@@ -191,12 +195,14 @@ def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool =
     )
 
 
-def _below(folder: str, store_path: str, exclude: Sequence[str]) -> Iterable[str]:
+def _below(
+    folder: str, store_path: str, exclude: Sequence[str], passed: list[Passed] | None
+) -> Iterable[str]:
     folder = environment_path(folder)
     if not os.path.isdir(folder):
         raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
     globs = [*exclude, *words("exclude")]
-    return find_environments(os.path.realpath(folder), leave_out=store_path, exclude=globs)
+    return find_environments(os.path.realpath(folder), leave_out=store_path, exclude=globs, passed=passed)
 
 
 def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
@@ -261,7 +267,8 @@ def _figures(
     environment: Environment, root: Root | None, inventory: StoreInventory | None, stamp: str, now: float
 ) -> Figures:
     stock = None if inventory is None else inventory.stock
-    measured_tree = measure_tree(environment.path, stock, served_inodes(environment.path, inventory))
+    whole = environment.path if environment.is_prefix else f"{environment.path}/{environment.site}"
+    measured_tree = measure_tree(whole, stock, served_inodes(environment.path, inventory))
     # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
     outside = {} if root is None else measured_tree.outside
     return Figures(
@@ -287,10 +294,12 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
             state, note = "own copy", "made anew, or a copy: not the environment that was adopted here"
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
-    if not os.path.exists(f"{path}/bin/python"):
+    kind = kind_of(path)
+    if kind not in LIBRARIES and not os.path.exists(f"{path}/bin/python"):
         state, note = "broken", "its interpreter is gone: create the environment again, or delete it"
     return EnvironmentUsage(
         path=path,
+        kind=kind,
         python=figures.python,
         link_mode="" if root is None else root.link_mode,
         distributions=figures.distributions,
@@ -312,6 +321,7 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_p
         note = "its disk may not be mounted; its packages are kept"
     return EnvironmentUsage(
         path=path,
+        kind=kind_of(path) if os.path.lexists(path) else "",
         python="" if root is None else root.python,
         link_mode="" if root is None else root.link_mode,
         distributions=0,
@@ -382,19 +392,3 @@ def _by_distribution(
         )
         for name, own in inodes.items()
     )
-
-
-def store_entries(store_path: str, name: str | None) -> list[tuple[str, int, int]]:
-    """List the store's entries as (path below ``wheels/``, files, bytes), all or of one distribution."""
-    from packaging.utils import canonicalize_name  # noqa: PLC0415 - only where a name is given
-
-    store = open_store(store_path, create=False)
-    if store is None:
-        return []
-    wanted = None if name is None else f"{canonicalize_name(name)}/"
-    found = []
-    for entry in all_entries(store):
-        if wanted is None or entry.startswith(wanted):
-            files = load_manifest(store, entry).files
-            found.append((entry, len(files), sum(file.size for file in files)))
-    return found

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.disk_usage import DiskUsage
+from pipm.env.places import CONFIGURATION, marker_of
 from pipm.fs.cache_files import read_cache, write_cache
 
 if TYPE_CHECKING:
@@ -61,14 +63,24 @@ class Figures(NamedTuple):
 def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentStamp | None:
     """Look at the environment at *path*; None where it, or one of its *sites*, is gone."""
     try:
-        marker = os.stat(f"{path}/pyvenv.cfg")
+        marker = os.stat(f"{path}/{marker_of(path) or CONFIGURATION}")
         times = [os.stat(path).st_mtime_ns, *(os.stat(f"{path}/{site}").st_mtime_ns for site in sites)]
     except OSError:
         return None
     facts: list[object] = [marker.st_dev, marker.st_ino, marker.st_mtime_ns, *times]
     if root is not None:
         facts += [root.state, root.link_mode, hash_of(root.entries)]
-    return EnvironmentStamp(" ".join(map(str, facts)), marker.st_atime)
+    return EnvironmentStamp(" ".join(map(str, facts)), _used(path, marker))
+
+
+def _used(path: str, marker: os.stat_result) -> float:
+    """Return when Python last read its configuration, or conda's was started; 0 if nothing tells it."""
+    if stat.S_ISREG(marker.st_mode):
+        return marker.st_atime
+    try:
+        return os.stat(f"{path}/bin/python").st_atime
+    except OSError:
+        return 0.0
 
 
 def hash_of(names: Iterable[str]) -> str:

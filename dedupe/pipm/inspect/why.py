@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pipm.core.plan.gc_plan import Limits
+from pipm.env.places import marker_of
 from pipm.errors import NotFoundError, UsageError
 from pipm.gc.collect import preview_collection
 from pipm.inspect.path_info import PathFacts, path_facts
@@ -128,4 +129,4 @@ def _kept(
 def _keeper(root: Root) -> EntryUser:
     synced = root.state in (SYNCED, SYNCING)
     how = (root.lock or "synced") if synced else "adopted"
-    return EntryUser(path=root.path, how=how, missing=not os.path.exists(f"{root.path}/pyvenv.cfg"))
+    return EntryUser(path=root.path, how=how, missing=not marker_of(root.path))

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from pipm.context.environment_lock import checked_environment, locked_environment
 from pipm.context.workers import SharedState, interruptible
 from pipm.env.interpreter import ask_interpreter
+from pipm.env.places import marker_of
 from pipm.env.receipt import FOLDER, RECEIPT, has_finder, read_receipt
 from pipm.errors import FileSystemError, StoreError
 from pipm.finder.distributions import SiteDistribution, site_distributions
@@ -104,7 +105,7 @@ def sharing(store_path: str) -> Callable[[str], bool]:
     paths, inodes = {root.path for root in roots}, {root.inode for root in roots}
 
     def shares(path: str) -> bool:
-        known = os.path.realpath(path) in paths or os.stat(f"{path}/pyvenv.cfg").st_ino in inodes
+        known = os.path.realpath(path) in paths or os.stat(f"{path}/{marker_of(path)}").st_ino in inodes
         return known or os.path.isdir(f"{path}/{FOLDER}")
 
     return shares

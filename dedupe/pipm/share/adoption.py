@@ -32,6 +32,7 @@ class Adoption:
     """
 
     path: str
+    kind: str
     python: str
     link_mode: str
     distributions: int
@@ -57,6 +58,7 @@ def adoption_of(
     """Return the adoption with the figures of *statistics*."""
     return Adoption(
         path=environment.path,
+        kind=environment.kind,
         python=environment.python,
         link_mode=link_mode,
         distributions=distributions,

@@ -58,7 +58,7 @@
     leaf(one.parts.length ? "bytecode, folders, scripts" : "its own files", one.rest, "own", ["goes with the environment"]),
   ].filter((node) => node.value > 0);
   const environmentNode = (one) => {
-    const lines = [`${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
+    const lines = [`${one.kind || "environment"}, ${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
       `deleting it frees ${about(one.exclusive, one)}`];
     if (one.adopting !== null) lines.push(`adopting it frees up to about ${size(one.adopting)}`);
     const node = { label: one.path, lines, one, kind: one.state === "own copy" ? "own" : "shared" };
@@ -292,7 +292,7 @@
     environments: { rows: environments, order: ["Exclusive", -1], columns: {
       Environment: { ...text((one) => one.path), open: showEnvironment },
       State: { ...text((one) => one.state), badge: true },
-      Python: text((one) => one.python),
+      Python: text((one) => (one.kind === "venv" ? one.python : `${one.python} ${one.kind}`)),
       Distributions: { get: (one) => one.distributions, show: count },
       Apparent: bytes((one) => one.apparent),
       "On disk": bytes((one) => one.on_disk),

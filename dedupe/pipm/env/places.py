@@ -1,0 +1,129 @@
+"""The kinds of places that hold Python packages, told by their names and by what lies in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pipm.errors import NotAnEnvironmentError
+from pipm.fs.beneath import read_beneath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIGURATION = "pyvenv.cfg"
+CONDA = "conda-meta"
+VENV, USER, INTERPRETER, PROJECT = "venv", "user", "interpreter", "__pypackages__"
+LIBRARIES = frozenset({USER, INTERPRETER, PROJECT})
+"""The kinds whose packages alone are the place, not all that lies beside them."""
+_LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?")
+_SYSTEMS = frozenset({"usr", "files"})
+"""Prefixes of a whole system's tree: an image's, a container's, Flatpak's (``files``)."""
+_BY_PATH = (
+    ("hatch", re.compile(r"/hatch/env/")),
+    ("poetry", re.compile(r"/pypoetry/virtualenvs/[^/]+$")),
+    ("pre-commit", re.compile(r"/pre-commit/.*/py_env-[^/]+$")),
+    ("tox", re.compile(r"/\.tox/[^/]+$")),
+    ("nox", re.compile(r"/\.nox/[^/]+$")),
+    ("pixi", re.compile(r"/\.pixi/envs/[^/]+$")),
+)
+_BY_FILE = (("pipx", "pipx_metadata.json"), ("uv tool", "uv-receipt.toml"), ("conda", CONDA))
+
+
+def marker_of(path: str) -> str:
+    """Return the name of what tells that *path* holds packages, relative to it; empty where it does not.
+
+    A venv has ``pyvenv.cfg``, a conda environment ``conda-meta``. The library folder of an interpreter or of
+    a user (``~/.local/lib/python3.12``) has ``site-packages``, a folder of ``__pypackages__`` (PEP 582)
+    ``lib``: there nothing but those is the place.
+    """
+    if os.path.isfile(f"{path}/{CONFIGURATION}"):
+        return CONFIGURATION
+    if _is_folder(f"{path}/{CONDA}"):
+        return CONDA
+    if _is_projects(path):
+        return "lib" if _is_folder(f"{path}/lib") else ""
+    is_library = version_in_path(path) and _is_folder(f"{path}/site-packages") and _library_kind(path)
+    return "site-packages" if is_library else ""
+
+
+def kind_of(path: str) -> str:
+    """Return which kind of place *path* is: venv, conda, user, interpreter, project, or a tool's name."""
+    for kind, pattern in _BY_PATH:
+        if pattern.search(path):
+            return kind
+    for kind, name in _BY_FILE:
+        if os.path.lexists(f"{path}/{name}"):
+            return kind
+    if os.path.lexists(f"{path}/{CONFIGURATION}"):
+        return VENV
+    if _is_projects(path):
+        return PROJECT
+    return (_library_kind(path) if version_in_path(path) else "") or VENV
+
+
+def version_in_path(path: str) -> str:
+    """Return the version of Python in the name: of ``lib/python3.12``, or of ``__pypackages__/3.12``."""
+    found = _LIBRARY.fullmatch(os.path.basename(path))
+    if found is not None:
+        return found[1]
+    return os.path.basename(path) if _is_projects(path) else ""
+
+
+def _is_projects(path: str) -> bool:
+    return os.path.basename(os.path.dirname(path)) == "__pypackages__"
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def interpreter_of_library(path: str) -> str | None:
+    """Return the interpreter that the library folder *path* belongs to; None where there is none."""
+    program = f"{os.path.dirname(os.path.dirname(path))}/bin/{os.path.basename(path)}"
+    return program if os.access(program, os.X_OK) else None
+
+
+def _library_kind(path: str) -> str:
+    """Return the kind of a library folder that is a place of its own; empty for any other one."""
+    prefix = os.path.dirname(os.path.dirname(path))
+    if os.path.basename(prefix) == ".local":
+        return USER
+    if os.path.lexists(f"{prefix}/{CONFIGURATION}") or os.path.lexists(f"{prefix}/{CONDA}"):
+        return ""
+    whole = os.path.isfile(f"{path}/os.py") and interpreter_of_library(path) is not None
+    return INTERPRETER if whole and os.path.basename(prefix) not in _SYSTEMS else ""
+
+
+def conda_paths(root: int) -> frozenset[str]:
+    """Return the paths that conda's packages own in the environment open as *root*, relative to it.
+
+    Raises NotAnEnvironmentError where a package's list cannot be read: then nobody knows what is conda's.
+    """
+    try:
+        folder = os.open(CONDA, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+    except FileNotFoundError:
+        return frozenset()
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    finally:
+        os.close(folder)
+    return frozenset(path for name in names for path in _paths_of(root, f"{CONDA}/{name}"))
+
+
+def _paths_of(root: int, name: str) -> Iterator[str]:
+    """Yield the paths of one package: those of ``files``, and of ``paths_data``, which has the details."""
+    try:
+        package = json.loads(read_beneath(root, name) or b"")
+        if not {"files", "paths_data"}.intersection(package):
+            raise KeyError("files")  # noqa: TRY301 - as any other list that is not one
+        for path in package.get("files") or ():
+            yield os.path.normpath(path)
+        for row in (package.get("paths_data") or {}).get("paths") or ():
+            yield os.path.normpath(row["_path"])
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise NotAnEnvironmentError(
+            f"{name} does not say which files are conda's", hint="repair the environment with conda first"
+        ) from error
