@@ -129,7 +129,12 @@ _HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
 
 def entry_path(place: RecordPlace, path: str) -> str:
     """Return the path in a wheel entry, scheme first, of what lies at *path* of *place*."""
-    return f"{place.value}/{_HEADERS.sub('', path) if place is RecordPlace.HEADERS else path}"
+    match place:
+        case RecordPlace.HEADERS:
+            path = _HEADERS.sub("", path)
+        case RecordPlace.SCRIPT:
+            path = path.rpartition("/")[2]
+    return f"{place.value}/{path}"
 
 
 def _place_in_prefix(path: str) -> RecordPlace:

@@ -92,3 +92,21 @@ def is_cached(directory: int, name: str) -> bool:
 def _chunks(file: int) -> Iterator[bytes]:
     while chunk := os.read(file, _CHUNK):
         yield chunk
+
+
+_PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""How machine programs begin: ELF, Mach-O, and Mach-O for several machines."""
+
+
+def is_program(path: str, directory: int | None = None) -> bool:
+    """Return whether *path* (in the open *directory*) is a machine program, and no symlink."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        return os.read(file, 4) in _PROGRAMS
+    except OSError:
+        return False
+    finally:
+        os.close(file)

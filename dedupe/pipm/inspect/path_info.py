@@ -13,7 +13,7 @@ from pipm.env.environment import is_environment, load_environment
 from pipm.env.installed import installed_distributions, place_in_environment
 from pipm.errors import NotAnEnvironmentError, NotFoundError
 from pipm.finder.finder_usage import receipt_at, served_inodes
-from pipm.fs.file_content import digest_file
+from pipm.fs.file_content import digest_file, is_program
 from pipm.fs.measure import file_extents, measure_tree
 from pipm.fs.opened import opened
 from pipm.fs.trust import trusted_users
@@ -319,7 +319,7 @@ class _File:
         return NOT_YET
 
     def _reason_of_row(self, row: RecordRow, location: Location, size: int) -> str:
-        if location.place is RecordPlace.SCRIPT:
+        if location.place is RecordPlace.SCRIPT and not is_program(self._path):
             return Reason.SCRIPT.value
         if location.path.endswith(".pth"):
             return Reason.PATH_FILE.value

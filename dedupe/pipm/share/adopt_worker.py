@@ -210,6 +210,8 @@ class EnvironmentWorker:
             contested=context.contested,
             entries=context.entries,
             seen_ns=context.seen_ns,
+            # A program behind a symlink finds what lies beside it in the store, not in the environment.
+            programs=context.mode is not LinkMode.SYMLINK,
         )
 
     def answer(self) -> AdoptResult:

@@ -79,7 +79,7 @@ def prepare_entry(
         identity=identity,
         origin=f"environment {context.environment.path}",
         files=tuple(contents.files),
-        missing=(*contents.missing, *_missing_scripts(context, distribution)),
+        missing=(*contents.missing, *_missing_scripts(context, distribution, contents)),
     )
     if existing is not None:
         known = load_manifest(context.store, existing)
@@ -167,9 +167,11 @@ def _tag(wheel: str) -> str:
     return compressed
 
 
-def _missing_scripts(context: AdoptContext, distribution: InstalledDistribution) -> list[str]:
+def _missing_scripts(
+    context: AdoptContext, distribution: InstalledDistribution, contents: EntryContents
+) -> list[str]:
     """Return the wheel's own scripts: installers change their first line, so an environment lacks them."""
-    generated = set()
+    generated = {file.path.removeprefix("scripts/") for file in contents.files}
     for line in read_metadata_file(context.root, distribution, "entry_points.txt").splitlines():
         name, equals, _ = line.partition("=")
         if equals:

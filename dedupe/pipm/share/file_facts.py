@@ -12,6 +12,7 @@ from pipm.core.importable import is_importable
 from pipm.core.plan.adopt_plan import OWNER_WRITES, FileFact
 from pipm.core.record import RecordPlace, entry_path, is_bytecode
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
+from pipm.fs.file_content import is_program
 from pipm.fs.xattrs import has_attributes_in
 from pipm.store.objects import find_object, is_trusted
 
@@ -32,8 +33,9 @@ class FactGatherer:
 
     ``root`` is the open folder of the environment. ``trusted``: an earlier run finished, so a file with the
     recorded time and size counts as shared without a look at the store. ``by_inode``: a shared file has the
-    object's inode. ``entries`` are those that an earlier run used, by name and version. ``seen_ns`` is the
-    time when that run ended: an inode that changed later may have new attributes.
+    object's inode. ``programs``: the link mode can share those in ``bin``. ``entries`` are those that an
+    earlier run used, by name and version. ``seen_ns`` is the time when that run ended: an inode that changed
+    later may have new attributes.
     """
 
     root: int
@@ -44,6 +46,7 @@ class FactGatherer:
     contested: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     entries: Mapping[tuple[str, str], str] = field(default_factory=dict)
     seen_ns: int = 0
+    programs: bool = True
 
     def folders(
         self, distribution: InstalledDistribution
@@ -142,7 +145,16 @@ class FactGatherer:
             says_shared,
             contested,
             readable,
+            self._is_program(place, status, folder, name),
         )
+
+    def _is_program(
+        self, place: RecordPlace, status: os.stat_result | None, folder: int | None, name: str
+    ) -> bool:
+        """Return True for a machine program in ``bin``, in which no environment's path can be new."""
+        if not self.programs or place is not RecordPlace.SCRIPT or status is None or folder is None:
+            return False
+        return stat.S_ISREG(status.st_mode) and is_program(name, folder)
 
     @staticmethod
     def _is_writable(distribution: InstalledDistribution, location: Location, mode: int) -> bool:

@@ -157,6 +157,7 @@ class _Recheck:
             contested=held.contested,
             entries=self._entries,
             seen_ns=held.seen_ns,
+            programs=job.earlier_mode is not LinkMode.SYMLINK,
         )
         self._seen_ns = held.seen_ns
         self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])

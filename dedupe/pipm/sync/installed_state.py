@@ -20,7 +20,7 @@ from pipm.fs.file_content import digest_at
 from pipm.fs.folder_filler import FOLDER
 from pipm.fs.opened import opened
 from pipm.sync.change_cache import BIN, COMMON
-from pipm.sync.installer_files import installer_metadata, scripts_of
+from pipm.sync.installer_files import installer_metadata, programs_of, scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
 
 if TYPE_CHECKING:
@@ -230,13 +230,16 @@ class EnvironmentScan:
             if other.scheme != "scripts"
         ]
         if record is not None:
+            programs = programs_of(self._store, wanted)
+            scripts = list(scripts_of(self._store, scheme, wanted, programs))
             # What is built anew may differ in these alone.
-            hashes = [other.record for other in install_plan.data_files if other.scheme != "scripts"]
-            scripts = scripts_of(self._store, scheme, wanted)
             own = {other.path for other in install_plan.data_files if other.scheme == "scripts"}
+            hashes = [other.record for other in install_plan.data_files if other.scheme != "scripts"]
+            hashes += [other.record for other in programs]
             hashes += [record_digest_of(content) for name, content in scripts if name in own]
             if not all(digest.encode("ascii") in record for digest in hashes):
                 return False
+            others += [(f"bin/{other.path}", other.size) for other in programs]
             others += [(f"bin/{name}", len(content)) for name, content in scripts]
         if ours and not stored:
             metadata = f"{scheme.site}/{install_plan.metadata}"

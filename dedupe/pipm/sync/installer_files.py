@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
 from pipm.errors import StoreError
+from pipm.fs.file_content import is_program
+from pipm.fs.folder_filler import FOLDER
+from pipm.fs.opened import opened
 from pipm.sync.uv_note import FILE as UV_NOTE
 from pipm.wheel.environment_files import INSTALLER, entry_point_script, wheels_own_script
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
-    from pipm.core.install_plan import InstallPlan
+    from pipm.core.install_plan import DataFile, InstallPlan
     from pipm.core.plan.materialise_plan import Wanted
     from pipm.core.scheme import Scheme
     from pipm.store.layout import Store
@@ -29,15 +32,27 @@ def installer_metadata(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
         yield UV_NOTE, wanted.uv_note
 
 
-def scripts_of(store: Store, scheme: Scheme, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the scripts of *wanted* in an environment of this *scheme*."""
+def programs_of(store: Store, wanted: Wanted) -> list[DataFile]:
+    """Return the machine programs among the scripts of *wanted*: they are linked, not written."""
+    scripts = [other for other in wanted.install_plan.data_files if other.scheme == "scripts"]
+    if not scripts:
+        return []
+    path = f"wheels/{wanted.entry}/scripts"
+    with opened(os.open(path, FOLDER, dir_fd=store.v1)) as folder:
+        return [other for other in scripts if other.executable and is_program(other.path, folder)]
+
+
+def scripts_of(
+    store: Store, scheme: Scheme, wanted: Wanted, programs: Sequence[DataFile] = ()
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the scripts of *wanted* in a *scheme*, without its *programs*."""
     for name, body in wanted.install_plan.scripts:
         yield name, entry_point_script(body, scheme.python)
         if name == "pip" and wanted.install_plan.name == "pip":
             # A convention: pip and uv give pip a further script with the interpreter's version.
             yield f"pip{scheme.version}", entry_point_script(body, scheme.python)
     for other in wanted.install_plan.data_files:
-        if other.scheme == "scripts":
+        if other.scheme == "scripts" and other not in programs:
             path = f"wheels/{wanted.entry}/scripts/{other.path}"
             try:
                 file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1)

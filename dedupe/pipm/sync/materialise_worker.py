@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.bytecode.sync_bytecode import SyncBytecode
 from pipm.core.install_plan import record_rows, scheme_path
+from pipm.core.plan.materialise_plan import Links
 from pipm.env.receipt import StoredMetadataFile
 from pipm.fs.folder_filler import FOLDER, FolderFiller, FolderStack, written_in_place
 from pipm.fs.staging import Staging
 from pipm.store.objects import altered
-from pipm.sync.installer_files import compiled_rows, damaged_file_error, installer_metadata, scripts_of
+from pipm.sync.installer_files import (
+    compiled_rows,
+    damaged_file_error,
+    installer_metadata,
+    programs_of,
+    scripts_of,
+)
 from pipm.wheel.environment_files import record_digest_of
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from pipm.bytecode.sync_bytecode import MissingBytecode
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
-    from pipm.core.plan.materialise_plan import Links, PlannedFolder, Wanted
+    from pipm.core.plan.materialise_plan import PlannedFolder, Wanted
     from pipm.fs.folder_filler import FolderState
 
     Away = Mapping[str, Mapping[str, StoredMetadataFile]]
@@ -155,9 +162,20 @@ class MaterialiseWorker:
             for other in install_plan.data_files
             if other.scheme != "scripts"
         ]
-        scripts = list(scripts_of(self._context.store, scheme, wanted))
-        if scripts:
+        programs = programs_of(self._context.store, wanted)
+        scripts = list(scripts_of(self._context.store, scheme, wanted, programs))
+        if programs or scripts:
             target = folders.enter("bin")
+            rows += [(scheme.recorded(f"bin/{one.path}"), one.record, one.size) for one in programs]
+            links = [
+                Links(
+                    f"wheels/{wanted.entry}/scripts",
+                    tuple(one.path for one in programs),
+                    tuple(one.mtime_ns for one in programs),
+                )
+            ]
+            for source, path, names in self._sources(links if programs else ()):
+                filler.fill_real(source, path, target, names)
             for name, content in scripts:
                 filler.write(target, name, content, executable=True)
                 rows.append((scheme.recorded(f"bin/{name}"), record_digest_of(content), len(content)))

@@ -72,7 +72,7 @@ def _counts(fact: FileFact) -> bool:
         fact.status is not None
         and fact.digest is not None
         and stat.S_ISREG(fact.status.st_mode)
-        and fact.place in (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS)
+        and (fact.program or fact.place in (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS))
         and not (fact.place is RecordPlace.SITE and is_installers_own(fact.path))
         and not fact.contested
     )

@@ -331,7 +331,8 @@ class _Unpacking:
 
     def _write(self, member: zipfile.ZipInfo, entry_path: str, expected: RecordHash | None) -> FileEntry:
         mode = member.external_attr >> 16
-        executable = stat.S_ISREG(mode) and mode & 0o111 != 0  # the rule of pip and installer
+        # The rule of pip and installer; every script is executable, whatever the archive says.
+        executable = entry_path.startswith("scripts/") or (stat.S_ISREG(mode) and mode & 0o111 != 0)
         check = None  # sha256 is computed anyway
         if expected is not None and expected.algorithm != "sha256":
             check = hashlib.new(expected.algorithm)

@@ -29,7 +29,8 @@ class FileFact(NamedTuple):
     ``writable``: Python does not import it, and its owner may write to it. ``recorded`` is the time (ns) that
     the store's manifests of this release give that content. ``object`` names the store's object of it,
     ``stored`` is its stat, ``sound`` says that it has the recorded time; ``says_shared`` that the file's own
-    time and size say "shared", and may be believed; ``readable`` that its folder may be entered.
+    time and size say "shared", and may be believed; ``readable`` that its folder may be entered;
+    ``program`` that it is a machine program in ``bin``, and the link mode can share those.
     """
 
     directory: str
@@ -49,6 +50,7 @@ class FileFact(NamedTuple):
     says_shared: bool
     contested: bool
     readable: bool = True
+    program: bool = False
 
     @property
     def shown(self) -> str:
@@ -146,7 +148,7 @@ def _private_reason(fact: FileFact) -> Reason | None:
             return Reason.PATH_FILE
         return None
     if place is RecordPlace.SCRIPT:
-        return Reason.SCRIPT
+        return None if fact.program else Reason.SCRIPT
     if place is RecordPlace.CONFIGURATION:
         return Reason.CONFIGURATION
     return Reason.OUTSIDE if place is RecordPlace.OUTSIDE else None
