@@ -146,9 +146,20 @@ class Bench:
                 continue  # half written, perhaps; only a RECORD says that all is there
             elif not any(self._alike(name, one, now[name]) for one in known):
                 faults.append(f"{name}: {self._shown(known[0], now[name])}")
+        if self.case.replaced and self.case.appears and self._mixes(now):
+            faults.append(f"{self.case.replaced} is a mixture of two versions")
         if self.case.lives and not self.case.works(self.point):
             faults.append(f"it does not work any more (exit code {code})")
         return faults[:6]
+
+    def _mixes(self, now: States) -> bool:
+        """Whether files of the old version and of the new one are there, a RECORD as whole as a file."""
+        old, new = (
+            {(name, row.digest, row.target) for name, row in taken.items() if self.case.may_vanish(name)}
+            for taken in (self._before, self._after)
+        )
+        there = {(name, row.digest, row.target) for name, row in now.items() if row.kind != "directory"}
+        return bool(there & (old - new)) and bool(there & (new - old))
 
     def _known(self, name: str) -> list[State]:
         return [taken[name] for taken in (self._before, self._after, self._again) if name in taken]

@@ -31,10 +31,11 @@ class Case:
 
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
-    gone or half written until then. With *stages* it goes by a stage in which files have their bytes, but may
-    be links of the store or read-only. With *falls* a file that refuses what was asked for may be a hard link
-    or a copy. Names with *foreign* in them are the business of pip, which does not clean up after itself, and
-    so is bytecode: an interpreter that cannot read some writes its own.
+    gone or half written until then, but there are never files of both versions. With *stages* files may be
+    links of the store or read-only meanwhile. With *falls* a file that refuses what was asked for may be a
+    hard link or a copy. Names with *foreign* in them are the business of
+    pip, which does not clean up after itself, and so is bytecode: an interpreter that cannot read some writes
+    its own.
     """
 
     name: str
