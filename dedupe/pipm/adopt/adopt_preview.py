@@ -19,7 +19,7 @@ from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.walk_tree import names_in
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
@@ -55,7 +55,7 @@ class Preview:
         started = time.monotonic()
         environment = checked_environment(self._store_path, path)
         try:
-            with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+            with opened_folder(environment.path) as root:
                 statistics, count = self._statistics(environment, root)
         except OSError as error:
             raise explain_os_error(error, f"look at {path}") from error

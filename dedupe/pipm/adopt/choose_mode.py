@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipm.adopt.adopt import adopt, adopt_together
 from pipm.context.environment_lock import checked_environment, locked_environment
 from pipm.env.environment import load_environment, require_venv
-from pipm.env.receipt import read_receipt
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
+from pipm.finder.finder_usage import receipt_at
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.layout import open_store
 
@@ -38,9 +37,7 @@ def adopt_by_best_mode(
             "Only the finder lists distributions without their *.dist-info folders",
             hint="add --link-mode finder, or leave --no-dist-info out",
         )
-    by_finder = [
-        path for path in paths if options.link_mode is LinkMode.FINDER or environment_has_finder(path)
-    ]
+    by_finder = [path for path in paths if options.link_mode is LinkMode.FINDER or receipt_at(path)]
     others = [path for path in paths if path not in by_finder]
     outcomes = adopt_together(store_path, others, options, progress) if others else {}
     for path, outcome in list(outcomes.items()):
@@ -61,18 +58,6 @@ def adopt_by_best_mode(
     return outcomes
 
 
-def environment_has_finder(path: str) -> bool:
-    """Return True if the environment at *path* has the finder."""
-    try:
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return read_receipt(root) is not None
-    finally:
-        os.close(root)
-
-
 def _may_have_finder(path: str) -> bool:
     """Return True if *path* is a venv, and on no overlay: removing a file of a lower layer frees nothing."""
     environment = load_environment(path)
@@ -91,7 +76,7 @@ def adopt_by_finder(store_path: str, path: str, options: AdoptOptions, progress:
         )
     environment = checked_environment(store_path, path)
     require_venv(environment, "The finder")
-    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(environment.path) as root:
         refuse_symlink(root)
     adoption = adopt(store_path, path, replace(options, link_mode=LinkMode.SYMLINK), progress)
     store = open_store(store_path)

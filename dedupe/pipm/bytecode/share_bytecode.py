@@ -24,7 +24,7 @@ from pipm.bytecode.compiler_process import BytecodeCheck
 from pipm.core.bytecode import bytecode_mtime_ns
 from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.core.reasons import Reason
-from pipm.fs.beneath import directory_beneath
+from pipm.fs.beneath import directory_beneath, status_beneath
 from pipm.fs.bytecode_header import (
     Header,
     copy_with_time,
@@ -125,7 +125,7 @@ class BytecodeSharer:
                         ensure_folder(folder, CACHE)
             with self._open(fresh.source.directory) as cache:
                 if cache is not None:
-                    old = _status(cache, fresh.name)
+                    old = status_beneath(cache, fresh.name)
                     with same_cache_time(cache):
                         self._place(cache, fresh.name, old, fresh.source, pool)
         self._fresh = []
@@ -153,7 +153,7 @@ class BytecodeSharer:
                     source, level = modules[found[0]], found[1]
                     present.add((source.name, level))
                     self.statistics.files += 1
-                    status = _status(cache, name)
+                    status = status_beneath(cache, name)
                     if status is not None and not self._share_one(cache, name, source, level, status):
                         candidates.append(_Candidate(source, name, level, status))
         return candidates + self._uncompiled(modules.values(), present)
@@ -285,7 +285,7 @@ class BytecodeSharer:
         """Return whether a file that could not be linked may be replaced."""
         source, name = candidate.source, candidate.name
         with self._open(source.directory) as cache:
-            status = None if cache is None else _status(cache, name)
+            status = None if cache is None else status_beneath(cache, name)
             if cache is None or status is None:
                 return self.context.compile_missing
             return not self._is_its_own(cache, name, source, status)
@@ -376,10 +376,3 @@ class BytecodeSharer:
 
 def _name(pool: Pool, source: ProvenSource) -> str:
     return pool.name(source.digest, source.time)
-
-
-def _status(directory: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

@@ -11,7 +11,7 @@ from pipm.env.environment import Environment, load_environment
 from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
 from pipm.fs.leftovers import remove_torn_writes
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.staging import sweep
 from pipm.fs.trust import user_name
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
@@ -55,9 +55,7 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
     with (
         contextlib.nullcontext() if store is None else store.writing(),
         locked(f"{environment.path}/{environment.marker}", what=environment.path, create=False),
-        opened(
-            os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        ) as root,
+        opened_folder(environment.path, follow=False) as root,
     ):
         if os.stat(environment.marker, dir_fd=root).st_ino != environment.inode:
             raise NotAnEnvironmentError(

@@ -16,7 +16,7 @@ from pipm.core.reasons import Reason
 from pipm.core.record import Location, RecordPlace, RecordRow, locate, parse_record
 from pipm.env.receipt import FOLDER, STORED_METADATA, is_record, read_receipt, read_stored_metadata
 from pipm.fs.beneath import open_directory_beneath, read_beneath
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -138,7 +138,7 @@ def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
     """Return the stored metadata folders of the environment at *path*; *names* are in its site-packages."""
     if not os.path.exists(f"{path}/{FOLDER}/{STORED_METADATA}"):
         return []
-    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(path) as root:
         return without_metadata_folder(read_stored_metadata(root), names)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from pipm.env.receipt import read_receipt
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from pipm.env.receipt import Receipt
@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 def receipt_at(path: str) -> Receipt | None:
     """Return the receipt of the finder in the environment at *path*; None if it has no finder."""
     try:
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with opened_folder(path) as root:
+            return read_receipt(root)
     except OSError:
         return None
-    try:
-        return read_receipt(root)
-    finally:
-        os.close(root)
 
 
 def served_inodes(path: str, inventory: StoreInventory | None) -> set[int]:

@@ -10,7 +10,7 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import FOLDER
 from pipm.finder.import_table import ImportTable
 from pipm.finder.metadata_files import is_made_here
-from pipm.fs.beneath import directory_beneath, read_beneath
+from pipm.fs.beneath import directory_beneath, read_beneath, status_beneath
 from pipm.fs.copies import Metadata, set_metadata
 from pipm.store.stored_originals import read_originals
 
@@ -46,7 +46,7 @@ class Before:
             if f"{above}/" not in self._metadata or not name:
                 continue
             with directory_beneath(self._root, above) as folder:
-                status = None if folder is None else _status(folder, name)
+                status = None if folder is None else status_beneath(folder, name)
                 if folder is None or status is None or not stat.S_ISREG(status.st_mode):
                     continue
                 if is_made_here(name, status):
@@ -85,10 +85,3 @@ def originals_below(store: Store, environment: Environment, infos: Iterable[str]
 
 def _metadata(row: Original) -> Metadata:
     return Metadata(mode=row.mode, owner=None, group=row.group, mtime_ns=row.mtime_ns)
-
-
-def _status(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

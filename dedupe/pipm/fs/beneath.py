@@ -123,13 +123,17 @@ def _read(file: int, *, ours: bool) -> bytes | None:
     return data if len(data) <= LARGEST else None
 
 
+def status_beneath(directory: int, path: str) -> os.stat_result | None:
+    """Stat *path* below the open *directory*, or the symlink that it is; return None if it is missing."""
+    try:
+        return os.stat(path, dir_fd=directory, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def is_there(directory: int, path: str) -> bool:
     """Return whether *path* exists below the open *directory*, also as a broken symlink."""
-    try:
-        os.stat(path, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+    return status_beneath(directory, path) is not None
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pipm.core.sha256 import sha256
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.home import cache_home
 from pipm.fs.leftovers import remove_torn_writes
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.trust import is_foreign
 
 _DIGEST = 32
@@ -51,7 +51,7 @@ def write_cache(name: str, data: bytes) -> None:
     """Cache *data* as *name*; errors are ignored."""
     with contextlib.suppress(OSError):
         os.makedirs(user_cache_folder(), mode=0o700, exist_ok=True)
-        with opened(os.open(user_cache_folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+        with opened_folder(user_cache_folder()) as folder:
             remove_torn_writes(folder, ("",), before=time.time() - _LONG)
             write_durably(folder, name, data, Durability.LATER)
 

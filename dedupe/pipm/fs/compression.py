@@ -12,6 +12,7 @@ import struct
 from functools import cache
 
 from pipm.fs.free_space import mount_of
+from pipm.fs.opened import opened_folder
 
 _TREE_SEARCH_V2 = 0xC0709411
 _GETFLAGS = 0x80086601
@@ -62,14 +63,9 @@ def compresses(path: str) -> bool:
     if any(option.startswith("compress") for option in mount_of(path).options):
         return True
     try:
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with opened_folder(path) as folder:
+            answer = bytearray(8)
+            fcntl.ioctl(folder, _GETFLAGS, answer)
+            return bool(int.from_bytes(answer[:4], "little") & _COMPRESS)
     except OSError:
         return False
-    try:
-        answer = bytearray(8)
-        fcntl.ioctl(folder, _GETFLAGS, answer)
-        return bool(int.from_bytes(answer[:4], "little") & _COMPRESS)
-    except OSError:
-        return False
-    finally:
-        os.close(folder)

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ def sync_file_system(file: int) -> None:
 
 def sync_tree(path: str) -> None:
     """Write all dirty data of the file system of the directory *path*; raises OSError."""
-    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
+    with opened_folder(path) as directory:
         sync_file_system(directory)
 
 
@@ -213,14 +213,14 @@ def final_name(name: str) -> str | None:
 
 def write_file(path: str, data: bytes) -> None:
     """Write *data* to the file at *path*, replacing it as a whole; other users cannot read a new file."""
-    with opened(os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+    with opened_folder(os.path.dirname(path) or ".") as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE)
 
 
 def replace_text(path: str, data: bytes) -> None:
     """Replace the bytes of the file at *path*, which keeps its mode."""
     mode = stat.S_IMODE(os.stat(path).st_mode)
-    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+    with opened_folder(os.path.dirname(path)) as folder:
         new = write_aside(folder, os.path.basename(path), data)
         os.chmod(new.temporary, mode, dir_fd=folder)
         new.publish()

@@ -1,4 +1,4 @@
-"""A context manager for file descriptors."""
+"""Context managers for file descriptors."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def opened(file: int) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def opened_folder(path: str, *, follow: bool = True) -> Iterator[int]:
+    """Open the directory *path*; without *follow* a symlink raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
+    try:
+        yield folder
+    finally:
+        os.close(folder)

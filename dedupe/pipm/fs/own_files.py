@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.fs.durability import Durability, write_durably
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 from pipm.fs.removal import remove_folder
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add_file(path: str, data: bytes, mode: int) -> None:
 def write_shared_file(path: str, data: bytes) -> None:
     """Replace the file *path*, made with its folders, as others may read it: the umask decides."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+    with opened_folder(os.path.dirname(path)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE, mode=0o666)
 
 

@@ -7,7 +7,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST = 100
@@ -136,13 +136,13 @@ def _raise_first(stuck: list[Stuck]) -> None:
 
 def remove_path(path: str) -> list[Stuck]:
     """Remove the file at the absolute *path* as `remove_name` does."""
-    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
+    with opened_folder(os.path.dirname(path)) as parent:
         return remove_name(parent, os.path.basename(path), path)
 
 
 def remove_folder_at(path: str) -> list[Stuck]:
     """Remove the folder at the absolute *path* as `remove_below` does."""
-    with opened(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
+    with opened_folder(os.path.dirname(path)) as parent:
         return remove_below(parent, os.path.basename(path), path)
 
 

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pipm.fs.durability import syncing, write_aside
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def write_template(path: str, rows: list[Row], last: str, meanwhile: Callable[[]
             os.symlink(content, place)
         elif relative != last:
             _write(place, content, 0o777 if kind == "program" else 0o666)
-    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
+    with opened_folder(path) as top:
         new = write_aside(top, last, texts[last].encode("utf-8"), synced=False, mode=0o666)
         try:
             with syncing([top]):

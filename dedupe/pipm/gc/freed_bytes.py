@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipm.context.statistics import Statistics
 from pipm.fs.durability import sync_file_system
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 from pipm.fs.reflinks import extents
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class FreedBytes:
 
     def _count_pending(self) -> None:
         """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
-        with opened(os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+        with opened_folder(self._path) as folder:
             sync_file_system(folder)
 
     def _whole_chunks(self, staying: set[int]) -> int:

@@ -15,7 +15,7 @@ from pipm.errors import NotAnEnvironmentError, NotFoundError
 from pipm.finder.finder_usage import receipt_at, served_inodes
 from pipm.fs.file_content import digest_file, is_program
 from pipm.fs.measure import file_extents, measure_tree
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.trust import trusted_users
 from pipm.store.layout import VERSION
 
@@ -169,7 +169,7 @@ def _folder(path: str, environment: Environment, root: Root | None, inventory: S
 
 
 def _installed(environment: Environment) -> list[InstalledDistribution]:
-    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(environment.path) as root:
         return installed_distributions(environment, root)
 
 

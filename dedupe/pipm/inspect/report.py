@@ -10,6 +10,7 @@ from pipm.core.plan.gc_plan import Limits
 from pipm.env.environment import load_environment
 from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
+from pipm.fs.opened import opened_folder
 from pipm.gc.collect import preview_collection
 from pipm.inspect.environment_usage import disk_report, list_environments
 from pipm.store.inventory import store_inventory
@@ -93,15 +94,10 @@ def _parts(one: EnvironmentUsage) -> tuple[tuple[str, int], ...]:
         return ()
     try:
         environment = load_environment(one.path)
-        root = os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (OSError, NotAnEnvironmentError):
+        with opened_folder(environment.path) as root:
+            distributions = installed_distributions(environment, root)
+    except (OSError, NotAnEnvironmentError):  # missing, or changing right now
         return ()
-    try:
-        distributions = installed_distributions(environment, root)
-    except OSError:  # others work in it
-        return ()
-    finally:
-        os.close(root)
     return tuple(
         (f"{each.name} {each.version}", sum(-(-(row.size or 0) // _BLOCK) * _BLOCK for row in each.rows))
         for each in distributions

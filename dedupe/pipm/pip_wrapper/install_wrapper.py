@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipm.env.permission import check_runnable
@@ -15,13 +15,11 @@ from pipm.errors import InterpreterError, NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.leftovers import remove_torn_writes
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import ensure_folder, forget, forget_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipm.env.environment import Environment
 
 FORMAT = 1
@@ -80,7 +78,7 @@ def install_wrapper(environment: Environment, store_path: str, link_mode: str) -
         "command": [sys.executable, "-I", "-m", "pipm"],
     }
     try:
-        with _opened(environment) as root:
+        with opened_folder(environment.path, follow=False) as root:
             ensure_folder(root, FOLDER)
             ensure_folder(root, f"{FOLDER}/{PACKAGE}")
             folders = (FOLDER, f"{FOLDER}/{PACKAGE}")
@@ -100,7 +98,7 @@ def install_wrapper(environment: Environment, store_path: str, link_mode: str) -
 
 def uninstall_wrapper(environment: Environment) -> None:
     """Remove the wrapper, if there is one."""
-    with _opened(environment) as root:
+    with opened_folder(environment.path, follow=False) as root:
         for site in environment.sites:
             _forget_in(root, site, PATH_FILE)
         with directory_beneath(root, FOLDER) as folder:
@@ -111,14 +109,6 @@ def uninstall_wrapper(environment: Environment) -> None:
                 if is_there:
                     remove_tree(folder, PACKAGE)
         forget_folder(root, FOLDER)
-
-
-@contextmanager
-def _opened(environment: Environment) -> Iterator[int]:
-    with opened(
-        os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    ) as root:
-        yield root
 
 
 def _source(name: str) -> bytes:

@@ -22,7 +22,7 @@ from pipm.finder.metadata_store import restore_metadata, store_metadata
 from pipm.finder.restore_links import restore_links
 from pipm.finder.state_before import Before
 from pipm.fs.durability import sync_file_system
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.share.private_copies import Released, release_shared
@@ -54,7 +54,7 @@ def release_environment(
     Files whose inodes are *kept* stay linked, if they had the same mode and time before they were adopted.
     """
     environment = checked_environment(store_path, path)
-    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(environment.path) as root:
         receipt = read_receipt(root)
         if receipt is None and not dry_run:
             sweep_empty(root)

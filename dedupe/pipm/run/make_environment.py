@@ -21,7 +21,7 @@ from pipm.errors import InterpreterError, LockError, UsageError
 from pipm.fs.durability import sync_tree
 from pipm.fs.flock import locked
 from pipm.fs.link_modes import LinkMode
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.own_files import make_folders, move_durably, scratch_folder, write_lines, write_marker
 from pipm.fs.removal import remove_folder
 from pipm.lock_command.write_lock import LockRequest, write_lock
@@ -165,7 +165,7 @@ def _constraints(request: RunRequest, python: str, needs: Iterable[Requirement |
 def installed_versions(path: str) -> dict[str, str]:
     """Return the version of each distribution in the environment at *path*, by name."""
     environment = load_environment(path)
-    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(environment.path) as root:
         return {one.name: one.version for one in installed_distributions(environment, root)}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.record import source_of_bytecode
 from pipm.errors import StoreError
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.restore_files import rename_over
 from pipm.fs.share_file import NewFile, ensure_folder, forget
 from pipm.fs.walk_tree import walk_entries
@@ -131,7 +131,7 @@ def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
     shown = unexpected_file.name.replace("/", "-")
     while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
         shown = f"{os.urandom(4).hex()}-{unexpected_file.name.replace('/', '-')}"
-    with opened(os.open(store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+    with opened_folder(store.path) as folder:
         ensure_folder(folder, EDITED, 0o700)
         rename_over(NewFile(store.v1, unexpected_file.name), folder, f"{EDITED}/{shown}")
         forget(store.v1, unexpected_file.name)

@@ -13,7 +13,7 @@ from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import check_runnable
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.flock import locked_folder
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +68,7 @@ def create_if_missing(
     above = os.path.dirname(real)
     if not os.path.isdir(above):
         raise UsageError(f"There is no folder {above}", hint="create it first")
-    parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with opened(parent), locked_folder(parent, what=above):  # another sync may be creating it right now
+    with opened_folder(above) as parent, locked_folder(parent, what=above):  # another sync may create it now
         if os.path.lexists(f"{real}/pyvenv.cfg") and not is_half_made(real):
             return checked_environment(store_path, destination.path), False
         from pipm.env.create_environment import create_environment  # noqa: PLC0415 - likewise

@@ -22,7 +22,7 @@ from pipm.errors import NotAnEnvironmentError, StoreError
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.measure import shares_extents
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 from pipm.fs.share_file import NewFile, Stored, forget, give_name
 from pipm.fs.walk_tree import walk_entries
 from pipm.store.entries import (
@@ -169,7 +169,7 @@ def _register(store: Store, path: str) -> bool:
     mode = _link_mode(store, environment)
     if mode is None:
         return False
-    with opened(os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(environment.path) as root:
         entries = {
             _entry_of(store, distribution) for distribution in installed_distributions(environment, root)
         }

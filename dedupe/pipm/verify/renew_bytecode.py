@@ -13,7 +13,7 @@ from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.plan.verify_plan import Flaw
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.bytecode_header import believed_bytecode
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.restore_files import rename_over, set_back
 from pipm.fs.share_file import forget
 from pipm.fs.walk_tree import walk_entries
@@ -72,7 +72,7 @@ def _flawed(check: StoreCheck) -> dict[str, PoolFile]:
 
 def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
     """Replace each file below *path* whose inode on *device* is in *made*; None there removes the file."""
-    with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with opened_folder(path) as root:
         for folder, entry in walk_entries(path):
             if entry.inode() in made and entry.stat(follow_symlinks=False).st_dev == device:
                 name, new = f"{folder}/{entry.name}", made[entry.inode()]
@@ -85,8 +85,10 @@ def _replace(path: str, made: dict[int, NewFile | None], device: int) -> None:
 def _drop_private(environment_file: EnvironmentFile, expected: ExpectedFile, fresh: set[int]) -> None:
     """Remove bytecode that Python would load for the repaired source, except the pool's *fresh* inodes."""
     fact = environment_file.fact
-    root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with opened(root), directory_beneath(root, f"{fact.directory}/__pycache__") as folder:
+    with (
+        opened_folder(environment_file.environment) as root,
+        directory_beneath(root, f"{fact.directory}/__pycache__") as folder,
+    ):
         if folder is None or expected.size is None or expected.mtime_ns is None:
             return
         time = header_time(expected.mtime_ns)

@@ -19,7 +19,7 @@ from pipm.core.digest import EMPTY
 from pipm.core.plan.verify_plan import Flaw, is_private_edit
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened, opened_folder
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.restore_files import copy_if, rename_over, set_back, set_mode
 from pipm.fs.share_file import NewFile, Stored, bring_file, ensure_folder, forget, same_files, write_new_file
@@ -232,7 +232,7 @@ class Repair:
         """Keep an edited version that several environments may have made; return its path."""
         actual = "" if file.actual is None else file.actual.hex()[:8]
         name = f"{actual}-{file.shown.rpartition('/')[2]}"
-        with opened(os.open(self._store.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
+        with opened_folder(self._store.path) as folder:
             ensure_folder(folder, EDITED, 0o700)
             with opened(os.open(file.names[0], _READ, dir_fd=self._store.v1)) as source:
                 if file.actual is not None and not os.path.exists(f"{self._store.path}/{EDITED}/{name}"):
@@ -242,9 +242,7 @@ class Repair:
 
     def _make_private(self, environment_file: EnvironmentFile) -> None:
         with (
-            opened(
-                os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            ) as root,
+            opened_folder(environment_file.environment) as root,
             directory_beneath(root, environment_file.fact.directory) as folder,
         ):
             name, executable = environment_file.fact.name, environment_file.fact.executable
@@ -262,11 +260,7 @@ class Repair:
         if not self._is_good(f"objects/{name}"):
             return False
         with (
-            opened(
-                os.open(
-                    environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                )
-            ) as root,
+            opened_folder(environment_file.environment, follow=False) as root,
             staging(root) as place,
             directory_beneath(root, fact.directory) as folder,
         ):

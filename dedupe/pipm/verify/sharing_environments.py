@@ -14,7 +14,7 @@ from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import digest_at
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.share.file_facts import FactGatherer
 from pipm.store.known import Releases
 from pipm.store.roots import all_roots
@@ -55,9 +55,7 @@ def known_environments(store: Store) -> list[Environment]:
 
 def environment_files(store: Store, environment: Environment) -> Iterator[EnvironmentFile]:
     """Yield the files of *environment* that may be shared and whose digest is recorded."""
-    with opened(
-        os.open(environment.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    ) as root:
+    with opened_folder(environment.path, follow=False) as root:
         observer = FactGatherer(
             root=root, store=store, releases=Releases(store), trusted=False, by_inode=True
         )
@@ -80,14 +78,12 @@ def _counts(fact: FileFact) -> bool:
 
 def digest_of_environment_file(environment_file: EnvironmentFile) -> Digest | None:
     """Hash the file; return None if it is missing or unreadable."""
+    fact = environment_file.fact
     try:
-        root = os.open(environment_file.environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with (
+            opened_folder(environment_file.environment) as root,
+            directory_beneath(root, fact.directory) as folder,
+        ):
+            return None if folder is None else digest_at(folder, fact.name)
     except OSError:
         return None
-    try:
-        with directory_beneath(root, environment_file.fact.directory) as folder:
-            return None if folder is None else digest_at(folder, environment_file.fact.name)
-    except OSError:
-        return None
-    finally:
-        os.close(root)

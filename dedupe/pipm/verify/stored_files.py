@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipm.core.digest import EMPTY, Digest
 from pipm.core.plan.verify_plan import ExpectedFile, Flaw, is_suspicious, judge_file
 from pipm.errors import StoreError
+from pipm.fs.beneath import status_beneath
 from pipm.fs.file_content import digest_at
 from pipm.fs.walk_tree import named_inodes
 from pipm.fs.xattrs import has_attributes
@@ -18,6 +18,7 @@ from pipm.store.layout import VERSION
 from pipm.store.objects import parse_object, trusted_owners
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
 
     from pipm.core.manifest import Manifest
@@ -123,7 +124,7 @@ def list_stored_files(store: Store, entries: Iterable[str] | None = None) -> Sto
                 names.setdefault(name, [named])
     inodes: dict[int, dict[ExpectedFile, CheckedFile]] = {}
     for name, expectations in names.items():
-        status = _status(store, name)
+        status = status_beneath(store.v1, name)
         expected = _fitting(expectations, status)
         files = {} if status is None else inodes.setdefault(status.st_ino, {})
         known = files.get(expected)
@@ -188,13 +189,6 @@ def digest_of_stored(store: Store, name: str) -> Digest:
         return digest_at(store.v1, name)
     except OSError:
         return _NOBODYS
-
-
-def _status(store: Store, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=store.v1, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _expected_by_name(name: str) -> ExpectedFile | None:
