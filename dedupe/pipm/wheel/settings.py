@@ -7,9 +7,8 @@ which other users cannot read; pip then ignores its files.
 
 from __future__ import annotations
 
-import configparser
+import ast
 import os
-import re
 import subprocess
 from functools import cache
 from typing import TYPE_CHECKING
@@ -73,7 +72,6 @@ _SECTIONS = ("global", "install")
 """Sections of pip's files that are used: pipm installs, whichever command of pip it runs for that."""
 
 _HINT = "`pip config debug` lists the files that pip reads"
-_FILE = re.compile(r"\s+(?P<path>.+), exists: True")
 
 
 def environ_for_pip(command: tuple[str, ...], *, resolving: bool = False) -> dict[str, str]:
@@ -101,30 +99,11 @@ def _of_variables() -> Iterator[tuple[str, str]]:
 @cache
 def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return the settings in pip's files; later ones override earlier ones."""
-    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for path in _files(command):
-        parser = configparser.RawConfigParser()
-        try:
-            with open(path, encoding="utf-8") as stream:
-                parser.read_file(stream)
-        except (OSError, configparser.Error, UnicodeDecodeError) as error:
-            # pip also stops here: without its settings it would use another index.
-            raise FetchError(f"pip's settings in {path} cannot be read: {error}", hint=_HINT) from error
-        for section in _SECTIONS:
-            if parser.has_section(section):
-                for name, value in parser.items(section):
-                    if value:
-                        found[section][name.lower().replace("_", "-").removeprefix("--")] = value
-    return tuple(pair for section in _SECTIONS for pair in found[section].items())
-
-
-def _files(command: tuple[str, ...]) -> list[str]:
-    """Return the files that pip reads; later ones override earlier ones."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     if "PIP_CONFIG_FILE" in os.environ:
         kept["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]
     done = subprocess.run(
-        [*command, "config", "debug"],
+        [*command, "config", "list"],
         env=kept,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -134,12 +113,12 @@ def _files(command: tuple[str, ...]) -> list[str]:
         start_new_session=True,  # so that only pipm gets Ctrl-C: a pip that it ends would print no settings
     )
     if done.returncode:
+        # pip also stops here: without its settings it would use another index.
         raise FetchError("pip cannot read its settings", hint=_HINT, details=done.stdout + done.stderr)
-    groups: dict[str, list[str]] = {}
-    group = ""
-    for line in done.stdout.splitlines():
-        if not line.startswith(" "):
-            group = line.strip().removesuffix(":")
-        elif (match := _FILE.fullmatch(line)) is not None:
-            groups.setdefault(group, []).append(match["path"])
-    return [path for name in ("global", "user", "site", "env") for path in groups.get(name, [])]
+    found: dict[str, list[tuple[str, str]]] = {section: [] for section in _SECTIONS}
+    for line in done.stdout.splitlines():  # global.index-url='https://…'
+        key, _, value = line.partition("=")
+        section, _, name = key.partition(".")
+        if section in found and (text := str(ast.literal_eval(value))):
+            found[section].append((name, text))
+    return tuple(pair for section in _SECTIONS for pair in found[section])
