@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import time
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -332,30 +330,6 @@ def test_without_bytecode(pipm: Pipm, tmp_path: object) -> None:
     assert stale_bytecode(synced(f"{base}/env")) == [
         f"{synced(f'{base}/env').site}/awkward_templates/broken.py"
     ]
-
-
-@pytest.mark.timing
-def test_killed_anywhere_the_next_sync_finishes(pipm: Pipm, tmp_path: object) -> None:
-    base = str(tmp_path)
-    first, other, awkward = wheels_in(f"{base}/wheels")
-    before, lock = pylock(f"{base}/a", [first]), pylock(f"{base}/b", [other, awkward])
-    env = synced(f"{base}/env")
-    sync(pipm, lock, f"{base}/warm")
-    started = time.monotonic()
-    sync(pipm, before, env.path)
-    whole = time.monotonic() - started
-    for round_number in range(4):
-        process = pipm.start("sync", lock, "--env", env.path)
-        time.sleep(whole * (0.3 + round_number / 5))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        wanted, wheels = (lock, [other, awkward]) if round_number % 2 else (before, [first])
-        sync(pipm, wanted, env.path)
-        assert_holds(env, wheels)
-        there = {row.name for row in os.scandir(env.site) if row.name.endswith(".dist-info")}
-        assert len(there) == len(wheels)
-        assert os.path.exists(env.file("first")) == (wheels == [first])
-        assert damage(pipm.store) == []
 
 
 def test_other_tools_and_release_work_afterwards(pipm: Pipm, tmp_path: object) -> None:

@@ -27,7 +27,7 @@ def test_killed_at_many_changes(disks: Disks, kind: str, mode: str) -> None:
         number, step, hit = 1, 1, True
         faults: list[tuple[int, str]] = []
         while hit:
-            context.prepare_state(mode, "new")
+            context.prepare_state(mode, "new", then="old" if number % 2 else "new")
             hit, found = context.kill_at_change(number)
             faults += [(number, fault) for fault in found]
             number, step = number + step, step + 1

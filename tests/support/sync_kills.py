@@ -42,7 +42,7 @@ class SyncGround(Ground):
             name: pylock(disk / name, (wheels[spec] for spec in specs)) for name, specs in _LOCKS.items()
         }
         self._start_anew()
-        self._mode, self._there, self._target = "", False, "new"
+        self._mode, self._there, self._target, self._next = "", False, "new", "new"
         self._right: dict[tuple[str, str], Snapshot] = {}
         for self._mode in MODES:
             for name in _LOCKS:
@@ -60,10 +60,13 @@ class SyncGround(Ground):
         return self._mode, known, there
 
     def prepare_state(
-        self, mode: str, target: str = "new", *, known: bool = True, there: bool = True
+        self, mode: str, target: str = "new", *, known: bool = True, there: bool = True, then: str = ""
     ) -> None:
-        """Prepare such a state, for a sync to the *target* lock; the old one has a program to mend."""
-        self._mode, self._target, self._there = mode, target, there
+        """Prepare such a state, for a sync to the *target* lock; the old one has a program to mend.
+
+        The sync after a kill is for the lock *then*, or for the same one.
+        """
+        self._mode, self._target, self._there, self._next = mode, target, there, then or target
         self._start_anew()
         if not known:
             shutil.rmtree(self.pipm.store)
@@ -88,10 +91,10 @@ class SyncGround(Ground):
         return faults
 
     def unfinished(self) -> list[str]:
-        again = self.pipm(*self.arguments())
+        again = self.pipm(*self._command(self._next))
         faults = [] if again.code == 0 else [f"sync again: {again.code} {again.err}"]
         faults += damage(self.pipm.store)
-        return faults + self.undone()
+        return faults + self._unlike(self._next) + self._said_wrong(self._next)
 
     def undone(self) -> list[str]:
         return self._unlike(self._target) + self._said_wrong(self._target)
