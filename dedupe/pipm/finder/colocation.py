@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.import_names import PATH_FILE, ImportLayout, inseparable, library_ties, names_relative_folders
 from pipm.core.install_plan import OUTDATED
-from pipm.fs.beneath import directory_beneath, open_beneath, read_beneath
-from pipm.fs.durability import Durability, write_durably
+from pipm.fs.beneath import open_beneath
 from pipm.wheel.elf_run_paths import run_paths
 
 if TYPE_CHECKING:
     from pipm.store.layout import Store
 
-_RUN_PATHS = "run-paths.json"
-"""A file of an entry: the directories where each of its binaries looks for libraries (RPATH, RUNPATH)."""
 SITE = "site/"
 """The prefix of a manifest's paths in site-packages."""
 
@@ -36,32 +32,16 @@ def needs_real_files(
     ties = {}
     for number, one in enumerate(stored_layouts):
         if one.layout.binaries:
-            found = _all_run_paths(store, root, site, one)
+            binaries = one.layout.binaries
+            found = {path: run for path in binaries if (run := _run_paths(store, root, site, one, path))}
             if found:
                 ties[number] = found
     special = {number for number, one in enumerate(stored_layouts) if _acts_beside_its_files(store, one)}
     return inseparable(layouts) | library_ties(layouts, ties) | special
 
 
-def _all_run_paths(store: Store, root: int, site: str, one: StoredLayout) -> dict[str, list[str]]:
-    """Return the run paths of the distribution's binaries; they are cached in its entry."""
-    known = read_beneath(store.v1, f"wheels/{one.entry}/{_RUN_PATHS}") if one.entry else None
-    if known is not None:
-        try:
-            remembered: dict[str, list[str]] = json.loads(known)
-        except ValueError:
-            pass  # incomplete since a power cut
-        else:
-            return remembered
-    found = {path: run for path in one.layout.binaries if (run := _run_paths(store, root, site, one, path))}
-    if one.entry:
-        with directory_beneath(store.v1, f"wheels/{one.entry}") as folder:
-            if folder is not None:
-                write_durably(folder, _RUN_PATHS, json.dumps(found).encode("ascii"), Durability.LATER)
-    return found
-
-
 def _run_paths(store: Store, root: int, site: str, one: StoredLayout, path: str) -> list[str]:
+    """Return the directories where the binary *path* looks for libraries (RPATH, RUNPATH)."""
     try:
         if one.entry:
             file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
