@@ -11,6 +11,7 @@ from pipm.cli.arguments import Arguments
 COMMON: dict[str, tuple[str, object]] = {
     "-q": ("quiet", 1),
     "--quiet": ("quiet", 1),
+    "-qq": ("quiet", 2),
     "-v": ("verbose", True),
     "--verbose": ("verbose", True),
     "--json": ("json", True),

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 from pipm.core.pins import SourceFolder
 from pipm.core.sha256 import sha256
-from pipm.errors import LockError
 from pipm.fs.beneath import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipm.core.pins import Pin
+
+    Decided = tuple[str, str]
 
 _LARGEST = 1 << 20
 
@@ -25,11 +27,21 @@ _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg")
 """Files with the version, scripts, entry points, dependencies and build settings of a project."""
 
 
-def project_state(pin: Pin) -> str:
-    """Return the digest of the files that decide how an editable *pin* is built, except its modules."""
+def decided_by(pin: Pin) -> Decided:
+    """Return the folder of an editable *pin*, and a digest of what else its lock decides."""
     assert isinstance(pin.origin, SourceFolder)
-    folder = pin.origin.project
-    decided = (folder, pin.version, pin.index_url, pin.options)
+    text = repr((pin.version, pin.index_url, pin.options))  # perhaps with a password
+    return (pin.origin.project, sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def project_state(pin: Pin) -> str:
+    """Return the digest of what decides how an editable *pin* is built."""
+    return folder_state(decided_by(pin))
+
+
+def folder_state(decided: Decided) -> str:
+    """Return the digest of *decided* and the files that describe the project, but not its modules."""
+    folder = decided[0]
     state = sha256(repr(decided).encode("utf-8", "surrogateescape"))
     for name in (*_DESCRIBING, *_files_with_metadata(folder)):
         try:
@@ -73,15 +85,13 @@ def _git_state(folder: str) -> Iterator[bytes]:
 
 def _files_with_metadata(folder: str) -> Iterator[str]:
     """Yield the files that settings of tools name, if ``project.dynamic`` leaves metadata to the build."""
-    from pipm.lockfile.checked_table import load_toml  # noqa: PLC0415 - 15 ms, of editable projects alone
-
     try:
-        document = load_toml(f"{folder}/pyproject.toml")
-        if not document.table("project").texts("dynamic"):
-            return
-        texts = list(_texts(document.table("tool").content))
-    except LockError:  # it is missing, or the build will report the error
+        with open(f"{folder}/pyproject.toml", "rb") as stream:
+            document = tomllib.load(stream)
+    except (OSError, ValueError, RecursionError):  # it is missing, or the build will report the error
         return
+    project = document.get("project")
+    texts = _texts(document.get("tool")) if isinstance(project, dict) and project.get("dynamic") else ()
     for text in texts:
         module = text.rpartition(".")[0].replace(".", "/")  # setuptools: package.module.attribute
         named = [f"{top}{module}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")]

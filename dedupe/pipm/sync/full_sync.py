@@ -25,6 +25,7 @@ from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
 from pipm.sync.choose_finder import wants_finder
 from pipm.sync.full_check import groups_of, passes_plan_check
 from pipm.sync.installed_state import EnvironmentScan
+from pipm.sync.known_projects import remember_projects
 from pipm.sync.pin_resolver import PinResolver, Trust
 from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
 from pipm.sync.target_environment import create_if_missing, find_target, scheme_of
@@ -64,6 +65,9 @@ class FullSync:
     ) -> None:
         self.store, self.destination, self.lock = store, destination, lock
         self.options, self.progress, self.shared_state = options, progress, shared_state
+        self.fingerprint = ""
+        self.built: frozenset[str] = frozenset()
+        """Entries that this sync built."""
 
     def run_all(self) -> SyncResult:
         """Read the lock, fetch missing wheels, then change the environment."""
@@ -88,6 +92,10 @@ class FullSync:
                 mismatches = fetched.mismatches
             if local:
                 entries |= self._built(local, resolver, target)
+                self.built = frozenset(entry for pin in local if (entry := entries[pin.name]))
+            # A folder that is copied may change anywhere: it is built each time.
+            is_known = all(is_editable(pin) for pin in local)
+            self.fingerprint = remember_projects(self.lock.fingerprint, resolver.states) if is_known else ""
             self.shared_state.check()
             wanted: list[Wanted] = []
 
@@ -160,8 +168,6 @@ class FullSync:
 
     def _apply(self, environment: Environment, wanted: list[Wanted], *, fresh: bool) -> SyncResult:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
-        # A local folder may change without its lock, so compare it in any case.
-        anew = any(one.direct_url and b"dir_info" in one.direct_url for one in wanted)
         with locked_environment(self.store, environment, self.progress) as root:
             had_no_dist_info = restore_metadata(self.store, root)
             previous = find_root(self.store, environment.path)
@@ -181,7 +187,8 @@ class FullSync:
                 groups = groups_of(
                     root, {one.entry: one.install_plan for one in wanted}, seen, no_dist_info=False
                 )
-                scan.untouched = before.named_in(groups)
+                # What was built just now may have other scripts than before.
+                scan.untouched = before.named_in(groups) - self.built
             applier = PlanApplier(
                 store=self.store,
                 environment=environment,
@@ -191,7 +198,7 @@ class FullSync:
                 shared_state=self.shared_state,
                 progress=self.progress,
                 lock=self.lock,
-                fingerprint="" if anew else self.lock.fingerprint,
+                fingerprint=self.fingerprint,
                 link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
                 later=self.options.compiled_later,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
 from pipm.core.pins import Archive, Repository, SourceFolder, is_editable
-from pipm.project.project_state import project_state
+from pipm.project.project_state import decided_by, folder_state
 from pipm.store.entries import (
     entry_names,
     entry_of_wheel,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipm.core.pins import Pin
     from pipm.core.target import Target
+    from pipm.project.project_state import Decided
     from pipm.store.layout import Store
 
 
@@ -43,7 +44,8 @@ class PinResolver:
         self._trust = trust
         self._ranks = {tag: rank for rank, tag in enumerate(target.tags)}
         self._target = target
-        self._editable_keys: dict[str, Digest] = {}
+        self.states: dict[Decided, str] = {}
+        """The states of editable projects when they were first looked at."""
 
     def find(self, pin: Pin) -> str | None:
         """Return the entry (below ``wheels/``) for *pin*; None if it must be fetched."""
@@ -79,11 +81,11 @@ class PinResolver:
 
     def editable_key(self, pin: Pin) -> Digest:
         """The key of what an editable *pin* builds to, as its files were when they were first looked at."""
-        key = self._editable_keys.get(pin.name)
-        if key is None:
-            state = f"editable {project_state(pin)} for {self._target.tags[0]}"
-            key = self._editable_keys[pin.name] = Digest.of(state.encode())
-        return key
+        decided = decided_by(pin)
+        state = self.states.get(decided)
+        if state is None:
+            state = self.states[decided] = folder_state(decided)
+        return Digest.of(f"editable {state} for {self._target.tags[0]}".encode())
 
     def built_key(self, origin: Archive | Repository | SourceFolder) -> Digest | None:
         """Return the store's key for the build of *origin* on this interpreter and machine.

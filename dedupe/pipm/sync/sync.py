@@ -16,6 +16,7 @@ from pipm.store.entries import has_complete_entry
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, find_root
 from pipm.sync.change_cache import ChangeCache
+from pipm.sync.known_projects import is_current
 from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
 from pipm.sync.target_environment import find_target, scheme_of
 
@@ -87,7 +88,7 @@ def _nothing_to_do(
     if environment is None or previous is None or previous.state != SYNCED:
         return None
     same = (previous.device, previous.inode) == (environment.device, environment.inode)
-    if not same or not lock.fingerprint or previous.fingerprint != lock.fingerprint:
+    if not same or not is_current(previous.fingerprint, lock.fingerprint):
         return None
     if previous.pending and not options.compiled_later:
         return None

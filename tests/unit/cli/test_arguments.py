@@ -67,6 +67,7 @@ def by_typer(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[st
         "sync --prefer-stored --trust-adopted --no-compile --clobber --dry-run",
         "sync --no-dist-info",
         "sync --dist-info --quiet --verbose",
+        "sync -qq uv.lock",
         "adopt",
         "adopt a b c --compile",
         "-q adopt -n --all x a --all=y b --link-mode hardlink",
