@@ -109,7 +109,7 @@ def test_as_typer_reads_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "sync --env a --env b",
         "sync -q -q",
         "-q sync -q",
-        "-qq sync",
+        "-qqq sync",
         "sync a b",
         "sync a a",
         "sync -- a",
