@@ -92,6 +92,7 @@ SYNC: dict[str, tuple[str, object]] = {
     "--clobber": ("clobber", True),
     "--dist-info": ("dist_info", True),
     "--no-dist-info": ("dist_info", False),
+    "--check": ("check", True),
     "-n": ("dry_run", True),
     "--dry-run": ("dry_run", True),
 }
@@ -114,4 +115,5 @@ class SyncArguments(Arguments):
     compiled: bool | None = None
     clobber: bool = False
     dist_info: bool | None = None
+    check: bool = False
     dry_run: bool = False

@@ -27,6 +27,10 @@ Compile = Annotated[
     typer.Option("--compile/--no-compile", help="Wait for all bytecode, or make none.", show_default=False),
 ]
 
+Check = Annotated[
+    bool, typer.Option("--check", help="Change nothing; exit code 1 if something would change.")
+]
+
 TrustAdopted = Annotated[
     bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
 ]
@@ -72,6 +76,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     compiled: Compile = None,
     clobber: Clobber = False,
     dist_info: DistInfo = None,
+    check: Check = False,
     dry_run: DryRun = False,
 ) -> int:
     """Make an environment exactly what a lock file says.

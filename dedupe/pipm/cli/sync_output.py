@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words, words_of
-from pipm.cli.exit_codes import DONE, PARTLY
+from pipm.cli.exit_codes import DONE, FAILED, PARTLY
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_table import COMMON, SYNC, SyncArguments
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 40
 
 
-_NOT_REMEMBERED = frozenset({"lock", "environment", "python", "dry_run"})
+_NOT_REMEMBERED = frozenset({"lock", "environment", "python", "check", "dry_run"})
 """Arguments that do not decide which files the environment gets."""
 
 
@@ -49,6 +49,8 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     """Sync one environment and print the result."""
     mode = arguments.link_mode or setting("link-mode")
     arguments = SyncArguments({**vars(arguments), "link_mode": "" if mode == "auto" else mode})
+    if arguments.check:
+        arguments = SyncArguments({**vars(arguments), "dry_run": True})
     lock = _lock_of(arguments)
     done = _synced(output, store, arguments, lock)
     active = os.environ.get("VIRTUAL_ENV")
@@ -68,6 +70,8 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     if done.pending and not arguments.dry_run:
         finish_output()  # the result is there before the work goes on
         start_compiling(store)
+    if arguments.check and (done.created or _changes(done)):
+        return FAILED
     return PARTLY if done.stuck else DONE
 
 
@@ -125,7 +129,7 @@ def _document(done: SyncResult) -> dict[str, object]:
 def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> None:
     path, source = path_text(done.path), near_text(lock)
     changes = _changes(done)
-    if dry_run:
+    if dry_run and (changes or done.created):
         output.result(f"Would sync {path} from {source} ({counted(len(changes), 'change')})")
     elif not changes:
         output.result(

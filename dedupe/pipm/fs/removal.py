@@ -146,6 +146,14 @@ def remove_folder_at(path: str) -> list[Stuck]:
         return remove_below(parent, os.path.basename(path), path)
 
 
+def move_aside(path: str) -> str:
+    """Rename the folder at the absolute *path* to a hidden name beside it, which is returned."""
+    parent, name = os.path.split(path)
+    aside = f"{parent}/.{name}.removed-{os.urandom(4).hex()}"
+    os.rename(path, aside)
+    return aside
+
+
 def remove_empty(path: str) -> None:
     """Remove the folder at *path* unless something lies in it, or it is a mount point."""
     with contextlib.suppress(OSError):
