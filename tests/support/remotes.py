@@ -14,7 +14,7 @@ from support.pipm import Pipm
 from support.synthetic import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def person(folder: str, name: str, **environ: str) -> Pipm:
@@ -60,6 +60,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append(self.path)
+        self.server.meanwhile(len(self.server.requests))
         if self.server.allowed is not None and len(self.server.requests) > self.server.allowed:
             self.close_connection = True
             return
@@ -84,13 +85,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 class WebServer(http.server.ThreadingHTTPServer):
-    """A static web server of a folder; ``requests`` are the paths that were asked for."""
+    """A static web server of a folder; ``requests`` are the paths that were asked for.
+
+    ``meanwhile`` is called before each answer, with the number of the request.
+    """
 
     daemon_threads = True
 
     def __init__(self, folder: str) -> None:
         self.requests: list[str] = []
         self.allowed: int | None = None
+        self.meanwhile: Callable[[int], object] = bool
         super().__init__(("127.0.0.1", 0), lambda *a: _Handler(*a, directory=folder))
 
     @property
