@@ -234,6 +234,22 @@ def test_by_distribution_and_broken(pipm: Pipm, tmp_path: Path) -> None:
     assert list(rows(pipm, "--uses", "alpha==1.*")) == [served.path]
 
 
+def test_without_their_store(pipm: Pipm, tmp_path: Path) -> None:
+    """Symlinks and the finder lead nowhere then; hard links keep their files."""
+    environments = {
+        mode: make_environment(str(tmp_path / mode)) for mode in ("finder", "symlink", "hardlink")
+    }
+    for mode, environment in environments.items():
+        install(environment, "alpha==1.0", package("alpha"))
+        pipm("adopt", environment.path, "--link-mode", mode).expect()
+    assert rows(pipm, str(tmp_path), "--broken") == {}
+    os.rename(pipm.store, f"{pipm.store}-moved")
+    broken = rows(pipm, str(tmp_path), "--broken")
+    assert sorted(broken) == sorted(environments[mode].path for mode in ("finder", "symlink"))
+    os.rename(f"{pipm.store}-moved", pipm.store)
+    assert rows(pipm, str(tmp_path), "--broken") == {}
+
+
 def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:
     environments = [make_environment(str(tmp_path / name)) for name in ("moved", "copied", "anew")]
     for environment in environments:

@@ -24,7 +24,7 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
         str | None, typer.Option("--uses", metavar="SPEC", help="Only those that have it: numpy, 'numpy<2'.")
     ] = None,
     broken: Annotated[
-        bool, typer.Option("--broken", help="Only those that are missing or have no interpreter.")
+        bool, typer.Option("--broken", help="Only those that are missing, or lack interpreter or store.")
     ] = False,
     exact: Exact = False,
 ) -> int:

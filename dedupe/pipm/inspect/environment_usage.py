@@ -15,7 +15,7 @@ from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
 from pipm.env.places import LIBRARIES, kind_of
 from pipm.errors import NotAnEnvironmentError, PipmError
-from pipm.finder.finder_usage import served_inodes
+from pipm.finder.finder_usage import missing_store, served_inodes
 from pipm.fs.home import is_own
 from pipm.fs.measure import measure_tree
 from pipm.gc.collect import preview_collection
@@ -46,7 +46,7 @@ _METADATA = (".dist-info", ".egg-info")
 class EnvironmentUsage:
     """An environment and its bytes.
 
-    ``state`` is adopted, synced, own copy, broken (without an interpreter) or missing; ``note`` says more.
+    ``state`` is adopted, synced, own copy, broken (no interpreter, no store) or missing; ``note`` says more.
     ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of its
     Python does (to the day, with relatime). ``measured`` is when it was measured. ``adoptable`` are bytes
     that adopting it would free; None if that was not asked, or if it is adopted.
@@ -297,6 +297,8 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
     kind = kind_of(path)
     if kind not in LIBRARIES and not os.path.exists(f"{path}/bin/python"):
         state, note = "broken", "its interpreter is gone: create the environment again, or delete it"
+    elif gone := missing_store(path, figures.sites):
+        state, note = "broken", f"it reads files of the store {gone}, which is gone or was moved"
     return EnvironmentUsage(
         path=path,
         kind=kind,
