@@ -1,7 +1,7 @@
 """The post-checkout hook of a git repository, which syncs the environment of the worktree.
 
-git runs it after `git checkout`, `git switch` and `git worktree add`. A hook that was there stays: it gets
-another name, and ours runs it first and ends with its exit code.
+git runs it after `git checkout`, `git switch` and `git worktree add`. An existing hook is kept: it gets
+another name, and pipm's hook runs it first and ends with its exit code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.errors import UsageError
 from pipm.fs.durability import write_durably
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 from pipm.fs.own_files import make_folders, move, remove_file
 from pipm.lockfile.find_lock import ORDER
 
@@ -51,9 +51,9 @@ class GitHook(NamedTuple):
 
 
 def install_git_hook(repository: str, words: Sequence[str]) -> GitHook:
-    """Let git sync the worktrees of *repository* with the options *words*.
+    """Make git sync the worktrees of *repository* with the options *words*.
 
-    Raises UsageError where that is no repository, or its hook cannot be kept.
+    Raises UsageError if that is not a repository, or if its hook cannot be kept.
     """
     folder = _hooks_folder(repository)
     path, earlier = f"{folder}/{HOOK}", f"{folder}/{_EARLIER}"
@@ -66,13 +66,13 @@ def install_git_hook(repository: str, words: Sequence[str]) -> GitHook:
         move(path, earlier)
     body = _BODY.replace("EARLIER", _EARLIER).replace("PYTHON", shlex.quote(sys.executable))
     body = body.replace("LOCKS", " ".join(ORDER)).replace("WORDS", shlex.join(words))
-    with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
+    with opened_folder(folder) as directory:
         write_durably(directory, HOOK, f"{_HEAD}{body}{_TAIL}".encode("utf-8", "surrogateescape"), mode=0o755)
     return GitHook(path, os.path.lexists(earlier))
 
 
 def remove_git_hook(repository: str) -> GitHook | None:
-    """Remove the hook of *repository*, and give the earlier one its name back; None where there is none."""
+    """Remove the hook of *repository*, and rename the earlier one back; return None if there is no hook."""
     folder = _hooks_folder(repository)
     path, earlier = f"{folder}/{HOOK}", f"{folder}/{_EARLIER}"
     if os.path.lexists(path):
@@ -90,7 +90,7 @@ def remove_git_hook(repository: str) -> GitHook | None:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether pipm wrote the hook at *path*, and nobody added to it."""
+    """Return True if pipm wrote the hook at *path*, and it is unchanged."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             content = stream.read()
@@ -100,7 +100,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _hooks_folder(repository: str) -> str:
-    """Return the folder from which git runs the hooks of *repository*, as core.hooksPath says."""
+    """Return the folder from which git runs the hooks of *repository* (core.hooksPath)."""
     try:
         done = subprocess.run(
             ["git", "-C", repository, "rev-parse", "--show-toplevel", "--git-path", "hooks"],
@@ -114,5 +114,5 @@ def _hooks_folder(repository: str) -> str:
     lines = done.stdout.splitlines()
     if done.returncode or len(lines) != 2:
         why = (done.stderr.strip().splitlines() or ["it has no worktree"])[0]
-        raise UsageError(f"{repository} is no repository of git: {why}", hint="name the folder of a worktree")
+        raise UsageError(f"{repository} is not a git repository: {why}", hint="name the folder of a worktree")
     return os.path.normpath(os.path.join(repository, lines[1]))

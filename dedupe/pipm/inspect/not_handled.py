@@ -1,4 +1,4 @@
-"""Places with packages that pipm leaves to others, with what they take."""
+"""Places with packages that pipm does not handle, with their size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.env.places import CONDA, conda_paths
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.measure import measure_tree
-from pipm.fs.opened import opened
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _BLOCK = 512
 
 
 class NotHandled(NamedTuple):
-    """A place, why it is not handled, and its bytes on disk."""
+    """A place, the reason why pipm does not handle it, and its bytes on disk."""
 
     path: str
     why: str
@@ -27,7 +27,7 @@ class NotHandled(NamedTuple):
 
 
 def not_handled(passed: Iterable[Passed], environments: Iterable[str]) -> list[NotHandled]:
-    """Measure the places that a search *passed*, and of the *environments* found what is conda's."""
+    """Measure the places that a search *passed*, and conda's own files in the found *environments*."""
     rows = [NotHandled(path, why, _size(path)) for path, why in passed]
     return rows + [NotHandled(path, "conda's own files", size) for path, size in _conda(environments)]
 
@@ -35,7 +35,7 @@ def not_handled(passed: Iterable[Passed], environments: Iterable[str]) -> list[N
 def _size(path: str) -> int:
     try:
         return measure_tree(path).usage.on_disk
-    except OSError:  # it is not ours to read, or just went away
+    except OSError:  # not readable, or just removed
         return 0
 
 
@@ -44,7 +44,7 @@ def _conda(environments: Iterable[str]) -> Iterator[tuple[str, int]]:
         if not os.path.isdir(f"{path}/{CONDA}"):
             continue
         try:
-            with opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+            with opened_folder(path) as root:
                 yield path, _blocks(root, conda_paths(root))
         except (OSError, NotAnEnvironmentError):
             continue

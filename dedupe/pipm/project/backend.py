@@ -1,4 +1,4 @@
-"""A project's build backend, whose hooks run in an environment with what they require (PEP 517, PEP 660)."""
+"""Running the hooks of a build backend in an environment with its requirements (PEP 517, PEP 660)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from pipm.project.build_system import BuildSystem
 
 _LEFT = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
-"""Variables by which another environment's modules would come first."""
+"""Variables that would put modules of another environment first."""
 
 
 class _HookFailedError(Exception):
-    """A hook ended with an error; its text is all that the backend printed."""
+    """Raised if a hook fails; its text is the backend's output."""
 
 
 class Backend:
-    """The backend that builds the folder of one pin; ``python`` is the interpreter that runs its hooks.
+    """The backend that builds the folder of one pin; the interpreter ``python`` runs its hooks.
 
-    Its temporary files lie in *scratch*, a folder of the caller's.
+    Its temporary files are in *scratch*, a folder of the caller.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class Backend:
         self._kind = "editable" if folder.editable else "wheel"
 
     def requirements(self) -> list[str]:
-        """Return what the backend needs beside the requirements of pyproject.toml."""
+        """Return what the backend needs in addition to the requirements in pyproject.toml."""
         answer = self._call(f"get_requires_for_build_{self._kind}")
         if not isinstance(answer, list) or not all(isinstance(one, str) for one in answer):
-            raise self._error(f"its build backend requires {answer!r}, which is no list of requirements")
+            raise self._error(f"its build backend requires {answer!r}, which is not a list of requirements")
         return answer
 
     def build(self, into: str) -> str:
-        """Build the wheel into the folder *into*; returns its path."""
+        """Build the wheel into the folder *into*; return its path."""
         name = self._call(f"build_{self._kind}", into)
         if not isinstance(name, str) or os.path.basename(name) != name or not name.endswith(".whl"):
-            raise self._error(f"its build backend says that it made {name!r}, which is no name of a wheel")
+            raise self._error(f"its build backend returned {name!r}, which is not the file name of a wheel")
         return f"{into}/{name}"
 
     def _call(self, hook: str, *arguments: str) -> object:
@@ -80,7 +80,7 @@ class Backend:
         except HookMissing:
             standard = 660 if self._folder.editable else 517
             raise self._error(f"its build backend {system.backend} has no {hook} (PEP {standard})") from None
-        except ValueError as error:  # a backend-path out of the project, or an answer that is no JSON
+        except ValueError as error:  # a backend-path outside of the project, or an answer that is not JSON
             raise self._error(str(error)) from None
         return answer
 
@@ -108,7 +108,7 @@ class Backend:
 
 
 def _config_settings(options: Sequence[str]) -> dict[str, str | list[str]] | None:
-    """Return the settings for the backend in *options* of the lock, and in pip's variables otherwise."""
+    """Return the settings for the backend in *options* of the lock, otherwise in pip's variables."""
     settings: dict[str, str | list[str]] = {}
     pairs = list(pairwise(options))
     texts = [value for name, value in pairs if name == "--config-settings"]

@@ -1,8 +1,8 @@
-"""Making room on a full disk: files that several environments have become one before anything is written.
+"""Making room on a full disk: equal files of several environments share data before anything is written.
 
-An adoption needs blocks and inodes for its store and its notes before it frees any. Where a disk has none,
-the largest files that lie there twice come first: FIDEDUPERANGE gives the blocks of one back, and link and
-rename(2) give its inode back, too; neither needs a free block. The adoption then goes on as everywhere.
+An adoption needs blocks and inodes for its store and its records before it frees any. On a full disk, the
+largest equal files are shared first: FIDEDUPERANGE frees the blocks of one, and link with rename(2) also
+frees its inode; neither needs a free block. Then the adoption continues as usual.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
 _BLOCK = 4096
 _MIB = 1 << 20
 _PLENTY = Free(256 << 20, 100_000)
-"""Free space with which nothing is looked for."""
+"""Free space with which no room needs to be made."""
 _FIRST = Free(2 << 20, 100)
-"""What the store, the roots and the folders of temporary names take before the first file is shared."""
+"""Space for the store, the roots and the folders of temporary files before the first file is shared."""
 _FOLDERS = Free(2 << 20, 512)
-"""What the folders of objects and of bytecode take, which come as they are needed."""
+"""Space for the folders of objects and of bytecode, which are made when they are needed."""
 _SPACE_A_FILE = 512
 _FILES_A_FOLDER = 8
 
 
 def room_for(files: int, twins: int = 0, gain: int = 0) -> Free:
-    """Return the free space that adopting so many different files may need before it frees any.
+    """Return the free space that adopting *files* different files may need before it frees any.
 
-    *twins* are files more that have the content of another, of *gain* bytes: they come free meanwhile.
+    *twins* are further files with the content of another, of *gain* bytes: these are freed meanwhile.
     """
     size = _FOLDERS.size + files * _SPACE_A_FILE - gain
     inodes = (_FOLDERS.inodes or 0) + files // _FILES_A_FOLDER - twins
@@ -76,10 +76,10 @@ def existing_folder(path: str) -> str:
 
 @dataclass(slots=True)
 class MadeRoom:
-    """What became of the twins that gave way: ``names`` counts further names of an inode by its number.
+    """The result of sharing twins: ``names`` counts further names of an inode by its number.
 
-    ``enough`` says that they made the room that was missing. ``originals`` is what files of an environment
-    were like, ``replaced`` the inodes that it had, ``freed`` the bytes that reflinks gave back.
+    ``enough``: they made the missing room. ``originals`` are the modes and times of an environment's files,
+    ``replaced`` its replaced inodes, ``freed`` the bytes that reflinks freed.
     """
 
     enough: bool = False
@@ -90,7 +90,7 @@ class MadeRoom:
 
 
 class _File(NamedTuple):
-    """A file that RECORD names, with its environment and the metadata folder of its distribution."""
+    """A file in RECORD, with its environment and the metadata folder of its distribution."""
 
     environment: Environment
     root: int
@@ -100,7 +100,7 @@ class _File(NamedTuple):
 
 
 _Key = tuple[int, str]
-"""Size and digest, as RECORD spells them."""
+"""Size and digest in RECORD's spelling."""
 
 
 def make_room(
@@ -110,10 +110,10 @@ def make_room(
     mode: LinkMode | None,
     progress: Progress,
 ) -> MadeRoom:
-    """Let twins share where the disk of the store has not the room that an adoption needs.
+    """Share twins if the disk of the store lacks the room that an adoption needs.
 
-    Nothing is done where that does not make enough room; FullDiskError where there is no *store* yet.
-    *mode* is what the person asked for.
+    Does nothing if that would not make enough room, but raises FullDiskError if there is no *store* yet.
+    *mode* is the requested link mode.
     """
     made = MadeRoom()
     place = existing_folder(store_path)
@@ -121,7 +121,7 @@ def make_room(
     if has_room(free, _PLENTY):
         return made
     if has_reflinks(file_system_type(place)):
-        free = free._replace(inodes=None)  # they are made of free blocks
+        free = free._replace(inodes=None)  # the file system makes inodes from free blocks
     with ExitStack() as stack:
         files: dict[_Key, list[_File]] = defaultdict(list)
         for environment in sorted(environments, key=lambda one: one.path):
@@ -139,7 +139,7 @@ def make_room(
             for key, group in groups:
                 _share_group(key, group, made, links=mode in (None, LinkMode.HARDLINK))
             made.enough = True
-            sync_file_system(groups[0][1][0].root)  # blocks that came free may be used after that
+            sync_file_system(groups[0][1][0].root)  # freed blocks can be used after that
         elif store is None:
             raise _too_full(store_path, need, free, expected)
     return made
@@ -164,7 +164,7 @@ def _text(free: Free) -> str:
 def _files(
     environment: Environment, root: int, distributions: Sequence[InstalledDistribution]
 ) -> Iterator[tuple[_Key, _File]]:
-    """Yield the files of site-packages whose content RECORD names."""
+    """Yield the files of site-packages with a digest in RECORD."""
     contested = {path for _, path in contested_paths(list(distributions))}
     for one in distributions:
         if one.refusal is not None:
@@ -183,9 +183,9 @@ def _files(
 def _groups(
     files: dict[_Key, list[_File]], device: int, need: Free, free: Free
 ) -> tuple[list[tuple[_Key, list[_File]]], Free]:
-    """Choose the largest twins on *device* until there is room; also returns what will be free then.
+    """Choose the largest twins on *device* until there is room; also return what will be free then.
 
-    Of sources the bytecode would have to be made anew, as it goes by their times.
+    Sources are not chosen: their bytecode depends on their times, and would have to be compiled again.
     """
     groups: list[tuple[_Key, list[_File]]] = []
     size, inodes = free
@@ -212,7 +212,7 @@ def _on_disk(key: _Key) -> int:
 
 
 def _status(file: _File) -> os.stat_result | None:
-    """Return the stat of a file that may have a twin: of one name, ours, with a usual mode."""
+    """Return the stat of a file that may have a twin: one hard link, this user's, with a usual mode."""
     with directory_beneath(file.root, file.folder) as folder:
         if folder is None:
             return None
@@ -225,7 +225,7 @@ def _status(file: _File) -> os.stat_result | None:
 
 
 def _share_group(key: _Key, group: Sequence[_File], made: MadeRoom, *, links: bool) -> None:
-    """Let the files of *group* be one, where their bytes are what RECORD says."""
+    """Make the files of *group* share data if their bytes have the digest in RECORD."""
     with suppress(OSError, LeaveAloneError), ExitStack() as stack:
         first = _opened(group[0], stack)
         if digest_file(first.file, key[0]) != Digest.from_record(f"sha256={key[1]}"):
@@ -249,7 +249,7 @@ def _opened(file: _File, stack: ExitStack) -> LeasedFile:
 
 
 def _share_two(first: LeasedFile, other: LeasedFile, file: _File, made: MadeRoom, *, links: bool) -> None:
-    """Give the blocks of *other* back, and its inode where the file system has no reflinks."""
+    """Free the blocks of *other*, and its inode if the file system has no reflinks."""
     status = other.status
     path = file.environment.path
     try:

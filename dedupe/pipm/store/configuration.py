@@ -1,9 +1,10 @@
-"""Settings: a variable of the environment wins over the project's file, and that over the user's.
+"""Settings: a variable overrides the project's file, which overrides the user's file.
 
 The user's file is ``$XDG_CONFIG_HOME/pipm/pipm.toml``; a project has ``pipm.toml``, or ``[tool.pipm]`` in
 pyproject.toml, in the current folder or the nearest one above it.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this module: it must not import modules that take milliseconds (dataclasses, typing,
+re).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pipm.errors import UsageError
 from pipm.fs.home import config_home
 from pipm.fs.trust import changed_by_others, foreign_part
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,19 +30,19 @@ VARIABLES = {
 }
 """The settings, and the variable of each."""
 _LISTS = {"layers": os.pathsep, "exclude": os.pathsep, "trusted-keys": ","}
-"""The settings that are lists, and what separates the words of their variable."""
+"""The settings that are lists, with the separator of words in their variable."""
 OF_PROJECTS = frozenset({"link-mode", "exclude"})
 """Settings that a project may contain: its author must not decide where files come from and where they go."""
 _tables: dict[str, Mapping[str, object]] = {}
 
 
 def setting(key: str) -> str:
-    """Return the value of *key*, as its variable would have it; empty where it is not set."""
+    """Return the value of *key* in the form of its variable; "" if it is not set."""
     return find_setting(key)[0]
 
 
 def find_setting(key: str) -> tuple[str, str]:
-    """Return the value of *key* and where it comes from: a variable or a file; raises UsageError."""
+    """Return the value of *key* and its source, a variable or a file; raise UsageError if invalid."""
     if VARIABLES[key] in os.environ:
         return os.environ[VARIABLES[key]], VARIABLES[key]
     for path in settings_files() if key in OF_PROJECTS else [user_file()]:
@@ -52,7 +53,7 @@ def find_setting(key: str) -> tuple[str, str]:
 
 
 def words(key: str) -> list[str]:
-    """Return the setting *key* as the list that it is."""
+    """Return the setting *key* as a list."""
     return [word for word in setting(key).split(_LISTS[key]) if word]
 
 
@@ -62,7 +63,7 @@ def user_file() -> str:
 
 
 def settings_files() -> Iterator[str]:
-    """Yield the project's file, if it has one that no other user can change, and the user's file."""
+    """Yield the project's file, if no other user can change it, and the user's file."""
     folder = os.getcwd()
     while True:
         found = next((path for path in _candidates(folder) if _table(path)), None)
@@ -75,7 +76,7 @@ def settings_files() -> Iterator[str]:
 
 
 def _candidates(folder: str) -> Iterator[str]:
-    """Yield the files of *folder* that may have settings of a project."""
+    """Yield the files of *folder* that may contain settings of a project."""
     for name in ("pipm.toml", "pyproject.toml"):
         path = os.path.join(folder, name)
         if os.path.isfile(path) and changed_by_others(path) is None:
@@ -83,7 +84,7 @@ def _candidates(folder: str) -> Iterator[str]:
 
 
 def _table(path: str) -> Mapping[str, object]:
-    """Return the checked settings of a file, lists as their variable has them; UsageError."""
+    """Return the checked settings of a file in the form of their variables; raise UsageError."""
     if path not in _tables:
         _tables[path] = _checked(path) if os.path.lexists(path) else {}
     return _tables[path]

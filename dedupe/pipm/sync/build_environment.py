@@ -1,7 +1,7 @@
-"""The environments that build backends run in: made once for what a build requires, then used offline.
+"""The environments of build backends: made once for the requirements of a build, then used offline.
 
-They lie in the cache, where gc removes what nobody used for long. Requirements are chosen and fetched by pip
-when an environment is made, and are not looked for again.
+They are in the cache; gc removes those that were not used for long. pip chooses and fetches the requirements
+when an environment is made, and not again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _FORMAT = 1
 
 
 class BuildEnvironments:
-    """The build environments of the interpreter *python*; *sync* makes the one at a path have pins.
+    """The build environments of the interpreter *python*; *sync* installs pins into the one at a path.
 
-    Its last argument is a digest of the environment's content.
+    The last argument of *sync* is a digest of the environment's content.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class BuildEnvironments:
         self._sync, self._stopping = sync, stopping
 
     def interpreter_for(self, pin: Pin, requires: Sequence[str]) -> str:
-        """Return the interpreter of an environment with *requires*, which the build of *pin* needs.
+        """Return the interpreter of an environment with *requires*, for the build of *pin*.
 
-        gc keeps the environment until this process ends. Raises BuildError where something is not to be had.
+        gc keeps the environment until this process ends. Raises BuildError if a requirement is unavailable.
         """
         if os.environ.get("PIP_NO_BUILD_ISOLATION"):
             return self._python
@@ -73,14 +73,14 @@ class BuildEnvironments:
         with ExitStack() as stack:
             stack.enter_context(locked(cache_lock(), what="the cache", shared=True))
             locks = stack.enter_context(opened(os.open(locks_folder(), os.O_RDONLY | os.O_DIRECTORY)))
-            # Of several worktrees that need it at once, one asks the index.
+            # If several worktrees need it at once, only one asks the index.
             stack.enter_context(locked_folder(locks, what="the environments of build requirements"))
             if not os.path.exists(f"{path}/{READY}"):
                 self._sync(path, self._fetched(pin, requires), key)
-                add_file(f"{path}/{READY}", b"", 0o600)  # it is used without another look from now on
+                add_file(f"{path}/{READY}", b"", 0o600)  # later builds use it without further checks
 
     def _fetched(self, pin: Pin, requires: Sequence[str]) -> list[Pin]:
-        """Let the store have all that *requires* asks for; returns pins of it."""
+        """Fetch *requires* into the store; return pins of the distributions."""
         if not requires:
             return []
         pip = find_pip(self._python, self._target)
