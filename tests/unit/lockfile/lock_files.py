@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.pins import Archive, Pin, Selection
+from pipm.core.pins import Archive, Pin, Selection, SourceFolder
 from pipm.core.target import Target
 from pipm.errors import FetchError, LockError
 from pipm.lockfile.read_lock import read_lock
@@ -116,9 +116,9 @@ def file_names(archives: tuple[Archive, ...]) -> list[str]:
 
 
 def lines_of(pins: Iterable[Pin]) -> list[str]:
-    """What pip gets for *pins*, each way that they can be fetched; a pin that pip cannot check has none."""
+    """What pip gets for *pins* by each way; folders, and pins that it cannot check, have no line."""
     found = []
-    for pin, way in product(pins, Way):
+    for pin, way in product((pin for pin in pins if not isinstance(pin.origin, SourceFolder)), Way):
         try:
             request = request_for(pin, way)
         except FetchError:
