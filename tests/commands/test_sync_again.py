@@ -20,6 +20,7 @@ from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
 from support.locks import assert_holds, pylock
+from support.pipm import Pipm
 from support.synthetic import Environment, make_wheel
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pipm.core.plan.sync_plan import Installed
     from pipm.sync.materialise import Materialised
     from pipm.sync.sync_values import SyncResult
-    from support.pipm import Pipm
+    from support.disks import Disk
 
 FILES = {
     "alpha/__init__.py": b"",
@@ -303,6 +304,27 @@ def test_an_entry_that_the_store_lost_is_not_passed_over(scene: Scene) -> None:
     shutil.rmtree(f"{store.path}/v1/wheels/beta")
     with pytest.raises(StoreError):
         scene.sync()
+
+
+@pytest.mark.timing
+def test_reflinks_are_left_to_verify(either_mode: Disk, looked: list[str]) -> None:
+    """Like hard links: a second sync looks at folders, and verify finds what was changed in place."""
+    store = f"{either_mode.path}/store"
+    mode = LinkMode.REFLINK if either_mode.reflinks else LinkMode.HARDLINK
+    scene = Scene(either_mode.path, Pipm(store=store), mode)
+    scene.sync()
+    time.sleep(CLOCK)
+    scene.sync()
+    looked.clear()
+    assert scene.sync().unchanged == 2
+    assert looked == []
+    os.unlink(scene.environment.file("alpha/inner/data.txt"))
+    assert [name for name, _ in scene.sync().repaired] == ["alpha"]
+    if either_mode.reflinks:
+        append(scene.environment.file("alpha/inner/data.txt"))
+        assert scene.sync().repaired == ()
+        found = Pipm(store=store)("verify", scene.environment.path)
+        assert "alpha/inner/data.txt" in found.out + found.err
 
 
 @pytest.mark.timing

@@ -1,9 +1,9 @@
 """Detecting changes in an environment since the last full check, with one stat for each folder.
 
 Theory of operation. A name that is added, removed or replaced changes the ctime of its folder, which no
-program can set. Writing to a file in place does not. If files are hard links, such a file is the store's
-(`pipm verify` checks those); the environment's own files (RECORDs, scripts, path files) are checked one by
-one. In environments of reflinks and copies all files are their own, and nothing is cached.
+program can set. Writing to a file in place does not. If files are hard links, such a file is the store's; if
+they are reflinks, it is an edit of this environment alone. `pipm verify` finds both. The environment's own
+files (RECORDs, scripts, path files) are checked one by one. Nothing is cached for copies and symlinks.
 
 The cache has a digest for each entry, so that after a change only the affected entries are checked. The times
 are those from before the full check, or from when a new folder was filled: any later change has a later time,
@@ -42,8 +42,8 @@ COMMON, BIN = "", "bin"
 _FORMAT = 2
 _NONE: Times = {}
 _KIND = "environment"
-_LINKED = frozenset({"hardlink", "finder"})
-"""Link modes in which a file that is changed in place is the store's."""
+_KEPT = frozenset({"hardlink", "finder", "reflink"})
+"""Link modes in which a file that is changed in place is left to `pipm verify`."""
 _SECOND = 1_000_000_000
 _MARGIN = 20_000_000
 """Nanoseconds; the slowest kernels tick each ten milliseconds."""
@@ -85,8 +85,10 @@ class ChangeCache:
         self._root = root
         parts = (known.device, known.inode, known.fingerprint, known.entries, known.link_mode)
         boot = _boot()
-        self.is_kept = bool(boot and known.fingerprint and known.link_mode in _LINKED)
+        self.is_kept = bool(boot and known.fingerprint and known.link_mode in _KEPT)
         """True if the environment can be cached."""
+        self.has_reflinks = known.link_mode == "reflink"
+        """True if its files have inodes of their own, as they should."""
         self._state = f"{_FORMAT} {__version__} {boot} {environment} {parts} {scheme}"
         self.before = NOTHING
         """The groups that `holds` found unchanged."""

@@ -70,7 +70,7 @@ def passes_plan_check(
     scan.untouched = seen.untouched_since(before)
     if not scan.is_exactly(install_plans):
         return False
-    if scan.linked:
+    if scan.linked or change_cache.has_reflinks:
         change_cache.note(seen)
     return True
 
