@@ -230,7 +230,8 @@ class Bench:
         found += glob.glob(f"{self.point}/*/.pipm-tmp") + glob.glob(f"{self.point}/*/.pyvenv.cfg.*")
         found += glob.glob(f"{self.point}/*/.pipm/**/.?*", recursive=True)
         found += glob.glob(f"{self.point}/cache/pipm/venv-*")
-        found += glob.glob(f"{self.point}/tmp/*")
+        if not self.case.foreign:  # a killed pip leaves its own there
+            found += glob.glob(f"{self.point}/tmp/*")
         return [f"left over: {os.path.relpath(path, self.point)}" for path in found]
 
 
