@@ -40,10 +40,11 @@ ROOMS: dict[str, str] = {
     "sync": "remote finder project share bytecode wheel context lockfile env store fs core.plan core errors",
     "pack": "sync bytecode wheel context env store fs core.plan core errors",
     "run": "sync lock_command finder wheel context lockfile env store fs core errors",
+    "schedule": "fs core errors",
     "hook": "lockfile fs core errors",
     "venv": "adopt share pip_wrapper context env store fs core errors",
-    "cli": """pack run hook venv sync remote inspect release adopt verify gc lock_command share pip_wrapper
-        wheel context env store fs core.plan core errors version""",
+    "cli": """pack run schedule hook venv sync remote inspect release adopt verify gc lock_command share
+        pip_wrapper wheel context env store fs core.plan core errors version""",
     "__init__": "run version",  # the public API: each function loads what it needs
     "__main__": "cli errors",  # pip gets its arguments without the cost of typer
 }

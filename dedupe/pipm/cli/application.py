@@ -19,6 +19,7 @@ from pipm.cli import (  # noqa: F401 - each registers its command
     report_command,
     rm_command,
     run_command,
+    schedule_command,
     store_command,
     sync_command,
     uninstall_command,
@@ -33,8 +34,8 @@ __all__ = ["app", "run"]
 _ORDER = (
     *("adopt", "release", "sync", "lock", "venv", "install", "pip", "run"),
     *("push", "pull", "layers"),
-    *("list", "df", "why", "report", "gc", "rm", "verify", "doctor", "config", "uninstall", "help"),
-    "after-pip",
+    *("list", "df", "why", "report", "gc", "rm", "verify", "doctor"),
+    *("schedule", "config", "uninstall", "help", "after-pip"),
 )
 """The order of commands in the help."""
 app.registered_commands.sort(key=lambda known: _ORDER.index(known.name or ""))

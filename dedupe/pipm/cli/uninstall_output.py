@@ -19,6 +19,7 @@ from pipm.release.remove_everything import (
     remove_store,
     uv_cache_inodes,
 )
+from pipm.schedule.timers import unschedule
 
 if TYPE_CHECKING:
     from pipm.cli.output import Output
@@ -47,6 +48,7 @@ def uninstall(output: Output, store: str, *, dry_run: bool) -> int:
     failed = [path for path in found.environments if path not in {released.path for released in done}]
     needing = (*failed, *found.needing, *(released.path for released in done if released.left))
     removed = [*found.paths, *(() if needing or not os.path.isdir(store) else (store,))]
+    removed += unschedule(dry_run=dry_run)
     stuck = []
     if not dry_run:
         stuck = [*remove_leftovers(found), *(() if needing else remove_store(store))]

@@ -1,0 +1,1 @@
+"""A timer of the system that adopts what came since."""
