@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
 
-_EDITS = frozenset({Reason.MODIFIED, Reason.CHANGED_SHARED})
 _CHANGED = frozenset({Reason.CHANGED_SHARED, Reason.MARKED_SHARED})
 _AGAIN = "run the same command again"
 _HINTS = {
-    Reason.MODIFIED: "they work as before; reinstall their distributions to share them too",
     Reason.PROTECTED: f"take the protection away (`chattr -i FILE`), then {_AGAIN}",
     Reason.NO_ROOM: f"free some space there, then {_AGAIN}",
     Reason.OPEN: f"close what writes to them, then {_AGAIN}",
@@ -57,7 +55,8 @@ def print_adoption(output: Output, adoption: Adoption) -> None:
         if adoption.surprises:
             output.result(f"Shared nothing: {counted(already, 'file')} are shared already")
         else:
-            output.result(f"Nothing to do: all {counted(already, 'file')} are shared already")
+            every = "" if adoption.edits else "all "
+            output.result(f"Nothing to do: {every}{counted(already, 'file')} are shared already")
     else:
         rest = f" ({count_text(already)} more already were)" if already else ""
         output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
@@ -157,6 +156,10 @@ def _balance(adoption: Adoption) -> str:
 
 
 def _print_skipped(output: Output, adoption: Adoption) -> None:
+    if adoption.edits:
+        count = counted(len(adoption.edits), "file")
+        output.note("note", f"{count} not as installed: edits stay as they are")
+        output.named(left.path for left in adoption.edits)
     if adoption.surprises:
         output.note("warning", f"{counted(len(adoption.surprises), 'file')} left alone")
         output.named(f"{left.path}: {left.reason.value}" for left in adoption.surprises)
@@ -166,7 +169,7 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
             verb = "was" if changed == 1 else "were"
             what = f"{counted(changed, 'shared file')} {verb} changed in place, for all environments"
             output.note("warning", f"{what}: pipm verify --repair")
-        if not reasons.isdisjoint(_EDITS):
+        if Reason.CHANGED_SHARED in reasons:
             path = path_text(adoption.path)
             output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")
         for hint in sorted({_HINTS.get(reason, _ELSE) for reason in reasons - _CHANGED}):

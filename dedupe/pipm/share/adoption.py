@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipm.core.reasons import Reason
+
 if TYPE_CHECKING:
     from pipm.context.statistics import SkippedFile, Statistics
     from pipm.env.environment import Environment
@@ -49,7 +51,14 @@ class Adoption:
     @property
     def surprises(self) -> tuple[SkippedFile, ...]:
         """The skipped files that the user should see."""
-        return tuple(left for left in self.left if not left.reason.expected)
+        return tuple(
+            left for left in self.left if not left.reason.expected and left.reason is not Reason.MODIFIED
+        )
+
+    @property
+    def edits(self) -> tuple[SkippedFile, ...]:
+        """The files that somebody edited in this environment: they are its own, and stay so."""
+        return tuple(left for left in self.left if left.reason is Reason.MODIFIED)
 
 
 def adoption_of(
