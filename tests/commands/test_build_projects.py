@@ -98,6 +98,21 @@ def test_what_a_build_requires_is_fetched_once(place: Place) -> None:
     assert damage(place.pipm.store) == []
 
 
+def test_what_a_backend_requires_is_asked_again_if_a_build_fails(place: Place) -> None:
+    """For equal worktrees it is remembered."""
+    asks = ASKS_FOR_MORE.replace("return [", f"open({place.base!r} + '/asked', 'a').write('x')\n    return [")
+    for number in (1, 2):
+        folder = place.project(f"tree-{number}", backend=asks, requires="needed")
+        place.sync(place.lock(folder), f"env-{number}")
+    with open(f"{place.base}/asked", encoding="ascii") as stream:
+        assert stream.read() == "x"
+    make_wheel(place.index, "later==1.0", {"later.py": b""})
+    asks = asks.replace('["more"]', '["more", "later"]').replace("import more,", "import later, more,")
+    place.sync(place.lock(place.project("tree-3", backend=asks, requires="needed")), "env-3")
+    with open(f"{place.base}/asked", encoding="ascii") as stream:
+        assert stream.read() == "xx"
+
+
 def test_what_is_not_to_be_had_is_named_with_the_project(place: Place) -> None:
     folder = place.project("one", requires="nowhere-to-be-found")
     failed = place.pipm("sync", place.lock(folder), "--env", f"{place.base}/env", "--json").expect(FAILED)

@@ -39,7 +39,7 @@ class Backend:
         self, pin: Pin, folder: SourceFolder, system: BuildSystem, scratch: str, stopping: Callable[[], bool]
     ) -> None:
         self.pin, self.system, self.python = pin, system, ""
-        self._folder, self._scratch, self._stopping = folder, scratch, stopping
+        self.folder, self._scratch, self._stopping = folder, scratch, stopping
         self._settings = _config_settings(pin.options)
         self._kind = "editable" if folder.editable else "wheel"
 
@@ -61,7 +61,7 @@ class Backend:
         system = self.system
         try:
             caller = BuildBackendHookCaller(
-                self._folder.project,
+                self.folder.project,
                 system.backend,
                 list(system.backend_path),
                 runner=self._run,
@@ -78,7 +78,7 @@ class Backend:
                 f"its build backend {system.backend} cannot be loaded", f"{error}\n{error.traceback}"
             ) from None
         except HookMissing:
-            standard = 660 if self._folder.editable else 517
+            standard = 660 if self.folder.editable else 517
             raise self._error(f"its build backend {system.backend} has no {hook} (PEP {standard})") from None
         except ValueError as error:  # a backend-path outside of the project, or an answer that is not JSON
             raise self._error(str(error)) from None
@@ -102,7 +102,7 @@ class Backend:
         shown = f"{self.pin.name} {self.pin.version or ''}".rstrip()
         return BuildError(
             f"{shown} cannot be built: {why}",
-            hint=f"it is the project in {self._folder.project}; its build backend is {self.system.backend}",
+            hint=f"it is the project in {self.folder.project}; its build backend is {self.system.backend}",
             details=details,
         )
 

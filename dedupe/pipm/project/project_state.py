@@ -41,8 +41,12 @@ def project_state(pin: Pin) -> str:
 
 def folder_state(decided: Decided) -> str:
     """Return the digest of *decided* and the files that describe the project, but not its modules."""
-    folder = decided[0]
-    state = sha256(repr(decided).encode("utf-8", "surrogateescape"))
+    return sha256(f"{decided} {described_state(decided[0])}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def described_state(folder: str) -> str:
+    """Return the digest of the files that describe the project in *folder*; equal worktrees have the same."""
+    state = sha256(b"")
     for name in (*_DESCRIBING, *_files_with_metadata(folder)):
         try:
             with open(os.path.join(folder, name), "rb") as stream:

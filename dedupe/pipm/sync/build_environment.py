@@ -48,6 +48,9 @@ class BuildEnvironments:
     ) -> None:
         self._store, self._python, self._target = store, python, target
         self._sync, self._stopping = sync, stopping
+        real = os.path.realpath(python)
+        self.interpreter = f"{real} {os.stat(real).st_mtime_ns}"
+        """A text that changes with the base interpreter."""
 
     def interpreter_for(self, pin: Pin, requires: Sequence[str]) -> str:
         """Return the interpreter of an environment with *requires*, for the build of *pin*.
@@ -56,8 +59,7 @@ class BuildEnvironments:
         """
         if os.environ.get("PIP_NO_BUILD_ISOLATION"):
             return self._python
-        real = os.path.realpath(self._python)
-        key = repr((_FORMAT, self._store.path, real, os.stat(real).st_mtime_ns, pin.index_url, pin.options))
+        key = repr((_FORMAT, self._store.path, self.interpreter, pin.index_url, pin.options))
         key = sha256(os.fsencode(key + repr(sorted(requires)))).hexdigest()[:16]
         path = f"{environments_folder()}/build-{key}"
         if mark_in_use(f"{path}/{READY}") is None:

@@ -7,9 +7,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from pipm.core.pins import SourceFolder, is_editable
+from pipm.errors import BuildError
+from pipm.fs.cache_files import read_value, write_value
 from pipm.fs.share_file import ensure_folder
 from pipm.project.backend import Backend
 from pipm.project.build_system import read_build_system
+from pipm.project.project_state import described_state
 from pipm.share.add_wheels import store_wheels
 from pipm.store.entries import EDITABLE, link_archives
 from pipm.sync.fetch_wheels import wheel_of
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pipm.sync.pin_resolver import PinResolver
 
 _Answer = TypeVar("_Answer")
+_KIND = "build-requirements"
 
 
 def build_projects(
@@ -44,15 +48,15 @@ def build_projects(
             ensure_folder(run, f"build-{number}/wheel", 0o700)
             system, scratch = read_build_system(pin.origin.project), f"{run_path}/build-{number}"
             backend = Backend(pin, pin.origin, system, scratch, lambda: shared_state.stopping)
-            backend.python = environments.interpreter_for(pin, system.requires)
             backends.append(backend)
-        needs = _each([backend.requirements for backend in backends])
-        for backend, more in zip(backends, needs, strict=True):
-            requires = dict.fromkeys((*backend.system.requires, *more))
-            if len(requires) > len(backend.system.requires):
-                backend.python = environments.interpreter_for(backend.pin, tuple(requires))
-        calls = [_building(backend, f"{run_path}/build-{n}/wheel") for n, backend in enumerate(backends)]
-        wheels = _each(calls)
+        known = [_remembered(backend, environments) for backend in backends]
+        try:
+            wheels = _wheels(backends, known, environments, run_path)
+        except BuildError:
+            if all(answer is None for answer in known):
+                raise
+            known = [None] * len(backends)  # they may require something else by now
+            wheels = _wheels(backends, known, environments, run_path)
         shared_state.check()
         named = [(path, _file_name(pin, path)) for pin, path in zip(pins, wheels, strict=True)]
         kept = store_wheels(store, run, named, rebuilt=True)
@@ -63,14 +67,46 @@ def build_projects(
     return entries
 
 
+def _wheels(
+    backends: list[Backend],
+    known: Sequence[Sequence[str] | None],
+    environments: BuildEnvironments,
+    run_path: str,
+) -> list[str]:
+    """Build all *backends*, asked for their requirements unless these are *known*; return the wheels."""
+    asked = [backend for backend, answer in zip(backends, known, strict=True) if answer is None]
+    for backend in asked:
+        backend.python = environments.interpreter_for(backend.pin, backend.system.requires)
+    answers = iter(_each([backend.requirements for backend in asked]))
+    for backend, answer in zip(backends, known, strict=True):
+        more = next(answers) if answer is None else answer
+        requires = tuple(dict.fromkeys((*backend.system.requires, *more)))
+        backend.python = environments.interpreter_for(backend.pin, requires)
+        if answer is None:
+            write_value(_KIND, _key(backend, environments), tuple(more))
+    calls = [_building(backend, f"{run_path}/build-{n}/wheel") for n, backend in enumerate(backends)]
+    return _each(calls)
+
+
+def _remembered(backend: Backend, environments: BuildEnvironments) -> tuple[str, ...] | None:
+    """Return what *backend* required for a project of the same description, in another worktree."""
+    answer: tuple[str, ...] | None = read_value(_KIND, _key(backend, environments))
+    return answer
+
+
+def _key(backend: Backend, environments: BuildEnvironments) -> str:
+    described = described_state(backend.folder.project)
+    return f"{backend.folder.editable} {backend.pin.options} {described} {environments.interpreter}"
+
+
 def _building(backend: Backend, into: str) -> Callable[[], str]:
     return lambda: backend.build(into)
 
 
 def _each(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
     """Return what *calls* return, which wait for programs: as many at once as there are processors."""
-    if len(calls) == 1:
-        return [calls[0]()]
+    if len(calls) < 2:
+        return [call() for call in calls]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of workspaces
 
     with ExitStack() as stack:
