@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipm.fs.opened import opened_folder
+from pipm.fs.opened import created, opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -187,20 +187,11 @@ class Aside(NamedTuple):
 def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, mode: int = 0o600) -> Aside:
     """Write what shall become *name* in *directory*; its bytes are on disk unless not *synced*."""
     temporary = f".{name}.{os.urandom(8).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(temporary, flags, mode, dir_fd=directory)
-    try:
-        try:
-            with open(file, "wb", closefd=False) as stream:
-                stream.write(data)
-            if synced:
-                os.fsync(file)
-        finally:
-            os.close(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
+    with created(directory, temporary, mode) as file:
+        with open(file, "wb", closefd=False) as stream:
+            stream.write(data)
+        if synced:
+            os.fsync(file)
     return Aside(directory, temporary, name)
 
 

@@ -16,6 +16,7 @@ from pipm.errors import FileSystemError
 from pipm.fs.file_content import digest_at
 from pipm.fs.link_identical import IdenticalFiles
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.opened import created, opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.reflinks import clone_contents
 
@@ -242,21 +243,11 @@ def _symlink(_source: int, path: str, stored: str, target: int, name: str) -> No
 
 def _new_inode(fill: Callable[[int, int], None], source: int, stored: str, target: int, name: str) -> None:
     """Make a new inode with an ordinary file's mode, so that an edit stays private."""
-    file = os.open(stored, _READ, dir_fd=source)
-    try:
+    with opened(os.open(stored, _READ, dir_fd=source)) as file:
         status = os.fstat(file)
-        new = os.open(name, _CREATE, 0o777 if status.st_mode & _EXECUTABLE else 0o666, dir_fd=target)
-        try:
+        with created(target, name, 0o777 if status.st_mode & _EXECUTABLE else 0o666) as new:
             fill(file, new)
             os.utime(new, ns=(status.st_mtime_ns, status.st_mtime_ns))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=target)
-            raise
-        finally:
-            os.close(new)
-    finally:
-        os.close(file)
 
 
 def _copy_contents(source: int, target: int) -> None:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
-from pipm.fs.opened import opened
+from pipm.fs.opened import created, opened
 from pipm.fs.os_errors import explain_os_error, stops_everything
 from pipm.fs.reflinks import clone_into
 
@@ -146,21 +146,13 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
 
 def copy_into(source: int, directory: int, name: str, mode: int) -> None:
     """Make *name* in *directory* a new file with the bytes of the open file *source*, and *mode*."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    target = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
+    with created(directory, name) as target:
         os.lseek(source, 0, os.SEEK_SET)
         while chunk := os.read(source, 1 << 20):
             view = memoryview(chunk)
             while view:
                 view = view[os.write(target, view) :]
         os.fchmod(target, mode)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=directory)
-        raise
-    finally:
-        os.close(target)
 
 
 @contextlib.contextmanager

@@ -27,3 +27,18 @@ def opened_folder(path: str, *, follow: bool = True) -> Iterator[int]:
         yield folder
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def created(directory: int, name: str, mode: int = 0o600) -> Iterator[int]:
+    """Create the file *name* in *directory*, open for writing; remove it if the with block fails."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    file = os.open(name, flags, mode, dir_fd=directory)
+    try:
+        yield file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise
+    finally:
+        os.close(file)

@@ -6,7 +6,6 @@ part is written from its manual and was not run.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -16,6 +15,7 @@ import sys
 from typing import NamedTuple
 
 from pipm.fs.compression import compressed_sizes
+from pipm.fs.opened import created
 
 _FICLONE = 0x40049409
 _FIDEDUPERANGE = 0xC0189436
@@ -48,17 +48,9 @@ def clone_into(source: int, directory: int, name: str, mode: int) -> None:
         _clonefile(source, directory, name)
         os.chmod(name, mode, dir_fd=directory)
         return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    target = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
+    with created(directory, name) as target:
         fcntl.ioctl(target, _FICLONE, source)
         os.fchmod(target, mode)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=directory)
-        raise
-    finally:
-        os.close(target)
 
 
 def clone_contents(source: int, target: int) -> None:

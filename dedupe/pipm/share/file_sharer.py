@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.reasons import Reason
@@ -33,6 +34,8 @@ from pipm.store.layers import open_layers
 from pipm.store.objects import ObjectFolders, find_object, is_trusted, object_mode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipm.context.adopt_context import AdoptContext
     from pipm.context.statistics import Statistics
     from pipm.core.digest import Digest
@@ -56,6 +59,20 @@ def mode_of_object(fact: FileFact) -> int:
     return object_mode(executable=fact.executable, writable=fact.writable)
 
 
+@contextmanager
+def _leased(folder: int, fact: FileFact) -> Iterator[LeasedFile]:
+    """Open a file with a read lease; an OSError in the with block becomes the LeaveAloneError of its kind."""
+    assert fact.status is not None
+    try:
+        file = open_leased(folder, fact.name, fact.status.st_ino)
+        try:
+            yield file
+        finally:
+            os.close(file.file)
+    except OSError as error:
+        raise left_alone(error) from error
+
+
 class FileSharer:
     """Shares files of one environment and counts them in *statistics*.
 
@@ -75,56 +92,32 @@ class FileSharer:
         """Hash a file and give it to the store, or share it if the store has it by now; return its object."""
         fact = action.fact
         assert fact.status is not None
-        file = None
         try:
-            file = open_leased(folder, fact.name, fact.status.st_ino)
-            digest = self._proven(file, fact)
-            name = self._name(fact, digest)
-            if self._borrow(name):
-                return self._share(file, fact, digest, None, proven=True)
-            return self._give_or_share(file, fact, digest)
-        except OSError as error:
-            raise left_alone(error) from error
+            with _leased(folder, fact) as file:
+                digest = self._proven(file, fact)
+                if self._borrow(self._name(fact, digest)):
+                    return self._share(file, fact, digest, None, proven=True)
+                return self._give_or_share(file, fact, digest)
         except LeaveAloneError as refusal:
             if refusal.reason is Reason.ATTRIBUTES and self._is_the_object(fact.status, fact.stored):
                 raise LeaveAloneError(Reason.MARKED_SHARED) from refusal
             raise
-        finally:
-            if file is not None:
-                os.close(file.file)
 
     def ingest_copy(self, folder: int, action: IngestCopy) -> Shared:
         """Hash a file and copy it into the store; the environment's file stays as it is."""
         fact = action.fact
-        assert fact.status is not None
-        file = None
-        try:
-            file = open_leased(folder, fact.name, fact.status.st_ino)
+        with _leased(folder, fact) as file:
             digest = self._proven(file, fact)
             name = self._name(fact, digest)
             stored = find_object(self.objects, name)
             if stored is not None and is_trusted(stored):
                 return Shared(digest, Stored.of(stored))
             return Shared(digest, self._copy(file, name, mode_of_object(fact)))
-        except OSError as error:
-            raise left_alone(error) from error
-        finally:
-            if file is not None:
-                os.close(file.file)
 
     def share(self, folder: int, action: Share, entry: str | None) -> Shared:
         """Compare a file with its object and share it; symlinks point into *entry*."""
-        fact = action.fact
-        assert fact.status is not None
-        file = None
-        try:
-            file = open_leased(folder, fact.name, fact.status.st_ino)
-            return self._share(file, fact, action.digest, entry, proven=False)
-        except OSError as error:
-            raise left_alone(error) from error
-        finally:
-            if file is not None:
-                os.close(file.file)
+        with _leased(folder, action.fact) as file:
+            return self._share(file, action.fact, action.digest, entry, proven=False)
 
     def _name(self, fact: FileFact, digest: Digest) -> str:
         return digest.object_name(executable=fact.executable, writable=fact.writable)
