@@ -75,7 +75,7 @@ WRITERS = {"store.layout", "bytecode.compiler", "context.workers"}
 IN_ENVIRONMENTS = {
     "pip_wrapper.runtime.pip_watch": "_pipm_pip",
     "pip_wrapper.runtime.pip_hook": "_pipm_pip.hook",
-    "pip_wrapper.runtime.store_reader": "_pipm_pip.shelf",
+    "pip_wrapper.runtime.store_reader": "_pipm_pip.store_reader",
     "finder.runtime.hook": "_pipm_finder",
     "finder.runtime.hook_adapt": "_pipm_finder_adapt",
     "finder.runtime.hook_metadata": "_pipm_finder_metadata",

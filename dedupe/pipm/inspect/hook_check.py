@@ -49,7 +49,7 @@ _HOOKS = (
         marker=".pipm/pip.json",
         path_file="000_pipm_pip.pth",
         modules={
-            ".pipm/_pipm_pip/shelf.py": "pip_wrapper/runtime/store_reader.py",
+            ".pipm/_pipm_pip/store_reader.py": "pip_wrapper/runtime/store_reader.py",
             ".pipm/_pipm_pip/hook.py": "pip_wrapper/runtime/pip_hook.py",
             ".pipm/_pipm_pip/__init__.py": "pip_wrapper/runtime/pip_watch.py",
         },

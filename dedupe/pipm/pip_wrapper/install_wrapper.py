@@ -28,7 +28,7 @@ SETTINGS = "pip.json"
 PATH_FILE = "000_pipm_pip.pth"
 """Sorts before other path files: these may import a package that pip is replacing right now."""
 PACKAGE = "_pipm_pip"
-MODULES = {"shelf.py": "store_reader.py", "hook.py": "pip_hook.py", "__init__.py": "pip_watch.py"}
+MODULES = {"store_reader.py": "store_reader.py", "hook.py": "pip_hook.py", "__init__.py": "pip_watch.py"}
 """The modules of that package in ``.pipm``, by their names there; each comes before those that import it."""
 _FIND = f"""\
 folder = sys.prefix + "/{FOLDER}"

@@ -165,7 +165,9 @@ class FastHardlinker:
         self._user = context.user
         self._shared_state = context.shared_state
         objects = context.store.objects
-        self._shelf = _ObjectStore(objects, ObjectFolders(objects), bool(open_layers(context.store.path)))
+        self._object_store = _ObjectStore(
+            objects, ObjectFolders(objects), bool(open_layers(context.store.path))
+        )
         self._releases = releases
 
     def share(self, parts: Sequence[OrdinaryFiles]) -> None:
@@ -198,7 +200,7 @@ class FastHardlinker:
         with ExitStack() as stack:
             opened = {part: stack.enter_context(part.open(folder, own)) for part, own in rows.items()}
             for row, parts in together.items():
-                content = Content(self._shelf, row.digest, known)
+                content = Content(self._object_store, row.digest, known)
                 try:
                     for part in parts:
                         self._shared_state.check()
@@ -267,13 +269,13 @@ class Content:
     """
 
     __slots__ = (
-        *("_data", "_digest", "_known", "_label", "_name", "_shelf"),
+        *("_data", "_digest", "_known", "_label", "_name", "_object_store"),
         *("file", "importable", "inode", "is_new", "kind", "stored"),
     )
 
     def __init__(self, object_store: _ObjectStore, digest: Digest, known: KnownFiles) -> None:
         """*known* has the recorded times of the release's objects."""
-        self._shelf = object_store
+        self._object_store = object_store
         self._digest = digest
         self._known = known
         self._data = self._label = b""
@@ -299,7 +301,7 @@ class Content:
             self.kind, self.is_new = kind, False
             self._name = self._digest.object_name(executable=kind[0], writable=kind[1])
             try:
-                stored = os.open(self._name, _READ, dir_fd=self._shelf.objects)
+                stored = os.open(self._name, _READ, dir_fd=self._object_store.objects)
             except FileNotFoundError:
                 return self._give(part, file, data)
             if not self._hold(stored):
@@ -310,12 +312,12 @@ class Content:
         if file.status.st_ino == self.inode:
             wanted = object_mode(executable=kind[0], writable=kind[1])
             if self.stored.mode != wanted:
-                finish_mode(file, self._shelf.objects, self._name, wanted)
+                finish_mode(file, self._object_store.objects, self._name, wanted)
                 self.stored = Stored.of(os.fstat(file.file))
             return True
         if (file.labelled or self._label) and label_of(file.file) != self._label:
             return False
-        part.staging.link_over(self._shelf.objects, self._name, file.directory, file.name)
+        part.staging.link_over(self._object_store.objects, self._name, file.directory, file.name)
         part.statistics.replaced(file.status)
         return True
 
@@ -343,12 +345,12 @@ class Content:
     def _give(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
         """Make the file the store's object, and keep it open for comparisons with other files."""
         # Only the general way looks into layers.
-        if self._shelf.layered or hashlib.sha256(data).digest() != self._digest:
+        if self._object_store.layered or hashlib.sha256(data).digest() != self._digest:
             return False
-        self._shelf.rooms.make(self._name)
+        self._object_store.rooms.make(self._name)
         mode = object_mode(executable=self.kind[0], writable=self.kind[1])
         twins = part.context.twins.get(file.status.st_ino, 0)
-        stored = give_inode(file, self._shelf.objects, self._name, mode, twins)
+        stored = give_inode(file, self._object_store.objects, self._name, mode, twins)
         if stored is None:
             return False
         part.statistics.names += 1

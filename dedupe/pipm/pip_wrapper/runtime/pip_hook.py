@@ -32,7 +32,7 @@ import stat
 import subprocess
 import sys
 
-from _pipm_pip.shelf import (
+from _pipm_pip.store_reader import (
     EMPTY,
     FORMAT,
     StoreReader,
