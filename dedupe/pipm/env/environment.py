@@ -55,7 +55,7 @@ class Environment(NamedTuple):
 
     @property
     def is_venv(self) -> bool:
-        """Whether it is one by PEP 405, whoever made it."""
+        """True for an environment by PEP 405, made by any tool."""
         return self.marker == CONFIGURATION
 
     @property

@@ -100,7 +100,7 @@ def _library_kind(path: str) -> str:
 def conda_paths(root: int) -> frozenset[str]:
     """Return the paths that conda's packages own in the environment open as *root*, relative to it.
 
-    Raises NotAnEnvironmentError where a package's list cannot be read: then nobody knows what is conda's.
+    Raises NotAnEnvironmentError if a package's list cannot be read: then conda's files are unknown.
     """
     try:
         folder = os.open(CONDA, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)

@@ -103,8 +103,8 @@ class FolderFiller:
     ) -> list[str]:
         """Link bytecode of the open *pool* (at *path*) into *target*; return the names that the pool lacks.
 
-        *wanted* are (name in the pool, name in the folder). Python replaces bytecode by rename, so nobody
-        edits it in place: it is linked even where files are cloned.
+        *wanted* are (name in the pool, name in the folder). Python replaces bytecode by rename, and never
+        changes it in place, so it is linked even if files are cloned.
         """
         mode = self._bytecode_mode
         place = _PLACES[mode]

@@ -154,10 +154,10 @@ class _TreeMeasurer:
             self.apparent += status.st_size
 
     def _extents(self, path: str, device: int) -> tuple[int, int, int]:
-        """Note the extents that others share.
+        """Record the extents that other files share.
 
-        Returns the bytes that the file has in trees, those of its blocks that others have or that compression
-        saves, and those that it may save: nobody but root is told.
+        Returns the bytes that the file has in trees, those that sharing or compression saves, and those that
+        it may save: only root can see them.
         """
         if not self.reflinks:
             return self.account.extent, 0, 0

@@ -45,8 +45,7 @@ class Collection:
     ``bytes_estimated`` of those freed are an estimate of metadata. ``stuck`` are files that could not be
     removed. ``later``: entries are in the trash for a while, since an environment that the store lost sight
     of could miss them. ``missing`` are environments that are not there and stay known, ``busy`` entries that
-    stay because a process has them in its memory. ``changed`` are files of those that stay which somebody
-    wrote to.
+    stay because a process has them in its memory. ``changed`` are changed files of entries that stay.
     """
 
     entries_removed: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Keys: who signs what is pushed, and whose signatures are believed (ed25519 by PyNaCl)."""
+"""Keys: the key that signs pushed indexes, and the keys that pull trusts (ed25519 by PyNaCl)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pipm.store.configuration import find_setting
 _SECRET, _PUBLIC = "pipm-secret-ed25519:", "pipm-ed25519:"
 _SIGNATURE = 64
 _CONTEXT = b"pipm remote index 1\0"
-"""What is signed begins with this, so that no signature for another purpose fits."""
+"""The prefix of signed data, so that no signature for another purpose is valid."""
 
 
 def unsigned(signed: bytes) -> bytes:
-    """Return what *signed* begins with a signature of, without a look at that."""
+    """Return the data after the signature in *signed*, without checking it."""
     return signed[_SIGNATURE:]
 
 
 class PublicKey(NamedTuple):
-    """A key whose signatures are believed."""
+    """A public key, with which signatures are checked."""
 
     raw: bytes
 
     @property
     def text(self) -> str:
-        """As a person writes it."""
+        """The key in the spelling for users."""
         return _PUBLIC + base64.b64encode(self.raw).decode("ascii")
 
     @property
@@ -44,7 +44,7 @@ class PublicKey(NamedTuple):
         return Digest.of(self.raw).hex()[:32]
 
     def opened(self, signed: bytes) -> bytes:
-        """Return what *signed* is a signature of, which it begins with; RemoteError where that is not so."""
+        """Return the data after the signature in *signed*; raise RemoteError if the signature is wrong."""
         signing = extra_library("nacl.signing")
         data = unsigned(signed)
         try:
@@ -58,13 +58,13 @@ class PublicKey(NamedTuple):
 
 
 class SecretKey(NamedTuple):
-    """A key that signs what is pushed."""
+    """A secret key that signs pushed indexes."""
 
     raw: bytes
 
     @property
     def public(self) -> PublicKey:
-        """The key that tells others whose signature it is."""
+        """The public key for these signatures."""
         return PublicKey(bytes(extra_library("nacl.signing").SigningKey(self.raw).verify_key))
 
     def signed(self, data: bytes) -> bytes:
@@ -78,17 +78,17 @@ def _folder() -> str:
 
 
 def secret_path() -> str:
-    """Where the key is that signs."""
+    """Return the path of the secret key."""
     return f"{_folder()}/signing.key"
 
 
 def trusted_path() -> str:
-    """Where the keys are listed that are believed."""
+    """Return the path of the list of trusted keys."""
     return f"{_folder()}/trusted-keys"
 
 
 def new_key() -> PublicKey:
-    """Make a key, and believe it; UsageError where there is one."""
+    """Make a key, and trust it; raise UsageError if there is one already."""
     if os.path.lexists(secret_path()):
         raise UsageError(
             f"There is a key in {secret_path()}",
@@ -102,7 +102,7 @@ def new_key() -> PublicKey:
 
 
 def trust_key(text: str) -> PublicKey:
-    """Add a key to the list of those that are believed."""
+    """Add a key to the list of trusted keys."""
     key = _parsed(text)
     known = _lines(trusted_path())
     if key.text not in known:
@@ -112,7 +112,7 @@ def trust_key(text: str) -> PublicKey:
 
 
 def signing_key() -> SecretKey:
-    """Return the key of ``PIPM_SIGNING_KEY`` (a file, or the key itself), else the user's; UsageError."""
+    """Return the key in ``PIPM_SIGNING_KEY`` (a file, or the key), otherwise the user's; raise UsageError."""
     setting = os.environ.get("PIPM_SIGNING_KEY", "")
     path = setting or secret_path()
     lines = (setting.strip(),) if setting.startswith(_SECRET) else _lines(path)
@@ -125,7 +125,7 @@ def signing_key() -> SecretKey:
 
 
 def trusted_keys() -> list[PublicKey]:
-    """Return the keys of the setting, else of the user's list; UsageError where there is none."""
+    """Return the keys of the setting, otherwise of the user's list; raise UsageError if there is none."""
     chosen, source = find_setting("trusted-keys")
     texts = chosen.replace(",", " ").split() if source else _lines(trusted_path())
     keys = [_parsed(text) for text in texts if not text.startswith("#")]
@@ -154,7 +154,7 @@ def _raw(text: str, what: str) -> bytes:
 
 
 def _lines(path: str) -> tuple[str, ...]:
-    """Return the lines of a list of keys that nobody else can change."""
+    """Return the lines of a list of keys, which no other user may be able to change."""
     path = os.path.abspath(path)
     if not os.path.lexists(path):
         return ()

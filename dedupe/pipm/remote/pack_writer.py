@@ -111,7 +111,7 @@ class PackWriter:
         self._frames += [Frame(done.pack, *row) for row in rows]
 
     def _upload(self, data: bytes) -> _Uploaded:
-        """Let the remote have a pack.
+        """Upload a pack.
 
         One that is there, and that no index names, is used if a push wrote it lately: older ones may be
         removed at any moment, so a frame that nobody reads gives the pack another name.

@@ -23,14 +23,14 @@ _PACKS = "v1/packs/"
 
 
 class Pruned(NamedTuple):
-    """Packs that were removed, and their bytes."""
+    """The number of removed packs, and their bytes."""
 
     packs: int
     size: int
 
 
 def remove_unused(transport: Transport) -> Pruned:
-    """Remove packs that nothing needs; RemoteError where an index cannot be read, whoever signed it.
+    """Remove packs that no index needs; raise RemoteError if any signer's index cannot be read.
 
     The caller has just written its own index.
     """
@@ -53,7 +53,7 @@ def remove_unused(transport: Transport) -> Pruned:
 
 
 def _packs(data: bytes, name: str) -> set[str]:
-    """Return the packs of an index, whether or not its signature is right: it can only keep packs."""
+    """Return the packs of an index, also with a wrong signature: it can only keep packs."""
     try:
         return set(unpacked_index(unsigned(data)).packs)
     except RemoteError as error:

@@ -1,4 +1,4 @@
-"""Pull: entries of a remote become the store's. Nothing that comes is believed before it is hashed."""
+"""Pull: add entries of a remote to the store. All data is hashed before it is used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LONGEST_SHOWN = 200
 
 
 class Pulled(NamedTuple):
-    """What a pull did: all entries that were asked for, the new ones of them, files and bytes that came."""
+    """The result of a pull: all requested entries, the new ones among them, fetched files and bytes."""
 
     entries: tuple[str, ...]
     new: tuple[str, ...]
@@ -58,7 +58,7 @@ def pull_entries(
     interpreters: Iterable[str],
     progress: Progress,
 ) -> Pulled:
-    """Let the store have the entries of *rows*, and their bytecode for *interpreters* (names of pools).
+    """Pull the entries of *rows*, and their bytecode for *interpreters* (names of pools).
 
     The rows are of an index whose signature was checked; the caller holds the store's lock. RemoteError for
     anything that is not what the signer says; then no entry is published.
@@ -84,13 +84,13 @@ def pull_entries(
 
 
 def _complete(store: Store, row: IndexEntry) -> str | None:
-    """The store's own entry of that identity, if it lacks nothing."""
+    """Return the store's complete entry with that identity, or None."""
     entry = find_entry(store, row.name, row.version, row.identity)
     return entry if entry is not None and has_complete_entry(store, entry) else None
 
 
 def checked_manifest(row: IndexEntry, remote: RemoteManifest, now_ns: int) -> Manifest:
-    """Return the store's manifest of what a remote has; RemoteError where a wheel could not have it."""
+    """Return the manifest of an entry of a remote; raise RemoteError for paths that no wheel may have."""
 
     def check(what: str, why: str | None) -> None:
         if why is not None:
@@ -141,17 +141,17 @@ def _file_refusal(path: str, digest: Digest, size: int) -> str | None:
 
 
 class _Incoming:
-    """Files on their way into the store: each is brought once, by the name that it will have."""
+    """Files to be fetched into the store, each once, by their future names."""
 
     def __init__(self, store: Store, run: int) -> None:
         self._store, self._run = store, run
         self._wanted: dict[tuple[int, str], WantedFile] = {}
         self._damaged: set[tuple[int, str]] = set()
         self.now_ns = os.fstat(run).st_mtime_ns
-        """One time for all objects, as exact as the file system keeps it."""
+        """One time for all objects, with the file system's resolution."""
 
     def add_objects(self, manifest: Manifest, remote: RemoteManifest) -> None:
-        """Add what the store lacks of an entry's files."""
+        """Add those of an entry's files that the store lacks."""
         starts = frame_starts(remote.frames)
         for file, row in zip(manifest.files, remote.files, strict=True):
             status = find_object(self._store.objects, file.object_name) if file.size else None
@@ -161,7 +161,7 @@ class _Incoming:
                 self._add(self._store.objects, file.object_name, new)
 
     def add_bytecode(self, interpreter: str, manifest: Manifest, remote: RemoteManifest) -> None:
-        """Add what the pool of *interpreter* lacks; its header gets the time of the store's source."""
+        """Add bytecode that the pool of *interpreter* lacks; its header gets the time of the source."""
         pool = Pool(folder=self._store.bytecode, interpreter=interpreter)
         compiled = {row.path: row for row in remote.files}
         starts = frame_starts(remote.frames)
@@ -176,7 +176,7 @@ class _Incoming:
             self._add(self._store.bytecode, pool.name(file.digest, time), new)
 
     def bring(self, transport: Transport, progress: Progress) -> None:
-        """Download all of it, hash it, and give it its names."""
+        """Download all files, hash them, and give them their names."""
         need = sum(one.file.size for one in self._wanted.values())
         free = free_space(self._run).size
         if need > free:
@@ -192,7 +192,7 @@ class _Incoming:
         name_files((folder, one.new, name) for (folder, name), one in self._wanted.items())
 
     def totals(self) -> tuple[int, int]:
-        """How many files came, in how many bytes."""
+        """The numbers of fetched files and bytes."""
         frames = {frame for one in self._wanted.values() for frame in one.frames}
         return len(self._wanted), sum(frame.length for frame in frames)
 
@@ -206,7 +206,7 @@ class _Incoming:
 
 
 def _with_header(interpreter: str, source_size: int, time: int, data: bytes) -> bytes:
-    """Return the bytecode *data* for a source of that size and time; RemoteError for another's."""
+    """Return the bytecode *data* for a source of that size and time; raise RemoteError for another source."""
     timed = with_source_time(data, time)
     magic = int.from_bytes(data[:2], "little")
     if (

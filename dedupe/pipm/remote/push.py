@@ -1,4 +1,4 @@
-"""Push: entries of the store go to a remote, and only what it lacks moves."""
+"""Push: copy entries of the store to a remote; only missing data is uploaded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Pushed(NamedTuple):
-    """What a push did: entries that are new to the remote or got more, and bytes; what it left, and why."""
+    """The result of a push: new or extended entries, uploaded bytes, and skipped entries with the reason."""
 
     entries: int
     new: tuple[str, ...]
@@ -48,7 +48,7 @@ class Pushed(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A manifest in the making: of an entry's files, or of its bytecode for one interpreter."""
+    """A manifest being made, of an entry's files, or of its bytecode for one interpreter."""
 
     entry: str
     interpreter: str
@@ -56,7 +56,7 @@ class _Part(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What the remote lacks of an entry: its files (interpreter ``""``), and bytecode by interpreter."""
+    """The missing parts of an entry: files (interpreter ``""``), and bytecode by interpreter."""
 
     entry: str
     manifest: Manifest
@@ -65,7 +65,7 @@ class _Work(NamedTuple):
 
 _FILES = ""
 _Bases = dict[tuple[str, str], list["RemoteManifest"]]
-"""Manifests whose frames may hold what is pushed, by name of the distribution and interpreter."""
+"""Manifests with frames that may contain pushed files, by name of the distribution and interpreter."""
 _MOST_BASES = 8
 _DAY = 24 * 3600
 _NAMED_AGAIN_DAYS = 7
@@ -83,7 +83,7 @@ def push_entries(
     progress: Progress,
     prune_days: int | None = None,
 ) -> Pushed:
-    """Let the remote have *entries* (below ``wheels/``), and sign for them.
+    """Upload *entries* (below ``wheels/``) to the remote, and sign the index.
 
     With *prune_days* it loses what no push has named for so long. The caller holds the store's lock.
     """
@@ -144,7 +144,7 @@ def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list
 
 
 def _sources(manifest: Manifest) -> dict[Digest, int]:
-    """Return the modules of *manifest*: content and time in the header of its bytecode."""
+    """Return the modules of *manifest*: digest, and time in the header of the bytecode."""
     modules = (file for file in manifest.files if file.path.startswith("site/") and file.path.endswith(".py"))
     return {file.digest: header_time(file.mtime_ns) for file in modules}
 
@@ -158,7 +158,7 @@ def _is_compiled(store: Store, entry: str, manifest: Manifest, interpreter: str)
 
 
 def _bases(transport: Transport, index: Index, lacking: Iterable[_Work]) -> _Bases:
-    """Read the manifests of other versions of what is pushed, the newest ones."""
+    """Read the newest manifests of other versions of the pushed distributions."""
     wanted: dict[tuple[str, str], list[Blob]] = {}
     for one in lacking:
         versions = [row for row in index.entries if row.name == one.manifest.name]
@@ -171,7 +171,7 @@ def _bases(transport: Transport, index: Index, lacking: Iterable[_Work]) -> _Bas
 
 
 def _write(store: Store, writer: PackWriter, work: _Work, bases: _Bases) -> list[_Part]:
-    """Write what the remote lacks of an entry; StoreError where the store's files are damaged."""
+    """Write the missing parts of an entry; raise StoreError if the store's files are damaged."""
     parts = []
     for part in work.parts:
         known = bases[work.manifest.name, part]
@@ -192,7 +192,7 @@ def _files(store: Store, writer: PackWriter, work: _Work, known: list[RemoteMani
 
 
 def _proven(store: Store, path: str, digest: Digest) -> Iterator[bytes]:
-    """Yield the store's file *path* in pieces; StoreError at its end where it is not what its name says."""
+    """Yield the store's file *path* in pieces; raise StoreError at its end if its digest is wrong."""
     state = hashlib.sha256()
     try:
         with open(open_beneath(store.v1, path, os.O_RDONLY), "rb") as stream:
@@ -225,7 +225,7 @@ def _bytecode(
 def _rows(
     work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]], today: int
 ) -> list[IndexEntry]:
-    """Return what the index shall say of all that was asked for."""
+    """Return the rows of the index for all requested entries."""
     blobs = {(part.entry, part.interpreter): blob for part, blob in written}
     known = {row.key: row for row in index.entries}
     rows = []

@@ -1,4 +1,4 @@
-"""Reading files out of packs: few large requests, several at once, each file hashed on the way."""
+"""Reading files from packs: few large requests, several at once; each file is hashed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _REQUEST = 4 << 20
-"""Bytes that one request asks for: at 100 Mbit/s and 20 ms a few of them keep the line full."""
+"""Maximum bytes of one request: at 100 Mbit/s and 20 ms a few requests use the full bandwidth."""
 _GAP = 32 << 10
-"""Bytes that nobody wants, and that are read all the same, rather than to ask once more."""
+"""Maximum unneeded bytes that are read in a request instead of making another request."""
 _AT_ONCE = 12
 
 
 class WantedFile(NamedTuple):
-    """A file to be brought: its frames, where it begins in the first one, and where it goes.
+    """A file to be fetched: its frames, its start in the first one, and its target.
 
     ``header`` are the first bytes that it gets instead of its own: those of bytecode depend on the store.
     """
@@ -42,13 +42,13 @@ class WantedFile(NamedTuple):
 
 
 def located(manifest: RemoteManifest, starts: list[int], file: RemoteFile) -> tuple[tuple[Frame, ...], int]:
-    """Return the frames of *file* (not an empty one), and where it begins in the first one."""
+    """Return the frames of *file* (which is not empty), and its start in the first one."""
     numbers = frames_of(starts, file.position, file.size)
     return tuple(manifest.frames[number] for number in numbers), file.position - starts[numbers[0]]
 
 
 def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, RemoteManifest]:
-    """Read manifests; RemoteError for one that is not what the index says."""
+    """Read manifests; raise RemoteError for one that differs from the index."""
     wanted = {blob.digest: blob for blob in blobs}
     groups = _grouped(((blob.frame,), blob) for blob in wanted.values())
     found: dict[Digest, RemoteManifest] = {}
@@ -67,7 +67,7 @@ def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, 
 def bring_files(
     transport: Transport, wanted: Iterable[WantedFile], advance: Callable[[int, int], None]
 ) -> None:
-    """Write all files of *wanted*; RemoteError for one that is not what its manifest says.
+    """Write all files of *wanted*; raise RemoteError for one that differs from its manifest.
 
     *advance* hears of files and bytes that are done.
     """
@@ -86,7 +86,7 @@ def bring_files(
 def _bring(
     one: WantedFile, frames: Iterator[tuple[Frame, bytes]], current: tuple[Frame | None, bytes]
 ) -> tuple[Frame | None, bytes]:
-    """Write one file out of *frames*; returns the last frame that was used, the next file may need it."""
+    """Write one file from *frames*; return the last used frame, which the next file may need."""
 
     def pieces() -> Iterator[bytes]:
         nonlocal current
@@ -113,7 +113,7 @@ def _bring(
 
 
 def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tuple[Frame, ...], _T]]]:
-    """Put rows together whose frames one request reads; in a group each frame is needed once, in order."""
+    """Group rows for requests; in a group each frame is needed once, in order."""
     groups: list[list[tuple[tuple[Frame, ...], _T]]] = []
     last: Frame | None = None
     begin = 0
@@ -129,7 +129,7 @@ def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tu
 
 
 def _at_once(work: Callable[[_T], None], parts: Iterable[_T]) -> None:
-    """Do *work* on all *parts*, several at once; the first error ends it."""
+    """Do *work* on all *parts*, several at once; the first error stops it."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
         for done in as_completed([pool.submit(work, part) for part in parts]):
@@ -144,7 +144,7 @@ def _union(several: Iterable[tuple[Frame, ...]]) -> list[Frame]:
 
 
 def _frames(transport: Transport, frames: list[Frame]) -> Iterator[tuple[Frame, bytes]]:
-    """Read frames that lie in their order, and unpack them, in requests of at most `_REQUEST` bytes."""
+    """Read ordered frames in requests of at most `_REQUEST` bytes, and unpack them."""
     start = 0
     while start < len(frames):
         first, stop = frames[start], start + 1

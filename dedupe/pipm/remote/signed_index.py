@@ -1,4 +1,4 @@
-"""The index of a signer: read, checked, remembered, written."""
+"""Reading, checking and writing the index of a signer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KnownIndex(NamedTuple):
 
 
 def read_index(transport: Transport, key: PublicKey) -> KnownIndex | None:
-    """Read the index of *key*; None where it signed none there. RemoteError for one that it did not sign."""
+    """Read the index of *key*, or None; raise RemoteError if the signature is wrong."""
     documents, version = transport.read(f"{INDEXES}{key.name}")
     indexes = [unpacked_index(key.opened(document)) for document in documents]
     if not indexes:
@@ -56,7 +56,7 @@ def unpacked_index(data: bytes) -> Index:
 def write_index(
     transport: Transport, key: SecretKey, known: KnownIndex | None, change: Callable[[Index], Index]
 ) -> Index:
-    """Write what *change* makes of the index; of *known*, or of what another push wrote meanwhile.
+    """Apply *change* to the index, *known* or the one that another push wrote meanwhile, and write it.
 
     Returns it with the next serial, or as it is where nothing changes.
     """
@@ -76,7 +76,7 @@ def write_index(
 
 
 def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -> None:
-    """Remember the index's serial; RemoteError where a later one was seen already.
+    """Record the index's serial; raise RemoteError if a later one was seen already.
 
     Somebody who can write to the remote, but cannot sign, could else bring back what the signer replaced.
     """
@@ -87,7 +87,7 @@ def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -
     if index.serial < seen:
         raise RemoteError(
             f"The remote's index is older than one that was seen here: number {index.serial}, not {seen}",
-            hint=f"somebody put an old one back; if that was you, remove {store.path}/v1/{_MEMORY}/{name}",
+            hint=f"an old index was put back; if you did that, remove {store.path}/v1/{_MEMORY}/{name}",
         )
     if index.serial > seen:
         with directory_beneath(store.v1, _MEMORY) as folder:

@@ -57,7 +57,7 @@ class Adoption:
 
     @property
     def edits(self) -> tuple[SkippedFile, ...]:
-        """The files that somebody edited in this environment: they are its own, and stay so."""
+        """The files that were edited in this environment: it keeps its own copies."""
         return tuple(left for left in self.left if left.reason is Reason.MODIFIED)
 
 

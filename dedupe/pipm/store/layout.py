@@ -269,7 +269,7 @@ def _create(path: str) -> None:
         os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
-        # Not synced: whoever writes to the store syncs it all before anything rests on it. After a power cut
+        # Not synced: a writer syncs the whole store before anything depends on it. After a power cut
         # btrfs may bring the name back with half of what is below, which `_make_whole` repairs.
         os.rename(new, f"{path}/{VERSION}")
 

@@ -78,7 +78,7 @@ def is_private_edit(expected: ExpectedFile, status: os.stat_result, sharers: lis
     """Return whether the changed bytes are one environment's edit, and stay with it.
 
     An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
-    nobody can tell which of them it was.
+    it is unknown which one made it.
     """
     if status.st_mtime_ns == expected.mtime_ns:
         return False
