@@ -42,7 +42,7 @@ def _finish() -> int:
 
 def _code() -> int:
     """Run the command of the arguments; return the exit code."""
-    if sys.argv[1:2] in (["pip"], ["install"]):
+    if sys.argv[1:2] in (["pip"], ["install"]) and not {"-h", "--help"} & {*sys.argv}:
         from pipm.cli.run_pip_command import start_pip  # noqa: PLC0415 - without the cost of typer
 
         return start_pip(sys.argv[1:])

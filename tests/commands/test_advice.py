@@ -83,3 +83,9 @@ def test_nothing_is_promised_in_environments_of_others(tmp_path: Path) -> None:
     pipm = Pipm(store=str(tmp_path / "store"))
     rows = pipm("list", str(tmp_path), "--json").expect().json["environments"]
     assert ["adopting_frees" in row for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("command", ["install", "pip"])
+def test_help_needs_no_environment(tmp_path: Path, command: str) -> None:
+    told = Pipm(store=str(tmp_path / "store"), cwd=str(tmp_path))(command, "--help").expect()
+    assert f"Usage: pipm {command}" in told.out

@@ -119,10 +119,11 @@ Groups = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Output and store, as the common options say."""
+    """Output and store, as the common options say; ``explain`` returns the command's help."""
 
     output: Output
     store: str
+    explain: Callable[[], str]
 
 
 def command(
@@ -149,7 +150,7 @@ def command(
             chosen |= {key: value for key, value in context.obj.items() if chosen[key] == DEFAULTS[key]}
 
             def work(output: Output, store: str) -> int:
-                return function(Session(output=output, store=store), **arguments)
+                return function(Session(output=output, store=store, explain=context.get_help), **arguments)
 
             raise typer.Exit(run_guarded(chosen, work))
 

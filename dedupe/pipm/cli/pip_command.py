@@ -8,6 +8,7 @@ import typer
 
 from pipm.cli.options import Session, app, command
 
+_HELP = frozenset({"-h", "--help"})
 _ALL_TO_PIP = {
     "ignore_unknown_options": True,
     "allow_interspersed_args": False,  # all words after the first are pip's, also -q and -v
@@ -30,9 +31,7 @@ def pip_command(
 
     The environment is --env, else the active one, else .venv. The exit code is pip's.
     """
-    from pipm.cli.run_pip_command import run_pip
-
-    return run_pip(session.output, session.store, arguments or [])
+    return _run(session, arguments or [])
 
 
 @command(app, "install", context_settings=_ALL_TO_PIP)
@@ -43,9 +42,20 @@ def install_command(
     ] = None,
 ) -> int:
     """Install into an environment: short for `pipm pip install`."""
-    from pipm.cli.run_pip_command import run_pip
+    return _run(session, ["install", *(arguments or [])])
 
-    return run_pip(session.output, session.store, ["install", *(arguments or [])])
+
+def _run(session: Session, arguments: list[str]) -> int:
+    from pipm.cli.run_pip_command import run_pip
+    from pipm.errors import NotAnEnvironmentError
+
+    try:
+        return run_pip(session.output, session.store, arguments)
+    except NotAnEnvironmentError:
+        if _HELP.isdisjoint(arguments):
+            raise
+        session.output.data(session.explain())  # there is no pip that could explain itself
+        return 0
 
 
 @command(app, "after-pip", hidden=True)

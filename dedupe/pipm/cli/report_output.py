@@ -29,6 +29,13 @@ def make_report(
     if not target or target.endswith(os.sep) or os.path.isdir(target):
         raise UsageError(f"{target or 'nothing'} is not a file name", hint="pipm report -o report.html")
     found = full_report(store, folder, exclude, exact=exact)
+    if not found.environments and target != "-":
+        if output.json:
+            output.document("report", {"path": None, "environments": 0})
+        else:
+            output.result("No environments, so nothing was written")
+            output.note("hint", "`pipm report DIR` looks for those below a folder")
+        return 0
     page = page_of(document_of(found, time.time()))
     if target == "-":
         output.data(page)

@@ -29,7 +29,7 @@
   const age = (when) => {
     if (!when) return "\u2013";
     const seconds = data.generated - when;
-    for (const [unit, length] of [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600]])
+    for (const [unit, length] of [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]])
       if (seconds >= length) return `${counted(Math.floor(seconds / length), unit)} ago`;
     return "just now";
   };
