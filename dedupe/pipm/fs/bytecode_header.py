@@ -36,12 +36,14 @@ def own_reason(directory: int, name: str) -> Reason | None:
         file = os.open(name, _READ, dir_fd=directory)
     except OSError:
         return Reason.UNREADABLE
-    with opened(file):
+    try:  # no context manager: it runs once a file
         if has_attributes(file):
             return Reason.ATTRIBUTES
         # Hash-based bytecode was made on purpose or by a build tool, and is not only a cache.
         timed = os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
         return None if timed else Reason.OTHER_BYTECODE
+    finally:
+        os.close(file)
 
 
 def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[tuple[str, int]]:

@@ -331,9 +331,11 @@ class Content:
             return False
         data = os.read(stored, status.st_size + 1)
         executable, writable = self.kind
-        recorded = self._known.object_time(self._digest, executable=executable, writable=writable)
-        # An object with the time that a manifest of the release records is unchanged; others are hashed.
-        if status.st_mtime_ns != recorded and hashlib.sha256(data).digest() != self._digest:
+        known = self._known.has_time(
+            self._digest, status.st_mtime_ns, executable=executable, writable=writable
+        )
+        # An object with the time that a manifest records is unchanged; others are hashed.
+        if not known and hashlib.sha256(data).digest() != self._digest:
             return False
         self._data = data
         self._label = label_of(stored) if attributes else b""

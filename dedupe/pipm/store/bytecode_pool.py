@@ -11,8 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, key_path
-from pipm.fs.beneath import directory_beneath, is_there
+from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
+from pipm.fs.opened import opened
 from pipm.fs.share_file import ensure_folder
 from pipm.store.objects import trusted_owners
 
@@ -43,12 +44,16 @@ class Pool:
 
     def make_room(self, source: Digest) -> None:
         """Make the folder that the bytecode of *source* lies in."""
-        folder = f"{self.interpreter}/{source.hex()[:2]}"
-        if folder in self._made:
+        room = source.hex()[:2]
+        if room in self._made:
             return
-        for path in (self.interpreter, folder):
-            ensure_folder(self.folder, path, 0o700)
-        self._made.add(folder)
+        if not self._made:
+            ensure_folder(self.folder, self.interpreter, 0o700)
+            with opened(open_directory_beneath(self.folder, self.interpreter)) as rooms:
+                self._made.update(os.listdir(rooms))
+        if room not in self._made:
+            ensure_folder(self.folder, f"{self.interpreter}/{room}", 0o700)
+            self._made.add(room)
 
 
 def is_compiled(store: Store, entry: str, interpreter: str) -> bool:

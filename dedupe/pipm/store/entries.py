@@ -100,6 +100,11 @@ def is_editable_entry(entry: str) -> bool:
     return os.path.basename(entry).startswith(f"{EDITABLE}-")
 
 
+def versions_of(store: Store, name: str) -> list[str]:
+    """List the versions of a distribution that the store has entries of."""
+    return _listed(store, f"wheels/{name}")
+
+
 def find_entry(store: Store, name: str, version: str, identity: Digest) -> str | None:
     """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
     ending = f"-{identity.hex()[:8]}"

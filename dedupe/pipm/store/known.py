@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipm.core.digest import EMPTY
 from pipm.core.manifest import entry_of, row_of
-from pipm.store.entries import entry_names, recorded_rows
+from pipm.errors import StoreError
+from pipm.store.entries import entry_names, recorded_rows, versions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipm.core.digest import Digest
     from pipm.core.manifest import FileEntry, Row
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 class KnownFiles:
     """The rows of a release's manifests; of a path that several have, the first counts."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], others: Callable[[], Sequence[Row]] = tuple) -> None:
+        """*others* reads the rows of another version, which mostly has many of the same files."""
         self._all = rows
+        self._others = others
         self._rows: dict[str, Row] = {}
         for row in rows:
             self._rows.setdefault(row[0], row)
@@ -46,6 +50,11 @@ class KnownFiles:
         """Return the recorded time (ns) of an object."""
         return self._objects.get((digest.hex(), executable | writable << 1))
 
+    def has_time(self, digest: Digest, mtime_ns: int, *, executable: bool, writable: bool) -> bool:
+        """Whether a manifest, perhaps of another version, records this time (ns) of an object."""
+        key = (digest.hex(), executable | writable << 1)
+        return self._objects.get(key) == mtime_ns or self._objects_of_others.get(key) == mtime_ns
+
     def content_time(self, digest: Digest) -> int | None:
         """Return the recorded time (ns) of one of the objects of a content."""
         return self._contents.get(digest.hex())
@@ -58,6 +67,10 @@ class KnownFiles:
     @cached_property
     def _objects(self) -> dict[tuple[str, int], int]:
         return {(row[1], row[3]): row[5] for row in reversed(self._all)}
+
+    @cached_property
+    def _objects_of_others(self) -> dict[tuple[str, int], int]:
+        return {(row[1], row[3]): row[5] for row in self._others()}
 
     @cached_property
     def _contents(self) -> dict[str, int]:
@@ -80,5 +93,15 @@ class Releases:
         names = entry_names(self._store, name, version)
         order = sorted(names, key=lambda one: (one != preferred, one))
         rows = [row for entry in order for row in recorded_rows(self._store, entry)]
-        self._key, self._known = key, KnownFiles(rows)
+        self._key, self._known = key, KnownFiles(rows, lambda: self._of_another(name, version))
         return self._known
+
+    def _of_another(self, name: str, version: str) -> list[Row]:
+        """Read the rows of one other version; none where a manifest of it is damaged."""
+        assert self._store is not None
+        rows: list[Row] = []
+        others = [one for one in versions_of(self._store, name) if one != version]
+        with contextlib.suppress(StoreError):
+            for entry in entry_names(self._store, name, max(others)) if others else ():
+                rows += recorded_rows(self._store, entry)
+        return rows

@@ -68,6 +68,10 @@ class ObjectFolders:
     def make(self, name: str) -> None:
         """Make the folder of the object *name*."""
         room = name[:2]
+        if room in self._made:
+            return
+        if not self._made:
+            self._made.update(os.listdir(self._objects))
         if room not in self._made:
             ensure_folder(self._objects, room, 0o700)
             self._made.add(room)
