@@ -7,6 +7,12 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.adopt.adopt import adopt_together
+from pipm.context.progress import Progress
+from pipm.fs.file_content import digest_file
+from pipm.fs.link_modes import LinkMode
+from pipm.share import file_sharer
+from pipm.share.adoption import Adoption, AdoptOptions
 from support.pipm import Pipm
 from support.snapshot import changes, file_digest, fingerprint, snapshot
 from support.store import damage, entry_names, in_store, object_path, root_count, unshared
@@ -21,8 +27,11 @@ from support.synthetic import (
 )
 
 if TYPE_CHECKING:
+    from pipm.core.digest import Digest
     from support.disks import Disk
 
+LARGE = bytes(range(256)) * 5000
+"""Too large for the way of most files."""
 ROW = {
     "path",
     "python",
@@ -210,3 +219,27 @@ def test_unlisted_files_are_left_alone(filesystem: Disk) -> None:
     after = os.stat(environment.file("mine.py"))
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert after.st_nlink == 1
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "reflink"])
+def test_what_several_environments_have_is_hashed_once(
+    filesystem: Disk, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    if mode == "reflink" and filesystem.kind == "ext4":
+        pytest.skip("ext4 has no reflinks")
+    hashed: list[int] = []
+
+    def digest_of_file(file: int, size: int) -> Digest:
+        hashed.append(size)
+        return digest_file(file, size)
+
+    monkeypatch.setattr(file_sharer, "digest_file", digest_of_file)
+    paths = []
+    for name in ("one", "two", "three"):
+        environment = make_environment(filesystem / name)
+        install(environment, "alpha==1.0", {**package("alpha"), "alpha/large.bin": LARGE})
+        paths.append(environment.path)
+    options = AdoptOptions(link_mode=LinkMode(mode))
+    done = adopt_together(filesystem / "store", paths, options, Progress())
+    assert all(isinstance(one, Adoption) for one in done.values())
+    assert hashed.count(len(LARGE)) == 1

@@ -129,6 +129,32 @@ def test_a_lying_record_shares_no_false_content(filesystem: Disk) -> None:
     assert unshared(liar.site, pipm.store) == ["alpha/data/table.bin"]
 
 
+def test_another_version_speaks_for_no_object_that_was_edited(filesystem: Disk) -> None:
+    first, second = make_environment(filesystem / "first"), make_environment(filesystem / "second")
+    install(first, "alpha==1.0", package("alpha"))
+    install(second, "alpha==2.0", package("alpha"))
+    pipm = Pipm(store=filesystem / "store")
+    pipm("adopt", "--link-mode", "hardlink", first.path).expect()
+    for environment in (first, second):  # the first one's is the object
+        os.chmod(environment.file(EDITED), 0o644)
+        with open(environment.file(EDITED), "r+b") as stream:
+            stream.write(b"#!")
+    pipm("adopt", "--link-mode", "hardlink", second.path).expect(PARTLY)
+    assert unshared(second.site, pipm.store) == [EDITED]
+
+
+def test_another_version_with_a_damaged_manifest_is_no_hindrance(filesystem: Disk) -> None:
+    first, second = make_environment(filesystem / "first"), make_environment(filesystem / "second")
+    install(first, "alpha==1.0", package("alpha"))
+    install(second, "alpha==2.0", package("alpha"))
+    pipm = Pipm(store=filesystem / "store")
+    pipm.adopt(first.path)
+    (entry,) = entry_names(pipm.store)
+    write(f"{pipm.store}/v1/wheels/{entry}/manifest.json", b"{")
+    pipm.adopt(second.path)
+    assert unshared(second.site, pipm.store) == []
+
+
 def test_an_edited_file_is_no_ones_after_release(filesystem: Disk) -> None:
     environment = edited(make_environment(filesystem / "env"))
     pipm = Pipm(store=filesystem / "store")

@@ -326,6 +326,7 @@ class EnvironmentWorker:
                     work.changed = True
                     shared = self._files.ingest(_present(folder), action)
                     work.keep(fact, shared)
+                    self._observer.known(work.distribution).add(work.have[-1])  # for the next environment
                     if self.context.mode is LinkMode.SYMLINK:
                         work.to_share.setdefault(fact.directory, []).append(Share(fact, shared.digest))
                         return

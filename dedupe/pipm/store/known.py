@@ -38,8 +38,10 @@ class KnownFiles:
             return None
 
     def add(self, entry: FileEntry) -> None:
-        """Note a file of an entry that is not published yet, unless its path has a row."""
-        self._rows.setdefault(entry.path, row_of(entry))
+        """Note a file of an entry that is not published yet, unless its path, or its object, has a row."""
+        row = row_of(entry)
+        self._rows.setdefault(row[0], row)
+        self._objects.setdefault((row[1], row[3]), row[5])
 
     def time_at(self, path: str, digest: Digest) -> int | None:
         """Return the recorded time (ns) of *path*; None where it has other content."""
