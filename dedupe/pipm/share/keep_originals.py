@@ -148,19 +148,17 @@ class _Look:
 
     def _folder(self, folder: str, rows: dict[str, Row]) -> None:
         prefix = f"{folder}/" if folder else ""
-        compiled = False
         with directory_beneath(self._root, folder) as descriptor:
             if descriptor is None:
                 return
             self._note_folder(prefix, descriptor)
-            with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    row = rows.get(entry.name)
-                    if row is not None:
-                        self._note(prefix + entry.name, entry.stat(follow_symlinks=False), row)
-                    elif entry.name == _CACHE:
-                        compiled = True
-            if compiled:
+            for name, row in rows.items():  # by name: a listing costs as much as seven of these
+                try:
+                    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                except (OSError, ValueError):  # it is not there, or no file can have the name
+                    continue
+                self._note(prefix + name, status, row)
+            if any(name.endswith(".py") for name in rows):
                 self._bytecode(descriptor, f"{prefix}{_CACHE}/", rows)
 
     def _bytecode(self, folder: int, prefix: str, rows: dict[str, Row]) -> None:
