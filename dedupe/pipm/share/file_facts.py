@@ -19,6 +19,7 @@ from pipm.store.objects import find_object, is_trusted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipm.core.digest import Digest
     from pipm.core.record import Location, RecordRow
     from pipm.env.installed import InstalledDistribution
     from pipm.store.known import KnownFiles, Releases
@@ -124,7 +125,7 @@ class FactGatherer:
             marked = folder is not None and self._is_marked(folder, name, status)
             if self.store is not None and (marked or not says_shared):
                 says_shared, stored = False, find_object(self.store.objects, object_name)
-                sound = not marked and self._is_sound(stored, recorded)
+                sound = not marked and _is_sound(stored, known, digest, (executable, writable))
         site = distribution.site if place is RecordPlace.SITE else ""
         contested = bool(self.contested) and (site, path) in self.contested
         return FileFact(
@@ -176,10 +177,6 @@ class FactGatherer:
         changed = status.st_nlink > 1 and 0 < self.seen_ns < status.st_ctime_ns
         return self.by_inode and changed and has_attributes_in(folder, name)
 
-    @staticmethod
-    def _is_sound(stored: os.stat_result | None, recorded: int | None) -> bool:
-        return stored is not None and is_trusted(stored) and stored.st_mtime_ns == recorded
-
     def _is_closed(self, directory: str) -> bool:
         """Return True if a folder exists but access is denied."""
         try:
@@ -193,6 +190,16 @@ class FactGatherer:
         return self.store is not None and os.readlink(name, dir_fd=folder).startswith(
             f"{self.store.path}/v1/"
         )
+
+
+def _is_sound(
+    stored: os.stat_result | None, known: KnownFiles, digest: Digest, kind: tuple[bool, bool]
+) -> bool:
+    """Whether an object of *kind* (executable, writable) has the time that a manifest records."""
+    if stored is None or not is_trusted(stored):
+        return False
+    executable, writable = kind
+    return known.has_time(digest, stored.st_mtime_ns, executable=executable, writable=writable)
 
 
 def _is_folder(fact: FileFact) -> bool:
