@@ -89,22 +89,23 @@ def run(command: str, place: Path, environ: dict[str, str]) -> tuple[Timing, int
     return timing, requests, sent
 
 
+def ratio(rows: list[tuple[Timing, int, int]], others: list[tuple[Timing, int, int]]) -> str:
+    """Return the median of the ratios of wall times within the rounds."""
+    pairs = zip(rows, others, strict=True)
+    return f"{statistics.median(mine[0].wall / other[0].wall for mine, other in pairs):.2f}"
+
+
 def table(records: dict[str, list[tuple[Timing, int, int]]]) -> None:
     """Print the least and the median of each contender, and ratios within the rounds."""
     print("| | wall s, least | median | of uv --compile-bytecode | of uv | CPU s, least | requests | MB |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, rows in records.items():
         walls = [row[0].wall for row in rows]
-        ratios = [
-            statistics.median(
-                mine[0].wall / other[0].wall for mine, other in zip(rows, records[base], strict=True)
-            )
-            for base in (BASE, "uv")
-        ]
+        ratios = [ratio(rows, records[base]) if base in records else "" for base in (BASE, "uv")]
         cpu = min(row[0].cpu for row in rows)
         print(
-            f"| {name} | {min(walls):.1f} | {statistics.median(walls):.1f} | {ratios[0]:.2f}"
-            f" | {ratios[1]:.2f} | {cpu:.1f} | {rows[-1][1]} | {rows[-1][2] / 1e6:.0f} |",
+            f"| {name} | {min(walls):.1f} | {statistics.median(walls):.1f} | {ratios[0]}"
+            f" | {ratios[1]} | {cpu:.1f} | {rows[-1][1]} | {rows[-1][2] / 1e6:.0f} |",
             flush=True,
         )
 
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--python", default=os.path.realpath(sys.executable))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="contenders, in their order: pipm, uv")
     arguments = parser.parse_args()
     scratch = arguments.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
@@ -128,8 +130,10 @@ def main() -> None:
     try:
         wait_for_server()
         records: dict[str, list[tuple[Timing, int, int]]] = {}
+        commands = contenders(arguments.uv, arguments.python, place)
         for _ in range(arguments.rounds):
-            for name, command in contenders(arguments.uv, arguments.python, place).items():
+            for name in arguments.only or commands:
+                command = commands[name]
                 records.setdefault(name, []).append(run(command, place, environ))
                 print(
                     f"{name}: {records[name][-1][0].wall:.1f} s, CPU {records[name][-1][0].cpu:.1f} s",

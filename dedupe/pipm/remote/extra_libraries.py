@@ -10,12 +10,13 @@ from pipm.errors import RemoteError, UsageError
 
 
 def extra_library(name: str) -> Any:  # noqa: ANN401 - a module
-    """Import the library *name* of the extra; UsageError where it is not installed."""
+    """Import the library *name* of the extra; UsageError where it is not installed, or does not load."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
         raise UsageError(
-            f"Remotes need a library that is not installed: {name.partition('.')[0]}",
+            f"Remotes need a library that {why}: {name.partition('.')[0]}",
             hint="uv tool install 'venv-dedupe[remote]', or pip install 'venv-dedupe[remote]'",
         ) from error
 

@@ -52,7 +52,8 @@ class ObjectStoreTransport:
             return extra_library("obstore.store").from_url(url, client_options=options, retry_config=retry)
         except (self._errors.BaseError, ValueError) as error:
             raise UsageError(
-                f"{self._url} names no remote: {redacted(str(error))}", hint="s3://bucket/folder"
+                f"{self._url} cannot be used: {_cause(error)}",
+                hint="a remote is s3://bucket/folder, say; https needs the certificates of the system",
             ) from error
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
@@ -129,13 +130,16 @@ class ObjectStoreTransport:
             )
 
     def _failed(self, name: str, error: Exception) -> RemoteError:
-        # The library repeats address and attempts before the cause, and its own structures after it.
-        lines = redacted(str(error)).strip().splitlines()
-        why = lines[0].rpartition(" - ")[2][:_LONGEST_CAUSE] if lines else type(error).__name__
         return RemoteError(
-            f"Cannot use {self._url}/{name}: {why}",
+            f"Cannot use {self._url}/{name}: {_cause(error)}",
             hint="check the address, the network and the credentials",
         )
+
+
+def _cause(error: Exception) -> str:
+    """Return what happened: the library has address and attempts before it, its own structures after it."""
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0].rpartition(" - ")[2][:_LONGEST_CAUSE] if lines else type(error).__name__
 
 
 def _seconds(meta: Any) -> float:  # noqa: ANN401 - of a library

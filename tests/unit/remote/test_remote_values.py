@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,9 @@ from pipm.remote.extra_libraries import compress, decompress, extra_library
 from pipm.remote.pack_writer import frame_starts, frames_of
 from pipm.remote.pull import checked_manifest
 from pipm.remote.remote_values import GRACE_DAYS, Blob, Frame, Index, IndexEntry, RemoteFile, RemoteManifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACK, OLD = Digest.of(b"pack").hex(), Digest.of(b"old").hex()
 FRAME = Frame(PACK, 0, 10, 100)
@@ -140,6 +143,16 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="obstore") as caught:
         extra_library("obstore")
     assert "venv-dedupe[remote]" in (caught.value.hint or "")
+
+
+def test_a_library_that_does_not_load_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small image of a container has the library, but not the one that it is linked to."""
+    (tmp_path / "linked_library.py").write_text("raise ImportError('libgcc_s.so.1: cannot open')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"does not load \(libgcc_s"):
+        extra_library("linked_library")
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
