@@ -64,7 +64,7 @@ def print_adoption(output: Output, adoption: Adoption) -> None:
 
 
 def _kind(adoption: Adoption) -> str:
-    return "" if adoption.kind == VENV else f", {adoption.kind}"
+    return "" if adoption.kind == VENV else f" ({adoption.kind})"
 
 
 def print_preview(output: Output, adoption: Adoption) -> None:
