@@ -146,7 +146,7 @@ class _Adoptions:
         self._store = store
         self._paths = paths
         self._options = options
-        self._output = output
+        self._progress = progress_for(output)
         self._outcomes: dict[str, Adoption | PipmError] = {}
 
     def of(self, path: str) -> Adoption:
@@ -156,9 +156,8 @@ class _Adoptions:
         if path not in self._outcomes:
             start = self._paths.index(path)
             together = self._paths[start : start + _TOGETHER]
-            self._outcomes = adopt_by_best_mode(
-                self._store, together, self._options, progress_for(self._output)
-            )
+            self._progress.part(start + 1, start + len(together), len(self._paths))
+            self._outcomes = adopt_by_best_mode(self._store, together, self._options, self._progress)
         outcome = self._outcomes[path]
         if isinstance(outcome, PipmError):
             raise outcome
@@ -179,9 +178,12 @@ def release_environments(
     paths = _paths(output, named, store, sharing(store) if named.below else None)
     results = _Results(output, several=len(paths) > 1)
     done: list[Released] = []
+    progress = progress_for(output)
 
     def release(path: str, *, dry_run: bool) -> Released:
-        return release_environment(store, path, names, progress_for(output), dry_run=dry_run)
+        number = paths.index(path) + 1
+        progress.part(number, number, len(paths))
+        return release_environment(store, path, names, progress, dry_run=dry_run)
 
     def one(path: str) -> None:
         done.append(release(path, dry_run=dry_run))

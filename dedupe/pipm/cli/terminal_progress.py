@@ -24,10 +24,15 @@ class TerminalProgress(Progress):
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._label = ""
+        self._label = self._part = ""
         self._total = 0
         self._began = time.monotonic()
         self._drawn = False
+
+    def part(self, first: int, last: int, total: int) -> None:
+        """See `Progress`."""
+        numbers = f"{first}" if first == last else f"{first} to {last}"
+        self._part = f"{numbers} of {total} environments: " if total > 1 else ""
 
     def phase(self, label: str, total: int) -> None:
         """See `Progress`."""
@@ -39,9 +44,8 @@ class TerminalProgress(Progress):
             return
         share = min(files / self._total, 1.0)
         bar = "━" * int(share * _BAR)
-        text = (
-            f"{self._label} {bar:─<{_BAR}} {count_text(files)}/{count_text(self._total)}  {size_text(size)}"
-        )
+        numbers = f"{count_text(files)}/{count_text(self._total)}  {size_text(size)}"
+        text = f"{self._part}{self._label} {bar:─<{_BAR}} {numbers}"
         width = _terminal_width()
         _draw(f"\r\x1b[2K{text[: width - 1]}")
         self._drawn = True

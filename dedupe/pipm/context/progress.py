@@ -6,6 +6,9 @@ from __future__ import annotations
 class Progress:
     """Receives the progress of a command; this one ignores it."""
 
+    def part(self, first: int, last: int, total: int) -> None:
+        """Begin with the environments *first* to *last* of *total*."""
+
     def phase(self, label: str, total: int) -> None:
         """Begin a phase with *total* files."""
 

@@ -57,8 +57,10 @@ class GarbageRemoval:
             for one in garbage.due:
                 shared_state.check()
                 self._remove_folder(one.path)
-            for entry in () if garbage.grace else garbage.entries:
+            self._progress.phase("Removing distributions", len(garbage.entries))
+            for number, entry in enumerate(() if garbage.grace else garbage.entries):
                 shared_state.check()
+                self._progress.advance(number, 0)
                 if self._remove_folder(f"wheels/{entry}"):
                     self._entries.append(entry)
             self._remove_files(shared_state)

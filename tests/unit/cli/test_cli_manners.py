@@ -136,7 +136,7 @@ def test_a_hostile_wheel(tmp_path: Path) -> None:
     bad = Archive(files={"../demo.py": b"x = 1\n"}).write(str(tmp_path / "bad"))
     ran = Ran("store", "add", bad)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith(f"error: {FILE_NAME}: '../demo.py' is not a name")
+    assert ran.err.startswith(f"error: {FILE_NAME}: '../demo.py' is not a valid name")
     assert "\n\nhint: fetch it again" in ran.err
     both = Ran("store", "add", bad, good, "--json")
     assert both.code == 3  # the rest was done
@@ -257,6 +257,9 @@ def test_progress_is_for_terminals(
     monkeypatch.setattr("pipm.cli.terminal_progress._DELAY", 0)
     progress.advance(5, 100)
     assert "5/10" in capsys.readouterr().err
+    progress.part(13, 24, 32)
+    progress.advance(5, 100)
+    assert "13 to 24 of 32 environments: Sharing files" in capsys.readouterr().err
     progress.done()
     progress.done()
     assert capsys.readouterr().err == "\r\x1b[2K"
