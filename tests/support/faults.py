@@ -36,6 +36,8 @@ _OPTIONS = {"ext4": "", "xfs": "nouuid", "btrfs": ""}
 _TRACEBACK = ("Traceback (most recent call last)", "Internal error")
 _VAGUE = ("identity", "links", "ctime", "extents", "data")
 """Of a file's state, what may differ between two right results."""
+_TORN = (".pyvenv.cfg.", ".000_pipm")
+"""What begins the names of a killed write beside a file; the next run removes it."""
 _HINTLESS = frozenset({0, 3})
 
 
@@ -227,7 +229,12 @@ class Bench:
         store = os.path.join(self.point, "store")
         found = [row.path for row in leftovers(store)]
         found += glob.glob(f"{store}/v1/roots/.*")
-        found += glob.glob(f"{self.point}/*/.pipm-tmp") + glob.glob(f"{self.point}/*/.pyvenv.cfg.*")
+        found += glob.glob(f"{self.point}/*/.pipm-tmp") + [
+            path
+            for name in _TORN
+            for folder in ("", "lib/*/site-packages/")
+            for path in glob.glob(f"{self.point}/*/{folder}{name}*")
+        ]
         found += glob.glob(f"{self.point}/*/.pipm/**/.?*", recursive=True)
         found += glob.glob(f"{self.point}/cache/pipm/venv-*")
         if not self.case.foreign:  # a killed pip leaves its own there
@@ -271,7 +278,7 @@ def _paths(tree: str) -> Iterator[str]:
     yield tree
     if os.path.isdir(tree) and not os.path.islink(tree):
         for name in sorted(os.listdir(tree)):
-            if name not in {".pipm", ".pipm-tmp"} and not name.startswith(".pyvenv.cfg."):
+            if name not in {".pipm", ".pipm-tmp"} and not name.startswith(_TORN):
                 yield from _paths(os.path.join(tree, name))
 
 
