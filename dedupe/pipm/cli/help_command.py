@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import help_subjects
 from pipm.cli.options import Session, app, command
 
 
@@ -13,7 +14,10 @@ from pipm.cli.options import Session, app, command
 def help_command(
     session: Session,
     about: Annotated[
-        str | None, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, or one of the topics.")
+        str | None,
+        typer.Argument(
+            metavar="[COMMAND|TOPIC]", help="A command, or one of the topics.", autocompletion=help_subjects
+        ),
     ] = None,
 ) -> int:
     """Explain a command, or a topic.

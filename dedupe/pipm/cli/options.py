@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipm.cli.complete_values import link_modes
 from pipm.cli.exit_codes import DEFAULTS, run_guarded, run_program_to_end
 from pipm.errors import InterruptedRunError
 from pipm.version import __version__
@@ -72,6 +73,7 @@ LinkModeOption = Annotated[
         "--link-mode",
         metavar="MODE",
         help="auto, reflink, hardlink, finder, symlink or copy.",
+        autocompletion=link_modes,
         show_default="auto",
     ),
 ]

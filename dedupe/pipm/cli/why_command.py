@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import stored_names
 from pipm.cli.options import Session, app, command
 
 
 @command(app, "why")
 def why_command(
     session: Session,
-    subject: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A distribution, a file or a folder.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH", help="A distribution, a file or a folder.", autocompletion=stored_names
+        ),
+    ],
 ) -> int:
     """Say what keeps a distribution, or with whom a file is shared.
 
