@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from pipm.cli.changed_files_output import daily_changes_below
+from support.locks import pylock
 from support.pipm import PARTLY, Pipm
 from support.process import NORMAL_USER, check, interpreter_for, needs_root, run
 from support.snapshot import file_digest, snapshot
@@ -14,6 +17,8 @@ from support.store import damage, object_path
 from support.synthetic import Environment, install, make_environment, make_wheel, package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk
 
 TARGET = "alpha/data/table.bin"
@@ -185,3 +190,45 @@ def test_sync_never_spreads_a_changed_file(filesystem: Disk, mode: str) -> None:
             file_digest(environment.file(TARGET)) == hashlib.sha256(content[TARGET]).hexdigest()
         )
         assert "pipm verify --full --repair" in synced.err
+
+
+def test_sync_and_run_look_once_a_day_for_forced_writes(pipm: Pipm, tmp_path: Path) -> None:
+    pipm = Pipm(store=pipm.store, environ={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path / "wheels"), "alpha==1.0", package("alpha"))])
+    environment = make_environment(str(tmp_path / "env"))
+    sync = ("sync", lock, "--env", environment.path, "--link-mode", "hardlink")
+    run = ("run", "--lock", lock, "--", "python", "-c", "import alpha")
+    for words in (sync, sync, run):
+        assert "changed in place" not in pipm(*words).expect().err
+    stored = object_path(pipm.store, file_digest(environment.file("alpha/module_1.py")))
+    with open(stored, "ab") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(b"# edited\n")
+        os.fchmod(file.fileno(), 0o444)
+    cache = tmp_path / "cache/pipm"
+    (used,) = glob.glob(f"{cache}/environments/*/.pipm/ready")
+    for looked in glob.glob(f"{cache}/changes-*"):
+        os.unlink(looked)
+    os.utime(used, (0, 0))
+    for words in (sync, run):
+        told = pipm(*words).expect().err
+        assert "1 shared file was changed in place, for all environments: pipm verify --repair" in told
+        assert "alpha/module_1.py" in told
+
+
+def test_an_environment_is_looked_at_again_on_the_next_day(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = make_environment(str(tmp_path / "env"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm.adopt(environment.path, mode="hardlink")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    day = 100
+    monkeypatch.setattr("time.time", lambda: day * 86400.0)
+    assert daily_changes_below(pipm.store, environment.path) == ()
+    os.utime(object_path(pipm.store, file_digest(environment.file("alpha/module_1.py"))), (1, 1))
+    assert daily_changes_below(pipm.store, environment.path) == ()
+    day = 101
+    for _ in range(2):
+        (changed,) = daily_changes_below(pipm.store, environment.path)
+        assert changed.endswith("alpha/module_1.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pipm.cli.changed_files_output import changes_text
 from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
 from pipm.core.reasons import Reason
 from pipm.env.places import VENV
@@ -166,9 +167,7 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
         reasons = {left.reason for left in adoption.surprises}
         changed = sum(left.reason in _CHANGED for left in adoption.surprises)
         if changed:
-            verb = "was" if changed == 1 else "were"
-            what = f"{counted(changed, 'shared file')} {verb} changed in place, for all environments"
-            output.note("warning", f"{what}: pipm verify --repair")
+            output.note("warning", changes_text(changed))
         if Reason.CHANGED_SHARED in reasons:
             path = path_text(adoption.path)
             output.note("hint", f"before you patch a shared package: pipm release --dist NAME {path}")

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipm.cli.changed_files_output import warn_of_changes
 from pipm.cli.exit_codes import PARTLY
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
@@ -45,11 +46,7 @@ def collect_garbage(
     if dry_run and (found.roots_dropped or found.entries_removed or found.bytes_freed):
         output.note("note", "nothing was removed due to --dry-run")
     _say_stuck(output, found.stuck)
-    if found.changed:
-        verb = "was" if len(found.changed) == 1 else "were"
-        what = f"{counted(len(found.changed), 'shared file')} {verb} changed in place, for all environments"
-        output.note("warning", f"{what}: pipm verify --repair")
-        output.named(found.changed)
+    warn_of_changes(output, found.changed)
     return PARTLY if found.stuck else 0
 
 

@@ -79,7 +79,12 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
 
             return progress_for(talk())
 
-        path = environment_for(request, progress)
+        def look(path: str) -> None:
+            from pipm.cli.changed_files_output import changes_below, warn_of_changes  # noqa: PLC0415 - once a day
+
+            warn_of_changes(talk(), changes_below(store, path))
+
+        path = environment_for(request, progress, look)
     return _become(talk, path, below, ["python", *command] if script else command)
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words, words_of
+from pipm.cli.changed_files_output import daily_changes_below, warn_of_changes
 from pipm.cli.exit_codes import DONE, FAILED, PARTLY
 from pipm.cli.format_text import counted, near_text, path_text, seconds_text
 from pipm.cli.named_environments import environment_folder
@@ -63,10 +64,12 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         output.note(
             "note", f"{path_text(active)} is active and stays as it is: pipm sync --env {path_text(active)}"
         )
+    changed = () if done.created or arguments.dry_run else daily_changes_below(store, done.path)
     if output.json:
-        output.document("sync", _document(done))
+        output.document("sync", _document(done) | {"changed": list(changed)})
     else:
         _print(output, done, lock.path, dry_run=arguments.dry_run)
+        warn_of_changes(output, changed)
     if done.pending and not arguments.dry_run:
         finish_output()  # the result is there before the work goes on
         start_compiling(store)

@@ -21,7 +21,7 @@ from pipm.fs.free_space import accounting, file_system_type, free_space, stable_
 from pipm.fs.os_errors import explain_os_error
 from pipm.gc.carry_out import GarbageRemoval
 from pipm.gc.find_garbage import find_garbage
-from pipm.store.entries import changed_files
+from pipm.store.entries import all_entries, changed_files
 from pipm.store.layout import RESERVE_SIZE, keep_reserve, open_store, release_reserve, reserved_bytes
 from pipm.store.roots import find_root
 
@@ -100,7 +100,7 @@ def collect(
             removal = GarbageRemoval(store, garbage, progress)
             with _room(store):
                 removal.run()
-            changed = tuple(changed_files(store))
+            changed = tuple(changed_files(store, all_entries(store)))
         sync_file_system(store.v1)
         garbage = removal.result(left)
         after = None if before is None else stable_free_space(store.v1)

@@ -10,6 +10,7 @@ few small files. This module must not import modules that take milliseconds (dat
 from __future__ import annotations
 
 import os
+import time
 
 from pipm.core.sha256 import sha256
 from pipm.env.find_program import which
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
     from pipm.run.run_request import RunRequest
 
 _FORMAT = 2
+_DAY = 86400
 _ATTEMPTS = 3
 
 
-def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> str:
+def environment_for(
+    request: RunRequest, progress: Callable[[], Progress], look: Callable[[str], None] | None = None
+) -> str:
     """Return the environment of *request*, made if needed; gc keeps it while its program runs.
 
-    Raises PipmError.
+    Calls *look* with it before the first use of a day (UTC). Raises PipmError.
     """
     for folder in (run_cache_folder(), environments_folder(), locks_folder()):
         _check_ours(folder)
@@ -61,6 +65,7 @@ def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> st
     path = f"{environments_folder()}/{_printable(request.name)}-{key}"
     if os.path.lexists(path) and not is_owned(path):
         raise _not_ours(path)
+    is_new_day = look is not None and _day_of_last_use(path) < int(time.time()) // _DAY
     for _ in range(_ATTEMPTS):  # gc may remove it before it is marked as used
         if (
             os.access(f"{path}/bin/python", os.X_OK)
@@ -70,7 +75,17 @@ def environment_for(request: RunRequest, progress: Callable[[], Progress]) -> st
         from pipm.run.make_environment import make_environment  # noqa: PLC0415 - only if nothing is cached
 
         make_environment(request, path, resolved, progress())
+        is_new_day = False
+    if look is not None and is_new_day:
+        look(path)
     return path
+
+
+def _day_of_last_use(path: str) -> int:
+    try:
+        return int(os.stat(f"{path}/{READY}").st_mtime) // _DAY
+    except OSError:
+        return 0
 
 
 def _check_ours(folder: str) -> None:

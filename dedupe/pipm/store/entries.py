@@ -191,9 +191,9 @@ def _listed(store: Store, path: str) -> list[str]:
         os.close(folder)
 
 
-def changed_files(store: Store) -> Iterator[str]:
-    """Yield the stored files (below ``wheels/``) that have another time than their manifest records."""
-    for entry in all_entries(store):
+def changed_files(store: Store, entries: Iterable[str]) -> Iterator[str]:
+    """Yield the files of *entries* (below ``wheels/``) that have another time than their manifest records."""
+    for entry in entries:
         rows: list[Row] = []
         with contextlib.suppress(StoreError):  # a damaged manifest is `verify`'s matter
             rows = recorded_rows(store, entry)
