@@ -94,6 +94,21 @@ def test_dry_run_promises_what_adopt_gives(filesystem: Disk) -> None:
     assert near(sum(r["bytes_freed"] for r in promised), sum(r["bytes_freed"] for r in done))
 
 
+def test_a_dry_run_counts_the_stores_folders(filesystem: Disk) -> None:
+    """A tree of links has a folder for each of the wheel's, and objects have theirs."""
+    content = {f"alpha/f{number}/inner/part.bin": os.urandom(30_000) for number in range(400)}
+    paths = []
+    for name in ("one", "two"):
+        environment = make_environment(filesystem / name)
+        install(environment, "alpha==1.0", content)
+        paths.append(environment.path)
+    pipm = Pipm(store=filesystem / "store")
+    promised = pipm("adopt", "-n", "--json", *paths).expect().json["environments"]
+    done = pipm.adopt(*paths).json["environments"]
+    said, real = (sum(row["bytes_freed"] for row in rows) for rows in (promised, done))
+    assert abs(said - real) < real / 20, (said, real)
+
+
 @pytest.mark.network
 def test_release_takes_back_what_adopt_freed(filesystem: Disk, pip_template: Environment) -> None:
     """Thousands of small files: here the metadata counts, too."""

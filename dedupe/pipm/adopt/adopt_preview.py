@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from pipm.adopt.expected_growth import ExpectedGrowth
 from pipm.context.environment_lock import checked_environment, is_unchanged
 from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.core.bytecode import header_time
@@ -16,7 +17,8 @@ from pipm.core.record import RecordPlace
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.places import conda_paths
 from pipm.errors import UsageError
-from pipm.fs.beneath import directory_beneath
+from pipm.fs.beneath import directory_beneath, is_there
+from pipm.fs.compression import compresses
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.opened import opened_folder
@@ -26,7 +28,7 @@ from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.file_facts import FactGatherer
 from pipm.store.bytecode_pool import Pool
 from pipm.store.known import Releases
-from pipm.store.layout import RESERVE_SIZE, open_store
+from pipm.store.layout import open_store
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
@@ -49,9 +51,13 @@ class Preview:
         self._mode = options.link_mode
         self._planned: set[str] = set()
         self._by_blocks = False
+        self._growth = ExpectedGrowth(self._store)
 
     def adoption(self, path: str) -> Adoption:
-        """Return what adopting the environment at *path* would do; bytes freed are an upper limit."""
+        """Return what adopting the environment at *path* would do; bytes freed are an estimate.
+
+        They are an upper limit on a file system with compression.
+        """
         started = time.monotonic()
         environment = checked_environment(self._store_path, path)
         try:
@@ -74,14 +80,14 @@ class Preview:
             by_inode=by_inode,
             contested=contested_paths(distributions, conda_paths(root)),
         )
-        bytecode = _Bytecode.of(environment, root, self._store)
+        bytecode = _Bytecode.of(environment, root, self._store, self._growth)
         kind = file_system_type(environment.path)
-        statistics = Statistics(accounting(kind))
-        if self._store is None and not self._planned:
-            statistics.taken += RESERVE_SIZE
+        statistics = Statistics(accounting(kind), at_most=compresses(environment.path))
         self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
         for distribution in distributions:
             self._plan(distribution, observer, bytecode, statistics)
+        if statistics.shared or statistics.ingested:
+            self._growth.count_environment(statistics.files, statistics)
         count_freed_inodes([statistics])
         return statistics, len(distributions)
 
@@ -96,7 +102,9 @@ class Preview:
             statistics.files += 1
             statistics.leave(f"{distribution.site}/{distribution.metadata}", distribution.refusal)
             return
+        known, folders, count = statistics.ingested, set(), statistics.files
         for _, directory, facts in observer.folders(distribution):
+            folders.add(directory)
             planned: dict[str, FileFact] = {}
             for fact in facts:
                 action = plan_file(fact, user=os.geteuid(), by_inode=observer.by_inode)
@@ -106,6 +114,9 @@ class Preview:
                 if fact.place is RecordPlace.SITE and fact.name.endswith(".py") and not private:
                     planned[fact.name[:-3]] = fact
             bytecode.count(directory, planned, self._planned, statistics)
+        if statistics.ingested > known:
+            added = statistics.files - count
+            self._growth.count_entry(observer.root, distribution.site, folders, added, statistics)
 
     def _count(self, action: Action, statistics: Statistics) -> None:
         fact = action.fact
@@ -119,7 +130,7 @@ class Preview:
             return
         statistics.shared += 1
         name = fact.object
-        if isinstance(action, Share) or name in self._planned:
+        if isinstance(action, Share) or name in self._planned or self._is_stored(name):
             if not self._by_blocks:
                 statistics.replaced(fact.status)
             elif fact.status.st_size > statistics.accounting.inline:
@@ -128,29 +139,40 @@ class Preview:
             statistics.ingested += 1
             if name:
                 self._planned.add(name)
+                self._growth.count_object(name, statistics)
+            if self._by_blocks:
+                statistics.made += 1
+                statistics.references += 1
+
+    def _is_stored(self, name: str) -> bool:
+        """Whether the store has the object *name*, of another distribution."""
+        return bool(name) and self._store is not None and is_there(self._store.objects, name)
 
 
 class _Bytecode:
     """Counts what sharing bytecode would free."""
 
-    def __init__(self, root: int, tag: str, pool: Pool | None) -> None:
+    def __init__(self, root: int, tag: str, pool: Pool | None, growth: ExpectedGrowth) -> None:
         self._root = root
+        self._growth = growth
         self._tag = tag
         self._pool = pool
 
     @classmethod
-    def of(cls, environment: Environment, root: int, store: Store | None) -> _Bytecode:
+    def of(
+        cls, environment: Environment, root: int, store: Store | None, growth: ExpectedGrowth
+    ) -> _Bytecode:
         """Choose tag and pool by names: a dry run does not start the environment's interpreter."""
         match = _LIBRARY.search(f"{environment.path}/{environment.sites[-1]}")
         if match is None and not environment.python:
-            return cls(root, "", None)
+            return cls(root, "", None, growth)
         name, version = ("python", environment.python) if match is None else match.groups()
         tag = f"{'cpython-' if name == 'python' else name}{version.replace('.', '')}"
         pools = (
             [] if store is None else [one for one in names_in(store.bytecode) if one.startswith(f"{tag}-")]
         )
         pool = Pool(folder=store.bytecode, interpreter=max(pools)) if store is not None and pools else None
-        return cls(root, tag, pool)
+        return cls(root, tag, pool, growth)
 
     def count(
         self, directory: str, sources: dict[str, FileFact], expected: set[str], statistics: Statistics
@@ -182,4 +204,6 @@ class _Bytecode:
         statistics.shared += 1
         if stored is not None or key in expected:
             statistics.replaced(status)
+        else:
+            self._growth.count_bytecode(fact.digest.hex(), statistics)
         expected.add(key)

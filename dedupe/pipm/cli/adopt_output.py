@@ -76,7 +76,11 @@ def print_preview(output: Output, adoption: Adoption) -> None:
     )
     private = len(adoption.left)
     freed = adoption.bytes_freed
-    balance = f"frees up to {size_text(freed)} now" if freed > 0 else "new to the store, frees nothing yet"
+    balance = (
+        f"frees {'up to' if adoption.at_most else 'about'} {size_text(freed)} now"
+        if freed > 0
+        else f"new to the store, takes about {size_text(-freed)} for its folders"
+    )
     for verb, number, rest in (
         ("share", adoption.files_shared, balance),
         ("keep", adoption.files_already_shared, "shared already"),
@@ -94,7 +98,7 @@ def adoption_total(adoptions: Sequence[Adoption], *, dry_run: bool) -> str:
         return f"{counted(len(adoptions), 'environment')}: nothing to do, all files are shared already"
     shared = counted(number, "file")
     freed = sum(one.bytes_freed for one in adoptions)
-    bound = "up to " if dry_run or any(one.at_most for one in adoptions) else ""
+    bound = "up to " if any(one.at_most for one in adoptions) else "about " if dry_run else ""
     verb = ("frees", "takes") if dry_run else ("freed", "took")
     return (
         f"{counted(len(adoptions), 'environment')}: {'would share' if dry_run else 'shared'} {shared},"

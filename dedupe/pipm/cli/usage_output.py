@@ -115,7 +115,7 @@ def _environment_rows(found: list[EnvironmentUsage], now: float) -> list[tuple[s
             one.state + ("*" if one.note else ""),
             age_text(now - one.last_used) if one.last_used else "-",
         )
-        about = "" if one.adoptable is None else f"up to {size_text(one.adoptable)}"
+        about = "" if one.adoptable is None else f"about {size_text(max(one.adoptable, 0))}"
         rows.append((*row, about) if estimated else row)
     return rows
 
@@ -136,11 +136,11 @@ def exclusive_text(usage: DiskUsage) -> str:
 
 def _print_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
     own = [one for one in found if one.adoptable is not None]
-    total = sum(one.adoptable or 0 for one in own)
+    total = max(sum(one.adoptable or 0 for one in own), 0)
     if own and folder is not None:
         output.note(
             "hint",
-            f"{counted(len(own), 'environment')} not adopted; adopting frees up to about"
+            f"{counted(len(own), 'environment')} not adopted; adopting frees about"
             f" {size_text(total)}: pipm adopt --all {path_text(folder)}",
         )
 

@@ -49,7 +49,8 @@ class EnvironmentUsage:
     ``state`` is adopted, synced, own copy, broken (no interpreter, no store) or missing; ``note`` says more.
     ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of its
     Python does (to the day, with relatime). ``measured`` is when it was measured. ``adoptable`` are bytes
-    that adopting it would free; None if that was not asked, or if it is adopted.
+    that adopting it would free, negative for the first of its kind; None if that was not asked, or if it is
+    adopted.
     """
 
     path: str
@@ -213,7 +214,7 @@ def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
         freed = preview.adoption(one.path).bytes_freed
     except PipmError:  # it cannot be adopted as it is
         freed = 0
-    return replace(one, adoptable=max(min(freed, one.usage.exclusive), 0))
+    return replace(one, adoptable=min(freed, one.usage.exclusive))
 
 
 def _measure(

@@ -16,7 +16,7 @@ from pipm.errors import RemoteError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMAT = 1
+FORMAT = 2
 FRAME_SIZE = 1 << 20
 """Bytes of objects that a frame holds, before compression."""
 GRACE_DAYS = 7
@@ -189,7 +189,10 @@ class Index(NamedTuple):
         with _Reading("index"):
             document = json.loads(data)
             if document["format"] != FORMAT:
-                raise ValueError(f"format {document['format']!r}, not {FORMAT}")
+                raise RemoteError(
+                    f"The remote's index has format {document['format']!r}, this pipm reads {FORMAT}",
+                    hint="use the same version of pipm to push and to pull, or push to an empty place",
+                )
             sizes = {Digest.from_hex(pack).hex(): _number(size) for pack, size, _ in document["packs"]}
             packs = list(sizes)
             rows = tuple(

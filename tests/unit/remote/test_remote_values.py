@@ -50,6 +50,12 @@ def test_documents_are_read_as_they_were_written() -> None:
     assert index.merged(index) == index
 
 
+def test_an_index_of_another_format_is_not_called_damaged() -> None:
+    with pytest.raises(RemoteError, match="has format 1, this pipm reads") as told:
+        Index.from_json(b'{"format": 1, "serial": 1, "entries": []}')
+    assert "same version of pipm" in str(told.value.hint)
+
+
 def test_what_no_push_names_is_forgotten() -> None:
     """Its packs are named for some days more, unless a push needs them again."""
     index = Index(3, (row_of(),), {PACK: 10}, {})

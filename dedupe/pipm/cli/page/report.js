@@ -60,7 +60,7 @@
   const environmentNode = (one) => {
     const lines = [`${one.kind || "environment"}, ${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
       `deleting it frees ${about(one.exclusive, one)}`];
-    if (one.adopting !== null) lines.push(`adopting it frees up to about ${size(one.adopting)}`);
+    if (one.adopting > 0) lines.push(`adopting it frees about ${size(one.adopting)}`);
     const node = { label: one.path, lines, one, kind: one.state === "own copy" ? "own" : "shared" };
     node.children = () => (node.made ??= insideEnvironment(one));
     node.value = node.children().reduce((sum, child) => sum + child.value, 0);
@@ -297,7 +297,7 @@
       Apparent: bytes((one) => one.apparent),
       "On disk": bytes((one) => one.on_disk),
       Exclusive: { get: (one) => one.exclusive, show: about },
-      ...(environments.some((one) => one.adopting !== null) && { "Adopting frees": bytes((one) => one.adopting) }),
+      ...(environments.some((one) => one.adopting !== null) && { "Adopting frees": bytes((one) => Math.max(one.adopting, 0)) }),
       "Last used": { get: (one) => one.used, show: age },
     } },
     distributions: { rows: distributions, order: ["On disk", -1], columns: {
@@ -353,8 +353,8 @@
     card(size(data.total), `on disk: ${counted(environments.length, "environment")}, ${counted(entries.length, "build")} in the store`),
     card(size(data.saved), "saved by sharing", "", true),
     card(size(data.store.reclaimable), "can be collected: nothing uses it", data.store.reclaimable ? "pipm gc" : ""));
-  if (own.length) $("cards").append(card(`≤ ${size(own.reduce((sum, one) => sum + one.adopting, 0))}`,
-    `more by adopting ${counted(own.length, "environment")}, about`, `pipm adopt --all ${data.folder}`));
+  if (own.length) $("cards").append(card(`~ ${size(Math.max(own.reduce((sum, one) => sum + one.adopting, 0), 0))}`,
+    `more by adopting ${counted(own.length, "environment")}`, `pipm adopt --all ${data.folder}`));
   $("legend").append(...[["shared", "shared by environments"], ["alone", "in the store for one"],
     ["own", "an environment’s own"], ["unused", "used by nothing"]]
     .map(([kind, words]) => make("li", {}, make("i", { class: `i-${kind}` }), words)));
