@@ -158,7 +158,8 @@ def test_dry_run_changes_nothing(filesystem: Disk) -> None:
     promised = result.environment
     done = pipm.adopt(second.path).environment
     assert promised["files_shared"] == done["files_shared"] > 0
-    assert promised["bytes_freed"] >= done["bytes_freed"] > 0
+    assert done["bytes_freed"] > 0
+    assert abs(promised["bytes_freed"] - done["bytes_freed"]) < done["bytes_freed"] / 10
 
 
 def test_dry_run_before_there_is_a_store(filesystem: Disk) -> None:

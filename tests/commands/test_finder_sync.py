@@ -203,7 +203,7 @@ def test_too_few_inodes_get_the_finder(tmp_path: Path, disks: Disks) -> None:
             os.mknod(disk / f"taken-{number}")
         env = Environment(path=disk / "env")
         said = pipm("sync", lock, "--env", env.path).expect().err
-        assert f"too few free inodes for links: {env.path} gets the finder" in said
+        assert f"too few free inodes for links: using the finder for {env.path}" in said
         assert "too few free inodes for bytecode" in said
         assert sync(pipm, lock, env.path)["link_mode"] == "finder"
         assert env.run("import many_3.d7.x as x; print(x.X)") == "many-3 7\n"

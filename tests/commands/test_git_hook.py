@@ -164,7 +164,7 @@ def test_words_that_sync_does_not_know(repository: Repository) -> None:
 
 def test_no_repository(repository: Repository) -> None:
     failed = repository.pipm("hook", "git", "install", "--repository", repository.base, "--json")
-    assert "no repository" in failed.expect(USAGE).error["message"]
+    assert "is not a git repository" in failed.expect(USAGE).error["message"]
     check("git", "init", "-q", "--bare", f"{repository.base}/bare")
     failed = repository.pipm("hook", "git", "install", "--repository", f"{repository.base}/bare", "--json")
-    assert "no repository" in failed.expect(USAGE).error["message"]
+    assert "is not a git repository" in failed.expect(USAGE).error["message"]

@@ -186,15 +186,15 @@ def test_environments_that_share_with_uv(filesystem: Disk) -> None:
 
 @pytest.mark.network
 def test_the_estimate_is_what_adopting_frees(filesystem: Disk, pip_template: Environment) -> None:
-    """`list DIR` promises about what adopt then gives; it is told as an upper bound."""
+    """`list DIR` promises about what adopt then gives, without the store's own folders."""
     names = ("one", "two", "three")
     environments = [copy_environment(pip_template, filesystem / name) for name in names]
     pipm = Pipm(store=filesystem / "store")
     promised = sum(row["adopting_frees"] for row in rows(pipm, filesystem.path).values())
     done = pipm.adopt(*(one.path for one in environments)).json["environments"]
     freed = sum(row["bytes_freed"] for row in done)
-    assert freed <= promised * 1.01
-    assert freed >= promised * 0.75  # the store's own folders and names are not in it
+    # How full the trees of btrfs' metadata are, nobody tells.
+    assert abs(freed - promised) <= promised * (0.05 if filesystem.kind == "btrfs" else 0.02)
     told = pipm("list", filesystem.path)
     assert "ADOPTING FREES" not in told.out  # nothing is left to adopt
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipm.context.statistics import Statistics
+    from pipm.core.disk_usage import Accounting
     from pipm.store.layout import Store
 
 _BLOCK = 4096
-_IN_ONE_BLOCK, _IN_EACH = 56, 40
-"""Names of objects in the only block of a folder, and in each of more: ext4 halves what is full."""
+_IN_INODE, _IN_ONE_BLOCK, _IN_EACH = 4, 56, 40
+"""Names of objects in a folder's inode, in its only block, and in each of more: ext4 halves what is full."""
 _PARENTS = 4
 """The folders of an entry above its files: name, version, entry, site-packages."""
 _ROW = 130
@@ -57,8 +58,8 @@ class ExpectedGrowth:
         self._names[room] += 1
         statistics.names += 1
         statistics.made += before == 0
-        if not statistics.accounting.packed:
-            statistics.taken += _folder_size(before + 1) - _folder_size(before)
+        account = statistics.accounting
+        statistics.taken += _folder_size(before + 1, account) - _folder_size(before, account)
 
     def count_entry(
         self, root: int, site: str, folders: Iterable[str], files: int, statistics: Statistics
@@ -67,7 +68,7 @@ class ExpectedGrowth:
 
         All are of the environment open as *root*.
         """
-        least = 0 if statistics.accounting.packed else _BLOCK
+        least = _BLOCK if statistics.accounting.exact else 0
         copied = {folder for path in folders for folder in _down_to(path, site)}
         for folder in copied:
             with directory_beneath(root, folder) as opened:
@@ -90,7 +91,10 @@ def _down_to(path: str, site: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-def _folder_size(names: int) -> int:
+def _folder_size(names: int, account: Accounting) -> int:
+    """Return the bytes of a folder of objects; on XFS small ones lie in inodes, on btrfs all in its trees."""
+    if account.packed or names <= (0 if account.exact else _IN_INODE):
+        return 0
     if names <= _IN_ONE_BLOCK:
-        return _BLOCK if names else 0
+        return _BLOCK
     return _BLOCK * (1 + -(-names // _IN_EACH))
