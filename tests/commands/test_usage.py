@@ -186,7 +186,7 @@ def test_environments_that_share_with_uv(filesystem: Disk) -> None:
 
 @pytest.mark.network
 def test_the_estimate_is_what_adopting_frees(filesystem: Disk, pip_template: Environment) -> None:
-    """`list DIR` promises about what adopt then gives, without the store's own folders."""
+    """`list DIR` promises about what adopt then gives, the store's own folders taken off."""
     names = ("one", "two", "three")
     environments = [copy_environment(pip_template, filesystem / name) for name in names]
     pipm = Pipm(store=filesystem / "store")
