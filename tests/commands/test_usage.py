@@ -312,3 +312,17 @@ def test_why_what_the_finder_serves(pipm: Pipm, tmp_path: Path) -> None:
     broken = pipm("doctor", "--json").expect(1).json["checks"]
     (hook,) = (check for check in broken if check["name"] == "hook")
     assert "never starts" in hook["detail"]
+
+
+def test_what_came_since_is_offered(pipm: Pipm, tmp_path: Path) -> None:
+    environment = make_environment(str(tmp_path / "code/env"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm.adopt(environment.path)
+    assert "adopting_frees" not in rows(pipm, str(tmp_path / "code"))[environment.path]
+    install(environment, "beta==1.0", package("beta"))
+    told = pipm("list", str(tmp_path / "code")).expect()
+    assert "files that came since it was adopted:" in told.err
+    assert "1 environment to adopt" in told.err
+    assert "adopting_frees" in rows(pipm, str(tmp_path / "code"))[environment.path]
+    pipm("adopt", "--all", str(tmp_path / "code")).expect()
+    assert "adopting_frees" not in rows(pipm, str(tmp_path / "code"))[environment.path]

@@ -39,7 +39,7 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
       pipm list --uses 'numpy<2'
 
     With DIR it also says about how much adopting would free, environment after environment, for those
-    that are not adopted: what `pipm adopt --dry-run` says.
+    that are not adopted or grew since: what `pipm adopt --dry-run` says.
     """
     from pipm.cli.usage_output import Choice, show_list
     from pipm.core.quantities import parse_age

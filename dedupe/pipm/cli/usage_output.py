@@ -11,6 +11,7 @@ from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
 from pipm.core.disk_usage import is_rough
 from pipm.env.places import VENV
 from pipm.errors import UsageError
+from pipm.inspect.adoption_estimate import with_estimates
 from pipm.inspect.environment_usage import EnvironmentUsage, disk_report, list_environments
 from pipm.inspect.not_handled import not_handled
 from pipm.inspect.store_listing import store_entries
@@ -64,6 +65,8 @@ def show_list(
     now = time.time()
     passed: list[Passed] = []
     every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, passed=passed, exact=exact)
+    if folder is not None:
+        every = with_estimates(store, every)
     rest = not_handled(passed, [] if folder is None else [one.path for one in every])
     found = [one for one in every if chosen.takes(one, now)]
     found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
@@ -140,7 +143,7 @@ def _print_adoptable(output: Output, found: list[EnvironmentUsage], folder: str 
     if own and folder is not None:
         output.note(
             "hint",
-            f"{counted(len(own), 'environment')} not adopted; adopting frees about"
+            f"{counted(len(own), 'environment')} to adopt, which frees about"
             f" {size_text(total)}: pipm adopt --all {path_text(folder)}",
         )
 

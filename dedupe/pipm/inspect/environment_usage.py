@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipm.adopt.adopt_preview import Preview
 from pipm.context.liveness import environment_fate, still_shares
 from pipm.core.disk_usage import DiskUsage
 from pipm.core.plan.gc_plan import Fate, Limits
@@ -14,14 +13,12 @@ from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
 from pipm.env.places import LIBRARIES, kind_of
-from pipm.errors import NotAnEnvironmentError, PipmError
+from pipm.errors import NotAnEnvironmentError
 from pipm.finder.finder_usage import missing_store, served_inodes
-from pipm.fs.home import is_own
 from pipm.fs.measure import measure_tree
 from pipm.gc.collect import preview_collection
 from pipm.inspect.usage_cache import Figures, open_usage_cache, stamp_of
 from pipm.inspect.why import is_release_of, parse_requirement
-from pipm.share.adoption import AdoptOptions
 from pipm.store.configuration import words
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
@@ -148,11 +145,9 @@ def list_environments(
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
 
-    Folders that *exclude* or the setting of that name means are passed over.
-    With *folder* it says of each that is not adopted about what adopting it would free, after those
-    before it. *uses* is a requirement: only environments that have such a distribution. *exact* measures
-    anew what was measured before. Places that are not handled are added to *passed*. Raises UsageError for
-    *uses*.
+    Folders that *exclude* or the setting of that name means are passed over. *uses* is a requirement: only
+    environments that have such a distribution. *exact* measures anew what was measured before. Places that
+    are not handled are added to *passed*. Raises UsageError for *uses*.
     """
     wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
@@ -162,11 +157,7 @@ def list_environments(
         known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
         every = known if paths is None else paths
         paths = [path for path in every if _has(path, known.get(path, ()), wanted)]
-    found = _measure(store, store_path, inventory, paths, exact=exact).environments
-    if folder is None:
-        return found
-    preview = Preview(store_path, AdoptOptions())
-    return [_estimated(one, preview) if one.state == "own copy" else one for one in found]
+    return _measure(store, store_path, inventory, paths, exact=exact).environments
 
 
 def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool = False) -> Report:
@@ -204,17 +195,6 @@ def _below(
         raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
     globs = [*exclude, *words("exclude")]
     return find_environments(os.path.realpath(folder), leave_out=store_path, exclude=globs, passed=passed)
-
-
-def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
-    """Add what adopting would free, except to another user's environment, which cannot be adopted."""
-    if not is_own(one.path):
-        return one
-    try:
-        freed = preview.adoption(one.path).bytes_freed
-    except PipmError:  # it cannot be adopted as it is
-        freed = 0
-    return replace(one, adoptable=min(freed, one.usage.exclusive))
 
 
 def _measure(

@@ -12,6 +12,7 @@ from pipm.env.installed import installed_distributions
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.opened import opened_folder
 from pipm.gc.collect import preview_collection
+from pipm.inspect.adoption_estimate import with_estimates
 from pipm.inspect.environment_usage import disk_report, list_environments
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store
@@ -61,6 +62,7 @@ def full_report(
     report = disk_report(store_path, exact=exact)
     known = {one.path for one in report.environments}
     found = [] if folder is None else list_environments(store_path, folder, exclude=exclude, exact=exact)
+    found = with_estimates(store_path, found)
     environments = (*report.environments, *(one for one in found if one.path not in known))
     return FullReport(
         report=report,

@@ -1,0 +1,45 @@
+"""What adopting environments would free, for `pipm list DIR` and the report."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipm.adopt.adopt_preview import Preview
+from pipm.errors import PipmError
+from pipm.fs.home import is_own
+from pipm.share.adoption import AdoptOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.inspect.environment_usage import EnvironmentUsage
+
+
+def with_estimates(store_path: str, found: Iterable[EnvironmentUsage]) -> list[EnvironmentUsage]:
+    """Add to *found* about what adopting would free, to those that do not share all they could.
+
+    Each is taken after those before it.
+    """
+    preview = Preview(store_path, AdoptOptions())
+    return [_estimated(one, preview) if _may_share_more(one) else one for one in found]
+
+
+def _may_share_more(one: EnvironmentUsage) -> bool:
+    """Whether adopting may free something: not in another user's environment, which cannot be adopted."""
+    has_grown = one.state == "adopted" and one.distributions > len(one.entries)
+    return (one.state == "own copy" or has_grown) and is_own(one.path)
+
+
+def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
+    """Add what adopting would free; an adopted environment is left out if nothing came since."""
+    freed, shared = 0, 0
+    with contextlib.suppress(PipmError):  # it cannot be adopted as it is
+        adoption = preview.adoption(one.path)
+        freed, shared = adoption.bytes_freed, adoption.files_shared
+    if one.state == "adopted":
+        if not shared:
+            return one
+        one = replace(one, note=one.note or f"files that came since it was adopted: {shared}")
+    return replace(one, adoptable=min(freed, one.usage.exclusive))
