@@ -7,7 +7,6 @@ from itertools import islice
 
 from pipm.cli.format_text import path_text
 from pipm.env.environment import is_environment
-from pipm.env.find_environments import find_environments
 from pipm.env.places import marker_of
 from pipm.errors import UsageError
 from pipm.fs.own_files import make_folders
@@ -36,6 +35,8 @@ def existing_environment(text: str = "") -> str:
     project = environment_path(os.path.join(path, ".venv"))
     if is_environment(project):
         return project
+    from pipm.env.find_environments import find_environments  # noqa: PLC0415 - most name an environment
+
     found = list(islice(find_environments(os.path.realpath(path), leave_out=""), _MOST_NAMED + 1))
     if len(found) > 1:
         shown = ", ".join(map(path_text, found[:_MOST_NAMED]))

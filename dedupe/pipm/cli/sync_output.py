@@ -16,7 +16,6 @@ from pipm.cli.terminal_progress import progress_for
 from pipm.core.pins import Selection
 from pipm.fs.link_modes import parse_link_mode
 from pipm.store.configuration import setting
-from pipm.sync.compile_later import start_compiling
 from pipm.sync.open_lock import member_here, open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
@@ -41,7 +40,7 @@ def resync(output: Output, store: str, environment: str, lock: str, words: Seque
     arguments = SyncArguments({**parsed[1], "lock": lock, "environment": environment})
     done = _synced(output, store, arguments, _lock_of(arguments))
     if done.pending:
-        start_compiling(store)
+        _compile_later(store)
     changes = counted(len(_changes(done)), "change")
     output.note("note", f"{path_text(lock)} changed: synced {path_text(done.path)}, {changes}")
 
@@ -72,10 +71,16 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         warn_of_changes(output, changed)
     if done.pending and not arguments.dry_run:
         finish_output()  # the result is there before the work goes on
-        start_compiling(store)
+        _compile_later(store)
     if arguments.check and (done.created or _changes(done)):
         return FAILED
     return PARTLY if done.stuck else DONE
+
+
+def _compile_later(store: str) -> None:
+    from pipm.sync.compile_later import start_compiling  # noqa: PLC0415 - few syncs leave something to compile
+
+    start_compiling(store)
 
 
 def _lock_of(arguments: SyncArguments) -> Lock:

@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import mmap
 import os
-import pickle
 import signal
 import struct
 import sys
@@ -199,12 +198,16 @@ class _Child(NamedTuple):
 
     def send(self, stage: Any) -> None:  # noqa: ANN401 - each kind of worker has its own stages and answers
         """Let it run *stage*; that it died shows when it is asked for the answer."""
+        import pickle  # noqa: PLC0415 - a command without workers needs none
+
         with contextlib.suppress(BrokenPipeError):
             pickle.dump(stage, self.requests)
             self.requests.flush()
 
     def receive(self) -> Any:  # noqa: ANN401 - likewise
         """Return its answer, an error where it has none."""
+        import pickle  # noqa: PLC0415 - likewise
+
         try:
             return pickle.load(self.answers)  # noqa: S301 - of our own fork
         except (EOFError, pickle.UnpicklingError):
@@ -225,6 +228,8 @@ def _work(
     number: int,
     parent: int,
 ) -> None:
+    import pickle  # noqa: PLC0415 - likewise
+
     _end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
