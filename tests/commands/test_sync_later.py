@@ -114,7 +114,7 @@ def test_a_dry_run_starts_nothing(
     env = f"{tmp_path}/env"
     sync_only(pipm, lock, env)
     started: list[str] = []
-    monkeypatch.setattr(sync_output, "start_compiling", started.append)
+    monkeypatch.setattr(compile_later, "start_compiling", started.append)
     arguments = SyncArguments({"lock": lock, "environment": env, "dry_run": dry_run})
     assert sync_output.sync_environment(Output(quiet=2), pipm.store, arguments) == 0
     assert started == ([] if dry_run else [pipm.store])
