@@ -15,7 +15,7 @@ from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, p
 from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace
 from pipm.env.installed import contested_paths, installed_distributions
-from pipm.env.places import conda_paths
+from pipm.env.places import paths_of_others
 from pipm.errors import UsageError
 from pipm.fs.beneath import directory_beneath, is_there
 from pipm.fs.compression import compresses
@@ -78,7 +78,7 @@ class Preview:
             releases=Releases(self._store),
             trusted=known is not None and is_unchanged(known, environment),
             by_inode=by_inode,
-            contested=contested_paths(distributions, conda_paths(root)),
+            contested=contested_paths(distributions, paths_of_others(environment.path, root)),
         )
         bytecode = _Bytecode.of(environment, root, self._store, self._growth)
         kind = file_system_type(environment.path)

@@ -25,7 +25,7 @@ class Reason(Enum):
     SYMLINK = "symbolic link"
     OUTSIDE = "lies outside site-packages and the environment's data folders"
     BEHIND_SYMLINK = "lies behind a symbolic link"
-    CONTESTED = "another package claims it, too"
+    CONTESTED = "another package claims it, too, or it is mounted there"
     MISSING = "named by RECORD, but missing"
     OTHER_BYTECODE = "bytecode of another interpreter or kind"
     STALE_BYTECODE = "bytecode that does not fit its source"

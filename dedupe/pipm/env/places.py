@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import read_beneath
+from pipm.fs.free_space import mounted_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +96,14 @@ def _library_kind(path: str) -> str:
         return ""
     whole = os.path.isfile(f"{path}/os.py") and interpreter_of_library(path) is not None
     return INTERPRETER if whole and os.path.basename(prefix) not in _SYSTEMS else ""
+
+
+def paths_of_others(path: str, root: int) -> frozenset[str]:
+    """Return the files at *path*, open as *root*, that conda owns or that are mounted there, relative to it.
+
+    Raises NotAnEnvironmentError as `conda_paths` does.
+    """
+    return conda_paths(root) | mounted_below(path)
 
 
 def conda_paths(root: int) -> frozenset[str]:

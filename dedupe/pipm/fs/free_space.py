@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.fs.durability import sync_file_system
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipm.core.disk_usage import Accounting
 
 _REFLINKS = frozenset({"xfs", "btrfs", "bcachefs", "ocfs2"})
@@ -62,6 +64,25 @@ def mount_of(path: str) -> Mount:
     """Return the mount that *path* lies on; without a type where ``/proc`` does not tell (macOS)."""
     real = f"{os.path.realpath(path)}/"
     best = Mount("/", "", ())
+    for mount in _mounts():
+        if real.startswith(f"{mount.path.rstrip('/')}/") and len(mount.path) >= len(best.path):
+            best = mount
+    return best
+
+
+def mounted_below(path: str) -> frozenset[str]:
+    """Return the files in what is mounted below the folder *path*, relative to it; they are no part of it."""
+    above = f"{os.path.realpath(path)}/"
+    places = [mount.path for mount in _mounts() if mount.path.startswith(above)]
+    return frozenset(
+        f"{folder}/{name}".removeprefix(above)
+        for place in places
+        for folder, _, names in os.walk(place)
+        for name in names
+    )
+
+
+def _mounts() -> Iterator[Mount]:
     try:
         with open("/proc/self/mounts", "rb") as stream:
             rows = [line.split(b" ") for line in stream.read().splitlines()]
@@ -70,9 +91,7 @@ def mount_of(path: str) -> Mount:
     for _, where, kind, options, *_ in rows:
         # proc(5): blanks and the like are octal escapes.
         place = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
-        if real.startswith(f"{place.rstrip('/')}/") and len(place) >= len(best.path):
-            best = Mount(place, kind.decode(), tuple(options.decode().split(",")))
-    return best
+        yield Mount(place, kind.decode(), tuple(options.decode().split(",")))
 
 
 def file_system_type(path: str) -> str:

@@ -19,6 +19,7 @@ from pipm.core.digest import Digest
 from pipm.core.originals import Original
 from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.env.installed import contested_paths, installed_distributions
+from pipm.env.places import paths_of_others
 from pipm.errors import FullDiskError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
@@ -165,7 +166,8 @@ def _files(
     environment: Environment, root: int, distributions: Sequence[InstalledDistribution]
 ) -> Iterator[tuple[_Key, _File]]:
     """Yield the files of site-packages with a digest in RECORD."""
-    contested = {path for _, path in contested_paths(list(distributions))}
+    others = paths_of_others(environment.path, root)
+    contested = {path for _, path in contested_paths(list(distributions), others)}
     for one in distributions:
         if one.refusal is not None:
             continue

@@ -11,7 +11,7 @@ from pipm.context.adopt_context import AdoptContext
 from pipm.context.environment_lock import is_unchanged, locked_environment
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
-from pipm.env.places import conda_paths
+from pipm.env.places import paths_of_others
 from pipm.errors import LinkingImpossibleError
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
@@ -71,7 +71,7 @@ def lock_environment(
             root=root,
             previous=find_root(store, environment.path),
             distributions=distributions,
-            contested=contested_paths(distributions, conda_paths(root)),
+            contested=contested_paths(distributions, paths_of_others(environment.path, root)),
         )
 
 
