@@ -24,7 +24,8 @@ def test_beside_the_distribution_dedupe(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.partition("/")[0] for name in archive.namelist()}
         assert "pipm/py.typed" in archive.namelist()
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"pipm"}
+        assert any(name.endswith(".data/data/share/man/man1/pipm.1") for name in archive.namelist())
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"pipm"}
     check(*pip, "install", "--no-deps", "dedupe", wheel)
     theirs = f"{environment.site}/dedupe/__init__.py"
     with open(theirs, "rb") as file:
