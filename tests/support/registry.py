@@ -13,6 +13,8 @@ import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from support.remotes import served
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -161,12 +163,5 @@ class Registry(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def registry(*, deletes: bool = True, ranges: bool = True, login: bool = False) -> Iterator[Registry]:
     """Run a registry for the length of a with block."""
-    server = Registry(deletes=deletes, ranges=ranges, login=login)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with served(Registry(deletes=deletes, ranges=ranges, login=login)) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

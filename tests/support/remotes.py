@@ -8,13 +8,15 @@ import http.server
 import os
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from support.pipm import Pipm
 from support.synthetic import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+_Server = TypeVar("_Server", bound=http.server.ThreadingHTTPServer)
 
 
 def person(folder: str, name: str, **environ: str) -> Pipm:
@@ -105,9 +107,8 @@ class WebServer(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def web_server(folder: str) -> Iterator[WebServer]:
-    """Serve *folder* for the length of a with block."""
-    server = WebServer(folder)
+def served(server: _Server) -> Iterator[_Server]:
+    """Let *server* answer for the length of a with block."""
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -116,3 +117,10 @@ def web_server(folder: str) -> Iterator[WebServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def web_server(folder: str) -> Iterator[WebServer]:
+    """Serve *folder* for the length of a with block."""
+    with served(WebServer(folder)) as server:
+        yield server

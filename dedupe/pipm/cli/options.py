@@ -27,34 +27,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=_SETTINGS,
 )
-store_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=_SETTINGS,
-    help="The store itself.",
-)
-app.add_typer(store_app, name="store")
-key_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=_SETTINGS,
-    help="Keys of what is pushed and pulled.",
-)
-app.add_typer(key_app, name="key")
-hook_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=_SETTINGS,
-    help="Hooks of git that sync the environment of a worktree.",
-)
-app.add_typer(hook_app, name="hook")
-git_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=_SETTINGS,
-    help="The post-checkout hook of a repository.",
-)
-hook_app.add_typer(git_app, name="git")
+
+
+def _group(parent: typer.Typer, name: str, about: str) -> typer.Typer:
+    """Add to *parent* a command *name* that has commands of its own."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS, help=about)
+    parent.add_typer(group, name=name)
+    return group
+
+
+store_app = _group(app, "store", "The store itself.")
+key_app = _group(app, "key", "Keys of what is pushed and pulled.")
+hook_app = _group(app, "hook", "Hooks of git that sync the environment of a worktree.")
+git_app = _group(hook_app, "git", "The post-checkout hook of a repository.")
 
 Quiet = Annotated[
     int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")
