@@ -82,7 +82,10 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
         def look(path: str) -> None:
             from pipm.cli.changed_files_output import changes_below, warn_of_changes  # noqa: PLC0415 - once a day
 
-            warn_of_changes(talk(), changes_below(store, path))
+            try:
+                warn_of_changes(talk(), changes_below(store, path))
+            except PipmError:  # a store that cannot be read is no reason not to run
+                return
 
         path = environment_for(request, progress, look)
     return _become(talk, path, below, ["python", *command] if script else command)

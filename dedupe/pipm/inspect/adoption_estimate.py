@@ -12,17 +12,19 @@ from pipm.fs.home import is_own
 from pipm.share.adoption import AdoptOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from pipm.inspect.environment_usage import EnvironmentUsage
 
 
-def with_estimates(store_path: str, found: Iterable[EnvironmentUsage]) -> list[EnvironmentUsage]:
+def with_estimates(store_path: str, found: Sequence[EnvironmentUsage]) -> list[EnvironmentUsage]:
     """Add to *found* about what adopting would free, to those that do not share all they could.
 
     Each is taken after those before it.
     """
-    preview = Preview(store_path, AdoptOptions())
+    if not any(map(_may_share_more, found)):
+        return list(found)
+    preview = Preview(store_path, AdoptOptions())  # lists the folders of objects
     return [_estimated(one, preview) if _may_share_more(one) else one for one in found]
 
 
