@@ -62,11 +62,11 @@ class Bench:
         with self._restored():
             self._before = self._taken()
             self._command().expect()
-            self._after = self._taken()
             self._sound = self.case.works(point)
-        with self._restored():
-            self._command().expect()
-            self._again = self._taken()
+        self._ends = [self._end(), self._end()]
+        refused = ("--link-mode", case.refused)
+        self._refused = [self._end(*refused), self._end(*refused)] if case.refused else []
+        self._after, self._again = self._ends
 
     def close(self) -> None:
         """Remove the image."""
@@ -86,6 +86,8 @@ class Bench:
         with self._restored():
             done = self._command(fault=fault)
             faults = [] if point.fault == KILL else _said(done, hinted=not self.case.foreign)
+            if self._refused:
+                self._expect_link_modes()
             faults += [f"then: {fault}" for fault in self._changed(done.code)]
             again = self._command()
             if again.code and not self.case.foreign:
@@ -105,9 +107,28 @@ class Bench:
     def _run(self, *arguments: str) -> Result:
         return self._forks.run(arguments, self.case.environment(self.point), self.point)
 
-    def _command(self, *strace: str, fault: Fault | None = None) -> Result:
+    def _end(self, *words: str) -> States:
+        """Return what the undisturbed command leaves."""
+        with self._restored():
+            self._command(words=words).expect()
+            return self._taken()
+
+    def _expect_link_modes(self) -> None:
+        """Expect the finder of each environment that fell back to it, the usual link mode of the others."""
+        trees = [tree for tree in self.case.trees if _has_finder(os.path.join(self.point, tree))]
+        self._after, self._again = (
+            {
+                name: row
+                for there, rows in ((False, usual), (True, refused))
+                for name, row in rows.items()
+                if (name.partition("/")[0] in trees) is there
+            }
+            for usual, refused in zip(self._ends, self._refused, strict=True)
+        )
+
+    def _command(self, *strace: str, words: tuple[str, ...] = (), fault: Fault | None = None) -> Result:
         return self._forks.run(
-            self.case.arguments(self.point),
+            (*self.case.arguments(self.point), *words),
             self.case.environment(self.point),
             self.point,
             strace=strace,
@@ -270,6 +291,10 @@ class _Restored:
                 root = json.load(file)
             with open(path, "w", encoding="ascii") as file:
                 json.dump(root | {"device": device}, file, indent=1)
+
+
+def _has_finder(environment: str) -> bool:
+    return bool(glob.glob(f"{environment}/lib/*/site-packages/000_pipm.pth"))
 
 
 def _paths(tree: str) -> Iterator[str]:

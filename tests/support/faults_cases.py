@@ -33,9 +33,9 @@ class Case:
     a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
     gone or half written until then, but there are never files of both versions. With *stages* files may be
     links of the store or read-only meanwhile. With *falls* a file that refuses what was asked for may be a
-    hard link or a copy. Names with *foreign* in them are the business of
-    pip, which does not clean up after itself, and so is bytecode: an interpreter that cannot read some writes
-    its own.
+    hard link or a copy, or the environment gets the link mode *refused*. Names with *foreign* in them are
+    the business of pip, which does not clean up after itself, and so is bytecode: an interpreter that cannot
+    read some writes its own.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Case:
     replaced: str = ""
     stages: bool = False
     falls: bool = False
+    refused: str = ""
     foreign: str = ""
 
     def environment(self, point: str) -> dict[str, str]:
@@ -200,10 +201,17 @@ _ALL = (
             words=("adopt", "{point}/first", "{point}/second", "--link-mode", mode),
             stages=mode in {"finder", "symlink"},
             falls=mode in {"auto", "symlink"},
+            refused="finder" if mode == "auto" else "",
         )
         for mode in ("auto", "hardlink", "symlink", "finder")
     ),
-    Case(name="adopt-second", prepare=_one_adopted, words=("adopt", "{point}/first"), falls=True),
+    Case(
+        name="adopt-second",
+        prepare=_one_adopted,
+        words=("adopt", "{point}/first"),
+        falls=True,
+        refused="finder",
+    ),
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),
     Case(name="sync-new", falls=True, prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
