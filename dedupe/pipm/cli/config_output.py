@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import path_text
-from pipm.store.configuration import VARIABLES, find_setting, settings_files
+from pipm.store.configuration import VARIABLES, find_setting, plugins, settings_files
 from pipm.store.paths import store_path
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def show_settings(output: Output, store: str) -> int:
     found = {key: find_setting(key) for key in VARIABLES}
     found["store"] = (store, found["store"][1] if store == store_path(None) else "--store")
     files = list(settings_files())
+    plugins()  # refuses wrong names
     if output.json:
         rows = {
             key: {"value": value or _DEFAULTS.get(key), "from": source or None, "variable": VARIABLES[key]}

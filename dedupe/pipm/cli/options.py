@@ -187,7 +187,7 @@ def _main(
       pipm df                 where the bytes are
 
     More: pipm help COMMAND, or one of environment, exit-codes, files, finder, keeping, link-modes, locks,
-    settings, store, syncing, without-environment, wrapped-pip.
+    plugins, settings, store, syncing, wrapped-pip, without-environment.
     """
     context.obj = {
         "quiet": quiet,

@@ -14,6 +14,7 @@ VARIABLES = {
     "PIPM_REMOTE": "where sync looks for what the store lacks, before the index: as for pipm pull DEST",
     "PIPM_SIGNING_KEY": "what `pipm push` signs with: a file, or the key itself; else pipm key new made it",
     "PIPM_TRUSTED_KEYS": "whose signatures are believed: public keys, separated by commas (pipm key trust)",
+    "PIPM_PLUGINS": "tools, separated by commas, that adopt what they installed (pipm help plugins)",
     "PIPM_STALE": "when a finder environment's lock changed: warn (the default), ignore or error",
 }
 """The meaning of each variable."""

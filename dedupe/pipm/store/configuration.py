@@ -27,12 +27,15 @@ VARIABLES = {
     "exclude": "PIPM_EXCLUDE",
     "remote": "PIPM_REMOTE",
     "trusted-keys": "PIPM_TRUSTED_KEYS",
+    "plugins": "PIPM_PLUGINS",
 }
 """The settings, and the variable of each."""
-_LISTS = {"layers": os.pathsep, "exclude": os.pathsep, "trusted-keys": ","}
+_LISTS = {"layers": os.pathsep, "exclude": os.pathsep, "trusted-keys": ",", "plugins": ","}
 """The settings that are lists, with the separator of words in their variable."""
 OF_PROJECTS = frozenset({"link-mode", "exclude"})
 """Settings that a project may contain: its author must not decide where files come from and where they go."""
+PLUGINS = ("hatch", "pdm", "poetry", "tox", "virtualenv")
+"""The tools that adopt what they installed, where the setting ``plugins`` names them."""
 _tables: dict[str, Mapping[str, object]] = {}
 
 
@@ -55,6 +58,15 @@ def find_setting(key: str) -> tuple[str, str]:
 def words(key: str) -> list[str]:
     """Return the setting *key* as a list."""
     return [word for word in setting(key).split(_LISTS[key]) if word]
+
+
+def plugins() -> list[str]:
+    """Return the tools whose plug-in is on; raise UsageError for one that has none."""
+    found = words("plugins")
+    for word in found:
+        if word not in PLUGINS:
+            raise UsageError(f"There is no plug-in for {word!r}", hint=f"there are {', '.join(PLUGINS)}")
+    return found
 
 
 def user_file() -> str:

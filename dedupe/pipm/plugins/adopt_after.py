@@ -1,0 +1,56 @@
+"""What every plug-in does: adopt an environment after its tool changed it.
+
+The tool imports a plug-in at each start, so this module imports nothing before it has to.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def adopt_after(tool: str, environment: Callable[[], object]) -> None:
+    """Run `pipm adopt` on what *environment* returns, if the setting ``plugins`` names *tool*.
+
+    One line on standard error says the result. Nothing that goes wrong here may fail the tool's command.
+    """
+    try:
+        result = _adopt(tool, environment)
+    except Exception as error:
+        result = f"error: {error}"
+    if result:
+        import sys
+
+        print(f"pipm: {result}", file=sys.stderr, flush=True)
+
+
+def _adopt(tool: str, environment: Callable[[], object]) -> str:
+    """Return the result in words; empty if the plug-in is off, or nothing was to be done."""
+    from pipm.store.configuration import plugins
+
+    if tool not in plugins():
+        return ""
+    from pipm.env.places import marker_of
+
+    path = str(environment() or "")
+    if not path or not marker_of(path):
+        return ""
+    import os
+    import subprocess
+    import sys
+
+    # Poetry and PDM have plug-ins of a project in a folder that they alone search.
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    start = f"import sys; sys.path.append({folder!r}); from pipm.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", start, "--quiet", "--color", "never", "adopt", path],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()[-1:] or done.stderr.splitlines()[:1]
+    result = lines[0] if lines else f"error: adopt ended with code {done.returncode}"
+    return "" if result.startswith("Nothing to do") else result

@@ -1,0 +1,30 @@
+"""tox's plug-in (entry point ``tox``)."""
+
+from __future__ import annotations
+
+from tox.plugin import impl
+
+from pipm.plugins.adopt_after import adopt_after
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from tox.tox_env.api import ToxEnv
+
+_changed: set[str] = set()
+"""The environments in which tox has installed something since they were adopted."""
+
+
+@impl
+def tox_on_install(tox_env: ToxEnv, arguments: object, section: str, of_type: str) -> None:  # noqa: ARG001 - tox's
+    """Note that *tox_env* will change."""
+    _changed.add(str(tox_env.env_dir))
+
+
+@impl
+def tox_env_teardown(tox_env: ToxEnv) -> None:
+    """Adopt *tox_env*, after its commands, whatever their result."""
+    path = str(tox_env.env_dir)
+    if path in _changed:
+        _changed.remove(path)
+        adopt_after("tox", lambda: path)
