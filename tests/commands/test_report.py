@@ -258,6 +258,59 @@ def test_the_list_fits_a_laptop(page: Page, tmp_path: Path) -> None:
     page.size(1320, 1250)
 
 
+@pytest.mark.parametrize("width", [390, 800])
+def test_a_narrow_window_shows_what_is_sorted_by(page: Page, tmp_path: Path, width: int) -> None:
+    page.size(width, 900)
+    load(page, tmp_path, 40)
+    inside = (
+        "[...document.querySelectorAll('th:not([aria-sort=none]), td.sorted')].slice(0, 9).every(cell => {"
+        "const b = cell.getBoundingClientRect();"
+        "const s = document.querySelector('.scroll').getBoundingClientRect();"
+        "return b.left >= s.left - 1 && b.right <= s.right + 1; })"
+    )
+    for title in ("Exclusive", "Apparent", "Last used"):
+        click = f"[...document.querySelectorAll('th button')].find(b => b.textContent === '{title}')"
+        page.run(f"{click}.click()")
+        assert page.run(inside), title
+        page.run("document.querySelector('.scroll').scrollLeft = 1e6")
+        assert page.run(inside), title
+        page.run("document.querySelector('.scroll').scrollLeft = 0")
+    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    page.size(1320, 1250)
+
+
+def words_drawn(page: Page) -> str:
+    """Draw the map again and return the texts in it."""
+    script = (
+        "new Promise(done => { const seen = [], write = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {"
+        " seen.push(text); write.call(this, text, ...rest); };"
+        "document.querySelector('[data-view][aria-pressed=true]').click();"
+        "CanvasRenderingContext2D.prototype.fillText = write; done(seen.join('\\n')); })"
+    )
+    return str(page.run(script))
+
+
+def test_the_map_by_what_deleting_frees(page: Page, tmp_path: Path) -> None:
+    """Its areas are the exclusive bytes of the list, and large ones say what they are."""
+    document = crowd(5)
+    rows = document["environments"]
+    assert isinstance(rows, list)
+    rows[0]["exclusive"] = 700 << 20
+    for row in rows[1:]:
+        row["exclusive"] = 0
+    path = tmp_path / "page.html"
+    path.write_text(page_of(document), encoding="utf-8")
+    page.open(str(path))
+    assert re.search(r"\.venv, [0-9.]+ [GM]iB", words_drawn(page))
+    page.run("document.querySelector('[data-view=exclusive]').click()")
+    label = page.run("document.getElementById('map').getAttribute('aria-label')")
+    assert label == "Map of All environments: 1 area"
+    assert "700.0 MiB" in words_drawn(page)
+    assert text(page, "map-help").startswith("Area is what deleting an environment frees")
+    assert page.errors == []
+
+
 @pytest.mark.timing
 def test_a_thousand_environments_stay_usable(page: Page, tmp_path: Path) -> None:
     started = time.monotonic()

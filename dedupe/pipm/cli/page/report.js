@@ -57,20 +57,20 @@
     ...one.parts.map(([label, bytes]) => leaf(label, bytes, "own", ["its own copy"])),
     leaf(one.parts.length ? "bytecode, folders, scripts" : "its own files", one.rest, "own", ["goes with the environment"]),
   ].filter((node) => node.value > 0);
-  const environmentNode = (one) => {
+  const environmentNode = (one, alone) => {
     const lines = [`${one.kind || "environment"}, ${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
       `deleting it frees ${about(one.exclusive, one)}`];
     if (one.adopting > 0) lines.push(`adopting it frees about ${size(one.adopting)}`);
     const node = { label: one.path, lines, one, kind: one.state === "own copy" ? "own" : "shared" };
-    node.children = () => (node.made ??= insideEnvironment(one));
-    node.value = node.children().reduce((sum, child) => sum + child.value, 0);
+    node.children = () => (node.made ??= insideEnvironment(one).filter((child) => !alone || child.kind === "own"));
+    node.value = alone ? one.exclusive : node.children().reduce((sum, child) => sum + child.value, 0);
     return node;
   };
   const distributionNode = (one) => {
     const node = {
       label: one.name, value: one.bytes,
       kind: one.users > 1 ? "shared" : one.users ? "alone" : "unused",
-      lines: [`${counted(one.entries.length, "build")}, used by ${counted(one.users, "environment")}`],
+      lines: [`${counted(one.entries.length, "version")}, used by ${counted(one.users, "environment")}`],
     };
     node.children = () => (node.made ??= one.entries.map((entry) => leaf(
       `${entry.name} ${entry.version}`, entry.bytes, kindOf(entry),
@@ -80,14 +80,14 @@
   };
   // A thousand environments are seen by the folders that they lie in: as deep as few folders take it.
   const MOST_FOLDERS = 40;
-  const folderNode = (label, children) => {
-    const nodes = children.map((one) => ({ ...environmentNode(one), short: one.path.slice(label.length) }));
+  const folderNode = (label, children, alone) => {
+    const nodes = children.map((one) => ({ ...environmentNode(one, alone), short: one.path.slice(label.length) }));
     const freed = children.reduce((sum, one) => sum + one.exclusive, 0);
     return { label, folder: true, kind: "shared", children: () => nodes,
       lines: [counted(children.length, "environment"), `deleting them frees at least ${size(freed)}`],
       value: nodes.reduce((sum, node) => sum + node.value, 0) };
   };
-  const byFolder = (shown) => {
+  const byFolder = (shown, alone) => {
     const deepest = Math.max(0, ...shown.map((one) => one.path.split("/").length - 1));
     let best = new Map();
     for (let depth = 1; depth < deepest; depth += 1) {
@@ -96,16 +96,24 @@
       best = found;
     }
     return best.size > 1 ? [...best].map(([path, inside]) => (
-      inside.length > 1 ? folderNode(`${path}/`, inside) : environmentNode(inside[0]))) : shown.map(environmentNode);
+      inside.length > 1 ? folderNode(`${path}/`, inside, alone) : environmentNode(inside[0], alone)))
+      : shown.map((one) => environmentNode(one, alone));
   };
-  const shownEnvironments = () => {
-    const shown = environments.filter((one) => one.on_disk > 0);
-    return shown.length > MOST_FOLDERS ? byFolder(shown) : shown.map(environmentNode);
+  const shownEnvironments = (alone) => {
+    const shown = environments.filter((one) => (alone ? one.exclusive : one.on_disk) > 0);
+    return shown.length > MOST_FOLDERS ? byFolder(shown, alone) : shown.map((one) => environmentNode(one, alone));
+  };
+  const view = (label, area, nodes) => {
+    const made = { label, area, children: () => (made.made ??= nodes()) };
+    return made;
   };
   const views = {
-    environments: { label: "All environments", children: () => (views.environments.made ??= shownEnvironments()) },
-    distributions: { label: "All distributions", children: () => (views.distributions.made ??=
-      distributions.map(distributionNode)) },
+    environments: view("All environments",
+      "Area is bytes on disk; each environment shows what it shares, too.", () => shownEnvironments(false)),
+    exclusive: view("All environments",
+      "Area is what deleting an environment frees: what it shares is not in it.", () => shownEnvironments(true)),
+    distributions: view("All distributions",
+      "Area is bytes on disk in the store.", () => distributions.map(distributionNode)),
   };
 
   // The map: squarified (Bruls, Huizing, van Wijk) ------------------------------------------------
@@ -157,6 +165,18 @@
     if (shown.length > room) shown = shown.includes("/") ? `…${shown.slice(1 - room)}` : `${shown.slice(0, room - 1)}…`;
     context.fillText(shown, x, y, width);
   };
+  // A name, then its size and what it is, as far as there is room.
+  const writeLines = ({ node }, x, y, width, height) => {
+    const lines = [node.short ?? node.label, size(node.value), ...node.lines];
+    lines.slice(0, Math.max(1, Math.floor(height / 16))).forEach((line, index) => {
+      if (index < 2 || line.length * 6.6 <= width) write(line, x, y + 16 * index, width);
+    });
+  };
+  const writeTitle = (node, x, y, width) => {
+    const title = [node.short ?? node.label, size(node.value), ...node.lines];
+    while (title.length > 1 && title.join(", ").length * 6.6 > width) title.pop();
+    write(title.join(", "), x, y, width);
+  };
   const draw = () => {
     const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
     canvas.width = Math.round(width * scale);
@@ -193,7 +213,7 @@
         }
         if (inner.width > 58 && inner.height > 18) {
           context.fillStyle = palette.label;
-          write(inner.node.short ?? inner.node.label, inner.x + 4, inner.y + 4, inner.width - 8);
+          writeLines(inner, inner.x + 4, inner.y + 4, inner.width - 8, inner.height - 4);
         }
       }
     } else if (node.one) {
@@ -201,8 +221,8 @@
     }
     if (width > 34 && height > 17) {
       context.fillStyle = nested ? palette.text : palette.label;
-      write(node.short ?? node.label, x + 5, y + 4, width - 10);
-      if (!nested && height > 36) write(size(node.value), x + 5, y + 20, width - 10);
+      if (nested) writeTitle(node, x + 5, y + 4, width - 10);
+      else writeLines(box, x + 5, y + 4, width - 10, height - 4);
     }
   };
   // Too small for its distributions: how much of it is its own is still seen.
@@ -239,6 +259,7 @@
     return boxes.findIndex(({ x, y, width, height }) => px >= x && px < x + width && py >= y && py < y + height);
   };
   const go = (next) => {
+    $("area").textContent = next[0].area;
     trail = next; at = -1; tip.hidden = true;
     $("path").replaceChildren(...trail.slice(0, -1).flatMap((node, depth) => [
       make("button", { type: "button", onclick: () => go(trail.slice(0, depth + 1)) }, node.label), " \u203a "]),
@@ -330,7 +351,10 @@
       scope: "col", class: one.text ? "text" : "",
       "aria-sort": title === name ? (direction < 0 ? "descending" : "ascending") : "none",
     }, make("button", { type: "button", onclick: (event) => sort(title, one, event) }, title)))));
-    $("table").tBodies[0].replaceChildren(...rows.map(rowOf));
+    const elements = rows.map(rowOf), sorted = Object.keys(list.columns).indexOf(name);
+    for (const { cells } of elements)
+      for (let index = 0; index < cells.length; index += 1) cells[index].classList.toggle("sorted", index === sorted);
+    $("table").tBodies[0].replaceChildren(...elements);
     $("matches").textContent = wanted ? `${count(rows.length)} of ${count(list.rows.length)}` : "";
   };
   const sort = (title, column) => {
@@ -350,9 +374,9 @@
     ...(command ? [make("br"), make("code", {}, command)] : []));
   const own = environments.filter((one) => one.adopting !== null);
   $("cards").append(
-    card(size(data.total), `on disk: ${counted(environments.length, "environment")}, ${counted(entries.length, "build")} in the store`),
+    card(size(data.total), `on disk: ${counted(environments.length, "environment")}, ${counted(entries.length, "distribution")} in the store`),
     card(size(data.saved), "saved by sharing", "", true),
-    card(size(data.store.reclaimable), "can be collected: nothing uses it", data.store.reclaimable ? "pipm gc" : ""));
+    card(size(data.store.reclaimable), "can be removed: nothing uses it", data.store.reclaimable ? "pipm gc" : ""));
   if (own.length) $("cards").append(card(`~ ${size(Math.max(own.reduce((sum, one) => sum + one.adopting, 0), 0))}`,
     `more by adopting ${counted(own.length, "environment")}`, `pipm adopt --all ${data.folder}`));
   $("legend").append(...[["shared", "shared by environments"], ["alone", "in the store for one"],
