@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import DistInfo, DryRun, Exclude, LinkModeOption, Session, app, command
 
 
@@ -17,6 +18,7 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
         typer.Argument(
             metavar="[ENV]...",
             help="Environments, or the folders of their projects; else the active one, else .venv.",
+            autocompletion=named_environments,
         ),
     ] = None,
     below: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import sort_keys, stored_names
 from pipm.cli.options import Exact, Exclude, Session, app, command
 
 
@@ -15,13 +16,22 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="All environments below DIR.")] = None,
     exclude: Exclude = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="path, exclusive, size, used or frees.")
+        str,
+        typer.Option(
+            "--sort", metavar="KEY", help="path, exclusive, size, used or frees.", autocompletion=sort_keys
+        ),
     ] = "path",
     unused: Annotated[
         str | None, typer.Option("--unused", metavar="AGE", help="Only those not used for AGE: 12h, 90d, 4w.")
     ] = None,
     uses: Annotated[
-        str | None, typer.Option("--uses", metavar="SPEC", help="Only those that have it: numpy, 'numpy<2'.")
+        str | None,
+        typer.Option(
+            "--uses",
+            metavar="SPEC",
+            help="Only those that have it: numpy, 'numpy<2'.",
+            autocompletion=stored_names,
+        ),
     ] = None,
     broken: Annotated[
         bool, typer.Option("--broken", help="Only those that are missing, or lack interpreter or store.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipm.cli.complete_values import link_modes
+from pipm.cli.complete_values import colors, join_words_of_bash, link_modes, named_environments
 from pipm.cli.exit_codes import DEFAULTS, run_guarded, run_program_to_end
 from pipm.errors import InterruptedRunError
 from pipm.version import __version__
@@ -49,7 +50,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="DIR", help="Use the store in DIR.", show_default=False)
 ]
-Color = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+Color = Annotated[
+    str, typer.Option("--color", metavar="WHEN", help="auto, always or never.", autocompletion=colors)
+]
 _COMMON = {"quiet": Quiet, "verbose": Verbose, "json": Json, "store": StoreOption, "color": Color}
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
 LinkModeOption = Annotated[
@@ -82,7 +85,10 @@ Exclude = Annotated[
 Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust no earlier figure.")]
 
 
-Environment = Annotated[str, typer.Option("--env", metavar="DIR", help="The environment.")]
+Environment = Annotated[
+    str,
+    typer.Option("--env", metavar="DIR", help="The environment.", autocompletion=named_environments),
+]
 
 ActiveEnvironment = Annotated[
     str,
@@ -92,6 +98,7 @@ ActiveEnvironment = Annotated[
         envvar="VIRTUAL_ENV",
         show_envvar=False,
         help="The environment; else the active one.",
+        autocompletion=named_environments,
     ),
 ]
 
@@ -200,6 +207,8 @@ def _main(
 
 def run() -> int:
     """Run the command line; return the exit code."""
+    if os.environ.get("_PIPM_COMPLETE") == "complete_bash":
+        join_words_of_bash(os.environ)
 
     def call() -> int | None:
         try:

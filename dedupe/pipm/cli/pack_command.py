@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import ActiveEnvironment, Session, app, command, store_app
 
 Sources = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ENV|LOCK...]", help="What goes in; else the nearest lock's distributions."),
+    typer.Argument(
+        metavar="[ENV|LOCK...]",
+        help="What goes in; else the nearest lock's distributions.",
+        autocompletion=named_environments,
+    ),
 ]
 Python = Annotated[
     str | None,

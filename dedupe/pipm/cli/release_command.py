@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments, stored_names
 from pipm.cli.options import DryRun, Session, app, command
 
 
@@ -17,11 +18,17 @@ def release_command(
         typer.Argument(
             metavar="[ENV]...",
             help="Environments, or the folders of their projects; else the active one, else .venv.",
+            autocompletion=named_environments,
         ),
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--dist", metavar="NAME", help="This distribution alone, to patch it."),
+        typer.Option(
+            "--dist",
+            metavar="NAME",
+            help="This distribution alone, to patch it.",
+            autocompletion=stored_names,
+        ),
     ] = None,
     below: Annotated[
         list[str] | None,

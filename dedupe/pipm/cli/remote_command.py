@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import ActiveEnvironment, Session, app, command, key_app
 
 Destination = Annotated[
@@ -23,7 +24,11 @@ def push_command(
     destination: Destination,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ENV|LOCK...]", help="What to push; else the nearest lock's distributions."),
+        typer.Argument(
+            metavar="[ENV|LOCK...]",
+            help="What to push; else the nearest lock's distributions.",
+            autocompletion=named_environments,
+        ),
     ] = None,
     environment: ActiveEnvironment = ".venv",
     everything: Everything = False,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import DryRun, Session, app, command
 from pipm.errors import UsageError
 
@@ -20,7 +21,10 @@ def _confirmed(text: str) -> bool:
 @command(app, "rm")
 def rm_command(
     session: Session,
-    environments: Annotated[list[str], typer.Argument(metavar="ENV...", help="Environments, or @NAME.")],
+    environments: Annotated[
+        list[str],
+        typer.Argument(metavar="ENV...", help="Environments, or @NAME.", autocompletion=named_environments),
+    ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     dry_run: DryRun = False,
 ) -> int:

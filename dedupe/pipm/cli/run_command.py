@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import Session, app, command
 
 
@@ -27,7 +28,11 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
     environments: Annotated[
         list[str] | None,
         typer.Option(
-            "--env", "-e", metavar="DIR|@NAME", help="An environment instead of a lock, or below it."
+            "--env",
+            "-e",
+            metavar="DIR|@NAME",
+            help="An environment instead of a lock, or below it.",
+            autocompletion=named_environments,
         ),
     ] = None,
     python: Annotated[

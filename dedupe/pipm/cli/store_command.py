@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import stored_names
 from pipm.cli.options import Session, command, store_app
 
 
@@ -33,7 +34,9 @@ def store_add_command(
 @command(store_app, "ls")
 def store_ls_command(
     session: Session,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One distribution.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One distribution.", autocompletion=stored_names)
+    ] = None,
 ) -> int:
     """List the wheels that the store has."""
     from pipm.cli.usage_output import show_entries

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipm.env.find_environments import Passed
     from pipm.inspect.environment_usage import DistributionUsage, Report, StoreUsage
 
-_SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
+SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
     "path": lambda one: one.path,
     "exclusive": lambda one: -one.usage.exclusive,
     "size": lambda one: -one.usage.on_disk,
@@ -60,8 +60,8 @@ def show_list(
     exact: bool,
 ) -> int:
     """`pipm list` of the environments that are *chosen*."""
-    if sort not in _SORTS:
-        raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(_SORTS)}")
+    if sort not in SORTS:
+        raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(SORTS)}")
     now = time.time()
     passed: list[Passed] = []
     every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, passed=passed, exact=exact)
@@ -69,7 +69,7 @@ def show_list(
         every = with_estimates(store, every)
     rest = not_handled(passed, [] if folder is None else [one.path for one in every])
     found = [one for one in every if chosen.takes(one, now)]
-    found.sort(key=_SORTS[sort])  # type: ignore[arg-type]
+    found.sort(key=SORTS[sort])  # type: ignore[arg-type]
     if output.json:
         rows = [environment_document(one) for one in found]
         output.document("list", {"environments": rows, "not_handled": not_handled_rows(rest)})

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipm.cli.complete_values import named_environments
 from pipm.cli.options import Session, app, command
 
 
@@ -14,7 +15,11 @@ def verify_command(
     session: Session,
     environments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ENV]...", help="What these use; the whole store when none is named."),
+        typer.Argument(
+            metavar="[ENV]...",
+            help="What these use; the whole store when none is named.",
+            autocompletion=named_environments,
+        ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
