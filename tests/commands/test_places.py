@@ -183,3 +183,13 @@ def test_packages_of_no_environment_are_named(tmp_path: Path, pipm: Pipm) -> Non
         "site-packages": "of no environment",
     }
     assert all(row["on_disk"] > 0 for row in rows)
+
+
+def test_another_store_is_not_searched(tmp_path: Path, pipm: Pipm) -> None:
+    """A store that was moved is no place with packages of no environment."""
+    environment = make_environment(str(tmp_path / "env"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm("adopt", environment.path, "--link-mode", "finder").expect()
+    os.rename(pipm.store, tmp_path / "moved")
+    found = pipm("list", str(tmp_path), "--json").expect()
+    assert json.loads(found.out)["not_handled"] == []

@@ -347,23 +347,6 @@ def test_the_finders_folder_as_a_symlink_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
-def test_a_store_that_was_moved_is_missed(tmp_path: Path) -> None:
-    """Symlinks that lead nowhere are no reason to forget the environment."""
-    pipm = Pipm(store=str(tmp_path / "store"))
-    environment = small(str(tmp_path / "env"))
-    pipm("adopt", environment.path, "--link-mode", "symlink").expect()
-    os.rename(pipm.store, tmp_path / "moved")
-    before = states(environment.path)
-    for other in (pipm, replace(pipm, store=str(tmp_path / "moved"))):
-        told = other("release", environment.path).expect(FAILED)
-        assert f"{pipm.store}, which does not exist" in told.err
-    assert states(environment.path) == before
-    assert len(os.listdir(tmp_path / "moved/v1/roots")) == 1
-    os.symlink(tmp_path / "moved", pipm.store)
-    pipm.release(environment.path)
-    assert not [name for name, row in states(environment.site).items() if row.kind == "symlink"]
-
-
 def test_the_files_that_were_shared_are_counted(tmp_path: Path) -> None:
     """An empty source got but the time of the store's, and gets its own again: it is no copy."""
     first, second = (plain(str(tmp_path / name)) for name in ("first", "second"))

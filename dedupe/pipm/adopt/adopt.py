@@ -21,8 +21,10 @@ from pipm.errors import (
     InterruptedRunError,
     LinkingImpossibleError,
     PipmError,
+    StoreError,
     UsageError,
 )
+from pipm.finder.finder_usage import missing_store, receipt_at
 from pipm.fs.compression import compresses
 from pipm.fs.durability import Durability, writing_ahead
 from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
@@ -115,6 +117,12 @@ def _checked(store_path: str, path: str, options: AdoptOptions) -> Environment:
             f"{environment.path} lies on an overlay file system, where sharing a file of a lower layer"
             " copies it up and takes more space",
             hint="in the layer that made the environment, ask for it: --link-mode hardlink",
+        )
+    gone = missing_store(environment.path, environment.sites)
+    if gone and receipt_at(environment.path) is None:  # adopting leads the finder to the new place
+        raise StoreError(
+            f"{environment.path} reads files of the store {gone}, which is gone or was moved",
+            hint=f"if it was moved: pipm release --store DIR {environment.path}, then adopt it again",
         )
     return environment
 

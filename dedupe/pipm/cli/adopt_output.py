@@ -134,6 +134,12 @@ def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
     path = path_text(released.path)
     if not released.files_released and not released.left:
         output.result(f"Nothing to release: {path} shares no file with the store")
+        if released.read_only:
+            count = counted(released.read_only, "module")
+            output.note("note", f"{count} there cannot be written to: another store may have shared them")
+            output.note(
+                "hint", f"name that store with --store DIR, or if it was deleted: chmod -R u+w {path}"
+            )
         return
     copies = f"{counted(released.files_released, 'private copy')}".replace("copys", "copies")
     if dry_run:

@@ -140,7 +140,7 @@ def exclusive_text(usage: DiskUsage) -> str:
 def _print_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
     own = [one for one in found if one.adoptable is not None]
     total = max(sum(one.adoptable or 0 for one in own), 0)
-    if own and folder is not None:
+    if total and folder is not None:
         output.note(
             "hint",
             f"{counted(len(own), 'environment')} to adopt, which frees about"

@@ -45,6 +45,7 @@ class Reason(Enum):
     IMPORTED = "imported from the store by the finder"
     NO_ROOM = "new to the store, whose file system is full"
     NO_LINK = "the file system refused the link"
+    NOT_STORED = "a symbolic link to a file that its store lacks"
 
     @property
     def expected(self) -> bool:

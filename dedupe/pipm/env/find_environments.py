@@ -20,6 +20,9 @@ _LAYERS = ("/containers/storage/overlay", "/docker/overlay2", "/flatpak/runtime"
 _HINTS = {CONFIGURATION, CONDA, "site-packages", "lib"}
 """One of these lies in every place."""
 
+_STORE = {"objects", "wheels", "roots"}
+"""Folders in that of a store."""
+
 
 class Passed(NamedTuple):
     """A place with packages that is not handled, and why."""
@@ -33,8 +36,9 @@ def find_environments(
 ) -> Iterator[str]:
     """Yield the environments below *folder*, sorted within each folder: all places of `env.places`.
 
-    Follows no symlink and does not enter *leave_out* (the store), environments themselves, folders that
-    *exclude* has globs of, or that never hold one. Unreadable folders are passed over, as find(1) does.
+    Follows no symlink and does not enter *leave_out* (the store), other stores, environments themselves,
+    folders that *exclude* has globs of, or that never hold one. Unreadable folders are passed over, as
+    find(1) does.
     Places with packages that are none are added to *passed*.
     """
     globs = _pattern(exclude)
@@ -50,6 +54,8 @@ def find_environments(
         marker = marker_of(path) if _HINTS.intersection(names) else ""
         if marker:
             yield path
+        if _STORE.issubset(names):  # another one, or one that was moved
+            continue
         if passed is not None:
             passed += [Passed(f"{path}/{name}", why) for name, why in _PASSED.items() if name in below]
             if "site-packages" in below and not marker:

@@ -125,7 +125,11 @@ class _CopyWorker:
         if folder is None:
             raise LeaveAloneError(Reason.CHANGING)
         try:
-            source = os.open(planned.file.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            source = os.open(
+                planned.file.target or planned.file.name,
+                os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
+                dir_fd=folder,
+            )
         except OSError as error:
             if stops_everything(error):
                 raise
@@ -159,7 +163,7 @@ class _CopyWorker:
         file = planned.file
         try:
             # For a symlink into the store the status is that of the stored file.
-            now = os.stat(file.name, dir_fd=folder, follow_symlinks=file.link is not None)
+            now = os.stat(file.target or file.name, dir_fd=folder, follow_symlinks=file.link is not None)
         except FileNotFoundError:
             return Reason.CHANGING
         if _same(now) != _same(file.status):

@@ -40,7 +40,8 @@ class Released:
     """The result of a release, real or (dry run) predicted.
 
     ``files_released`` were shared and are now the environment's own; ``bytes_used`` is the space they take.
-    ``files_kept`` stay shared with others than the store.
+    ``files_kept`` stay shared with others than the store. ``read_only`` are modules that the store does not
+    have: another one, which is gone, may have made them so.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Released:
     bytes_used: int
     seconds: float
     files_kept: int = 0
+    read_only: int = 0
 
 
 def release_shared(
@@ -82,10 +84,11 @@ def release_shared(
             _say_unknown(store, environment, progress, finder)
             before = None if dry_run or not compresses(environment.path) else stable_free_space(root)
             given = sum(not one.file.private for one in releases)
-            left: list[SkippedFile] = []
+            left = finder.broken
             if not dry_run:
                 _refuse_full_disk(environment, releases)
-                given, left = give_copies(root, releases, progress)
+                given, skipped = give_copies(root, releases, progress)
+                left = [*left, *skipped]
             used = needed_bytes(releases, accounting(file_system_type(environment.path)))
             if before is not None:
                 used = _used(root, before, used)
@@ -109,6 +112,7 @@ def release_shared(
         bytes_used=max(used - record, 0),
         seconds=time.monotonic() - started,
         files_kept=finder.kept,
+        read_only=0 if names else len(finder.read_only),
     )
 
 
@@ -124,7 +128,7 @@ def _refuse_lost(environment: Environment, lost: Counter[str]) -> None:
     for store, count in lost.items():
         raise StoreError(
             f"{count} files of {environment.path} are symlinks into the store {store}, which does not exist",
-            hint=f"if it was moved, link its old path to it (ln -s NEW {store}), then release again",
+            hint=f"if it was moved, name its new place: pipm release --store DIR {environment.path}",
         )
 
 

@@ -17,9 +17,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipm.bytecode.compiled_files import CACHE, match_bytecode, open_pools
+from pipm.context.statistics import SkippedFile
 from pipm.core.bytecode import header_time
 from pipm.core.digest import EMPTY
 from pipm.core.plan.release_plan import SharedFile
+from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace, entry_path, source_of_bytecode
 from pipm.env.installed import place_in_environment
 from pipm.env.interpreter import ask_interpreter
@@ -51,8 +53,9 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Finder:
     """Finds the files that *environment*, with *distributions*, shares with *store*.
 
-    ``lost`` counts hard links that another store made, ``kept`` files that stay as they are: their inodes are
-    *kept*, and they had the same mode and time before they were adopted.
+    ``broken`` are symlinks to files that a store lacks, ``lost`` counts hard links that another store made,
+    ``kept`` files that stay as they are: their inodes are *kept*, and they had the same mode and time before
+    they were adopted. ``read_only`` are modules that a store which is gone may have made so.
     """
 
     def __init__(
@@ -64,10 +67,14 @@ class Finder:
     ) -> None:
         self._store, self._environment = store, environment
         known = store is not None and find_root(store, environment.path) is not None
-        self._lost = frozenset() if known else _lost_files(environment, distributions)
+        self.read_only: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
+        if not known:
+            self._lost, self.read_only = _lost_files(environment, distributions)
         self.lost = self.kept = 0
         self._keep = kept
         self.lost_links: Counter[str] = Counter()
+        self.broken: list[SkippedFile] = []
         self.total = 0
         self.has_originals = False
         self._stored: set[int] = set()
@@ -88,13 +95,12 @@ class Finder:
     def files(self, chosen: Callable[[str], bool] | None = None) -> Iterator[SharedFile]:
         """Yield each file that shares data or time with the store; count all files in ``total``.
 
-        Only paths for which *chosen* is true are checked. ``lost_links`` counts all symlinks into missing
-        stores.
+        Only paths for which *chosen* is true are checked. ``lost_links`` counts symlinks into missing stores.
         """
         for directory, entry in walk_entries(self._environment.path):
-            _count_lost(entry, self.lost_links)
             if chosen is not None and not chosen(f"{directory}/{entry.name}"):
                 continue
+            self._note_lost(directory, entry)
             self.total += 1
             found = self._file(directory, entry)
             if found is not None:
@@ -109,10 +115,17 @@ class Finder:
         original = self._originals.get(path)
         if stat.S_ISLNK(status.st_mode):
             # A broken symlink stays as it is: there is nothing to copy.
-            if not self._leads_to_store(entry.path):
+            target = self._stored_target(entry.path)
+            if not target:
                 return None
             return SharedFile(
-                directory, entry.name, os.stat(entry.path), source=source, original=original, link=status
+                directory,
+                entry.name,
+                os.stat(target),
+                source=source,
+                original=original,
+                link=status,
+                target=target,
             )
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -130,16 +143,32 @@ class Finder:
             SharedFile(directory, entry.name, status, False, source=source, original=original)
         )
 
-    def _leads_to_store(self, path: str) -> bool:
-        """Return True if the symlink at *path* points to a file of the store, maybe by an old path."""
+    def _stored_target(self, path: str) -> str:
+        """Return the file of the store to which the symlink at *path* leads, maybe by an old path; or ""."""
         if self._store is None:
-            return False
+            return ""
         target = os.readlink(path)
         if target.startswith(self._links):
-            return os.path.exists(path)
-        if _INTO_STORE.match(target) is None or not os.path.exists(path):
-            return False
-        return self._is_stored(os.stat(path))
+            return target if os.path.exists(target) else ""
+        found = _INTO_STORE.match(target)
+        if found is None:
+            return ""
+        if os.path.exists(target):
+            return target if self._is_stored(os.stat(target)) else ""
+        moved = self._store.path + target.removeprefix(found[1])
+        return moved if os.path.exists(moved) else ""
+
+    def _note_lost(self, directory: str, entry: os.DirEntry[str]) -> None:
+        """Note a symlink to a file that its store, and this store, lack: by a missing store's path."""
+        if not entry.is_symlink() or os.path.exists(entry.path):
+            return
+        found = _INTO_STORE.match(os.readlink(entry.path))
+        if found is None or self._stored_target(entry.path):
+            return
+        if os.path.isdir(f"{found[1]}/v1"):
+            self.broken.append(SkippedFile(f"{directory}/{entry.name}", Reason.NOT_STORED))
+        else:
+            self.lost_links[found[1]] += 1
 
     def _is_stored(self, status: os.stat_result) -> bool:
         """Return True if a file has an inode of the store: objects and bytecode are tried first."""
@@ -210,34 +239,36 @@ class Finder:
         )
 
 
-def _lost_files(environment: Environment, distributions: Iterable[InstalledDistribution]) -> frozenset[str]:
-    """Return paths of the files of distributions with read-only modules that have further hard links."""
+def _lost_files(
+    environment: Environment, distributions: Iterable[InstalledDistribution]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the files of distributions with read-only modules that have further hard links.
+
+    The second are read-only modules without them.
+    """
     found: set[str] = set()
+    alone: set[str] = set()
     for distribution in distributions:
         paths = {
             place_in_environment(distribution, location)
             for _, location in distribution.located
             if location.place is not RecordPlace.OUTSIDE
         }
-        if any(path.endswith((".py", ".so")) and _is_lost(f"{environment.path}/{path}") for path in paths):
+        modules = [path for path in paths if path.endswith((".py", ".so"))]
+        links = {path: _links_of_read_only(f"{environment.path}/{path}") for path in modules}
+        if any(number > 1 for number in links.values()):
             found |= paths
-    return frozenset(found)
+        alone.update(path for path, number in links.items() if number == 1)
+    return frozenset(found), frozenset(alone)
 
 
-def _is_lost(path: str) -> bool:
+def _links_of_read_only(path: str) -> int:
+    """Return the number of hard links of a read-only file; 0 for any other."""
     try:
         status = os.lstat(path)
     except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not status.st_mode & _WRITE
-
-
-def _count_lost(entry: os.DirEntry[str], lost: Counter[str]) -> None:
-    """Count a symlink into a missing store, by the store's path."""
-    if entry.is_symlink():
-        found = _INTO_STORE.match(os.readlink(entry.path))
-        if found is not None and not os.path.isdir(f"{found[1]}/v1"):
-            lost[found[1]] += 1
+        return 0
+    return status.st_nlink if stat.S_ISREG(status.st_mode) and not status.st_mode & _WRITE else 0
 
 
 def _source_path(directory: str, name: str) -> str:

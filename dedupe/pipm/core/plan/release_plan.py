@@ -25,7 +25,7 @@ class SharedFile(NamedTuple):
     ``stored`` is its inode in the store: the file itself (``borrowed``), or what it shares blocks with. Where
     it shares nothing but the time, it is the file's own and not to be copied (``private``). ``source`` is the
     path of what it is the bytecode of. ``original`` is what was noted of it when it was adopted. ``link`` is
-    the stat of a symlink itself, where the file is one.
+    the stat of a symlink itself, where the file is one, and ``target`` the stored file that it leads to.
     """
 
     directory: str
@@ -37,6 +37,7 @@ class SharedFile(NamedTuple):
     source: str = ""
     original: Original | None = None
     link: os.stat_result | None = None
+    target: str = ""
 
     @property
     def shown(self) -> str:
