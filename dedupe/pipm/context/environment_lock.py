@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from pipm.env.environment import Environment, load_environment
 from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.flock import locked
-from pipm.fs.leftovers import remove_torn_writes
+from pipm.fs.leftovers import remove_torn_writes, sweep
 from pipm.fs.opened import opened_folder
-from pipm.fs.staging import sweep
 from pipm.fs.trust import user_name
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed

@@ -1,4 +1,4 @@
-"""Torn writes, ``.name.<16 hexadecimal digits>``: a killed process left them beside the file."""
+"""What killed processes left: torn writes (``.name.<16 hexadecimal digits>``), and temporary names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from pipm.errors import FileSystemError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import final_name
+from pipm.fs.folder_time import same_folder_time
+from pipm.fs.removal import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+STAGING = ".pipm-tmp"
+"""The folder of temporary names in an environment (`staging`)."""
 
 
 def is_torn_write(name: str) -> bool:
@@ -41,3 +47,20 @@ def remove_torn_writes(
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
                     os.unlink(name, dir_fd=folder)
+
+
+def sweep(environment: int) -> None:
+    """Remove the folder of temporary names from the open folder *environment*, if there is one."""
+    try:
+        status = os.stat(STAGING, dir_fd=environment, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_uid == os.geteuid():
+        os.unlink(STAGING, dir_fd=environment)  # `replace_by_link` was killed
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise FileSystemError(
+            f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
+        )
+    with same_folder_time(environment, STAGING):
+        remove_tree(environment, STAGING)

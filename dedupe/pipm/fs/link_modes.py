@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
 from pipm.fs.opened import created, opened
 from pipm.fs.os_errors import explain_os_error, stops_everything
-from pipm.fs.reflinks import clone_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +130,8 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
             with opened(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store)) as file:
                 status = os.fstat(file)
                 if mode is LinkMode.REFLINK:
+                    from pipm.fs.reflinks import clone_into  # noqa: PLC0415 - other modes need none of it
+
                     clone_into(file, target, name, status.st_mode & 0o777)
                 else:
                     copy_into(file, target, name, status.st_mode & 0o777)

@@ -158,3 +158,17 @@ def remove_empty(path: str) -> None:
     """Remove the folder at *path* unless something lies in it, or it is a mount point."""
     with contextlib.suppress(OSError):
         os.rmdir(path)
+
+
+def remove_empty_below(path: str, depth: int) -> int:
+    """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
+    with os.scandir(path) as entries:
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    removed = 0
+    for folder in below:
+        if depth > 1:
+            removed += remove_empty_below(folder, depth - 1)
+        with contextlib.suppress(OSError):  # it holds something
+            os.rmdir(folder)
+            removed += 1
+    return removed

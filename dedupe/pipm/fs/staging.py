@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import TYPE_CHECKING
 
-from pipm.errors import FileSystemError
 from pipm.fs.copies import Metadata, PrivateCopies
 from pipm.fs.folder_time import FolderTime, same_folder_time
+from pipm.fs.leftovers import STAGING, sweep
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
-from pipm.fs.removal import remove_tree
 from pipm.fs.xattrs import hand_nothing_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-STAGING = ".pipm-tmp"
 
 
 class Staging:
@@ -128,23 +124,6 @@ def staging(environment: int) -> Iterator[int]:
         sweep(environment)
 
 
-def sweep(environment: int) -> None:
-    """Remove the folder of temporary names from the open folder *environment*, if there is one."""
-    try:
-        status = os.stat(STAGING, dir_fd=environment, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_uid == os.geteuid():
-        os.unlink(STAGING, dir_fd=environment)  # `replace_by_link` was killed
-        return
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise FileSystemError(
-            f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
-        )
-    with same_folder_time(environment, STAGING):
-        remove_tree(environment, STAGING)
-
-
 def replace_by_link(source: int, inode: int, name: str, environment: int, target: int, replaced: str) -> bool:
     """Replace *replaced* in directory *target* by a link to *name* in *source*, if that is *inode*.
 
@@ -165,17 +144,3 @@ def replace_by_link(source: int, inode: int, name: str, environment: int, target
 def move_folder(parent: int, name: str, target: int) -> None:
     """Move the folder *name* of directory *parent* into directory *target*, where nothing has its name."""
     os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)
-
-
-def remove_empty_below(path: str, depth: int) -> int:
-    """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
-    with os.scandir(path) as entries:
-        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    removed = 0
-    for folder in below:
-        if depth > 1:
-            removed += remove_empty_below(folder, depth - 1)
-        with contextlib.suppress(OSError):  # it holds something
-            os.rmdir(folder)
-            removed += 1
-    return removed

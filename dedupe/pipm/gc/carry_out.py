@@ -13,8 +13,7 @@ from pipm.context.workers import SharedState, interruptible
 from pipm.core.plan.gc_plan import Fate
 from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability
-from pipm.fs.removal import remove_name, stuck_at
-from pipm.fs.staging import remove_empty_below
+from pipm.fs.removal import remove_empty_below, remove_name, stuck_at
 from pipm.fs.walk_tree import inodes_below
 from pipm.store.layout import VERSION
 from pipm.store.roots import ORIGINALS, find_root, root_name, write_root

@@ -25,10 +25,11 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import sync_file_system
 from pipm.fs.file_content import digest_file, same_bytes
 from pipm.fs.free_space import Free, file_system_type, free_space, has_reflinks
+from pipm.fs.leftovers import sweep
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.reflinks import dedupe
 from pipm.fs.share_file import LeaveAloneError, open_leased
-from pipm.fs.staging import replace_by_link, sweep
+from pipm.fs.staging import replace_by_link
 from pipm.share.keep_originals import folders_of, metadata_path
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from pipm.fs.durability import Durability, SmallFile, write_durably, write_toget
 from pipm.fs.flock import locked_folder
 from pipm.fs.opened import opened
 from pipm.fs.removal import remove_tree
-from pipm.fs.tree_builder import TreeBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipm.core.manifest import Label, Manifest, Row
+    from pipm.fs.tree_builder import TreeBuilder
     from pipm.store.layout import Store
 
 MANIFEST = "manifest.json"
@@ -55,6 +55,8 @@ def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> st
     lacking = [entry for entry in entries if not is_there(store.v1, f"wheels/{entry}/{folder}")]
     if not lacking:
         return folder
+    from pipm.fs.tree_builder import TreeBuilder  # noqa: PLC0415 - few syncs make such a folder
+
     top = folder.partition("/")[0]
     try:
         with store.run() as (run, _):

@@ -19,7 +19,6 @@ from pipm.fs.flock import locked, locked_folder, try_lock
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.removal import remove_below, remove_tree, stuck_at
-from pipm.fs.share_file import ensure_folder, forget
 from pipm.fs.trust import foreign_part, is_foreign, user_name
 from pipm.fs.walk_tree import names_in
 
@@ -197,6 +196,8 @@ def _opened(path: str) -> Store:
 
 def _make_whole(path: str, v1: int) -> None:
     """Make the folders that a power cut removed from a new store; a store with files is damaged then."""
+    from pipm.fs.share_file import ensure_folder  # noqa: PLC0415 - few stores lack one
+
     if not any(os.listdir(f"{path}/{VERSION}/{name}") for name in os.listdir(v1)):
         for name in _FOLDERS:
             ensure_folder(v1, name, 0o700)
@@ -204,6 +205,8 @@ def _make_whole(path: str, v1: int) -> None:
 
 def release_reserve(store: Store) -> None:
     """Free the reserve on a full file system, for the blocks that an adoption needs."""
+    from pipm.fs.share_file import forget  # noqa: PLC0415 - likewise
+
     with contextlib.suppress(OSError):
         forget(store.v1, RESERVE)
         sync_file_system(store.v1)  # XFS hands freed blocks out again after its log is written

@@ -11,7 +11,6 @@ from pipm.core.sha256 import sha256
 from pipm.errors import StoreError
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.durability import Aside, Durability, SmallFile, write_aside, write_durably, write_together
-from pipm.fs.share_file import touch
 from pipm.fs.walk_tree import names_in
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def _entries_before(store: Store, name: str) -> tuple[str, ...]:
 
 
 def _touch(store: Store, entries: Iterable[str]) -> None:
+    from pipm.fs.share_file import touch  # noqa: PLC0415 - a sync with nothing to do writes no root
+
     for entry in entries:
         with directory_beneath(store.v1, f"wheels/{entry}") as folder:
             if folder is not None:

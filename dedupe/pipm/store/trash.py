@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.staging import remove_empty_below
+from pipm.fs.removal import remove_empty_below
 
 if TYPE_CHECKING:
     from pipm.store.layout import Store

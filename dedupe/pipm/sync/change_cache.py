@@ -116,8 +116,8 @@ class ChangeCache:
 
 def _boot() -> str:
     try:
-        with open(_BOOT, encoding="ascii") as stream:
-            return stream.read().strip()
+        with open(_BOOT, "rb") as stream:
+            return stream.read().decode("utf-8").strip()
     except OSError:
         return ""
 

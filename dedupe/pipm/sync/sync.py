@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import locked_environment
-from pipm.context.workers import SharedState, interruptible
 from pipm.env.receipt import read_stored_metadata
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.entries import has_complete_entry
@@ -39,14 +38,16 @@ def sync(store_path: str, path: str, lock: Lock, options: SyncOptions, progress:
         destination = find_target(store_path, path, options.python)
         store = open_store(store_path)
         assert store is not None
-        shared_state = SharedState()
-        with interruptible(shared_state), _unasked(), _uncollected():
+        with _unasked(), _uncollected():
             done = _nothing_to_do(store, destination, lock, options, progress)
             if done is None:
                 # Most syncs have nothing to do, and need none of the modules for a full sync.
+                from pipm.context.workers import SharedState, interruptible  # noqa: PLC0415
                 from pipm.sync.full_sync import FullSync  # noqa: PLC0415
 
-                done = FullSync(store, destination, lock, options, progress, shared_state).run_all()
+                shared_state = SharedState()
+                with interruptible(shared_state):
+                    done = FullSync(store, destination, lock, options, progress, shared_state).run_all()
     except OSError as error:
         raise explain_os_error(error, f"sync {path}") from error
     finally:

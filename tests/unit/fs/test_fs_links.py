@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
-from pipm.fs import link_modes
+from pipm.fs import reflinks
+from pipm.fs.leftovers import STAGING, sweep
 from pipm.fs.link_modes import (
     LinkMode,
     can_hardlink,
@@ -18,7 +19,7 @@ from pipm.fs.link_modes import (
     probe_link_mode,
 )
 from pipm.fs.removal import remove_tree
-from pipm.fs.staging import STAGING, Staging, staging, sweep
+from pipm.fs.staging import Staging, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ def test_a_probe_leaves_nothing(folders: Folders, mode: LinkMode) -> None:
 def test_the_first_mode_that_works(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     choice = (folders.from_, folders.store, folders.to)
     assert choose_link_mode(LinkMode.SYMLINK, *choice) is LinkMode.SYMLINK
-    monkeypatch.setattr(link_modes, "clone_into", refuse(errno.EOPNOTSUPP))
+    monkeypatch.setattr(reflinks, "clone_into", refuse(errno.EOPNOTSUPP))
     assert choose_link_mode(None, *choice) is LinkMode.HARDLINK
     assert can_hardlink(*choice)
     monkeypatch.setattr(os, "link", refuse(errno.EXDEV))
@@ -276,7 +277,7 @@ def test_links_that_lead_one_way_alone_are_refused(folders: Folders, monkeypatch
         plain(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(os, "link", link)
-    monkeypatch.setattr(link_modes, "clone_into", refuse(errno.EOPNOTSUPP))
+    monkeypatch.setattr(reflinks, "clone_into", refuse(errno.EOPNOTSUPP))
     choice = (folders.from_, folders.store, folders.to)
     assert not can_hardlink(*choice)
     for wanted in (None, LinkMode.HARDLINK):
