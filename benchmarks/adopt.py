@@ -1,133 +1,125 @@
-"""Time `pipm adopt` of all environments of a corpus against programs that share equal files.
+"""`pipm adopt` of all environments of the corpus in one command, against programs that share equal files.
 
-    python -m benchmarks.adopt --corpus DIR [--filesystem ext4] [--rounds 3] [--cold-rounds 1]
-                               [--memory-rounds 1] [--only NAME] [--python PYTHON] [--records FILE]
-
-Needs root and mkfs for loop images; a peer that is not installed is left out. Every run has a fresh
-file system with a fresh copy of the corpus; the contenders take turns in every round.
+Every run has a fresh file system with a fresh copy of the corpus, written out and then read (warm) or mounted
+anew (cold); the contenders take turns. The peers run with their defaults and as root, like pipm.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import record, table
-from benchmarks.contenders import Contender, contenders
-from benchmarks.corpus import environments_below
-from benchmarks.process import (
-    REPOSITORY,
-    MemorySampler,
-    Timing,
-    child_environment,
-    end_on_signals,
-    output,
-    timed,
-)
-from benchmarks.record import Pass, Record
-from benchmarks.volume import MAKE, Volume, fresh_volume
+from benchmarks.corpus import ENVIRONMENTS, Tools, build
+from benchmarks.process import output
+from benchmarks.record import Record
+from benchmarks.setting import figures
+from benchmarks.tables import TIMES, Part, Table
+from benchmarks.volume import MAKE, fresh_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-GIBIBYTE = 1024**3
+    from benchmarks.setting import Setting
+    from benchmarks.volume import Volume
+
+SIZE = 12 << 30
+QUICK = ("api", "web")
+"""The environments of a quick run."""
+_PARTLY = 3
+"""pipm's exit code where it left some files as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One run to make."""
+class Contender:
+    """A program with its options, which the environments' paths follow; ``kinds`` are its file systems."""
 
-    file_system: str
-    purpose: Pass
-    contender: Contender
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Where the corpus is and where the images may be made."""
-
-    environments: Sequence[Path]
-    inodes: int  # of the environments
-    scratch: Path
-    size: int
+    name: str
+    kinds: tuple[str, ...]
+    options: tuple[str, ...]
 
 
-def measure(case: Case, bench: Bench) -> Record:
-    """Run a contender on a fresh copy of the corpus and take down what it did."""
-    with fresh_volume(case.file_system, bench.scratch, bench.size) as volume:
-        copies = copy_environments(bench.environments, volume)
-        used = volume.used_bytes()
-        if case.purpose is Pass.COLD:
-            volume.unmount()
-            volume.mount()
-        else:
-            read_all(copies)
-        with contextlib.ExitStack() as sampling:
-            sampler = None
-            if case.purpose is Pass.MEMORY:
-                sampler = sampling.enter_context(MemorySampler())
-            first, claimed = run(case.contender, volume, copies, bench.scratch)
-        sync = volume.sync()
-        freed = used - volume.used_bytes()
-        facts = tree_facts(existing(volume, copies))
-        again, _ = run(case.contender, volume, copies, bench.scratch)
-    return Record(
-        file_system=case.file_system,
-        purpose=case.purpose,
-        contender=case.contender.name,
-        is_pipm=case.contender.is_pipm,
-        first=first,
-        again=again,
-        sync=sync,
-        freed=freed,
-        inodes_freed=bench.inodes - facts["inodes"],
-        stale_bytecode=facts["stale_bytecode"],
-        claimed=claimed,
-        sampled_bytes=sampler.peak_bytes if sampler else None,
-    )
+def contenders(setting: Setting) -> list[Contender]:
+    """Return pipm and those peers that are installed."""
+    pipm = (setting.pipm, "--store", "{mount}/store", "--json", "adopt", "--link-mode")
+    every, reflinks = ("ext4", "xfs", "btrfs"), ("xfs", "btrfs")
+    rdfind = ("rdfind", "-makehardlinks", "true", "-makeresultsfile", "false")
+    known = [
+        Contender(name="pipm, hard links", kinds=every, options=(*pipm, "hardlink")),
+        Contender(name="pipm, reflinks", kinds=reflinks, options=(*pipm, "reflink")),
+        Contender(name="jdupes -L", kinds=every, options=("jdupes", "-q", "-r", "-L")),
+        Contender(name="jdupes -B", kinds=reflinks, options=("jdupes", "-q", "-r", "-B")),
+        Contender(name="rdfind", kinds=every, options=rdfind),
+        Contender(name="hardlink -c", kinds=every, options=("hardlink", "-q", "-c")),
+    ]
+    there = [one for one in known if shutil.which(one.options[0])]
+    return [one for one in there if not setting.quick or one.name in ("pipm, hard links", "jdupes -L")]
+
+
+def measure(setting: Setting) -> Iterator[Record]:
+    """Build the corpus, then run every contender on each file system, warm and cold."""
+    folder = setting.folder("adopt")
+    tools = Tools(python=setting.python, uv=setting.uv)
+    (folder / "corpus").mkdir(exist_ok=True)
+    names = QUICK if setting.quick else tuple(ENVIRONMENTS)
+    for name in names:
+        build(name, folder / "corpus", tools)
+    environments = [folder / "corpus" / name for name in names]
+    inodes = tree_facts(environments)["inodes"]
+    for kind in setting.kinds or (("ext4",) if setting.quick else tuple(MAKE)):
+        able = [one for one in contenders(setting) if kind in one.kinds]
+        rounds = [(kind, number) for number in range(setting.count(1, 3))]
+        cold = [] if setting.quick else [(f"{kind}, cold", 0)]
+        for place, number in [*rounds, *cold]:
+            turn = number % len(able)
+            for contender in able[turn:] + able[:turn]:
+                with fresh_volume(kind, folder, SIZE) as volume:
+                    found = run(setting, contender, volume, environments, cold=place != kind)
+                found["inodes freed"] += inodes
+                yield Record(place, contender.name, number, found)
 
 
 def run(
-    contender: Contender, volume: Volume, environments: Sequence[Path], scratch: Path
-) -> tuple[Timing, int | None]:
-    """Run a contender once; return its cost and, from pipm, the bytes it says it freed."""
-    stdout, stderr = scratch / "stdout", scratch / "stderr"
-    command = contender.command(volume.path, environments)
-    timing = timed(command, stdout=stdout, stderr=stderr)
-    if not contender.succeeded(timing.exit_code):
-        sys.exit(f"{command} ended with {timing.exit_code}:\n{stderr.read_text()[-4000:]}")
-    if not contender.is_pipm:
-        return timing, None
-    report = json.loads(stdout.read_text())
-    return timing, sum(environment["bytes_freed"] for environment in report["environments"])
-
-
-def copy_environments(environments: Sequence[Path], volume: Volume) -> list[Path]:
-    """Copy the environments with their times and write them out; return the copies."""
+    setting: Setting, contender: Contender, volume: Volume, environments: Sequence[Path], *, cold: bool
+) -> dict[str, float]:
+    """Run a contender twice on a fresh copy of the corpus; return what it took and what it did."""
     folder = volume.path / "environments"
     folder.mkdir()
-    command = ["cp", "-a", "--reflink=never", *map(str, environments), str(folder)]
-    subprocess.run(command, check=True)
-    return [folder / environment.name for environment in environments]
-
-
-def read_all(folders: Sequence[Path]) -> None:
-    """Bring every file below the folders into the page cache."""
-    command = ["find", *map(str, folders), "-type", "f", "-exec", "cat", "{}", "+"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def existing(volume: Volume, environments: Sequence[Path]) -> list[Path]:
-    """Return the environments and, when there is one, the store."""
+    subprocess.run(["cp", "-a", "--reflink=never", *map(str, environments), str(folder)], check=True)
+    copies = [folder / environment.name for environment in environments]
+    used = volume.used_bytes()
+    if cold:
+        volume.unmount()
+        volume.mount()
+    else:
+        read = ["find", *map(str, copies), "-type", "f", "-exec", "cat", "{}", "+"]
+        subprocess.run(read, check=True, stdout=subprocess.DEVNULL)
+    options = [option.format(mount=volume.path) for option in contender.options]
+    first = setting.timing([*options, *copies], allowed=(0, _PARTLY))
+    said = setting.printed()
+    sync = volume.sync()
+    freed = used - volume.used_bytes()
     store = volume.path / "store"
-    return [*environments, store] if store.exists() else [*environments]
+    facts = tree_facts([*copies, store] if store.exists() else copies)
+    again = setting.timing([*options, *copies], allowed=(0, _PARTLY))
+    found = figures(first) | {
+        "to disk": round(first.wall + sync, 4),
+        "again / first": round(again.cpu / first.cpu, 4),
+        "freed": freed,
+        "inodes freed": -facts["inodes"],
+        "stale bytecode": facts["stale_bytecode"],
+        "peak": first.peak_bytes,
+        "read": first.read_bytes,
+        "others": round(first.other_cpu, 2),
+    }
+    if contender.name.startswith("pipm"):
+        claimed = sum(environment["bytes_freed"] for environment in json.loads(said)["environments"])
+        found["claimed / freed"] = round(claimed / freed, 4)
+    return found
 
 
 def tree_facts(folders: Sequence[Path]) -> dict[str, int]:
@@ -137,79 +129,53 @@ def tree_facts(folders: Sequence[Path]) -> dict[str, int]:
     return facts
 
 
-def cases(arguments: argparse.Namespace) -> Iterator[Case]:
-    """Yield the runs: every round has each contender once, another one first each time."""
-    chosen = [c for c in contenders(arguments.python) if wanted(c, arguments.only)]
-    rounds = {
-        Pass.WARM: arguments.rounds,
-        Pass.COLD: arguments.cold_rounds,
-        Pass.MEMORY: arguments.memory_rounds,
-    }
-    for file_system in arguments.filesystem or MAKE:
-        able = [contender for contender in chosen if contender.available(file_system)]
-        for purpose, times in rounds.items():
-            for number in range(times):
-                turn = number % max(len(able), 1)
-                for contender in able[turn:] + able[:turn]:
-                    if contender.is_pipm or purpose is not Pass.MEMORY:
-                        yield Case(file_system=file_system, purpose=purpose, contender=contender)
-
-
-def wanted(contender: Contender, only: Sequence[str] | None) -> bool:
-    """Return whether a contender was asked for by (part of) its name."""
-    return only is None or any(part in contender.name for part in only)
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.adopt",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--corpus", type=Path, required=True, metavar="DIR")
-    add("--filesystem", nargs="+", choices=sorted(MAKE), help="default: all")
-    add("--rounds", type=int, default=3, help="with a warm cache")
-    add("--cold-rounds", type=int, default=1)
-    add("--memory-rounds", type=int, default=1)
-    add("--only", nargs="+", metavar="NAME", help="contenders whose names hold one of these")
-    add("--python", default=sys.executable, help="interpreter that runs pipm")
-    add("--records", type=Path, metavar="FILE", help="append every run as a JSON line")
-    add("--scratch", type=Path, metavar="DIR", help="where the images lie; default: beside DIR")
-    add("--gibibytes", type=int, default=12, help="size of a (sparse) image")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Make all runs, then print the tables."""
-    arguments = parse_arguments()
-    end_on_signals()
-    environments = environments_below(arguments.corpus.resolve())
-    if not environments:
-        sys.exit(f"no environments in {arguments.corpus}; hint: python -m benchmarks.corpus")
-    warm_up(arguments.python)
-    records: list[Record] = []
-    scratch = arguments.scratch or arguments.corpus.resolve().parent
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="adopt-") as folder:
-        size = arguments.gibibytes * GIBIBYTE
-        inodes = tree_facts(environments)["inodes"]
-        bench = Bench(environments=environments, inodes=inodes, scratch=Path(folder), size=size)
-        for case in cases(arguments):
-            made = measure(case, bench)
-            records.append(made)
-            if arguments.records:
-                record.append(arguments.records, made)
-            words = f"{case.file_system} {case.purpose.value} {case.contender.name}"
-            print(f"{words}: {made.first.wall:.2f} s", file=sys.stderr, flush=True)
-    print(table.markdown(records))
-
-
-def warm_up(python: str) -> None:
-    """Compile pipm's modules, which an installer does for its users."""
-    command = [python, "-m", "compileall", "-q", str(REPOSITORY / "dedupe")]
-    subprocess.run(command, check=True, env=child_environment())
-
-
-if __name__ == "__main__":
-    main()
+_PEERS = (
+    ("ext4", "pipm, hard links", "jdupes -L"),
+    ("xfs", "pipm, hard links", "jdupes -L"),
+    ("xfs", "pipm, reflinks", "jdupes -B"),
+    ("btrfs", "pipm, hard links", "jdupes -L"),
+    ("btrfs", "pipm, reflinks", "jdupes -B"),
+    ("ext4", "rdfind", "jdupes -L"),
+    ("ext4", "hardlink -c", "jdupes -L"),
+    ("ext4, cold", "pipm, hard links", "jdupes -L"),
+    ("xfs, cold", "pipm, reflinks", "jdupes -B"),
+    ("btrfs, cold", "pipm, reflinks", "jdupes -B"),
+)
+TABLES = (
+    Table(
+        "adopt",
+        (
+            Part("wall (processor)", figures=TIMES),
+            Part("to disk", figures=("to disk",)),
+            Part("freed", figures=("freed",)),
+        ),
+        tuple(
+            Part(
+                f"{place}: {mine} / {peer}", mine, peer, place, goal=1.0 if mine.startswith("pipm") else None
+            )
+            for place, mine, peer in _PEERS
+        ),
+    ),
+    Table(
+        "adopt-facts",
+        (
+            Part("again / first (processor)", figures=("again / first",)),
+            Part("inodes freed", figures=("inodes freed",)),
+            Part("stale bytecode left", figures=("stale bytecode",)),
+            Part("peak of the largest process", figures=("peak",), unit="MiB"),
+            Part("claimed / freed", figures=("claimed / freed",)),
+        ),
+        tuple(
+            Part(f"{place}: {name}", name, place=place)
+            for place in MAKE
+            for name in (
+                "pipm, hard links",
+                "pipm, reflinks",
+                "jdupes -L",
+                "jdupes -B",
+                "rdfind",
+                "hardlink -c",
+            )
+        ),
+    ),
+)

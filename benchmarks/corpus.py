@@ -1,25 +1,19 @@
 """Build the corpus: eight real environments with many distributions in common.
 
-    python -m benchmarks.corpus DIR [--python PYTHON] [--uv UV] [NAME …]
-
 Four are made by pip and four by uv, all with bytecode, from the pins in `requirements/`. An
 environment that is complete already is left alone, so an interrupted build can be run again.
 """
 
 from __future__ import annotations
 
-import argparse
 import enum
 import hashlib
-import json
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.process import child_environment, output
-from benchmarks.tree import tree_facts
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 RECIPES = ".recipes"
@@ -90,33 +84,6 @@ def recipe_digest(maker: Maker, requirements: Path, tools: Tools) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def environments_below(corpus: Path) -> list[Path]:
-    """Return the environments of a corpus, whoever made it, by name."""
-    return sorted(path.parent for path in corpus.glob("*/pyvenv.cfg"))
-
-
 def run(command: list[str]) -> None:
     """Run a command of the build; its failure ends the build."""
     subprocess.run(command, check=True, env=child_environment())
-
-
-def main() -> None:
-    """Build what is missing, then print what the corpus holds."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.corpus", description=__doc__)
-    parser.add_argument("corpus", type=Path, metavar="DIR")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these environments")
-    parser.add_argument("--python", default=sys.executable, help="default: the one that runs this")
-    parser.add_argument("--uv", default="uv")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.names) - ENVIRONMENTS.keys():
-        parser.error(f"no such environment: {', '.join(sorted(unknown))}")
-    arguments.corpus.mkdir(parents=True, exist_ok=True)
-    tools = Tools(python=arguments.python, uv=arguments.uv)
-    for name in arguments.names or ENVIRONMENTS:
-        made = build(name, arguments.corpus.resolve(), tools)
-        print(f"{name}: {'made' if made else 'is there'} ({ENVIRONMENTS[name].value})", flush=True)
-    print(json.dumps(tree_facts(environments_below(arguments.corpus))))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,27 @@
 """Starts and imports in a finder environment, against the ordinary one and a line a distribution.
 
-    python -m benchmarks.finder FOLDER --flat ENV [--rounds 60]     # the set of requirements/sync.txt, say
-    python -m benchmarks.finder FOLDER --growth [--plot FILE.svg]   # 10 to 1 000 synthetic distributions
-
 Three environments of the same distributions: *flat*, an ordinary venv; *finder*, a copy that was adopted
 with ``--link-mode finder``; *lines*, the finder's without its hook: ``sys.path`` has an entry for each
-distribution. CPU time of the child (user and system), so that what else the machine does counts little; the
-three take turns. Printed are the minima, and the median of the differences to *flat* within a turn.
+distribution. The three take turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from benchmarks.growth import draw
 from benchmarks.process import child_environment
+from benchmarks.record import Record
+from benchmarks.sync import PINS
+from benchmarks.tables import Part, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.setting import Setting
 
 PROGRAMS = {
     "start": "pass",
@@ -37,39 +38,29 @@ PROGRAMS = {
     "django": "import django.http",
     "boto3": "import boto3",
 }
-GROWING = {name: PROGRAMS[name] for name in ("start -I", "twenty missing imports", "entry points")}
+GROWING = ("start -I", "twenty missing imports", "entry points")
 SIZES = (10, 30, 100, 160, 300, 1000)
-GOAL = 2.0
-"""Milliseconds over a plain start with 160 distributions."""
+KINDS = ("flat", "finder", "lines")
 
 
-class Figures(NamedTuple):
-    """Milliseconds of CPU of one program: the least, and the median of the differences to flat."""
-
-    flat: float
-    finder: float
-    lines: float
-    finder_more: float
-    lines_more: float
-
-
-def milliseconds(python: str, options: list[str], code: str) -> float:
-    """CPU time of one run."""
+def processor_seconds(python: str, options: list[str], code: str) -> float:
+    """Return the processor time of one run: what else the machine does counts little in it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     process = os.posix_spawn(python, [python, *options, "-c", code], environ)
     _, status, usage = os.wait4(process, 0)
     if status:
         raise SystemExit(f"{python} -c {code!r} ended with {status}")
-    return (usage.ru_utime + usage.ru_stime) * 1000
+    return usage.ru_utime + usage.ru_stime
 
 
-def compare(folder: str, name: str, code: str, rounds: int) -> Figures:
-    """Run one program in the three environments in turn."""
+def compare(folder: str, name: str, rounds: int, size: str = "") -> Iterator[Record]:
+    """Run program *name* in the three environments in turn; the first round is not counted."""
     options = ["-I"] if name.endswith("-I") else []
-    pythons = [f"{folder}/{kind}/bin/python" for kind in ("flat", "finder", "lines")]
-    turns = [[milliseconds(python, options, code) for python in pythons] for _ in range(rounds + 1)][1:]
-    more = [[turn[kind] - turn[0] for turn in turns] for kind in (1, 2)]
-    return Figures(*map(min, zip(*turns, strict=True)), *map(statistics.median, more))
+    for number in range(-1, rounds):
+        for kind in KINDS:
+            seconds = processor_seconds(f"{folder}/{kind}/bin/python", options, PROGRAMS[name])
+            if number >= 0:
+                yield Record(f"{name}{size}", kind, number, {"processor": round(seconds, 5)})
 
 
 def serve(folder: str) -> None:
@@ -77,7 +68,7 @@ def serve(folder: str) -> None:
     flat, finder, lines = (f"{folder}/{kind}" for kind in ("flat", "finder", "lines"))
     if not os.path.isdir(finder):
         subprocess.run(["cp", "-a", flat, finder], check=True)
-        command = [sys.executable, "-m", "pipm", "-q", "adopt", "--link-mode", "finder", finder]
+        command = [f"{sys.prefix}/bin/pipm", "-q", "adopt", "--link-mode", "finder", finder]
         environ = child_environment() | {"PIPM_STORE": f"{folder}/store"}
         if subprocess.run(command, env=environ, check=False).returncode not in (0, 3):
             raise SystemExit("pipm adopt failed")
@@ -115,71 +106,63 @@ def make_flat(path: str, count: int) -> None:
     subprocess.run([f"{path}/bin/python", "-m", "compileall", "-q", f"{version}/site-packages"], check=True)
 
 
-def show(name: str, found: Figures) -> None:
-    """Print one row of the table."""
-    print(
-        f"| {name} | {found.flat:.1f} | {found.finder / found.flat:.2f} | {found.finder_more:+.2f}"
-        f" | {found.lines / found.flat:.2f} | {found.lines_more:+.2f} |",
-        flush=True,
-    )
-
-
-def programs(folder: str, flat: str, rounds: int) -> None:
-    """Print a row for each program in the environment *flat*."""
-    if not os.path.isdir(f"{folder}/flat"):
-        subprocess.run(["cp", "-a", flat, f"{folder}/flat"], check=True)
-    serve(folder)
-    print("| | flat, ms CPU | finder / flat | finder - flat, ms | lines / flat | lines - flat, ms |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for name, code in PROGRAMS.items():
+def measure(setting: Setting) -> Iterator[Record]:
+    """Measure programs in a real environment, then starts in synthetic ones of several sizes."""
+    folder = str(setting.folder("finder"))
+    flat = f"{folder}/flat"
+    if not os.path.isdir(f"{folder}/lines"):
+        shutil.rmtree(flat, ignore_errors=True)
+        setting.run([setting.uv, "venv", "-q", "--python", setting.python, flat])
+        install = [
+            setting.uv,
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--link-mode",
+            "copy",
+            "--compile-bytecode",
+        ]
+        setting.run([*install, "--python", f"{flat}/bin/python", "-r", PINS])
+        serve(folder)
+    for name in PROGRAMS:
         short = name.startswith(("start", "one"))
-        show(name, compare(folder, name, code, rounds if short else max(7, rounds // 5)))
-
-
-def growth(folder: str, sizes: list[int], rounds: int, plot: str | None) -> None:
-    """Print a row for each size and program; what is made is removed."""
-    print("| | flat, ms CPU | finder / flat | finder - flat, ms | lines / flat | lines - flat, ms |")
-    print("|---|--:|--:|--:|--:|--:|")
-    curves: dict[str, dict[int, float]] = {}
-    for size in sizes:
+        yield from compare(folder, name, setting.count(10, 60) if short else setting.count(2, 12))
+    for size in SIZES[2:3] if setting.quick else SIZES:
         place = f"{folder}/{size}"
+        shutil.rmtree(place, ignore_errors=True)
         make_flat(f"{place}/flat", size)
         serve(place)
-        for name, code in GROWING.items():
-            found = compare(place, name, code, rounds if name.startswith("start") else rounds // 3)
-            show(f"{size}: {name}", found)
-            for kind, milliseconds_more in (("finder", found.finder_more), ("lines", found.lines_more)):
-                curves.setdefault(f"{name}, {kind}", {})[size] = milliseconds_more
+        for name in GROWING:
+            yield from compare(place, name, setting.count(5, 30), f", {size}")
         shutil.rmtree(place)
-    if plot:
-        draw(
-            curves,
-            plot,
-            goal=GOAL,
-            goal_text="goal of a start",
-            unit="ms",
-            axis="distributions; ms of CPU over an ordinary venv",
-            least=0.1,
-        )
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Finder against ordinary environment.")
-    parser.add_argument("folder", help="where the environments are made, and found by the next run")
-    parser.add_argument("--flat", help="an ordinary environment to begin with")
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--plot", metavar="FILE.svg")
-    options = parser.parse_args()
-    folder = os.path.abspath(options.folder)
-    os.makedirs(folder, exist_ok=True)
-    if options.growth:
-        growth(folder, sorted(options.sizes), options.rounds, options.plot)
-    else:
-        programs(folder, options.flat, options.rounds)
-
-
-if __name__ == "__main__":
-    main()
+_FIGURES = ("processor",)
+TABLES = (
+    Table(
+        "finder",
+        (
+            Part("ordinary", "flat", unit="ms", figures=_FIGURES),
+            Part("finder / ordinary", "finder", "flat", figures=_FIGURES),
+            Part("lines / ordinary", "lines", "flat", figures=_FIGURES),
+        ),
+        tuple(Part(name, place=name) for name in PROGRAMS),
+    ),
+    Table(
+        "finder-more",
+        (
+            Part("finder - ordinary", "finder", "flat", unit="ms", figures=_FIGURES),
+            Part("lines - ordinary", "lines", "flat", unit="ms", figures=_FIGURES),
+        ),
+        tuple(Part(name, place=name, goal=2.0 if name == "start" else None) for name in PROGRAMS),
+    ),
+    Table(
+        "finder-growth",
+        (
+            Part("finder / ordinary", "finder", "flat", figures=_FIGURES),
+            Part("lines / ordinary", "lines", "flat", figures=_FIGURES),
+        ),
+        tuple(Part(f"{name}, {size}", place=f"{name}, {size}") for name in GROWING for size in SIZES),
+    ),
+)

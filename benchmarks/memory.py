@@ -1,6 +1,4 @@
-"""What ten processes of ten environments take in memory, by how the environments share files. Needs root.
-
-    python -m benchmarks.memory --work DIR --pipm PIPM --python PYTHON --uv UV
+"""What ten processes of ten environments take in memory, by how the environments share files.
 
 Each process imports numpy, pandas, scipy.sparse and scipy.stats from an environment of its own. Measured are
 the sum of their PSS (proportional set size: a page that n processes map counts 1/n for each), the file-backed
@@ -10,8 +8,6 @@ when no page was in memory before the first. Environments and store are on a fre
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import stat
 import subprocess
@@ -20,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.process import output
-from benchmarks.volume import Volume, fresh_volume
+from benchmarks.process import child_environment, output
+from benchmarks.record import Record
+from benchmarks.tables import Part, Table
+from benchmarks.volume import fresh_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-COUNT = 10
+    from benchmarks.setting import Setting
+    from benchmarks.volume import Volume
+
 SIZE = 16 << 30
 """Bytes of a file system; its image is sparse."""
 NEEDS = ("numpy", "pandas", "scipy")
@@ -50,39 +50,25 @@ WAYS = (
     Way(name="hard links", kind="ext4", tool="pipm", mode="hardlink"),
     Way(name="finder", kind="ext4", tool="pipm", mode="finder"),
     Way(name="copies", kind="ext4", tool="pipm", mode="copy"),
-    Way(name="reflinks", kind="xfs", tool="pipm", mode="reflink"),
     Way(name="uv, hard links", kind="ext4", tool="uv", mode="hardlink"),
+    Way(name="reflinks", kind="xfs", tool="pipm", mode="reflink"),
     Way(name="uv, clone", kind="xfs", tool="uv", mode="clone"),
 )
 
 
-def run(command: Sequence[str], environ: dict[str, str], cwd: Path) -> None:
-    """Run *command* in *cwd*; an error shows its output."""
-    done = subprocess.run(
-        command, env={**os.environ, **environ}, cwd=cwd, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-
-
-def make(way: Way, number: int, place: Path, options: argparse.Namespace) -> Path:
-    """Make environment *number*; return its interpreter."""
+def make(setting: Setting, way: Way, number: int, place: Path, lock: Path) -> Path:
+    """Make environment *number* with bytecode; return its interpreter."""
     env = place / f"env-{number}"
-    environ = {
-        "PIPM_STORE": f"{place}/store",
-        "XDG_CACHE_HOME": f"{place}/cache",
-        "UV_CACHE_DIR": f"{place}/uv",
-    }
-    lock = str(options.work / "pylock.toml")
+    environ = {"PIPM_STORE": place / "store", "XDG_CACHE_HOME": place / "cache", "UV_CACHE_DIR": place / "uv"}
+    python = env / "bin/python"
     if way.tool == "pipm":
-        words = ["sync", lock, "--env", str(env), "--python", options.python, "--compile"]
-        run([options.pipm, *words, "--link-mode", way.mode], environ, place)
+        where: list[str | Path] = ["--env", env, "--python", setting.python, "--compile"]
+        setting.run([setting.pipm, "sync", lock, *where, "--link-mode", way.mode], environ=environ)
     else:
-        run([options.uv, "venv", "-q", "--python", options.python, str(env)], environ, place)
-        words = ["pip", "sync", "-q", "--preview-features", "pylock", "--compile-bytecode"]
-        words += ["--link-mode", way.mode, "--python", str(env / "bin/python"), lock]
-        run([options.uv, *words], environ, place)
-    return env / "bin/python"
+        setting.run([setting.uv, "venv", "-q", "--python", setting.python, env], environ=environ)
+        options = ["--compile-bytecode", "--link-mode", way.mode]
+        setting.run([setting.uv, "pip", "sync", "-q", "--python", python, *options, lock], environ=environ)
+    return python
 
 
 def resident(place: Path) -> int:
@@ -102,21 +88,16 @@ def resident(place: Path) -> int:
     return total
 
 
-def pss(process: int) -> tuple[int, int]:
+def shares(process: int) -> tuple[int, int]:
     """Return the PSS of a process, and the file-backed part of it, in bytes."""
     text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
     rows = dict(line.split(":", 1) for line in text.splitlines()[1:])
     return tuple(int(rows[key].split()[0]) << 10 for key in ("Pss", "Pss_File"))  # type: ignore[return-value]
 
 
-def measure(way: Way, disk: Volume, options: argparse.Namespace) -> dict[str, object]:
-    """Make the environments of *way* on *disk*, start all processes, and return figures."""
-    place = disk.path
-    pythons = [make(way, number, place, options) for number in range(COUNT)]
-    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    disk.sync()
-    disk.unmount()  # its pages leave the cache with it
-    disk.mount()
+def start_all(pythons: list[Path]) -> dict[str, float]:
+    """Start a process for each of *pythons*, one after the other; return figures of all together."""
+    environ = child_environment() | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     seconds, running = [], []
     for python in pythons:
         command = (str(python), "-c", PROGRAM)
@@ -127,45 +108,62 @@ def measure(way: Way, disk: Volume, options: argparse.Namespace) -> dict[str, ob
         seconds.append(float(process.stdout.readline()))
         running.append(process)
     time.sleep(1)
-    figures = [pss(process.pid) for process in running]
+    found = [shares(process.pid) for process in running]
     for process in running:
         process.communicate("\n")
     return {
-        "way": way.name,
-        "file_system": way.kind,
-        "pss": sum(whole for whole, _ in figures),
-        "pss_file": sum(file for _, file in figures),
-        "page_cache": resident(place),
-        "first_import": round(seconds[0], 2),
-        "second_import": round(seconds[1], 2),
-        "last_import": round(seconds[-1], 2),
+        "pss": sum(whole for whole, _ in found),
+        "pss of files": sum(file for _, file in found),
+        "first": round(seconds[0], 3),
+        "second": round(seconds[1], 3),
+        "last": round(seconds[-1], 3),
     }
 
 
-def main() -> None:
-    """Print one JSON object for each way, then the table."""
-    parser = argparse.ArgumentParser()
-    for name in ("pipm", "python", "uv"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--work", required=True, type=Path)
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    needs = options.work / "requirements.in"
-    needs.write_text("\n".join(NEEDS) + "\n", encoding="ascii")
-    lock = ("pip", "compile", "-q", "--format", "pylock.toml", "--python", options.python)
-    run((options.uv, *lock, "-o", "pylock.toml", "requirements.in"), {}, options.work)
-    rows = []
+def measure_way(setting: Setting, way: Way, disk: Volume, lock: Path) -> dict[str, float]:
+    """Make the environments of *way* on *disk* and start them with no page in memory."""
+    count = 4 if setting.quick else 10
+    pythons = [make(setting, way, number, disk.path, lock) for number in range(count)]
+    disk.sync()
+    disk.unmount()  # its pages leave the cache with it
+    disk.mount()
+    found = start_all(pythons)
+    return found | {"page cache": resident(disk.path)}
+
+
+def measure(setting: Setting) -> Iterator[Record]:
+    """Measure each way once."""
+    folder = setting.folder("memory")
+    # Out of a pylock.toml uv unpacks each wheel anew for each environment: then nothing is shared.
+    lock = folder / "requirements.txt"
+    if not lock.exists():
+        (folder / "requirements.in").write_text("\n".join(NEEDS) + "\n", encoding="ascii")
+        words = ("pip", "compile", "-q", "--python", setting.python)
+        setting.run([setting.uv, *words, "-o", lock, folder / "requirements.in"])
     for way in WAYS:
-        with fresh_volume(way.kind, options.work, SIZE) as disk:
-            rows.append(measure(way, disk, options))
-            print(json.dumps(rows[-1]), flush=True)
-    heads = ("", "PSS of ten", "of files", "page cache", "first import", "second", "tenth")
-    print(f"| {' | '.join(heads)} |\n|---{'|--:' * 6}|")
-    for row in rows:
-        sizes = " | ".join(f"{int(str(row[key])) / 1e6:.0f} MB" for key in ("pss", "pss_file", "page_cache"))
-        times = " | ".join(f"{row[key]} s" for key in ("first_import", "second_import", "last_import"))
-        print(f"| {row['way']} ({row['file_system']}) | {sizes} | {times} |")
+        if setting.quick and way.kind != "ext4":
+            continue
+        with fresh_volume(way.kind, folder, SIZE) as disk:
+            yield Record(
+                "ten" if not setting.quick else "four", way.name, 0, measure_way(setting, way, disk, lock)
+            )
 
 
-if __name__ == "__main__":
-    main()
+TABLES = (
+    Table(
+        "memory",
+        (
+            Part("PSS", figures=("pss",), unit="MB"),
+            Part("of it files", figures=("pss of files",), unit="MB"),
+            Part("page cache", figures=("page cache",), unit="MB"),
+            Part("first import", figures=("first",), unit="s"),
+            Part("second", figures=("second",), unit="s"),
+            Part("last", figures=("last",), unit="s"),
+        ),
+        tuple(
+            Part(f"{way.name} ({way.kind}), {count} processes", way.name, place=count)
+            for count in ("ten", "four")
+            for way in WAYS
+        ),
+    ),
+)

@@ -1,26 +1,25 @@
-"""The wrapped pip against plain pip and `uv pip install`: a second environment, wheels at hand, in pairs.
-
-python -m benchmarks.pip DIR [--rounds 3] [--python PYTHON] [--pip VERSION] [--set NAME] [--clock CLOCK]
-"""
+"""The wrapped pip against plain pip and `uv pip install`: a second environment, wheels at hand, in pairs."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import resource
 import shutil
-import statistics
 import subprocess
-import sys
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benchmarks.process import child_environment
+from benchmarks.record import Record
+from benchmarks.tables import TIMES, Part, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.setting import Setting
 
 SETS = {"jupyterlab": ["jupyterlab"], "pandas + scikit-learn": ["pandas", "scikit-learn"]}
-GOAL = 0.35
-NO_OP_GOAL_MS = 60
+PIP = "26.3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,34 +27,25 @@ class Ground:
     """A folder with wheels, an environment to be copied, and a store that knows the wheels."""
 
     folder: Path
-    python: str
-    uv: str | None
-    clock: str = "wall"
+    setting: Setting
 
     @property
     def wheels(self) -> str:
         """Where all installers take the wheels from."""
         return str(self.folder / "wheels")
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables of every child."""
-        kept = {k: v for k, v in child_environment().items() if not k.startswith(("PIP_", "UV_", "PIPM_"))}
-        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_NO_CONFIG": "1"}
-        places = {"PIPM_STORE": str(self.folder / "store"), "UV_CACHE_DIR": str(self.folder / "uv-cache")}
-        return kept | settings | places
-
-    def run(self, *command: str) -> float:
-        """Run a program that must succeed; returns the seconds that it took."""
-        started = self.now()
-        subprocess.run(command, env=self.environment(), check=True, stdout=subprocess.DEVNULL)
-        return self.now() - started
-
-    def now(self) -> float:
-        """The time by the chosen clock: all children's processor seconds hold on a busy machine, too."""
-        if self.clock == "wall":
-            return time.perf_counter()
-        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return spent.ru_utime + spent.ru_stime
+    def run(self, *command: str) -> dict[str, float]:
+        """Run a program that must succeed; return the time that it took."""
+        settings = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "UV_NO_CONFIG": "1",
+            "PIPM_STORE": f"{self.folder}/store",
+            "UV_CACHE_DIR": f"{self.folder}/uv-cache",
+        }
+        own = [name for name in os.environ if name.startswith(("PIP_", "UV_", "PIPM_"))]
+        without = [word for name in own if name not in settings for word in ("-u", name)]
+        return self.setting.run(["env", *without, *command], environ=settings)
 
     def fresh(self, name: str, *, wrapped: bool) -> Path:
         """Copy the environment that has pip alone; wrap its pip, or not."""
@@ -64,92 +54,71 @@ class Ground:
             shutil.rmtree(path)
         subprocess.run(["cp", "-a", str(self.folder / "template"), str(path)], check=True)
         if wrapped:
-            self.run(sys.executable, "-m", "pipm", "-qq", "adopt", "--wrap-pip", str(path))
+            self.run(self.setting.pipm, "-qq", "adopt", "--wrap-pip", str(path))
         os.sync()
         return path
 
-    def pip(self, path: Path, *specs: str) -> float:
+    def pip(self, path: Path, *specs: str) -> dict[str, float]:
         """Install by the environment's pip."""
         where = ("--no-index", "--find-links", self.wheels)
         return self.run(f"{path}/bin/python", "-m", "pip", "install", "-q", *where, *specs)
 
-    def uv_install(self, path: Path, *options: str) -> float:
+    def uv_install(self, path: Path, *options: str) -> dict[str, float]:
         """Install by uv, whose cache has the wheels unpacked."""
-        assert self.uv is not None
         where = ("--no-index", "--find-links", self.wheels, "--python", f"{path}/bin/python")
-        return self.run(self.uv, "pip", "install", "-q", *where, *options)
+        return self.run(self.setting.uv, "pip", "install", "-q", *where, *options)
 
 
-def prepare(folder: Path, python: str, pip: str) -> Ground:
+def prepare(setting: Setting) -> Ground:
     """Fetch the wheels and make the environment to be copied, once."""
-    context = Ground(folder=folder, python=python, uv=shutil.which("uv"))
+    folder = setting.folder("pip")
+    context = Ground(folder=folder, setting=setting)
     template = folder / "template"
-    if not template.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        context.run(python, "-m", "venv", str(template))
+    if not (folder / "wheels").exists():
+        shutil.rmtree(template, ignore_errors=True)
+        subprocess.run([setting.python, "-m", "venv", str(template)], check=True, env=child_environment())
         variables = child_environment()  # the user's own index
         tool = [f"{template}/bin/python", "-m", "pip"]
-        subprocess.run([*tool, "install", "-q", f"pip=={pip}"], check=True, env=variables)
+        subprocess.run([*tool, "install", "-q", f"pip=={PIP}"], check=True, env=variables)
         needs = [spec for specs in SETS.values() for spec in specs]
         subprocess.run([*tool, "download", "-q", "-d", context.wheels, *needs], check=True, env=variables)
     return context
 
 
-def contenders(context: Ground, specs: list[str]) -> dict[str, float]:
+def contenders(context: Ground, specs: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
     """Run each contender once, in a fresh environment of its own."""
     plain = context.fresh("plain", wrapped=False)
     wrapped = context.fresh("wrapped", wrapped=True)
-    seconds = {"plain": context.pip(plain, *specs), "wrapped": context.pip(wrapped, *specs)}
-    seconds["plain, nothing to do"] = min(context.pip(plain, *specs) for _ in range(3))
-    seconds["wrapped, nothing to do"] = min(context.pip(wrapped, *specs) for _ in range(3))
-    if context.uv is not None:
-        for name, options in (("uv", ()), ("uv --compile-bytecode", ("--compile-bytecode",))):
-            other = context.fresh("other", wrapped=False)
-            seconds[name] = context.uv_install(other, *specs, *options)
-    print(*(f"{name} {value:.2f} s;" for name, value in seconds.items()), file=sys.stderr, flush=True)
-    return seconds
+    yield "plain", context.pip(plain, *specs)
+    yield "wrapped", context.pip(wrapped, *specs)
+    yield "plain, nothing to do", context.pip(plain, *specs)
+    yield "wrapped, nothing to do", context.pip(wrapped, *specs)
+    for name, options in (("uv", ()), ("uv --compile-bytecode", ("--compile-bytecode",))):
+        yield name, context.uv_install(context.fresh("other", wrapped=False), *specs, *options)
 
 
-def measure(context: Ground, name: str, specs: list[str], rounds: int) -> None:
-    """Let store and cache learn the wheels, then print the ratios of some rounds."""
-    first = context.fresh("first", wrapped=True)
-    learning = context.pip(first, *specs)
-    if context.uv is not None:
-        context.uv_install(context.fresh("other", wrapped=False), *specs)
-    results = [contenders(context, specs) for _ in range(rounds)]
-    print(f"\n## {name}\n")
-    print("| against plain pip | median | of the rounds |\n|---|---|---|")
-    for contender in results[0]:
-        if contender.startswith("plain"):
-            continue
-        base = "plain, nothing to do" if contender.endswith("nothing to do") else "plain"
-        ratios = [result[contender] / result[base] for result in results]
-        print(f"| {contender} | {statistics.median(ratios):.2f} | {' '.join(f'{r:.2f}' for r in ratios)} |")
-    ratio = statistics.median(result["wrapped"] / result["plain"] for result in results)
-    quickest = [min(r[f"{kind}, nothing to do"] for r in results) for kind in ("plain", "wrapped")]
-    over = 1000 * (quickest[1] - quickest[0])
-    print(
-        f"\nwrapped / plain {ratio:.2f} (goal {GOAL}); nothing to do: {over:+.0f} ms (goal {NO_OP_GOAL_MS})"
-    )
-    plain = statistics.median(result["plain"] for result in results)
-    print(f"the first environment, from which the store learns: {learning / plain:.2f} x plain")
-
-
-def main() -> None:
-    """Measure all sets."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--pip", default="26.3")
-    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
-    parser.add_argument("--set", choices=SETS, action="append", help="default: all")
-    options = parser.parse_args()
-    context = replace(prepare(options.folder.resolve(), options.python, options.pip), clock=options.clock)
-    for name in options.set or SETS:
+def measure(setting: Setting) -> Iterator[Record]:
+    """Measure all sets: store and cache learn the wheels first."""
+    context = prepare(setting)
+    for place, specs in SETS.items():
         shutil.rmtree(context.folder / "store", ignore_errors=True)
-        measure(context, name, SETS[name], options.rounds)
+        yield Record(place, "first", 0, context.pip(context.fresh("first", wrapped=True), *specs))
+        context.uv_install(context.fresh("other", wrapped=False), *specs)
+        for number in range(setting.count(1, 3)):
+            for name, found in contenders(context, specs):
+                yield Record(place, name, number, found)
 
 
-if __name__ == "__main__":
-    main()
+TABLES = (
+    Table(
+        "pip",
+        tuple(Part(name, place=name, figures=TIMES) for name in SETS),
+        (
+            Part("wrapped pip / pip", "wrapped", "plain", goal=0.35),
+            Part("`uv pip install` (no bytecode) / pip", "uv", "plain"),
+            Part("`uv pip install --compile-bytecode` / pip", "uv --compile-bytecode", "plain"),
+            Part("the first environment, from which the store learns / pip", "first", "plain"),
+            Part("nothing to do - pip", "wrapped, nothing to do", "plain, nothing to do", unit="ms", goal=60),
+        ),
+    ),
+)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).parent.parent
 # What would change the bytecode of the corpus or the modules that are measured.
 DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHOME", "VIRTUAL_ENV")
-SAMPLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,14 @@ def child_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(REPOSITORY / "dedupe"), "LC_ALL": "C.UTF-8"}
 
 
-def timed(command: Sequence[str], *, stdout: Path, stderr: Path) -> Timing:
+def timed(
+    command: Sequence[str],
+    *,
+    stdout: Path,
+    stderr: Path,
+    environ: Mapping[str, str | Path] | None = None,
+    cwd: Path | None = None,
+) -> Timing:
     """Run `command` to its end and read its cost from the kernel by wait4.
 
     The kernel starts a child's peak memory at that of the process it was forked from: this process
@@ -58,7 +63,8 @@ def timed(command: Sequence[str], *, stdout: Path, stderr: Path) -> Timing:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env=child_environment(),
+            env=child_environment() | {name: str(value) for name, value in (environ or {}).items()},
+            cwd=cwd,
             process_group=0,
         )
         try:
@@ -92,56 +98,6 @@ def end_on_signals() -> None:
     """Make SIGTERM and SIGINT, even when started with them ignored, unwind and so unmount."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
-
-
-class MemorySampler:
-    """Sums the memory of this process's descendants while the `with` block runs.
-
-    Sampling costs the measured program time, so it has a run of its own. Proportional shares (PSS)
-    count a page that forked processes share once.
-    """
-
-    peak_bytes = 0
-
-    def __enter__(self) -> Self:
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._end.wait(SAMPLE_SECONDS):
-            total = sum(map(proportional_bytes, descendants(os.getpid())))
-            self.peak_bytes = max(self.peak_bytes, total)
-
-
-def descendants(ancestor: int) -> Iterator[int]:
-    """Yield the processes below `ancestor`, from one look at the process table."""
-    children: dict[int, list[int]] = {}
-    for entry in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended since the listing
-            continue
-        children.setdefault(int(fields[1]), []).append(int(entry))
-    waiting = children.get(ancestor, [])
-    while waiting:
-        process = waiting.pop()
-        yield process
-        waiting.extend(children.get(process, []))
-
-
-def proportional_bytes(process: int) -> int:
-    """Return the proportional set size of a process, 0 when it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def output(command: Sequence[str]) -> str:

@@ -1,62 +1,43 @@
-"""What one run of one contender showed."""
+"""What one run of one contender showed; `records/NAME.jsonl` keeps the last measurement of each benchmark."""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import json
-from typing import TYPE_CHECKING, Any
-
-from benchmarks.process import Timing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
+
+FOLDER = Path(__file__).parent / "records"
 
 
-class Pass(enum.Enum):
-    """What a run is made for."""
+class Record(NamedTuple):
+    """One run: seconds and bytes by name in ``figures``; runs of one round and place are compared.
 
-    WARM = "warm"  # everything has been read before
-    COLD = "cold"  # the file system has just been mounted
-    MEMORY = "memory"  # memory is sampled, which costs time
+    ``place`` is what the tables have a column for: a file system, a number of environments, a program.
+    """
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One run on a fresh copy of the corpus."""
-
-    file_system: str
-    purpose: Pass
+    place: str
     contender: str
-    is_pipm: bool
-    first: Timing
-    again: Timing  # the same command once more, warm
-    sync: float  # seconds of syncfs after the first run
-    freed: int  # bytes, by the file system's own count
-    inodes_freed: int
-    stale_bytecode: int
-    claimed: int | None  # bytes that the program says it freed
-    sampled_bytes: int | None  # all processes together, in a memory pass
-
-    @property
-    def wall_on_disk(self) -> float:
-        """Return the seconds until the work was on disk."""
-        return self.first.wall + self.sync
+    round: int
+    figures: Mapping[str, float]
+    seen: str = ""
+    """The day, the machine, and whether it was a quick run."""
 
 
-def append(path: Path, record: Record) -> None:
-    """Add a record to a file of JSON lines."""
-    values = dataclasses.asdict(record) | {"purpose": record.purpose.value}
-    with path.open("a") as file:
-        print(json.dumps(values), file=file)
+def read(name: str, folder: Path = FOLDER) -> list[Record]:
+    """Return the records of benchmark *name*; none if it was never run."""
+    path = folder / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Record(**json.loads(line)) for line in lines]
 
 
-def read(path: Path) -> list[Record]:
-    """Return the records of a file of JSON lines."""
-    return [from_dict(json.loads(line)) for line in path.read_text().splitlines()]
-
-
-def from_dict(values: dict[str, Any]) -> Record:
-    """Return the record of one JSON object."""
-    timings = {name: Timing(**values[name]) for name in ("first", "again")}
-    return Record(**(values | timings | {"purpose": Pass(values["purpose"])}))
+def keep(name: str, records: Iterable[Record], folder: Path = FOLDER) -> None:
+    """Keep *records* of benchmark *name* in place of earlier ones of the same contenders and places."""
+    new = list(records)
+    measured = {(record.place, record.contender) for record in new}
+    kept = [one for one in read(name, folder) if (one.place, one.contender) not in measured]
+    folder.mkdir(exist_ok=True)
+    text = "".join(f"{json.dumps(one._asdict())}\n" for one in [*kept, *new])
+    (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")

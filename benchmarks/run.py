@@ -1,60 +1,68 @@
-"""A warm `pipm run` against its program alone, and against `uv run`, in pairs.
-
-    python -m benchmarks.run PIPM FOLDER [--uv UV] [--rounds 60]
-
-FOLDER has a lock (and, for uv, a project). Wall time of `python -c pass`; the median of the differences in
-pairs, in turns, and the minima. Run it on a machine that does nothing else.
-"""
+"""A warm `pipm run` against its program alone, and against `uv run`, in pairs."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
-import subprocess
-import time
+from typing import TYPE_CHECKING
 
-PROGRAM = ["python", "-c", "pass"]
+from benchmarks.record import Record
+from benchmarks.tables import Part, Table
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def seconds(command: list[str], folder: str) -> float:
-    """Wall time of one run."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    started = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environ, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    from benchmarks.setting import Setting
 
-
-def main() -> None:
-    """Print a row for each way to start the program."""
-    parser = argparse.ArgumentParser(description="A warm pipm run against its program.")
-    parser.add_argument("pipm")
-    parser.add_argument("folder")
-    parser.add_argument("--uv")
-    parser.add_argument("--rounds", type=int, default=60)
-    options = parser.parse_args()
-    run = [options.pipm, "run", *PROGRAM]
-    where = ["python", "-c", "import sys; print(sys.prefix)"]
-    found = subprocess.run(
-        [options.pipm, "run", *where], cwd=options.folder, capture_output=True, text=True, check=True
-    )
-    bare = [f"{found.stdout.strip()}/bin/python", *PROGRAM[1:]]
-    rivals = {"pipm run": run}
-    if options.uv:
-        rivals["uv run"] = [options.uv, "run", "--frozen", "--no-sync", *PROGRAM]
-    for name, command in rivals.items():
-        seconds(command, options.folder)
-        pairs = []
-        for number in range(options.rounds):
-            order = (command, bare) if number % 2 else (bare, command)
-            one, other = (seconds(each, options.folder) * 1000 for each in order)
-            pairs.append((one, other) if number % 2 else (other, one))
-        with_it, without = (min(column) for column in zip(*pairs, strict=True))
-        middle = statistics.median(one - two for one, two in pairs)
-        print(
-            f"{name:<10} {with_it:7.2f} ms  program {without:7.2f} ms  in pairs {middle:+7.2f} ms", flush=True
-        )
+PROJECT = """\
+[project]
+name = "app"
+version = "0"
+requires-python = ">=3.11"
+dependencies = ["rich", "requests"]
+"""
 
 
-if __name__ == "__main__":
-    main()
+def measure(setting: Setting) -> Iterator[Record]:
+    """Start the same program in each way, in turns."""
+    folder = setting.folder("run")
+    if not (folder / "uv.lock").exists():
+        (folder / "pyproject.toml").write_text(PROJECT, encoding="ascii")
+        setting.run([setting.uv, "lock", "-q", "--python", setting.python], cwd=folder)
+    environ = {
+        "XDG_CACHE_HOME": folder / "cache",
+        "PIPM_STORE": folder / "store",
+        "UV_CACHE_DIR": folder / "uv",
+    }
+
+    def run(*command: str) -> dict[str, float]:
+        return setting.run(command, environ=environ, cwd=folder)
+
+    run(setting.uv, "sync", "-q", "--frozen", "--python", setting.python)
+    run(setting.pipm, "run", "python", "-c", "import sys; print(sys.prefix)")
+    bare = f"{setting.printed().splitlines()[-1]}/bin/python"
+    program = ("-c", "pass")
+    ways = {
+        "program": (bare, *program),
+        "pipm run": (setting.pipm, "run", "python", *program),
+        "uv run": (setting.uv, "run", "--frozen", "--no-sync", "python", *program),
+    }
+    for number in range(-1, setting.count(15, 60)):
+        for name, command in ways.items() if number % 2 else reversed(ways.items()):
+            found = run(*command)
+            if number >= 0:
+                yield Record("any", name, number, found)
+
+
+TABLES = (
+    Table(
+        "run",
+        (
+            Part("wall", figures=("wall",), place="any"),
+            Part("processor", figures=("processor",), place="any"),
+        ),
+        (
+            Part("the program alone", "program", unit="ms"),
+            Part("`pipm run`, beyond that", "pipm run", "program", unit="ms"),
+            Part("`uv run --frozen --no-sync`, beyond that", "uv run", "program", unit="ms"),
+        ),
+    ),
+)

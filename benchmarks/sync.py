@@ -1,43 +1,41 @@
-"""Measure `pipm sync` against uv, pip and a C floor: the same lock, in pairs on fresh file systems.
+"""`pipm sync` against uv, pip and a C floor: the same lock, in pairs on fresh file systems.
 
-    python -m benchmarks.sync SCRATCH --uv UV [--group GROUP] [--rounds N] [--kind ext4 --kind xfs …]
-    python -m benchmarks.sync SCRATCH --report [--plot FILE.svg]
-
-Needs root, a C compiler, and the network once for each file system (the tools fill their caches). uv runs its
-fastest documented way, `uv sync --frozen --offline` with a warm cache on the same file system; the group
-`peers` tries its other ways, so that this stays true. pipm and uv read one uv.lock. Every round runs all
-contenders of a group one after the other, in an order that turns. Each figure is the median of the rounds'
-ratios: another process that runs meanwhile disturbs a round, not the comparison. Results stay in SCRATCH,
-so groups may be measured one after the other.
+uv runs its fastest documented way, `uv sync --frozen --offline` with a warm cache on the same file system;
+the group `peers` tries its other ways, so that this stays true. pipm and uv read one uv.lock. Every round
+runs all contenders of a group one after the other, in an order that turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.process import child_environment, end_on_signals, timed
-from benchmarks.sync_report import plot, report
+from benchmarks.process import REPOSITORY
+from benchmarks.record import Record
+from benchmarks.tables import TIMES, Part, Table
 from benchmarks.volume import fresh_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from benchmarks.setting import Setting
     from benchmarks.volume import Volume
-
-    Runs = dict[str, list[tuple[float, float]]]
 
 PINS = Path(__file__).parent / "requirements" / "sync.txt"
 FLOOR = Path(__file__).parent / "floor.c"
 SIZE = 24 << 30  # sparse; uv keeps a cache, and its environments their own bytecode
 IMPORTS = "import pandas, sklearn, matplotlib.pyplot, django, boto3"
+QUICK_IMPORTS = "import pandas, django, boto3"
+_QUICK = (
+    "asgiref boto3 botocore django jmespath mpmath numpy pandas python-dateutil pytz s3transfer six sqlparse"
+    " sympy typing-extensions tzdata urllib3"
+)
+QUICK = frozenset(_QUICK.split())
+"""The distributions of a quick run."""
 ADDED = "sympy"
 """One distribution of the lock, with 1 500 files, which the environments lack at first."""
 MODES = {"ext4": ("hardlink", "hardlink"), "xfs": ("reflink", "clone"), "btrfs": ("reflink", "clone")}
@@ -50,7 +48,7 @@ class Ground:
     volume: Volume
     lock: Path
     pylock: Path
-    uv: str
+    setting: Setting
     floor: Path
 
     @property
@@ -69,8 +67,8 @@ class Ground:
 
     def pipm(self, env: str, *options: str, lock: Path | None = None, store: str = "store") -> str:
         """The command of pipm for the environment *env*."""
-        python = os.path.realpath(sys.executable)
-        command = f"{sys.executable} -m pipm --store {self.path(store)} -q sync {lock or self.lock}"
+        python = self.setting.python
+        command = f"{self.setting.pipm} --store {self.path(store)} -q sync {lock or self.lock}"
         mode = "" if "--link-mode" in options else f"--link-mode {self.modes[0]}"
         return f"{command} --env {self.path(env)} --python {python} {mode} {' '.join(options)}"
 
@@ -80,14 +78,14 @@ class Ground:
         """The command by which uv makes or changes the environment *env*: the fastest that it documents."""
         mode = "" if "--link-mode" in options else f"--link-mode {self.modes[1]}"
         project = (lock or self.lock).parent
-        python = os.path.realpath(sys.executable)
+        python = self.setting.python
         flags = f"{'--offline' if offline else ''} {mode} {' '.join(options)}"
         target = f"UV_PROJECT_ENVIRONMENT={self.path(env)} {self._uv(cache)}"
         return f"{target} sync -q --frozen --no-install-project --project {project} --python {python} {flags}"
 
     def uv_pip_sync(self, env: str, lock: Path, *options: str) -> str:
         """The command by which uv makes the environment *env* from a pylock.toml or a requirements file."""
-        python, uv = os.path.realpath(sys.executable), self._uv("uv-cache")
+        python, uv = self.setting.python, self._uv("uv-cache")
         fill = f"{uv} pip sync -q --preview-features pylock --link-mode {self.modes[1]} {' '.join(options)}"
         return (
             f"{uv} venv -q --python {python} {self.path(env)}"
@@ -95,18 +93,19 @@ class Ground:
         )
 
     def _uv(self, cache: str) -> str:
-        return f"UV_CACHE_DIR={self.path(cache)} UV_NO_CONFIG=1 {self.uv}"
+        return f"UV_CACHE_DIR={self.path(cache)} UV_NO_CONFIG=1 {self.setting.uv}"
 
     def pip(self, env: str) -> str:
         """The command of pip, which has the wheels of all in a folder."""
-        wheels, python = self.path("wheels"), os.path.realpath(sys.executable)
+        wheels, python = self.path("wheels"), self.setting.python
         make = f"{python} -m venv --without-pip {self.path(env)}"
         pip = f"{sys.executable} -m pip --python {self.path(env)}/bin/python install -q --no-index"
         return f"{make} && {pip} --disable-pip-version-check --no-deps --find-links {wheels} {wheels}/*.whl"
 
     def importing(self, env: str) -> str:
         """The first start of a program in the environment."""
-        return f"{self.path(env)}/bin/python -c '{IMPORTS}'"
+        imports = QUICK_IMPORTS if self.setting.quick else IMPORTS
+        return f"{self.path(env)}/bin/python -c '{imports}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,6 @@ def links(context: Ground) -> dict[str, Contender]:
         "pipm, no bytecode": Contender(context.pipm("plain", "--no-compile"), ("plain",)),
         "pipm": Contender(context.pipm("whole"), ("whole",)),
         "floor": Contender(floor, ("floor",)),
-        "pipm, nothing to do": Contender(context.pipm("whole")),
-        "uv, nothing to do": Contender(context.uv_sync("by-uv")),
         "pipm adds one": Contender(context.pipm("whole"), before=context.pipm("whole", lock=context.smaller)),
         "uv adds one": Contender(
             context.uv_sync("by-uv"), before=context.uv_sync("by-uv", lock=context.smaller)
@@ -184,10 +181,9 @@ def finder(context: Ground) -> dict[str, Contender]:
     """By the finder, against what any command of pipm takes, and against links."""
     served = ("--link-mode", "finder")
     return {
-        "pipm --version": Contender(f"{sys.executable} -m pipm --version"),
+        "pipm --version": Contender(f"{context.setting.pipm} --version"),
         "finder": Contender(context.pipm("served", *served), ("served",)),
         "finder, no metadata folders": Contender(context.pipm("bare", *served, "--no-dist-info"), ("bare",)),
-        "finder, nothing to do": Contender(context.pipm("served", *served)),
         "finder, then import": Contender(
             f"{context.pipm('served-run', *served)} && {context.importing('served-run')}", ("served-run",)
         ),
@@ -214,6 +210,17 @@ def cold(context: Ground) -> dict[str, Contender]:
     }
 
 
+def starts(context: Ground) -> dict[str, Contender]:
+    """Short commands against a bare interpreter."""
+    return {
+        "python": Contender(f"exec {context.path('run')}/bin/python -c pass"),
+        "version": Contender(f"exec {context.setting.pipm} --version"),
+        "pipm, nothing to do": Contender(f"exec {context.pipm('run', '--compile')}"),
+        "uv, nothing to do": Contender(f"exec env {context.uv_sync('uv-run')}"),
+        "finder, nothing to do": Contender(f"exec {context.pipm('served', '--link-mode', 'finder')}"),
+    }
+
+
 GROUPS: dict[str, Callable[[Ground], dict[str, Contender]]] = {
     "links": links,
     "peers": peers,
@@ -222,93 +229,55 @@ GROUPS: dict[str, Callable[[Ground], dict[str, Contender]]] = {
     "compiled": compiled,
     "finder": finder,
     "cold": cold,
+    "starts": starts,
 }
-
-_LISTING = """
-import os, sys, hashlib
-env, store = sys.argv[1:]
-site = next(os.path.join(p, 'site-packages') for p, d, f in os.walk(env + '/lib') if 'site-packages' in d)
-for path, folders, names in os.walk(site):
-    folders.sort()
-    here = os.path.relpath(path, site)
-    if here != '.':
-        print('D ' + here)
-for path, folders, names in os.walk(site):
-    folders.sort()
-    here = os.path.relpath(path, site)
-    for name in sorted(names):
-        content = open(os.path.join(path, name), 'rb').read()
-        digest = hashlib.sha256(content).hexdigest()
-        stored = f'{store}/v1/objects/{digest[:2]}/{digest[2:]}'
-        for spelling in (stored, stored + '-x'):
-            if os.path.exists(spelling):
-                print('F ' + ('' if here == '.' else here) + chr(9) + name + chr(9) + spelling)
-                break
-"""
+QUICK_GROUPS = ("links", "imports", "finder", "starts")
 
 
 def write_listing(context: Ground) -> None:
     """Write what the floor does: the tree that pipm made without bytecode, out of the store."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LISTING, context.path("plain"), context.path("store")],
-        check=True,
-        stdout=subprocess.PIPE,
-        env=child_environment(),
-    )
-    Path(context.path("listing")).write_bytes(done.stdout)
+    words = [sys.executable, "-m", "benchmarks.listing", context.path("plain"), context.path("store")]
+    context.setting.run(words, environ={"PYTHONPATH": REPOSITORY})
+    Path(context.path("listing")).write_text(context.setting.printed())
 
 
-def prepare(context: Ground, group: str, log: Path) -> None:
+def prepare(context: Ground, group: str) -> None:
     """Fill the caches and make what the group takes for granted.
 
-    What was downloaded lies beside the results: the next file system gets copies.
+    What was downloaded lies beside the file system: the next one gets copies.
     """
-    seed = log.parent / "seed"
+    run, seed = context.setting.run, context.lock.parent.parent / "seed"
     filled = () if group == "cold" else ("store", "uv-cache")
     for name in filled:
         if (seed / name).exists() and not Path(context.path(name)).exists():
-            run_measured(f"cp -a {seed / name} {context.path(name)}", log, "copying")
-    steps = (
-        []
-        if group == "cold"
-        else [context.pipm("run", "--compile"), context.uv_sync("uv-run", offline=False)]
-    )
+            run(["cp", "-a", seed / name, context.path(name)])
+    if group != "cold":
+        run(context.pipm("run", "--compile"))
+        run(context.uv_sync("uv-run", offline=False))
     if group == "links":
-        steps.append(context.pipm("plain", "--no-compile"))
-    if group == "finder":
-        steps.append(context.pipm("served", "--link-mode", "finder"))
+        run(context.pipm("plain", "--no-compile"))
+    if group in ("finder", "starts"):
+        run(context.pipm("served", "--link-mode", "finder"))
     if group == "compiled":
-        pip = f"{sys.executable} -m pip wheel -q --no-deps --disable-pip-version-check"
-        steps.append(f"{pip} -w {context.path('wheels')} -r {PINS}")
-    for step in steps:
-        run_measured(step, log, "preparing")
+        wheel = f"{sys.executable} -m pip wheel -q --no-deps --disable-pip-version-check"
+        run(f"{wheel} -w {context.path('wheels')} -r {PINS}")
     for name in filled:
         if not (seed / name).exists():
             seed.mkdir(exist_ok=True)
-            run_measured(f"cp -a {context.path(name)} {seed / name}", log, "copying")
+            run(["cp", "-a", context.path(name), seed / name])
     if group == "links":
         write_listing(context)
 
 
-def run_measured(command: str, log: Path, name: str) -> tuple[float, float]:
-    """Run *command*; seconds of wall and of processor time."""
-    timing = timed(["sh", "-c", command], stdout=log, stderr=log)
-    if timing.exit_code:
-        raise RuntimeError(f"{name} failed: {command}; see {log}")
-    return timing.wall, timing.cpu
-
-
-def measure(context: Ground, group: str, rounds: int, results: Path) -> None:
-    """Run all contenders of *group* *rounds* times; what whole rounds gave is kept in *results* at once."""
-    log = results.with_suffix(".log")
-    runs: Runs = {}
+def measure_group(context: Ground, group: str, rounds: int) -> Iterator[Record]:
+    """Run all contenders of *group* *rounds* times, after a round that is not counted."""
+    run = context.setting.run
     contenders = GROUPS[group](context)
     names = list(contenders)
     for old in ("run", "uv-run"):  # of another group
         shutil.rmtree(context.path(old), ignore_errors=True)
-    prepare(context, group, log)
-    warm_up = 0 if group == "cold" else 1
-    for number in range(-warm_up, rounds):
+    prepare(context, group)
+    for number in range(0 if group == "cold" else -1, rounds):
         # What builds on an environment stays behind what makes it.
         turn = number % 4 if group == "links" and number >= 0 else 0
         order = names[turn:4] + names[:turn] + names[4:] if group == "links" else names
@@ -316,21 +285,21 @@ def measure(context: Ground, group: str, rounds: int, results: Path) -> None:
             one = contenders[name]
             for old in one.fresh:
                 shutil.rmtree(context.path(old), ignore_errors=True)
-            run_measured(one.before, log, name)
+            run(one.before)
             context.volume.sync()
-            figures = run_measured(one.command, log, name)
+            figures = run(one.command)
             if number >= 0:
-                runs.setdefault(name, []).append(figures)
-        results.write_text(json.dumps(runs))
-        print(f"{context.volume.kind} {group}: round {number + 1} of {rounds}", flush=True)
+                yield Record(context.volume.kind, name, number, figures)
 
 
-def make_locks(scratch: Path, uv: str) -> tuple[Path, Path]:
+def make_locks(folder: Path, setting: Setting) -> tuple[Path, Path]:
     """Write uv.lock and pylock.toml, and a smaller uv.lock, unless they are there; the first two's paths."""
     pins = [line.split()[0] for line in PINS.read_text().splitlines() if line[:1].isalnum()]
+    if setting.quick:
+        pins = [pin for pin in pins if pin.partition("==")[0] in QUICK]
     version = ".".join(map(str, sys.version_info[:2]))
     for name, some in (("whole", pins), ("smaller", [pin for pin in pins if not pin.startswith(ADDED)])):
-        project = scratch / name
+        project = folder / name
         if not (project / "uv.lock").exists():
             project.mkdir(exist_ok=True)
             lines = [
@@ -344,48 +313,82 @@ def make_locks(scratch: Path, uv: str) -> tuple[Path, Path]:
                 "environments = [\"sys_platform == 'linux'\"]",
             ]
             (project / "pyproject.toml").write_text("\n".join([*lines, ""]))
-            subprocess.run([uv, "lock", "-q", "--project", project, "--python", sys.executable], check=True)
-    pylock = scratch / "pylock.toml"
+            setting.run([setting.uv, "lock", "-q", "--project", project, "--python", sys.executable])
+    pylock = folder / "pylock.toml"
     if not pylock.exists():
-        export = [uv, "export", "-q", "--frozen", "--no-emit-project", "--format", "pylock.toml"]
-        subprocess.run([*export, "--project", scratch / "whole", "-o", pylock], check=True)
-    return scratch / "whole" / "uv.lock", pylock
+        export = [setting.uv, "export", "-q", "--frozen", "--no-emit-project", "--format", "pylock.toml"]
+        setting.run([*export, "--project", folder / "whole", "-o", pylock])
+    return folder / "whole" / "uv.lock", pylock
 
 
-def main() -> None:
-    """Measure on each kind of file system, and print a table of all that was measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=__doc__)
-    parser.add_argument("scratch", type=Path, metavar="SCRATCH", help="a folder for images and results")
-    parser.add_argument("--uv", default="uv")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--kind", action="append", choices=list(MODES))
-    parser.add_argument("--group", action="append", choices=list(GROUPS))
-    parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--plot", metavar="FILE.svg", type=Path)
-    arguments = parser.parse_args()
-    end_on_signals()
-    scratch = arguments.scratch.resolve()
-    scratch.mkdir(parents=True, exist_ok=True)
-    if not arguments.report:
-        floor = scratch / "floor"
-        subprocess.run(["cc", "-O2", "-o", str(floor), str(FLOOR)], check=True)
-        uv = shutil.which(arguments.uv) or arguments.uv
-        lock, pylock = make_locks(scratch, uv)
-        for kind in arguments.kind or MODES:
-            with fresh_volume(kind, scratch, SIZE) as volume:
-                context = Ground(volume=volume, lock=lock, pylock=pylock, uv=uv, floor=floor)
-                for group in arguments.group or ("links", "copies", "imports"):
-                    measure(context, group, arguments.rounds, scratch / f"{kind}-{group}.json")
-    found: dict[str, Runs] = {kind: {} for kind in MODES}
-    for kind in MODES:
-        for group in GROUPS:
-            results = scratch / f"{kind}-{group}.json"
-            if results.exists():
-                found[kind] |= json.loads(results.read_text())
-    rows = report(found)
-    if arguments.plot:
-        plot(rows, arguments.plot)
+def measure(setting: Setting) -> Iterator[Record]:
+    """Measure on each kind of file system."""
+    folder = setting.folder("sync")
+    floor = folder / "floor"
+    setting.run(["cc", "-O2", "-o", floor, FLOOR])
+    lock, pylock = make_locks(folder, setting)
+    for kind in setting.kinds or (("ext4",) if setting.quick else tuple(MODES)):
+        with fresh_volume(kind, folder, SIZE) as volume:
+            context = Ground(volume=volume, lock=lock, pylock=pylock, setting=setting, floor=floor)
+            for group in setting.groups or (QUICK_GROUPS if setting.quick else GROUPS):
+                quick, whole = {"cold": (1, 3), "starts": (10, 40)}.get(group, (2, 7))
+                yield from measure_group(context, group, setting.count(quick, whole))
 
 
-if __name__ == "__main__":
-    main()
+TABLES = (
+    Table(
+        "sync",
+        tuple(Part(kind, place=kind, figures=TIMES) for kind in MODES),
+        (
+            Part("the same files / uv", "pipm, no bytecode", "uv", goal=1.0),
+            Part("the same files / floor", "pipm, no bytecode", "floor", goal=1.6),
+            Part("with bytecode / uv without", "pipm", "uv", goal=1.1),
+            Part("lock to first import / the same by uv", "pipm, then import", "uv, then import", goal=0.35),
+            Part("every file copied / uv `copy`", "pipm copies, no bytecode", "uv copies"),
+            Part("one distribution added / uv", "pipm adds one", "uv adds one"),
+            Part("finder / uv by links", "finder", "uv by links", goal=0.35),
+            Part(
+                "finder, lock to first import / uv",
+                "finder, then import",
+                "uv by links, then import",
+                goal=0.35,
+            ),
+            Part("finder - `pipm --version`", "finder", "pipm --version", unit="ms"),
+            Part("the same, `--no-dist-info`", "finder, no metadata folders", "pipm --version", unit="ms"),
+            Part("with bytecode / uv `--compile-bytecode`", "pipm again", "uv with bytecode"),
+            Part(
+                "lock to first import / uv `--compile-bytecode`",
+                "pipm again, then import",
+                "uv with bytecode, then import",
+                goal=0.12,
+            ),
+            Part("with bytecode / pip, wheels at hand", "pipm again", "pip"),
+            Part("cold, no bytecode / uv", "pipm, no bytecode, cold", "uv, cold", goal=1.2),
+            Part(
+                "cold, all bytecode / uv `--compile-bytecode`",
+                "pipm, cold",
+                "uv with bytecode, cold",
+                goal=1.0,
+            ),
+            Part("uv sync --frozen / the same `--offline`", "uv sync --frozen", "uv sync --frozen --offline"),
+            Part(
+                "uv pip sync pylock.toml / uv sync --frozen --offline",
+                "uv pip sync pylock.toml",
+                "uv sync --frozen --offline",
+            ),
+        ),
+    ),
+    Table(
+        "starts",
+        tuple(Part(kind, place=kind, figures=TIMES) for kind in MODES),
+        (
+            Part("`python -c pass`", "python", unit="ms"),
+            Part("`pipm --version`, beyond that", "version", "python", unit="ms", goal=25),
+            Part(
+                "nothing to do, beyond `python -c pass`", "pipm, nothing to do", "python", unit="ms", goal=25
+            ),
+            Part("finder, nothing to do, beyond that", "finder, nothing to do", "python", unit="ms", goal=25),
+            Part("nothing to do / uv", "pipm, nothing to do", "uv, nothing to do"),
+        ),
+    ),
+)

@@ -1,0 +1,104 @@
+"""Measure pipm against its peers, keep the records, and write the tables of README.md.
+
+    scripts/bench [--quick] [--rounds N] [--kind ext4]… [--group GROUP]… [NAME…]
+
+Without a name all benchmarks run; `--tables` measures nothing. The scratch folder keeps what was downloaded
+and built for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.process import REPOSITORY, child_environment, end_on_signals
+from benchmarks.record import keep, read
+from benchmarks.setting import Setting
+from benchmarks.tables import markdown, write_into
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+README = Path(__file__).parent / "README.md"
+NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote")
+SLOW = frozenset({"pip", "remote"})
+"""Not in a quick run."""
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    add("--quick", action="store_true", help="a part of each in a few minutes, pip and remote left out")
+    add("--tables", action="store_true", help="write the tables alone")
+    add("--rounds", type=int)
+    add("--kind", action="append", default=[], choices=("ext4", "xfs", "btrfs"), help="default: all")
+    add("--group", action="append", default=[], help="of sync")
+    add("--scratch", type=Path, default=Path("/var/tmp/pipm-bench"), help="default: %(default)s")
+    add("--uv", default="uv")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    end_on_signals()
+    if not arguments.tables:
+        measure(arguments, arguments.names or [n for n in NAMES if not (arguments.quick and n in SLOW)])
+    write_tables(NAMES)
+
+
+def measure(arguments: argparse.Namespace, names: Sequence[str]) -> None:
+    """Run the benchmarks *names* and keep what they showed, each as soon as it ends."""
+    uv = shutil.which(arguments.uv)
+    if uv is None:
+        raise SystemExit("uv is not there; name it: scripts/bench --uv UV")
+    scratch: Path = arguments.scratch.resolve() / ("quick" if arguments.quick else "whole")
+    scratch.mkdir(parents=True, exist_ok=True)
+    setting = Setting(
+        scratch=scratch,
+        uv=uv,
+        quick=arguments.quick,
+        rounds=arguments.rounds,
+        kinds=tuple(arguments.kind),
+        groups=tuple(arguments.group),
+    )
+    # An installer compiles pipm's modules for its users.
+    compile_all = [sys.executable, "-m", "compileall", "-q", str(REPOSITORY / "dedupe")]
+    subprocess.run(compile_all, check=True, env=child_environment())
+    for name in names:
+        started = time.monotonic()
+        records = list(importlib.import_module(f"benchmarks.{name}").measure(setting))
+        keep(name, [record._replace(seen=seen(quick=arguments.quick)) for record in records])
+        print(f"{name}: {len(records)} runs, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def seen(*, quick: bool) -> str:
+    """Return where and when this run measures."""
+    day = dt.datetime.now(dt.UTC).date().isoformat()
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} processors"
+    load = "quiet" if os.getloadavg()[1] < 1.5 else "other work beside"
+    return ", ".join([day, machine, load, *(["quick"] if quick else [])])
+
+
+def write_tables(names: Sequence[str]) -> None:
+    """Write the tables of all records into README.md."""
+    tables = {
+        table.name: markdown(table, read(name))
+        for name in names
+        for table in importlib.import_module(f"benchmarks.{name}").TABLES
+    }
+    README.write_text(write_into(README.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
