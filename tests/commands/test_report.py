@@ -10,6 +10,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import pipm
 import pytest
 from pipm.cli.report_output import page_of
 from support.browser import Page, browser
@@ -258,6 +259,54 @@ def test_the_list_fits_a_laptop(page: Page, tmp_path: Path) -> None:
     page.size(1320, 1250)
 
 
+@pytest.mark.parametrize("width", [390, 800, 1400])
+def test_nothing_is_cut_off_or_covered(page: Page, tmp_path: Path, width: int) -> None:
+    page.size(width, 900)
+    load(page, tmp_path, 12)
+    edges = "['header', 'main', 'footer'].map(name => (e => e.getBoundingClientRect().left"
+    edges += " + parseFloat(getComputedStyle(e).paddingLeft))(document.querySelector(name)))"
+    assert len(set(page.run(edges))) == 1
+    assert page.run("document.querySelector('h1').getBoundingClientRect().top") > 12
+    cut = "filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    assert page.run(f"[...document.querySelectorAll('td.name button, .card *')].{cut}") == []
+    page.run("document.getElementById('filter').focus()")
+    page.key("Tab")  # the list, which scrolls
+    titles = page.run("[...document.querySelectorAll('th')].map(cell => cell.textContent)")
+    for title in [*titles, *first_cells(page, 0)]:
+        page.key("Tab")
+        seen = (
+            "(e => { const b = e.getBoundingClientRect();"
+            "const top = document.elementFromPoint(b.left + b.width / 2, b.top + b.height / 2);"
+            "return [e.textContent, e.contains(top), getComputedStyle(e).outlineStyle]; })"
+        )
+        assert page.run(f"{seen}(document.activeElement)") == [title, True, "solid"]
+    page.run("document.querySelector('.scroll').scrollLeft = 1e6")
+    name = "document.activeElement.getBoundingClientRect()"
+    path = first_cells(page, 0)[-1]
+    x, y = page.run(f"(b => [b.left + b.width / 2, b.top + b.height / 2])({name})")
+    for kind in ("mousePressed", "mouseReleased"):
+        page.mouse(kind, x, y)
+    assert text(page, "path").endswith(path)
+    page.size(1320, 1250)
+
+
+def test_the_words_in_the_map_are_readable() -> None:
+    """Each colour has the contrast to its words that WCAG 2 asks for, 4.5."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    with open(f"{os.path.dirname(pipm.__file__)}/cli/page/report.css", encoding="utf-8") as file:
+        schemes = re.findall(r":root {(.*?)}", file.read(), re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): #(\w{6})", scheme))
+        for name in ("shared", "alone", "own", "unused"):
+            assert (luminance(colours["label"]) + 0.05) / (luminance(colours[name]) + 0.05) >= 4.5, name
+
+
 @pytest.mark.parametrize("width", [390, 800])
 def test_a_narrow_window_shows_what_is_sorted_by(page: Page, tmp_path: Path, width: int) -> None:
     page.size(width, 900)
@@ -302,7 +351,7 @@ def test_the_map_by_what_deleting_frees(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(page_of(document), encoding="utf-8")
     page.open(str(path))
-    assert re.search(r"\.venv, [0-9.]+ [GM]iB", words_drawn(page))
+    assert re.search(r"project-\d, [0-9.]+ [GM]iB", words_drawn(page))
     page.run("document.querySelector('[data-view=exclusive]').click()")
     label = page.run("document.getElementById('map').getAttribute('aria-label')")
     assert label == "Map of All environments: 1 area"

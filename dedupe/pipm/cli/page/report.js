@@ -57,11 +57,13 @@
     ...one.parts.map(([label, bytes]) => leaf(label, bytes, "own", ["its own copy"])),
     leaf(one.parts.length ? "bytecode, folders, scripts" : "its own files", one.rest, "own", ["goes with the environment"]),
   ].filter((node) => node.value > 0);
+  // Most paths end with it: in a narrow box the rest tells more.
+  const withoutVenv = (path) => path.replace(/(?<=.)\/\.venv$/, "");
   const environmentNode = (one, alone) => {
     const lines = [`${one.kind || "environment"}, ${one.state}, Python ${one.python}, ${counted(one.distributions, "distribution")}`,
       `deleting it frees ${about(one.exclusive, one)}`];
     if (one.adopting > 0) lines.push(`adopting it frees about ${size(one.adopting)}`);
-    const node = { label: one.path, lines, one, kind: one.state === "own copy" ? "own" : "shared" };
+    const node = { label: one.path, short: withoutVenv(one.path), lines, one, kind: one.state === "own copy" ? "own" : "shared" };
     node.children = () => (node.made ??= insideEnvironment(one).filter((child) => !alone || child.kind === "own"));
     node.value = alone ? one.exclusive : node.children().reduce((sum, child) => sum + child.value, 0);
     return node;
@@ -81,7 +83,7 @@
   // A thousand environments are seen by the folders that they lie in: as deep as few folders take it.
   const MOST_FOLDERS = 40;
   const folderNode = (label, children, alone) => {
-    const nodes = children.map((one) => ({ ...environmentNode(one, alone), short: one.path.slice(label.length) }));
+    const nodes = children.map((one) => ({ ...environmentNode(one, alone), short: withoutVenv(one.path.slice(label.length)) }));
     const freed = children.reduce((sum, one) => sum + one.exclusive, 0);
     return { label, folder: true, kind: "shared", children: () => nodes,
       lines: [counted(children.length, "environment"), `deleting them frees at least ${size(freed)}`],
@@ -333,8 +335,8 @@
   const cell = (column, row, first) => {
     const value = column.get(row), shown = column.show ? column.show(value, row) : value;
     const name = `${column.text ? "text" : ""}${first ? " name" : ""}`;
-    if (column.open) return make("td", { class: name, title: shown },
-      make("button", { type: "button", onclick: () => column.open(row) }, shown));
+    if (column.open) return make("td", { class: name }, make("button", { type: "button", onclick: () => column.open(row) },
+      ...shown.split(/(?<=\/)/).flatMap((part) => [make("wbr"), part])));
     if (column.badge) return make("td", { class: name, title: row.note || shown }, make("span", { class: "state" }, shown));
     return make("td", { class: name }, shown);
   };
@@ -348,11 +350,11 @@
       .filter((row) => Object.values(list.columns).some((one) => one.text && one.get(row).toLowerCase().includes(wanted)))
       .sort((a, b) => direction * (column.text ? compare(value(a), value(b)) : value(a) - value(b)));
     $("table").tHead.replaceChildren(make("tr", {}, ...Object.entries(list.columns).map(([title, one]) => make("th", {
-      scope: "col", class: one.text ? "text" : "",
+      scope: "col", class: `${one.text ? "text" : ""}${one === Object.values(list.columns)[0] ? " name" : ""}`,
       "aria-sort": title === name ? (direction < 0 ? "descending" : "ascending") : "none",
     }, make("button", { type: "button", onclick: (event) => sort(title, one, event) }, title)))));
     const elements = rows.map(rowOf), sorted = Object.keys(list.columns).indexOf(name);
-    for (const { cells } of elements)
+    for (const { cells } of [$("table").tHead.rows[0], ...elements])
       for (let index = 0; index < cells.length; index += 1) cells[index].classList.toggle("sorted", index === sorted);
     $("table").tBodies[0].replaceChildren(...elements);
     $("matches").textContent = wanted ? `${count(rows.length)} of ${count(list.rows.length)}` : "";
@@ -363,6 +365,14 @@
     fill();
     [...$("table").tHead.querySelectorAll("button")].find((button) => button.textContent === title).focus();
   };
+  // What has the focus is not left under the columns that stay in sight.
+  $("table").addEventListener("focusin", ({ target }) => {
+    if (target.closest(".sorted") || !target.matches(":focus-visible")) return;
+    const [name, sorted] = [".name", ".sorted:not(.name)"].map((one) => $("table").tHead.querySelector(one)?.offsetWidth ?? 0);
+    const shown = target.closest(".scroll");
+    shown.style.scrollPadding = `${$("table").tHead.offsetHeight}px ${sorted}px 0 ${target.closest(".name") ? 0 : name}px`;
+    target.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
   const listButtons = [...document.querySelectorAll("[data-list]")];
   for (const button of listButtons)
     button.addEventListener("click", () => { press(listButtons, button); list = lists[button.dataset.list]; fill(); });
