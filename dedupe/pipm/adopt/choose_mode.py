@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pipm.adopt.adopt import adopt, adopt_together
 from pipm.context.environment_lock import checked_environment, locked_environment
 from pipm.env.environment import load_environment, require_venv
+from pipm.env.receipt import receipt_at
 from pipm.errors import LinkingImpossibleError, PipmError, UsageError
-from pipm.finder.finder_usage import receipt_at
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.opened import opened_folder

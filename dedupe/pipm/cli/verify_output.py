@@ -53,6 +53,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         "put_aside": findings.put_aside,
         "unreadable": findings.unreadable,
         "not_run": findings.not_run,
+        "not_mounted": findings.not_mounted,
         "seconds": round(findings.seconds, 3),
     }
     if rebuilt is not None:
@@ -75,6 +76,8 @@ def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repai
         _print_damage(output, damage)
     for entry in findings.unreadable:
         output.result(f"{entry} has no readable manifest")
+    for text in findings.not_mounted:
+        output.result(printable(text))
     checked, seconds = count_text(findings.checked), seconds_text(findings.seconds)
     damaged = len(findings.damages) + len(findings.unreadable)
     repaired = sum(damage.repaired for damage in findings.damages)
@@ -135,6 +138,8 @@ def _hint(output: Output, findings: Findings, *, repair: bool) -> None:
         return
     if findings.unreadable:
         output.note("hint", "pipm verify --rebuild")
+    elif findings.not_mounted:
+        output.note("hint", "mount it there, or `pipm sync` to have its files in the store")
     elif repair:
         output.note("hint", "no clean copy was found; reinstall these distributions, then adopt again")
     else:

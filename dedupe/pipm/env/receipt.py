@@ -9,6 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.fs.beneath import directory_beneath, is_there, read_beneath
+from pipm.fs.opened import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ class ServedDistribution(NamedTuple):
 
     ``record`` is its RECORD's `record_digest`, which changes when another installer installs it again.
     ``bytecode`` names its former compiled modules, relative to site-packages; ``dropped`` are removed path
-    files with their text.
+    files with their text. ``layer`` is the path of the layer that has the entry; "" for the store.
     """
 
     metadata: str
@@ -33,6 +34,7 @@ class ServedDistribution(NamedTuple):
     record: str
     bytecode: tuple[str, ...]
     dropped: tuple[tuple[str, str], ...] = ()
+    layer: str = ""
 
 
 class Receipt(NamedTuple):
@@ -54,16 +56,30 @@ def read_receipt(root: int) -> Receipt | None:
             return None
         rows = [
             ServedDistribution(
-                metadata, entry, record, tuple(bytecode), tuple((name, text) for name, text in dropped)
+                metadata,
+                entry,
+                record,
+                tuple(bytecode),
+                tuple((name, text) for name, text in dropped),
+                *layer,
             )
-            for metadata, entry, record, bytecode, dropped in document["folded"]
+            for metadata, entry, record, bytecode, dropped, *layer in document["folded"]
         ]
         store, site = document["store"], document["site"]
-        plain = all(isinstance(text, str) for row in rows for text in (*row[:3], *row.bytecode))
+        plain = all(isinstance(text, str) for row in rows for text in (*row[:3], *row.bytecode, row.layer))
         if not (plain and isinstance(store, str) and isinstance(site, str)):
             return None
         return Receipt(store, site, {row.metadata: row for row in rows})
     except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def receipt_at(path: str) -> Receipt | None:
+    """Return the receipt of the finder in the environment at *path*; None if it has no finder."""
+    try:
+        with opened_folder(path) as root:
+            return read_receipt(root)
+    except OSError:
         return None
 
 
@@ -118,7 +134,8 @@ def stored_metadata_bytes(away: Mapping[str, Mapping[str, StoredMetadataFile]]) 
 
 def receipt_bytes(store: str, site: str, served: Iterable[ServedDistribution]) -> bytes:
     """Write what `read_receipt` reads."""
-    document = {"version": _FORMAT, "store": store, "site": site, "folded": sorted(served)}
+    rows = [row if row.layer else row[:-1] for row in sorted(served)]  # as an earlier pipm reads it
+    document = {"version": _FORMAT, "store": store, "site": site, "folded": rows}
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.core.import_names import PATH_FILE, ImportLayout, inseparable, library_ties, names_relative_folders
 from pipm.core.install_plan import OUTDATED
 from pipm.fs.beneath import open_beneath
+from pipm.store.layers import home_of
 from pipm.wheel.elf_run_paths import run_paths
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _run_paths(store: Store, root: int, site: str, one: StoredLayout, path: str)
     """Return the directories where the binary *path* looks for libraries (RPATH, RUNPATH)."""
     try:
         if one.entry:
-            file = open_beneath(store.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
+            home = home_of(store, one.entry)
+            file = open_beneath(home.v1, f"wheels/{one.entry}/{SITE}{path}", os.O_RDONLY)
         else:
             file = open_beneath(root, f"{site}/{path}", os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -66,6 +68,6 @@ def _acts_beside_its_files(store: Store, one: StoredLayout) -> bool:
 
 def path_file_text(store: Store, entry: str, name: str) -> str:
     """Return the text of a path file of the entry."""
-    file = open_beneath(store.v1, f"wheels/{entry}/{SITE}{name}", os.O_RDONLY)
+    file = open_beneath(home_of(store, entry).v1, f"wheels/{entry}/{SITE}{name}", os.O_RDONLY)
     with open(file, encoding="utf-8", errors="surrogateescape") as stream:
         return stream.read()

@@ -12,6 +12,7 @@ from pipm.env.installed import installed_distributions
 from pipm.errors import StoreError
 from pipm.finder.colocation import SITE, StoredLayout
 from pipm.store.entries import load_manifest
+from pipm.store.layers import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,12 @@ def site_distributions(
             entry = served.entry
         elif distribution.refusal is None:
             entry = entries.get((distribution.name, distribution.version))
-        manifest = None if entry is None else _whole_manifest(store, entry)
+        manifest = None if entry is None else _whole_manifest(home_of(store, entry), entry)
+        if manifest is None and served is not None and served.layer:
+            raise StoreError(
+                f"The layer {served.layer}, from which {environment.path} imports, is not here",
+                hint="mount it there, and name it in PIPM_STORE_LAYERS",
+            )
         if manifest is None:
             paths = [
                 location.path for _, location in distribution.located if location.place is RecordPlace.SITE

@@ -6,23 +6,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pipm.env.receipt import read_receipt
-from pipm.fs.opened import opened_folder
+from pipm.env.receipt import receipt_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.env.receipt import Receipt
     from pipm.store.inventory import StoreInventory
-
-
-def receipt_at(path: str) -> Receipt | None:
-    """Return the receipt of the finder in the environment at *path*; None if it has no finder."""
-    try:
-        with opened_folder(path) as root:
-            return read_receipt(root)
-    except OSError:
-        return None
 
 
 def served_inodes(path: str, inventory: StoreInventory | None) -> set[int]:
@@ -40,7 +29,8 @@ def missing_store(path: str, sites: Iterable[str]) -> str:
     """Return the missing store whose files the environment at *path* reads (finder, symlinks), or ""."""
     receipt = receipt_at(path)
     if receipt is not None:
-        return "" if os.path.isdir(f"{receipt.store}/v1") else receipt.store
+        homes = dict.fromkeys(row.layer or receipt.store for row in receipt.served.values())
+        return next((store for store in homes if not os.path.isdir(f"{store}/v1")), "")
     for site in sites:
         with contextlib.suppress(OSError), os.scandir(f"{path}/{site}") as entries:
             # Every file of a distribution that was shared is a symlink: one of them is enough.

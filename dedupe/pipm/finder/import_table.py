@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     LockRow = tuple[str, int, int, str, str] | tuple[()]
 
-FORMAT = 4
+FORMAT = 5
 """The hook's FORMAT; both change together."""
 HOOK = "_pipm_finder"
 SOURCES = {
@@ -46,7 +46,8 @@ class ImportTable(NamedTuple):
     """The hook's data about one environment.
 
     ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) for which
-    the table is right. ``infos`` are the metadata folders of ``entries``, in the same order;
+    the table is right. ``entries`` are paths below the store's ``wheels/``, absolute for those of layers;
+    ``infos`` are their metadata folders, in the same order;
     ``no_dist_info``: the environment does not have these folders. ``leaf`` is the name of the folder in an
     entry that replaces site-packages (`served_folder`). ``remedy`` is the command that installs a
     distribution with a missing entry again, with ``{name}`` and ``{version}``. ``lock`` describes the lock

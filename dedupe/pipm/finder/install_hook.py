@@ -17,7 +17,7 @@ from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.share_file import ensure_folder
 from pipm.store.bytecode_pool import Pool
-from pipm.store.entries import served_folder
+from pipm.store.entries import SITE, served_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,14 +78,21 @@ def install_hook_for(
         store=store.path,
         site=site,
         site_time=0,
-        entries=[row.entry for row in rows],
+        entries=[f"{row.layer}/v1/wheels/{row.entry}" if row.layer else row.entry for row in rows],
         modules=modules,
         infos=[row.metadata for row in rows],
         remedy=REPAIR_COMMAND,
-        leaf=served_folder(store, [row.entry for row in rows], metadata=metadata),
+        leaf=_leaf(store, rows, metadata=metadata),
     )
     install_finder(root, table, receipt_bytes(store.path, site, rows), interpreter.cache_tag)
     return table
+
+
+def _leaf(store: Store, rows: Sequence[ServedDistribution], *, metadata: bool) -> str:
+    """Return the name of the folder that `sys.path` names in each entry; an old layer may have one only."""
+    leaf = served_folder(store, [row.entry for row in rows if not row.layer], metadata=metadata)
+    layered = [f"{row.layer}/v1/wheels/{row.entry}" for row in rows if row.layer]
+    return leaf if all(os.path.isdir(f"{entry}/{leaf}") for entry in layered) else SITE
 
 
 def note_site_time(environment: Environment, root: int, table: ImportTable, interpreter: Interpreter) -> None:

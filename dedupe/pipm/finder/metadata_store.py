@@ -29,6 +29,7 @@ from pipm.fs.beneath import directory_beneath, is_there, read_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.share_file import NewFile, ensure_folder, forget, forget_folder, write_new_file
 from pipm.fs.staging import move_folder, staging
+from pipm.store.layers import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,12 +92,16 @@ def _contents(store: Store, entry: str, info: str, folder: int) -> dict[str, Sto
         if data is None:
             return None
         if name in KEPT_METADATA:
-            if data != read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}"):
+            if data != _stored(store, entry, info, name):
                 return None  # edited
             found[name] = StoredMetadataFile(0o644, None)
         else:
             found[name] = StoredMetadataFile(stat.S_IMODE(status.st_mode), data)
     return found
+
+
+def _stored(store: Store, entry: str, info: str, name: str) -> bytes | None:
+    return read_beneath(home_of(store, entry).v1, f"wheels/{entry}/site/{info}/{name}")
 
 
 def restore_metadata(store: Store, root: int) -> bool:
@@ -141,6 +146,6 @@ def _fill_folder(
         for name, file in sorted(files.items(), key=lambda row: row[0] == "RECORD"):
             data = file.data
             if data is None:
-                data = read_beneath(store.v1, f"wheels/{entry}/site/{info}/{name}")
+                data = _stored(store, entry, info, name)
             if data is not None and not is_there(folder, name):
                 write_new_file(NewFile(folder, name), [data], file.mode)

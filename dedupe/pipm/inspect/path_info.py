@@ -11,8 +11,9 @@ from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace, is_bytecode, is_installers_own
 from pipm.env.environment import is_environment, load_environment
 from pipm.env.installed import installed_distributions, place_in_environment
+from pipm.env.receipt import receipt_at
 from pipm.errors import NotAnEnvironmentError, NotFoundError
-from pipm.finder.finder_usage import receipt_at, served_inodes
+from pipm.finder.finder_usage import served_inodes
 from pipm.fs.file_content import digest_file, is_program
 from pipm.fs.measure import file_extents, measure_tree
 from pipm.fs.opened import opened_folder
@@ -87,7 +88,7 @@ def _served(path: str, inventory: StoreInventory) -> PathFacts | None:
         return None
     below = path.removeprefix(f"{environment.path}/{receipt.site}/")
     for served in receipt.served.values():
-        stored = f"{inventory.path}/{VERSION}/wheels/{served.entry}/site/{below}"
+        stored = f"{served.layer or inventory.path}/{VERSION}/wheels/{served.entry}/site/{below}"
         if below != path and os.path.lexists(stored):
             size = _size(stored, inventory)
             return PathFacts(

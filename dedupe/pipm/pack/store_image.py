@@ -10,7 +10,7 @@ from pipm.core.digest import EMPTY, Digest
 from pipm.errors import StoreError
 from pipm.fs.image_files import DIRECTORY, ImageFile
 from pipm.pack.compile_image import Source, compile_sources
-from pipm.store.entries import MANIFEST, load_manifest
+from pipm.store.entries import LIBRARY, MANIFEST, MODULES, SITE, load_manifest, served_names
 from pipm.store.objects import object_mode
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def store_image(
     found = {file.path: file for entry, one in manifests.items() for file in _entry_files(store, entry, one)}
     for folder in ("objects", "bytecode", "wheels", "by-wheel"):
         found[f"v1/{folder}"] = ImageFile(f"v1/{folder}", DIRECTORY)
+    for entry in manifests.values():
+        found |= {file.path: file for file in _served_folders(entry)}
     if interpreter is not None:
         for file in _bytecode(store, manifests, interpreter, run_path, time, progress):
             found[file.path] = file
@@ -75,6 +77,16 @@ def _entry_files(store: Store, entry: str, manifest: Manifest) -> Iterator[Image
         yield ImageFile(f"v1/by-wheel/{wheel.hex()}", data=f"{manifest.label.directory}\n".encode())
 
 
+def _served_folders(manifest: Manifest) -> Iterator[ImageFile]:
+    """Yield what `served_folder` makes in an entry: a layer is read-only."""
+    tree = f"v1/wheels/{manifest.label.directory}"
+    yield ImageFile(f"{tree}/{LIBRARY}", symlink=SITE)
+    yield ImageFile(f"{tree}/{MODULES}", DIRECTORY)
+    paths = [file.path.split("/") for file in manifest.files]
+    for name in served_names({parts[1] for parts in paths if parts[0] == SITE}):
+        yield ImageFile(f"{tree}/{MODULES}/{name}", symlink=f"../../{SITE}/{name}")
+
+
 def _bytecode(
     store: Store,
     manifests: dict[str, Manifest],
@@ -92,5 +104,13 @@ def _bytecode(
                 sources.setdefault(file.digest, known)
     compiled = compile_sources(list(sources.values()), interpreter, run_path, time, progress)
     pool = f"v1/bytecode/{interpreter.pool('')}"
+    names = {source.digest: f"{pool}/{key_path(bytecode_key(source.digest, time))}" for source in compiled}
     for source, path in compiled.items():
-        yield ImageFile(f"{pool}/{key_path(bytecode_key(source.digest, time))}", 0o444, source=path)
+        yield ImageFile(names[source.digest], 0o444, source=path)
+    for manifest in manifests.values():
+        for file in manifest.files:
+            if file.digest in names and file.path.startswith("site/") and file.path.endswith(".py"):
+                folder, _, name = file.path.rpartition("/")
+                compiled_name = f"{folder}/__pycache__/{name[:-3]}.{interpreter.cache_tag}.pyc"
+                path = f"v1/wheels/{manifest.label.directory}/{compiled_name}"
+                yield ImageFile(path, 0o444, link=names[file.digest])

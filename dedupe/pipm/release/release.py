@@ -24,6 +24,7 @@ from pipm.finder.state_before import Before
 from pipm.fs.durability import sync_file_system
 from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
+from pipm.share.copy_from_layer import take_in
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.share.private_copies import Released, release_shared
 from pipm.store.layout import open_store
@@ -133,6 +134,8 @@ def _link_served(
         raise StoreError(f"There is no store {store_path}", hint="name its place: --store DIR or PIPM_STORE")
     shared_state = SharedState()
     with locked_environment(store, environment, progress) as root, interruptible(shared_state):
+        if not dry_run:
+            take_in(store, _layered(receipt, names))
         had_no_dist_info = not dry_run and restore_metadata(store, root)
         parts = _parts(store, environment, root, receipt, names)
         if dry_run:
@@ -162,6 +165,13 @@ def _link_served(
                 write_root(store, known._replace(link_mode="symlink"))
         sync_file_system(root)
     return parts.wanted
+
+
+def _layered(receipt: Receipt, names: list[str]) -> list[str]:
+    """Return the entries of layers from which the environment imports *names* (all if empty)."""
+    chosen = {canonicalize_name(name) for name in names}
+    layered = [row.entry for row in receipt.served.values() if row.layer]
+    return [entry for entry in layered if not chosen or entry.partition("/")[0] in chosen]
 
 
 def _parts(store: Store, environment: Environment, root: int, receipt: Receipt, names: list[str]) -> _Parts:

@@ -14,7 +14,7 @@ from pipm.fs.durability import sync_file_system
 from pipm.fs.share_file import NewFile, Stored, bring_file, ensure_folder, give_name
 from pipm.share.build_entry import build_tree
 from pipm.store.entries import has_complete_entry, link_archives, load_manifest, publish_entry
-from pipm.store.layers import layered_object
+from pipm.store.layers import home_of, layered_object
 from pipm.store.objects import find_object, is_trusted, trusted_owners
 
 if TYPE_CHECKING:
@@ -53,6 +53,15 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
     name_files(brought)
     (own,) = publish_entries(store, run, [manifest], f"{folder}/tree")
     return own
+
+
+def take_in(store: Store, entries: Iterable[str]) -> None:
+    """Take those of *entries* into *store* that only a layer has. The caller holds the store's lock."""
+    layered = [(home, entry) for entry in entries if (home := home_of(store, entry)) is not store]
+    if layered:
+        with store.run() as (run, _):
+            for layer, entry in layered:
+                pull_entry(store, run, layer, entry)
 
 
 def name_files(files: Iterable[tuple[int, NewFile, str]]) -> None:

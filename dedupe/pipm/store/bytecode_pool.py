@@ -15,6 +15,7 @@ from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.opened import opened
 from pipm.fs.share_file import ensure_folder
+from pipm.store.layers import home_of
 from pipm.store.objects import trusted_owners
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class Pool:
 
 
 def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
-    """Return whether the tree of *entry* has the bytecode of an interpreter, named as its pool is."""
-    return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}")
+    """Return whether the tree of *entry* has the bytecode of an interpreter, named as its pool is.
+
+    A layer has what it has: nothing is compiled there.
+    """
+    return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}") or home_of(store, entry) is not store
 
 
 def note_compiled(store: Store, entry: str, interpreter: str) -> None:

@@ -75,10 +75,15 @@ def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> st
 def _name_modules(tree: TreeBuilder, names: list[str]) -> None:
     """Make MODULES for the *names* of SITE, and for the folder that bytecode of its modules may bring."""
     tree.make_folders(f"{MODULES}/")
+    for name in served_names(names):
+        tree.symlink(f"../../{SITE}/{name}", f"{MODULES}/{name}")
+
+
+def served_names(names: Iterable[str]) -> list[str]:
+    """Return the names that MODULES has of *names*, those in SITE."""
     caches = [_CACHE] if any(name.endswith(".py") for name in names) else []
-    for name in dict.fromkeys([*names, *caches]):
-        if not name.endswith((".dist-info", ".egg-info")):
-            tree.symlink(f"../../{SITE}/{name}", f"{MODULES}/{name}")
+    several = dict.fromkeys([*names, *caches])
+    return [name for name in several if not name.endswith((".dist-info", ".egg-info"))]
 
 
 def _rename_new(source: int, name: str, target: int, path: str) -> bool:

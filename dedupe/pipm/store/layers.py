@@ -1,7 +1,8 @@
 """Layers: further stores, read-only, which are searched in order (``PIPM_STORE_LAYERS``).
 
-A layer is the store of a cluster, say, or one in a container image. Files that are needed are added to the
-own store: as hard links where the mount allows them, else as reflinks, else as copies.
+A layer is the store of a cluster, say, or a mounted image of `pipm store pack`. Files that are needed are
+added to the own store: as hard links where the mount allows them, else as reflinks, else as copies. The
+finder serves an entry where it lies: such an entry has no files in the own store.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import stat
 from functools import cache
 
 from pipm.errors import StoreError
+from pipm.fs.trust import foreign_part
 from pipm.store.configuration import words
+from pipm.store.entries import has_complete_entry
 from pipm.store.layout import VERSION, Store
 from pipm.store.objects import find_object
 
@@ -38,14 +41,28 @@ def _opened(path: str) -> Store:
     except OSError as error:
         raise StoreError(
             f"The layer {path} is not a store that pipm can read: {os.strerror(error.errno or 0)}",
-            hint="repair or unset PIPM_STORE_LAYERS",
+            hint="mount it there, or unset PIPM_STORE_LAYERS",
         ) from error
-    if any(os.fstat(folder).st_mode & stat.S_IWOTH for folder in (v1, objects, bytecode)):
+    folders = (v1, objects, bytecode, f"{path}/{VERSION}/wheels")
+    if any(os.stat(folder).st_mode & stat.S_IWOTH for folder in folders):
         raise StoreError(
             f"All users can write to the layer {path}: it is not to be trusted",
             hint="its owner: chmod -R o-w; else unset PIPM_STORE_LAYERS",
         )
     return Store(path=path, v1=v1, objects=objects, bytecode=bytecode, roots=_NOWHERE, tmp=_NOWHERE)
+
+
+def home_of(store: Store, entry: str) -> Store:
+    """Return the first layer that has the complete *entry* if *store* has it not, else *store*."""
+    layers = open_layers(store.path)
+    if layers and not has_complete_entry(store, entry):
+        return next((layer for layer in layers if has_complete_entry(layer, entry)), store)
+    return store
+
+
+def is_served_in_place(layer: Store, entry: str) -> bool:
+    """Return whether environments may import *entry* from *layer*: root does not where others can write."""
+    return os.geteuid() != 0 or foreign_part(f"{layer.path}/{VERSION}/wheels/{entry}") is None
 
 
 def layered_object(layer: Store, name: str) -> os.stat_result | None:

@@ -20,7 +20,9 @@ from pipm.finder.metadata_store import note_stored_metadata, store_metadata
 from pipm.fs.beneath import read_beneath
 from pipm.fs.cache_files import read_value, write_value
 from pipm.fs.durability import sync_file_system
+from pipm.share.copy_from_layer import take_in
 from pipm.store.bytecode_pool import is_compiled
+from pipm.store.layers import home_of
 from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class FinderPlan(NamedTuple):
 
     ``kept`` are served as before, although no lock names them (pip, say). ``modules`` are all import names,
     by the indexes of ``served`` followed by ``kept``. ``dropped`` are for each of ``served`` the path files
-    that are not installed, with their text.
+    that are not installed, with their text; ``layers`` the layer that has its entry, or "".
     """
 
     wanted: list[Wanted]
@@ -55,6 +57,7 @@ class FinderPlan(NamedTuple):
     kept: list[ServedDistribution]
     modules: Mapping[str, Module]
     dropped: Sequence[tuple[tuple[str, str], ...]]
+    layers: Sequence[str]
 
     def rows(self, records: Mapping[str, str]) -> list[ServedDistribution]:
         """Return the rows of the receipt; *records* are the digests of RECORDs by metadata folder."""
@@ -65,8 +68,9 @@ class FinderPlan(NamedTuple):
                 record=records.get(one.install_plan.metadata, ""),
                 bytecode=(),
                 dropped=dropped,
+                layer=layer,
             )
-            for one, dropped in zip(self.served, self.dropped, strict=True)
+            for one, dropped, layer in zip(self.served, self.dropped, self.layers, strict=True)
         ] + self.kept
 
 
@@ -89,6 +93,7 @@ def plan_finder(
     result, served = [], []
     for number, one in enumerate(wanted):
         if number in together:
+            take_in(store, [one.entry])
             whole = load_install_plan(store, one.entry)
             result.append(one._replace(install_plan=whole))
         else:
@@ -96,7 +101,9 @@ def plan_finder(
             served.append(one._replace(install_plan=bare, served=True))
             result.append(served[-1])
     table = {name: Module(Kind(kind), *rest) for name, (kind, *rest) in modules.items()}
-    return FinderPlan(wanted=result, served=served, kept=kept, modules=table, dropped=dropped)
+    homes = [home_of(store, one.entry) for one in served]
+    layers = ["" if home is store else home.path for home in homes]
+    return FinderPlan(wanted=result, served=served, kept=kept, modules=table, dropped=dropped, layers=layers)
 
 
 def _divided(

@@ -13,11 +13,12 @@ from pipm.core.plan.materialise_plan import Wanted
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.env.ask_target import ask_target
 from pipm.env.interpreter import ask_interpreter
-from pipm.env.receipt import read_receipt
+from pipm.env.receipt import read_receipt, receipt_at
 from pipm.errors import UsageError
 from pipm.finder.metadata_store import restore_metadata, stored_metadata_entries
 from pipm.fs.link_modes import LinkMode
-from pipm.store.layers import open_layers
+from pipm.store.entries import has_entry
+from pipm.store.layers import is_served_in_place, open_layers
 from pipm.store.layout import keep_reserve
 from pipm.store.roots import SYNCED, SYNCING, find_root
 from pipm.sync.apply_plan import PlanApplier, names_and_versions
@@ -136,20 +137,31 @@ class FullSync:
         return build_projects(pins, resolver, environments, self.progress, self.shared_state)
 
     def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
-        """Take entries from read-only layers and the remote into the store; return them by name."""
+        """Take entries from layers and the remote into the store; return them by name.
+
+        The finder serves those of a layer where they lie.
+        """
         if not pins:
             return {}
         from pipm.share.copy_from_layer import pull_entry  # noqa: PLC0415 - needed only for missing entries
         from pipm.sync.remote_entries import pull_missing  # noqa: PLC0415 - likewise
 
+        environment = self.destination.environment
+        is_finder = self.options.link_mode is LinkMode.FINDER or (
+            environment is not None and receipt_at(environment.path) is not None
+        )
         found: dict[str, str | None] = {}
         for layer in open_layers(self.store.path):
             resolver = PinResolver(layer, target, trust)
             with self.store.run() as (run, _):
                 for pin in pins:
                     entry = None if pin.name in found else resolver.find(pin)
-                    if entry is not None:
-                        found[pin.name] = pull_entry(self.store, run, layer, entry)
+                    if entry is None:
+                        continue
+                    in_place = (
+                        is_finder and not has_entry(self.store, entry) and is_served_in_place(layer, entry)
+                    )
+                    found[pin.name] = entry if in_place else pull_entry(self.store, run, layer, entry)
         lacking = [pin for pin in pins if pin.name not in found]
         interpreter = ask_interpreter(self.destination.python) if self.options.compiled else None
         pulled = pull_missing(

@@ -10,6 +10,7 @@ from pipm.errors import StoreError
 from pipm.fs.file_content import is_program
 from pipm.fs.folder_filler import FOLDER
 from pipm.fs.opened import opened
+from pipm.store.layers import home_of
 from pipm.sync.uv_note import FILE as UV_NOTE
 from pipm.wheel.environment_files import INSTALLER, entry_point_script, wheels_own_script
 
@@ -38,7 +39,7 @@ def programs_of(store: Store, wanted: Wanted) -> list[DataFile]:
     if not scripts:
         return []
     path = f"wheels/{wanted.entry}/scripts"
-    with opened(os.open(path, FOLDER, dir_fd=store.v1)) as folder:
+    with opened(os.open(path, FOLDER, dir_fd=home_of(store, wanted.entry).v1)) as folder:
         return [other for other in scripts if other.executable and is_program(other.path, folder)]
 
 
@@ -55,7 +56,8 @@ def scripts_of(
         if other.scheme == "scripts" and other not in programs:
             path = f"wheels/{wanted.entry}/scripts/{other.path}"
             try:
-                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1)
+                home = home_of(store, wanted.entry)
+                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home.v1)
             except FileNotFoundError as error:
                 raise damaged_file_error(path) from error
             with open(file, "rb") as stream:

@@ -11,6 +11,7 @@ from pipm.core.plan.materialise_plan import Links
 from pipm.env.receipt import StoredMetadataFile
 from pipm.fs.folder_filler import FOLDER, FolderFiller, FolderStack, written_in_place
 from pipm.fs.staging import Staging
+from pipm.store.layers import home_of
 from pipm.store.objects import altered
 from pipm.sync.installer_files import (
     compiled_rows,
@@ -128,18 +129,26 @@ class MaterialiseWorker:
 
     def _fill(self, filler: FolderFiller, folder: PlannedFolder, target: int, *, real: bool = False) -> None:
         self._context.shared_state.check()
-        fill = filler.fill_real if real else filler.fill
-        for source, path, names in self._sources(folder.links):
-            fill(source, path, target, names)
+        self._link(filler, folder.links, target, real=real)
         for source, _, names in self._sources(folder.copies):
             filler.copy(source, target, names)
         for name, mtime_ns, executable in folder.empty:
             filler.create_empty(target, name, mtime_ns, executable=executable)
 
+    def _link(self, filler: FolderFiller, links: Iterable[Links], target: int, *, real: bool) -> None:
+        """Link the files of *links* into *target*; copy those of a layer, which may be another user's."""
+        for source, path, names in self._sources(links):
+            if not path.startswith(f"{self._context.store.path}/"):
+                filler.copy(source, target, names)
+            elif real:
+                filler.fill_real(source, path, target, names)
+            else:
+                filler.fill(source, path, target, names)
+
     def _sources(self, links: Iterable[Links]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Open the store's folders one after the other."""
-        store = self._context.store
         for relative, names, times in links:
+            store = home_of(self._context.store, "/".join(relative.split("/")[1:4]))
             try:
                 source = os.open(relative, FOLDER, dir_fd=store.v1)
             except FileNotFoundError as error:
@@ -174,8 +183,7 @@ class MaterialiseWorker:
                     tuple(one.mtime_ns for one in programs),
                 )
             ]
-            for source, path, names in self._sources(links if programs else ()):
-                filler.fill_real(source, path, target, names)
+            self._link(filler, links if programs else (), target, real=True)
             for name, content in scripts:
                 filler.write(target, name, content, executable=True)
                 rows.append((scheme.recorded(f"bin/{name}"), record_digest_of(content), len(content)))

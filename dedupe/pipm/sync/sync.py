@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import locked_environment
 from pipm.env.receipt import read_stored_metadata
+from pipm.finder.finder_usage import missing_store
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.entries import has_complete_entry
+from pipm.store.layers import home_of
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, find_root
 from pipm.sync.change_cache import ChangeCache
@@ -98,10 +100,11 @@ def _nothing_to_do(
         scheme = scheme.without_bytecode()
     with locked_environment(store, environment, progress) as root:
         # The request about metadata folders differs from their state (a killed run may have restored them).
-        if options.dist_info is not None and options.dist_info is bool(read_stored_metadata(root)):
+        wrong = options.dist_info is not None and options.dist_info is bool(read_stored_metadata(root))
+        if wrong or not _are_stored(store, previous) or missing_store(environment.path, ()):
             return None
         change_cache = ChangeCache(environment, root, previous, scheme)
-        if not (_are_stored(store, previous) and change_cache.holds()):
+        if not change_cache.holds():
             from pipm.sync.full_check import passes_full_check  # noqa: PLC0415 - needed only after a change
 
             if not passes_full_check(store, environment, root, previous, scheme, interpreter, change_cache):
@@ -115,4 +118,4 @@ def _nothing_to_do(
 
 
 def _are_stored(store: Store, known: Root) -> bool:
-    return all(has_complete_entry(store, entry) for entry in known.entries)
+    return all(has_complete_entry(home_of(store, entry), entry) for entry in known.entries)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from pipm.bytecode.verify_bytecode import PoolCheck, PoolFile
 from pipm.core.plan.verify_plan import Flaw, Sharer
+from pipm.env.receipt import receipt_at
 from pipm.fs.trust import trusted_users
-from pipm.store.entries import load_manifest
+from pipm.store.entries import has_entry, load_manifest
 from pipm.store.layout import VERSION
 from pipm.store.roots import all_roots, find_root
 from pipm.store.unexpected_files import unexpected_files
@@ -71,7 +72,8 @@ class Findings:
     and data that programs wrote beside the store's files (`pipm gc` removes them); ``duplicates``, files that
     lost their hard links when the store was copied (a repair links them). ``put_aside`` are the paths to
     which a repair moved strays that are not caches. ``not_run`` names what was not compared, with the reason:
-    bytecode of interpreters that pipm must not run, and other users' files beyond a limit of bytes.
+    bytecode of interpreters that pipm must not run, other users' files beyond a limit of bytes, and layers.
+    ``not_mounted`` tells which environments import from a layer that is not there.
     """
 
     checked: int = 0
@@ -82,12 +84,15 @@ class Findings:
     put_aside: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
+    not_mounted: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def remaining(self) -> bool:
         """True if something is still damaged."""
-        return bool(self.unreadable) or not all(damage.repaired for damage in self.damages)
+        return bool(self.unreadable or self.not_mounted) or not all(
+            damage.repaired for damage in self.damages
+        )
 
 
 class StoreCheck:
@@ -119,12 +124,14 @@ class StoreCheck:
         self.unexpected: list[UnexpectedFile] = []
         self.strange: list[str] = []
         self._foreign = 0
+        self._layered: set[str] = set()
         self._executables: dict[str, dict[str, bool]] = {}
         self._device = os.fstat(store.objects).st_dev
 
     def run(self) -> Findings:
         """Check everything."""
         started = time.monotonic()
+        self._look_at_layers()
         inventory = list_stored_files(self.store, self._entries() if self._only else None)
         self._progress.phase("Checking files", len(inventory.files))
         for file in check_files(self.store, inventory, full=self._full, advance=self._advance):
@@ -171,7 +178,21 @@ class StoreCheck:
 
     def _entries(self) -> list[str]:
         roots = [find_root(self.store, environment.path) for environment in self.environments]
-        return sorted({entry for root in roots if root is not None for entry in root.entries})
+        named = {entry for root in roots if root is not None for entry in root.entries}
+        return sorted(named - self._layered)
+
+    def _look_at_layers(self) -> None:
+        """Note which environments import from layers; what is there, their owners check."""
+        for environment in self.environments:
+            receipt = receipt_at(environment.path)
+            rows = () if receipt is None else receipt.served.values()
+            self._layered |= {row.entry for row in rows if row.layer}
+            for layer, count in Counter(row.layer for row in rows if row.layer).items():
+                text = f"{environment.path} imports {count} of its distributions from the layer {layer}"
+                if os.path.isdir(f"{layer}/{VERSION}"):
+                    self.findings.not_run.append(f"{text}, which is not checked")
+                else:
+                    self.findings.not_mounted.append(f"{text}, which is not mounted")
 
     def _wrong(self) -> dict[Digest, list[Damage]]:
         """Return the damaged stored files by the digest that they should have."""
@@ -219,7 +240,8 @@ class StoreCheck:
             return True
         if environment_file.environment not in self._executables:
             root = find_root(self.store, environment_file.environment)
-            rows = [load_manifest(self.store, entry).files for entry in (root.entries if root else ())]
+            entries = [entry for entry in (root.entries if root else ()) if has_entry(self.store, entry)]
+            rows = [load_manifest(self.store, entry).files for entry in entries]
             self._executables[environment_file.environment] = {
                 row.path: row.executable for some in rows for row in some
             }

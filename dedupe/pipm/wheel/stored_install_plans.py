@@ -14,6 +14,7 @@ from pipm.fs.beneath import open_beneath, open_directory_beneath
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.opened import opened
 from pipm.store.entries import load_manifest
+from pipm.store.layers import home_of
 
 if TYPE_CHECKING:
     from pipm.core.manifest import Manifest
@@ -29,8 +30,10 @@ _CHUNK = 1 << 16
 def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> InstallPlan:
     """Read the install plan of the complete *entry* (a path below ``wheels/``); raise StoreError without one.
 
-    Without *modules* the plan has no ``folders``, and reading takes a third of the time.
+    It is a layer's where only that has the entry. Without *modules* the plan has no ``folders``, and reading
+    takes a third of the time.
     """
+    store = home_of(store, entry)
     try:
         file = os.open(
             f"wheels/{entry}/{INSTALL_PLAN}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store.v1
@@ -87,8 +90,9 @@ def _made(store: Store, entry: str) -> InstallPlan:
             hint=f"remove {store.path}/v1/wheels/{entry}; the next sync fetches it again",
         ) from error
     data = _written(install_plan)
-    with opened(open_directory_beneath(store.v1, f"wheels/{entry}")) as folder:
-        write_durably(folder, INSTALL_PLAN, data, Durability.LATER)
+    if store.tmp >= 0:  # not a layer
+        with opened(open_directory_beneath(store.v1, f"wheels/{entry}")) as folder:
+            write_durably(folder, INSTALL_PLAN, data, Durability.LATER)
     return install_plan
 
 

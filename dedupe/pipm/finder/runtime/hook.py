@@ -37,7 +37,7 @@ import marshal
 import os
 import sys
 
-FORMAT = 4
+FORMAT = 5
 NAMESPACE, SOURCE, EXTENSION, BYTECODE = range(4)
 INDEX = "/.pipm/index"
 PATH_FILE = "000_pipm.pth"
@@ -122,17 +122,17 @@ class Index:
         self.site = f"{environment}/{site}"
         self.path = environment + INDEX
         self.root = f"{self.store}/v1/wheels/"
+        self.trees = [one if one[0] == "/" else self.root + one for one in self.entries]  # a layer's has it
+        self.roots = (self.root, *{one.rsplit("/", 3)[0] + "/" for one in self.entries if one[0] == "/"})
         self.known = self.known.union(map(self.folder, self.live))
 
     def find_spec(self, fullname, target=None):
         """Find a module as FileFinder would if all distributions were in one folder."""
         name = fullname.rpartition(".")[2]
-        found = self.modules.get(name)
-        if found is None:
-            # FileFinder also looks for new files: pipm may have written another table.
-            found = self.modules.get(name) if self.renew() else None
-            if found is None:
-                return None
+        # FileFinder also looks for new files: pipm may have written another table.
+        found = self.modules.get(name) or (self.renew() and self.modules.get(name))
+        if not found:
+            return None
         kind, where, file = found
         if kind == NAMESPACE:
             return self._namespace(fullname, name, where)
@@ -158,7 +158,7 @@ class Index:
 
     def folder(self, number):
         """Return the folder of a distribution that replaces site-packages."""
-        return f"{self.root}{self.entries[number]}/{self.leaf}"
+        return f"{self.trees[number]}/{self.leaf}"
 
     def iter_modules(self, prefix=""):
         """List modules and packages (for pkgutil)."""
@@ -254,10 +254,10 @@ metadata = Metadata()
 
 def own_bytecode(path):
     """Return the environment's own path for bytecode *path* of the store; None for other files."""
-    if path.endswith(".pyc"):
-        for index in indexes:
-            if path.startswith(index.root):
-                return f"{index.environment}/.pipm/bytecode/{path[len(index.root) :]}"
+    for index in indexes if path.endswith(".pyc") else ():
+        for root in index.roots:
+            if path.startswith(root):
+                return f"{index.environment}/.pipm/bytecode/{path[len(root) :]}"
     return None
 
 
@@ -275,7 +275,7 @@ def path_hook(found):
             return null
         if path == found.path:
             return found
-        if path.startswith(found.root) and external._path_isdir(path):
+        if path.startswith(found.roots) and external._path_isdir(path):
             return external.FileFinder(path, *loaders)
         if path.endswith(INDEX) and os.path.realpath(path) == os.path.realpath(found.path):
             return found  # a program resolved the symlinks in sys.path

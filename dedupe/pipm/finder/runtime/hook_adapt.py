@@ -51,8 +51,9 @@ def add_schemes(module, indexes):
     schemes = getattr(module, "_INSTALL_SCHEMES", None)
     if not isinstance(schemes, dict) or "posix_prefix" not in schemes:
         return
-    for number, index in enumerate(indexes):
-        folders = {"purelib": index.root[:-1], "platlib": f"{index.environment}/.pipm/finder"}
+    several = [(index, root) for index in indexes for root in index.roots]
+    for number, (index, root) in enumerate(several):
+        folders = {"purelib": root[:-1], "platlib": f"{index.environment}/.pipm/finder"}
         quoted = {name: path.replace("{", "{{").replace("}", "}}") for name, path in folders.items()}
         schemes[f"posix_pipm_{number}"] = {**schemes["posix_prefix"], **quoted}
 
@@ -97,7 +98,7 @@ def serve_files(module, indexes):
                 info = os.path.basename(own.egg_info)
                 number = index.infos().get(info)
                 if number is not None:
-                    stored = f"{index.root}{index.entries[number]}/site"
+                    stored = f"{index.trees[number]}/site"
                     places = {own.module_path: index.folder(number), own.egg_info: f"{stored}/{info}"}
                     distribution._provider = StoredMetadata(own, places)
         return distribution

@@ -52,7 +52,7 @@ def ours(kind, indexes, infos, distribution):
 def stored(found, index, number):
     """Set in the distribution *found* the store's folders of its modules, and of all its files."""
     found._pipm_stored = index.folder(number)
-    found._pipm_whole = f"{index.root}{index.entries[number]}/site"
+    found._pipm_whole = f"{index.trees[number]}/site"
     return found
 
 
@@ -70,7 +70,7 @@ def with_stored_metadata(kind, without, infos, real, name):
             one = project(info)
             if one not in seen and wanted in (None, one):
                 seen.add(one)
-                path = pathlib.Path(f"{index.root}{index.entries[number]}/site", info)
+                path = pathlib.Path(f"{index.trees[number]}/site", info)
                 found = stored(kind(path), index, number)
                 found._pipm_index = index
                 yield found

@@ -41,7 +41,7 @@ def _register(found):
 
 def find_unplanned(found, fullname, number):
     """Use the folder ``site`` of an entry that was rebuilt without its ``site-packages``; else raise."""
-    if found.leaf == "site" or not os.path.isdir(f"{found.root}{found.entries[number]}/site"):
+    if found.leaf == "site" or not os.path.isdir(f"{found.trees[number]}/site"):
         raise missing(found, fullname, number)
     found.leaf = "site"
     found.known = found.known.union(map(found.folder, range(len(found.entries))))
@@ -58,9 +58,12 @@ def show(found):
 
 def missing(found, fullname, number):
     """Return the error for a module with missing files; it says how to repair the environment."""
-    name, version = found.entries[number].split("/")[:2]
-    if os.path.isdir(found.root):
-        text = f"{name} {version} is no longer in pipm's store {found.store}"
+    wheels, name, version, _ = found.trees[number].rsplit("/", 3)
+    store = wheels[: -len("/v1/wheels")]
+    if os.path.isdir(wheels):
+        text = f"{name} {version} is no longer in pipm's store {store}"
+    elif found.entries[number][0] == "/":
+        text = f"pipm's layer {store}, which has {name} {version}, is not mounted; mount it there"
     else:
         text = f"pipm's store {found.store}, which has {name} {version}, does not exist"
         text += "; set PIPM_STORE if it was moved"
