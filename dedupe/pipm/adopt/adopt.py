@@ -15,6 +15,7 @@ from pipm.context.environment_lock import checked_environment, is_unchanged, roo
 from pipm.context.statistics import Statistics, count_freed_inodes
 from pipm.context.workers import SharedState, interruptible
 from pipm.core.reasons import Reason
+from pipm.env.receipt import receipt_at
 from pipm.errors import (
     FileSystemError,
     FullDiskError,
@@ -24,7 +25,7 @@ from pipm.errors import (
     StoreError,
     UsageError,
 )
-from pipm.finder.finder_usage import missing_store, receipt_at
+from pipm.finder.finder_usage import missing_store
 from pipm.fs.compression import compresses
 from pipm.fs.durability import Durability, writing_ahead
 from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
