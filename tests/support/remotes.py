@@ -109,7 +109,7 @@ class WebServer(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def served(server: _Server) -> Iterator[_Server]:
     """Let *server* answer for the length of a with block."""
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield server

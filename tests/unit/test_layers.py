@@ -25,6 +25,7 @@ ROOMS: dict[str, str] = {
     "env": "fs core errors",
     "context": "env store fs core.plan core errors",
     "wheel": "env store fs core errors",
+    "fetch": "wheel env store fs core errors",
     "pip_wrapper": "env store fs core errors",
     "project": "wheel lockfile env store fs core errors",
     "bytecode": "wheel context env store fs core.plan core errors",
@@ -37,7 +38,8 @@ ROOMS: dict[str, str] = {
     "release": "finder share context env store fs core.plan core errors",
     "inspect": "adopt share finder gc context env store fs core.plan core errors version",
     "remote": "share bytecode wheel context env store fs core errors",
-    "sync": "remote finder project share bytecode wheel context lockfile env store fs core.plan core errors",
+    "sync": """fetch remote finder project share bytecode wheel context lockfile env store fs core.plan core
+        errors""",
     "pack": "sync bytecode wheel context env store fs core.plan core errors",
     "run": "sync lock_command finder wheel context lockfile env store fs core errors",
     "schedule": "fs core errors",

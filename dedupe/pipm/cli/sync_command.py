@@ -88,7 +88,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
       pipm sync uv.lock --env .venv --group dev
 
     Adds, replaces and removes, out of the store; makes the environment if it is missing. What the store has
-    needs no network; pip fetches or builds the rest. pip itself stays where it is.
+    needs no network; the rest is fetched, or built. pip itself stays where it is.
     """
     arguments = locals()
     from pipm.cli.option_table import SyncArguments

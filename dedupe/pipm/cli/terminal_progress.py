@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DELAY = 0.5
 _BAR = 30
+_RATED = frozenset({"Fetching", "Pulling"})
+"""Phases whose speed is that of the network."""
 
 
 class TerminalProgress(Progress):
@@ -26,7 +28,7 @@ class TerminalProgress(Progress):
         self._output = output
         self._label = self._part = ""
         self._total = 0
-        self._began = time.monotonic()
+        self._began = self._phase_began = time.monotonic()
         self._drawn = False
 
     def part(self, first: int, last: int, total: int) -> None:
@@ -37,6 +39,7 @@ class TerminalProgress(Progress):
     def phase(self, label: str, total: int) -> None:
         """See `Progress`."""
         self._label, self._total = label, total
+        self._phase_began = time.monotonic()
 
     def advance(self, files: int, size: int) -> None:
         """See `Progress`."""
@@ -45,6 +48,9 @@ class TerminalProgress(Progress):
         share = min(files / self._total, 1.0)
         bar = "━" * int(share * _BAR)
         numbers = f"{count_text(files)}/{count_text(self._total)}  {size_text(size)}"
+        if self._label in _RATED and size:
+            rate = size / max(time.monotonic() - self._phase_began, _DELAY)
+            numbers += f"  {size_text(int(rate))}/s"
         text = f"{self._part}{self._label} {bar:─<{_BAR}} {numbers}"
         width = _terminal_width()
         _draw(f"\r\x1b[2K{text[: width - 1]}")

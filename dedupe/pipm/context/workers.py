@@ -72,6 +72,11 @@ class SharedState:
         if not self._files % _TOLD_EVERY:
             self.tell()
 
+    def count(self, size: int) -> None:
+        """Count *size* bytes of files that are not done yet, and publish that."""
+        self._bytes += size
+        self.tell()
+
     def tell(self) -> None:
         """Publish what this process did."""
         _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)

@@ -119,23 +119,44 @@ def store_wheels(
     *hashes* are the archives' hashes in a lock. What is *rebuilt* here replaces an entry of the same modules
     with other scripts or data. Raises WheelError for a bad wheel; then none is published.
     """
-    arrivals = []
-    for number, (path, file_name) in enumerate(wheels):
-        name = f"wheel-{number}"
-        ensure_folder(run, name, 0o700)
-        folder = open_directory_beneath(run, name)
+    batch = WheelBatch(store, run)
+    for path, file_name in wheels:
+        batch.unpack(path, file_name, hashes, rebuilt=rebuilt)
+    return batch.publish()
+
+
+class WheelBatch:
+    """Wheels that are added to the store together, with one sync; *run* is a private folder."""
+
+    def __init__(self, store: Store, run: int) -> None:
+        self._store, self._run = store, run
+        self._number = 0
+        self._arrivals: list[_IncomingWheel] = []
+
+    def unpack(
+        self, path: str, file_name: str, hashes: Iterable[tuple[str, str]], *, rebuilt: bool = False
+    ) -> None:
+        """Unpack a wheel, as `store_wheels` says; after a WheelError the batch does not have it."""
+        name, tree = f"wheel-{self._number}", f"tree-{self._number}"
+        self._number += 1
+        ensure_folder(self._run, name, 0o700)
+        folder = open_directory_beneath(self._run, name)
         unpacked = unpack_wheel(path, folder, file_name, hashes)
-        arrivals.append(_IncomingWheel(store, run, path, unpacked, f"tree-{number}", rebuilt=rebuilt))
-    if any(arrival.is_new for arrival in arrivals):
-        sync_file_system(run)  # no object gets its name before its bytes are on disk
+        self._arrivals.append(_IncomingWheel(self._store, self._run, path, unpacked, tree, rebuilt=rebuilt))
+
+    def publish(self) -> list[StoredWheel]:
+        """Give all wheels their names in the store."""
+        arrivals, self._arrivals = self._arrivals, []
+        if any(arrival.is_new for arrival in arrivals):
+            sync_file_system(self._run)  # no object gets its name before its bytes are on disk
+            for arrival in arrivals:
+                arrival.build()
+            sync_file_system(self._run)
+        kept = [arrival.publish() for arrival in arrivals]
+        link_archives(self._store, [(one.entry, one.archive) for one in kept])
         for arrival in arrivals:
-            arrival.build()
-        sync_file_system(run)
-    kept = [arrival.publish() for arrival in arrivals]
-    link_archives(store, [(one.entry, one.archive) for one in kept])
-    for arrival in arrivals:
-        arrival.close()
-    return kept
+            arrival.close()
+        return kept
 
 
 class _IncomingWheel:

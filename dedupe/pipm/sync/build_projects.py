@@ -15,7 +15,7 @@ from pipm.project.build_system import read_build_system
 from pipm.project.project_state import described_state
 from pipm.share.add_wheels import store_wheels
 from pipm.store.entries import EDITABLE, link_archives
-from pipm.sync.fetch_wheels import wheel_of
+from pipm.sync.fetched_wheels import wheel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

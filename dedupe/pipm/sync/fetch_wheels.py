@@ -1,177 +1,162 @@
-"""Fetching missing wheels with several processes of pip; each batch is stored as soon as it is complete."""
+"""Fetching missing wheels. Several processes unpack what their threads download meanwhile.
+
+What only pip can fetch is left to pip.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.utils import canonicalize_name
-
-from pipm.context.workers import WorkerPool, WorkQueue
-from pipm.core.pins import is_editable
-from pipm.errors import FetchError, InterruptedRunError, PipmError
+from pipm.context.workers import WorkerPool
+from pipm.errors import PipmError
+from pipm.fetch.http_client import HttpClient
+from pipm.fetch.network_settings import LeftToPipError, NetworkSettings
+from pipm.fetch.sources import is_ours
+from pipm.fetch.write_archive import ArchiveWriter
 from pipm.fs.beneath import open_directory_beneath
-from pipm.fs.durability import Durability, sync_file_system
+from pipm.fs.durability import sync_file_system
 from pipm.fs.opened import opened
-from pipm.fs.share_file import ensure_folder
-from pipm.share.add_wheels import store_wheels
-from pipm.store.entries import index_wheel
-from pipm.wheel.pip_download import batches, locked_hashes, other_ways, run_batch
-from pipm.wheel.refusals import UnreachableError
+from pipm.fs.share_file import ensure_folder, forget
+from pipm.share.add_wheels import WheelBatch
+from pipm.sync.fetched_wheels import Fetched, record_wheels
+from pipm.wheel.pip_download import locked_hashes
+from pipm.wheel.settings import environ_for_pip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
     from pipm.context.progress import Progress
-    from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
-    from pipm.share.add_wheels import StoredWheel
-    from pipm.sync.pin_resolver import PinResolver
-    from pipm.wheel.pip_download import Batch
-    from pipm.wheel.record_hashes import RecordMismatch
-    from pipm.wheel.run_pip import PipCommand
+    from pipm.fetch.write_archive import NewArchive
+    from pipm.sync.fetched_wheels import FetchRun
 
-_MOST_WORKERS = 6
-"""Maximum processes of pip: half of their time they wait for the network."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FetchRun:
-    """The values that all workers share; ``run`` is the run's folder in the store, at ``run_path``."""
-
-    resolver: PinResolver
-    pip: PipCommand
-    run: int
-    run_path: str
-    shared_state: SharedState
-
-
-class _Answer(NamedTuple):
-    """The result of one batch: entries by name, or an error."""
-
-    entries: dict[str, str]
-    error: PipmError | None = None
-    mismatches: tuple[RecordMismatch, ...] = ()
-
-
-class Fetched(NamedTuple):
-    """Entries by name, and rows of RECORDs that differ from their wheels."""
-
-    entries: dict[str, str]
-    mismatches: tuple[RecordMismatch, ...] = ()
+_MOST_WORKERS = 8
+_CONNECTIONS = 8
+"""Downloads of one process at a time."""
+_AHEAD = 4
+"""Downloaded archives that wait until they are unpacked; then no more are downloaded."""
+_TICK = 0.1
 
 
 def fetch(fetching: FetchRun, pins: Sequence[Pin], progress: Progress) -> Fetched:
-    """Fetch or build *pins* with pip and add them to the store.
+    """Fetch or build *pins* and add them to the store.
 
-    Raises the first error after all batches ended, so that the other wheels are stored.
+    Raises the first error after all work ended, so that the other wheels are stored.
     """
-    count = min(_MOST_WORKERS, max(2, 2 * len(os.sched_getaffinity(0))), len(pins))
-    parts = batches(pins, count)
-    queue = WorkQueue(len(parts))
-    workers = [_Worker(fetching, parts, queue) for _ in range(min(count, len(parts)))]
     progress.phase("Fetching", len(pins))
-    pool = WorkerPool(workers, fetching.shared_state, lambda: progress.advance(*fetching.shared_state.done()))
+    fetched = []
+    left = list(pins)
+    with contextlib.suppress(LeftToPipError):
+        settings = NetworkSettings.of(environ_for_pip(fetching.python))
+        ours = [pin for pin in pins if is_ours(pin, settings)]
+        if ours:
+            fetched.append(_fetch_ours(fetching, settings, ours, progress))
+            left = [pin for pin in pins if pin.name not in fetched[0].entries]
+    if left:
+        from pipm.sync.fetch_with_pip import fetch_with_pip  # noqa: PLC0415 - seldom needed
+        from pipm.wheel.run_pip import find_pip  # noqa: PLC0415 - likewise
+
+        pip = find_pip(fetching.python, fetching.target)
+        fetched.append(fetch_with_pip(fetching, pip, left, progress))
+    return Fetched.joined(fetched)
+
+
+def _fetch_ours(
+    fetching: FetchRun, settings: NetworkSettings, pins: Sequence[Pin], progress: Progress
+) -> Fetched:
+    """Fetch *pins*, and leave out those that only pip can fetch."""
+    # Always forked: then threads that wait for a server end with their process.
+    count = max(2, min(len(os.sched_getaffinity(0)), _MOST_WORKERS))
+    parts: list[list[Pin]] = [[] for _ in range(count)]
+    sizes = [0] * count
+    for pin in sorted(pins, key=lambda pin: -_size(pin)):
+        least = min(range(count), key=lambda number: (sizes[number], len(parts[number])))
+        parts[least].append(pin)
+        sizes[least] += _size(pin)
+    shared = fetching.shared_state
+    workers = [_Worker(fetching, settings, part, number) for number, part in enumerate(parts)]
+    pool = WorkerPool(workers, shared, lambda: progress.advance(*shared.done()))
     try:
-        answers: list[_Answer] = [answer for several in pool.run("fetch") for answer in several]
+        answers: list[_Answer] = pool.run("fetch")
     finally:
         pool.close()
-        queue.close()
     for answer in answers:
-        if answer.error is not None:
-            raise answer.error
-    return Fetched(
-        {name: entry for answer in answers for name, entry in answer.entries.items()},
-        tuple(sorted(mismatch for answer in answers for mismatch in answer.mismatches)),
-    )
+        for error in answer.errors:
+            raise error
+    return Fetched.joined(answer.fetched for answer in answers)
+
+
+class _Answer(NamedTuple):
+    fetched: Fetched
+    errors: list[PipmError]
 
 
 class _Worker:
-    """Takes batches from a queue, fetches each with pip, and adds it to the store."""
+    """Downloads the wheels of *pins* with several threads, and unpacks each that came."""
 
-    def __init__(self, fetching: FetchRun, parts: list[Batch], queue: WorkQueue) -> None:
-        self._fetching = fetching
-        self._parts = parts
-        self._queue = queue
+    def __init__(
+        self, fetching: FetchRun, settings: NetworkSettings, pins: Sequence[Pin], number: int
+    ) -> None:
+        self._fetching, self._settings, self._pins = fetching, settings, pins
+        self._name = f"fetch-{number}"
 
-    def run(self, _stage: str) -> list[_Answer]:
-        """Fetch batches until none is left."""
-        return [self._fetch(number) for number in self._queue]
+    def run(self, _stage: str) -> _Answer:
+        """Fetch all, and store what came even if something is missing."""
+        run, shared = self._fetching.run, self._fetching.shared_state
+        ensure_folder(run, self._name, 0o700)
+        with opened(open_directory_beneath(run, self._name)) as folder:
+            batch = WheelBatch(self._fetching.resolver.store, folder)
+            done: list[Pin] = []
+            errors: list[PipmError] = []
+            for pin, downloaded in self._downloads(folder):
+                try:
+                    self._unpack(batch, folder, pin, downloaded.result())
+                    done.append(pin)
+                except LeftToPipError:
+                    continue
+                except PipmError as error:
+                    errors.append(error)
+                shared.tell()
+            fetched = record_wheels(self._fetching, done, batch.publish())
+            if done:
+                sync_file_system(folder)
+            shared.check()
+            return _Answer(fetched, errors)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
 
-    def _fetch(self, number: int) -> _Answer:
-        batch = self._parts[number]
-        try:
-            return self._one_way_or_other(batch, number)
-        except InterruptedRunError:
-            raise
-        except PipmError as error:
-            return _Answer({}, error)
+    def _unpack(self, batch: WheelBatch, folder: int, pin: Pin, archive: NewArchive) -> None:
+        path = f"{self._fetching.run_path}/{self._name}/{archive.name}"
+        batch.unpack(path, archive.file_name, locked_hashes([pin]))
+        forget(folder, archive.name)  # before it is written to the disk
+        self._fetching.shared_state.advance(0)
 
-    def _one_way_or_other(self, batch: Batch, number: int) -> _Answer:
-        """Fetch *batch*; if no server answers, try other places."""
-        for way in other_ways(self._fetching.pip, batch.pins):
-            try:
-                return self._once(batch, f"batch-{number}-{batch.way.name}")
-            except UnreachableError:
-                batch = batch._replace(way=way)
-        return self._once(batch, f"batch-{number}-{batch.way.name}")
+    def _downloads(self, folder: int) -> Iterator[tuple[Pin, Future[NewArchive]]]:
+        """Yield what the threads download; it ends early if the command is interrupted."""
+        shared = self._fetching.shared_state
+        client = HttpClient(self._settings, lambda: shared.stopping)
+        writer = ArchiveWriter(client, folder, self._fetching.target.tags, shared.count)
+        count = min(_CONNECTIONS, len(self._pins)) or 1
+        room = threading.Semaphore(count + _AHEAD)
 
-    def _once(self, batch: Batch, name: str) -> _Answer:
-        fetching = self._fetching
-        ensure_folder(fetching.run, name, 0o700)
-        with opened(open_directory_beneath(fetching.run, name)) as folder:
-            path = f"{fetching.run_path}/{name}"
-            wheels = run_batch(fetching.pip, batch, folder, path, lambda: fetching.shared_state.stopping)
-            store = fetching.resolver.store
-            kept = store_wheels(store, folder, [(path, "") for path in wheels], locked_hashes(batch.pins))
-            entries = {}
-            for pin in batch.pins:
-                one = wheel_of(pin, kept)
-                for key in fetching.resolver.keys(pin, one.archive):
-                    index_wheel(store, key, one.entry, Durability.LATER)
-                entries[pin.name] = one.entry
-                fetching.shared_state.advance(0)
-            sync_file_system(folder)
-            fetching.shared_state.tell()
-        return _Answer(entries, mismatches=tuple(mismatch for one in kept for mismatch in one.mismatches))
+        def download(pin: Pin) -> NewArchive:
+            room.acquire()
+            return writer.write(pin)
+
+        threads = ThreadPoolExecutor(count)
+        waiting = {threads.submit(download, pin): pin for pin in self._pins}
+        while waiting and not shared.stopping:
+            for future in wait(waiting, _TICK, FIRST_COMPLETED).done:
+                yield waiting.pop(future), future
+                room.release()
 
 
-def wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
-    """Return the wheel of *kept* for *pin*; raise FetchError if it is not the locked one."""
-    found = [one for one in kept if one.entry.partition("/")[0] == canonicalize_name(pin.name)]
-    if len(found) != 1:
-        raise FetchError(
-            f"There is no wheel of {pin.name} ({pin.where or 'the lock'})",
-            hint="check that this is the project's own name",
-        )
-    (one,) = found
-    version = one.entry.split("/")[1]
-    # Like pip, accept a local version (PEP 440) if the lock has the same public version. The version of an
-    # editable project changes without its lock.
-    if (
-        pin.version is not None
-        and not is_editable(pin)
-        and pin.version not in (version, version.partition("+")[0])
-    ):
-        raise FetchError(
-            f"{pin.name} has version {version}, but the lock says {pin.version} ({pin.where})",
-            hint="lock again",
-        )
-    hashes = _locked_hashes(pin)
-    if hashes and one.archive.hex() not in hashes:
-        raise FetchError(
-            f"{pin.name} {pin.version} is not what the lock says: its sha256 is {one.archive.hex()}",
-            hint="lock again if the project published other files; otherwise do not trust this index",
-        )
-    return one
-
-
-def _locked_hashes(pin: Pin) -> set[str]:
-    """Return the sha256 digests that the lock allows for the wheel; empty if it has none for wheels."""
-    if not pin.wheels:
-        return set()
-    return {value for name, value in pin.wheels[0].hashes if name == "sha256"}
+def _size(pin: Pin) -> int:
+    archive = pin.wheels[0] if pin.wheels else None
+    return (archive.size or 0) if archive is not None else 0

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pipm.store.roots import Root
     from pipm.sync.apply_plan import AppliedPlan
     from pipm.sync.change_cache import SeenTimes, Times
-    from pipm.sync.fetch_wheels import Fetched
+    from pipm.sync.fetched_wheels import Fetched
     from pipm.sync.finder_sync import FinderSync
     from pipm.sync.target_environment import TargetEnvironment
     from pipm.wheel.record_hashes import RecordMismatch
@@ -111,15 +111,12 @@ class FullSync:
         return done._replace(created=created, fetched=len(missing), mismatches=mismatches)
 
     def _fetched(self, missing: list[Pin], resolver: PinResolver, target: Target) -> Fetched:
-        """Fetch or build *missing* with pip."""
-        from pipm.sync.fetch_wheels import FetchRun, fetch  # noqa: PLC0415 - takes 50 ms
-        from pipm.wheel.run_pip import find_pip  # noqa: PLC0415
+        """Fetch or build *missing*."""
+        from pipm.sync.fetch_wheels import fetch  # noqa: PLC0415 - takes 100 ms
+        from pipm.sync.fetched_wheels import FetchRun  # noqa: PLC0415
 
-        pip = find_pip(self.destination.python, target)
         with self.store.run() as (run, run_path):
-            fetching = FetchRun(
-                resolver=resolver, pip=pip, run=run, run_path=run_path, shared_state=self.shared_state
-            )
+            fetching = FetchRun(resolver, self.destination.python, target, run, run_path, self.shared_state)
             return fetch(fetching, missing, self.progress)
 
     def _built(self, pins: list[Pin], resolver: PinResolver, target: Target) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pipm.wheel.hidden_logins import add_logins, hide_logins
 from pipm.wheel.refusals import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipm.wheel.run_pip import PipCommand
 
@@ -117,7 +117,7 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
     return alone + together
 
 
-def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
+def other_ways(environ: Mapping[str, str], pins: Sequence[Pin]) -> list[Way]:
     """Return where else to look for *pins* if the URLs in the lock cannot be reached.
 
     The index in the lock comes first. An index in pip's settings, a mirror say, is used only with hashes:
@@ -126,7 +126,7 @@ def other_ways(pip: PipCommand, pins: Sequence[Pin]) -> list[Way]:
     if not all(pin.origin is None and pin.version is not None and _has_url(pin) for pin in pins):
         return []
     ways = [] if pins[0].index_url is None else [Way.INDEX]
-    if "PIP_INDEX_URL" in pip.environ and all(request_for(pin).hashed for pin in pins):
+    if "PIP_INDEX_URL" in environ and all(request_for(pin).hashed for pin in pins):
         ways.append(Way.SETTINGS)
     return ways
 

@@ -114,7 +114,7 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
         command, foreign = own, _foreign_options(target)
     else:
         command = _borrowed_pip(python)
-    environ = environ_for_pip(command, resolving=resolving)
+    environ = environ_for_pip(python, resolving=resolving)
     return PipCommand(command=command, environ=environ, foreign=foreign, python=target.python)
 
 

@@ -7,10 +7,10 @@ which other users cannot read; pip then ignores its files.
 
 from __future__ import annotations
 
-import ast
+import configparser
+import locale
 import os
-import subprocess
-from functools import cache
+import sys
 from typing import TYPE_CHECKING
 
 from pipm.errors import FetchError
@@ -74,11 +74,11 @@ _SECTIONS = ("global", "install")
 _HINT = "`pip config debug` lists the files that pip reads"
 
 
-def environ_for_pip(command: tuple[str, ...], *, resolving: bool = False) -> dict[str, str]:
-    """Return the variables for the pip that *command* runs: the user's, with the selected settings."""
+def environ_for_pip(python: str, *, resolving: bool = False) -> dict[str, str]:
+    """Return the variables for a pip that runs on *python*: the user's, with the selected settings."""
     kept = KEPT.keys() | RESOLVING.keys() if resolving else KEPT.keys()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    settings = dict(_of_files(command)) | dict(_of_variables())
+    settings = dict(_of_files(python)) | dict(_of_variables())
     for name, value in settings.items():
         if name in kept:
             environ[f"PIP_{name.replace('-', '_').upper()}"] = value
@@ -96,29 +96,46 @@ def _of_variables() -> Iterator[tuple[str, str]]:
             yield name.removeprefix("PIP_").lower().replace("_", "-"), value
 
 
-@cache
-def _of_files(command: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the settings in pip's files; later ones override earlier ones."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    if "PIP_CONFIG_FILE" in os.environ:
-        kept["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]
-    done = subprocess.run(
-        [*command, "config", "list"],
-        env=kept,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        start_new_session=True,  # so that only pipm gets Ctrl-C: a pip that it ends would print no settings
-    )
-    if done.returncode:
-        # pip also stops here: without its settings it would use another index.
-        raise FetchError("pip cannot read its settings", hint=_HINT, details=done.stdout + done.stderr)
-    found: dict[str, list[tuple[str, str]]] = {section: [] for section in _SECTIONS}
-    for line in done.stdout.splitlines():  # global.index-url='https://…'
-        key, _, value = line.partition("=")
-        section, _, name = key.partition(".")
-        if section in found and (text := str(ast.literal_eval(value))):
-            found[section].append((name, text))
-    return tuple(pair for section in _SECTIONS for pair in found[section])
+class _Parser(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr.lower().replace("_", "-").removeprefix("--")
+
+
+def _of_files(python: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings in pip's files; later ones override earlier ones."""
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for path in filter(os.path.exists, _files(python)):
+        parser = _Parser()
+        try:
+            parser.read(path, encoding="utf-8" if sys.flags.utf8_mode else locale.getencoding())
+        except (configparser.Error, UnicodeError) as error:
+            # pip also stops here: without its settings it would use another index.
+            raise FetchError(
+                f"pip cannot read its settings in {path}", hint=_HINT, details=f"{error}\n"
+            ) from error
+        for section, settings in found.items():
+            if parser.has_section(section):
+                settings.update((name, value) for name, value in parser.items(section) if value)
+    for settings in found.values():
+        yield from settings.items()
+
+
+def _files(python: str) -> list[str]:
+    """Return the paths of pip's files for an interpreter, those that override others last."""
+    own = os.environ.get("PIP_CONFIG_FILE")
+    if own == os.devnull:
+        return []
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        support = "Library/Application Support/pip"
+        shared = [f"/{support}"]
+        user = f"{home}/{support}" if os.path.isdir(f"{home}/{support}") else f"{home}/.config/pip"
+    else:
+        folders = os.environ.get("XDG_CONFIG_DIRS", "").strip() or "/etc/xdg"
+        shared = [*(f"{folder}/pip" for folder in folders.split(os.pathsep)), "/etc"]
+        user = f"{os.environ.get('XDG_CONFIG_HOME', '').strip() or f'{home}/.config'}/pip"
+    users = [] if own and os.path.exists(own) else [f"{home}/.pip", user]
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
+    if not os.path.exists(f"{prefix}/pyvenv.cfg"):
+        prefix = os.path.dirname(os.path.dirname(os.path.realpath(python)))
+    return [*(f"{folder}/pip.conf" for folder in (*shared, *users, prefix)), *([own] if own else [])]

@@ -28,10 +28,8 @@ def test_settings_that_pip_cannot_read_end_the_command(
     path = tmp_path / "pip.conf"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
-    settings._of_files.cache_clear()
     with pytest.raises(FetchError):
-        settings.environ_for_pip(PIP)
-    settings._of_files.cache_clear()
+        settings.environ_for_pip(sys.executable)
 
 
 def test_settings_that_pip_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +37,7 @@ def test_settings_that_pip_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path.write_text("[global]\nindex-url = https://index.invalid/simple\nuser = true\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
-    settings._of_files.cache_clear()
-    environ = settings.environ_for_pip(PIP)
-    settings._of_files.cache_clear()
+    environ = settings.environ_for_pip(sys.executable)
     assert environ["PIP_INDEX_URL"] == "https://index.invalid/simple"
     assert "PIP_USER" not in environ
 
@@ -60,10 +56,23 @@ def test_the_pip_that_builds_asks_no_further_index() -> None:
     assert alone.environ == {"PIP_PROXY": "http://proxy.invalid"}
 
 
-def test_ctrl_c_does_not_reach_pip(tmp_path: Path) -> None:
-    """Else an interrupted sync would say that pip cannot read its settings."""
-    program, seen = tmp_path / "pip", tmp_path / "session"
-    program.write_text(f"#!/bin/sh\nps -o sid= -p $$ > {seen}\n")
-    program.chmod(0o755)
-    settings.environ_for_pip((str(program),))
-    assert int(seen.read_text()) != os.getsid(0)
+def test_files_override_each_other_as_in_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's own file counts most, and of one file what is said for installing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/one:{tmp_path}/two")
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    places = ("one/pip", "two/pip", ".pip", "user/pip", "env")
+    for number, place in enumerate(places):
+        (tmp_path / place).mkdir(parents=True)
+        rows = "".join(
+            f"{'retries_' if key % 2 else 'Timeout'}{key} = {number}\n" for key in range(number, 5)
+        )
+        text = f"[global]\n{rows}[install]\n--index_url = {number}\n[wheel]\nproxy = no\n"
+        (tmp_path / place / "pip.conf").write_text(text.replace("_0", ""))
+    (tmp_path / "env/pyvenv.cfg").touch()
+    python = f"{tmp_path}/env/bin/python"
+    known = dict(settings._of_files(python))
+    assert known["index-url"] == "4"
+    assert [known[f"{'retries-' if key % 2 else 'timeout'}{key}"] for key in range(5)] == list("01234")

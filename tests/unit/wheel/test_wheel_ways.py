@@ -60,19 +60,6 @@ def sync_with(place: Path, wheel: str) -> SyncResult:
     return sync(str(place / "store"), str(place / "env"), open_lock(lock, Selection()), options, Progress())
 
 
-@pytest.fixture(autouse=True)
-def _without_pip(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a sync have the archive as pip brings it; pip's own look refuses some before."""
-    if "pip" not in request.fixturenames:
-        wheel = str(tmp_path / "wheel" / FILE_NAME)
-        monkeypatch.setattr("pipm.sync.fetch_wheels.run_batch", lambda *_, **__: [wheel])
-
-
-@pytest.fixture
-def pip() -> None:
-    """Wheels come through the real pip."""
-
-
 def store_of(place: Path) -> Store:
     """The store of *place*."""
     return opened(str(place / "store"))
@@ -148,11 +135,3 @@ def test_an_entry_that_cannot_be_installed_is_named(tmp_path: Path) -> None:
     assert INFO not in os.listdir(
         tmp_path / "env/lib" / os.listdir(tmp_path / "env/lib")[0] / "site-packages"
     )
-
-
-@pytest.mark.usefixtures("pip")
-def test_a_wheel_that_pip_takes(place: Path, tmp_path: Path) -> None:
-    wheel = HOSTILE["the script python"][0](good(), str(tmp_path / "wheel"))
-    with pytest.raises(PipmError, match=f"{FILE_NAME}.*scripts/python.*would replace"):
-        sync_with(place, wheel)
-    assert os.path.islink(place / "env/bin/python")
