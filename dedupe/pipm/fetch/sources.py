@@ -108,10 +108,20 @@ def index_urls(pin: Pin, settings: NetworkSettings, *, configured: bool) -> tupl
     """Return the indexes that may have *pin*: those of the settings if *configured* or if it has none."""
     own = () if pin.index_url is None or configured else (pin.index_url,)
     more = tuple(value for name, value in _options(pin) if name == "--extra-index-url")
-    urls = (*(own or settings.index_urls), *more)
-    if not all(urls) or any("${" in url for url in urls):
-        raise LeftToPipError  # pip has a default
-    return urls
+    urls = [url or _default_index() for url in (*(own or settings.index_urls), *more)]
+    if any("${" in url for url in urls):
+        raise LeftToPipError
+    return tuple(urls)
+
+
+def _default_index() -> str:
+    """Return the index that pip asks without a setting; LeftToPipError where this interpreter has no pip."""
+    try:
+        from pip._internal.models.index import PyPI  # noqa: PLC0415 - seldom needed
+
+        return str(PyPI.simple_url)
+    except (ImportError, AttributeError) as error:
+        raise LeftToPipError from error
 
 
 def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Sequence[str]) -> Source:

@@ -15,7 +15,7 @@ from pipm.fetch import http_client
 from pipm.fetch.http_client import HttpClient, Request, RequestError, Transfer
 from pipm.fetch.index_pages import parse_page
 from pipm.fetch.network_settings import LeftToPipError, NetworkSettings
-from pipm.fetch.sources import is_ours
+from pipm.fetch.sources import index_urls, is_ours
 from pipm.fetch.write_archive import ArchiveWriter
 from support.file_server import Answer, FileServer, Script
 from support.remotes import served
@@ -323,3 +323,10 @@ def test_a_proxy_is_asked(tmp_path: Path, server: FileServer) -> None:
 def test_chunks_are_bounded(server: FileServer) -> None:
     chunks = list(Transfer(HttpClient(settings(), lambda: False), Request(server.url + FILE)))
     assert max(map(len, chunks)) <= http_client._CHUNK
+
+
+def test_the_default_index_is_pips() -> None:
+    urls = index_urls(pin(), settings(PIP_EXTRA_INDEX_URL="https://index.invalid/more"), configured=False)
+    assert urls[1:] == ("https://index.invalid/more",)
+    assert urls[0].startswith("https://")
+    assert urls[0].endswith("/simple")

@@ -1,0 +1,111 @@
+"""`pipm sync` of wheels whose hash the lock has: they come from a web server, and pip is not started."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from support.file_server import Answer, FileServer, Script
+from support.pipm import FAILED
+from support.remotes import served
+from support.snapshot import file_digest
+from support.synthetic import Environment, make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.pipm import Pipm
+
+NAMES = ("one", "two")
+
+
+def file_name(name: str) -> str:
+    return f"{name}-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FileServer]:
+    """An index of two wheels, by JSON."""
+    script = Script()
+    for name in NAMES:
+        path = make_wheel(f"{tmp_path}/wheels", f"{name}==1.0", {f"{name}.py": f"NAME = '{name}'\n".encode()})
+        with open(path, "rb") as file:
+            script.files[f"/files/{file_name(name)}"] = file.read()
+        row = {
+            "filename": file_name(name),
+            "url": f"../../files/{file_name(name)}",
+            "hashes": {"sha256": file_digest(path)},
+        }
+        headers = (("Content-Type", "application/vnd.pypi.simple.v1+json"),)
+        body = json.dumps({"files": [row]}).encode()
+        script.answers[f"/simple/{name}/"] = [Answer(headers=headers, body=body)]
+    with served(FileServer(script)) as server:
+        yield server
+
+
+def lock_of(kind: str, folder: Path, server: FileServer) -> str:
+    hashes = {name: file_digest(f"{folder}/wheels/{file_name(name)}") for name in NAMES}
+    if kind == "pylock.toml":
+        text = 'lock-version = "1.0"\ncreated-by = "test"\n' + "".join(
+            f'[[packages]]\nname = "{name}"\nversion = "1.0"\n'
+            f'[[packages.wheels]]\nname = "{file_name(name)}"\n'
+            f'url = "{server.url}/files/{file_name(name)}"\nhashes = {{ sha256 = "{digest}" }}\n'
+            for name, digest in hashes.items()
+        )
+    elif kind == "poetry.lock":
+        text = "".join(
+            f'[[package]]\nname = "{name}"\nversion = "1.0"\ngroups = ["main"]\noptional = false\n'
+            f'python-versions = "*"\nfiles = [{{ file = "{file_name(name)}", hash = "sha256:{digest}" }}]\n'
+            for name, digest in hashes.items()
+        )
+        text += '[metadata]\nlock-version = "2.1"\npython-versions = "*"\ncontent-hash = "0"\n'
+        (folder / "pyproject.toml").write_text(
+            '[project]\nname = "it"\nversion = "1"\ndependencies = ["one", "two"]\n'
+            "[tool.poetry]\npackage-mode = false\n"
+        )
+    elif kind == "Pipfile.lock":
+        sources = [{"name": "mine", "url": f"{server.url}/simple"}]
+        rows = {name: {"version": "==1.0", "hashes": [f"sha256:{one}"]} for name, one in hashes.items()}
+        meta = {"pipfile-spec": 6, "requires": {}, "sources": sources}
+        text = json.dumps({"_meta": meta, "default": rows})
+    else:
+        text = "".join(f"{name}==1.0 --hash=sha256:{digest}\n" for name, digest in hashes.items())
+    (folder / kind).write_text(text)
+    return str(folder / kind)
+
+
+def quiet(pipm: Pipm, folder: Path, index: str = "") -> Pipm:
+    """*pipm* with no settings of pip but these; a pip that runs writes its log."""
+    environ = dict.fromkeys([name for name in os.environ if name.startswith("PIP_")], "")
+    environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_LOG": f"{folder}/pip.log", "PIP_NO_CACHE_DIR": "1"}
+    environ |= {"PIP_INDEX_URL": index, "PIP_RETRIES": "0"}
+    return type(pipm)(store=pipm.store, environ=environ)
+
+
+@pytest.mark.parametrize("kind", ["pylock.toml", "poetry.lock", "Pipfile.lock", "requirements.txt"])
+def test_a_lock_with_hashes_needs_no_pip(pipm: Pipm, tmp_path: Path, server: FileServer, kind: str) -> None:
+    lock = lock_of(kind, tmp_path, server)
+    env = Environment(path=f"{tmp_path}/env")
+    done = quiet(pipm, tmp_path, f"{server.url}/simple")("sync", lock, "--env", env.path, "--json").expect()
+    assert done.json["fetched"] == 2
+    assert env.run("import one, two; print(one.NAME, two.NAME)").split() == ["one", "two"]
+    assert not os.path.exists(f"{tmp_path}/pip.log")
+    assert os.listdir(f"{pipm.store}/v1/tmp") == []
+
+
+def test_what_came_is_kept_when_the_rest_fails(pipm: Pipm, tmp_path: Path, server: FileServer) -> None:
+    lock = lock_of("pylock.toml", tmp_path, server)
+    path = f"/files/{file_name('two')}"
+    server.script.answers[path] = [Answer(body=b"not a wheel"), Answer(403)]
+    mine = quiet(pipm, tmp_path)
+    for why in ("two 1.0 is not what the lock says", "Cannot fetch two 1.0: HTTP error 403"):
+        failed = mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect(FAILED)
+        assert failed.error["kind"] == "fetch"
+        assert why in failed.error["message"]
+        assert os.listdir(f"{pipm.store}/v1/tmp") == []
+    assert mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect().json["fetched"] == 1
+    assert [asked.path for asked in server.script.asked].count(f"/files/{file_name('one')}") == 1
+    assert not os.path.exists(f"{tmp_path}/pip.log")
