@@ -165,24 +165,33 @@ class Bench:
                 faults += [] if self.case.may_appear(name) else [f"{name} is new"]
             elif self.case.stages and self._has_bytes(name, known):
                 continue
-            elif self.case.may_appear(name) and (name not in self._before or self.case.may_vanish(name)):
+            elif self.case.may_appear(name) and name not in self._before:
                 continue  # half written, perhaps; only a RECORD says that all is there
             elif not any(self._alike(name, one, now[name]) for one in known):
                 faults.append(f"{name}: {self._shown(known[0], now[name])}")
-        if self.case.replaced and self.case.appears and self._mixes(now):
-            faults.append(f"{self.case.replaced} is a mixture of two versions")
+        faults += [f"{name} is neither as before nor as after" for name in self._halves(now)]
         if self.case.lives and not self.case.works(self.point):
             faults.append(f"it does not work any more (exit code {code})")
         return faults[:6]
 
-    def _mixes(self, now: States) -> bool:
-        """Whether files of the old version and of the new one are there, a RECORD as whole as a file."""
-        old, new = (
-            {(name, row.digest, row.target) for name, row in taken.items() if self.case.may_vanish(name)}
-            for taken in (self._before, self._after)
-        )
-        there = {(name, row.digest, row.target) for name, row in now.items() if row.kind != "directory"}
-        return bool(there & (old - new)) and bool(there & (new - old))
+    def _halves(self, now: States) -> list[str]:
+        """Return the folders in site-packages of what is replaced that are half there."""
+        begin = f"/site-packages/{self.case.replaced}"
+        names = {name for name in now if self.case.replaced and begin in name}
+        folders = {name for name in names if "/" not in name.partition("/site-packages/")[2]}
+
+        def files(taken: States, folder: str) -> set[tuple[str, str, str]]:
+            return {
+                (name, row.digest, row.target)
+                for name, row in taken.items()
+                if name.startswith(f"{folder}/") and row.kind != "directory" and not name.endswith(".pyc")
+            }
+
+        return [
+            folder
+            for folder in sorted(folders)
+            if files(now, folder) not in [files(taken, folder) for taken in (self._before, self._after)]
+        ]
 
     def _known(self, name: str) -> list[State]:
         return [taken[name] for taken in (self._before, self._after, self._again) if name in taken]

@@ -22,6 +22,7 @@ _SMALL = 900
 """Bytes of one of the files of a synthetic package."""
 _PROGRAM = "[console_scripts]\n{0} = {0}:NAME.strip\n"
 _ALPHA = "import alpha, alpha.module_1, alpha.sub.module_0"
+_REPLACED = f"{_ALPHA}, beta; from importlib.metadata import version; assert version('alpha') in '1.0 2.0'"
 _OLD, _NEW = ("alpha==1.0", "beta==1.0"), ("alpha==2.0", "beta==1.0", "come==1.0")
 
 
@@ -30,8 +31,8 @@ class Case:
     """A command, the state before it, and the trees in which nothing may get lost.
 
     *code* must run in ``first`` after it, and with *lives* at any moment. *appears* begins the names that
-    a command which did not finish may leave until it runs again; files of the distribution *replaced* may be
-    gone or half written until then, but there are never files of both versions. With *stages* files may be
+    a command which did not finish may leave until it runs again. Each folder of the distribution *replaced*
+    is wholly as before or as after. Files whose names have *drops* in them may go. With *stages* files may be
     links of the store or read-only meanwhile. With *falls* a file that refuses what was asked for may be a
     hard link or a copy, or the environment gets the link mode *refused*. Names with *foreign* in them are
     the business of pip, which does not clean up after itself, and so is bytecode: an interpreter that cannot
@@ -47,6 +48,7 @@ class Case:
     lives: bool = True
     appears: str = ""
     replaced: str = ""
+    drops: str = ""
     stages: bool = False
     falls: bool = False
     refused: str = ""
@@ -80,8 +82,8 @@ class Case:
         return bool(self.appears) and name.startswith(self.appears)
 
     def may_vanish(self, name: str) -> bool:
-        """Whether *name* is of a distribution that an unfinished run may have taken apart."""
-        return bool(self.replaced) and self.replaced in name
+        """Whether the command may remove *name*."""
+        return bool(self.drops) and self.drops in name
 
 
 def _pipm(point: str) -> Pipm:
@@ -220,7 +222,7 @@ _ALL = (
         falls=True,
         prepare=_synced(),
         words=_SYNC,
-        code="import beta",
+        code=_REPLACED,
         replaced="alpha",
         appears="first/",
     ),
@@ -228,7 +230,7 @@ _ALL = (
         name="sync-copies",
         prepare=_synced("--link-mode", "copy"),
         words=(*_SYNC, "--link-mode", "copy"),
-        code="import beta",
+        code=_REPLACED,
         replaced="alpha",
         appears="first/",
     ),
@@ -237,7 +239,7 @@ _ALL = (
         falls=True,
         prepare=_synced(*_FINDER),
         words=(*_SYNC, *_FINDER),
-        code="import beta",
+        code=_REPLACED,
         replaced="alpha",
         appears="first/",
     ),
@@ -246,7 +248,7 @@ _ALL = (
         falls=True,
         prepare=_synced(known=False),
         words=_SYNC,
-        code="import beta",
+        code=_REPLACED,
         replaced="alpha",
         appears="first/",
     ),
@@ -256,13 +258,13 @@ _ALL = (
         prepare=_with_layer,
         words=_SYNC,
         environ={"PIPM_STORE_LAYERS": "{point}/layer"},
-        code="import beta",
+        code=_REPLACED,
         replaced="alpha",
         trees=("first", "layer", "other"),
         appears="first/",
     ),
     Case(name="gc", prepare=_one_gone, words=("gc", "--keep", "0")),
-    Case(name="verify-repair", prepare=_damaged, words=("verify", "--full", "--repair"), replaced=".pyc"),
+    Case(name="verify-repair", prepare=_damaged, words=("verify", "--full", "--repair"), drops=".pyc"),
     Case(name="verify-rebuild", prepare=_without_roots, words=("verify", "--rebuild")),
     Case(
         name="run",

@@ -27,6 +27,11 @@ MODES = {
     "finder": ("--link-mode", "finder"),
     "hidden": ("--link-mode", "finder", "--no-dist-info"),
 }
+_WHOLE = """\
+import alpha.module_1, alpha.sub.module_0, beta.module_1
+from importlib.metadata import version
+assert version("alpha") in {"1.0", "2.0"}
+"""
 _PROGRAM = "[console_scripts]\n{0} = {0}:NAME.strip\n"
 
 
@@ -80,9 +85,10 @@ class SyncGround(Ground):
         if not os.path.isdir(os.path.join(self.pipm.store, "v1", "objects")):
             return []
         faults = torn_store(self.pipm.store)
-        if self._there:  # both locks have it
-            done = run(self._environment.python, "-c", "import beta.module_1", cwd=self.work)
-            faults += [f"import beta: {done.stderr}"] if done.returncode else []
+        if self._there:  # both locks have alpha and beta
+            done = run(self._environment.python, "-B", "-c", _WHOLE, cwd=self.work)
+            faults += [f"it does not work: {done.stderr}"] if done.returncode else []
+            faults += self._mixed()
         if self._there and self._state() == "synced":
             old, new = (self._unlike(name) + self._said_wrong(name) for name in _LOCKS)
             if self._mode == "hidden":  # its folders come back before anything else: they say the same
@@ -98,6 +104,14 @@ class SyncGround(Ground):
 
     def undone(self) -> list[str]:
         return self._unlike(self._target) + self._said_wrong(self._target)
+
+    def _mixed(self) -> list[str]:
+        """Which modules of alpha are neither all the old ones nor all the new ones."""
+        taken = [self._right[self._mode, "old"], self._right[self._mode, "new"], self._now()]
+        *right, now = [
+            {path: entry for path, entry in sources(one).items() if "/alpha/" in path} for one in taken
+        ]
+        return min((difference(one, now) for one in right), key=len)
 
     def _unlike(self, name: str) -> list[str]:
         """Which files are not those of a lock."""

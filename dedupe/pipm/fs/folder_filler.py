@@ -214,7 +214,15 @@ class FolderFiller:
 
 def state_of(folder: int) -> State:
     """Return how the open *folder* is now."""
-    status = os.fstat(folder)
+    return _state(os.fstat(folder))
+
+
+def state_in(parent: int, name: str) -> State:
+    """Return how the folder *name* of the open folder *parent* is now."""
+    return _state(os.stat(name, dir_fd=parent, follow_symlinks=False))
+
+
+def _state(status: os.stat_result) -> State:
     return (status.st_ctime_ns, status.st_ino, status.st_size)
 
 
@@ -241,22 +249,29 @@ def _symlink(_source: int, path: str, stored: str, target: int, name: str) -> No
     os.symlink(f"{path}/{stored}", name, dir_fd=target)
 
 
-def _new_inode(fill: Callable[[int, int], None], source: int, stored: str, target: int, name: str) -> None:
+def _new_inode(
+    fill: Callable[[int, int, int], None], source: int, stored: str, target: int, name: str
+) -> None:
     """Make a new inode with an ordinary file's mode, so that an edit stays private."""
     with opened(os.open(stored, _READ, dir_fd=source)) as file:
         status = os.fstat(file)
         with created(target, name, 0o777 if status.st_mode & _EXECUTABLE else 0o666) as new:
-            fill(file, new)
+            fill(file, new, status.st_size)
             os.utime(new, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
-def _copy_contents(source: int, target: int) -> None:
-    while chunk := os.read(source, _CHUNK):
+def _copy_contents(source: int, target: int, size: int) -> None:
+    while size > 0 and (chunk := os.read(source, _CHUNK)):
         _write_all(target, chunk)
+        size -= len(chunk)
+
+
+def _clone_contents(source: int, target: int, _size: int) -> None:
+    clone_contents(source, target)
 
 
 def _reflink(source: int, _path: str, stored: str, target: int, name: str) -> None:
-    _new_inode(clone_contents, source, stored, target, name)
+    _new_inode(_clone_contents, source, stored, target, name)
 
 
 def _copy(source: int, _path: str, stored: str, target: int, name: str) -> None:

@@ -16,6 +16,7 @@ from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.staging import staging
 from pipm.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root, write_root
 from pipm.sync.materialise import materialise
+from pipm.sync.replace import Replacement
 from pipm.sync.uninstall import claimed_paths, remove_unfinished, uninstall
 from pipm.wheel.stored_install_plans import load_install_plan
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
+    from pipm.finder.import_table import ImportTable
     from pipm.fs.durability import Aside
     from pipm.store.layout import Store
     from pipm.store.roots import Root
@@ -110,12 +112,13 @@ class PlanApplier(NamedTuple):
             final = self._prepared(kept_open, root)  # now, since a full disk could prevent it later
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, root._replace(state=SYNCING, entries=used))
-            table = None if self.finder_sync is None else self.finder_sync.begin()
+            claimed: frozenset[str] = frozenset()
             if plan.uninstalled or unfinished:
                 stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
-                _uninstall_all(context, plan, unfinished, claimed_paths(context, unchanged, stay_put))
-            made = materialise(context, self._chosen(everything, wanted, plan))
+                claimed = claimed_paths(context, unchanged, stay_put)
+            chosen = self._chosen(everything, wanted, plan)
+            made, table = self._change(context, plan, chosen, unfinished, claimed)
             stack.close()  # remove temporary files now: if a later sync finds nothing to do, it removes none
             if self.finder_sync is not None and table is not None:
                 self.finder_sync.end(table, made.records, made.away)
@@ -137,6 +140,29 @@ class PlanApplier(NamedTuple):
         with syncing([self.root, self.store.roots]):
             meanwhile(done)
         final.publish()
+
+    def _change(
+        self,
+        context: SyncContext,
+        plan: SyncPlan,
+        chosen: MaterialisePlan,
+        unfinished: list[InstallPlan],
+        claimed: frozenset[str],
+    ) -> tuple[Materialised, ImportTable | None]:
+        """Remove what goes and make the files of *chosen*; *claimed* are the files of all that stays."""
+        if plan.replaced:
+            replacement = Replacement(context, plan.uninstalled, plan.materialised, unfinished, claimed)
+            return replacement.run(chosen, self._begin)
+        table = self._begin()
+        for one in plan.uninstalled:
+            uninstall(context, one, claimed.__contains__)
+        for install_plan in unfinished:
+            remove_unfinished(context, install_plan, claimed.__contains__)
+        return materialise(context, chosen), table
+
+    def _begin(self) -> ImportTable | None:
+        """Install the finder, if there shall be one."""
+        return None if self.finder_sync is None else self.finder_sync.begin()
 
     def _is_pending(self, previous: Root | None) -> bool:
         """Return True if bytecode is pending already, in the environment or in the store for the finder."""
@@ -224,15 +250,6 @@ class PlanApplier(NamedTuple):
             if install_plan.metadata not in complete:
                 found.append(install_plan)
         return found
-
-
-def _uninstall_all(
-    context: SyncContext, plan: SyncPlan, unfinished: Iterable[InstallPlan], claimed: frozenset[str]
-) -> None:
-    for one in plan.uninstalled:
-        uninstall(context, one, claimed)
-    for install_plan in unfinished:
-        remove_unfinished(context, install_plan, claimed)
 
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:

@@ -180,7 +180,7 @@ class FullSync:
         with locked_environment(self.store, environment, self.progress) as root:
             had_no_dist_info = restore_metadata(self.store, root)
             previous = find_root(self.store, environment.path)
-            doubted = previous is not None and previous.state == SYNCING
+            doubted = previous.entries if previous is not None and previous.state == SYNCING else ()
             seen = self._seen(scheme, previous)
             scan = EnvironmentScan(self.store, root, environment, seen, interpreter, doubted=doubted)
             before = NOTHING if fresh or had_no_dist_info else self._unchanged(environment, root, seen)
@@ -250,6 +250,8 @@ class FullSync:
         if not change_cache.is_kept:
             return
         left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
+        if done.plan.replaced:
+            scan.made = frozenset(one.entry for one in done.plan.materialised)
         if before.groups:
             passes_plan_check(scan, install_plans, before, change_cache, _still(before, done, left))
         elif left:  # a new environment: no other process used it meanwhile

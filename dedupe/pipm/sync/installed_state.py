@@ -24,7 +24,7 @@ from pipm.sync.installer_files import installer_metadata, programs_of, scripts_o
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from pipm.core.install_plan import InstallPlan, PlanFolder
@@ -44,8 +44,8 @@ class EnvironmentScan:
     """Compares one environment, open as *root*, with install plans.
 
     *stored_metadata* are the removed metadata folders that the finder provides. ``untouched`` are the groups
-    of `change_cache` that did not change. *doubted*: a sync did not finish, so after a power cut a file may
-    have the right size and wrong bytes.
+    of `change_cache` that did not change. *doubted* are the entries of a sync that did not finish: after a
+    power cut a file may have the right size and wrong bytes, and files may be those of another of these.
     """
 
     def __init__(
@@ -57,11 +57,13 @@ class EnvironmentScan:
         interpreter: Interpreter | None,
         stored_metadata: Mapping[str, Mapping[str, StoredMetadataFile]] = _NOTHING,
         *,
-        doubted: bool = False,
+        doubted: Collection[str] = (),
     ) -> None:
         self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
         self.stored_metadata, self._doubted = stored_metadata, doubted
         self.untouched: AbstractSet[str] = frozenset()
+        self.made: AbstractSet[str] = frozenset()
+        """Entries whose files this sync made beside and has just put there."""
         self.linked = True
         """True until a file is found that should be a link and is not."""
         self._pool = None if interpreter is None else interpreter.pool("")
@@ -148,6 +150,8 @@ class EnvironmentScan:
         """Return True if *installed* is *wanted*, and unchanged since the last full check."""
         install_plan = wanted.install_plan
         same = (installed.site, installed.metadata) == (self.scheme.site, install_plan.metadata)
+        if same and wanted.entry in self.made:
+            return True
         if not same or wanted.entry not in self.untouched:
             return False
         if self.stored_metadata and COMMON not in self.untouched:
@@ -165,7 +169,10 @@ class EnvironmentScan:
         sharing is the task of adopt.
         """
         install_plan, folder = wanted.install_plan, f"{installed.site}/{installed.metadata}"
-        if installed.version != install_plan.version or installed.site != self.scheme.site:
+        there = (installed.version, installed.site) == (install_plan.version, self.scheme.site)
+        if not there or any(
+            one != wanted.entry and one.split("/")[0] == install_plan.name for one in self._doubted
+        ):
             return InstalledMatch.OTHER
         record = self._metadata(folder, "RECORD")
         if record is None:

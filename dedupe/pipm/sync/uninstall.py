@@ -14,7 +14,7 @@ from pipm.fs.walk_tree import names_in
 from pipm.sync.uv_note import FILE as UV_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pipm.context.sync_context import SyncContext
     from pipm.core.install_plan import InstallPlan
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from pipm.core.scheme import Scheme
 
 
-def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str]) -> None:
+def uninstall(context: SyncContext, installed: Installed, stays: Callable[[str], bool]) -> None:
     """Remove the files of *installed*, RECORD last, so that the next sync can finish a killed removal.
 
-    *claimed* are paths, relative to the environment, of files that another distribution also has.
+    *stays* tells of a path, relative to the environment, whether another distribution also has that file.
     """
-    record = f"{installed.site}/{installed.metadata}/RECORD"
-    paths = recorded_paths(read_beneath(context.root, record) or b"", installed.site)
-    _remove(context, (path for path in paths if path not in claimed and path != record), installed.site)
+    *paths, record = installed_paths(context, installed)
+    remove(context, (path for path in paths if path != record and not stays(path)), installed.site)
     with (
         directory_beneath(context.root, installed.site) as site,
         directory_beneath(context.root, f"{installed.site}/{installed.metadata}") as folder,
@@ -40,13 +39,19 @@ def uninstall(context: SyncContext, installed: Installed, claimed: frozenset[str
             remove_tree(context.staging, installed.metadata)
             return
     # Files of others in the metadata folder stay, like in pip and uv; RECORD must be removed last.
-    _remove(context, [record], installed.site)
+    remove(context, [record], installed.site)
 
 
-def remove_unfinished(context: SyncContext, install_plan: InstallPlan, claimed: frozenset[str]) -> None:
+def remove_unfinished(context: SyncContext, install_plan: InstallPlan, stays: Callable[[str], bool]) -> None:
     """Remove the files of an unwanted distribution without RECORD, which a killed sync began to install."""
     paths = entry_paths(install_plan, context.scheme)
-    _remove(context, (path for path in paths if path not in claimed), context.scheme.site)
+    remove(context, (path for path in paths if not stays(path)), context.scheme.site)
+
+
+def installed_paths(context: SyncContext, installed: Installed) -> list[str]:
+    """Return the files of *installed* inside the environment, relative to it; its RECORD is the last."""
+    record = f"{installed.site}/{installed.metadata}/RECORD"
+    return [*recorded_paths(read_beneath(context.root, record) or b"", installed.site), record]
 
 
 def entry_paths(install_plan: InstallPlan, scheme: Scheme) -> list[str]:
@@ -83,12 +88,12 @@ def claimed_paths(
     """Return all files of remaining distributions, *install_plans* and *kept*, below the environment."""
     claimed = {path for install_plan in install_plans for path in entry_paths(install_plan, context.scheme)}
     for one in kept:
-        record = read_beneath(context.root, f"{one.site}/{one.metadata}/RECORD") or b""
-        claimed.update(recorded_paths(record, one.site))
+        claimed.update(installed_paths(context, one))
     return frozenset(claimed)
 
 
-def _remove(context: SyncContext, paths: Iterable[str], site: str) -> None:
+def remove(context: SyncContext, paths: Iterable[str], site: str) -> None:
+    """Remove files of the environment with the bytecode of modules, and folders that are empty then."""
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")

@@ -33,7 +33,7 @@ def test_no_empty_metadata_folder_is_left(tmp_path: Path, monkeypatch: pytest.Mo
         remove(name, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "rmdir", rmdir)
-    uninstall(context, Installed("demo", "1", "site", "demo-1.dist-info", removable=True), frozenset())
+    uninstall(context, Installed("demo", "1", "site", "demo-1.dist-info", removable=True), lambda _: False)
     assert list((tmp_path / "site").iterdir()) == []
     assert list((tmp_path / "tmp").iterdir()) == []
     for folder in folders:

@@ -1,0 +1,218 @@
+"""Letting a staged tree take the place of files of an environment, so that none is missing meanwhile.
+
+A folder that has nothing but files which may go changes places with the staged one in one step
+(renameat2(2) with RENAME_EXCHANGE); else file after file is renamed over the old one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pipm.errors import FileSystemError
+from pipm.fs.beneath import status_beneath
+from pipm.fs.folder_filler import FOLDER, state_in
+from pipm.fs.opened import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipm.fs.folder_filler import FolderState
+
+_CACHE = "__pycache__"
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS."""
+_DEEPEST = 100
+_RECORD = "RECORD"
+
+
+def staged_tree(staging: int, name: str, model: int) -> int:
+    """Make and open the folder *name* in *staging*; what is made in it is as in the open folder *model*."""
+    os.mkdir(name, 0o700, dir_fd=staging)
+    folder = os.open(name, FOLDER, dir_fd=staging)
+    status = os.fstat(model)
+    if status.st_gid != os.fstat(folder).st_gid:
+        os.fchown(folder, -1, status.st_gid)
+    if status.st_mode & stat.S_ISGID:
+        os.fchmod(folder, 0o700 | stat.S_ISGID)
+    if hasattr(os, "getxattr"):
+        with contextlib.suppress(OSError):  # there is none, or no such thing
+            acl = os.getxattr(model, "system.posix_acl_default")
+            os.setxattr(folder, "system.posix_acl_default", acl)
+    return folder
+
+
+class SwapFolders:
+    """Puts the tree *name* in the open folder *aside* into the environment at *path*.
+
+    Files *own* of the environment may go; paths are relative to it. What is in the folder *apart* is left to
+    the caller. ``folders`` were swapped as a whole, ``files`` were put into folders that stay. ``left`` is
+    the state of new folders in those.
+    """
+
+    def __init__(self, path: str, own: Iterable[str], aside: int, name: str, apart: str) -> None:
+        self._path, self._own, self._apart = path, frozenset(own), apart
+        self._aside, self._tree = aside, name
+        self._parents: set[str] = set()
+        for file in self._own:
+            folder = file.rpartition("/")[0]
+            while folder and folder not in self._parents:
+                self._parents.add(folder)
+                folder = folder.rpartition("/")[0]
+        self._listed: dict[str, tuple[list[str], list[str]]] = {}
+        self._old: list[tuple[str, str]] = []
+        self.folders: set[str] = set()
+        self.left: FolderState = {}
+        self.files: set[str] = set()
+
+    def place(self, staged: int, target: int, path: str, names: Iterable[str], *, whole: bool) -> None:
+        """Move *names* of the open folder *staged* into *target*, the environment's folder *path*.
+
+        With *whole* folders are exchanged where that is possible.
+        """
+        for name in sorted(names, key=lambda name: name == _RECORD):
+            place = f"{path}/{name}" if path else name
+            if place == self._apart:
+                continue
+            if _is_folder(staged, name):
+                self._place_folder(staged, name, target, place, whole=whole)
+            else:
+                self._place_file(staged, name, target, place)
+
+    def _place_folder(self, staged: int, name: str, target: int, place: str, *, whole: bool) -> None:
+        there = status_beneath(target, name)
+        if there is not None and not stat.S_ISDIR(there.st_mode):
+            if place not in self._own:
+                raise FileSystemError(
+                    f"{name!r} in the environment is not a folder, but a distribution has one of that name",
+                    hint="move it away and run the same command again",
+                )
+            os.rename(name, f"file-{len(self.folders)}", src_dir_fd=target, dst_dir_fd=self._aside)
+            there = None
+        if there is None:
+            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+            self.folders.add(place)
+        elif not (whole and self._may_go(place) and self._exchange(staged, name, target, place)):
+            self._merge(staged, name, target, place, whole=whole)
+            return
+        self.left[place] = state_in(target, name)
+
+    def _merge(self, staged: int, name: str, target: int, place: str, *, whole: bool) -> None:
+        with (
+            opened(os.open(name, FOLDER, dir_fd=staged)) as new,
+            opened(os.open(name, FOLDER, dir_fd=target)) as old,
+        ):
+            self.place(new, old, place, os.listdir(new), whole=whole)
+
+    def _place_file(self, staged: int, name: str, target: int, place: str) -> None:
+        try:
+            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+        except IsADirectoryError as error:
+            if not (self._may_go(place) and self._move_out(target, name, place)):
+                raise FileSystemError(
+                    f"There is a folder {name!r} in the environment where a file belongs",
+                    hint="move it away and run the same command again",
+                ) from error
+            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+        self.files.add(place)
+
+    def take_away(self, target: int, path: str, name: str) -> bool:
+        """Move the folder *name* out of *target*, the environment's folder *path*, if all in it may go."""
+        there = status_beneath(target, name)
+        if there is None or not stat.S_ISDIR(there.st_mode):
+            return False
+        return self._may_go(f"{path}/{name}") and self._move_out(target, name, f"{path}/{name}")
+
+    def is_below(self, path: str) -> bool:
+        """Return whether *path* lies in a folder that was swapped as a whole."""
+        while path := path.rpartition("/")[0]:
+            if path in self.folders:
+                return True
+        return False
+
+    def remove(self) -> None:
+        """Remove what was swapped out; what came into it meanwhile goes with the folder *aside*."""
+        for path, place in self._old:
+            parent, _, name = path.rpartition("/")
+            with opened(os.open(parent or ".", FOLDER, dir_fd=self._aside)) as folder:
+                self._remove(folder, name, place)
+
+    def _exchange(self, staged: int, name: str, target: int, place: str) -> bool:
+        """Let two folders change places; return False if they must be merged instead."""
+        call, encoded = _exchange_call(), os.fsencode(name)
+        if call is not None and not call(staged, encoded, target, encoded, _EXCHANGE):
+            self._old.append((f"{self._tree}/{place}", place))
+            self.folders.add(place)
+            return True
+        if not self._move_out(target, name, place):
+            return False
+        try:
+            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+        except OSError:
+            os.rename(self._old.pop()[0], name, src_dir_fd=self._aside, dst_dir_fd=target)
+            raise
+        return True
+
+    def _move_out(self, target: int, name: str, place: str) -> bool:
+        new = f"old-{len(self._old)}"
+        try:
+            os.rename(name, new, src_dir_fd=target, dst_dir_fd=self._aside)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EBUSY):  # of a lower layer, or mounted
+                raise
+            return False
+        self.folders.add(place)
+        self._old.append((new, place))
+        return True
+
+    def _may_go(self, folder: str) -> bool:
+        """Return whether all in the environment's *folder* may go, and note what that is."""
+        above, _, last = folder.rpartition("/")
+        if (above if last == _CACHE else folder) not in self._parents or folder.count("/") > _DEEPEST:
+            return False
+        try:
+            with os.scandir(f"{self._path}/{folder}") as scan:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]
+        except OSError:
+            return False
+        below = [name for name, is_folder in entries if is_folder]
+        names = [name for name, is_folder in entries if not is_folder]
+        self._listed[folder] = (names, below)
+        return all(
+            f"{folder}/{name}" in self._own
+            or (
+                last == _CACHE
+                and name.endswith(".pyc")
+                and f"{above}/{name.partition('.')[0]}.py" in self._own
+            )
+            for name in names
+        ) and all(self._may_go(f"{folder}/{name}") for name in below)
+
+    def _remove(self, parent: int, name: str, place: str) -> None:
+        names, below = self._listed[place]
+        with opened(os.open(name, FOLDER, dir_fd=parent)) as folder:
+            for file in names:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file, dir_fd=folder)
+            for other in below:
+                self._remove(folder, other, f"{place}/{other}")
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=parent)
+
+
+@cache
+def _exchange_call() -> Any | None:  # noqa: ANN401 - ctypes gives no better type
+    library = ctypes.CDLL(None)
+    call = getattr(library, "renameat2", None) or getattr(library, "renameatx_np", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return call
+
+
+def _is_folder(directory: int, name: str) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)

@@ -1,0 +1,124 @@
+"""A distribution that a sync replaces: what else lies in its folders stays, and nothing of the old one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from pipm.context.progress import Progress
+from pipm.core.pins import Selection
+from pipm.fs import swap_folders
+from pipm.fs.link_modes import LinkMode
+from pipm.sync.open_lock import open_lock
+from pipm.sync.sync import sync
+from pipm.sync.sync_values import SyncOptions
+from support.locks import pylock
+from support.synthetic import Environment, make_wheel, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.pipm import Pipm
+
+OLD = {
+    "alpha/__init__.py": b"V = 1\n",
+    "alpha/gone.py": b"",
+    "alpha/inner/data.txt": b"old\n",
+    "alpha.libs/libx-1.so": b"1",
+    "dropped/__init__.py": b"",
+    "shape/__init__.py": b"",
+    "space/alpha/__init__.py": b"V = 1\n",
+    "turned": b"a file\n",
+}
+NEW = {
+    "alpha/__init__.py": b"V = 2\n",
+    "alpha/come.py": b"",
+    "alpha.libs/libx-2.so": b"2",
+    "shape.py": b"",
+    "space/alpha/__init__.py": b"V = 2\n",
+    "turned/file": b"a folder now\n",
+}
+
+
+def _sync(pipm: Pipm, folder: Path, *wheels: str) -> Environment:
+    lock = pylock(str(folder), wheels)
+    made, options = Environment(path=f"{folder}/env"), SyncOptions(link_mode=LinkMode.HARDLINK)
+    sync(pipm.store, made.path, open_lock(lock, Selection(), ()), options, Progress())
+    return made
+
+
+def _files(environment: Environment) -> dict[str, str]:
+    found = {}
+    for folder, _, names in os.walk(environment.site):
+        for name in names:
+            path = os.path.relpath(os.path.join(folder, name), environment.site)
+            if ".dist-info" not in path and not path.endswith(".pyc"):
+                with open(os.path.join(folder, name), encoding="ascii") as file:
+                    found[path] = file.read()
+    return found
+
+
+@pytest.mark.parametrize("how", ["exchanged", "renamed", "merged"])
+@pytest.mark.parametrize("strange", [False, True])
+def test_only_what_is_its_own_goes(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, *, strange: bool
+) -> None:
+    """The file system swaps folders, knows only rename, or moves no folder (a lower layer's)."""
+    if how != "exchanged":
+        monkeypatch.setattr(swap_folders, "_exchange_call", lambda: None)
+    if how == "merged":
+        monkeypatch.setattr(swap_folders.SwapFolders, "_move_out", lambda *_: False)
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    beta = make_wheel(f"{tmp_path}/wheels", "beta==1.0", {"space/beta.py": b"B = 1\n"})
+    pipm("store", "add", old, new, beta).expect()
+    made = _sync(pipm, tmp_path, old, beta)
+    own = {}
+    if strange:
+        own = {"alpha/inner/own.txt": "mine", "alpha/__pycache__/own.nbi": "mine", "dropped/own.py": "mine"}
+    for path, text in own.items():
+        write(made.file(path), text.encode())
+    inode = os.stat(made.file("space/beta.py")).st_ino
+    _sync(pipm, tmp_path, new, beta)
+    right = {path: data.decode() for path, data in NEW.items()} | own | {"space/beta.py": "B = 1\n"}
+    assert _files(made) == right
+    assert os.stat(made.file("space/beta.py")).st_ino == inode
+    assert sorted(os.listdir(made.site)) == sorted(
+        {path.split("/")[0] for path in right}
+        | {"alpha-2.0.dist-info", "beta-1.0.dist-info"}
+        | {"__pycache__"}
+    )
+    assert not os.path.exists(f"{made.path}/.pipm-tmp")
+    assert made.run("import alpha, shape, space.alpha, space.beta; print(alpha.V, space.alpha.V)") == "2 2\n"
+
+
+def test_another_build_of_the_same_version(pipm: Pipm, tmp_path: Path) -> None:
+    """The metadata folder keeps its name, and the own file that is in it."""
+    old, new = (
+        make_wheel(f"{tmp_path}/{number}", "alpha==1.0", files) for number, files in ((1, OLD), (2, NEW))
+    )
+    made = _sync(pipm, tmp_path, old)
+    write(made.file("alpha-1.0.dist-info/own.txt"), b"mine")
+    _sync(pipm, tmp_path, new)
+    assert _files(made) == {path: data.decode() for path, data in NEW.items()}
+    with open(made.file("alpha-1.0.dist-info/RECORD"), encoding="ascii") as file:
+        assert "alpha/come.py" in file.read()
+    assert os.path.exists(made.file("alpha-1.0.dist-info/own.txt"))
+
+
+def test_new_folders_have_the_group_of_those_above(pipm: Pipm, tmp_path: Path) -> None:
+    """Although they are made elsewhere: setgid of site-packages counts."""
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    made = _sync(pipm, tmp_path, old)
+    group = 4321 if os.geteuid() == 0 else os.getegid()
+    os.chown(made.site, -1, group)
+    os.chmod(made.site, 0o2755)
+    _sync(pipm, tmp_path, new)
+    status = os.stat(made.file("alpha"))
+    assert (status.st_gid, status.st_mode & 0o2000) == (group, 0o2000)
