@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,25 @@ def test_the_result_comes_first(pipm: Pipm, lock: str, wheels: list[str], tmp_pa
     assert not sync_only(pipm, lock, f"{tmp_path}/second").pending
     assert bytecode(f"{tmp_path}/second").keys() == bytecode(env.path).keys()
     assert damage(pipm.store) == []
+
+
+@pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.FINDER])
+def test_bytecode_that_the_disk_refused_comes_later(pipm: Pipm, tmp_path: Path, mode: LinkMode) -> None:
+    """The compiler cannot write a large file; the source is not to blame, and a later process compiles it."""
+    files = {"many/__init__.py": b"", "many/large.py": b"".join(b"print(%d)\n" % n for n in range(9000))}
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "many==1.0", files)])
+    env = f"{tmp_path}/env"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(files["many/large.py"]) + 10_000, usual[1]))
+    try:
+        assert sync_only(pipm, lock, env, mode).pending
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    compile_now(pipm)
+    assert not is_pending(pipm, env)
+    code = "import many.large, os; assert os.path.exists(many.large.__cached__)"
+    subprocess.run([f"{env}/bin/python", "-B", "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert not sync_only(pipm, lock, env).pending
 
 
 @pytest.mark.timing

@@ -216,7 +216,15 @@ _ALL = (
     ),
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),
-    Case(name="sync-new", falls=True, prepare=_to_fetch, words=_SYNC, lives=False, appears="first"),
+    Case(
+        name="sync-new",
+        falls=True,
+        refused="finder",
+        prepare=_to_fetch,
+        words=_SYNC,
+        lives=False,
+        appears="first",
+    ),
     Case(
         name="sync-links",
         falls=True,

@@ -31,10 +31,11 @@ import multiprocessing.connection, multiprocessing.popen_fork, multiprocessing.q
 import asyncio, bz2, csv, ctypes, difflib, email.parser, lzma, queue, rich.console, typer.rich_utils, zipfile
 import pipm
 for module in pkgutil.walk_packages(pipm.__path__, "pipm."):
-    if "runtime" not in module.name and not module.name.endswith("__main__"):
+    if not {"runtime", "plugins", "__main__"} & {*module.name.split(".")}:
         importlib.import_module(module.name)
 from pipm.__main__ import main
 
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a command leaves running is waited for
 jobs, answers = os.fdopen(int(sys.argv[1])), os.fdopen(int(sys.argv[2]), "w")
 for line in jobs:
     job = json.loads(line)
@@ -61,7 +62,12 @@ for line in jobs:
     print(child, file=answers, flush=True)
     jobs.readline()
     os.close(opened)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        print(code, file=answers, flush=True)
 """
 )
 

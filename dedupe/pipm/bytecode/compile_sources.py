@@ -37,14 +37,16 @@ class Source(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """New bytecode by name; ``changed`` are sources with other bytes, ``hopeless`` such that do not compile.
+    """New bytecode by name, and why the rest was not made.
 
-    All others failed together: the interpreter itself may have failed.
+    ``changed`` are sources with other bytes, ``hopeless`` such that do not compile, ``failed`` such whose
+    bytecode the disk refused. All others failed together: the interpreter itself may have failed.
     """
 
     made: dict[str, NewFile]
     changed: list[str]
     hopeless: list[str]
+    failed: list[str]
 
 
 def compile_in_processes(
@@ -70,7 +72,7 @@ def compile_sources(
 
     *advance* is called with the number of sources done so far; an exception that it raises ends the work.
     """
-    compiled = Compiled({}, [], [])
+    compiled = Compiled({}, [], [], [])
     names, step = list(sources), _BATCH * len(workers)
     for start in range(0, len(names), step):
         advance(start)
@@ -83,7 +85,9 @@ def compile_sources(
                     finish(run[0], name, MODE, sources[name].time)
                 elif good is None:
                     compiled.changed.append(name)
-                elif good is False and any(answers):
+                elif good is not False:
+                    compiled.failed.append(name)
+                elif any(answers):
                     compiled.hopeless.append(name)
     return compiled
 

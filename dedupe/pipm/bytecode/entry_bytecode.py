@@ -57,8 +57,11 @@ class _Source(NamedTuple):
 
 def compile_entries(
     store: Store, entries: Iterable[str], interpreter: Interpreter, shared_state: SharedState
-) -> None:
-    """Add the bytecode of *interpreter* to each entry (below ``wheels/``). Raises OSError."""
+) -> bool:
+    """Add the bytecode of *interpreter* to each entry (below ``wheels/``). Raises OSError.
+
+    Returns False if the disk refused some: the next call for these entries adds it.
+    """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     lacking: dict[_Key, list[_Source]] = {}
     done = []
@@ -69,11 +72,14 @@ def compile_entries(
             manifest = load_manifest(store, entry)
             for source in _link_known(store, entry, manifest, pool, interpreter.cache_tag):
                 lacking.setdefault(source.key, []).append(source)
+    refused: set[str] = set()
     if lacking:
         with store.run() as (run, run_path):
-            _compile(store, (run, run_path), lacking, interpreter, pool, shared_state)
+            refused = _compile(store, (run, run_path), lacking, interpreter, pool, shared_state)
     for entry in done:
-        note_compiled(store, entry, pool.interpreter)
+        if not any(folder.startswith(f"wheels/{entry}/") for folder in refused):
+            note_compiled(store, entry, pool.interpreter)
+    return not refused
 
 
 def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
@@ -127,8 +133,11 @@ def _compile(
     interpreter: Interpreter,
     pool: Pool,
     shared_state: SharedState,
-) -> None:
-    """Compile what the pool lacks, sync it, name it in the pool, and link it."""
+) -> set[str]:
+    """Compile what the pool lacks, sync it, name it in the pool, and link it.
+
+    Returns the folders of sources whose bytecode the disk refused.
+    """
     sources = {_name(key): of[0].compiled_from(store) for key, of in lacking.items()}
     compiled = compile_in_processes(interpreter, sources, run, lambda _: shared_state.check())
     for name in compiled.changed:
@@ -142,6 +151,8 @@ def _compile(
         for source in places:
             with opened(_open_cache(store, source.folder)) as cache:
                 _link(pool, source, cache, interpreter.cache_tag)
+    failed = {*compiled.failed}
+    return {source.folder for key, places in lacking.items() if _name(key) in failed for source in places}
 
 
 def _name(key: _Key) -> str:

@@ -45,8 +45,8 @@ class SyncBytecode:
     """Links or compiles the bytecode of modules, if the environment's interpreter keeps any.
 
     Without a *filler* it compiles only. ``missing`` are modules that the pool lacks, by the name of their
-    bytecode; ``uncompiled`` are sources that do not compile: templates, tests of syntax errors. ``left`` is
-    the state of each folder of bytecode after the work.
+    bytecode; ``uncompiled`` are sources that do not compile: templates, tests of syntax errors; the disk
+    refused what is ``delayed``. ``left`` is the state of each folder of bytecode after the work.
     """
 
     def __init__(self, context: SyncContext, filler: FolderFiller | None = None) -> None:
@@ -54,6 +54,7 @@ class SyncBytecode:
         self._filler = filler
         self.missing: dict[str, list[MissingBytecode]] = {}
         self.uncompiled: set[str] = set()
+        self.delayed: set[str] = set()
         self.left: FolderState = {}
         self._folder = -1
         self._path = ""
@@ -145,9 +146,8 @@ class SyncBytecode:
         compiled = compile_in_processes(interpreter, sources, run, advance)
         for name in compiled.changed:
             raise altered(sources[name].path.removeprefix(f"{context.store.path}/v1/"))
-        for key in keys:
-            if f"pyc-{key}" not in compiled.made:
-                self.uncompiled.add(key)
+        self.delayed |= {name.removeprefix("pyc-") for name in compiled.failed}
+        self.uncompiled |= {key for key in keys if f"pyc-{key}" not in compiled.made} - self.delayed
         for name in compiled.hopeless:
             self._note_hopeless(name.removeprefix("pyc-"))
         return {name.removeprefix("pyc-"): new for name, new in compiled.made.items()}

@@ -12,18 +12,18 @@ _HINTS = {
     errno.EDQUOT: "the quota is used up; free some space there, then run the same command again",
     errno.EROFS: "it is mounted read-only",
     errno.EIO: "the disk reports errors; look at the system's log before you go on",
+    errno.EMFILE: "let the process open more files (ulimit -n), then run the same command again",
+    errno.ENFILE: "the system has too many open files; run the same command again later",
 }
 _FILE_HINTS = {
     errno.EACCES: "look at its owner and permissions, and at those of the folders above",
     errno.EPERM: "look at its owner and attributes (lsattr), and at those of its folder",
-    errno.EMFILE: "let the process open more files (ulimit -n), then run the same command again",
-    errno.ENFILE: "the system has too many open files; run the same command again later",
 }
 _HINT = "look at that file or folder, then run the same command again"
 
 
 def stops_everything(error: OSError) -> bool:
-    """Return whether *error* concerns all files: disk full, quota, read-only, broken."""
+    """Return whether *error* concerns all files: disk full, quota, read-only, broken, open files."""
     return error.errno in _HINTS
 
 

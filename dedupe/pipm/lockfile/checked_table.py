@@ -232,7 +232,8 @@ def load_bytes(path: str) -> bytes:
         raise LockError(f"{path} is a folder, not a lock file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise LockError(f"Cannot read {path}: {reason}") from error
+        hint = "look at that file, then run the same command again"
+        raise LockError(f"Cannot read {path}: {reason}", hint=hint) from error
     if len(content) > _LARGEST:
         raise LockError(f"{path} is too large for a lock file")
     return content

@@ -245,7 +245,7 @@ def _compile(
     elif later and count_sources(manifests) > SOON:
         return True
     else:
-        compile_entries(store, lacking, interpreter, shared_state)
+        return not compile_entries(store, lacking, interpreter, shared_state)
     return False
 
 

@@ -74,7 +74,7 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
 
 
 def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageResult, bool]:
-    """Compile bytecode that the store lacks, and link it; or return True if that is left for later."""
+    """Compile bytecode that the store lacks, and link it; or return True if some is left for later."""
     area = Staging(context.staging, "late")
     filler = FolderFiller(context.mode, area)
     compiler = SyncBytecode(context, filler)
@@ -86,6 +86,7 @@ def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageR
             compiler.note_uncompilable()
         else:
             compiler.finish()
+            pending = bool(compiler.delayed)
     finally:
         compiler.close()
         area.close()

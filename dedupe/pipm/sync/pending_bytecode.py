@@ -60,15 +60,15 @@ class PendingBytecode:
     def compile(self) -> None:
         """Compile, link, and record in the root that nothing is pending; raise PipmError and OSError."""
         with interruptible(self._state):
-            served = self._served()
+            served, complete = self._served(), True
             for first in range(0, len(served), _ENTRIES):
-                self._compile_served(served[first : first + _ENTRIES])
+                complete &= self._compile_served(served[first : first + _ENTRIES])
             missing = self._missing(self._plan(self._root, served))
             keys = list(missing)
             for first in range(0, len(keys), _BATCH):
                 self._compile_sources({key: missing[key] for key in keys[first : first + _BATCH]})
             with locked_environment(self._store, self._environment, Progress()) as folder:
-                self._finish(folder, served)
+                self._finish(folder, served, complete=complete)
 
     def _served(self) -> list[str]:
         """Return the served entries: their bytecode is only in the store."""
@@ -76,10 +76,11 @@ class PendingBytecode:
             receipt = read_receipt(folder)
         return [] if receipt is None else sorted(row.entry for row in receipt.served.values())
 
-    def _compile_served(self, entries: list[str]) -> None:
-        if self._interpreter is not None:
-            with self._store.writing():
-                compile_entries(self._store, entries, self._interpreter, self._state)
+    def _compile_served(self, entries: list[str]) -> bool:
+        if self._interpreter is None:
+            return True
+        with self._store.writing():
+            return compile_entries(self._store, entries, self._interpreter, self._state)
 
     def _plan(self, root: Root, served: Container[str]) -> MaterialisePlan:
         """Return the plan of all files that are linked into the environment."""
@@ -132,8 +133,11 @@ class PendingBytecode:
             progress=Progress(),
         )
 
-    def _finish(self, root: int, served: Container[str]) -> None:
-        """Link the pool's bytecode, unless the environment changed since; *root* is its open folder."""
+    def _finish(self, root: int, served: Container[str], *, complete: bool) -> None:
+        """Link the pool's bytecode, unless the environment changed since; *root* is its open folder.
+
+        It stays pending if the bytecode of the *served* entries is not *complete*.
+        """
         known = find_root(self._store, self._environment.path)
         if known is None or known.state != SYNCED or not known.pending:
             return
@@ -152,8 +156,8 @@ class PendingBytecode:
                 compiler.close()
                 area.close()
         uncompilable = {key for key in compiler.missing if self._is_uncompilable(key)}
-        if uncompilable != compiler.missing.keys():
-            return  # another sync changed the environment, or the interpreter does not run
+        if not complete or uncompilable != compiler.missing.keys():
+            return  # another sync changed the environment, or the disk or the interpreter failed
         for one, _ in plan.metadata_folders:
             self._correct_record(root, one, uncompilable)
         sync_file_system(root)
