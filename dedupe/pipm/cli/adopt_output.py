@@ -47,8 +47,13 @@ def adoption_document(adoption: Adoption) -> dict[str, object]:
     }
 
 
-def print_adoption(output: Output, adoption: Adoption) -> None:
-    """Print what an adoption did."""
+def print_adoption(output: Output, adoption: Adoption, *, several: bool = False) -> None:
+    """Print what an adoption did, in one line if it is one of *several*."""
+    if several:
+        _print_in_one_line(
+            output, adoption, f"Adopted {{}} by {adoption.link_mode}", _balance(adoption, brief=True)
+        )
+        return
     what = f"{path_text(adoption.path)}{_kind(adoption)}"
     output.result(f"Adopted {what} by {adoption.link_mode} {seconds_text(adoption.seconds)}")
     already = adoption.files_already_shared
@@ -68,19 +73,34 @@ def _kind(adoption: Adoption) -> str:
     return "" if adoption.kind == VENV else f" ({adoption.kind})"
 
 
-def print_preview(output: Output, adoption: Adoption) -> None:
-    """Print what adopting would do."""
+def _print_in_one_line(output: Output, adoption: Adoption, done: str, balance: str) -> None:
+    name = f"{path_text(adoption.path)}{_kind(adoption)}"
+    if adoption.files_shared:
+        output.result(f"{done.format(name)}: {counted(adoption.files_shared, 'file')}, {balance}")
+    else:
+        output.result(
+            f"Nothing to do: {name}, {counted(adoption.files_already_shared, 'file')} shared already"
+        )
+    _print_skipped(output, adoption)
+
+
+def print_preview(output: Output, adoption: Adoption, *, several: bool = False) -> None:
+    """Print what adopting would do, in one line if it is one of *several*."""
+    freed = adoption.bytes_freed
+    balance = (
+        f"frees {'up to' if adoption.at_most else 'about'} {size_text(freed)}"
+        if freed > 0
+        else f"takes about {size_text(-freed)} (the first of its kind)"
+    )
+    if several:
+        _print_in_one_line(output, adoption, "Would adopt {}", balance)
+        return
+    kind = "" if adoption.kind == VENV else f"{adoption.kind}, "
     output.result(
-        f"Would adopt {path_text(adoption.path)}{_kind(adoption)} (Python {adoption.python},"
+        f"Would adopt {path_text(adoption.path)} ({kind}Python {adoption.python},"
         f" {counted(adoption.distributions, 'distribution')}, {counted(adoption.files, 'file')})"
     )
     private = len(adoption.left)
-    freed = adoption.bytes_freed
-    balance = (
-        f"frees {'up to' if adoption.at_most else 'about'} {size_text(freed)} now"
-        if freed > 0
-        else f"new to the store, takes about {size_text(-freed)} for its folders"
-    )
     for verb, number, rest in (
         ("share", adoption.files_shared, balance),
         ("keep", adoption.files_already_shared, "shared already"),
@@ -157,12 +177,13 @@ def print_release(output: Output, released: Released, *, dry_run: bool) -> None:
             output.note("hint", _AGAIN)
 
 
-def _balance(adoption: Adoption) -> str:
+def _balance(adoption: Adoption, *, brief: bool = False) -> str:
     balance = "freed" if adoption.bytes_freed >= 0 else "took"
     balance += " up to" if adoption.at_most and adoption.bytes_freed else ""
     text = f"{balance} {size_text(abs(adoption.bytes_freed)) if adoption.bytes_freed else 'nothing'}"
     if adoption.files_new * 2 > adoption.files_shared and adoption.bytes_freed < 0:
-        return f"{text} (the first of its kind: the next environment with these packages frees space)"
+        more = "" if brief else ": the next environment with these packages frees space"
+        return f"{text} (the first of its kind{more})"
     return text
 
 

@@ -69,10 +69,10 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
             require_venv(load_environment(path), "A wrapped pip")
         if preview is not None:
             done.append(preview.adoption(path))
-            results.add(print_preview, done[-1])
+            results.add(partial(print_preview, several=len(paths) > 1), done[-1])
             return
         done.append(adoptions.of(path))
-        results.add(print_adoption, done[-1])
+        results.add(partial(print_adoption, several=len(paths) > 1), done[-1])
         if wrap_pip(store, path, done[-1].link_mode, wanted=wrap) and wrap:
             results.add(Output.result, "Its pip takes files out of the store from now on")
 
