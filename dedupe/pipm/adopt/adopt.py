@@ -181,7 +181,9 @@ class _Run:
         # Sorted: two runs over the same environments take the locks in one order and never deadlock.
         for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
             try:
-                held = stack.enter_context(lock_environment(self._store, environment, self._progress))
+                held = stack.enter_context(
+                    lock_environment(self._store, environment, self._progress, self._options.again)
+                )
             except PipmError as error:
                 self._outcomes[path] = error
                 continue
@@ -219,10 +221,11 @@ class _Run:
         for job in self._jobs:
             previous = job.candidate.previous
             if not job.left and previous is not None and job.mode is not None:
-                known = set(previous.entries) == job.entries
+                released = job.candidate.released
+                known = (set(previous.entries), previous.released) == (job.entries, released)
                 if not known or time.time() - previous.seen > _SEEN_EVERY:
                     entries = tuple(sorted(job.entries))
-                    root = root_of(job.candidate.environment, job.mode.value, ADOPTED, entries)
+                    root = root_of(job.candidate.environment, job.mode.value, ADOPTED, entries, released)
                     write_root(self._store, root, Durability.WHOLE)
 
     def _adopt(self, *, is_new: bool) -> None:

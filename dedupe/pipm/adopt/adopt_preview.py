@@ -26,6 +26,7 @@ from pipm.fs.os_errors import explain_os_error
 from pipm.fs.walk_tree import names_in
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.file_facts import FactGatherer
+from pipm.share.prepare_adopt import released_names, without_released
 from pipm.store.bytecode_pool import Pool
 from pipm.store.known import Releases
 from pipm.store.layout import open_store
@@ -49,6 +50,7 @@ class Preview:
         self._store_path = store_path
         self._store = open_store(store_path, create=False)
         self._mode = options.link_mode
+        self._again = options.again
         self._planned: set[str] = set()
         self._by_blocks = False
         self._growth = ExpectedGrowth(self._store)
@@ -71,6 +73,8 @@ class Preview:
     def _statistics(self, environment: Environment, root: int) -> tuple[Statistics, int]:
         distributions = installed_distributions(environment, root)
         known = None if self._store is None else find_root(self._store, environment.path)
+        released = released_names(known, environment, distributions, self._again)
+        distributions = without_released(distributions, released)
         by_inode = known is None or known.link_mode == LinkMode.HARDLINK.value
         observer = FactGatherer(
             root=root,

@@ -24,6 +24,10 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     below: Annotated[
         list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--dist", metavar="NAME", help="Also this distribution, which was released by name."),
+    ] = None,
     exclude: Exclude = None,
     link_mode: LinkModeOption = "",
     compile_missing: Annotated[

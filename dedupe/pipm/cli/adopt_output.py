@@ -57,7 +57,9 @@ def print_adoption(output: Output, adoption: Adoption, *, several: bool = False)
     what = f"{path_text(adoption.path)}{_kind(adoption)}"
     output.result(f"Adopted {what} by {adoption.link_mode} {seconds_text(adoption.seconds)}")
     already = adoption.files_already_shared
-    if already and not adoption.files_shared:
+    if not already and not adoption.files_shared:
+        output.result("Nothing to do: no file is left that could be shared")
+    elif already and not adoption.files_shared:
         if adoption.surprises:
             output.result(f"Shared nothing: {counted(already, 'file')} are shared already")
         else:
@@ -188,6 +190,12 @@ def _balance(adoption: Adoption, *, brief: bool = False) -> str:
 
 
 def _print_skipped(output: Output, adoption: Adoption) -> None:
+    released = [left.path for left in adoption.left if left.reason is Reason.RELEASED]
+    if released:
+        names = [path.rpartition("/")[2].partition("-")[0] for path in released]
+        options = " ".join(f"--dist {name}" for name in names)
+        again = f"pipm adopt {options} {path_text(adoption.path)}"
+        output.note("note", f"left alone, since released: {', '.join(names)}; to share again: {again}")
     if adoption.edits:
         count = counted(len(adoption.edits), "file")
         output.note("note", f"{count} not as installed: edits stay as they are")
@@ -205,6 +213,7 @@ def _print_skipped(output: Output, adoption: Adoption) -> None:
         for hint in sorted({_HINTS.get(reason, _ELSE) for reason in reasons - _CHANGED}):
             output.note("hint", hint)
     if output.verbose:
-        kinds = Counter(left.reason for left in adoption.left if left.reason.expected)
+        seen = (left.reason for left in adoption.left if left.reason is not Reason.RELEASED)
+        kinds = Counter(reason for reason in seen if reason.expected)
         for reason, number in kinds.most_common():
             output.note("note", f"skipped: {counted(number, 'file')}, {reason.value}")

@@ -23,7 +23,7 @@ from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
 from pipm.env.environment import load_environment, require_venv
 from pipm.env.find_environments import Passed, find_environments
-from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentError, PipmError
+from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentError, PipmError, UsageError
 from pipm.fs.free_space import free_space
 from pipm.fs.home import is_own, is_read_only
 from pipm.fs.link_modes import parse_link_mode
@@ -49,7 +49,10 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
         link_mode=parse_link_mode(arguments.link_mode or setting("link-mode")),
         compile_missing=arguments.compile_missing,
         dist_info=arguments.dist_info,
+        again=tuple(arguments.names or ()),
     )
+    if options.again and arguments.below:
+        raise UsageError("--dist is for named environments, not for --all", hint="pipm adopt --dist NAME ENV")
     wrap, dry_run = arguments.wrap, arguments.dry_run
     preview = None
     if dry_run:
@@ -195,6 +198,12 @@ def release_environments(
         code = each(output, paths, one)
     finally:
         results.show(release_total(done, dry_run=dry_run))
+    if names and not dry_run and any(released.files_released for released in done):
+        options = " ".join(f"--dist {name}" for name in names)
+        where = path_text(done[0].path) if len(done) == 1 else "ENV"
+        output.note(
+            "note", f"adopt leaves it alone from now on; to share it again: pipm adopt {options} {where}"
+        )
     content: dict[str, object] = {"environments": [release_document(released) for released in done]}
     incomplete = any(released.left for released in done)
     return _end(output, "release", code, content, incomplete=incomplete, dry_run=dry_run)

@@ -22,6 +22,7 @@ COMMON: dict[str, tuple[str, object]] = {
 ADOPT: dict[str, tuple[str, object]] = {
     "": ("environments", []),
     "--all": ("below", []),
+    "--dist": ("names", []),
     "--exclude": ("exclude", []),
     "--link-mode": ("link_mode", None),
     "--compile": ("compile_missing", True),
@@ -39,6 +40,7 @@ class AdoptArguments(Arguments):
 
     environments: list[str] | None = None
     below: list[str] | None = None
+    names: list[str] | None = None
     exclude: list[str] | None = None
     link_mode: str = ""
     compile_missing: bool = False

@@ -88,7 +88,13 @@ def _bring_back(store: Store, environment: Environment, root: int) -> None:
                 restore_entry(store, one)
 
 
-def root_of(environment: Environment, mode: str, state: str, entries: tuple[str, ...]) -> Root:
+def root_of(
+    environment: Environment,
+    mode: str,
+    state: str,
+    entries: tuple[str, ...],
+    released: tuple[str, ...] = (),
+) -> Root:
     """Return the root of *environment*, seen now."""
     return Root(
         path=environment.path,
@@ -100,6 +106,7 @@ def root_of(environment: Environment, mode: str, state: str, entries: tuple[str,
         state=state,
         entries=entries,
         seen=time.time(),
+        released=released,
     )
 
 

@@ -42,6 +42,7 @@ class Reason(Enum):
     NO_WRITE = "its folder is read-only, or not yours to change"
     PROTECTED = "protected from changes (immutable, or not permitted)"
     UNREADABLE = "cannot be read"
+    RELEASED = "released by name; `pipm adopt --dist NAME` shares it again"
     IMPORTED = "imported from the store by the finder"
     NO_ROOM = "new to the store, whose file system is full"
     NO_LINK = "the file system refused the link"
@@ -76,6 +77,7 @@ _EXPECTED = frozenset(
         Reason.MISSING,
         Reason.OTHER_BYTECODE,
         Reason.STALE_BYTECODE,
+        Reason.RELEASED,
         Reason.IMPORTED,
     }
 )

@@ -115,4 +115,4 @@ def _register(store: Store, environment: Environment, entries: list[str]) -> Non
     known = find_root(store, environment.path)
     used = set(entries) | set(() if known is None else known.entries)
     root = root_of(environment, "finder", ADOPTED, tuple(sorted(used)))
-    write_root(store, root if known is None else root._replace(lock=known.lock))
+    write_root(store, root if known is None else root._replace(lock=known.lock, released=known.released))

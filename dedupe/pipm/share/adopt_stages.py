@@ -188,8 +188,10 @@ def _write_roots(
 ) -> None:
     """Write *others*, then the root of each environment with its state and the entries it uses."""
     roots = [
-        root_of(context.environment, context.mode.value, state, tuple(sorted(entries)))
-        for (_, context, _), state, entries in zip(at_work, states, used, strict=True)
+        root_of(
+            context.environment, context.mode.value, state, tuple(sorted(entries)), job.candidate.released
+        )
+        for (job, context, _), state, entries in zip(at_work, states, used, strict=True)
     ]
     write_roots(at_work[0].context.store, roots, others)
 

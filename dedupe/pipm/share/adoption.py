@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class AdoptOptions:
     """Options: *link_mode* None tries the modes in order, *compile_missing* also compiles missing bytecode.
 
+    *again* names distributions that are shared although they were released by name.
     *dist_info*: True if a finder environment shall have metadata folders; None keeps that as it is.
     """
 
     link_mode: LinkMode | None = None
     compile_missing: bool = False
     dist_info: bool | None = None
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from pipm.context.adopt_context import AdoptContext
 from pipm.context.environment_lock import is_unchanged, locked_environment
+from pipm.core.reasons import Reason
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.places import paths_of_others
-from pipm.errors import LinkingImpossibleError
+from pipm.errors import LinkingImpossibleError, UsageError
 from pipm.fs.free_space import file_system_type
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.os_errors import explain_os_error
@@ -20,7 +23,7 @@ from pipm.fs.staging import staging
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
@@ -40,6 +43,7 @@ class LockedEnvironment:
     previous: Root | None
     distributions: list[InstalledDistribution]
     contested: frozenset[tuple[str, str]]
+    released: tuple[str, ...]
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -61,18 +65,48 @@ class LockedEnvironment:
 
 @contextlib.contextmanager
 def lock_environment(
-    store: Store, environment: Environment, progress: Progress
+    store: Store, environment: Environment, progress: Progress, again: Sequence[str]
 ) -> Iterator[LockedEnvironment]:
-    """Lock the environment and list its distributions."""
+    """Lock the environment and list its distributions; those *again* are no longer released by name."""
     with locked_environment(store, environment, progress) as root:
         distributions = installed_distributions(environment, root)
+        previous = find_root(store, environment.path)
+        released = released_names(previous, environment, distributions, again)
         yield LockedEnvironment(
             environment=environment,
             root=root,
-            previous=find_root(store, environment.path),
-            distributions=distributions,
+            previous=previous,
+            distributions=without_released(distributions, released),
             contested=contested_paths(distributions, paths_of_others(environment.path, root)),
+            released=released,
         )
+
+
+def released_names(
+    previous: Root | None,
+    environment: Environment,
+    distributions: Sequence[InstalledDistribution],
+    again: Sequence[str],
+) -> tuple[str, ...]:
+    """Return the names that stay released; raise UsageError if one of *again* is not installed."""
+    names = {distribution.name for distribution in distributions}
+    wanted = {canonicalize_name(name) for name in again}
+    if unknown := wanted - names:
+        raise UsageError(
+            f"{environment.path} has no distribution {min(unknown)}", hint="`pip list` there names them"
+        )
+    released = () if previous is None else previous.released
+    return tuple(name for name in released if name in names and name not in wanted)
+
+
+def without_released(
+    distributions: Sequence[InstalledDistribution], released: Sequence[str]
+) -> list[InstalledDistribution]:
+    """Return *distributions*; those with a name in *released* are left alone."""
+    return [
+        replace(distribution, refusal=Reason.RELEASED) if distribution.name in released else distribution
+        for distribution in distributions
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -204,6 +204,7 @@ def _forget(store: Store, environment: Environment, names: list[str], *, complet
     if not names:
         remove_root(store, environment.path)
         return
-    gone = tuple(f"{canonicalize_name(name)}/" for name in names)
-    entries = tuple(entry for entry in known.entries if not entry.startswith(gone))
-    write_root(store, known._replace(entries=entries, state=PARTLY))
+    own = {canonicalize_name(name) for name in names}
+    entries = tuple(entry for entry in known.entries if entry.partition("/")[0] not in own)
+    released = tuple(sorted(own.union(known.released)))
+    write_root(store, known._replace(entries=entries, state=PARTLY, released=released))

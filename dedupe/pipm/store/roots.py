@@ -41,6 +41,7 @@ class Root(NamedTuple):
     the lock file at ``lock``; ``fingerprint`` is the digest of the lock's bytes and the options, ``content``
     that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
     a collector has not found it; 0 while it is there. ``pending``: its bytecode is compiled later.
+    ``released`` are names of distributions that stay its own until they are adopted by name.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Root(NamedTuple):
     words: tuple[str, ...] = ()
     changed: int = 0
     pending: bool = False
+    released: tuple[str, ...] = ()
 
     @property
     def borrows(self) -> bool:
@@ -174,7 +176,8 @@ def _read(store: Store, name: str) -> Root:
         if not isinstance(document, dict) or document.pop("version") != FORMAT:
             raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
         document["entries"] = tuple(document["entries"])
-        document["words"] = tuple(document.get("words", ()))
+        for key in ("words", "released"):
+            document[key] = tuple(document.get(key, ()))
         document["fingerprint"] = document.pop("promise", "")
         return Root(**document)
     except (KeyError, TypeError, ValueError) as error:
