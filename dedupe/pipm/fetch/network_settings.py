@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ class NetworkSettings:
     trusted: frozenset[str]
     ca: str
     proxy: str
+    proxies: Mapping[str, str]
     timeout: float
     retries: int
     cache: str
@@ -63,6 +64,9 @@ class NetworkSettings:
             retries = int(setting("RETRIES") or _RETRIES)
         except ValueError as error:  # pip has a message for it
             raise LeftToPipError from error
+        proxies = getproxies()
+        if proxies != getproxies_environment():  # the system's, which a forked process cannot ask for
+            raise LeftToPipError
         cache = (
             setting("CACHE_DIR") or f"{environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')}/pip"
         )
@@ -73,6 +77,7 @@ class NetworkSettings:
             trusted=frozenset(setting("TRUSTED_HOST").split()),
             ca=setting("CERT") or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or "",
             proxy=setting("PROXY"),
+            proxies=proxies,
             timeout=timeout,
             retries=retries,
             cache="" if setting("NO_CACHE_DIR") else cache,
@@ -89,12 +94,11 @@ class NetworkSettings:
 
     def proxy_for(self, url: SplitResult) -> str:
         """Return the URL of the proxy for *url* or ""; raise LeftToPipError for unusual ones."""
-        proxies = getproxies()
         proxy = self.proxy
-        if not proxy and proxies and not proxy_bypass(url.netloc.rpartition("@")[2]):
-            if "/" in proxies.get("no", ""):  # a range of addresses, which this library does not know
+        if not proxy and self.proxies and not proxy_bypass(url.netloc.rpartition("@")[2]):
+            if "/" in self.proxies.get("no", ""):  # a range of addresses, which this library does not know
                 raise LeftToPipError
-            proxy = proxies.get(url.scheme) or proxies.get("all", "")
+            proxy = self.proxies.get(url.scheme) or self.proxies.get("all", "")
         proxy = proxy if "://" in proxy or not proxy else f"http://{proxy}"
         if proxy and urlsplit(proxy).scheme != "http":
             raise LeftToPipError

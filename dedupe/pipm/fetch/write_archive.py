@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipm.fetch.sources import Source
 
 _LOGIN = frozenset({401, 403, 407})
+_GONE = frozenset({404, 410})
 
 
 class NewArchive(NamedTuple):
@@ -60,7 +61,9 @@ class ArchiveWriter:
                 trouble = trouble or error
         assert trouble is not None
         hint = "check that the index is reachable; fetched wheels are kept; run the same command again"
-        if trouble.status in _LOGIN:
+        if trouble.status in _GONE:
+            hint = "the file is no longer there: lock again"
+        elif trouble.status in _LOGIN:
             hint = "check your login for this host: netrc, or PIP_INDEX_URL with user and password"
         raise UnreachableError(f"Cannot fetch {_shown(pin)}: {trouble}", hint=hint) from trouble
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from pipm.core.pins import Archive, Pin
@@ -318,6 +319,21 @@ def test_a_proxy_is_asked(tmp_path: Path, server: FileServer) -> None:
     proxy = server.url.replace("//", "//me:word@")
     assert fetch(tmp_path / "run", pin(address), settings(PIP_PROXY=proxy)) == CONTENT
     assert [(asked.path, asked.login) for asked in server.script.asked] == [(address, None)]
+
+
+def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "127.0.0.1:3128")
+    monkeypatch.setenv("no_proxy", "near.invalid")
+    known = settings()
+    proxies = [
+        known.proxy_for(urlsplit(f"{url}.invalid/x")) for url in ("http://far", "http://near", "https://far")
+    ]
+    assert proxies == ["http://127.0.0.1:3128", "", ""]
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1")
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+    for variables in ({}, {"PIP_PROXY": "https://127.0.0.1"}):
+        with pytest.raises(LeftToPipError):
+            settings(**variables).proxy_for(urlsplit("https://far.invalid/x"))
 
 
 def test_chunks_are_bounded(server: FileServer) -> None:
