@@ -158,5 +158,7 @@ def test_trouble_fails_no_tool(tmp_path: Path, pipm: Pipm) -> None:
         (line,) = lines_of_pipm(troubled("--without-pip", "env", cwd=str(tmp_path), plugins=plugins))
         assert line.startswith("pipm: error: ")
         assert word in line
+    # An environment without anything is nothing to speak of.
+    assert lines_of_pipm(tool("--without-pip", "bare", cwd=str(tmp_path), plugins="virtualenv")) == []
     wrong = replace(pipm, environ={**pipm.environ, "PIPM_PLUGINS": "virtualenv,uv"})
     assert_refused(wrong("config", "--json"), "uv", "hatch", code=USAGE)
