@@ -240,7 +240,7 @@ def test_an_upgrade_that_left_the_interpreter(tmp_path: Path, pipm: Pipm) -> Non
     lock = pylock(str(tmp_path), [make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))])
     for command in (("sync", lock, "--env"), ("adopt", "--link-mode", "finder"), ("sync", lock, "--env")):
         done = pipm(*command, environment.path).expect()
-        assert f"says Python 3.99.0, its interpreter is {environment.version}: that counts" in done.err
+        assert f"says Python 3.99.0, its interpreter is {environment.version}: pipm uses" in done.err
         assert environment.run("import alpha; print('here')") == "here\n"
         assert os.listdir(other) == []
 

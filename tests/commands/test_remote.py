@@ -103,7 +103,7 @@ def test_what_is_not_signed_is_refused(tmp_path: Path) -> None:
     other("push", remote, "--all").expect()
     (mine,) = (path for path in files_below(remote) if "/index/" in path and path != index)
     shutil.copy(index, mine)
-    assert_refused(puller(*pull), "not signed")
+    assert_refused(puller(*pull), "did not sign")
     assert entry_names(puller.store) == set()
     assert_says(puller(*pull[:-1]))
 

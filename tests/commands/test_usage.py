@@ -266,7 +266,7 @@ def test_moved_copied_and_made_anew(pipm: Pipm, tmp_path: Path) -> None:
     assert found[f"{moved}-away"]["note"].startswith(f"moved from {moved}")
     assert (found[f"{copied}-too"]["state"], found[copied]["state"]) == ("own copy", "adopted")
     assert found[anew]["state"] == "own copy"
-    assert "made anew" in found[anew]["note"]
+    assert "created again" in found[anew]["note"]
     assert rows(pipm)[moved]["state"] == "missing"
     told = pipm("list", str(tmp_path))
     assert f"moved from {moved}" in told.err

@@ -35,7 +35,7 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
     ] = False,
     wrap: Annotated[
         bool | None,
-        typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files out of the store, or no more."),
+        typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files from the store, or end that."),
     ] = None,
     dist_info: DistInfo = None,
     dry_run: DryRun = False,
@@ -48,10 +48,10 @@ def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the param
 
       pipm adopt --all ~/code -n
 
-      pipm adopt --wrap-pip .venv   and what pip installs there is shared by itself
+      pipm adopt --wrap-pip .venv   and pipm shares what pip installs there
 
-    Works for environments made by any tool, for what pip put into conda's, and for the packages of users and
-    interpreters: pipm help files. Nothing but bytecode, file times and permissions changes;
+    Works for environments of any tool, for packages that pip put into conda's, and for those of users and
+    interpreters: pipm help files. It changes only bytecode, file times and permissions;
     `pipm release` undoes it.
     """
     arguments = locals()

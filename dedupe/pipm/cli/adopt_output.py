@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _CHANGED = frozenset({Reason.CHANGED_SHARED, Reason.MARKED_SHARED})
 _AGAIN = "run the same command again"
 _HINTS = {
-    Reason.PROTECTED: f"take the protection away (`chattr -i FILE`), then {_AGAIN}",
+    Reason.PROTECTED: f"remove the protection (`chattr -i FILE`), then {_AGAIN}",
     Reason.NO_ROOM: f"free some space there, then {_AGAIN}",
-    Reason.OPEN: f"close what writes to them, then {_AGAIN}",
+    Reason.OPEN: f"end the programs that write to them, then {_AGAIN}",
     Reason.CHANGING: _AGAIN,
 }
-_ELSE = "they work as before, and stay this environment's own"
+_ELSE = "they work as before, and this environment keeps its own copies"
 
 
 def adoption_document(adoption: Adoption) -> dict[str, object]:
@@ -66,7 +66,7 @@ def print_adoption(output: Output, adoption: Adoption, *, several: bool = False)
             every = "" if adoption.edits else "all "
             output.result(f"Nothing to do: {every}{counted(already, 'file')} are shared already")
     else:
-        rest = f" ({count_text(already)} more already were)" if already else ""
+        rest = f" ({count_text(already)} more were shared already)" if already else ""
         output.result(f"Shared {counted(adoption.files_shared, 'file')}{rest}, {_balance(adoption)}")
     _print_skipped(output, adoption)
 

@@ -1,7 +1,7 @@
 """Reading a command line without typer, whose import takes longer than the rest of a short command.
 
-Only a command line that can mean one thing is understood here; help, abbreviations, mistakes and everything
-else is left to typer. A warm `pipm run` imports this: nothing here may import what takes milliseconds
+This module understands only a command line with one meaning; help, abbreviations, mistakes and everything
+else are left to typer. A warm `pipm run` imports this: nothing here may import what takes milliseconds
 (dataclasses, typing, re).
 """
 
@@ -26,9 +26,9 @@ class Arguments:
 def parse_words(
     words: Sequence[str], command: str, common: OptionTable, own: OptionTable, *, program: bool
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the common settings and the arguments of *command* that *words* set; None where it is typer's.
+    """Return the common settings and *command*'s arguments that *words* set; None if typer must read them.
 
-    With *program* the first word that is no option begins another program's command line; else it is one
+    With *program* the first word that is not an option begins another program's command line; else it is one
     value of the argument in the row "" of *own*. Options before the command's name are *common* ones.
     """
     rest, seen = list(words), False
@@ -51,7 +51,7 @@ def parse_words(
 
 
 def _set(found: dict[str, Any], word: str, rest: list[str], options: OptionTable) -> bool:
-    """Set the option *word* in *found*, perhaps from the first of *rest*; False if it is typer's."""
+    """Set the option *word* in *found*, perhaps from *rest*; return False if typer must read it."""
     option, equals, value = word.partition("=")
     if not option or option not in options:
         return False
@@ -70,7 +70,7 @@ def _set(found: dict[str, Any], word: str, rest: list[str], options: OptionTable
 
 
 def words_of(arguments: Arguments, options: OptionTable, leave_out: frozenset[str]) -> list[str]:
-    """Return the option words that set *arguments*, but those named *leave_out*; `parse_words` reads them."""
+    """Return the options that set *arguments* for `parse_words`, without those named *leave_out*."""
     words: list[str] = []
     seen: set[tuple[str, str]] = set()
     for option, (name, given) in options.items():

@@ -1,4 +1,4 @@
-"""Warnings of shared files that were changed in place."""
+"""Warnings about shared files that a program changed in place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def warn_of_changes(output: Output, changed: Sequence[str]) -> None:
 
 
 def changes_text(number: int) -> str:
-    """Return the warning of *number* changed files."""
+    """Return the warning about *number* changed files."""
     verb = "was" if number == 1 else "were"
     return (
         f"{counted(number, 'shared file')} {verb} changed in place, for all environments:"
@@ -36,7 +36,7 @@ def changes_text(number: int) -> str:
 
 
 def changes_below(store_path: str, environment: str) -> tuple[str, ...]:
-    """Return the changed files of the store that *environment* shares, with one stat for each file."""
+    """Find the changed files of the store that *environment* shares, by one stat for each file."""
     store = open_store(store_path, create=False)
     root = None if store is None else find_root(store, environment)
     return () if store is None or root is None else tuple(changed_files(store, root.entries))

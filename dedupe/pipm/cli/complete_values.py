@@ -1,4 +1,4 @@
-"""Values that a shell completes: the options and commands import this when a shell asks."""
+"""Values that a shell completes; imported only when a shell asks for them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
 
 
 def link_modes() -> list[str]:
-    """Return what --link-mode takes."""
+    """Return the values of --link-mode."""
     from pipm.fs.link_modes import LinkMode  # noqa: PLC0415 - only a shell that completes asks
 
     return ["auto", *(mode.value for mode in LinkMode)]
 
 
 def help_subjects() -> list[str]:
-    """Return what `pipm help` explains."""
+    """Return the arguments of `pipm help`."""
     from pipm.cli.help_topics import topics  # noqa: PLC0415 - likewise
 
     return topics()
 
 
 def sort_keys() -> list[str]:
-    """Return what `pipm list --sort` takes."""
+    """Return the values of --sort."""
     from pipm.cli.usage_output import SORTS  # noqa: PLC0415 - likewise
 
     return [*SORTS]
 
 
 def colors() -> list[str]:
-    """Return what --color takes."""
+    """Return the values of --color."""
     return ["auto", "always", "never"]
 
 
 def stored_names() -> list[str]:
-    """Return the distributions of the store."""
+    """Return the names of the store's distributions."""
     from pipm.store.paths import store_path  # noqa: PLC0415 - likewise
 
     return _names(f"{store_path(None)}/v1/wheels")

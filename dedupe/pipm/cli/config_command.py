@@ -7,10 +7,10 @@ from pipm.cli.options import Session, app, command
 
 @command(app, "config")
 def config_command(session: Session) -> int:
-    """Show the settings, and where each comes from.
+    """Show the settings and the origin of each.
 
-    An option wins over a variable of the environment, that over the project's pipm.toml (or [tool.pipm] in
-    pyproject.toml), that over your own pipm.toml: pipm help settings.
+    An option comes before an environment variable, that before the project's pipm.toml (or [tool.pipm] in
+    pyproject.toml), that before your own pipm.toml: pipm help settings.
     """
     from pipm.cli.config_output import show_settings
 

@@ -16,7 +16,7 @@ _DEFAULTS = {"link-mode": "auto"}
 
 
 def show_settings(output: Output, store: str) -> int:
-    """Print each setting with its value and its origin; *store* is the one that an option may name."""
+    """Print each setting with its value and its origin; *store* is the value of --store, or empty."""
     found = {key: find_setting(key) for key in VARIABLES}
     found["store"] = (store, found["store"][1] if store == store_path(None) else "--store")
     files = list(settings_files())

@@ -7,10 +7,10 @@ from pipm.cli.options import Exact, Session, app, command
 
 @command(app, "df")
 def df_command(session: Session, exact: Exact = False) -> int:
-    """Say where the bytes are, and what sharing saves.
+    """Show where the bytes are, and what sharing saves.
 
-    With -v by distribution. What an installer or pipm changed is always measured again, the rest as far as
-    that is quick; --exact measures everything.
+    With -v by distribution. It measures again what pipm or an installer changed, and of the rest as much as
+    is quick; --exact measures everything.
     """
     from pipm.cli.usage_output import show_df
 

@@ -7,9 +7,9 @@ from pipm.cli.options import Session, app, command
 
 @command(app, "doctor")
 def doctor_command(session: Session) -> int:
-    """Try links, locks, space and hooks; say what repairs them.
+    """Check links, locks, space and hooks; name remedies.
 
-    Real links are tried on each file system. Exit code 1 when something does not work.
+    It makes trial links on each file system. The exit code is 1 if something does not work.
     """
     from pipm.cli.doctor_output import show_doctor
 

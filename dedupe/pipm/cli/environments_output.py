@@ -1,4 +1,4 @@
-"""Commands on several environments: if one fails, the others are still done."""
+"""Commands on several environments: if one fails, the command continues with the others."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from pipm.share.private_copies import Released
 
 _TOGETHER = 12
-"""Environments that are adopted in one run, which locks all of them."""
+"""The number of environments that one batch adopts; it locks all of them."""
 
 
 def adopt_environments(output: Output, store: str, arguments: AdoptArguments) -> int:
-    """Adopt each environment that is named or lies below a named folder."""
+    """Adopt the named environments and those below the named folders."""
     options = AdoptOptions(
         link_mode=parse_link_mode(arguments.link_mode or setting("link-mode")),
         compile_missing=arguments.compile_missing,
@@ -77,7 +77,7 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
         done.append(adoptions.of(path))
         results.add(partial(print_adoption, several=len(paths) > 1), done[-1])
         if wrap_pip(store, path, done[-1].link_mode, wanted=wrap) and wrap:
-            results.add(Output.result, "Its pip takes files out of the store from now on")
+            results.add(Output.result, "Its pip takes files from the store from now on")
 
     try:
         code = each(output, paths, one)
@@ -111,7 +111,7 @@ def _end(
 
 
 class Named(NamedTuple):
-    """Environments by name, and folders below which all are meant, but those in excluded folders."""
+    """The named environments and folders, and which folders below these to skip."""
 
     environments: Sequence[str] = ()
     below: Sequence[str] = ()
@@ -119,7 +119,7 @@ class Named(NamedTuple):
 
 
 class _Results:
-    """Collects what is said of each environment, so that the total of *several* comes first."""
+    """Collects the text of each environment, so that the total of *several* can be printed first."""
 
     def __init__(self, output: Output, *, several: bool) -> None:
         self._output = output
@@ -127,13 +127,13 @@ class _Results:
         self._texts: list[Callable[[Output], None]] = []
 
     def add(self, text: Callable[[Output, Any], None], value: object) -> None:
-        """Say *text* of *value*: now, or after the total."""
+        """Print *text* about *value*: now, or after the total."""
         self._texts.append(lambda output: text(output, value))
         if not self._several:
             self.show("")
 
     def show(self, total: str) -> None:
-        """Print the total, then what was collected; with --quiet the total alone."""
+        """Print the total, then the collected texts; with --quiet only the total."""
         if self._several and self._texts:
             self._output.result(total)
         if not (self._several and self._output.quiet):
@@ -143,7 +143,7 @@ class _Results:
 
 
 class _Adoptions:
-    """Adopts *paths* in batches, each when its first result is asked for."""
+    """Adopts *paths* in batches; the first request for a result adopts its batch."""
 
     def __init__(self, store: str, paths: list[str], options: AdoptOptions, output: Output) -> None:
         self._store = store
@@ -210,7 +210,7 @@ def release_environments(
 
 
 def planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[Released]:
-    """Plan for each path; what fails is told when it is done."""
+    """Plan for each path; a path that fails has no plan, and its error is printed when its turn comes."""
     for path in paths:
         try:
             yield plan(path)
@@ -221,7 +221,7 @@ def planned(paths: Iterable[str], plan: Callable[[str], Released]) -> Iterator[R
 
 
 def check_room(planned: Iterable[Released]) -> None:
-    """Raise FileSystemError where the own copies of all environments do not fit."""
+    """Raise FileSystemError if the own copies of all environments do not fit."""
     needs: dict[int, list[Released]] = {}
     for released in planned:
         needs.setdefault(os.stat(released.path).st_dev, []).append(released)
@@ -246,7 +246,7 @@ def _paths(
 ) -> list[str]:
     """Return the named environments, and those below named folders that *takes* (default: all), each once.
 
-    Places below that are not handled are added to *passed*.
+    Add places that pipm does not handle to *passed*.
     """
     found = [existing_environment(text) for text in named.environments]
     for folder in named.below:
@@ -262,7 +262,7 @@ def _paths(
 
 
 def _own(found: Iterable[str], passed: list[Passed] | None) -> Iterator[str]:
-    """Yield those of the environments *found* that are this user's, and add the others to *passed*."""
+    """Yield the environments of *found* that belong to this user, and add the others to *passed*."""
     for path in found:
         if is_own(path) or passed is None:
             yield path
@@ -271,7 +271,7 @@ def _own(found: Iterable[str], passed: list[Passed] | None) -> Iterator[str]:
 
 
 def _writable(output: Output, found: Iterable[str]) -> list[str]:
-    """Return those of the environments *found* that can be changed; snapshots are passed over with a note."""
+    """Return the environments of *found* that can be changed; print a note about read-only ones."""
     every = list(found)
     frozen = [path for path in every if is_read_only(path)]
     if frozen:
@@ -281,7 +281,7 @@ def _writable(output: Output, found: Iterable[str]) -> list[str]:
 
 
 def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:
-    """Run *one* for each path; print an error and continue, except after an interruption."""
+    """Run *one* for each path; print errors and continue, except after an interruption."""
     failed = done = 0
     said = None
     for path in paths:
@@ -291,7 +291,7 @@ def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> in
             raise
         except PipmError as error:
             failed += 1
-            if error is not said:  # one that concerns several is told once
+            if error is not said:  # an error of several environments is printed once
                 output.error(error)
             said = error
             if error.exit_code != FAILED:
@@ -304,7 +304,7 @@ def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> in
 
 
 def add_wheels(output: Output, store: str, wheels: list[str]) -> int:
-    """Add each wheel to the store; if one is bad, the others are still added."""
+    """Add each wheel to the store; a bad one does not stop the others."""
     from pipm.share.add_wheels import add_wheel_file  # noqa: PLC0415 - each command loads its own
 
     documents: list[dict[str, object]] = []

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DONE, FAILED, PARTLY = 0, 1, 3
-"""Exit codes; 2 (wrong usage) and 130 (interrupted) are those of the errors that say so."""
+"""Exit codes; the error classes have the others: 2 (wrong usage) and 130 (interrupted)."""
 
 DEFAULTS: dict[str, Any] = {**Output._field_defaults, "store": ""}
 """The common options and their defaults."""
 
 
 def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
-    """Call *work* with output and store as *chosen*; return its exit code, or that of its error."""
+    """Call *work* with the output and store that *chosen* names; return its or its error's exit code."""
     output = Output(**{name: value for name, value in chosen.items() if name != "store"})
     try:
         if output.color not in ("auto", "always", "never"):
@@ -42,7 +42,7 @@ def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -
 
 
 def run_program_to_end(call: Callable[[], int | None]) -> int:
-    """Run the whole program *call* and return its exit code; no exception leaves this function."""
+    """Run the program *call* and return its exit code; no exception leaves this function."""
     gc.disable()  # the process is short-lived and makes few cycles
     output = Output(json="--json" in sys.argv)
     check_output()
@@ -63,12 +63,12 @@ def run_program_to_end(call: Callable[[], int | None]) -> int:
 
 
 def print_version() -> int:
-    """Answer ``pipm --version`` as typer does, whose import takes longer than the rest."""
+    """Print the version, without the slow import of typer."""
     return run_program_to_end(lambda: Output().result(f"pipm {__version__}"))
 
 
 def _meant(error: Exception) -> PipmError:
-    """Return the message for *error*: that of an OSError, or of an internal error."""
+    """Return the error to print for *error*, an OSError or a defect of pipm."""
     if isinstance(error, OSError) and error.errno:
         from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def sync_if_lock_changed(talk: Callable[[], Output], store: str, path: str) -> None:
-    """Sync the environment at the real *path* if the lock that it was synced with changed since.
+    """Sync the environment at the real *path* if its lock changed since the last sync.
 
-    PIPM_STALE=ignore leaves it as it is, ``error`` refuses to run. Raises PipmError.
+    With PIPM_STALE=ignore do nothing; with ``error`` raise PipmError.
     """
     request = os.environ.get("PIPM_STALE")
     changed = None if request == "ignore" else changed_lock(store, path)
@@ -32,6 +32,6 @@ def sync_if_lock_changed(talk: Callable[[], Output], store: str, path: str) -> N
     if request == "error":
         raise LockError(
             f"{lock} changed since {path} was made from it",
-            hint=f"pipm sync {lock} --env {path}; PIPM_STALE=warn lets pipm run do that",
+            hint=f"pipm sync {lock} --env {path}; with PIPM_STALE=warn pipm run does that",
         )
     resync(talk(), store, path, lock, words)

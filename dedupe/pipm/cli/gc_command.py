@@ -17,18 +17,20 @@ def gc_command(
         str, typer.Option("--keep", metavar="AGE", help="Keep what was used since: 0, 12h, 30d, 2w.")
     ] = "14d",
     max_size: Annotated[
-        str | None, typer.Option("--max-size", metavar="SIZE", help="Remove more until it fits: 5G.")
+        str | None,
+        typer.Option("--max-size", metavar="SIZE", help="Remove more, until the store has this size: 5G."),
     ] = None,
     forget: Annotated[
         list[str] | None,
-        typer.Option("--forget", metavar="PATH", help="The environments at or below PATH are gone."),
+        typer.Option("--forget", metavar="PATH", help="Forget the environments at or below PATH."),
     ] = None,
     missing: Annotated[
         bool,
-        typer.Option("--missing", help="Forget all deleted environments, and remove what only they needed."),
+        typer.Option("--missing", help="Forget all deleted environments, and remove what only they used."),
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait so long for other processes.")
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Seconds to wait for other processes."),
     ] = None,
     dry_run: DryRun = False,
 ) -> int:
@@ -42,8 +44,8 @@ def gc_command(
 
       pipm gc --missing
 
-    A deleted environment keeps its distributions for 14 days (--keep), for it may only have been moved.
-    What an environment has stays its own: nothing that exists outside of the store is removed.
+    The distributions of a deleted environment stay for 14 days (--keep), because it may only have been moved.
+    gc removes nothing outside of the store, and environments keep their files.
     """
     from pipm.cli.gc_output import collect_garbage
     from pipm.core.plan.gc_plan import Limits

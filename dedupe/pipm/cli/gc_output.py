@@ -74,7 +74,7 @@ def _say_stuck(output: Output, stuck: Sequence[Stuck]) -> None:
     output.note("warning", f"{counted(len(distinct), 'file')} could not be removed, all else was")
     output.named(f"{path_text(one.path)}: {one.reason}" for one in distinct)
     if any(one.lacks_room for one in distinct):
-        output.note("hint", "the trash needs room: `pipm gc --keep 0` removes without it")
+        output.note("hint", "the trash needs space: `pipm gc --keep 0` removes without the trash")
     protected = [one for one in distinct if one.error == errno.EPERM]
     if protected:
         output.note(
@@ -100,11 +100,9 @@ def _print(output: Output, found: Collection, *, dry_run: bool) -> None:
         for entry in found.entries_removed:
             output.result(f"  {entry}")
     if found.later:
-        output.note(
-            "note", "what is removed now stays in the store's trash for a day: `--keep 0` frees it at once"
-        )
+        output.note("note", "the store's trash keeps it for a day: `--keep 0` frees it at once")
     if found.busy:
-        output.note("note", f"{counted(len(found.busy), 'distribution')} stay, processes use them")
+        output.note("note", f"{counted(len(found.busy), 'distribution')} stay, because processes use them")
         output.named(found.busy)
 
 
@@ -113,7 +111,7 @@ def _moment_text(seconds: float) -> str:
 
 
 def _say_missing(output: Output, missing: Sequence[RootFact], keep: float) -> None:
-    """Tell which environments are not there and keep their distributions, until when, and how to end that."""
+    """Print which missing environments still keep distributions, until when, and how to end that."""
     deleted = [root for root in missing if root.fate is not Fate.UNREACHABLE]
     if deleted:
         output.note("note", f"{counted(len(deleted), 'environment')} deleted or moved, but kept for now:")
@@ -123,6 +121,6 @@ def _say_missing(output: Output, missing: Sequence[RootFact], keep: float) -> No
         )
     unreachable = [root for root in missing if root.fate is Fate.UNREACHABLE]
     if unreachable:
-        output.note("note", f"{counted(len(unreachable), 'environment')} cannot be found and may come back")
+        output.note("note", f"{counted(len(unreachable), 'environment')} cannot be reached now")
         output.named(path_text(root.path) for root in unreachable)
-        output.note("hint", f"those that will not: pipm gc --forget {path_text(unreachable[0].path)}")
+        output.note("hint", f"if one will not come back: pipm gc --forget {path_text(unreachable[0].path)}")

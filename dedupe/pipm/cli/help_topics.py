@@ -16,9 +16,11 @@ def topics() -> list[str]:
 
 
 def topic(name: str) -> str:
-    """Return the text about *name*; UsageError when there is none."""
+    """Return the text about *name*; raise UsageError if there is none."""
     if name not in topics():
-        raise UsageError(f"No help about {name!r}", hint=f"topics: {', '.join(topics())}; commands: pipm -h")
+        raise UsageError(
+            f"There is no help on {name!r}", hint=f"topics: {', '.join(topics())}; commands: pipm -h"
+        )
     with open(f"{_FOLDER}/{name}.txt", encoding="utf-8") as stream:
         text = stream.read().rstrip("\n")
     return text.replace("{variables}", "\n".join(f"  {key:<20} {value}" for key, value in VARIABLES.items()))

@@ -20,9 +20,9 @@ def hook_install_command(
     ] = None,
     repository: Repository = ".",
 ) -> int:
-    """Sync the environment of a worktree after each checkout that has a lock file.
+    """Sync the environment of a worktree after each checkout, if there is a lock file.
 
-    A post-checkout hook, also for `git worktree add`. A hook that is there is kept and runs first.
+    This is a post-checkout hook; `git worktree add` runs it, too. An existing hook stays and runs first.
     """
     from pipm.cli.arguments import parse_words
     from pipm.cli.option_table import COMMON, SYNC
@@ -31,26 +31,26 @@ def hook_install_command(
 
     words = words or []
     if parse_words(["sync", "LOCK", *words], "sync", COMMON, SYNC, program=False) is None:
-        raise UsageError(f"{' '.join(words)} are no options of pipm sync", hint="pipm sync -h lists them")
+        raise UsageError(f"{' '.join(words)} are not options of pipm sync", hint="pipm sync -h lists them")
     hook = install_git_hook(repository, words)
     if session.output.json:
         session.output.document("hook git install", {"path": hook.path, "runs_earlier_hook": hook.earlier})
     else:
-        kept = "; the hook that was there runs first" if hook.earlier else ""
-        session.output.result(f"git runs {path_text(hook.path)} after a checkout{kept}")
+        kept = "; the existing hook runs first" if hook.earlier else ""
+        session.output.result(f"git runs {path_text(hook.path)} after each checkout{kept}")
     return 0
 
 
 @command(git_app, "remove")
 def hook_remove_command(session: Session, repository: Repository = ".") -> int:
-    """Take the hook away, and give back the one that was there."""
+    """Remove the hook, and restore the earlier one."""
     from pipm.hook.git_hook import remove_git_hook
 
     hook = remove_git_hook(repository)
     if session.output.json:
         session.output.document("hook git remove", {"path": None if hook is None else hook.path})
     elif hook is None:
-        session.output.result("There is no hook of pipm")
+        session.output.result("pipm has no hook here")
     else:
-        session.output.result(f"Removed {path_text(hook.path)}{', the earlier hook is back' * hook.earlier}")
+        session.output.result(f"Removed {path_text(hook.path)}{', restored the earlier hook' * hook.earlier}")
     return 0

@@ -22,25 +22,25 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
         ),
     ] = "path",
     unused: Annotated[
-        str | None, typer.Option("--unused", metavar="AGE", help="Only those not used for AGE: 12h, 90d, 4w.")
+        str | None, typer.Option("--unused", metavar="AGE", help="Only those unused for AGE: 12h, 90d, 4w.")
     ] = None,
     uses: Annotated[
         str | None,
         typer.Option(
             "--uses",
             metavar="SPEC",
-            help="Only those that have it: numpy, 'numpy<2'.",
+            help="Only those that contain it: numpy, 'numpy<2'.",
             autocompletion=stored_names,
         ),
     ] = None,
     broken: Annotated[
-        bool, typer.Option("--broken", help="Only those that are missing, or lack interpreter or store.")
+        bool, typer.Option("--broken", help="Only those without interpreter or store, and missing ones.")
     ] = False,
     exact: Exact = False,
 ) -> int:
-    """List environments, and what deleting each would free.
+    """List environments, and the bytes that deleting each would free.
 
-    Without DIR those that the store knows. Examples:
+    Without DIR it lists those that the store knows. Examples:
 
       pipm list ~/code --sort exclusive
 
@@ -48,8 +48,8 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 
       pipm list --uses 'numpy<2'
 
-    With DIR it also says about how much adopting would free, environment after environment, for those
-    that are not adopted or grew since: what `pipm adopt --dry-run` says.
+    With DIR it also estimates how much adopting would free, environment after environment, for those
+    that are not adopted or grew since, as `pipm adopt --dry-run` does.
     """
     from pipm.cli.usage_output import Choice, show_list
     from pipm.core.quantities import parse_age

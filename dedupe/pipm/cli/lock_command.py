@@ -42,8 +42,8 @@ def lock_command(
 
       pipm lock requirements.in -o pylock.tools.toml
 
-    uv makes it where it is on PATH, for every platform; else pip, for this interpreter. Without FILE it is
-    pyproject.toml, requirements.in or requirements.txt of this folder.
+    If uv is on PATH, it makes the lock, for every platform; else pip does, for this interpreter. Default is
+    pyproject.toml, requirements.in or requirements.txt in this folder.
     """
     from pipm.cli.lock_output import lock_project
 

@@ -50,7 +50,7 @@ def lock_project(
 
 
 def _interpreter(python: str | None, environment: str) -> str:
-    """Return the interpreter that is asked for; else the environment's; else python3 of PATH."""
+    """Return the interpreter that the user asked for; else the environment's; else python3 of PATH."""
     if python is None and is_environment(environment):
         found = load_environment(environment).interpreter
         if found is not None:

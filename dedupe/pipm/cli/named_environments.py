@@ -16,7 +16,7 @@ _MOST_NAMED = 10
 
 
 def environment_folder(text: str) -> str:
-    """Return the folder that *text* means; the parent folder of named environments is made if needed."""
+    """Return the folder that *text* means; create the folder of named environments if missing."""
     path = environment_path(text)
     if path != text:
         make_folders(os.path.dirname(path))
@@ -26,7 +26,7 @@ def environment_folder(text: str) -> str:
 def existing_environment(text: str = "") -> str:
     """Return the path of the environment that *text* means: itself, or the one in a project's folder.
 
-    Without *text* it is the active one (``$VIRTUAL_ENV``), else ``.venv``. UsageError where a folder has
+    Without *text* it is the active one (``$VIRTUAL_ENV``), else ``.venv``. Raise UsageError if a folder has
     several and none is called ``.venv``.
     """
     path = environment_path(text or os.environ.get("VIRTUAL_ENV") or ".venv")

@@ -1,4 +1,4 @@
-"""One line about the places with packages that pipm leaves to others."""
+"""One line about places with packages that pipm does not handle."""
 
 from __future__ import annotations
 

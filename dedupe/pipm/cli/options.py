@@ -31,7 +31,7 @@ app = typer.Typer(
 
 
 def _group(parent: typer.Typer, name: str, about: str) -> typer.Typer:
-    """Add to *parent* a command *name* that has commands of its own."""
+    """Add to *parent* the command *name*, which has subcommands."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS, help=about)
     parent.add_typer(group, name=name)
     return group
@@ -43,7 +43,7 @@ hook_app = _group(app, "hook", "Hooks of git that sync the environment of a work
 git_app = _group(hook_app, "git", "The post-checkout hook of a repository.")
 
 Quiet = Annotated[
-    int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Say less; twice: nothing.")
+    int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Print less; twice: nothing.")
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -54,7 +54,7 @@ Color = Annotated[
     str, typer.Option("--color", metavar="WHEN", help="auto, always or never.", autocompletion=colors)
 ]
 _COMMON = {"quiet": Quiet, "verbose": Verbose, "json": Json, "store": StoreOption, "color": Color}
-DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, say what would be done.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Change nothing, print what would be done.")]
 LinkModeOption = Annotated[
     str,
     typer.Option(
@@ -70,8 +70,8 @@ DistInfo = Annotated[
     bool | None,
     typer.Option(
         "--dist-info/--no-dist-info",
-        help="With the finder: metadata folders or (fewest inodes) none. Then uv, scanners and whatever"
-        " reads the disk see no distribution, and pip lists but cannot uninstall.",
+        help="With the finder: metadata folders or (fewest inodes) none. Then uv, scanners and other programs"
+        " that read the disk see no distribution; pip lists them but cannot uninstall.",
         show_default=False,
     ),
 ]
@@ -79,10 +79,10 @@ DistInfo = Annotated[
 
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="GLOB", help="Pass over folders of that name, or path with a slash."),
+    typer.Option("--exclude", metavar="GLOB", help="Skip folders with that name; with a slash: that path."),
 ]
 
-Exact = Annotated[bool, typer.Option("--exact", help="Measure every file, trust no earlier figure.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Measure every file; use no earlier figures.")]
 
 
 Environment = Annotated[
@@ -113,7 +113,7 @@ Groups = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Output and store, as the common options say; ``explain`` returns the command's help."""
+    """Output and store, chosen by the common options; ``explain`` returns the command's help."""
 
     output: Output
     store: str

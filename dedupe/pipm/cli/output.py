@@ -22,7 +22,7 @@ _MOST_NAMED = 20
 
 
 def _print(text: str) -> None:
-    """Print to standard error, and ignore that it is closed or full."""
+    """Print to standard error; ignore a closed or full one."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -52,7 +52,7 @@ class Output(NamedTuple):
             self.result("  ".join(cells).rstrip())
 
     def data(self, text: str) -> None:
-        """Print data, also with --quiet."""
+        """Print data, even with --quiet."""
         print(text)
 
     def document(self, command: str, content: dict[str, object]) -> None:
@@ -66,7 +66,7 @@ class Output(NamedTuple):
             _print(f"{self.paint(kind + ':', colour, sys.stderr)} {text}")
 
     def named(self, lines: Iterable[str]) -> None:
-        """List the subjects of a warning; after twenty only the number of the others."""
+        """Print the subjects of a warning; after twenty only the number of the others."""
         if self.quiet or self.json:
             return
         every = list(lines)
@@ -112,7 +112,7 @@ class Output(NamedTuple):
 def check_output() -> None:
     """Make writes to standard output raise OutputError if they fail."""
     plain = sys.stdout
-    if type(plain) is io.TextIOWrapper:  # it was not replaced
+    if type(plain) is io.TextIOWrapper:  # nothing replaced it
         checked = _Checked(
             plain.buffer,
             plain.encoding,
@@ -125,9 +125,9 @@ def check_output() -> None:
 
 
 class _Checked(io.TextIOWrapper):
-    """Standard output that raises OutputError, so that its errors differ from those of files.
+    """Standard output that raises OutputError, so that its errors differ from errors of files.
 
-    ``plain`` is the former object, which would close the file if it were collected.
+    ``plain`` keeps the former object alive, whose destructor would close the file.
     """
 
     plain: IO[str]
@@ -152,5 +152,5 @@ def _result() -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"Cannot write to standard output: {error.strerror}",
-            hint="is the disk full, or the terminal gone?",
+            hint="check whether the disk is full or the terminal was closed",
         ) from error

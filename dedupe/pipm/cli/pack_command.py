@@ -13,7 +13,7 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ENV|LOCK...]",
-        help="What goes in; else the nearest lock's distributions.",
+        help="What to pack; else the nearest lock's distributions.",
         autocompletion=named_environments,
     ),
 ]
@@ -21,7 +21,7 @@ Python = Annotated[
     str | None,
     typer.Option("--python", metavar="PYTHON", help="If there is no --env yet: 3.12, or a path."),
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All that the store has.")]
+Everything = Annotated[bool, typer.Option("--all", help="Everything in the store.")]
 
 
 @command(store_app, "pack")
@@ -35,7 +35,7 @@ def store_pack_command(
     python: Python = None,
     prefix: Annotated[
         str | None,
-        typer.Option("--prefix", metavar="DIR", help="A whole environment that is used at DIR, not a store."),
+        typer.Option("--prefix", metavar="DIR", help="An environment for use at DIR, instead of a store."),
     ] = None,
     everything: Everything = False,
 ) -> int:
@@ -47,7 +47,7 @@ def store_pack_command(
 
       pipm store pack pylock.toml -o env.squashfs --prefix /opt/env
 
-    Name where a store is mounted in PIPM_STORE_LAYERS. The same distributions give the same bytes.
+    PIPM_STORE_LAYERS names the folders where stores are mounted. The same distributions give the same bytes.
     """
     from pipm.cli.pack_output import pack
     from pipm.cli.remote_output import RemoteArguments
@@ -59,8 +59,8 @@ def store_pack_command(
 @command(store_app, "mount")
 def store_mount_command(
     session: Session,
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="What `pipm store pack` made.")],
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where it shall be seen.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image from `pipm store pack`.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where to mount it.")],
 ) -> int:
     """Print the command that mounts an image."""
     from pipm.cli.pack_output import show_mount
@@ -79,9 +79,11 @@ def layers_command(  # noqa: PLR0913, PLR0917 - typer reads options off the para
         str, typer.Option("--prefix", metavar="DIR", help="Where the environment is in the image.")
     ] = "/opt/venv",
     home: Annotated[
-        str, typer.Option("--home", metavar="DIR", help="Where the image has its Python.")
+        str, typer.Option("--home", metavar="DIR", help="The path of Python in the image.")
     ] = "/usr/local/bin",
-    most: Annotated[int, typer.Option("--max-layers", metavar="N", help="Group small ones beyond N.")] = 100,
+    most: Annotated[
+        int, typer.Option("--max-layers", metavar="N", help="Most layers; small ones share one.")
+    ] = 100,
 ) -> int:
     """Write an environment as layers of a container image.
 
@@ -89,8 +91,8 @@ def layers_command(  # noqa: PLR0913, PLR0917 - typer reads options off the para
 
       pipm layers pylock.toml -o oci --python 3.12
 
-    One layer a distribution, equal byte for byte everywhere, so registries and hosts keep each layer once.
-    Put them on an image that has the same Python, such as python:3.12.
+    Each distribution is a layer with the same bytes on every machine, so registries and hosts keep it once.
+    Put the layers on an image with the same Python, such as python:3.12.
     """
     from pipm.cli.pack_output import layers
     from pipm.cli.remote_output import RemoteArguments

@@ -1,4 +1,4 @@
-"""What `pipm store pack`, `pipm store mount` and `pipm layers` do and say."""
+"""The work and the output of `pipm store pack`, `pipm store mount` and `pipm layers`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _EPOCH = 315532800
-"""1980, where zip archives begin: the time of all files of an image where SOURCE_DATE_EPOCH says no other."""
+"""1980, the first year of zip archives: the time of all files of an image unless SOURCE_DATE_EPOCH is set."""
 
 
 class _Chosen(NamedTuple):
-    """What an image shall have, for which interpreter."""
+    """The entries for an image, and their interpreter."""
 
     entries: list[str]
     interpreter: Interpreter | None
@@ -41,7 +41,7 @@ class _Chosen(NamedTuple):
 
 
 def pack(output: Output, store_path: str, arguments: RemoteArguments, path: str, prefix: str | None) -> int:
-    """Write an image, and tell of it."""
+    """Write an image and print the result."""
     started = time.monotonic()
     check_output(path)
     store = opened_store(store_path)
@@ -80,11 +80,11 @@ def layers(
     home: str,
     most: int,
 ) -> int:
-    """Write an OCI image layout, and tell of it."""
+    """Write an OCI image layout and print the result."""
     started = time.monotonic()
     check_output(path)
     if not 1 <= most <= 125:
-        raise UsageError(f"--max-layers {most}", hint="from 1 to 125; engines take 127")
+        raise UsageError(f"--max-layers {most}", hint="a number from 1 to 125; engines allow 127")
     store = opened_store(store_path)
     progress, epoch = progress_for(output), _epoch()
     with store.writing(), store.run() as (_, run_path):
@@ -137,7 +137,7 @@ def _chosen(store: Store, arguments: RemoteArguments) -> _Chosen:
     python = arguments.interpreter(store.path)
     target = ask_target(python)
     if target.markers.get("implementation_name") != "cpython":
-        raise UsageError("Images are made for CPython alone", hint="name one by --python")
+        raise UsageError("Images work only with CPython", hint="name a CPython by --python")
     version = target.markers["python_version"]
     base = os.path.realpath(find_interpreter(python).path)
     return _Chosen(sorted(entries), ask_interpreter(python), version, os.path.dirname(base))
@@ -157,5 +157,5 @@ def _checked_prefix(prefix: str) -> str:
 def _epoch() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", str(_EPOCH))
     if not text.isdecimal() or len(text) > 10 or int(text) >= 1 << 32:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}", hint="seconds since 1970, or unset it")
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}", hint="set it to seconds since 1970, or unset it")
     return int(text)

@@ -20,16 +20,16 @@ _ALL_TO_PIP = {
 def pip_command(
     session: Session,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGS...", help="pip's; and --env DIR.")
+        list[str] | None, typer.Argument(metavar="ARGS...", help="pip's arguments, and --env DIR.")
     ] = None,
 ) -> int:
-    """Run an environment's pip; what it installs is shared.
+    """Run an environment's pip, and share what it installs.
 
     Examples:
 
       pipm pip install --env .venv rich
 
-    The environment is --env, else the active one, else .venv. The exit code is pip's.
+    The environment is that of --env, else the active one, else .venv. The exit code is pip's.
     """
     return _run(session, arguments or [])
 
@@ -54,7 +54,7 @@ def _run(session: Session, arguments: list[str]) -> int:
     except NotAnEnvironmentError:
         if _HELP.isdisjoint(arguments):
             raise
-        session.output.data(session.explain())  # there is no pip that could explain itself
+        session.output.data(session.explain())  # there is no pip to print its help
         return 0
 
 

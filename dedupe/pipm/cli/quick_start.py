@@ -1,4 +1,4 @@
-"""Commands that start without typer, whose import takes longer than looking at a whole environment again."""
+"""Commands that start without typer, whose import takes longer than a second look at an environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def quick_adopt(words: Sequence[str]) -> int | None:
-    """Do what ``pipm adopt`` with *words* asks for; None where typer has to look at them."""
+    """Run ``pipm adopt`` with *words*; return None if typer must read them."""
 
     def work(output: Output, store: str, arguments: dict[str, object]) -> int:
         from pipm.cli.environments_output import adopt_environments  # noqa: PLC0415 - within the guard
@@ -27,7 +27,7 @@ def quick_adopt(words: Sequence[str]) -> int | None:
 
 
 def quick_sync(words: Sequence[str]) -> int | None:
-    """Do what ``pipm sync`` with *words* asks for; None where typer has to look at them."""
+    """Run ``pipm sync`` with *words*; return None if typer must read them."""
 
     def work(output: Output, store: str, arguments: dict[str, object]) -> int:
         from pipm.cli.sync_output import sync_environment  # noqa: PLC0415 - within the guard

@@ -26,7 +26,7 @@ def release_command(
         typer.Option(
             "--dist",
             metavar="NAME",
-            help="This distribution alone, to patch it.",
+            help="Only this distribution, to patch it.",
             autocompletion=stored_names,
         ),
     ] = None,
@@ -36,7 +36,7 @@ def release_command(
     ] = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Give an environment its own copies again: undo adopt.
+    """Undo adopt: give an environment its own copies again.
 
     Examples:
 
@@ -44,7 +44,7 @@ def release_command(
 
       pipm release --dist numpy .venv
 
-      pipm release --all ~ -n   and how much room that needs
+      pipm release --all ~ -n   print how much space that needs
     """
     from pipm.cli.environments_output import Named, release_environments
 

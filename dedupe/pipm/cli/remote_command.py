@@ -12,9 +12,9 @@ from pipm.cli.options import ActiveEnvironment, Session, app, command, key_app
 Destination = Annotated[
     str, typer.Argument(metavar="DEST", help="A path, file://, https://, s3://, gs://, az:// or oci://.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All that is there.")]
+Everything = Annotated[bool, typer.Option("--all", help="Everything.")]
 TrustAdopted = Annotated[
-    bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
+    bool, typer.Option("--trust-adopted", help="Accept files adopted from environments for the lock's.")
 ]
 
 
@@ -39,11 +39,11 @@ def push_command(
             "--prune",
             metavar="DAYS",
             min=0,
-            help="Forget what no push has named for DAYS; packs a week later.",
+            help="Forget what no push named for DAYS; packs a week later.",
         ),
     ] = None,
 ) -> int:
-    """Copy distributions of the store to a remote, and sign for them.
+    """Copy distributions from the store to a remote, and sign them.
 
     Examples:
 
@@ -53,7 +53,7 @@ def push_command(
 
       pipm push s3://bucket/python --prune 90
 
-    Only what the remote lacks moves. A lock is read for the interpreter of --env. Make a key first:
+    It uploads only what the remote lacks. It reads a lock for the interpreter of --env. First make a key:
     pipm key new.
     """
     from pipm.cli.remote_output import RemoteArguments, push
@@ -80,7 +80,7 @@ def pull_command(
     everything: Everything = False,
     trust_adopted: TrustAdopted = False,
 ) -> int:
-    """Copy distributions of a remote to the store.
+    """Copy distributions from a remote to the store.
 
     Examples:
 
@@ -88,8 +88,8 @@ def pull_command(
 
       pipm pull https://example.org/python pylock.toml --python 3.12
 
-    Only what the store lacks moves. Nothing is believed that a trusted key did not sign: pipm key trust KEY.
-    With PIPM_REMOTE=DEST `pipm sync` does this by itself.
+    It downloads only what the store lacks, and accepts only what a trusted key signed: pipm key trust KEY.
+    With PIPM_REMOTE=DEST `pipm sync` pulls by itself.
     """
     from pipm.cli.remote_output import RemoteArguments, pull
 
@@ -101,7 +101,7 @@ def pull_command(
 
 @command(key_app, "new")
 def key_new_command(session: Session) -> int:
-    """Make the key that signs what you push, and trust it."""
+    """Make the key that signs your pushes, and trust it."""
     from pipm.remote.keys import new_key, secret_path
 
     return _show(session, "new", new_key().text, f"the secret part is in {secret_path()}")
@@ -109,7 +109,7 @@ def key_new_command(session: Session) -> int:
 
 @command(key_app, "show")
 def key_show_command(session: Session) -> int:
-    """Print the public key that belongs to what you sign."""
+    """Print your public key."""
     from pipm.remote.keys import signing_key
 
     return _show(session, "show", signing_key().public.text)
@@ -118,9 +118,9 @@ def key_show_command(session: Session) -> int:
 @command(key_app, "trust")
 def key_trust_command(
     session: Session,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="What `pipm key show` prints.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The output of `pipm key show`.")],
 ) -> int:
-    """Believe what another key signed."""
+    """Trust another key."""
     from pipm.remote.keys import trust_key, trusted_path
 
     return _show(session, "trust", trust_key(key).text, f"added to {trusted_path()}")

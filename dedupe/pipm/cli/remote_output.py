@@ -1,4 +1,4 @@
-"""What `pipm push` and `pipm pull` do and say."""
+"""The work and the output of `pipm push` and `pipm pull`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RemoteArguments(NamedTuple):
 
     @property
     def trust(self) -> Trust:
-        """What may stand for an archive of a lock."""
+        """Which entries may replace an archive of a lock."""
         return Trust(adopted=self.trust_adopted)
 
     @property
@@ -62,12 +62,12 @@ class RemoteArguments(NamedTuple):
         return self.sources or (None,)
 
     def interpreter(self, store_path: str) -> str:
-        """The interpreter that locks are read for."""
+        """The interpreter for which locks are read."""
         return find_target(store_path, environment_path(self.environment), self.python).python
 
 
 def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
-    """Push, and tell of it."""
+    """Push and print the result."""
     started = time.monotonic()
     destination = arguments.destination
     key, transport = signing_key(), open_transport(destination)
@@ -102,7 +102,7 @@ def push(output: Output, store_path: str, arguments: RemoteArguments) -> int:
 
 
 def pull(output: Output, store_path: str, arguments: RemoteArguments) -> int:
-    """Pull, and tell of it."""
+    """Pull and print the result."""
     started = time.monotonic()
     destination = arguments.destination
     store = open_store(store_path)
@@ -152,7 +152,7 @@ def chosen_entries(store: Store, arguments: RemoteArguments) -> tuple[list[str],
 def _entries_to_pull(
     store: Store, remote: Remote, arguments: RemoteArguments
 ) -> tuple[list[IndexEntry], list[str], list[_Left]]:
-    """Return the remote's entries that are meant, for which interpreters, and what it lacks."""
+    """Return the requested entries of the remote, their interpreters, and the names that it lacks."""
     if arguments.everything:
         return list(remote.entries), sorted({name for row in remote.entries for name in row.bytecode}), []
     python = arguments.interpreter(store.path)
@@ -168,7 +168,7 @@ def _entries_to_pull(
 
 
 def opened_store(store_path: str) -> Store:
-    """Return the store at *store_path*; NotFoundError where there is none."""
+    """Return the store at *store_path*; raise NotFoundError if there is none."""
     store = open_store(store_path, create=False)
     if store is None:
         raise NotFoundError(

@@ -13,17 +13,17 @@ from pipm.cli.options import Exact, Exclude, Session, app, command
 def report_command(
     session: Session,
     folder: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="Environments below DIR as well, adopted or not.")
+        str | None, typer.Argument(metavar="[DIR]", help="Also environments below DIR, adopted or not.")
     ] = None,
     target: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - prints it.")
+        str, typer.Option("-o", "--output", metavar="FILE", help="The file to write; - prints the page.")
     ] = "report.html",
     exclude: Exclude = None,
     exact: Exact = False,
 ) -> int:
-    """Draw where the bytes are: one HTML page, a map and a list.
+    """Write an HTML page with a map and a list of the bytes.
 
-    It loads nothing from anywhere. Examples:
+    The page loads nothing from elsewhere. Examples:
 
       pipm report ~/code -o report.html
     """

@@ -58,7 +58,7 @@ def make_report(
 
 
 def document_of(found: FullReport, now: float) -> dict[str, object]:
-    """Return the page's data; the figures are those of df and list."""
+    """Return the page's data, with the figures of df and list."""
     report = found.report
     of_store = report.store
     numbers = {entry.entry: number for number, entry in enumerate(found.entries)}
@@ -106,7 +106,7 @@ def _environment(one: Mapped, numbers: dict[str, int]) -> dict[str, object]:
 def page_of(document: dict[str, object]) -> str:
     """Assemble the page; its content security policy allows only its own style and script, by digest."""
     style, script = _read("report.css"), _read("report.js")
-    # Within a script element only "<" could end the data early.
+    # In a script element only "<" can end the data early.
     data = json.dumps(document, separators=(",", ":")).replace("<", "\\u003c")
     page = _read("report.html")
     for name, text in (
@@ -114,7 +114,7 @@ def page_of(document: dict[str, object]) -> str:
         ("%SCRIPT_HASH%", _digest(script)),
         ("%STYLE%", style),
         ("%SCRIPT%", script),
-        ("%DATA%", data),  # the last: a path may be called like one of these
+        ("%DATA%", data),  # last, because a path may contain the other placeholders
     ):
         page = page.replace(name, text, 1)
     return page

@@ -15,7 +15,7 @@ def _confirmed(text: str) -> bool:
     try:
         return typer.confirm(text, err=True)
     except typer.Abort:
-        raise UsageError("Nobody answered, nothing is deleted", hint="pipm rm --yes ENV") from None
+        raise UsageError("There was no answer, so nothing was deleted", hint="pipm rm --yes ENV") from None
 
 
 @command(app, "rm")
@@ -28,7 +28,7 @@ def rm_command(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Delete environments, and say what comes free.
+    """Delete environments, and print the freed bytes.
 
     Examples:
 
@@ -36,8 +36,8 @@ def rm_command(
 
       pipm rm --yes $(pipm list -q --unused 180d)
 
-    Only venvs, and only folders that hold nothing else. What others share with them stays; what nobody needs
-    any more goes with `pipm gc`.
+    It deletes only venvs that contain nothing else. Files that others share stay. `pipm gc` removes
+    what no environment needs.
     """
     from pipm.cli.rm_output import remove_environments
 

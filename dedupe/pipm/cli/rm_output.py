@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def remove_environments(
     output: Output, store: str, names: Sequence[str], *, ask: Callable[[str], bool] | None, dry_run: bool
 ) -> int:
-    """Delete each folder that is an environment and nothing else, after the question *ask*."""
+    """Delete each folder that contains an environment and nothing else, after the question *ask*."""
     found = {}
 
     def check(path: str) -> None:
@@ -56,5 +56,5 @@ def remove_environments(
     opened = open_store(store, create=False)
     rest = 0 if opened is None else preview_collection(opened, Limits(keep=0)).bytes_freed
     if rest:
-        output.note("hint", f"nobody needs {size_text(rest)} of the store any more: pipm gc --keep 0")
+        output.note("hint", f"no environment needs {size_text(rest)} of the store: pipm gc --keep 0")
     return code

@@ -17,13 +17,13 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
     lock: Annotated[
         str | None, typer.Option("--lock", metavar="LOCK", help="A lock file; else the nearest one upward.")
     ] = None,
-    no_lock: Annotated[bool, typer.Option("--no-lock", help="Look for none.")] = False,
+    no_lock: Annotated[bool, typer.Option("--no-lock", help="Use no lock file.")] = False,
     specs: Annotated[
         list[str] | None,
-        typer.Option("--with", "-w", metavar="SPEC", help="Also this, resolved by uv or pip."),
+        typer.Option("--with", "-w", metavar="SPEC", help="Add this requirement; uv or pip resolves it."),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Resolve again the requirements of --with or the script.")
+        bool, typer.Option("--refresh", help="Resolve the requirements of --with or the script again.")
     ] = False,
     environments: Annotated[
         list[str] | None,
@@ -31,7 +31,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
             "--env",
             "-e",
             metavar="DIR|@NAME",
-            help="An environment instead of a lock, or below it.",
+            help="Run in this environment; --lock and --with add to it.",
             autocompletion=named_environments,
         ),
     ] = None,
@@ -39,10 +39,10 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
         str | None, typer.Option("--python", "-p", metavar="PYTHON", help="3.12, or a path; else python3.")
     ] = None,
     script: Annotated[
-        bool, typer.Option("--script", help="CMD is a Python script, whatever its name.")
+        bool, typer.Option("--script", help="CMD is a Python script, even without .py.")
     ] = False,
 ) -> int:
-    """Run a program with what a lock names, without an environment.
+    """Run a program with a lock's distributions, in no environment.
 
     Examples:
 
@@ -56,12 +56,12 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
 
       pipm run -e @science jupyter lab
 
-    The modules are imported from the store; a second run starts at once. The exit code is the program's.
+    Python imports the modules from the store; a second run starts at once. The exit code is the program's.
 
-    The lock is the nearest one upward; --with adds to it, or does without any. A script that has metadata of
-    its own (PEP 723) is run with that, by script.py.lock if there is one. --env runs in an environment that
-    is there, synced first if its lock changed; what --lock, --with or a script brings stands over it, and
-    wins.
+    The lock is the nearest one upward; --with adds to it, and needs none. If a script has metadata of its own
+    (PEP 723), pipm uses that, and script.py.lock if it exists. --env runs in an existing environment
+    and syncs it first if its lock changed; distributions of --lock, --with or a script come before the
+    environment's own.
     """
     arguments = locals()
     from pipm.cli.option_table import RunArguments

@@ -77,8 +77,8 @@ def _environment(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _pip_of(environment: Environment, python: str) -> tuple[str, ...]:
-    """Return the environment's own pip; if it has none (uv, sync), the pip beside pipm for it."""
-    # By its metadata: with the finder its modules lie in the store.
+    """Return the environment's own pip; if it has none (uv, sync), the pip installed beside pipm."""
+    # pip's metadata tells: with the finder the modules are in the store.
     names = [name for site in environment.sites for name in os.listdir(f"{environment.path}/{site}")]
     if any(name.startswith("pip-") and name.endswith(".dist-info") for name in names):
         return (python, "-I", "-m", "pip")
@@ -94,6 +94,6 @@ def _share(output: Output, store: str, path: str) -> None:
     try:
         share_after_pip(store, path, ())
     except PipmError as error:
-        output.note("warning", f"what pip installed is not shared: {error.message}")
+        output.note("warning", f"pipm could not share what pip installed: {error.message}")
     else:
-        output.note("hint", f"`pipm adopt --wrap-pip {path}` lets its pip take files out of the store itself")
+        output.note("hint", f"`pipm adopt --wrap-pip {path}` lets its pip take files from the store")

@@ -29,7 +29,7 @@ _NOT_FOUND = 127
 
 
 def start_run(words: list[str]) -> int | None:
-    """Do what ``run [OPTION…] [--] CMD…`` asks for; returns if that fails, None for what is typer's."""
+    """Run ``run [OPTION…] [--] CMD…``; return an error's exit code, None if typer must read the words."""
     parsed = parse_words(words, "run", COMMON, RUN, program=True)
     if parsed is None:
         return None
@@ -50,7 +50,7 @@ def start_run(words: list[str]) -> int | None:
 
 
 def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments) -> int:
-    """Become the program of *arguments*, in their environment; *talk* makes the output for messages."""
+    """Replace this process by the program of *arguments*; *talk* makes the output for messages."""
     command = arguments.program
     if not command:
         raise UsageError("Nothing to run", hint="pipm run -- python app.py")
@@ -84,7 +84,7 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
 
             try:
                 warn_of_changes(talk(), changes_below(store, path))
-            except PipmError:  # a store that cannot be read is no reason not to run
+            except PipmError:  # the program can run even if the store cannot be read
                 return
 
         path = environment_for(request, progress, look)
@@ -92,7 +92,7 @@ def run_program(talk: Callable[[], Output], store: str, arguments: RunArguments)
 
 
 def _script(word: str, arguments: RunArguments) -> str:
-    """Return the absolute path of the script that *word* names; empty if it is a program."""
+    """Return the absolute path of the script that *word* names, or an empty text for a program."""
     if arguments.script and not os.path.isfile(word):
         raise UsageError(f"There is no script {word}", hint="pipm run --script FILE")
     if arguments.script or (word.endswith(".py") and os.path.isfile(word)):

@@ -13,14 +13,16 @@ from pipm.cli.options import DryRun, Exclude, Session, app, command
 def schedule_command(
     session: Session,
     folders: Annotated[
-        list[str] | None, typer.Argument(metavar="[DIR]...", help="Folders; your home where none is named.")
+        list[str] | None, typer.Argument(metavar="[DIR]...", help="Folders; else your home folder.")
     ] = None,
     exclude: Exclude = None,
-    weekly: Annotated[bool, typer.Option("--weekly/--daily", help="Once a week, not once a day.")] = False,
+    weekly: Annotated[
+        bool, typer.Option("--weekly/--daily", help="Once a week instead of once a day.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="End it.")] = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Let the system run `pipm adopt --all` by itself.
+    """Let the system run `pipm adopt --all` regularly.
 
     Examples:
 
@@ -30,8 +32,8 @@ def schedule_command(
 
       pipm schedule --remove
 
-    A systemd timer of your user, else a line of your crontab. What is adopted already costs a look at each
-    file.
+    It makes a systemd timer for your user, else a line in your crontab. A run looks once at each file that is
+    adopted already.
     """
     from pipm.cli.schedule_output import change_schedule
 

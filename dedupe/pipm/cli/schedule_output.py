@@ -26,7 +26,7 @@ def change_schedule(
     often: str | None,
     dry_run: bool,
 ) -> int:
-    """Make the schedule, *often* or (None) remove it, and print what was done."""
+    """Make the schedule *often*, or remove it (None), and print the result."""
     if often is None:
         return _end_schedule(output, dry_run=dry_run)
     for folder in folders:
@@ -49,7 +49,9 @@ def change_schedule(
     if dry_run:
         output.note("note", "nothing was changed due to --dry-run")
     elif change.new:
-        output.note("hint", f"pipm schedule --remove ends it; settings of {path_text(user_file())} count")
+        output.note(
+            "hint", f"`pipm schedule --remove` ends it; it obeys the settings in {path_text(user_file())}"
+        )
     return 0
 
 

@@ -25,7 +25,7 @@ def store_add_command(
     session: Session,
     wheels: Annotated[list[str], typer.Argument(metavar="WHEEL...", help="Wheel files.")],
 ) -> int:
-    """Let wheel files into the store."""
+    """Add wheel files to the store."""
     from pipm.cli.environments_output import add_wheels
 
     return add_wheels(session.output, session.store, wheels)

@@ -12,14 +12,14 @@ import sys
 def fill_streams() -> None:
     """Open replacements for standard streams that are closed (``>&-``).
 
-    Otherwise the next opened file, of the store perhaps, would get the number 1, and programs that pipm
-    starts would print into it. Writing to a closed output fails; messages on a closed error stream are lost.
+    Otherwise the next opened file, perhaps one of the store, would get the number 1, and programs that pipm
+    starts would print into it. Writing to a closed output fails; messages to a closed error stream are lost.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, flags), True)  # the lowest free number is this one
+            os.set_inheritable(os.open(os.devnull, flags), True)  # the kernel gives the lowest free number
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8")
     if sys.stderr is None:

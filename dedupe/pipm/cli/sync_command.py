@@ -19,34 +19,36 @@ from pipm.cli.options import (
 )
 
 Clobber = Annotated[
-    bool, typer.Option("--clobber", help="Two distributions with one path: the later one wins.")
+    bool, typer.Option("--clobber", help="If two distributions have one path, use the later one.")
 ]
 
 Compile = Annotated[
     bool | None,
-    typer.Option("--compile/--no-compile", help="Wait for all bytecode, or make none.", show_default=False),
+    typer.Option(
+        "--compile/--no-compile", help="Wait for all bytecode, or compile none.", show_default=False
+    ),
 ]
 
 Check = Annotated[
-    bool, typer.Option("--check", help="Change nothing; exit code 1 if something would change.")
+    bool, typer.Option("--check", help="Change nothing; exit with 1 if something would change.")
 ]
 
 TrustAdopted = Annotated[
-    bool, typer.Option("--trust-adopted", help="Files adopted from environments count for the lock's.")
+    bool, typer.Option("--trust-adopted", help="Accept files adopted from environments for the lock's.")
 ]
 
 PreferStored = Annotated[
-    bool, typer.Option("--prefer-stored", help="A wheel that the store has, though not the best.")
+    bool, typer.Option("--prefer-stored", help="Prefer a wheel in the store to a better one.")
 ]
 
-AllPackages = Annotated[bool, typer.Option("--all-packages", help="Every member of uv's workspace.")]
+AllPackages = Annotated[bool, typer.Option("--all-packages", help="All members of uv's workspace.")]
 
 Packages = Annotated[
     list[str] | None,
-    typer.Option("--package", metavar="NAME", help="This member of uv's workspace, not the project here."),
+    typer.Option("--package", metavar="NAME", help="This member of uv's workspace instead of this project."),
 ]
 
-NoDefaultGroups = Annotated[bool, typer.Option("--no-default-groups", help="No group but those named.")]
+NoDefaultGroups = Annotated[bool, typer.Option("--no-default-groups", help="Only the named groups.")]
 
 Python = Annotated[
     str | None,
@@ -55,7 +57,7 @@ Python = Annotated[
 
 LockArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[LOCK]", help="The lock file; the nearest one upward when none is named."),
+    typer.Argument(metavar="[LOCK]", help="The lock file; else the nearest one upward."),
 ]
 
 
@@ -79,7 +81,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     check: Check = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Make an environment exactly what a lock file says.
+    """Make an environment contain exactly what a lock file lists.
 
     Examples:
 
@@ -87,8 +89,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 
       pipm sync uv.lock --env .venv --group dev
 
-    Adds, replaces and removes, out of the store; makes the environment if it is missing. What the store has
-    needs no network; the rest is fetched, or built. pip itself stays where it is.
+    It adds, replaces and removes distributions; it creates a missing environment. It needs no network for
+    what the store has; the rest is fetched or built. pip itself stays in the environment.
     """
     arguments = locals()
     from pipm.cli.option_table import SyncArguments

@@ -30,7 +30,7 @@ _MOST_SHOWN = 40
 
 
 _NOT_REMEMBERED = frozenset({"lock", "environment", "python", "check", "dry_run"})
-"""Arguments that do not decide which files the environment gets."""
+"""Arguments that do not change which files the environment gets."""
 
 
 def resync(output: Output, store: str, environment: str, lock: str, words: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
     lock = _lock_of(arguments)
     done = _synced(output, store, arguments, lock)
     active = os.environ.get("VIRTUAL_ENV")
-    # What a lock does not name is removed, so an environment that happens to be active is not taken for it.
+    # Sync removes what the lock does not name, so it does not take an environment only because it is active.
     if (
         active
         and arguments.environment == SyncArguments.environment
@@ -70,7 +70,7 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         _print(output, done, lock.path, dry_run=arguments.dry_run)
         warn_of_changes(output, changed)
     if done.pending and not arguments.dry_run:
-        finish_output()  # the result is there before the work goes on
+        finish_output()  # the user sees the result before the work goes on
         _compile_later(store)
     if arguments.check and (done.created or _changes(done)):
         return FAILED
@@ -184,14 +184,16 @@ def _warn(output: Output, done: SyncResult) -> None:
     if done.mismatches:
         wheels = counted(len({one.wheel for one in done.mismatches}), "wheel")
         output.note(
-            "warning", f"RECORD of {wheels} says something else than is there; the lock has their hash"
+            "warning", f"RECORD of {wheels} differs from the files; the lock has the archives' hashes"
         )
         output.named(f"{one.wheel}: {one.member} {one.why}" for one in done.mismatches)
     if done.copied:
-        output.note("warning", f"{counted(done.copied, 'file')} copied, the file system refused the link")
+        output.note(
+            "warning", f"{counted(done.copied, 'file')} copied, because the file system refused the link"
+        )
     if done.stuck:
         output.note(
-            "warning", f"{counted(len(done.stuck), 'distribution')} left: no RECORD tells their files"
+            "warning", f"{counted(len(done.stuck), 'distribution')} left, because no RECORD lists their files"
         )
         output.named(f"{name} {version}" for name, version in done.stuck)
         output.note("hint", "remove them with the tool that installed them, or create the environment again")

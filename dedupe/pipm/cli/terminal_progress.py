@@ -22,7 +22,7 @@ _RATED = frozenset({"Fetching", "Pulling"})
 
 
 class TerminalProgress(Progress):
-    """Draws a bar, without a thread, because workers are forked."""
+    """Draws a bar; it has no thread, because pipm forks workers."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -89,7 +89,7 @@ def progress_for(output: Output) -> Progress:
 
 
 def _draw(text: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal is gone
+    with contextlib.suppress(OSError):  # the terminal was closed
         sys.stderr.write(text)
         sys.stderr.flush()
 

@@ -9,15 +9,15 @@ from pipm.cli.options import DryRun, Session, app, command
 def uninstall_command(session: Session, dry_run: DryRun = False) -> int:
     """Undo everything: release all environments, remove the store.
 
-    Its caches, settings, named environments and shell completions go, too.
+    It also removes pipm's caches, settings, named environments and shell completions.
 
     Examples:
 
-      pipm uninstall -n   and how much room that needs
+      pipm uninstall -n   print how much space that needs
 
       pipm uninstall
 
-    The program itself stays: the last line says what removes it.
+    The program itself stays; the last line names the command that removes it.
     """
     from pipm.cli.uninstall_output import uninstall
 

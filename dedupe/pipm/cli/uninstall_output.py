@@ -75,14 +75,14 @@ def _say_kept(output: Output, done: list[Released]) -> None:
 
 
 def _say_staying(output: Output, found: Leftovers, needing: tuple[str, ...], store: str) -> None:
-    """Tell what stays, why, and how to end that."""
+    """Print what stays, the reason, and how to remove it."""
     apart = [path for path in found.away if path not in found.needing]
     if apart:
         count = counted(len(apart), "environment")
         output.note(
             "note",
-            f"{count} cannot be reached now: they work without the store, their modules stay"
-            " read-only, and files keep the times that they got",
+            f"{count} cannot be reached now: they work without the store, but their modules stay"
+            " read-only, and their files keep the store's times",
         )
         output.named(map(path_text, apart))
     if needing:
@@ -91,7 +91,7 @@ def _say_staying(output: Output, found: Leftovers, needing: tuple[str, ...], sto
         output.named(map(path_text, needing))
         output.note(
             "hint",
-            "release them (or `pipm gc --forget PATH` those that are gone), then run `pipm uninstall` again",
+            "release them (or `pipm gc --forget PATH` if one is gone), then run `pipm uninstall` again",
         )
     for path in found.kept:
-        output.note("note", f"{path_text(path)} stays: nothing can make a signing key again")
+        output.note("note", f"{path_text(path)} stays, because a lost signing key cannot be made again")

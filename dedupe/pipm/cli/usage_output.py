@@ -32,7 +32,7 @@ SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
     "frees": lambda one: -(one.adoptable or 0),
 }
 _MOST_NOTES = 10
-_ABOUT = "~ within a tenth: names, inodes and small files lie in trees there, packed or loosely"
+_ABOUT = "~ within a tenth: this file system keeps names, inodes and small files in trees"
 
 
 class Choice(NamedTuple):
@@ -43,7 +43,7 @@ class Choice(NamedTuple):
     broken: bool = False
 
     def takes(self, one: EnvironmentUsage, now: float) -> bool:
-        """Whether it is one of those; ``uses`` is looked at elsewhere."""
+        """Return whether *usage* is one of them; `list_environments` checks ``uses``."""
         if self.broken and one.state not in ("broken", "missing"):
             return False
         return self.unused is None or (one.last_used > 0 and now - one.last_used >= self.unused)
@@ -59,7 +59,7 @@ def show_list(
     chosen: Choice,
     exact: bool,
 ) -> int:
-    """`pipm list` of the environments that are *chosen*."""
+    """Run `pipm list` for the *chosen* environments."""
     if sort not in SORTS:
         raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(SORTS)}")
     now = time.time()
@@ -152,7 +152,7 @@ def _print_age(output: Output, oldest: float, now: float) -> None:
     if oldest < now - 60:
         output.note(
             "note",
-            f"unchanged environments as measured up to {age_text(now - oldest)}; `--exact` measures all",
+            f"the oldest figures of unchanged environments: {age_text(now - oldest)}; `--exact` measures all",
         )
 
 

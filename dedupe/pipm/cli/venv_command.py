@@ -13,22 +13,20 @@ from pipm.cli.options import LinkModeOption, Session, app, command
 @command(app, "venv")
 def venv_command(
     session: Session,
-    folder: Annotated[
-        str, typer.Argument(metavar="DIR|@NAME", help="A new or empty folder; or yours by name.")
-    ],
+    folder: Annotated[str, typer.Argument(metavar="DIR|@NAME", help="A new or empty folder, or @NAME.")],
     python: Annotated[
         str | None,
         typer.Option("--python", "-p", metavar="VERSION|PATH", help="3.12, pypy3.9, a path; else python3."),
     ] = None,
     lock: Annotated[
-        str | None, typer.Option("--lock", metavar="LOCK", help="Sync it with this lock file, too.")
+        str | None, typer.Option("--lock", metavar="LOCK", help="Also sync it with this lock file.")
     ] = None,
     link_mode: LinkModeOption = "",
     wrap: Annotated[
-        bool, typer.Option("--wrap-pip/--no-wrap-pip", help="Its pip goes through the store.")
+        bool, typer.Option("--wrap-pip/--no-wrap-pip", help="Let its pip take files from the store.")
     ] = True,
 ) -> int:
-    """Make an environment whose pip goes through the store.
+    """Make an environment whose pip takes files from the store.
 
     Examples:
 
@@ -40,8 +38,8 @@ def venv_command(
 
       pipm venv @science --lock pylock.toml
 
-    An ordinary environment of `python -m venv`, with pip. What pip installs there is shared by itself. One
-    with a @NAME belongs to no project; run, sync, pip, install, adopt and release know it by that name.
+    It is an environment of `python -m venv`, with pip. pipm shares what pip installs there. An environment
+    with a @NAME belongs to no project; run, sync, pip, install, adopt and release accept that name.
     """
     from pipm.cli.venv_output import make_environment, make_synced
 

@@ -61,7 +61,7 @@ def make_synced(
     wrap: bool,
 ) -> int:
     """Make an environment and sync it with *lock*; with --json the object is that of sync."""
-    open_lock(lock, Selection())  # nothing is made for a lock that is not there
+    open_lock(lock, Selection())  # before anything is made
     alone = output._replace(json=False, quiet=2) if output.json else output
     make_environment(alone, store, path, python=python, link_mode=link_mode, wrap=wrap)
     return sync_environment(

@@ -17,17 +17,17 @@ def verify_command(
         list[str] | None,
         typer.Argument(
             metavar="[ENV]...",
-            help="What these use; the whole store when none is named.",
+            help="Check the files of these; else of the whole store.",
             autocompletion=named_environments,
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read all bytes, not only times and sizes.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Put damage right from any clean copy.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair damage from any clean copy.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Rebuild lost indexes and roots from existing files.")
     ] = False,
 ) -> int:
-    """Find shared files that changed, and who shares them.
+    """Find changed shared files, and their environments.
 
     Examples:
 
@@ -35,7 +35,7 @@ def verify_command(
 
       pipm verify --full --repair
 
-    Exit code 1 when damage remains. What you edited in an environment of your own is no damage.
+    The exit code is 1 if damage remains. An edited file that only its environment has is not damage.
     """
     from pipm.cli.verify_output import verify_store
 

@@ -106,13 +106,13 @@ def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
         output.named(path_text(path) for path in findings.strays)
     if findings.put_aside:
         count = counted(len(findings.put_aside), "file")
-        output.note("note", f"{count} that programs left among the store's files moved out of the way")
+        output.note("note", f"{count} that programs left among the store's files were moved away")
         output.named(path_text(path) for path in findings.put_aside)
     if findings.duplicates:
         count = counted(len(findings.duplicates), "file")
         size = size_text(sum(file.expected.size or 0 for file in findings.duplicates))
         if repair:
-            output.note("note", f"linked {count} ({size}) again that lay in the store twice")
+            output.note("note", f"linked {count} ({size}) again that the store had twice")
         else:
             output.note("note", f"the store has {count} ({size}) twice, as after a copy without hard links")
             output.note("hint", "pipm verify --repair links them again")
@@ -143,5 +143,5 @@ def _hint(output: Output, findings: Findings, *, repair: bool) -> None:
     elif repair:
         output.note("hint", "no clean copy was found; reinstall these distributions, then adopt again")
     else:
-        output.note("hint", "pipm verify --repair takes a clean copy from wherever there is one")
+        output.note("hint", "pipm verify --repair takes a clean copy from anywhere")
         output.note("hint", "before you patch a shared package: pipm release --dist NAME")

@@ -20,7 +20,7 @@ def why_command(
         ),
     ],
 ) -> int:
-    """Say what keeps a distribution, or with whom a file is shared.
+    """Show what keeps a distribution, or where a file is shared.
 
     Examples:
 

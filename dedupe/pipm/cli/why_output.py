@@ -64,7 +64,7 @@ def _print_path(output: Output, facts: PathFacts) -> None:
 def _print_entry(output: Output, entry: KeptEntry) -> None:
     title = f"{entry.name} {entry.version}   {size_text(entry.on_disk)}"
     if not entry.users:
-        when = "`pipm gc` removes it" if entry.condemned else "`pipm gc` removes it after some days of disuse"
+        when = "`pipm gc` removes it" if entry.condemned else "`pipm gc` removes it after some unused days"
         output.result(f"{title}   kept by nothing, {when}")
         return
     output.result(f"{title}   kept by {counted(len(entry.users), 'environment')}")

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _OWN_FOLDERS = (".pipm/finder", ".pipm/finder/__pycache__")
-"""Folders of the environment that are written only under its lock."""
+"""Folders of the environment that pipm writes only while it holds the lock."""
 
 
 def checked_environment(store_path: str, path: str) -> Environment:
-    """Load the environment at *path*, and refuse one that is not ours or entangled with the store."""
+    """Load the environment at *path*; refuse another user's, and one inside or around the store."""
     environment = load_environment(path)
     if environment.owner != os.geteuid():
         raise NotAnEnvironmentError(
@@ -47,7 +47,7 @@ def checked_environment(store_path: str, path: str) -> Environment:
 
 @contextlib.contextmanager
 def locked_environment(store: Store | None, environment: Environment, progress: Progress) -> Iterator[int]:
-    """Hold the lock of the store, if there is one, shared and the environment's alone.
+    """Hold the store's lock (if there is a store) shared and the environment's lock exclusively.
 
     Yields the environment's open folder.
     """
@@ -62,8 +62,10 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
             )
         if environment.stated:
             said = f"{environment.path}/pyvenv.cfg says Python {environment.stated}"
-            progress.note(f"{said}, its interpreter is {environment.python}: that counts")
-        sweep(root)  # what killed runs left, here and in the store
+            progress.note(
+                f"{said}, its interpreter is {environment.python}: pipm uses the interpreter's version"
+            )
+        sweep(root)  # files of killed runs, in the environment and in the store
         remove_torn_writes(root, _OWN_FOLDERS)
         if store is not None:
             store.sweep()
@@ -73,7 +75,7 @@ def locked_environment(store: Store | None, environment: Environment, progress: 
 
 
 def _bring_back(store: Store, environment: Environment, root: int) -> None:
-    """Restore entries from the trash that a collection moved there while it did not find this environment."""
+    """Restore entries from the trash that gc moved there while it could not find this environment."""
     away = trashed(store)
     if away:
         from pipm.env.installed import installed_distributions  # noqa: PLC0415 - few stores have anything there
@@ -95,7 +97,7 @@ def root_of(
     entries: tuple[str, ...],
     released: tuple[str, ...] = (),
 ) -> Root:
-    """Return the root of *environment*, seen now."""
+    """Return the root of *environment*, with the current time."""
     return Root(
         path=environment.path,
         device=environment.device,
@@ -111,6 +113,6 @@ def root_of(
 
 
 def is_unchanged(root: Root, environment: Environment) -> bool:
-    """Return whether *root* is an adoption that came to its end, of this very *environment*."""
+    """Return whether *root* records a finished adoption of this same *environment*."""
     same = (root.device, root.inode, root.state) == (environment.device, environment.inode, ADOPTED)
     return same and root.changed in (0, environment.changed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipm.store.roots import Root
 
 FINDER_FOLDER = ".pipm"
-"""Where a finder environment keeps its table."""
+"""The folder of a finder environment's table."""
 
 
 def root_facts(store: Store) -> list[RootFact]:
@@ -42,7 +42,7 @@ def _fact(store: Store, root: Root, device: int) -> RootFact:
 
 
 def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
-    """Return the fate of an environment, and when it vanished at the latest; *device* is the store's."""
+    """Return the fate of an environment, and the latest time when it vanished; *device* is the store's."""
     try:
         marker = os.stat(f"{root.path}/{marker_of(root.path) or CONFIGURATION}")
     except (FileNotFoundError, NotADirectoryError):
@@ -56,9 +56,9 @@ def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, fl
 
 
 def _missing(root: Root, device: int) -> tuple[Fate, float]:
-    """Whether a missing environment is gone: the nearest directory above is on the file system it was on.
+    """Return whether a missing environment is gone: the nearest directory above is on its former file system.
 
-    An empty mount point is on another one. What shares blocks or inodes with the store is on the store's.
+    An empty mount point is on another one. An environment that shares blocks or inodes was on the store's.
     """
     directory = root.path
     while True:
@@ -75,9 +75,9 @@ def _missing(root: Root, device: int) -> tuple[Fate, float]:
 
 
 def still_shares(root: Root, store_path: str) -> bool:
-    """Whether what lies there now, though its ``pyvenv.cfg`` is another inode, still has the store's files.
+    """Return whether the files at the path are still the store's, though ``pyvenv.cfg`` is another inode.
 
-    So it is after a restore that keeps hard links (tar, ``rsync -H``).
+    A restore that keeps hard links (tar, ``rsync -H``) has this result.
     """
     if root.borrows:
         return _still_borrows(root, store_path)

@@ -28,8 +28,8 @@ class Statistics:
     ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
     count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
     files that share blocks. ``at_most``: compression makes the bytes of content fewer, by an unknown amount.
-    ``linked`` counts replaced names of inodes that have more: they come free with the last name only.
-    ``seconds`` of work went into it.
+    ``linked`` counts replaced names of inodes with further names: these are freed with the last name.
+    ``seconds`` is the time of the work.
     """
 
     accounting: Accounting = field(default_factory=Accounting)
@@ -52,18 +52,18 @@ class Statistics:
 
     @property
     def balance(self) -> int:
-        """Bytes that the file system has more than before; negative when it has less."""
+        """Bytes that the file system has more than before; negative if it has less."""
         account = self.accounting
         inodes = self.made * account.made - self.gone * account.gone
         names = self.names * account.name + self.entries * account.entry
         return self.freed - self.taken - inodes - names - self.references * account.reference
 
     def leave(self, path: str, reason: Reason) -> None:
-        """Count a file that stays as it was."""
+        """Count a skipped file."""
         self.left.append(SkippedFile(path, reason))
 
     def replaced(self, old: os.stat_result) -> None:
-        """Count that one name of the inode *old* went to another inode."""
+        """Count a name of the inode *old* that another inode got."""
         data = self.accounting.data(old.st_size, old.st_blocks)
         if old.st_nlink == 1:
             self.freed += data
@@ -80,14 +80,14 @@ class Statistics:
         self.names += 1
 
     def cloned(self, status: os.stat_result) -> None:
-        """Count a reflinked copy of a file: of its content only what lies inline is there twice."""
+        """Count a reflinked copy of a file: only its inline content takes space again."""
         if status.st_size <= self.accounting.inline:
             self.taken += self.accounting.data(status.st_size, status.st_blocks)
         self.made += 1
         self.names += 1
 
     def add(self, other: Statistics) -> None:
-        """Count what *other* counted, too."""
+        """Add the numbers of *other*."""
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for key, (names, replaced, data) in other.linked.items():
@@ -96,7 +96,7 @@ class Statistics:
 
 
 def count_freed_inodes(all_statistics: Sequence[Statistics]) -> None:
-    """Count inodes as freed whose names were all replaced, for the last environment that had one."""
+    """Count inodes without remaining names as freed, for the last environment that had one."""
     linked: dict[tuple[int, int], list[tuple[Statistics, int, int, int]]] = {}
     for statistics in all_statistics:
         for key, (names, replaced, data) in statistics.linked.items():

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class SyncContext(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
-    ``interpreter`` is None where no bytecode is wanted, or none can be kept. Files get there by ``mode``;
-    ``staging`` is the open folder of the environment's temporary names. With ``no_dist_info`` what the finder
-    serves gets no metadata folder to begin with. With ``later`` much missing bytecode is not compiled now.
+    ``interpreter`` is None if no bytecode is wanted, or none can be kept. ``mode`` is how files are made;
+    ``staging`` is the open folder of the environment's temporary names. With ``no_dist_info`` served
+    distributions get no metadata folders. With ``later`` much missing bytecode is not compiled now.
     """
 
     store: Store

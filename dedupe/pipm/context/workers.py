@@ -1,7 +1,7 @@
 """Forked worker processes that run the same stages in parallel.
 
-Threads make work on small files slower in CPython; two processes take about half the time. The workers
-stop between two files when they are told to, and end with their parent, however it ends.
+In CPython threads make work on small files slower; two processes take about half the time. The workers
+stop between two files on request, and end when their parent ends.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _TICK = 100
-"""Milliseconds between two looks at how far the workers are."""
+"""Milliseconds between two reads of the workers' progress."""
 _TOLD_EVERY = 64
 _WORTH_FORKING = 2000
-"""Files from which a second process pays for itself."""
+"""Number of files from which a second process saves time."""
 _COUNTERS = struct.Struct("=QQ")
 
 
@@ -46,11 +46,11 @@ class SharedState:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was asked."""
+        """Whether `stop` was called."""
         return self._memory[0] != 0
 
     def check(self) -> None:
-        """Raise InterruptedRunError when `stop` was asked; called between two files."""
+        """Raise InterruptedRunError if `stop` was called; call this between two files."""
         if self._memory[0]:
             raise InterruptedRunError("Interrupted", hint=INTERRUPTED_HINT)
 
@@ -78,11 +78,11 @@ class SharedState:
         self.tell()
 
     def tell(self) -> None:
-        """Publish what this process did."""
+        """Publish the numbers of this process."""
         _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)
 
     def done(self) -> tuple[int, int]:
-        """Files and bytes that all workers did."""
+        """Files and bytes that all workers finished."""
         slots = [_COUNTERS.unpack_from(self._memory, 16 * (1 + slot)) for slot in range(64)]
         return sum(files for files, _ in slots), sum(size for _, size in slots)
 
@@ -92,7 +92,7 @@ INTERRUPTED_HINT = "nothing is lost; run the same command again to finish"
 
 @contextlib.contextmanager
 def interruptible(shared_state: SharedState) -> Iterator[None]:
-    """Let Ctrl-C (and SIGTERM) ask *shared_state* to stop instead of raising anywhere."""
+    """Make Ctrl-C (and SIGTERM) stop *shared_state* instead of raising an exception anywhere."""
 
     def ask(_signal: int, _frame: object) -> None:
         shared_state.stop()
@@ -112,7 +112,7 @@ class Worker(Protocol):
         """Run one stage and return its picklable answer."""
 
     def close(self) -> None:
-        """Free what the stages used."""
+        """Free the resources of the stages."""
 
 
 class WorkerPool:
@@ -145,7 +145,7 @@ class WorkerPool:
                 with open(requests, "rb") as reader, open(answers, "wb") as writer:
                     _work(worker, reader, writer, self._shared_state, number, parent)
             finally:
-                os._exit(0)  # whatever happened, no second parent goes on from here
+                os._exit(0)  # in any case: the child must not continue as a second parent
         os.close(requests)
         os.close(answers)
         self._children.append(_Child(pid, open(to_child, "wb"), open(from_child, "rb")))  # noqa: SIM115
@@ -160,7 +160,7 @@ class WorkerPool:
             child.send(stage)
         answers = self._collect()
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
-        # When one worker fails the others are stopped: their "interrupted" is not the cause.
+        # If one worker fails, the others are stopped: their "interrupted" is not the cause.
         for error in sorted(errors, key=lambda error: isinstance(error, InterruptedRunError)):
             raise error
         return answers
@@ -202,7 +202,7 @@ class _Child(NamedTuple):
     answers: IO[bytes]
 
     def send(self, stage: Any) -> None:  # noqa: ANN401 - each kind of worker has its own stages and answers
-        """Let it run *stage*; that it died shows when it is asked for the answer."""
+        """Make it run *stage*; if it died, `receive` raises the error."""
         import pickle  # noqa: PLC0415 - a command without workers needs none
 
         with contextlib.suppress(BrokenPipeError):
@@ -210,7 +210,7 @@ class _Child(NamedTuple):
             self.requests.flush()
 
     def receive(self) -> Any:  # noqa: ANN401 - likewise
-        """Return its answer, an error where it has none."""
+        """Return its answer, or raise an error if it has none."""
         import pickle  # noqa: PLC0415 - likewise
 
         try:
@@ -219,7 +219,7 @@ class _Child(NamedTuple):
             return PipmError("A worker process ended unexpectedly", hint="run the same command again")
 
     def close(self) -> None:
-        """Close the pipes, which ends it."""
+        """Close the pipes; then the worker ends."""
         for pipe in (self.requests, self.answers):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
@@ -260,10 +260,10 @@ def _end_with_parent(parent: int) -> None:
 
 
 class WorkQueue:
-    """Numbers from 0 that several processes draw, each number once.
+    """A queue of numbers from 0; several processes take from it, each number once.
 
-    A pipe holds them: one read gives all bytes of a number to one reader. A pipe always has room for one
-    page, so with more numbers each item in it stands for several.
+    The queue is a pipe: one read gives all bytes of a number to one reader. A pipe always has room for one
+    page, so with more numbers each item represents several.
     """
 
     _FORMAT = struct.Struct("=I")
@@ -276,7 +276,7 @@ class WorkQueue:
         os.close(writer)
 
     def __iter__(self) -> Iterator[int]:
-        """Draw until none is left."""
+        """Yield numbers until none is left."""
         while ticket := os.read(self._reader, self._FORMAT.size):
             yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
 
@@ -308,7 +308,7 @@ def worker_pool(
 
 
 def worker_count(files: int) -> int:
-    """Return how many processes to use for so many files."""
+    """Return the number of processes for so many files."""
     if files < _WORTH_FORKING or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), 8)

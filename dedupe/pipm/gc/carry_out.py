@@ -77,10 +77,10 @@ class GarbageRemoval:
             remove_empty_below(f"{self._v1}/{folder}", depth)
 
     def result(self, left: list[Stuck]) -> Garbage:
-        """Return the removed garbage: without files that stayed, here or in the run before (*left*)."""
+        """Return the removed garbage, without files that stayed, now or in the run before (*left*)."""
         stuck = {one.inode: one for one in self.stuck}
         names = Counter(one.inode for one in (*left, *self.stuck))
-        # What has names outside of the store was not counted as freed.
+        # Files with names outside of the store were not counted as freed.
         lost = sum(one.size for one in stuck.values() if one.links <= names[one.inode])
         files = [one for one in self.stuck if one.path.startswith(f"{self._v1}/objects/")]
         return replace(
@@ -92,7 +92,7 @@ class GarbageRemoval:
         )
 
     def _remove_folder(self, path: str) -> bool:
-        """Remove a folder below ``v1/``; where it keeps its name, the objects of its files stay, too."""
+        """Remove a folder below ``v1/``; if it keeps its name, keep the objects of its files, too."""
         self.stuck += self._store.remove_folder(path)
         if not is_there(self._store.v1, path):
             return True
@@ -139,7 +139,7 @@ class GarbageRemoval:
 
 
 def _note_missing(store: Store, root: RootFact) -> None:
-    """Remember since when an environment is missing, or that it is there again."""
+    """Record since when an environment is missing, or that it exists again."""
     known = find_root(store, root.path)
     if known is None:
         return

@@ -1,11 +1,11 @@
-"""`pipm gc`: forget environments that are gone, remove what nothing needs.
+"""`pipm gc`: forget environments that are gone, remove what no environment needs.
 
-Theory of operation. Under the store's lock alone, so that no writer is at work. Roots go first: an entry
-that nothing names is found again by the next run, a name that leads nowhere would be an error.
-Entries go whole, by one rename(2), then objects and bytecode that no staying tree has, one unlink(2) each.
-All this needs neither a block nor an inode, so it works on a full disk. What writes comes after it: the
-trash, where an environment that reads the store's files could still miss an entry, and notes in roots.
-A file that cannot be removed (an immutable one) is listed and stays; everything else is removed.
+Theory of operation. gc holds the store's lock exclusively, so no process writes. It removes roots first:
+the next run finds an entry without a name again, but a name without an entry would be an error. It moves
+each entry by one rename(2), then unlinks the objects and bytecode that no remaining tree has. These steps
+need neither a block nor an inode, so they work on a full disk. Steps that write come last: the trash, if an
+environment that reads the store's files could need an entry, and notes in roots. gc lists a file that it
+cannot remove (an immutable one), and removes everything else.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _SLACK = 64 << 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """What a collection did, or (dry run) would do; ``bytes_freed`` on disk, ``seconds`` of wall time.
+    """The result of a collection, also of a dry run; ``bytes_freed`` on disk, ``seconds`` of wall time.
 
-    ``bytes_estimated`` of those freed are an estimate of metadata. ``stuck`` are files that could not be
-    removed. ``later``: entries are in the trash for a while, since an environment that the store lost sight
-    of could miss them. ``missing`` are environments that are not there and stay known, ``busy`` entries that
+    ``bytes_estimated`` of these are an estimate of metadata. ``stuck`` are files that could not be
+    removed. ``later``: entries are in the trash for a while, since an environment that the store did not find
+    could need them. ``missing`` are missing environments that stay known, ``busy`` entries that
     stay because a process has them in its memory. ``changed`` are changed files of entries that stay.
     """
 
@@ -75,7 +75,7 @@ def collect(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> Collection:
-    """Remove what nothing needs from the store at *store_path*.
+    """Remove what no environment needs from the store at *store_path*.
 
     Waits for other processes at most *timeout* seconds, by default as long as for all locks.
     Raises PipmError.
@@ -90,7 +90,7 @@ def collect(
             _refuse_living(limits, garbage, store)
             return _collection(garbage, started)
 
-        # This waits for the disk, so others may go on working meanwhile.
+        # This waits for the disk, so other processes may continue meanwhile.
         exact = accounting(file_system_type(store.path)).exact
         before = None if exact else stable_free_space(store.v1)
         with store.alone(timeout):
@@ -115,7 +115,7 @@ def collect(
 
 @contextlib.contextmanager
 def _room(store: Store) -> Iterator[None]:
-    """Spend the reserve while the disk is full; it is made again where there is room for it."""
+    """Remove the reserve while the disk is full; make it again afterwards if it fits."""
     free = free_space(store.path)
     tight = free.size < RESERVE_SIZE or free.inodes == 0
     if tight and reserved_bytes(store):
@@ -128,7 +128,7 @@ def _room(store: Store) -> Iterator[None]:
 def _measured(garbage: Garbage, gained: int) -> Garbage:
     """Return the measured bytes, unless another process wrote or deleted files meanwhile.
 
-    Then it is further from our figure than metadata can be, which lie packed in trees or half as tight.
+    Then the difference from our figure is larger than metadata can explain, whose density varies by half.
     """
     loose = max(garbage.freed - garbage.solid, garbage.freed * _TOLERANCE) + _SLACK
     believable = abs(gained - garbage.freed) <= loose

@@ -1,8 +1,8 @@
 """Removing unused environments of `pipm run` from the cache.
 
-An environment of the cache is used while a program that `pipm run` became holds its marker, or a process
-was started by its interpreter (a Jupyter kernel, say). The marker's time is that of the last run, pyvenv.cfg
-was read by the last start of its interpreter. What is removed is made again by the next run.
+An environment of the cache is in use while a program of `pipm run` holds its marker, or a process was
+started by its interpreter (a Jupyter kernel, say). The marker's time is that of the last run; the access
+time of pyvenv.cfg is that of its interpreter's last start. The next run makes a removed environment again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evicted:
-    """Environments of the cache that were (or would be) removed, and the bytes on disk that they had.
+    """The removed environments of the cache (or those to remove), and their bytes on disk.
 
     ``stuck`` are files that could not be removed.
     """
@@ -47,7 +47,7 @@ class Evicted:
 def evict_unused(store_path: str, keep: float, *, dry_run: bool, timeout: float | None = None) -> Evicted:
     """Remove environments of the store at *store_path* that were not used for *keep* seconds.
 
-    Waits for runs that make something at most *timeout* seconds. Raises PipmError.
+    Wait at most *timeout* seconds for runs that make environments. Raise PipmError.
     """
     store = open_store(store_path, create=False)
     if store is None or not os.path.isdir(environments_folder()):
@@ -83,7 +83,7 @@ def _unused(store: Store, before: float) -> Iterator[str]:
 
 
 def _is_unused(store: Store, path: str, before: float) -> bool:
-    if not os.path.exists(f"{path}/{READY}"):  # a run was killed while it made it, whatever its store
+    if not os.path.exists(f"{path}/{READY}"):  # a killed run left it unfinished, for any store
         return os.stat(path).st_mtime < min(before, time.time() - _DAY)
     used = max(os.stat(f"{path}/{READY}").st_mtime, os.stat(f"{path}/pyvenv.cfg").st_atime)
     return used <= before and find_root(store, path) is not None and not is_in_use(f"{path}/{READY}")
@@ -94,7 +94,7 @@ def _size(path: str) -> int:
 
 
 def _remove(store: Store, path: str) -> list[Stuck]:
-    """Rename it first, so that no run begins to use it."""
+    """Remove an environment; rename it first, so that no run begins to use it."""
     folder, name = os.path.split(path)
     try:
         move(path, f"{folder}/.{name}")
@@ -105,7 +105,7 @@ def _remove(store: Store, path: str) -> list[Stuck]:
 
 
 def _sweep(folder: str) -> list[Stuck]:
-    """Remove what a killed collection left; return what stays."""
+    """Remove the files of a killed collection; return those that stay."""
     stuck: list[Stuck] = []
     for name in os.listdir(folder):
         if name.startswith("."):
@@ -114,7 +114,7 @@ def _sweep(folder: str) -> list[Stuck]:
 
 
 def _old_locks(before: float) -> Iterator[str]:
-    """Yield locks that answered requirements, and what a killed resolver left."""
+    """Yield locks resolved from requirements, and files of a killed resolver."""
     for name in sorted(os.listdir(locks_folder())) if os.path.isdir(locks_folder()) else ():
         path = f"{locks_folder()}/{name}"
         if name.startswith("."):

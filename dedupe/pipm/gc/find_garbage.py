@@ -1,4 +1,4 @@
-"""Finding what a collection removes, and the bytes that this frees; reads only."""
+"""Finding what a collection removes and the bytes that this frees; it only reads."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _BELOW_WHEELS = f"/{VERSION}/wheels/"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Garbage:
-    """What goes. ``entries`` and ``busy`` are paths below ``wheels/``, ``files`` below ``v1/``.
+    """The files to remove. ``entries`` and ``busy`` are paths below ``wheels/``, ``files`` below ``v1/``.
 
-    ``restored`` comes back out of the trash, ``due`` leaves it for good; with ``grace`` the entries stay in
-    it for a while. ``busy`` would go, but a process has it in its memory. ``aside`` is data that programs
-    left in entries: it moves out of them. ``freed`` are bytes on disk, an estimate on
-    some file systems; ``solid`` of them are exact in any case.
+    ``restored`` returns from the trash, ``due`` is removed from it; with ``grace`` the entries stay in
+    it for a while. ``busy`` stays because a process has it in memory. ``aside`` is data that programs
+    left in entries, and that moves out of them. ``freed`` are bytes on disk, an estimate on
+    some file systems; ``solid`` of them are always exact.
     """
 
     roots: tuple[RootFact, ...]
@@ -70,7 +70,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     evicted = () if limits.max_size is None else stored.evicted(verdict, limits.max_size)
     kept = [name for name in verdict.kept if name not in evicted]
     condemned = (*verdict.condemned, *evicted)
-    # Only what reads the store's own files can lose them: where no such environment is known, nothing waits.
+    # Only environments that read the store's own files can miss them: without any, no entry needs the trash.
     wait = min(limits.keep, DAY) if verdict.borrowed else 0.0
     restored, inventory, due = _sorted_trash(store, verdict, kept, now - wait)
     staying = [f"wheels/{name}" for name in kept] + [one.path for one in (*restored, *inventory)]
@@ -119,7 +119,7 @@ def _entries(store: Store) -> Iterator[EntryFact]:
 def _sorted_trash(
     store: Store, verdict: GcPlan, kept: list[str], before: float
 ) -> tuple[tuple[Trashed, ...], tuple[Trashed, ...], tuple[Trashed, ...]]:
-    """Divide the trash into what is restored, what stays in it, and what is removed."""
+    """Divide the trash into files to restore, to keep there, and to remove."""
     here = set(kept)
     restored: list[Trashed] = []
     inventory: list[Trashed] = []
@@ -142,7 +142,7 @@ class _Stored:
         self.bytecode = list(named_inodes(f"{v1}/bytecode", 2, "bytecode/"))
 
     def evicted(self, verdict: GcPlan, most: int) -> tuple[str, ...]:
-        """Choose needless entries for a store of at most *most* bytes."""
+        """Choose unneeded entries to remove, so that the store has at most *most* bytes."""
         trees = {name: block_sizes(f"{self._v1}/wheels/{name}") for name in verdict.kept}
         sizes = {inode: size for tree in trees.values() for inode, size in tree.items()}
         compiled: dict[str, list[int]] = {}
@@ -159,7 +159,7 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _GarbageFinder:
-    """Chooses among stored files those that go: no staying tree has their inode (*marked*) or names them."""
+    """Chooses the stored files to remove: no remaining tree has their inode (*marked*) or names them."""
 
     v1: str
     marked: set[int]
@@ -172,7 +172,7 @@ class _GarbageFinder:
     staying: set[int] = field(default_factory=set)
 
     def objects(self, stored: Iterable[tuple[str, int]]) -> tuple[str, ...]:
-        """Return the objects that go; those that stay keep their bytecode."""
+        """Return the objects to remove; the others keep their bytecode."""
         gone = []
         named: frozenset[str] | None = None
         for path, inode in stored:
@@ -181,8 +181,8 @@ class _GarbageFinder:
                 gone.append(path)  # another program left it here
                 continue
             if not stays:
-                # A tree whose file is another inode (a damaged one, or the last of too many links) has the
-                # object by its manifest alone.
+                # A tree may have another inode (a damaged one, or the last of too many links) and need the
+                # object only by its manifest.
                 named = self._named() if named is None else named
                 stays = _digest_of(path) in named
             if stays:
@@ -193,18 +193,18 @@ class _GarbageFinder:
         return tuple(gone)
 
     def _named(self) -> frozenset[str]:
-        """Return every digest that a staying tree's manifest names."""
+        """Return every digest that a remaining tree's manifest names."""
         found: set[str] = set()
         for path in self.trees:
             try:
                 with open(f"{self.v1}/{path}/{MANIFEST}", encoding="ascii", errors="replace") as stream:
                     found.update(_DIGEST.findall(stream.read()))
-            except OSError:  # unreadable ones are `verify`'s matter
+            except OSError:  # `verify` reports unreadable ones
                 continue
         return frozenset(found)
 
     def bytecode(self, stored: Iterable[tuple[str, int]], *, anything: bool) -> tuple[str, ...]:
-        """The bytecode that goes; that of empty sources (no objects) stays while there is *anything*."""
+        """Return the bytecode to remove; that of empty sources stays while there is *anything*."""
         if anything or self.sources:
             self.sources.add(EMPTY.hex())
         gone = []
@@ -223,17 +223,17 @@ class _GarbageFinder:
 
 
 def _digest_of(path: str) -> str:
-    """Return the digest in hex of ``objects/ab/cdef…``, whatever its kind."""
+    """Return the hexadecimal digest of ``objects/ab/cdef…``, of any kind."""
     return path.removeprefix("objects/").replace("/", "")[:_DIGITS]
 
 
 def _source_of(path: str) -> str:
-    """Return the digest in hex of the source of ``bytecode/<interpreter>/ab/cdef…``, whatever its time."""
+    """Return the hexadecimal digest of the source of ``bytecode/<interpreter>/ab/cdef…``, of any time."""
     return "".join(path.split("/")[2:])[:_DIGITS]
 
 
 def _leftovers(store: Store, known: set[str]) -> Iterator[str]:
-    """Find torn writes (``.name.<hex>``) and index rows of entries that are not *known*."""
+    """Find unfinished writes (``.name.<hex>``) and index rows of entries that are not *known*."""
     v1 = f"{store.path}/{VERSION}"
     for folder in ("roots", "by-wheel"):
         for name in sorted(os.listdir(f"{v1}/{folder}")):

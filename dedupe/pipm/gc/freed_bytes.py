@@ -32,10 +32,10 @@ class FreedBytes:
         self._rooms: Counter[str] = Counter()
         self._inodes: list[int] = []
         self.solid = 0
-        """Bytes of `total` in blocks that nothing else has: no estimate at all."""
+        """Bytes of `total` in blocks that only these files have: an exact figure."""
 
     def tree(self, path: str) -> None:
-        """Count the folder *path* with all below it."""
+        """Count the folder *path* with all its content."""
         self._rooms[os.path.dirname(path)] += 1
         self._below(path)
 
@@ -58,11 +58,11 @@ class FreedBytes:
             self._rooms[os.path.dirname(path)] += 1
 
     def names_of(self, inode: int) -> int:
-        """Return how many of the names that go are this inode's."""
+        """Return how many names of this inode are counted."""
         return self._names[inode]
 
     def total(self, staying: set[int]) -> int:
-        """Return the bytes that become free while the store's inodes *staying* stay."""
+        """Return the bytes that become free while the store keeps the inodes *staying*."""
         if self._reflinks and self._files:
             self._count_pending()
         for inode, (path, status) in self._files.items():
@@ -75,15 +75,15 @@ class FreedBytes:
         return self._statistics.balance + self._whole_chunks(staying)
 
     def _count_pending(self) -> None:
-        """Let the file system write: which blocks are shared, btrfs knows after a commit alone."""
+        """Let the file system write: btrfs knows which blocks are shared only after a commit."""
         with opened_folder(self._path) as folder:
             sync_file_system(folder)
 
     def _whole_chunks(self, staying: set[int]) -> int:
-        """Return what comes free where inodes go that were made together.
+        """Return the bytes of inode chunks that become free.
 
-        Nobody but root can ask what else is in a chunk. The store makes its inodes one after the other, so
-        the best guess is that the rest of a chunk of which none of the store's stays was temporary.
+        Only root can ask which inodes a chunk has. The store makes its inodes one after the other, so
+        the best guess: if no inode of the store stays in a chunk, the chunk's other inodes were temporary.
         """
         account = self._statistics.accounting
         if not account.chunk:

@@ -61,7 +61,7 @@ def install_git_hook(repository: str, words: Sequence[str]) -> GitHook:
     if os.path.lexists(path) and not _is_ours(path):
         if os.path.lexists(earlier):
             raise UsageError(
-                f"{path} is not pipm's, and there is {earlier} already", hint="make one hook of the two"
+                f"{path} is not pipm's, and {earlier} exists already", hint="merge the two hooks into one"
             )
         move(path, earlier)
     body = _BODY.replace("EARLIER", _EARLIER).replace("PYTHON", shlex.quote(sys.executable))

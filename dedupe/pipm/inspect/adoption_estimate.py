@@ -1,4 +1,4 @@
-"""What adopting environments would free, for `pipm list DIR` and the report."""
+"""Estimate what adopting environments would free, for `pipm list DIR` and the report."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def with_estimates(store_path: str, found: Sequence[EnvironmentUsage]) -> list[EnvironmentUsage]:
-    """Add to *found* about what adopting would free, to those that do not share all they could.
+    """Add to each environment of *found* that could share more an estimate of what adopting it would free.
 
-    Each is taken after those before it.
+    Each estimate assumes that the earlier ones are adopted.
     """
     if not any(map(_may_share_more, found)):
         return list(found)
-    preview = Preview(store_path, AdoptOptions())  # lists the folders of objects
+    preview = Preview(store_path, AdoptOptions())  # slow: it lists the folders of objects
     return [_estimated(one, preview) if _may_share_more(one) else one for one in found]
 
 
 def _may_share_more(one: EnvironmentUsage) -> bool:
-    """Whether adopting may free something: not in another user's environment, which cannot be adopted."""
+    """Return whether adopting may free something; another user's environment cannot be adopted."""
     has_grown = one.state == "adopted" and one.distributions > len(one.entries)
     return (one.state == "own copy" or has_grown) and is_own(one.path)
 
 
 def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
-    """Add what adopting would free; an adopted environment is left out if nothing came since."""
+    """Add what adopting would free; skip an adopted environment without new files."""
     freed, shared = 0, 0
-    with contextlib.suppress(PipmError):  # it cannot be adopted as it is
+    with contextlib.suppress(PipmError):  # in this state it cannot be adopted
         adoption = preview.adoption(one.path)
         freed, shared = adoption.bytes_freed, adoption.files_shared
     if one.state == "adopted":

@@ -45,12 +45,12 @@ class Diagnosis:
 
     @property
     def is_error(self) -> bool:
-        """Whether something does not work."""
+        """Return whether something does not work."""
         return not self.ok and not self.warning
 
 
 def diagnose(store_path: str) -> list[Diagnosis]:
-    """Run all checks; changes nothing but temporary files."""
+    """Run all checks; they write only temporary files."""
     checks = [*_versions(), *_command(), *_variables(), *_permissions(store_path)]
     try:
         store = open_store(store_path, create=False)
@@ -67,7 +67,7 @@ def diagnose(store_path: str) -> list[Diagnosis]:
 
 
 def _of_roots(store: Store, roots: list[Root]) -> list[Diagnosis]:
-    """Look at the environments that the store knows, and whether links work there."""
+    """Check the environments that the store knows, and whether links work there."""
     device = os.fstat(store.objects).st_dev
     fates = {root.path: environment_fate(root, store.path, device)[0] for root in roots}
     alive = [root for root in roots if fates[root.path] is Fate.ALIVE]
@@ -120,7 +120,7 @@ def _command() -> Iterator[Diagnosis]:
         yield _warning(
             "PATH",
             f"{first} hides {', '.join(others)}",
-            hint=f"remove {others[0]}, or what you do not use",
+            hint=f"remove {others[0]}, or the one that you do not use",
         )
     else:
         yield Diagnosis(name="PATH", ok=True, detail=next(iter(found.values())))
@@ -143,12 +143,18 @@ def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
         if not os.path.isabs(os.path.expanduser(os.environ.get(name) or "/")):
             yield (
                 name,
-                (f"{os.environ[name]} is not absolute: another store in each folder", f"export {name}=/…"),
+                (
+                    f"{os.environ[name]} is not absolute, so each working folder has another store",
+                    f"export {name}=/…",
+                ),
             )
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         yield (
             "PYTHONDONTWRITEBYTECODE",
-            ("is set: what has no bytecode yet is compiled at each start", "unset PYTHONDONTWRITEBYTECODE"),
+            (
+                "is set, so Python compiles modules without bytecode at each start",
+                "unset PYTHONDONTWRITEBYTECODE",
+            ),
         )
     try:
         lock_timeout()

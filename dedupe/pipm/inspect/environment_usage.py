@@ -43,11 +43,11 @@ _METADATA = (".dist-info", ".egg-info")
 class EnvironmentUsage:
     """An environment and its bytes.
 
-    ``state`` is adopted, synced, own copy, broken (no interpreter, no store) or missing; ``note`` says more.
-    ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start of its
-    Python does (to the day, with relatime). ``measured`` is when it was measured. ``adoptable`` are bytes
-    that adopting it would free, negative for the first of its kind; None if that was not asked, or if it is
-    adopted.
+    ``state`` is adopted, synced, own copy, broken (no interpreter, no store) or missing; ``note`` says
+    more. ``last_used`` is in seconds since the epoch: when its ``pyvenv.cfg`` was last read, as each start
+    of its Python does (to the day, with relatime). ``measured`` is the time of the measurement.
+    ``adoptable`` are bytes that adopting it would free, negative for the first of its kind; None if nobody
+    asked, or if it is adopted.
     """
 
     path: str
@@ -79,9 +79,9 @@ class StoreUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistributionUsage:
-    """All of one distribution that the store has, bytecode included.
+    """All entries of one distribution, with bytecode.
 
-    ``on_disk`` counts bytes once that its versions share; other entries have ``shared`` of them, too.
+    ``on_disk`` counts bytes once that its versions share; other distributions have ``shared`` of them, too.
     ``environments`` use it.
     """
 
@@ -94,11 +94,11 @@ class DistributionUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Store, environments, and the bytes that sharing saves: their sum alone less what they take together.
+    """Store, environments, and the bytes that sharing saves: the sum without sharing minus the real sum.
 
-    ``estimated`` of the bytes that it is reckoned from are known within a tenth.
+    ``estimated`` of these bytes are known within a tenth.
     ``outside`` are bytes that environments share only with other files: another tool's cache, each other.
-    ``fresh`` of the environments were measured just now, ``oldest`` is when the oldest of the others was.
+    ``fresh`` environments were measured now; ``oldest`` is the time of the oldest other measurement.
     """
 
     store: StoreUsage | None
@@ -112,14 +112,14 @@ class Report:
 
     @property
     def of_environments(self) -> DiskUsage:
-        """The usage of all environments without the store."""
+        """Return the usage of all environments without the store."""
         total = sum((one.usage for one in self.environments), DiskUsage())
         return replace(total, exclusive=total.exclusive + self.outside)
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """Environments, and the figures of those that the store knows."""
+    """Environments, with figures for those that the store knows."""
 
     environments: list[EnvironmentUsage]
     figures: dict[str, Figures]
@@ -145,9 +145,9 @@ def list_environments(
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
 
-    Folders that *exclude* or the setting of that name means are passed over. *uses* is a requirement: only
-    environments that have such a distribution. *exact* measures anew what was measured before. Places that
-    are not handled are added to *passed*. Raises UsageError for *uses*.
+    Skip folders that *exclude* or the setting of that name matches. *uses* is a requirement: only
+    environments with such a distribution. *exact* ignores earlier figures. Places that
+    pipm does not handle are added to *passed*. Raise UsageError for a bad *uses*.
     """
     wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
@@ -226,14 +226,14 @@ def _measure(
                 environment = load_environment(path)
                 root = root or moved.get((environment.device, environment.inode))
                 fresh = stamp_of(path, environment.sites, roots.get(path))
-                if fresh is None:  # it went away this moment
+                if fresh is None:  # it was just deleted
                     continue
                 stamp = fresh
                 figures = _figures(environment, root, inventory, stamp.text, usage_cache.now)
             except NotAnEnvironmentError as error:
                 found.append(_missing(path, root, error, store_path))
                 continue
-            except OSError as error:  # others work in it, or it is not ours to read
+            except OSError as error:  # another process changes it, or this user cannot read it
                 reason = NotAnEnvironmentError(f"cannot be measured: {error.strerror}")
                 found.append(_missing(path, root, reason, store_path))
                 continue
@@ -250,7 +250,7 @@ def _figures(
     stock = None if inventory is None else inventory.stock
     whole = environment.path if environment.is_prefix else f"{environment.path}/{environment.site}"
     measured_tree = measure_tree(whole, stock, served_inodes(environment.path, inventory))
-    # Only of what the store knows it matters with whom else it is shared: the others are not summed up.
+    # Who else shares a file matters only for environments that the store knows.
     outside = {} if root is None else measured_tree.outside
     return Figures(
         stamp=stamp,
@@ -272,7 +272,7 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
         if root.path != path:
             note = f"moved from {root.path}; `pipm adopt {path}` makes the new place known"
         elif root.inode != inode and not still_shares(root, store_path):
-            state, note = "own copy", "made anew, or a copy: not the environment that was adopted here"
+            state, note = "own copy", "created again, or a copy: not the environment that was adopted here"
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
     kind = kind_of(path)
@@ -301,7 +301,7 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_p
     elif root is None or environment_fate(root, store_path, os.stat(store_path).st_dev)[0] is Fate.GONE:
         note = "deleted or moved; `pipm gc --missing` removes what only such environments needed"
     else:
-        note = "its disk may not be mounted; its packages are kept"
+        note = "its disk may not be mounted; the store keeps its packages"
     return EnvironmentUsage(
         path=path,
         kind=kind_of(path) if os.path.lexists(path) else "",
@@ -318,7 +318,7 @@ def _missing(path: str, root: Root | None, error: NotAnEnvironmentError, store_p
 
 
 def _has(path: str, entries: Iterable[str], wanted: Requirement) -> bool:
-    """Whether an environment has a distribution that *wanted* names; *entries* tell if it is missing."""
+    """Return whether an environment has a distribution of *wanted*; *entries* tell for a missing one."""
     try:
         folders = _metadata_folders(load_environment(path))
     except (NotAnEnvironmentError, OSError):

@@ -1,4 +1,4 @@
-"""What deleting one environment frees."""
+"""The bytes that deleting one environment frees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipm.store.layout import open_store
 
 
 def exclusive_bytes(store_path: str, path: str) -> int:
-    """Return the bytes that deleting the environment at *path* frees; the store keeps what it has."""
+    """Return the bytes that deleting the environment at *path* frees, if the store keeps its files."""
     store = open_store(store_path, create=False)
     inventory = None if store is None else store_inventory(store)
     stock = None if inventory is None else inventory.stock

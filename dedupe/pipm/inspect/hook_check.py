@@ -21,7 +21,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(pipm.__file__))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HookFault:
-    """A fault of a hook; ``broken``: packages of the environment cannot be imported."""
+    """A fault of a hook; if ``broken``, Python cannot import packages of the environment."""
 
     detail: str
     hint: str
@@ -32,7 +32,7 @@ class HookFault:
 class _Hook:
     """The files of a hook: if ``marker`` exists the hook is installed, and all of them must exist.
 
-    ``modules`` are copies of our own sources below the environment.
+    ``modules`` are copies of pipm's sources in the environment.
     """
 
     what: str
@@ -107,7 +107,7 @@ def _settings(path: str, store_path: str) -> Iterator[str]:
     if used != store_path:
         yield f"it uses another store, {used}"
     if program and not os.access(program, os.X_OK):
-        yield f"{program} is gone, by which it runs pipm"
+        yield f"{program}, which runs pipm, is gone"
 
 
 def _own(path: str) -> bytes:

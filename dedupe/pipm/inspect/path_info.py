@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipm.store.roots import Root
 
 NOT_YET = "not adopted yet"
-"""Why a file is not shared that could be."""
+"""The reason for a file that could be shared but is not."""
 
 
 ENVIRONMENT = "environment"
@@ -38,9 +38,9 @@ ENVIRONMENT = "environment"
 class PathFacts:
     """The facts about ``path``: ``kind`` is a word for it, ``distribution`` is ``name version`` or empty.
 
-    ``by`` is how it is shared (hardlink, reflink, symlink, finder; empty: it is not), ``reason`` why not.
+    ``by`` is how it is shared (hardlink, reflink, symlink, finder), or empty; then ``reason`` says why.
     ``apparent`` and ``shared`` are bytes; ``partners`` are paths of other environments that share it now.
-    ``entries`` of the store have it.
+    ``entries`` are the store's entries with this file.
     """
 
     path: str
@@ -62,9 +62,7 @@ def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathF
         served = _served(path, inventory)
         if served is not None:
             return served
-        raise NotFoundError(
-            f"There is nothing at {path}", hint="name a distribution, or a path that is there"
-        )
+        raise NotFoundError(f"There is nothing at {path}", hint="name a distribution, or an existing path")
     path = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)}"
     if path.startswith(f"{inventory.path}/{VERSION}/"):
         return _stored(path, path.removeprefix(f"{inventory.path}/{VERSION}/"), inventory)
@@ -81,7 +79,7 @@ def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathF
 
 
 def _served(path: str, inventory: StoreInventory) -> PathFacts | None:
-    """Return the facts about a path that only the finder of its environment serves from the store."""
+    """Return the facts about a path that exists only in the store, from where the finder serves it."""
     environment = _environment_of(path)
     receipt = None if environment is None else receipt_at(environment.path)
     if environment is None or receipt is None:
@@ -214,7 +212,7 @@ class _File:
         return "bytecode" if is_bytecode(self._relative) else "file"
 
     def _same_content(self, status: os.stat_result) -> set[int]:
-        """Return the store's inodes with this content: its own, the link's target, or by its digest."""
+        """Return the store's inodes with this content: its own, its target's, or those of its digest."""
         inventory = self._inventory
         if stat.S_ISLNK(status.st_mode):
             try:
@@ -224,7 +222,7 @@ class _File:
             return {target.st_ino} & inventory.listed.contents.keys()
         if status.st_dev == inventory.listed.device and status.st_ino in inventory.listed.contents:
             return {status.st_ino}
-        # Another user's file may be sparse and without end; of a size that the store lacks it is not read.
+        # Another user's file may be sparse and endless: it is read only if the store has a file of its size.
         foreign = status.st_uid not in trusted_users() and status.st_size not in self._sizes()
         if foreign or not stat.S_ISREG(status.st_mode) or not status.st_size:
             return set()
@@ -242,14 +240,14 @@ class _File:
         return {content.size for content in self._inventory.listed.contents.values()}
 
     def _sources(self, inodes: set[int]) -> set[int]:
-        """Return the objects that entries have: for bytecode those of its source."""
+        """Return the objects of entries: for bytecode those of its source."""
         sources = {source for source, compiled in self._inventory.bytecode.items() if inodes & set(compiled)}
         if not sources:
             return inodes
         return {inode for inode, name in self._inventory.objects.items() if name in sources}
 
     def _how(self, path: str, inodes: set[int]) -> str:
-        """Return how the file at *path* shares one of the store's *inodes*; empty where it does not."""
+        """Return how the file at *path* shares one of the store's *inodes*, or an empty text."""
         try:
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
@@ -280,7 +278,7 @@ class _File:
         return found
 
     def _file_in(self, environment: str) -> str:
-        """Return the same file in another environment, whose Python may be another version."""
+        """Return the same file in another environment, whose Python may have another version."""
         for site in self._environment.sites:
             if self._relative.startswith(f"{site}/"):
                 try:

@@ -21,7 +21,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinkProbe:
-    """One file system: ``modes`` has the error of each link mode, or nothing; ``free`` is in bytes."""
+    """One file system: ``modes`` has each link mode's error, or an empty text; ``free`` is in bytes."""
 
     mount: str
     kind: str
@@ -54,11 +54,11 @@ def _hint(store: Store, mount: str, path: str, modes: dict[str, str]) -> str:
         return f"mount -o remount,rw {mount}"
     if path:
         return f"pipm --store {mount.rstrip('/')}/.pipm-store adopt {path}"
-    return f"choose another place than {store.path}: export PIPM_STORE=/…"
+    return f"choose another place instead of {store.path}: export PIPM_STORE=/…"
 
 
 def _modes(store: Store, path: str) -> dict[str, str]:
-    """Return the error of each mode, or nothing; an empty *path* tries the store with itself."""
+    """Return each mode's error, or an empty text; with an empty *path* link within the store."""
     try:
         target = os.open(path, _DIRECTORY) if path else os.dup(store.tmp)
     except OSError as error:

@@ -28,7 +28,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEntry:
-    """An entry with its bytecode, in bytes on disk; ``condemned``: `pipm gc` removes it now."""
+    """An entry with its bytecode, in bytes on disk; if ``condemned``, `pipm gc` removes it now."""
 
     name: str
     version: str
@@ -39,7 +39,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mapped:
-    """An environment; ``parts`` are the distributions of its own copy, with about what they take."""
+    """An environment; ``parts`` are the distributions of its own copy, with estimated bytes."""
 
     usage: EnvironmentUsage
     parts: tuple[tuple[str, int], ...]
@@ -47,7 +47,7 @@ class Mapped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FullReport:
-    """The whole report; ``folder`` was searched for environments, or is empty."""
+    """The data of a report; ``folder`` is the searched folder, or empty."""
 
     report: Report
     entries: tuple[StoredEntry, ...]

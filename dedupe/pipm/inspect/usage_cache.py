@@ -1,12 +1,13 @@
-"""Cached figures of environments that need not be measured again.
+"""A cache of environments' figures.
 
 Theory of operation. Walking a thousand environments takes minutes, so each one's figures are kept (in the
 user's cache folder, they may be lost) with a stamp: the times of its folder, of ``pyvenv.cfg`` and of each
-site-packages, and what its root says. Installers change those, and so do adopt, sync and release: what they
-touched is always measured again. Bytecode that a program wrote and files that somebody edited below a package
-change none of them. Therefore each run also measures again what it can in a fixed number of files, the
-environments in use first, then those measured longest ago. With few environments all figures are new; with a
-thousand the output says when the oldest were measured, and ``--exact`` measures all.
+site-packages, and its root. Installers change these, and so do adopt, sync and release: the environments
+that they change are always measured again. Bytecode that a program wrote and files that a user edited below
+a package change none of these times. Therefore each run also measures some environments again, up to a
+fixed number of files: the environments in use first, then those measured longest ago. With few environments
+all figures are new; with a thousand the output says when the oldest were measured, and ``--exact`` measures
+all.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ if TYPE_CHECKING:
 _FORMAT = 2
 _SIZES = ("apparent", "on_disk", "exclusive", "files", "estimated")
 _RECHECKED_FILES = 100_000
-"""Files that a run looks at though nothing says that they changed; about half a second."""
+"""Files that a run measures again without a sign of change; about half a second."""
 _FEWER_EACH = 75
 _RECHECKED_AT_LEAST = 25_000
-"""Each known environment takes some time, too: so the number is smaller with many of them, down to this."""
+"""The least number of such files: with many environments, which take time too, it is smaller."""
 
 
 class EnvironmentStamp(NamedTuple):
-    """A text that changes with an environment, and when it was last used (seconds since the epoch)."""
+    """A text that changes with an environment, and the time of its last use (seconds since the epoch)."""
 
     text: str
     used: float
 
 
 class Figures(NamedTuple):
-    """An environment as it was at ``when`` (seconds since the epoch).
+    """The figures of an environment at the time ``when`` (seconds since the epoch).
 
-    ``stored`` and ``outside`` are those of `TreeUsage`; the latter by the text of its key.
+    ``stored`` and ``outside`` are those of `TreeUsage`; ``outside`` has texts as keys.
     """
 
     stamp: str
@@ -61,7 +62,7 @@ class Figures(NamedTuple):
 
 
 def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentStamp | None:
-    """Look at the environment at *path*; None where it, or one of its *sites*, is gone."""
+    """Return the stamp of the environment at *path*, or None if it or one of its *sites* is gone."""
     try:
         marker = os.stat(f"{path}/{marker_of(path) or CONFIGURATION}")
         times = [os.stat(path).st_mtime_ns, *(os.stat(f"{path}/{site}").st_mtime_ns for site in sites)]
@@ -74,7 +75,7 @@ def stamp_of(path: str, sites: Iterable[str], root: Root | None) -> EnvironmentS
 
 
 def _used(path: str, marker: os.stat_result) -> float:
-    """Return when Python last read its configuration, or conda's was started; 0 if nothing tells it."""
+    """Return when Python last read its configuration, or conda's Python started; 0 if unknown."""
     if stat.S_ISREG(marker.st_mode):
         return marker.st_atime
     try:
@@ -111,7 +112,7 @@ class UsageCache:
         return None if stamp is None or stamp.text != figures.stamp else (figures, stamp)
 
     def due(self, known: dict[str, tuple[Figures, EnvironmentStamp]]) -> set[str]:
-        """Choose which of the *known* to measure again although nothing says that they changed."""
+        """Choose which of the *known* to measure again without a sign of change."""
 
         def order(path: str) -> tuple[bool, float]:
             figures, stamp = known[path]
@@ -123,11 +124,11 @@ class UsageCache:
             left -= known[path][0].usage.files
             if left < 0 and chosen:
                 break
-            chosen.add(path)  # however large it is: each has its turn
+            chosen.add(path)  # even a large one: each has its turn
         return chosen
 
     def save(self, paths: Iterable[str]) -> None:
-        """Write the cache, if it changed; figures of other paths than *paths* stay as they were."""
+        """Write the cache, if it changed; keep the figures of paths that are not in *paths*."""
         if self.changed:
             kept = {path: self.rows[path] for path in set(paths) | self._recent() if path in self.rows}
             write_cache(self.name, _to_json(kept))
@@ -138,7 +139,7 @@ class UsageCache:
 
 
 def open_usage_cache(store_path: str) -> UsageCache:
-    """Read the cache for the store at *store_path*; a damaged or missing one is empty."""
+    """Read the cache for the store at *store_path*; a damaged or missing cache is empty."""
     name = f"usage-{sha256(os.fsencode(store_path)).hexdigest()[:16]}.json"
     data = read_cache(name)
     try:

@@ -38,7 +38,7 @@ class EntryUser:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptEntry:
-    """An entry with its bytecode and its users; ``condemned``: `pipm gc` removes it now."""
+    """An entry with its bytecode and its users; if ``condemned``, `pipm gc` removes it now."""
 
     name: str
     version: str
@@ -57,7 +57,7 @@ class Explanation:
 
 
 def explain(store_path: str, subject: str) -> Explanation:
-    """Explain the distribution or the path *subject*; NotFoundError when it is neither here."""
+    """Explain the distribution or the path *subject*; raise NotFoundError if it is neither."""
     store = open_store(store_path, create=False)
     if store is None:
         raise NotFoundError(f"There is no store yet at {store_path}", hint="`pipm adopt ENV` makes it")
@@ -78,7 +78,7 @@ def explain(store_path: str, subject: str) -> Explanation:
 
 
 def parse_requirement(text: str) -> Requirement:
-    """Return the requirement that a person wrote; UsageError where it is not one."""
+    """Parse a requirement that a user wrote; raise UsageError if it is not valid."""
     try:
         return Requirement(text)
     except ValueError:
@@ -88,7 +88,7 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def is_release_of(wanted: Requirement, name: str, version: str) -> bool:
-    """Whether the release is what *wanted* names; pre-releases count, versions of no standard form do not."""
+    """Return whether *wanted* includes the release, also a pre-release; its version must be valid."""
     if canonicalize_name(name) != canonicalize_name(wanted.name):
         return False
     try:

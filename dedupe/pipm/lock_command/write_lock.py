@@ -33,7 +33,7 @@ _NAME = re.compile(r"pylock(\.[^.]+)?\.toml")
 class LockRequest:
     """A request for a lock; ``path`` is the new lock file.
 
-    ``constraints`` is a file of pins for what else comes in, or empty.
+    ``constraints`` is a file of pins for further distributions, or empty.
     """
 
     source: str
@@ -46,7 +46,7 @@ class LockRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Locked:
-    """A lock that was written: by which tool, and how many distributions it has for the interpreter."""
+    """A written lock: the tool, and the number of distributions for the interpreter."""
 
     path: str
     tool: str
@@ -55,7 +55,7 @@ class Locked:
 
 
 def find_source(source: str | None) -> str:
-    """Return the file whose requirements are to be locked; UsageError where there is none."""
+    """Return the file whose requirements are to be locked; raise UsageError if there is none."""
     if source is not None:
         if not os.path.isfile(source):
             raise UsageError(f"There is no file {source}", hint=f"name one: {' or '.join(SOURCES)}")
@@ -69,7 +69,7 @@ def find_source(source: str | None) -> str:
 
 
 def write_lock(request: LockRequest) -> Locked:
-    """Let uv (where it is on PATH) or pip write the lock; FetchError with their words where they fail."""
+    """Write the lock by uv (if it is on PATH) or pip; raise FetchError with their message if they fail."""
     started = time.monotonic()
     if not _NAME.fullmatch(os.path.basename(request.path)):
         raise UsageError(
@@ -111,16 +111,16 @@ def _by_pip(request: LockRequest, target: Target) -> None:
     else:
         command += _each("--group", [f"{request.source}:{group}" for group in request.groups])
         needs = _requirements(request)
-        # Not as arguments: other users see those, and a requirement may have a password in it.
+        # Not as arguments: other users can see these, and a requirement may contain a password.
         command += ["--requirement", "/dev/stdin"] if needs else []
     _run(command, "pip", pip.environ, "".join(f"{need}\n" for need in needs))
 
 
 def _requirements(request: LockRequest) -> list[str]:
-    """Return what a project needs; the project itself is none of it, as for uv."""
+    """Return a project's requirements, like uv without the project itself."""
     project = load_toml(request.source).table("project")
     if "dependencies" in project.texts("dynamic"):
-        raise project.error("pip locks no dependencies that only building tells", hint="install uv")
+        raise project.error("pip cannot lock dependencies that only a build tells", hint="install uv")
     optional = project.table("optional-dependencies")
     project.check_known("extra", request.extras, optional.content)
     return [
@@ -161,6 +161,6 @@ def _run(command: list[str], tool: str, environ: Mapping[str, str] | None, text:
 
 
 def _last_versions(match: re.Match[str]) -> str:
-    """Of hundreds of versions that pip lists the last few."""
+    """Shorten pip's list of hundreds of versions to the last few."""
     versions = match[1].split(", ")
     return f"(from versions: {'… ' * (len(versions) > _MOST_LINES)}{', '.join(versions[-_MOST_LINES:])})"

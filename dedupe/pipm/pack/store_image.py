@@ -1,4 +1,4 @@
-"""An image that is a store: named in ``PIPM_STORE_LAYERS``, others take entries and bytecode out of it."""
+"""An image that is a store: stores with it in ``PIPM_STORE_LAYERS`` take entries and bytecode from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store_image(
     time: int,
     progress: Progress,
 ) -> list[ImageFile]:
-    """Return the files of a store that has *entries*, all with one *time*, and their bytecode."""
+    """Return the files of a store with *entries* and their bytecode, all with one *time*."""
     manifests = {entry: _timed(load_manifest(store, entry), time) for entry in entries}
     found = {file.path: file for entry, one in manifests.items() for file in _entry_files(store, entry, one)}
     for folder in ("objects", "bytecode", "wheels", "by-wheel"):

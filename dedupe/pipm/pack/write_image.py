@@ -23,14 +23,14 @@ _TOOLS = {SQUASHFS: ("sqfstar", "squashfs-tools"), EROFS: ("mkfs.erofs", "erofs-
 
 
 def check_output(path: str) -> None:
-    """Raise UsageError where no image can be written to *path*."""
+    """Raise UsageError if no image can be written to *path*."""
     if os.path.lexists(path):
-        raise UsageError(f"{path} is there already", hint="remove it, or name another -o")
+        raise UsageError(f"{path} exists already", hint="remove it, or name another file by -o")
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise UsageError(f"There is no directory for {path}", hint="make it first")
     tool, package = _TOOLS.get(_kind(path), ("", ""))
     if tool and shutil.which(tool) is None:
-        raise UsageError(f"{tool} is not installed, which makes such images", hint=f"apt install {package}")
+        raise UsageError(f"{tool} is not installed, but makes such images", hint=f"apt install {package}")
 
 
 def write_image(path: str, files: Iterable[ImageFile], time: int, scratch: str) -> None:
@@ -87,7 +87,7 @@ def _squashfs(path: str, files: Iterable[ImageFile], time: int) -> None:
             write_tar(process.stdin, files, time)
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it says itself why it ended
+            pass  # the tool itself printed the reason
         except BaseException:
             process.kill()
             raise
@@ -103,5 +103,6 @@ def _check(command: list[str], code: int, output: bytes) -> None:
     if code:
         lines = output.decode("utf-8", "replace").strip().splitlines()
         raise FileSystemError(
-            f"{command[0]} failed: {lines[-1] if lines else code}", hint="is there room for the image?"
+            f"{command[0]} failed: {lines[-1] if lines else code}",
+            hint="check that there is room for the image",
         )

@@ -26,7 +26,7 @@ _OF_ENVIRONMENTS = re.compile(
 
 
 def removable_environment(store_path: str, path: str) -> Environment:
-    """Load the environment at *path*; UsageError where deleting its folder would delete something else."""
+    """Load the environment at *path*; raise UsageError if its folder contains something else."""
     if os.path.islink(path):
         raise UsageError(f"{path} is a symbolic link", hint=f"name the environment: {os.path.realpath(path)}")
     environment = checked_environment(store_path, path)
@@ -43,9 +43,9 @@ def removable_environment(store_path: str, path: str) -> Environment:
 
 
 def remove_environment(store_path: str, environment: Environment, progress: Progress) -> None:
-    """Delete *environment* and what the store notes of it; what it shared stays for others.
+    """Delete *environment* and the store's notes about it; shared files stay for others.
 
-    It is renamed first, so that a killed run leaves either a whole environment or none of that name.
+    It is renamed first, so that a killed run leaves a complete environment or none with that name.
     """
     store = open_store(store_path, create=False)
     with locked_environment(store, environment, progress):

@@ -1,6 +1,6 @@
-"""`pipm uninstall`: environments get their own copies, then all that pipm has of this user goes.
+"""`pipm uninstall`: give environments their own copies, then remove all that pipm has of this user.
 
-The program itself stays: what installed it removes it.
+The program itself stays; its installer can remove it.
 """
 
 from __future__ import annotations

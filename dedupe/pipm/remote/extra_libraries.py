@@ -10,7 +10,7 @@ from pipm.errors import RemoteError, UsageError
 
 
 def extra_library(name: str) -> Any:  # noqa: ANN401 - a module
-    """Import the library *name* of the extra; UsageError where it is not installed, or does not load."""
+    """Import the library *name* of the extra; raise UsageError if it is not installed or does not load."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -32,13 +32,13 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(frame: bytes, size: int) -> bytes:
-    """Return the *size* bytes of a zstd *frame*; RemoteError for anything else, a bomb included."""
+    """Return the *size* bytes of a zstd *frame*; raise RemoteError for other data, even a larger content."""
     zstd = _zstd()
     try:
         decompressor = zstd.ZstdDecompressor()
         data: bytes = decompressor.decompress(frame, size + 1)
     except zstd.ZstdError as error:
-        raise RemoteError(f"What the remote has does not decompress: {error}") from error
+        raise RemoteError(f"Data of the remote does not decompress: {error}") from error
     if len(data) != size or not decompressor.eof or decompressor.unused_data:
-        raise RemoteError(f"What the remote has does not decompress to {size} bytes")
+        raise RemoteError(f"Data of the remote does not decompress to {size} bytes")
     return data

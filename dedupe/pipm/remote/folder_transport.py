@@ -1,4 +1,4 @@
-"""A remote in a directory: on this disk, on a network's, or what a web server serves."""
+"""A remote in a directory: on a local disk, on a network's disk, or the files of a web server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FolderTransport:
         self._path = path
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
-        """Read a file whole."""
+        """Read a whole file."""
         try:
             with _opened(f"{self._path}/{name}") as stream:
                 data = stream.read(LARGEST_INDEX + 1)
@@ -48,10 +48,10 @@ class FolderTransport:
         return data
 
     def check_writable(self) -> None:
-        """Try by writing: a network's disk tells no other way."""
+        """Write a file: on a network's disk only a trial tells."""
 
     def modified(self, name: str) -> float | None:
-        """Look for a file."""
+        """Return the time of a file."""
         try:
             return os.stat(f"{self._path}/{name}").st_mtime
         except OSError:
@@ -66,7 +66,7 @@ class FolderTransport:
             raise _failed(path, error) from error
 
     def swap(self, name: str, data: bytes, seen: Version, _packs: Mapping[str, int]) -> bool:
-        """Compare and replace under a lock."""
+        """Compare and replace while holding a lock."""
         lock = f"{self._path}/lock"
         if not os.path.exists(lock):
             self.write("lock", b"")
@@ -77,7 +77,7 @@ class FolderTransport:
         return True
 
     def stored(self) -> list[StoredFile]:
-        """List the folders, with temporary files of broken pushes."""
+        """List the files, with temporary ones of interrupted pushes."""
         found = []
         for folder, _, names in os.walk(f"{self._path}/v1", onerror=self._unreadable):
             for name in names:
@@ -103,7 +103,7 @@ class FolderTransport:
 
 
 def _opened(path: str) -> BinaryIO:
-    """Open a file that others may have put there: no pipe is waited for."""
+    """Open a file without waiting if it is a pipe: others can write to the directory."""
     stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
@@ -112,4 +112,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 def _failed(path: str, error: OSError) -> RemoteError:
-    return RemoteError(f"Cannot use the remote's {path}: {error.strerror}", hint="is it mounted, and yours?")
+    return RemoteError(
+        f"Cannot use the remote's {path}: {error.strerror}",
+        hint="check that it is mounted and that you may use it",
+    )

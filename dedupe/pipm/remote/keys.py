@@ -1,4 +1,4 @@
-"""Keys: the key that signs pushed indexes, and the keys that pull trusts (ed25519 by PyNaCl)."""
+"""The key that signs pushed indexes, and the keys that pull trusts (ed25519 by PyNaCl)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipm.store.configuration import find_setting
 _SECRET, _PUBLIC = "pipm-secret-ed25519:", "pipm-ed25519:"
 _SIGNATURE = 64
 _CONTEXT = b"pipm remote index 1\0"
-"""The prefix of signed data, so that no signature for another purpose is valid."""
+"""The prefix of signed data, so that a signature for another purpose is not valid."""
 
 
 def unsigned(signed: bytes) -> bytes:
@@ -35,12 +35,12 @@ class PublicKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The key in the spelling for users."""
+        """The key as text for users."""
         return _PUBLIC + base64.b64encode(self.raw).decode("ascii")
 
     @property
     def name(self) -> str:
-        """The name of its index in a remote."""
+        """The name of the key's index in a remote."""
         return Digest.of(self.raw).hex()[:32]
 
     def opened(self, signed: bytes) -> bytes:
@@ -51,8 +51,8 @@ class PublicKey(NamedTuple):
             signing.VerifyKey(self.raw).verify(_CONTEXT + data, signed[:_SIGNATURE])
         except (extra_library("nacl.exceptions").CryptoError, ValueError) as error:
             raise RemoteError(
-                f"The remote's index is not signed by {self.text}",
-                hint="it was changed on the way or at its place: do not use it",
+                f"The key {self.text} did not sign the remote's index",
+                hint="somebody changed it in the remote or on the way: do not use it",
             ) from error
         return data
 
@@ -64,7 +64,7 @@ class SecretKey(NamedTuple):
 
     @property
     def public(self) -> PublicKey:
-        """The public key for these signatures."""
+        """The public key that checks these signatures."""
         return PublicKey(bytes(extra_library("nacl.signing").SigningKey(self.raw).verify_key))
 
     def signed(self, data: bytes) -> bytes:
@@ -112,7 +112,7 @@ def trust_key(text: str) -> PublicKey:
 
 
 def signing_key() -> SecretKey:
-    """Return the key in ``PIPM_SIGNING_KEY`` (a file, or the key), otherwise the user's; raise UsageError."""
+    """Return the key in ``PIPM_SIGNING_KEY`` (a file, or the key), else the user's; raise UsageError."""
     setting = os.environ.get("PIPM_SIGNING_KEY", "")
     path = setting or secret_path()
     lines = (setting.strip(),) if setting.startswith(_SECRET) else _lines(path)
@@ -131,8 +131,8 @@ def trusted_keys() -> list[PublicKey]:
     keys = [_parsed(text) for text in texts if not text.startswith("#")]
     if not keys:
         raise UsageError(
-            "No key is trusted, so nothing that a remote has can be believed",
-            hint="ask the one who pushes for the key (pipm key show), then: pipm key trust KEY",
+            "You trust no key, so pipm cannot trust a remote's data",
+            hint="ask the person who pushes for the key (pipm key show), then: pipm key trust KEY",
         )
     return list(dict.fromkeys(keys))
 
@@ -154,14 +154,14 @@ def _raw(text: str, what: str) -> bytes:
 
 
 def _lines(path: str) -> tuple[str, ...]:
-    """Return the lines of a list of keys, which no other user may be able to change."""
+    """Return the lines of a list of keys; raise UsageError if another user can change it."""
     path = os.path.abspath(path)
     if not os.path.lexists(path):
         return ()
     foreign = foreign_part(path)
     if foreign is not None:
         raise UsageError(
-            f"Another user can change {foreign}: no key in {path} is believed", hint="chmod go-w"
+            f"Another user can change {foreign}, so pipm trusts no key in {path}", hint="chmod go-w"
         )
     text = (read_file(os.path.realpath(path)) or b"").decode("utf-8", "replace")
     return tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -1,6 +1,6 @@
 """Object stores and web servers, by obstore: S3, Google Cloud Storage, Azure, HTTP.
 
-Credentials are the library's matter: the variables and files of each provider's own tools.
+The library finds credentials: in the variables and files of each provider's tools.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _LONGEST_CAUSE = 200
 
 
 def is_object_store(scheme: str) -> bool:
-    """Whether `ObjectStoreTransport` reaches URLs of *scheme*."""
+    """Return whether `ObjectStoreTransport` can use URLs of *scheme*."""
     return scheme in _SCHEMES
 
 
 class ObjectStoreTransport:
-    """A bucket or a part of one, or a directory of a web server (which is only read)."""
+    """A bucket or a part of one, or a directory of a web server (read-only)."""
 
     def __init__(self, url: str) -> None:
         self._url = redacted(url)
         self._scheme = urlsplit(url).scheme
         self._obstore = extra_library("obstore")
         self._errors = extra_library("obstore.exceptions")
-        # Whether the place answers at all is known soon; a pack may come over a slow line.
+        # An index comes within seconds; a pack may take long on a slow line.
         self._index = self._opened(url, seconds=_INDEX_SECONDS, retries=1)
         self._store = self._opened(url, seconds=_PACK_SECONDS, retries=_RETRIES)
 
@@ -45,7 +45,7 @@ class ObjectStoreTransport:
         options = {
             "connect_timeout": dt.timedelta(seconds=_CONNECT_SECONDS),
             "timeout": dt.timedelta(seconds=seconds),
-            "allow_http": True,  # an endpoint that the user named so; what comes is checked whatever the way
+            "allow_http": True,  # the user chose such an endpoint; a pull checks all data in any case
         }
         retry = {"max_retries": retries, "retry_timeout": dt.timedelta(seconds=seconds)}
         try:
@@ -53,11 +53,11 @@ class ObjectStoreTransport:
         except (self._errors.BaseError, ValueError) as error:
             raise UsageError(
                 f"{self._url} cannot be used: {_cause(error)}",
-                hint="a remote is s3://bucket/folder, say; https needs the certificates of the system",
+                hint="write it as s3://bucket/folder; https needs the certificates of the system",
             ) from error
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
-        """GET a file whole."""
+        """GET a whole file."""
         try:
             answer = self._obstore.get(self._index, name)
             if answer.meta["size"] > LARGEST_INDEX:
@@ -125,7 +125,7 @@ class ObjectStoreTransport:
         """Refuse web servers."""
         if self._scheme in _WEB:
             raise UsageError(
-                f"Nothing can be pushed to {self._url}: a web server is only read",
+                f"pipm cannot push to {self._url}: it only reads web servers",
                 hint="push to the directory or the bucket that it serves",
             )
 
@@ -137,7 +137,7 @@ class ObjectStoreTransport:
 
 
 def _cause(error: Exception) -> str:
-    """Return what happened: the library has address and attempts before it, its own structures after it."""
+    """Return the cause in *error*: before it are address and attempts, after it the library's structures."""
     lines = redacted(str(error)).strip().splitlines()
     return lines[0].rpartition(" - ")[2][:_LONGEST_CAUSE] if lines else type(error).__name__
 

@@ -2,8 +2,8 @@
 
 A pack is a blob. An index is a blob of an image manifest, whose other layers are the packs that the index
 names, so that the registry itself removes what no index needs. A registry cannot compare and swap: each
-version of an index has a tag of its own (KEY.NUMBER.RANDOM), which tells what it replaces; a push at the same
-time adds another tag, and both together are the index until the next push.
+version of an index has its own tag (KEY.NUMBER.RANDOM), whose manifest names the tags that it replaces; a
+push at the same time adds another tag, and both together are the index until the next push.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EMPTY = "application/vnd.oci.empty.v1+json"
 _INDEX, _PACK = "application/vnd.pipm.index.v1", "application/vnd.pipm.pack.v1"
 _REPLACES = "pipm.replaces"
 _LARGEST_MANIFEST = 4 << 20
-"""Bytes: what the specification lets registries refuse beyond."""
+"""Bytes: the specification allows registries to refuse larger manifests."""
 _CONNECT_SECONDS, _READ_SECONDS = 5, 60
 _ATTEMPTS = 3
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
@@ -66,7 +66,7 @@ class OciTransport:
         self._session.auth = self._login.authorize
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
-        """Read the newest tag of an index, and those beside it that it does not replace."""
+        """Read the newest tag of an index, and the tags that no other replaces."""
         for _ in range(_ATTEMPTS):
             tags = self._tags(_last(name))
             documents, replaced = [], set[str]()
@@ -74,15 +74,15 @@ class OciTransport:
                 if tag not in replaced:
                     manifest = self._manifest(tag)
                     if manifest is None:
-                        break  # a push has replaced it since
+                        break  # a push replaced it meanwhile
                     documents.append(manifest[0])
                     replaced |= manifest[1]
             else:
                 return documents, Version("\n".join(sorted(tags)) if tags else None)
-        raise self._failed("tags", "others write to it all the time")
+        raise self._failed("tags", "others keep writing to it")
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        """GET a part of a blob, or the whole from a registry that has no parts."""
+        """GET a part of a blob, or the whole blob if the registry does not send parts."""
         asked = {"Range": f"bytes={start}-{start + length - 1}"}
         answer = self._ask("GET", f"blobs/sha256:{_last(name)}", headers=asked, most=start + length)
         data: bytes = answer.body if answer.status == 206 else answer.body[start:]
@@ -91,10 +91,10 @@ class OciTransport:
         return data
 
     def check_writable(self) -> None:
-        """Try by writing: what a login may do is known then."""
+        """Start an upload: only a trial tells what the login may do."""
 
     def modified(self, name: str) -> float | None:
-        """HEAD a blob; one that is there counts as new, since the registry keeps it for a while."""
+        """HEAD a blob; an existing one counts as new, because the registry keeps it for a while."""
         answer = self._ask("HEAD", f"blobs/sha256:{_last(name)}")
         if answer.status == 404:
             return None
@@ -112,7 +112,7 @@ class OciTransport:
         self._expect(self._ask("PUT", place, data=data, headers=sent), name, 201)
 
     def swap(self, name: str, data: bytes, seen: Version, packs: Mapping[str, int]) -> bool:
-        """Add a tag that replaces those that were seen, and remove these where the registry lets us."""
+        """Add a tag that replaces the *seen* ones, and remove these if the registry allows it."""
         before = seen.tag.split("\n") if seen.tag else []
         number = max(map(_number, before), default=0) + 1
         tag = f"{_last(name)}.{number}.{os.urandom(8).hex()}"
@@ -133,17 +133,17 @@ class OciTransport:
         document = json.dumps(manifest, separators=(",", ":")).encode("ascii")
         sent = {"Content-Type": _MANIFEST}
         self._expect(self._ask("PUT", f"manifests/{tag}", data=document, headers=sent), tag, 201)
-        with contextlib.suppress(RemoteError):  # some let nobody remove anything
+        with contextlib.suppress(RemoteError):  # some registries allow no deletion
             for old in before:
                 self._forget(old)
         return True
 
     def stored(self) -> list[StoredFile]:
-        """Nothing: the registry removes blobs that no manifest names."""
+        """Return nothing: the registry removes blobs that no manifest names."""
         return []
 
     def remove(self, names: Sequence[str]) -> None:
-        """Nothing either."""
+        """Do nothing, for the same reason."""
 
     def _tags(self, key: str) -> list[str]:
         found: list[str] = []
@@ -151,7 +151,7 @@ class OciTransport:
         while page is not None:
             answer = self._ask("GET", page)
             if answer.status == 404:
-                break  # the repository is made by the first push
+                break  # the first push makes the repository
             self._expect(answer, "tags", 200)
             found += [
                 tag for tag in _text_list(answer, "tags") if re.fullmatch(rf"{key}\.\d{{1,15}}\.\w+", tag)
@@ -180,7 +180,7 @@ class OciTransport:
         return blob.body, before
 
     def _forget(self, tag: str) -> None:
-        """Remove the manifest of *tag*; a reader knows all the same that it is replaced."""
+        """Remove the manifest of *tag*; if it stays, readers still see that it is replaced."""
         answer = self._ask("HEAD", f"manifests/{tag}", headers={"Accept": _MANIFEST})
         digest = answer.headers.get("Docker-Content-Digest", "")
         if answer.status == 200 and re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
@@ -195,7 +195,7 @@ class OciTransport:
         headers: Mapping[str, str] | None = None,
         most: int = LARGEST_INDEX,
     ) -> _Answer:
-        """Ask the registry, again after what may pass; with a login where it wants one."""
+        """Send a request; repeat it after a temporary error, or with the login that the registry wants."""
         url, cause, asked_again = urljoin(self._base, path), "", False
         for attempt in range(_ATTEMPTS + 1):
             try:

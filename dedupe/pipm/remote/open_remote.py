@@ -1,4 +1,4 @@
-"""A remote as a puller sees it: what all the signers that it believes vouch for."""
+"""Opening a remote for a pull: the entries of all trusted signers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
 def open_transport(destination: str) -> Transport:
-    """Return the way to *destination*: a path, ``file://``, ``https://``, ``s3://``, ``gs://``, ``az://``, ``oci://``."""
+    """Return the transport for *destination*: a path, or a URL of file, https, s3, gs, az or oci."""
     scheme = _SCHEME.match(destination)
     if scheme is None:
         return FolderTransport(os.path.abspath(os.path.expanduser(destination)))
@@ -39,14 +39,14 @@ def open_transport(destination: str) -> Transport:
 
     if not is_object_store(scheme[1]):
         raise UsageError(
-            f"{redacted(destination)}: no remote is reached by {scheme[1]}://",
-            hint="a path, file://, https:// (pull), s3://, gs://, az:// or oci://",
+            f"{redacted(destination)}: pipm knows no remotes with {scheme[1]}://",
+            hint="use a path, file://, https:// (pull), s3://, gs://, az:// or oci://",
         )
     return ObjectStoreTransport(destination)
 
 
 class Remote(NamedTuple):
-    """A remote, and the entries that a puller may take from it."""
+    """A remote, and the entries that a pull may use."""
 
     transport: Transport
     entries: tuple[IndexEntry, ...]
@@ -55,7 +55,7 @@ class Remote(NamedTuple):
 def open_remote(store: Store, destination: str) -> Remote:
     """Read the indexes of all trusted keys at *destination*.
 
-    RemoteError where one is not signed by its key, or is older than what was seen, or where there is none.
+    Raise RemoteError if a signature is wrong, an index is older than one seen before, or there is none.
     """
     transport = open_transport(destination)
     entries: dict[tuple[str, str, Digest], IndexEntry] = {}
@@ -70,7 +70,7 @@ def open_remote(store: Store, destination: str) -> Remote:
             entries[row.key] = entries[row.key].merged(row) if row.key in entries else row
     if not signed:
         raise RemoteError(
-            f"Nothing at {redacted(destination)} is signed by a key that you trust",
-            hint="check the address; pipm key trust KEY adds the key of the one who pushed",
+            f"No key that you trust has signed anything at {redacted(destination)}",
+            hint="check the address; pipm key trust KEY adds the key of the person who pushed",
         )
     return Remote(transport, tuple(entries.values()))

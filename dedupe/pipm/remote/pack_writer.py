@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from pipm.remote.transport import Transport
 
 _PACK_SIZE = 32 << 20
-"""Bytes of a pack; a reader takes parts of it. Two are in memory at most."""
+"""Bytes of a pack; a pull reads parts of it. At most two are in memory."""
 
 
 _NEW_SECONDS = 24 * 3600
-"""A pack of that age is not removed before a push that uses it is done (`GRACE_DAYS`)."""
+"""Seconds: a push uses only unnamed packs younger than this; they stay until it ends (`GRACE_DAYS`)."""
 _SKIPPABLE = (0x184D2A50).to_bytes(4, "little") + (16).to_bytes(4, "little")
-"""The head of a frame of 16 bytes that decompressors skip (RFC 8878)."""
+"""The head of a frame with 16 bytes that decompressors skip (RFC 8878)."""
 
 
 def pack_name(pack: str) -> str:
-    """Path of the pack with this sha256 in a remote."""
+    """Return the path in a remote of the pack with this sha256."""
     return f"v1/packs/{pack[:2]}/{pack}"
 
 
 class _Uploaded(NamedTuple):
-    """A pack that the remote has, and whether it had to be sent."""
+    """A pack in the remote, and whether this push uploaded it."""
 
     pack: str
     size: int
@@ -45,8 +45,9 @@ class _Uploaded(NamedTuple):
 class PackWriter:
     """Compresses frames on all processors, in their order, and uploads packs of them.
 
-    Until `finish` a frame has a number instead of a place: only a full pack has a name. The same frames in
-    the same order give the same packs, so a push that is run again finds what the broken one uploaded.
+    Until `finish` a frame has a number instead of a place, because only a full pack has a name. The same
+    frames in the same order give the same packs, so a repeated push finds what the interrupted one
+    uploaded.
     """
 
     def __init__(self, transport: Transport, known: Collection[str]) -> None:
@@ -56,11 +57,11 @@ class PackWriter:
         self._uploading: deque[tuple[list[tuple[int, int, int]], Future[_Uploaded]]] = deque()
         self._parts: list[bytes] = []
         self._filled = 0
-        self._open: list[tuple[int, int, int]] = []  # of the frames in the pack: offset, length, size
+        self._open: list[tuple[int, int, int]] = []  # offset, length and size of each frame in the pack
         self._frames: list[Frame] = []
         self._count = 0
         self.sizes: dict[str, int] = {}
-        """The packs that the frames lie in."""
+        """The packs that contain the frames."""
         self.uploaded = 0
 
     def __enter__(self) -> Self:
@@ -70,7 +71,7 @@ class PackWriter:
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, data: bytes) -> Frame:
-        """Let the remote have a frame of *data*; `resolved` gives its place later."""
+        """Add a frame of *data*; `resolved` gives its place later."""
         self._compressing.append((len(data), self._pool.submit(compress, data)))
         while len(self._compressing) > 2 * (os.cpu_count() or 1):
             self._take()
@@ -78,7 +79,7 @@ class PackWriter:
         return Frame("", self._count - 1, 0, len(data))
 
     def finish(self) -> list[Frame]:
-        """Upload the rest; returns the places of all frames, as they were added."""
+        """Upload the rest; return the places of all frames in the order of `add`."""
         while self._compressing:
             self._take()
         self._close_pack()
@@ -113,8 +114,8 @@ class PackWriter:
     def _upload(self, data: bytes) -> _Uploaded:
         """Upload a pack.
 
-        One that is there, and that no index names, is used if a push wrote it lately: older ones may be
-        removed at any moment, so a frame that nobody reads gives the pack another name.
+        Use an existing one that no index names only if a push wrote it lately: a prune may remove older ones
+        at any moment, so an unused frame gives the pack another name.
         """
         pack = Digest.of(data).hex()
         if pack in self._known:
@@ -130,7 +131,7 @@ class PackWriter:
 
 
 class ManifestWriter:
-    """A manifest in the making: files that the remote has are pointed to, others go to *writer*."""
+    """Makes a manifest: it refers to files that the remote has, and gives others to *writer*."""
 
     def __init__(self, writer: PackWriter, known: Iterable[RemoteManifest], wanted: Iterable[Digest]) -> None:
         self._writer = writer
@@ -145,7 +146,7 @@ class ManifestWriter:
             missing -= self._reuse(manifest, missing)
 
     def _reuse(self, manifest: RemoteManifest, wanted: set[Digest]) -> set[Digest]:
-        """Take over the frames of *manifest* that hold what is *wanted*, in their order."""
+        """Reuse the frames of *manifest* that contain *wanted* files, in their order."""
         found = {file.digest: file for file in manifest.files if file.size and file.digest in wanted}
         starts = frame_starts(manifest.frames)
         needed = {number for file in found.values() for number in frames_of(starts, file.position, file.size)}
@@ -162,7 +163,7 @@ class ManifestWriter:
     def add(
         self, path: str, digest: Digest, size: int, kind: int, read: Callable[[], Iterator[bytes]]
     ) -> None:
-        """Add a file; *read* yields its bytes in pieces of `FRAME_SIZE` where the remote lacks them."""
+        """Add a file; if the remote lacks it, take its bytes from *read*, in pieces of `FRAME_SIZE`."""
         if size and digest not in self._places:
             if self._filled + size > FRAME_SIZE:
                 self._flush()
@@ -175,15 +176,15 @@ class ManifestWriter:
         self._files.append(RemoteFile(path, digest, size, kind, self._places.get(digest, 0)))
 
     def close(self) -> None:
-        """All files are added."""
+        """Finish the last frame, after all files were added."""
         self._flush()
 
     def so_far(self) -> RemoteManifest:
-        """Return the manifest with frames that have no place yet, for others to reuse."""
+        """Return the manifest for reuse by others; its frames have no place yet."""
         return RemoteManifest(tuple(self._frames), tuple(self._files))
 
     def manifest(self, frames: list[Frame]) -> RemoteManifest:
-        """Return the manifest, given the places of all frames of the `PackWriter`."""
+        """Return the manifest, with the places of all frames of the `PackWriter`."""
         return RemoteManifest(tuple(resolved(frame, frames) for frame in self._frames), tuple(self._files))
 
     def _flush(self) -> None:
@@ -194,7 +195,7 @@ class ManifestWriter:
 
 
 def write_manifests(writer: PackWriter, manifests: Iterable[RemoteManifest]) -> list[Blob]:
-    """Write *manifests* to packs, a frame each, and finish *writer*."""
+    """Write *manifests* to packs, each as one frame, and finish *writer*."""
     rows = []
     for manifest in manifests:
         data = manifest.to_json()
@@ -204,12 +205,12 @@ def write_manifests(writer: PackWriter, manifests: Iterable[RemoteManifest]) -> 
 
 
 def resolved(frame: Frame, frames: list[Frame]) -> Frame:
-    """Return *frame* with its place, which *frames* has where `PackWriter.add` gave it a number."""
+    """Return *frame* with its place from *frames*, if `PackWriter.add` gave it a number."""
     return frame if frame.pack else frames[frame.offset]
 
 
 def frame_starts(frames: Iterable[Frame]) -> list[int]:
-    """Return where each frame begins in the bytes of all, and where the last one ends."""
+    """Return the offset of each frame in the bytes of all, and the end of the last one."""
     starts = [0]
     for frame in frames:
         starts.append(starts[-1] + frame.size)
@@ -217,5 +218,5 @@ def frame_starts(frames: Iterable[Frame]) -> list[int]:
 
 
 def frames_of(starts: list[int], position: int, size: int) -> range:
-    """Return the numbers of the frames that hold *size* bytes (more than none) from *position*."""
+    """Return the numbers of the frames with the *size* bytes (at least one) from *position*."""
     return range(bisect_right(starts, position) - 1, bisect_left(starts, position + size))

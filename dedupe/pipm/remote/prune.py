@@ -1,9 +1,9 @@
-"""Prune: packs that no index of a remote needs are removed, after some days.
+"""Prune: remove packs that no index of a remote needs, after some days.
 
-A push or a pull at the same time loses nothing. A pack stays that any signer's index names, or that one named
-in the last `GRACE_DAYS` days (a pull may have read that index), or that is younger (its push has not written
-its index yet). A push uses a pack that no index names only in the day after it was written; one that is older
-it writes under another name. So nothing that is removed here can be named while it is.
+A push or a pull at the same time loses nothing. A pack stays if a signer's index names it, or named it in
+the last `GRACE_DAYS` days (a pull may have read that index), or if it is younger (its push may not have
+written its index yet). A push uses a pack that no index names only in the day after it was written; it
+writes an older one again with another name. So no index can name a pack that prune is removing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def remove_unused(transport: Transport) -> Pruned:
     The caller has just written its own index.
     """
     files = transport.stored()
-    # The clock that counts is the place's; one file of the future does not make all others old.
+    # The remote's clock counts; one file with a time in the future does not make all others old.
     now = min(time.time(), max((file.modified for file in files), default=0))
     needed: set[str] = set()
     for file in files:
@@ -53,11 +53,11 @@ def remove_unused(transport: Transport) -> Pruned:
 
 
 def _packs(data: bytes, name: str) -> set[str]:
-    """Return the packs of an index, also with a wrong signature: it can only keep packs."""
+    """Return the packs of an index, even with a wrong signature, because it can only keep packs."""
     try:
         return set(unpacked_index(unsigned(data)).packs)
     except RemoteError as error:
         raise RemoteError(
-            f"Nothing was removed: the remote's {name} cannot be read, and may need it",
+            f"Nothing was removed: the remote's {name} cannot be read and may need the packs",
             hint="remove that index if nobody uses it",
         ) from error

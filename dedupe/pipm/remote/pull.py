@@ -1,4 +1,4 @@
-"""Pull: add entries of a remote to the store. All data is hashed before it is used."""
+"""Pull: add entries of a remote to the store, after hashing all data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LONGEST_SHOWN = 200
 
 
 class Pulled(NamedTuple):
-    """The result of a pull: all requested entries, the new ones among them, fetched files and bytes."""
+    """The result of a pull: requested entries, new ones, fetched files and bytes."""
 
     entries: tuple[str, ...]
     new: tuple[str, ...]
@@ -60,8 +60,8 @@ def pull_entries(
 ) -> Pulled:
     """Pull the entries of *rows*, and their bytecode for *interpreters* (names of pools).
 
-    The rows are of an index whose signature was checked; the caller holds the store's lock. RemoteError for
-    anything that is not what the signer says; then no entry is published.
+    The caller has checked the signature of the rows' index and holds the store's lock. Raise RemoteError for
+    data that differs from the signer's; then publish no entry.
     """
     have = {row.key: entry for row in rows if (entry := _complete(store, row))}
     lacking = [row for row in rows if row.key not in have]
@@ -90,7 +90,7 @@ def _complete(store: Store, row: IndexEntry) -> str | None:
 
 
 def checked_manifest(row: IndexEntry, remote: RemoteManifest, now_ns: int) -> Manifest:
-    """Return the manifest of an entry of a remote; raise RemoteError for paths that no wheel may have."""
+    """Return the manifest of an entry of a remote; raise RemoteError for paths that a wheel cannot have."""
 
     def check(what: str, why: str | None) -> None:
         if why is not None:
@@ -106,7 +106,7 @@ def checked_manifest(row: IndexEntry, remote: RemoteManifest, now_ns: int) -> Ma
         files.append(FileEntry(path, digest, size, executable, writable, mode, now_ns))
     modules = [one for one in files if one.path.startswith("site/")]
     identity = identity_of((one.path.removeprefix("site/"), one.digest, one.executable) for one in modules)
-    check("its identity", None if identity == row.identity else "does not follow from its files")
+    check("its identity", None if identity == row.identity else "is not the identity of its files")
     return Manifest(
         name=row.name,
         version=row.version,
@@ -134,14 +134,14 @@ def _file_refusal(path: str, digest: Digest, size: int) -> str | None:
     if scheme not in _SCHEMES or not rest:
         return "belongs to no scheme of the format"
     if scheme == "site" and (is_installers_own(rest) or is_bytecode(rest)):
-        return "is nothing that a wheel brings"
+        return "is not a path that a wheel contains"
     if (size == 0) != (digest == EMPTY):
         return "has another size than its content"
     return name_refusal(path)
 
 
 class _Incoming:
-    """Files to be fetched into the store, each once, by their future names."""
+    """Files to fetch into the store, each once, by their future names."""
 
     def __init__(self, store: Store, run: int) -> None:
         self._store, self._run = store, run
@@ -151,7 +151,7 @@ class _Incoming:
         """One time for all objects, with the file system's resolution."""
 
     def add_objects(self, manifest: Manifest, remote: RemoteManifest) -> None:
-        """Add those of an entry's files that the store lacks."""
+        """Add an entry's files that the store lacks."""
         starts = frame_starts(remote.frames)
         for file, row in zip(manifest.files, remote.files, strict=True):
             status = find_object(self._store.objects, file.object_name) if file.size else None
@@ -161,7 +161,7 @@ class _Incoming:
                 self._add(self._store.objects, file.object_name, new)
 
     def add_bytecode(self, interpreter: str, manifest: Manifest, remote: RemoteManifest) -> None:
-        """Add bytecode that the pool of *interpreter* lacks; its header gets the time of the source."""
+        """Add bytecode that the pool of *interpreter* lacks, with the source's time in its header."""
         pool = Pool(folder=self._store.bytecode, interpreter=interpreter)
         compiled = {row.path: row for row in remote.files}
         starts = frame_starts(remote.frames)
@@ -176,17 +176,17 @@ class _Incoming:
             self._add(self._store.bytecode, pool.name(file.digest, time), new)
 
     def bring(self, transport: Transport, progress: Progress) -> None:
-        """Download all files, hash them, and give them their names."""
+        """Download all files, hash them, and rename them to their final names."""
         need = sum(one.file.size for one in self._wanted.values())
         free = free_space(self._run).size
         if need > free:
             raise RemoteError(
-                f"What the remote has unpacks to {need >> 20} MiB, {free >> 20} MiB are free for the store",
+                f"The remote's files need {need >> 20} MiB, the store's disk has {free >> 20} MiB free",
                 hint="free some space there",
             )
         progress.phase("Pulling", len(self._wanted))
         bring_files(transport, self._wanted.values(), progress.advance)
-        sync_file_system(self._run)  # no name before the bytes are on disk
+        sync_file_system(self._run)  # the bytes must be on disk before the names
         for folder, name in self._damaged:
             forget(folder, name)
         name_files((folder, one.new, name) for (folder, name), one in self._wanted.items())
@@ -198,7 +198,7 @@ class _Incoming:
 
     def _add(self, folder: int, name: str, new: WantedFile) -> None:
         self._wanted.setdefault((folder, name), new)
-        if find_object(folder, name) is not None:  # of another size, or nobody's to trust
+        if find_object(folder, name) is not None:  # another size, or another user's file
             self._damaged.add((folder, name))
 
     def _new(self) -> NewFile:
@@ -214,5 +214,5 @@ def _with_header(interpreter: str, source_size: int, time: int, data: bytes) -> 
         or interpreter.rpartition("-")[2] != str(magic)
         or (int.from_bytes(data[12:16], "little") != source_size & 0xFFFFFFFF)
     ):
-        raise RemoteError("Bytecode of the remote does not fit its source")
+        raise RemoteError("Bytecode of the remote belongs to another source")
     return timed

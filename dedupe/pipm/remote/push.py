@@ -1,4 +1,4 @@
-"""Push: copy entries of the store to a remote; only missing data is uploaded."""
+"""Push: copy entries of the store to a remote; upload only missing data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pushed(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A manifest being made, of an entry's files, or of its bytecode for one interpreter."""
+    """An unfinished manifest of an entry's files, or of its bytecode for one interpreter."""
 
     entry: str
     interpreter: str
@@ -65,13 +65,13 @@ class _Work(NamedTuple):
 
 _FILES = ""
 _Bases = dict[tuple[str, str], list["RemoteManifest"]]
-"""Manifests with frames that may contain pushed files, by name of the distribution and interpreter."""
+"""Manifests with frames that may contain pushed files, by the names of distribution and interpreter."""
 _MOST_BASES = 8
 _DAY = 24 * 3600
 _NAMED_AGAIN_DAYS = 7
-"""An index that nothing else changes is written so often, at most, to tell that its entries are in use."""
+"""Days between writes of an otherwise unchanged index, which show that its entries are in use."""
 _LONGEST_PUSH = 3 * _DAY
-"""Seconds: a pack that was new when a push found it is not removed meanwhile (`GRACE_DAYS`)."""
+"""Seconds that a push may take: so long no prune removes a pack that was new at its start (`GRACE_DAYS`)."""
 
 
 def push_entries(
@@ -85,7 +85,7 @@ def push_entries(
 ) -> Pushed:
     """Upload *entries* (below ``wheels/``) to the remote, and sign the index.
 
-    With *prune_days* it loses what no push has named for so long. The caller holds the store's lock.
+    With *prune_days* remove entries that no push named for so long. The caller holds the store's lock.
     """
     started = time.time()
     transport.check_writable()
@@ -114,7 +114,7 @@ def push_entries(
         [one for one in work if one.entry not in damaged], index, zip(parts, blobs, strict=True), today
     )
     if time.time() - started > _LONGEST_PUSH:
-        raise RemoteError("The push took days: what it uploaded may be gone", hint="push again")
+        raise RemoteError("The push took days: its uploads may be removed", hint="push again")
     added = Index(0, tuple(rows), index.packs | writer.sizes, {})
 
     def changed(current: Index) -> Index:
@@ -144,13 +144,13 @@ def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list
 
 
 def _sources(manifest: Manifest) -> dict[Digest, int]:
-    """Return the modules of *manifest*: digest, and time in the header of the bytecode."""
+    """Return the modules of *manifest*: the digest, and the time in the bytecode's header."""
     modules = (file for file in manifest.files if file.path.startswith("site/") and file.path.endswith(".py"))
     return {file.digest: header_time(file.mtime_ns) for file in modules}
 
 
 def _is_compiled(store: Store, entry: str, manifest: Manifest, interpreter: str) -> bool:
-    """Whether the store has all bytecode of *entry*: of half of it a remote would never get the rest."""
+    """Return whether the store has all bytecode of *entry*: a remote never gets the rest of a part."""
     pool = Pool(folder=store.bytecode, interpreter=interpreter)
     lacking = [key for key in _sources(manifest).items() if pool.find(*key) is None]
     hopeless = all(is_uncompilable(store, interpreter, bytecode_key(*key)) for key in lacking)
@@ -176,7 +176,7 @@ def _write(store: Store, writer: PackWriter, work: _Work, bases: _Bases) -> list
     for part in work.parts:
         known = bases[work.manifest.name, part]
         made = _files(store, writer, work, known) if not part else _bytecode(store, writer, work, part, known)
-        known.append(made.so_far())  # another version may come in the same push
+        known.append(made.so_far())  # the same push may contain another version
         parts.append(_Part(work.entry, part, made))
     return parts
 
@@ -192,7 +192,7 @@ def _files(store: Store, writer: PackWriter, work: _Work, known: list[RemoteMani
 
 
 def _proven(store: Store, path: str, digest: Digest) -> Iterator[bytes]:
-    """Yield the store's file *path* in pieces; raise StoreError at its end if its digest is wrong."""
+    """Yield the store's file *path* in pieces; at the end raise StoreError if its digest is wrong."""
     state = hashlib.sha256()
     try:
         with open(open_beneath(store.v1, path, os.O_RDONLY), "rb") as stream:
@@ -225,7 +225,7 @@ def _bytecode(
 def _rows(
     work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]], today: int
 ) -> list[IndexEntry]:
-    """Return the rows of the index for all requested entries."""
+    """Return the index's rows of all requested entries."""
     blobs = {(part.entry, part.interpreter): blob for part, blob in written}
     known = {row.key: row for row in index.entries}
     rows = []

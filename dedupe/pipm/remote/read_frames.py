@@ -1,4 +1,4 @@
-"""Reading files from packs: few large requests, several at once; each file is hashed meanwhile."""
+"""Reading files from packs by few large requests, several at once, and hashing each file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _AT_ONCE = 12
 
 
 class WantedFile(NamedTuple):
-    """A file to be fetched: its frames, its start in the first one, and its target.
+    """A file to fetch: its frames, its start in the first frame, and its target.
 
-    ``header`` are the first bytes that it gets instead of its own: those of bytecode depend on the store.
+    ``header`` replaces its first bytes: those of bytecode depend on the store.
     """
 
     file: RemoteFile
@@ -42,7 +42,7 @@ class WantedFile(NamedTuple):
 
 
 def located(manifest: RemoteManifest, starts: list[int], file: RemoteFile) -> tuple[tuple[Frame, ...], int]:
-    """Return the frames of *file* (which is not empty), and its start in the first one."""
+    """Return the frames of the non-empty *file*, and its start in the first frame."""
     numbers = frames_of(starts, file.position, file.size)
     return tuple(manifest.frames[number] for number in numbers), file.position - starts[numbers[0]]
 
@@ -57,7 +57,7 @@ def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, 
         frames = _frames(transport, [frame for several, _ in group for frame in several])
         for (_, data), (_, blob) in zip(frames, group, strict=True):
             if Digest.of(data) != blob.digest:
-                raise RemoteError("A manifest of the remote is not the one that was signed")
+                raise RemoteError("A manifest of the remote differs from the signed one")
             found[blob.digest] = RemoteManifest.from_json(data)
 
     _at_once(read, groups)
@@ -69,7 +69,7 @@ def bring_files(
 ) -> None:
     """Write all files of *wanted*; raise RemoteError for one that differs from its manifest.
 
-    *advance* hears of files and bytes that are done.
+    Call *advance* with the numbers of finished files and bytes.
     """
     groups = _grouped((one.frames, one) for one in wanted)
 
@@ -108,12 +108,12 @@ def _bring(
         if digest == one.file.digest:
             write_new_file(one.new, [one.header(data)], one.mode, one.mtime_ns)
     if (digest, size) != (one.file.digest, one.file.size):
-        raise RemoteError(f"{one.file.path} is not what its signer says: its sha256 is {digest.hex()}")
+        raise RemoteError(f"{one.file.path} differs from what its signer named: its sha256 is {digest.hex()}")
     return current
 
 
 def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tuple[Frame, ...], _T]]]:
-    """Group rows for requests; in a group each frame is needed once, in order."""
+    """Group rows for requests; a group needs each frame once, in order."""
     groups: list[list[tuple[tuple[Frame, ...], _T]]] = []
     last: Frame | None = None
     begin = 0
@@ -129,7 +129,7 @@ def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tu
 
 
 def _at_once(work: Callable[[_T], None], parts: Iterable[_T]) -> None:
-    """Do *work* on all *parts*, several at once; the first error stops it."""
+    """Call *work* with each of *parts*, several at once; the first error ends it."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
         for done in as_completed([pool.submit(work, part) for part in parts]):
@@ -139,12 +139,12 @@ def _at_once(work: Callable[[_T], None], parts: Iterable[_T]) -> None:
 
 
 def _union(several: Iterable[tuple[Frame, ...]]) -> list[Frame]:
-    """Return all frames once, in their order."""
+    """Return each frame once, in order."""
     return list(dict.fromkeys(frame for frames in several for frame in frames))
 
 
 def _frames(transport: Transport, frames: list[Frame]) -> Iterator[tuple[Frame, bytes]]:
-    """Read ordered frames in requests of at most `_REQUEST` bytes, and unpack them."""
+    """Read ordered frames by requests of at most `_REQUEST` bytes, and unpack them."""
     start = 0
     while start < len(frames):
         first, stop = frames[start], start + 1

@@ -1,4 +1,4 @@
-"""Logging in to a registry: by docker's settings and its helpers, by tokens, or as nobody."""
+"""Logging in to a registry: by docker's settings and helpers, by tokens, or anonymously."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HELPER_SECONDS = 60
 
 
 class Credentials(NamedTuple):
-    """A user and a password, or a token that stands for both."""
+    """A user and a password, or a token instead of both."""
 
     user: str
     password: str
@@ -36,12 +36,12 @@ class Credentials(NamedTuple):
 
     @property
     def basic(self) -> str:
-        """As a header says it."""
+        """The value of the header Authorization."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
 
 
 class RegistryLogin:
-    """Answers what a registry asks for, and adds the answer to further requests."""
+    """Answers a registry's challenge, and adds the answer to later requests."""
 
     def __init__(self, session: Any, host: str, *, plain: bool) -> None:  # noqa: ANN401 - of a library
         self._session, self._host, self._plain = session, host, plain
@@ -49,13 +49,13 @@ class RegistryLogin:
         self._lock = threading.Lock()
 
     def authorize(self, request: Any) -> Any:  # noqa: ANN401 - of a library
-        """Add what is known to a *request* to this registry, and to no other place."""
+        """Add the login to a *request* to this registry, but not to other hosts."""
         if self._header and urlsplit(request.url).netloc == self._host:
             request.headers["Authorization"] = self._header
         return request
 
     def answer(self, challenge: str) -> None:
-        """Get what the *challenge* of an answer 401 asks for (RFC 7235, the token way of registries)."""
+        """Get the login that the *challenge* of an answer 401 asks for (RFC 7235, tokens of registries)."""
         scheme, _, rest = challenge.partition(" ")
         with self._lock:
             known = credentials_of(self._host)
@@ -67,9 +67,7 @@ class RegistryLogin:
     def _token(self, challenge: Mapping[str, str], known: Credentials | None) -> str:
         realm = challenge.get("realm", "")
         if urlsplit(realm).scheme != "https" and not (self._plain and urlsplit(realm).scheme == "http"):
-            raise RemoteError(
-                f"{self._host} asks for a login at {realm!r}, where it could be read on the way"
-            )
+            raise RemoteError(f"{self._host} asks for a login at {realm!r}, which is not encrypted")
         asked = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         try:
             if known is not None and known.identity_token:
@@ -82,7 +80,7 @@ class RegistryLogin:
                     realm, params=asked, headers=header, timeout=_SECONDS, auth=_as_it_is
                 )
             document = response.json() if response.status_code == 200 else {}
-        except (OSError, ValueError) as error:  # what the library raises is an OSError
+        except (OSError, ValueError) as error:  # the library's errors are OSErrors
             raise RemoteError(f"No login to {self._host}: {type(error).__name__} at {realm}") from error
         token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
         if not isinstance(token, str):
@@ -94,12 +92,12 @@ class RegistryLogin:
 
 
 def _as_it_is(request: Any) -> Any:  # noqa: ANN401 - of a library
-    """Add nothing to a request, neither of ~/.netrc."""
+    """Add nothing to a request, not even a login from ~/.netrc."""
     return request
 
 
 def credentials_of(host: str) -> Credentials | None:
-    """Return what docker's settings have for *host*; None where they have nothing."""
+    """Return the credentials for *host* in docker's settings, or None."""
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     settings = _settings(os.path.abspath(f"{folder}/config.json"))
     helper = _table(settings, "credHelpers").get(host) or settings.get("credsStore")
@@ -119,11 +117,13 @@ def _settings(path: str) -> dict[str, Any]:
         return {}
     foreign = foreign_part(path)
     if foreign is not None:
-        raise UsageError(f"Another user can change {foreign}: no login in {path} is used", hint="chmod go-w")
+        raise UsageError(
+            f"Another user can change {foreign}, so pipm uses no login in {path}", hint="chmod go-w"
+        )
     try:
         document = json.loads(read_file(os.path.realpath(path)) or b"{}")
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}") from error
+        raise UsageError(f"{path} is not JSON: {error}") from error
     return document if isinstance(document, dict) else {}
 
 
@@ -142,7 +142,7 @@ def _of_row(row: dict[str, Any]) -> Credentials | None:
 
 
 def _asked(helper: str, host: str) -> Credentials | None:
-    """Ask one of docker's helpers, as docker does."""
+    """Ask one of docker's credential helpers, as docker does."""
     program = which(f"docker-credential-{helper}") if "/" not in helper else None
     if program is None:
         return None

@@ -1,6 +1,6 @@
-"""What lies in a remote: an index for each signer, manifests, and packs of compressed frames.
+"""The content of a remote: an index for each signer, manifests, and packs of compressed frames.
 
-All of it but the signature is read by `from_json`, which believes nothing: numbers have limits, names are
+`from_json` reads all of it except the signature and checks every value: numbers have limits, names are
 digests. `dedupe/README.md` describes the format.
 """
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 FRAME_SIZE = 1 << 20
-"""Bytes of objects that a frame holds, before compression."""
+"""Bytes of objects in a frame, before compression."""
 GRACE_DAYS = 7
-"""Days that a pack stays which nothing needs: a push or a pull that is under way may need it."""
+"""Days that an unneeded pack stays, because a running push or pull may use it."""
 LARGEST_FRAME = 16 << 20
 LARGEST_MANIFEST = 256 << 20
 _LARGEST = 1 << 50
@@ -28,7 +28,7 @@ _INTERPRETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
 
 
 class Frame(NamedTuple):
-    """A zstd frame: the pack it lies in (sha256, hexadecimal), where, and its size as it is and unpacked."""
+    """A zstd frame: its pack (sha256, hexadecimal), its offset, and its size compressed and unpacked."""
 
     pack: str
     offset: int
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """A manifest in a pack: one frame, the sha256 of what is in it, and the packs that it names."""
+    """A manifest in a pack: one frame, the sha256 of its content, and the packs that it names."""
 
     frame: Frame
     digest: Digest
@@ -45,7 +45,7 @@ class Blob(NamedTuple):
 
 
 class RemoteFile(NamedTuple):
-    """A file of an entry, whose bytes begin at *position* of the manifest's frames, one after the other.
+    """A file of an entry, whose bytes begin at *position* in the joined content of the manifest's frames.
 
     In a manifest of bytecode ``path`` is the sha256 of the source. ``kind``: 1 executable, 2 writable.
     """
@@ -58,14 +58,14 @@ class RemoteFile(NamedTuple):
 
 
 class RemoteManifest(NamedTuple):
-    """The files of an entry, or its bytecode for one interpreter, and the frames that hold them."""
+    """The files of an entry, or its bytecode for one interpreter, and their frames."""
 
     frames: tuple[Frame, ...]
     files: tuple[RemoteFile, ...]
 
     @property
     def packs(self) -> tuple[str, ...]:
-        """The packs that the frames lie in."""
+        """The packs that contain the frames."""
         return tuple(sorted({frame.pack for frame in self.frames}))
 
     def to_json(self) -> bytes:
@@ -100,9 +100,9 @@ class RemoteManifest(NamedTuple):
 
 
 class IndexEntry(NamedTuple):
-    """What an index says of an entry: the signer vouches that these *archives* unpack to its files.
+    """A row of an index: the signer states that these *archives* unpack to the entry's files.
 
-    ``day`` is when a push named it, some days old at most: those since 1970.
+    ``day`` is the day (since 1970) when a push named it; it may be some days too early.
     """
 
     name: str
@@ -116,26 +116,26 @@ class IndexEntry(NamedTuple):
 
     @property
     def packs(self) -> set[str]:
-        """The packs that hold any of it."""
+        """The packs that contain any part of it."""
         return {pack for blob in (self.manifest, *self.bytecode.values()) for pack in _packs_of(blob)}
 
     @property
     def key(self) -> tuple[str, str, Digest]:
-        """What tells the entry from all others."""
+        """The key that identifies the entry."""
         return self.name, self.version, self.identity
 
     def merged(self, other: IndexEntry) -> Self:
-        """Return this row with the archives and the bytecode that *other* adds."""
+        """Return this row with the archives and the bytecode of *other*."""
         archives = tuple(dict.fromkeys((*self.archives, *other.archives)))
         bytecode = other.bytecode | self.bytecode
         return self._replace(archives=archives, bytecode=bytecode, day=max(self.day, other.day))
 
 
 class Index(NamedTuple):
-    """All entries that one signer vouches for; *serial* grows with each change.
+    """All entries of one signer; *serial* increases with each change.
 
-    ``packs`` are those that the entries need, with their sizes, and those that nothing needs since some day
-    (``unused``), which a pull that is under way may still read.
+    ``packs`` are those that the entries need, with their sizes, and those that no entry needs since some day
+    (``unused``), which a running pull may still read.
     """
 
     serial: int
@@ -144,7 +144,7 @@ class Index(NamedTuple):
     unused: dict[str, int]
 
     def merged(self, other: Index) -> Self:
-        """Return the index with what *other* has besides; where both have something, this one's stays."""
+        """Return the index with the additions of *other*; where both differ, this one counts."""
         entries = {row.key: row for row in self.entries}
         for row in other.entries:
             entries[row.key] = entries[row.key].merged(row) if row.key in entries else row
@@ -191,7 +191,7 @@ class Index(NamedTuple):
             if document["format"] != FORMAT:
                 raise RemoteError(
                     f"The remote's index has format {document['format']!r}, this pipm reads {FORMAT}",
-                    hint="use the same version of pipm to push and to pull, or push to an empty place",
+                    hint="use the same version of pipm to push and to pull, or push to an empty remote",
                 )
             sizes = {Digest.from_hex(pack).hex(): _number(size) for pack, size, _ in document["packs"]}
             packs = list(sizes)
@@ -218,7 +218,7 @@ NOTHING = Index(0, (), {}, {})
 
 
 class _Reading:
-    """Raises RemoteError for another document."""
+    """Raises RemoteError for a document of another form."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -280,5 +280,5 @@ def _text(value: Any) -> str:  # noqa: ANN401 - what JSON can say
 
 def _interpreter(name: str) -> str:
     if not _INTERPRETER.fullmatch(name):
-        raise ValueError(f"{name!r} names no interpreter")
+        raise ValueError(f"{name!r} is not the name of an interpreter")
     return name

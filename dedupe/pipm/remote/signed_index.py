@@ -56,9 +56,9 @@ def unpacked_index(data: bytes) -> Index:
 def write_index(
     transport: Transport, key: SecretKey, known: KnownIndex | None, change: Callable[[Index], Index]
 ) -> Index:
-    """Apply *change* to the index, *known* or the one that another push wrote meanwhile, and write it.
+    """Apply *change* to the index (*known*, or one that another push wrote meanwhile), and write it.
 
-    Returns it with the next serial, or as it is where nothing changes.
+    Return it with the next serial, or unchanged if *change* changes nothing.
     """
     for _ in range(_ATTEMPTS):
         before = NOTHING if known is None else known.content
@@ -72,13 +72,13 @@ def write_index(
         if transport.swap(f"{INDEXES}{key.public.name}", signed, seen, index.packs):
             return index
         known = read_index(transport, key.public)
-    raise RemoteError("Others write to the remote's index all the time", hint="push again; nothing was lost")
+    raise RemoteError("Others keep writing to the remote's index", hint="push again; nothing was lost")
 
 
 def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -> None:
-    """Record the index's serial; raise RemoteError if a later one was seen already.
+    """Record the index's serial; raise RemoteError if an earlier pull saw a later one.
 
-    Somebody who can write to the remote, but cannot sign, could else bring back what the signer replaced.
+    Otherwise a person who can write to the remote, but cannot sign, could restore what the signer replaced.
     """
     ensure_folder(store.v1, _MEMORY, 0o700)
     name = Digest.of(f"{destination}\0{key.text}".encode()).hex()[:32]
@@ -86,8 +86,8 @@ def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -
     seen = int(kept) if kept.strip().isdigit() else 0
     if index.serial < seen:
         raise RemoteError(
-            f"The remote's index is older than one that was seen here: number {index.serial}, not {seen}",
-            hint=f"an old index was put back; if you did that, remove {store.path}/v1/{_MEMORY}/{name}",
+            f"The remote's index is older than the last one: number {index.serial}, not {seen}",
+            hint=f"somebody restored an old index; if you did that, remove {store.path}/v1/{_MEMORY}/{name}",
         )
     if index.serial > seen:
         with directory_beneath(store.v1, _MEMORY) as folder:

@@ -1,7 +1,7 @@
-"""Reading and writing the files of a remote, wherever it is.
+"""The interface to read and write the files of a remote.
 
-Packs are named by their content and never change. An index is written last, and only over the one that was
-read (compare and swap), so of two pushes at once none loses what the other wrote.
+The names of packs are their digests; packs never change. A push writes its index last, and only over the
+one that it read (compare and swap), so two pushes at once lose nothing of each other.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LARGEST_INDEX = 256 << 20
-"""Bytes of an index, before it is unpacked."""
+"""The most bytes of a compressed index."""
 
 
 class Version(NamedTuple):
-    """The state of a file that was read, as its place names it; None: it was not there."""
+    """The version of a file when it was read, as the remote names it; None: there was no file."""
 
     tag: str | None
 
 
 class StoredFile(NamedTuple):
-    """A file that lies in a remote: when it was written (seconds since 1970), and its bytes."""
+    """A file in a remote: when it was written (seconds since 1970), and its bytes."""
 
     name: str
     modified: float
@@ -30,34 +30,34 @@ class StoredFile(NamedTuple):
 
 
 class Transport(Protocol):
-    """The files of a remote. Every method raises RemoteError where the place cannot be reached."""
+    """The files of a remote. Every method raises RemoteError if it cannot reach the remote."""
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
         """Return the index *name* and its version.
 
-        It may be several, of pushes at once, where nothing compares and swaps: together they are the index.
+        A remote without compare and swap may have several, of pushes at once: together they are the index.
         """
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        """Return *length* bytes of the file *name* from *start*; RemoteError where they are not there."""
+        """Return *length* bytes of the file *name* from *start*; raise RemoteError if they are missing."""
 
     def check_writable(self) -> None:
-        """Raise UsageError where nothing can ever be written."""
+        """Raise UsageError if nothing can ever be written."""
 
     def modified(self, name: str) -> float | None:
-        """Return when the pack *name* was written; None where there is none."""
+        """Return when the pack *name* was written, or None if it does not exist."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write the pack *name*; one that is there has the same bytes."""
+        """Write the pack *name*; an existing one has the same bytes."""
 
     def swap(self, name: str, data: bytes, seen: Version, packs: Mapping[str, int]) -> bool:
-        """Replace the index *name* if it still is what was *seen*; whether that was so.
+        """Replace the index *name* if it still is the *seen* version; return whether it was.
 
-        *packs* are those that it names, with their sizes.
+        *packs* are those that the index names, with their sizes.
         """
 
     def stored(self) -> list[StoredFile]:
-        """Return all indexes and packs; nothing where the place itself removes what no index names."""
+        """Return all indexes and packs; nothing if the remote itself removes packs that no index names."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove packs; one that is not there any more is removed."""
+        """Remove packs; ignore those that are gone."""

@@ -91,8 +91,8 @@ class BuildEnvironments:
                 wheels = fetch_requirements(pip, pin, requires, run, run_path, self._stopping)
             except FetchError as error:
                 raise BuildError(
-                    f"{pin.name} cannot be built: what that needs ({', '.join(requires)}) is not to be had:"
-                    f" {error.message}",
+                    f"{pin.name} cannot be built: its build requirements ({', '.join(requires)}) are not"
+                    f" available: {error.message}",
                     hint=error.hint,
                     details=error.details,
                 ) from None

@@ -1,4 +1,4 @@
-"""Projects of this disk, built by their backends into wheels that the store has like any."""
+"""Building projects of this disk by their backends into wheels for the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_projects(
     progress: Progress,
     shared_state: SharedState,
 ) -> dict[str, str]:
-    """Build *pins*, which are folders, into the store; returns entries by name. Raises PipmError."""
+    """Build *pins*, which are folders, into the store; return entries by name. Raise PipmError."""
     progress.phase("Building", len(pins))
     store = resolver.store
     with store.run() as (run, run_path):
@@ -55,7 +55,7 @@ def build_projects(
         except BuildError:
             if all(answer is None for answer in known):
                 raise
-            known = [None] * len(backends)  # they may require something else by now
+            known = [None] * len(backends)  # they may have other requirements now
             wheels = _wheels(backends, known, environments, run_path)
         shared_state.check()
         named = [(path, _file_name(pin, path)) for pin, path in zip(pins, wheels, strict=True)]
@@ -73,7 +73,7 @@ def _wheels(
     environments: BuildEnvironments,
     run_path: str,
 ) -> list[str]:
-    """Build all *backends*, asked for their requirements unless these are *known*; return the wheels."""
+    """Build all *backends*; ask them for their requirements unless these are *known*; return the wheels."""
     asked = [backend for backend, answer in zip(backends, known, strict=True) if answer is None]
     for backend in asked:
         backend.python = environments.interpreter_for(backend.pin, backend.system.requires)
@@ -89,7 +89,7 @@ def _wheels(
 
 
 def _remembered(backend: Backend, environments: BuildEnvironments) -> tuple[str, ...] | None:
-    """Return what *backend* required for a project of the same description, in another worktree."""
+    """Return *backend*'s requirements for a project with the same description in another worktree."""
     answer: tuple[str, ...] | None = read_value(_KIND, _key(backend, environments))
     return answer
 
@@ -104,7 +104,7 @@ def _building(backend: Backend, into: str) -> Callable[[], str]:
 
 
 def _each(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
-    """Return what *calls* return, which wait for programs: as many at once as there are processors."""
+    """Return the results of *calls*, which wait for programs; run as many at once as there are processors."""
     if len(calls) < 2:
         return [call() for call in calls]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of workspaces
@@ -115,7 +115,7 @@ def _each(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
 
 
 def _file_name(pin: Pin, path: str) -> str:
-    """The name by which the store knows the wheel at *path*: an editable one stands for no release."""
+    """Return the store's name for the wheel at *path*; an editable one is not a release."""
     name = os.path.basename(path)
     if not is_editable(pin) or name.count("-") < 4:
         return name

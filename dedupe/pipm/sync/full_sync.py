@@ -285,7 +285,7 @@ class FullSync:
         if not wants_finder(self.store, environment, root, scan, wanted, mode, progress):
             if no_dist_info:
                 raise UsageError(
-                    f"{environment.path} is not served by the finder, without which no program would know of"
+                    f"{environment.path} does not have the finder, without which no program could see"
                     " its distributions",
                     hint="add --link-mode finder, or leave --no-dist-info out",
                 )

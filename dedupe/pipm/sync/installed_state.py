@@ -105,7 +105,7 @@ class EnvironmentScan:
         return seeds(version, uv_without_seed="uv" in settings and settings.get("seed") != "true")
 
     def is_exactly(self, install_plans: Mapping[str, InstallPlan]) -> bool:
-        """Whether nothing but these entries (and what is kept) stands there, each whole; reads no lock."""
+        """Return True if exactly these entries (and seeds) are installed and complete; reads no lock."""
         if len(self.environment.sites) != 1:
             return False
         there = set(metadata_folders(self.root, self.scheme.site))
@@ -239,7 +239,7 @@ class EnvironmentScan:
         if record is not None:
             programs = programs_of(self._store, wanted)
             scripts = list(scripts_of(self._store, scheme, wanted, programs))
-            # What is built anew may differ in these alone.
+            # Another build may differ only in these files.
             own = {other.path for other in install_plan.data_files if other.scheme == "scripts"}
             hashes = [other.record for other in install_plan.data_files if other.scheme != "scripts"]
             hashes += [other.record for other in programs]

@@ -1,4 +1,4 @@
-"""`pipm venv`: a new environment whose pip goes through the store."""
+"""`pipm venv`: a new environment whose pip takes files from the store."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None)
     environment = load_environment(path)
     try:
         if wanted or (wanted is None and is_wrapped(environment)):
-            # pip places files one by one; the finder takes over what it brought when pip is done.
+            # pip writes single files; when pip ends, the finder serves these modules.
             by_file = LinkMode.SYMLINK.value if link_mode == LinkMode.FINDER.value else link_mode
             install_wrapper(environment, store_path, by_file)
             return True
@@ -49,14 +49,14 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
     from pipm.share.add_wheels import join_wheel_files  # noqa: PLC0415 - nothing else here unpacks wheels
 
     shared_state = SharedState()
-    with interruptible(shared_state):  # no signal finds it where a folder of its own would stay
+    with interruptible(shared_state):  # a signal must not end it while its temporary folder exists
         if path is not None:
             _adopt_anew(store_path, path)
         join_wheel_files(store_path, wheels, shared_state)
 
 
 def _adopt_anew(store_path: str, path: str) -> None:
-    """Adopt the environment at *path* as it was adopted before."""
+    """Adopt the environment at *path* with its earlier options."""
     environment = checked_environment(store_path, path)
     store = open_store(store_path)
     assert store is not None

@@ -36,7 +36,13 @@ def test_a_torn_wrapper_is_told(tmp_path: Path) -> None:
     (tmp_path / ".pipm/_pipm_pip").mkdir()
     (tmp_path / ".pipm/_pipm_pip/__init__.py").write_text("changed\n")
     found = " ".join(fault.detail for fault in hook_check.hook_faults(path, "/store"))
-    for word in ("never starts", "hook.py is missing", "another version", "/other", "/gone/python is gone"):
+    for word in (
+        "never starts",
+        "hook.py is missing",
+        "another version",
+        "/other",
+        "/gone/python, which runs pipm, is gone",
+    ):
         assert word in found
     assert {fault.hint for fault in hook_check.hook_faults(path, "/store")} == {
         f"pipm adopt --wrap-pip {path}"
