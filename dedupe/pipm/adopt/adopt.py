@@ -33,7 +33,7 @@ from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.read_lease import forbid_lease_signals
 from pipm.share.adopt_job import AdoptJob, lines
-from pipm.share.adopt_stages import AtWork, run_stages
+from pipm.share.adopt_stages import run_stages
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.make_room import has_room, make_room, room_for
 from pipm.share.prepare_adopt import AdoptRun, lock_environment
@@ -256,20 +256,20 @@ class _Run:
             at_work = []
             for job in jobs:
                 try:
-                    context, folder = stack.enter_context(preparation.context(job.candidate))
+                    context = stack.enter_context(preparation.context(job.candidate))
                 except PipmError as error:
                     self._outcomes[job.path] = error
                     self._jobs.remove(job)
                 else:
                     job.mode = context.mode
-                    at_work.append(AtWork(job, context, folder))
+                    at_work.append((job, context))
             if at_work:
                 run_stages(at_work, self._shared_state, self._progress)
         grown = folder_blocks(self._store) - before
-        self._count_folders([one.job for one in at_work], grown, RESERVE_SIZE if is_new else 0)
+        self._count_folders([job for job, _ in at_work], grown, RESERVE_SIZE if is_new else 0)
         if tight:
-            for one in at_work:
-                _explain_full_disk(self._store, one.job.statistics)
+            for job, _ in at_work:
+                _explain_full_disk(self._store, job.statistics)
 
     @staticmethod
     def _count_folders(jobs: list[AdoptJob], grown: int, reserve: int) -> None:

@@ -25,17 +25,18 @@ _NUMBERS = itertools.count()
 class AdoptContext:
     """One environment, one store, and how they share files.
 
-    ``root`` is the environment's open folder, ``run`` (at ``run_path``) this run's private folder in the
-    store. ``entries`` are what an earlier run used, by name and version; ``trusted`` says that it finished,
-    ``seen_ns`` when.
-    ``hardlinks``: link(2) works between the two. ``file_system`` is the type of the environment's,
-    ``tight`` says that it is full: nothing new goes to the store, what it has is shared.
-    ``twins`` counts, by inode, the further names that files got when room was made for the run.
+    ``root`` is the environment's open folder, ``staging`` that of its temporary names, ``run`` (at
+    ``run_path``) this run's private folder in the store. ``entries`` are those of an earlier run, by name
+    and version; ``trusted``: it finished, at ``seen_ns``. ``hardlinks``: link(2) works between the two.
+    ``file_system`` is the type of the environment's, ``tight``: it is full, so the store gets nothing new,
+    and only files that it has are shared. ``twins`` counts by inode the further names that files got when
+    `make_room` made space for the run.
     """
 
     environment: Environment
     store: Store
     root: int
+    staging: int
     run: int
     run_path: str
     mode: LinkMode
@@ -63,5 +64,5 @@ class AdoptContext:
 
     @property
     def copies_on_write(self) -> bool:
-        """Whether a changed block gets a new place, and the old extent stays as long as any of it is used."""
+        """Whether a changed block gets a new place; the old extent stays while any part of it is used."""
         return self.file_system == "btrfs"

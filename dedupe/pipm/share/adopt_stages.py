@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipm.bytecode.compiled_files import open_pools
 from pipm.bytecode.compiler_process import CompilerProcess
@@ -35,26 +35,20 @@ if TYPE_CHECKING:
     from pipm.share.adopt_job import AdoptJob
     from pipm.share.adopt_worker import AdoptResult, Stage
 
-
-class AtWork(NamedTuple):
-    """A job, its context, and the open folder of the environment's temporary names."""
-
-    job: AdoptJob
-    context: AdoptContext
-    folder: int
+    AtWork = tuple[AdoptJob, AdoptContext]
 
 
 def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: Progress) -> None:
     """Adopt ``left`` of each job and count it there; all contexts belong to one store and one run."""
-    store = at_work[0].context.store
-    jobs = [job for job, _, _ in at_work]
+    store = at_work[0][1].store
+    jobs = [job for job, _ in at_work]
     readers = [OriginalsReader(store, job) for job in jobs]
     files = lines(jobs)
     order = work_order(jobs)
     with ExitStack() as stack:
         areas = [
-            [_area(folder, number, stack) for number in range(worker_count(files))]
-            for _, _, folder in at_work
+            [_area(context.staging, number, stack) for number in range(worker_count(files))]
+            for _, context in at_work
         ]
 
         def work(number: int, queue: WorkQueue) -> AdoptWorker:
@@ -62,7 +56,7 @@ def run_stages(at_work: Sequence[AtWork], shared_state: SharedState, progress: P
             releases = Releases(store)
             environments = [
                 EnvironmentWorker(context, area[number], job.left, _compiler(context, compilers), releases)
-                for (job, context, _), area in zip(at_work, areas, strict=True)
+                for (job, context), area in zip(at_work, areas, strict=True)
             ]
             mine = order[number :: worker_count(files)]
             originals = OriginalsShare(readers, mine, releases, shared_state)
@@ -102,15 +96,15 @@ class _Stages:
         self._at_work = at_work
         self._pool = pool
         self._shared_state = shared_state
-        self._symlinks = any(context.mode is LinkMode.SYMLINK for _, context, _ in at_work)
+        self._symlinks = any(context.mode is LinkMode.SYMLINK for _, context in at_work)
 
     def run(self) -> None:
         answers = self._stage("adopt")
         _sync(self._at_work)
         self._publish(answers)
-        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+        for (job, _), several in zip(self._at_work, answers, strict=True):
             job.entries.update(entry for answer in several for entry in answer.entries)
-        used = [job.entries for job, _, _ in self._at_work]
+        used = [job.entries for job, _ in self._at_work]
         adopting = [ADOPTING] * len(self._at_work)
         if self._symlinks:  # roots and entries must be on disk before symlinks point to them
             _write_roots(self._at_work, adopting, used)
@@ -129,7 +123,7 @@ class _Stages:
             for several in answers
         ]
         _write_roots(self._at_work, [PARTLY if one else ADOPTED for one in again], used)
-        for (job, _, _), several in zip(self._at_work, answers, strict=True):
+        for (job, _), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 job.statistics.add(answer.statistics)
 
@@ -141,7 +135,7 @@ class _Stages:
 
     def _publish(self, answers: list[list[AdoptResult]]) -> None:
         """Rename copied objects and entries to their names in the store; all of them are synced."""
-        context = self._at_work[0].context
+        context = self._at_work[0][1]
         rooms = ObjectFolders(context.store.objects)
         flat = [answer for several in answers for answer in several]
         for answer in flat:
@@ -152,7 +146,7 @@ class _Stages:
             for prepared in answer.prepared:
                 if prepared.tree:
                     publish_entry(context.store, context.run, prepared.tree, prepared.label)
-        for (job, one, _), several in zip(self._at_work, answers, strict=True):
+        for (job, one), several in zip(self._at_work, answers, strict=True):
             for answer in several:
                 for prepared in answer.prepared:
                     if not prepared.tree:
@@ -165,7 +159,7 @@ def _write_first_roots(
     """Write the root of each environment and the original modes and times of files that may be shared."""
     entries = [job.candidate.entries for job in jobs]
     adopting = [ADOPTING] * len(at_work)
-    store = at_work[0].context.store
+    store = at_work[0][1].store
     before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
     records = zip((job.candidate.environment.path for job in jobs), originals, strict=True)
     try:
@@ -191,10 +185,10 @@ def _write_roots(
         root_of(
             context.environment, context.mode.value, state, tuple(sorted(entries)), job.candidate.released
         )
-        for (job, context, _), state, entries in zip(at_work, states, used, strict=True)
+        for (job, context), state, entries in zip(at_work, states, used, strict=True)
     ]
-    write_roots(at_work[0].context.store, roots, others)
+    write_roots(at_work[0][1].store, roots, others)
 
 
 def _sync(at_work: Sequence[AtWork]) -> None:
-    sync_file_systems([at_work[0].context.store.v1, *(context.root for _, context, _ in at_work)])
+    sync_file_systems([at_work[0][1].store.v1, *(context.root for _, context in at_work)])

@@ -126,33 +126,31 @@ class AdoptRun:
     twins: Mapping[int, int]
 
     @contextlib.contextmanager
-    def context(self, one: LockedEnvironment) -> Iterator[tuple[AdoptContext, int]]:
-        """Yield the context of an environment's adoption, and the open folder for its temporary files."""
+    def context(self, one: LockedEnvironment) -> Iterator[AdoptContext]:
+        """Yield the context of an environment's adoption."""
         environment = one.environment
         with self._staging(one) as folder:
             mode = self._mode(environment, folder)
-            yield (
-                AdoptContext(
-                    environment=environment,
-                    store=self.store,
-                    root=one.root,
-                    run=self.run,
-                    run_path=self.run_path,
-                    mode=mode,
-                    user=os.geteuid(),
-                    shared_state=self.shared_state,
-                    interpreter=ask_interpreter(environment.interpreter),
-                    contested=one.contested,
-                    entries=entries_by_release(one.entries),
-                    trusted=one.is_trusted(mode),
-                    seen_ns=one.seen_ns,
-                    hardlinks=mode is LinkMode.HARDLINK or can_hardlink(self.run, self.run_path, folder),
-                    file_system=file_system_type(environment.path),
-                    compile_missing=self.options.compile_missing,
-                    tight=self.tight,
-                    twins=self.twins,
-                ),
-                folder,
+            yield AdoptContext(
+                environment=environment,
+                store=self.store,
+                root=one.root,
+                staging=folder,
+                run=self.run,
+                run_path=self.run_path,
+                mode=mode,
+                user=os.geteuid(),
+                shared_state=self.shared_state,
+                interpreter=ask_interpreter(environment.interpreter),
+                contested=one.contested,
+                entries=entries_by_release(one.entries),
+                trusted=one.is_trusted(mode),
+                seen_ns=one.seen_ns,
+                hardlinks=mode is LinkMode.HARDLINK or can_hardlink(self.run, self.run_path, folder),
+                file_system=file_system_type(environment.path),
+                compile_missing=self.options.compile_missing,
+                tight=self.tight,
+                twins=self.twins,
             )
 
     @contextlib.contextmanager
