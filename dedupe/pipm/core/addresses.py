@@ -49,7 +49,7 @@ def checked_system(text: str) -> str:
 
 
 def checked_revision(text: str) -> str:
-    """Return the name of a commit, tag or branch; raise AddressError for what is none."""
+    """Return the name of a commit, tag or branch; raise AddressError if it is not valid."""
     if (
         not text
         or text[0] in "-/"
@@ -111,7 +111,7 @@ def _one_word(kind: str, text: str) -> str:
     if "\\" in text:
         raise _refused(kind, text, "it holds a backslash")
     if "${" in text:
-        raise _refused(kind, text, "variables are set in requirements.txt alone, and only where they exist")
+        raise _refused(kind, text, "only requirements.txt expands variables, and only existing ones")
     if text.startswith("-"):
         raise _refused(kind, text, "it begins like an option")
     return text

@@ -14,7 +14,7 @@ _MASK = 0xFFFFFFFF
 
 
 def header_time(mtime_ns: int) -> int:
-    """Return what a header says of a source with the modification time *mtime_ns*: 32 bits of its seconds.
+    """Return the header's time for a source with the modification time *mtime_ns*: 32 bits of its seconds.
 
     Python takes the integer part of `os.stat_result.st_mtime`, a float. In the last tenth of a microsecond of
     a second that is the next second.
@@ -50,9 +50,9 @@ def key_path(key: str) -> str:
 
 
 def bytecode_mtime_ns(time: int) -> int:
-    """Return the modification time (ns) that stored bytecode has, whose header has *time*.
+    """Return the modification time (ns) of stored bytecode whose header has *time*.
 
-    It has whole seconds. A file that a program wrote there by itself hardly ever has such a time, so it can
-    be told apart.
+    It has whole seconds. A file that another program wrote there hardly ever has such a time, so pipm can
+    tell the two apart.
     """
     return time * _NANOSECONDS

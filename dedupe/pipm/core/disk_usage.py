@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 def is_rough(estimated: int, figure: int) -> bool:
-    """Whether a *figure*, of which *estimated* bytes are right to a tenth, may be wrong by a hundredth."""
+    """Return whether a *figure*, with *estimated* bytes known within a tenth, may be wrong by a hundredth."""
     return estimated * 10 > figure
 
 
@@ -14,10 +14,10 @@ def is_rough(estimated: int, figure: int) -> bool:
 class DiskUsage:
     """Bytes that a tree takes.
 
-    ``apparent`` sums file sizes, ``on_disk`` sums blocks (each inode and each extent once),
-    ``exclusive`` is what deleting the tree would free; the rest of ``on_disk`` is shared. ``estimated`` of
-    the exclusive bytes lie in the file system's own trees, whose leaves are more or less full: up to a tenth
-    of them is an estimate.
+    ``apparent`` sums file sizes, ``on_disk`` sums blocks (each inode and each extent once), ``exclusive``
+    is the space that deleting the tree would free; the rest of ``on_disk`` is shared. ``estimated`` of the
+    exclusive bytes are in the file system's own trees, whose leaves are not always full: up to a tenth of
+    them is an estimate.
     """
 
     apparent: int = 0
@@ -48,7 +48,7 @@ class DiskUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accounting:
-    """What a file takes on a file system besides the blocks that stat(2) counts, in bytes.
+    """The bytes that a file takes on a file system in addition to the blocks that stat(2) counts.
 
     ``made`` and ``gone``: an inode more, an inode fewer; ``name``: one more name of a file, where hashes are
     names; ``entry``: the same in a tree, where neighbours come one after the other; ``reference``: one more
@@ -71,7 +71,7 @@ class Accounting:
 
     @property
     def packed(self) -> bool:
-        """Whether inodes, names and small files lie together in trees, their leaves more or less full."""
+        """Whether inodes, names and small files are together in trees, whose leaves are not always full."""
         return self.inline > 0
 
     @property

@@ -1,6 +1,6 @@
 """Computing the import names of distributions that lie in folders of their own.
 
-Theory of operation. In site-packages all distributions are laid over each other, and FileFinder looks there
+Theory of operation. In site-packages all distributions share the folders, and FileFinder looks there
 for a name: a package, then a module, then a folder for a namespace package. The paths of the files suffice to
 find the same answers, unless a folder with ``__init__`` belongs to two distributions. Folders without
 ``__init__`` may belong to many distributions, because Python merges them. All other distributions must lie in
@@ -97,9 +97,9 @@ def _is_init(name: str) -> bool:
 
 
 def inseparable(layouts: Sequence[ImportLayout]) -> frozenset[int]:
-    """Find the distributions that must lie together in one folder, by their numbers in *layouts*.
+    """Find the distributions that must be together in one folder, by their numbers in *layouts*.
 
-    Two that bring one file, that have a folder with ``__init__`` in common, or different things of one
+    These are two with the same file, with a common folder with ``__init__``, or with different kinds of one
     import name in a common folder.
     """
     claimed: defaultdict[str, set[int]] = defaultdict(set)
@@ -142,7 +142,7 @@ def library_ties(
 
 
 def names_relative_folders(lines: str) -> bool:
-    """Whether a ``.pth`` file names folders relative to where it lies: then it must lie beside them."""
+    """Return whether a ``.pth`` file names folders relative to its own: then it must stay beside them."""
     return any(
         line.strip() and not line.startswith(("#", "import ", "import\t")) for line in lines.splitlines()
     )
@@ -159,7 +159,7 @@ class _Name:
         self.portions: list[int] = []
 
     def best_module(self) -> Module:
-        """Return what an import of the name gives."""
+        """Return the module that an import of the name loads."""
         return self.module or Module(Kind.NAMESPACE, tuple(self.portions), "")
 
 

@@ -1,7 +1,7 @@
 """The files of an entry in the order in which they are put into an environment.
 
 An install plan is computed from a manifest and its entry points: folder after folder, with the rows of
-RECORD. So the store keeps it beside the manifest, and computes it again where it is missing.
+RECORD. The store keeps it beside the manifest, and computes a missing one again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class InstallPlan(NamedTuple):
     ``metadata`` names the dist-info folder; ``metadata_folders`` are that folder and those below it,
     ``folders`` all others. Both include the folders above them. ``copies`` are files of site-packages that
     each environment has for itself, as (name, size, time). ``data_files`` lie outside of site-packages.
-    ``record`` are RECORD's rows of all that lies in site-packages; ``scripts`` are the entry points, as
+    ``record`` are RECORD's rows of all files in site-packages; ``scripts`` are the entry points, as
     (name, what follows the ``#!`` line).
     """
 
@@ -73,7 +73,7 @@ class InstallPlan(NamedTuple):
 
 
 def install_plan_of(manifest: Manifest, scripts: tuple[tuple[str, bytes], ...]) -> InstallPlan:
-    """Sort the files of *manifest*; ValueError where it has no metadata folder."""
+    """Sort the files of *manifest*; raise ValueError if it has no metadata folder."""
     files: defaultdict[str, list[FileEntry]] = defaultdict(list)
     copies, data_files, rows = [], [], []
     for entry in manifest.files:

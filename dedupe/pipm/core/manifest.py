@@ -20,7 +20,7 @@ _LEGACY = 1
 _LONGEST_TAG = 200
 """Characters of a tag in the name of an entry; a file name has at most 255 bytes."""
 _ODD = re.compile(r"(^|/)\.{0,2}(/|\Z)|\0")
-"""What no path of an entry has: empty components, ``.``, ``..``, NUL; it stays below the entry."""
+"""Parts that no path of an entry has: empty components, ``.``, ``..``, NUL."""
 
 
 class FileEntry(NamedTuple):
@@ -57,7 +57,7 @@ def _entry(path: str, digest: str, size: int, kind: int, mode: int, mtime_ns: in
 
 
 def identity_of(files: Iterable[tuple[str, Digest, bool]]) -> Digest:
-    """Identify a distribution by what its wheel brought to purelib and platlib.
+    """Identify a distribution by its wheel's files in purelib and platlib.
 
     *files* are ``(path in site-packages, digest, executable)``. The same wheel has the same identity
     whether it is read from a ``.whl`` or out of an environment; a patched one never has it.
@@ -85,7 +85,7 @@ class Label(NamedTuple):
     def directory(self) -> str:
         """Path of the entry below the store's ``wheels/``.
 
-        A wheel may have so many tags that no file name has room for them: then a digest stands for the rest.
+        A wheel may have too many tags for a file name: then a digest replaces the rest.
         """
         tag = self.tag
         if len(tag) > _LONGEST_TAG:
@@ -95,10 +95,10 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What one wheel entry of the store holds.
+    """The content of a wheel's entry.
 
-    ``missing`` names what the wheel has but the entry not (yet); such an entry is partial and serves
-    neither sync nor the finder. ``wheels`` are the archives known to unpack to these files.
+    ``missing`` names the wheel's files that the entry lacks; such an entry is partial, and
+    neither sync nor the finder uses it. ``wheels`` are the archives known to unpack to these files.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Manifest:
         have = {entry.path for entry in self.files}
         files = self.files + tuple(entry for entry in other.files if entry.path not in have)
         have = {entry.path for entry in files}
-        # What a wheel archive does not list as missing, it does not have: only an installed
+        # Files that a wheel archive does not list do not exist in it: only an installed
         # environment is unsure of its scripts.
         missing = () if not other.missing else tuple(p for p in self.missing if p not in have)
         wheels = tuple(dict.fromkeys(self.wheels + other.wheels))
@@ -173,11 +173,11 @@ class Manifest:
 
 
 Row = tuple[str, str, int, int, int, int]
-"""A file as a manifest's JSON has it: path, sha256 (hexadecimal), size, kind, mode, time."""
+"""A file's row in a manifest's JSON: path, sha256 (hexadecimal), size, kind, mode, time."""
 
 
 def rows_in(data: bytes) -> list[Row]:
-    """Read the rows of a manifest's JSON as they lie there; ValueError where they are none.
+    """Read the rows of a manifest's JSON unchanged; raise ValueError if they are not rows.
 
     Reading a whole `Manifest` takes three times as long.
     """
@@ -191,11 +191,11 @@ def rows_in(data: bytes) -> list[Row]:
 
 
 def row_of(entry: FileEntry) -> Row:
-    """Return *entry* as a manifest's JSON has it."""
+    """Return the row of *entry* in a manifest's JSON."""
     kind = entry.executable | entry.writable << 1
     return (entry.path, entry.digest.hex(), entry.size, kind, entry.mode, entry.mtime_ns)
 
 
 def entry_of(row: Row) -> FileEntry:
-    """Read a row of a manifest's JSON; ValueError where its sha256 is none."""
+    """Read a row of a manifest's JSON; raise ValueError if its sha256 is not valid."""
     return _entry(*row)

@@ -45,7 +45,7 @@ def originals_bytes(originals: Mapping[str, Mapping[str, Original]]) -> bytes:
 
 
 def originals_from(data: bytes) -> Originals | None:
-    """Read what `originals_bytes` wrote; None where it is torn or of another format."""
+    """Read the data of `originals_bytes`; return None if it is incomplete or has another format."""
     found: Originals | None = None
     try:
         while data:

@@ -136,12 +136,12 @@ class _Pin(NamedTuple):
 class Pin(_Pin):
     """One distribution that an environment shall have.
 
-    ``name`` and ``version`` are normalised (PEP 503, PEP 440); ``version`` is None where only building
-    tells it. ``wheels`` fit the interpreter, the best first. ``origin`` is where it comes from when that
-    is no index. ``hashes`` are ``(algorithm, hexadecimal digest)`` that any archive of it may have, in
-    formats which name no files (then ``wheels`` and ``sdist`` are empty). ``index_url`` is the only index
-    that is asked for it and ``options`` are further arguments for pip, where the lock says so. ``where`` is
-    the place in the lock file, for messages. Raises AddressError.
+    ``name`` and ``version`` are normalised (PEP 503, PEP 440); ``version`` is None if only a build tells
+    it. ``wheels`` fit the interpreter, the best first. ``origin`` is its source if that is not an index.
+    ``hashes`` are the allowed ``(algorithm, hexadecimal digest)`` of its archives, in formats that name no
+    files (then ``wheels`` and ``sdist`` are empty). If the lock names them, ``index_url`` is the only index
+    for it, and ``options`` are further arguments for pip. ``where`` is the place in the lock file, for
+    messages. Raises AddressError.
     """
 
     __slots__ = ()
@@ -174,7 +174,7 @@ class Pin(_Pin):
 
 
 def is_editable(pin: Pin) -> bool:
-    """Whether *pin* is a folder that is not copied."""
+    """Return whether *pin* is a folder that is not copied."""
     return isinstance(pin.origin, SourceFolder) and pin.origin.editable
 
 

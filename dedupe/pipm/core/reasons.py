@@ -50,12 +50,12 @@ class Reason(Enum):
 
     @property
     def expected(self) -> bool:
-        """Whether this is the normal state of such a file."""
+        """Return whether this is the normal state of such a file."""
         return self in _EXPECTED
 
     @property
     def passing(self) -> bool:
-        """Whether the next run can probably share the file."""
+        """Return whether the next run can probably share the file."""
         return self in (Reason.OPEN, Reason.CHANGING)
 
 

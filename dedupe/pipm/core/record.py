@@ -49,7 +49,7 @@ class RecordRow(NamedTuple):
 
     @property
     def digest(self) -> Digest | None:
-        """The recorded sha256; None where there is none, or one of another algorithm."""
+        """The recorded sha256; None if there is none, or only one of another algorithm."""
         return Digest.from_record(self.hash)
 
 
@@ -77,7 +77,7 @@ def source_of_bytecode(name: str) -> str | None:
 
 
 def is_installers_own(path: str) -> bool:
-    """Return whether *path* (in site-packages) is written by the installer, not brought by the wheel."""
+    """Return whether the installer writes *path* (in site-packages), so that it is not from the wheel."""
     if ".dist-info/" not in path:
         return False
     folder, _, name = path.partition("/")
@@ -103,7 +103,7 @@ class Location(NamedTuple):
 
 
 _ODD = re.compile(r"^[./]|/[./]|\\|\0")
-"""What no ordinary path has: dots or slashes where a component begins, backslashes, NUL."""
+"""Parts of unusual paths: dots or slashes at the beginning of a component, backslashes, NUL."""
 
 
 def locate(path: str, site: str) -> Location:
@@ -128,7 +128,7 @@ _HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
 
 
 def entry_path(place: RecordPlace, path: str) -> str:
-    """Return the path in a wheel entry, scheme first, of what lies at *path* of *place*."""
+    """Return the path in a wheel's entry, scheme first, of the file at *path* of *place*."""
     match place:
         case RecordPlace.HEADERS:
             path = _HEADERS.sub("", path)

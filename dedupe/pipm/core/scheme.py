@@ -19,7 +19,7 @@ class Scheme(NamedTuple):
     cache_tag: str = ""
 
     def without_bytecode(self) -> Scheme:
-        """The same where none is wanted."""
+        """Return the same scheme without bytecode."""
         return self._replace(cache_tag="")
 
     @property
@@ -29,7 +29,7 @@ class Scheme(NamedTuple):
 
     @property
     def headers(self) -> str:
-        """Where the headers of all distributions lie; pip says ``python`` for PyPy as well."""
+        """The folder of all distributions' headers; pip names it ``python`` for PyPy, too."""
         return f"include/site/python{self.version}"
 
     def folder(self, scheme: str, name: str) -> str:

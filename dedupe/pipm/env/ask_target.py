@@ -34,7 +34,7 @@ def ask_target(python: str) -> Target:
     """Return markers and tags of the interpreter at *python*, which is asked once per process.
 
     The base interpreter of a virtual environment is asked, because its markers and tags are the same. Raises
-    InterpreterError where it does not run, is not to be run, or is older than 3.9.
+    InterpreterError if it does not run, must not be run, or is older than 3.9.
     """
     check_runnable(python)
     real = os.path.realpath(python)

@@ -24,9 +24,9 @@ def create_environment(
 ) -> Environment:
     """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
 
-    After a power cut it is whole or no environment; the caller syncs the file system for its name.
-    *meanwhile* may be called while the disk is waited for. Raises UsageError where something else is there,
-    InterpreterError when venv fails; then nothing of it remains.
+    After a power cut it is complete, or not an environment; the caller syncs the file system for its name.
+    *meanwhile* may be called while waiting for the disk. Raises UsageError if something else exists there,
+    InterpreterError if venv fails; then nothing of it remains.
     """
     real = os.path.realpath(path)
     _check_place(path, real)

@@ -33,12 +33,12 @@ _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 class Environment(NamedTuple):
     """The facts about an environment that are known without running its interpreter.
 
-    ``path`` is absolute and real; ``python`` is the version of its interpreter, as far as its name or
-    pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file says
-    ``stated``, and the interpreter stays what it was. ``sites`` are its site-packages folders relative to it
+    ``path`` is absolute and real; ``python`` is the version of its interpreter, if its name or
+    pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file contains
+    ``stated``, but the interpreter is the same. ``sites`` are its site-packages folders relative to it
     (then more than one); ``device``, ``inode`` and ``changed`` (the time of the last change of its inode, in
     ns) are pyvenv.cfg's. ``relocatable``: its scripts look for the interpreter beside them (uv). ``marker``
-    stands for pyvenv.cfg in other places than venvs (`env.places`), and ``kind`` names those.
+    replaces pyvenv.cfg in places other than venvs (`env.places`), and ``kind`` names these.
     """
 
     path: str
@@ -60,12 +60,12 @@ class Environment(NamedTuple):
 
     @property
     def is_prefix(self) -> bool:
-        """Whether all in its folder is its own; else only its site-packages are."""
+        """Whether all files in its folder belong to it; otherwise only those in its site-packages do."""
         return self.marker in (CONFIGURATION, CONDA)
 
     @property
     def interpreter(self) -> str | None:
-        """Path of its interpreter; None where that is gone."""
+        """The path of its interpreter; None if that is gone."""
         if not self.is_prefix:
             own = interpreter_of_library(self.path) if self.kind == INTERPRETER else None
             return own or which(f"python{self.python}")
@@ -135,7 +135,7 @@ def load_environment(path: str) -> Environment:
 
 
 def require_venv(environment: Environment, what: str) -> None:
-    """Raise UsageError where *environment* is no venv, which *what* needs."""
+    """Raise UsageError if *environment* is not a venv, which *what* needs."""
     if not environment.is_venv:
         raise UsageError(
             f"{what} needs a venv, and {environment.path} is of the kind {environment.kind}",
@@ -154,7 +154,7 @@ def is_environment(path: str) -> bool:
 
 
 def is_half_made(path: str) -> bool:
-    """Return whether the directory *path* holds an environment whose creation a crash interrupted.
+    """Return whether the directory *path* contains an environment whose creation a crash interrupted.
 
     It is this user's, has no file but those of ``python -m venv --without-pip``, and one that matters is
     missing, or empty as a power cut leaves a file that was not on disk yet.

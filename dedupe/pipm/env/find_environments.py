@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _PASSED = {"dist-packages": "the system's", "archive-v0": "uv's cache"}
-"""Folders that hold packages and are no environments, and what they are."""
+"""Folders with packages that are not environments, and their kinds."""
 _NEVER = {".git", "node_modules", "__pycache__", "site-packages", "proc", "sys", *_PASSED}
 _LAYERS = ("/containers/storage/overlay", "/docker/overlay2", "/flatpak/runtime", "/flatpak/app")
 """Ends of folders with layers of containers and checked out images, whose files their tools account for."""
 _HINTS = {CONFIGURATION, CONDA, "site-packages", "lib"}
-"""One of these lies in every place."""
+"""Every place contains one of these."""
 
 _STORE = {"objects", "wheels", "roots"}
 """Folders in that of a store."""
@@ -73,7 +73,7 @@ def find_environments(
 
 
 def _pattern(globs: Sequence[str]) -> Callable[[str], object]:
-    """Return what matches the path of a folder, with a slash at its end, that one of *globs* means.
+    """Return the pattern for paths of folders, with a slash at their end, that one of *globs* matches.
 
     ``*`` matches slashes, too. A glob without one is a name, in any folder; one with a slash at its
     beginning (or ``~/``) is a whole path, any other the end of one.

@@ -38,7 +38,7 @@ _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 class InstalledDistribution:
     """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
 
-    ``record`` is its RECORD, parsed where it is needed; ``refusal`` is the reason why nothing of it may be
+    ``record`` is its RECORD, parsed on demand; ``refusal`` is the reason why nothing of it may be
     shared; then ``record`` may be empty.
     """
 
@@ -78,7 +78,7 @@ class InstalledDistribution:
 
     @cached_property
     def located(self) -> list[tuple[RecordRow, Location]]:
-        """Each row with the place it lies in."""
+        """Each row with its place."""
         return [(row, locate(row.path, self.site)) for row in self.rows]
 
     @property
@@ -192,7 +192,7 @@ def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[Insta
             if other is not distribution:
                 suspects[other.metadata] = other
                 suspects[distribution.metadata] = distribution
-    # An odd path may lie anywhere: then all are compared by what their paths mean.
+    # An odd path may lead anywhere: then all paths are compared by their targets.
     odd = any(distribution.odd for distribution in suspects.values())
     return distributions if odd else list(suspects.values())
 

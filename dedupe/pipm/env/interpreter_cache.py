@@ -19,7 +19,7 @@ _SECONDS = 60.0
 def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
     """Return what the interpreter *program* with *words* prints as JSON.
 
-    Raises OSError, SubprocessError or ValueError where it does not run, or says something else.
+    Raises OSError, SubprocessError or ValueError if it does not run, or prints something else.
     """
     import subprocess  # noqa: PLC0415 - most answers are remembered
 
@@ -30,7 +30,7 @@ def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can 
 
 
 def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewise
-    """Return what `ask_json` returns; None where it raises."""
+    """Return the result of `ask_json`, or None if it raises."""
     import subprocess  # noqa: PLC0415 - likewise
 
     try:

@@ -1,4 +1,4 @@
-"""Deciding whether an environment's interpreter may be run, and a lock be followed that was not named.
+"""Deciding whether to run an environment's interpreter, and to follow a lock that the user did not name.
 
 Root runs nothing that another user can change: the interpreter, the files that select its standard library
 (pyvenv.cfg and the home named there), and the folders above them. Other users do not run environments of
@@ -57,10 +57,10 @@ def check_runnable(python: str) -> None:
 
 
 def check_found(lock: str) -> None:
-    """Raise LockError where another user can change the *lock*, which was found and not named.
+    """Raise LockError if another user can change the *lock*, which was found and not named.
 
-    A lock decides which code is installed. Who runs a program below a folder that all can write to means none
-    that lies there by chance (as for git's safe.directory).
+    A lock decides which code is installed. A user who runs a program below a folder that all can write to
+    does not mean a lock that is there by chance (as for git's safe.directory).
     """
     foreign = changed_by_others(lock)
     if foreign is None:

@@ -1,4 +1,4 @@
-"""The kinds of places that hold Python packages, told by their names and by what lies in them."""
+"""The kinds of places with Python packages, recognised by their names and their content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIGURATION = "pyvenv.cfg"
 CONDA = "conda-meta"
 VENV, USER, INTERPRETER, PROJECT = "venv", "user", "interpreter", "__pypackages__"
 LIBRARIES = frozenset({USER, INTERPRETER, PROJECT})
-"""The kinds whose packages alone are the place, not all that lies beside them."""
+"""The kinds of which only the packages belong to the place, not the files beside them."""
 _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?")
 _SYSTEMS = frozenset({"usr", "files"})
 """Prefixes of a whole system's tree: an image's, a container's, Flatpak's (``files``)."""
@@ -34,11 +34,11 @@ _BY_FILE = (("pipx", "pipx_metadata.json"), ("uv tool", "uv-receipt.toml"), ("co
 
 
 def marker_of(path: str) -> str:
-    """Return the name of what tells that *path* holds packages, relative to it; empty where it does not.
+    """Return the marker that shows that *path* contains packages, relative to it; empty if it does not.
 
     A venv has ``pyvenv.cfg``, a conda environment ``conda-meta``. The library folder of an interpreter or of
     a user (``~/.local/lib/python3.12``) has ``site-packages``, a folder of ``__pypackages__`` (PEP 582)
-    ``lib``: there nothing but those is the place.
+    ``lib``: of these only the packages belong to the place.
     """
     if os.path.isfile(f"{path}/{CONFIGURATION}"):
         return CONFIGURATION
@@ -82,7 +82,7 @@ def _is_folder(path: str) -> bool:
 
 
 def interpreter_of_library(path: str) -> str | None:
-    """Return the interpreter that the library folder *path* belongs to; None where there is none."""
+    """Return the interpreter of the library folder *path*, or None."""
     program = f"{os.path.dirname(os.path.dirname(path))}/bin/{os.path.basename(path)}"
     return program if os.access(program, os.X_OK) else None
 

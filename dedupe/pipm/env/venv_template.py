@@ -48,7 +48,7 @@ def create_from_template(
         # A distribution of Linux may repair the module and leave the interpreter as it is.
         question = f"venv {os.stat(interpreter.venv).st_mtime_ns}"
         rows = cached_answer(interpreter.path, question, lambda: _learn(scratch, run_venv))
-    except (OSError, InterpreterError):  # no cache, or no venv: its own run says what is wrong
+    except (OSError, InterpreterError):  # no cache, or no venv: running venv itself will show the error
         return False
     if not rows:
         return False

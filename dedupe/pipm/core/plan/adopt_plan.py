@@ -24,12 +24,12 @@ def is_usual_mode(mode: int) -> bool:
 class FileFact(NamedTuple):
     """The facts about one RECORD row before its file is read.
 
-    ``directory`` is relative to the environment; ``status`` is None where nothing is there. ``digest``
+    ``directory`` is relative to the environment; ``status`` is None for a missing file. ``digest``
     and ``size`` are what RECORD says, or (not ``has_record_digest``) what the store knows of this release.
     ``writable``: Python does not import it, and its owner may write to it. ``recorded`` is the time (ns) that
     the store's manifests of this release give that content. ``object`` names the store's object of it,
     ``stored`` is its stat, ``sound`` says that it has the recorded time; ``says_shared`` that the file's own
-    time and size say "shared", and may be believed; ``readable`` that its folder may be entered;
+    time and size say "shared", and this is reliable; ``readable`` that its folder is accessible;
     ``program`` that it is a machine program in ``bin``, and the link mode can share those.
     """
 
@@ -91,7 +91,7 @@ class IngestCopy(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The store has it: prove the bytes equal and share them."""
+    """The store has the content: prove that the bytes are equal and share them."""
 
     fact: FileFact
     digest: Digest
@@ -127,7 +127,7 @@ def plan_file(fact: FileFact, *, user: int, by_inode: bool) -> Action:  # noqa: 
     if digest is None:
         return Ingest(fact)
     if by_inode and fact.stored is not None and fact.stored.st_ino == status.st_ino:
-        # One inode is shared, whatever it holds; without the recorded time it is read.
+        # The inode is already shared; it is read only if it lacks the recorded time.
         return AlreadyShared(fact, digest) if fact.sound else Ingest(fact)
     if fact.size is not None and fact.size != status.st_size:
         return Leave(fact, Reason.MODIFIED) if fact.has_record_digest else Ingest(fact)

@@ -1,9 +1,9 @@
 """Deciding what a collection removes from the store.
 
 Theory of operation. Environments keep entries, entries keep objects (one inode under several names),
-objects keep the bytecode of their content. A link count of one is never evidence of garbage: reflinks and
-the finder leave none. More links than the store has itself are evidence of use: removing such a name
-frees nothing, so it stays as long as there is an environment at all.
+objects keep the bytecode of their content. A link count of one does not prove garbage: reflinks and
+the finder add no links. More links than the store's own prove use: removing such a name
+frees nothing, so it stays while the store knows any environment.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class EntryFact(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What to keep although nothing needs it: ``keep`` in seconds since it was last used.
+    """Which unneeded data to keep: ``keep`` in seconds since its last use.
 
-    With ``max_size`` (bytes) the store shall not be larger than that, as far as unneeded entries make it so.
-    ``forget`` are paths of environments that will not come back; ``missing``: none that is gone will. What
-    only they needed goes at once. ``retired`` are environments that this run removes.
+    With ``max_size`` (bytes) more unneeded entries are removed while the store is larger. ``forget`` are
+    paths of environments that will not come back; ``missing``: no missing one will. Entries that only these
+    needed are removed at once. ``retired`` are environments that this run removes.
     """
 
     keep: float = 14 * DAY
@@ -74,13 +74,13 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GcPlan:
-    """What becomes of environments' roots and of entries.
+    """The decision about roots and entries.
 
     ``missing`` are roots that stay although their environment is missing, ``returned`` those whose
-    environment is there again, ``needed`` the entries that the staying roots name. Of the ``kept`` entries
-    the ``needless`` stay for their age alone, the least recently used first, and the ``busy`` because a
-    process has them in its memory. ``alive``: some root stays; ``borrowed``: some root is of an environment
-    that can lose what goes.
+    environment exists again, ``needed`` the entries that the remaining roots name. Of the ``kept`` entries
+    the ``needless`` stay only because they are recent, the least recently used first, and the ``busy``
+    because a process has them in memory. ``alive``: some root stays; ``borrowed``: some environment reads
+    the store's files.
     """
 
     dropped: tuple[RootFact, ...]
@@ -186,9 +186,9 @@ class UnusedFile(NamedTuple):
 
 
 def is_garbage(file: UnusedFile, *, condemned: bool, alive: bool, limits: Limits, now: float) -> bool:
-    """Return whether a stored file that no kept entry has is to go.
+    """Return whether to remove a stored file that no kept entry has.
 
-    *condemned*: an entry that goes has it; *alive*: there are environments.
+    *condemned*: an entry that gc removes has it; *alive*: there are environments.
     """
     if alive and file.links > file.names:
         return False

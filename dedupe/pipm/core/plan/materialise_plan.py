@@ -1,7 +1,7 @@
-"""Planning a whole environment over the install plans of all its distributions.
+"""Merging the install plans of an environment's distributions into one plan.
 
-Each folder is made once, with the files that any distribution has in it; a folder stands behind the one
-that it lies in. Metadata folders are apart: they come last.
+Each folder is made once, with the files of all distributions; a folder comes after the one
+that contains it. Metadata folders come last.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """A distribution that an environment shall have, and the entry (below ``wheels/``) that it is.
+    """A distribution that an environment shall have, and its entry (below ``wheels/``).
 
-    ``direct_url`` are the bytes of PEP 610's file, for what came from no index; ``served``: its modules come
+    ``direct_url`` are the bytes of PEP 610's file, if it is not from an index; ``served``: its modules come
     from the store by the finder, and its install plan has none. ``uv_note``: see `pipm.sync.uv_note`.
     """
 
@@ -77,7 +77,7 @@ class PlannedFolder:
         return found
 
     def drop(self, names: set[str]) -> None:
-        """Leave *names* out of what was planned so far."""
+        """Remove *names* from the planned files."""
         for kind in (self.links, self.copies):
             kind[:] = [_without(part, names) for part in kind]
         self.empty = [row for row in self.empty if row[0] not in names]
@@ -95,7 +95,7 @@ def _without(part: Links, names: set[str]) -> Links:
 
 
 class Collision(NamedTuple):
-    """Two distributions that bring different files of one path (relative to the environment)."""
+    """Two distributions with different files at one path (relative to the environment)."""
 
     path: str
     one: Wanted
@@ -189,7 +189,7 @@ class _Planner:
             self._add_folder(one, new)
 
     def _is_shared(self, path: str) -> bool:
-        """Whether the file at *path*, which is not in site-packages, is linked, and all of its folder."""
+        """Return whether the file at *path*, outside of site-packages, is linked, like all of its folder."""
         place = locate(self.scheme.recorded(path), self.scheme.site).place
         return place in (RecordPlace.DATA, RecordPlace.HEADERS)
 

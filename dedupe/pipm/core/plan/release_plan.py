@@ -20,12 +20,12 @@ _SECOND = 1_000_000_000
 
 
 class SharedFile(NamedTuple):
-    """A file that shares something with the store, or got its time: where it lies, and its stat.
+    """A file that shares data with the store, or got its time: its path and its stat.
 
-    ``stored`` is its inode in the store: the file itself (``borrowed``), or what it shares blocks with. Where
-    it shares nothing but the time, it is the file's own and not to be copied (``private``). ``source`` is the
-    path of what it is the bytecode of. ``original`` is what was noted of it when it was adopted. ``link`` is
-    the stat of a symlink itself, where the file is one, and ``target`` the stored file that it leads to.
+    ``stored`` is its inode in the store: the file itself (``borrowed``), or one with the same blocks. If
+    only the time is the store's, it is the file's own inode and needs no copy (``private``). ``source`` is
+    the path of the bytecode's source. ``original`` is its record from before it was adopted. ``link`` is the
+    stat of the symlink itself, if the file is one, and ``target`` the stored file that it leads to.
     """
 
     directory: str
@@ -46,10 +46,10 @@ class SharedFile(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Replace the file by a private copy, or where it is private set its time: how it shall be then.
+    """The wanted metadata of a file: of its new private copy, or of a private file.
 
-    ``group`` None: as it is. ``source_times``: for bytecode, the time in seconds that its source had and the
-    one that it gets.
+    ``group`` None: unchanged. ``source_times``: for bytecode, the old time in seconds of its source and the
+    new one.
     """
 
     file: SharedFile
@@ -62,8 +62,8 @@ class Release(NamedTuple):
 def plan_release(files: Sequence[SharedFile]) -> list[Release]:
     """Choose the action for each shared file.
 
-    Mode, group and time are what was noted at adoption, unless a person changed them since; without a note
-    the owner may write what the store made read-only. The umask has no say.
+    Mode, group and time are the recorded ones, unless a person changed them since; without a record
+    the owner may write files that the store made read-only. The umask has no influence.
     """
     sources = {file.shown: file for file in files if not file.source}
     found = []
@@ -96,7 +96,7 @@ def _writable(mode: int) -> int:
 
 
 def _changes(release: Release) -> bool:
-    """Return whether there is anything to do: a private file may be as it was."""
+    """Return whether the file needs a change: a private file may be right already."""
     if not release.file.private:
         return True
     times = release.source_times
@@ -111,6 +111,6 @@ def needed_bytes(releases: Sequence[Release], accounting: Accounting) -> int:
             continue
         size = release.file.status.st_size
         total += accounting.data(size, release.file.status.st_blocks)  # a copy has as many
-        total += accounting.made if release.file.borrowed else 0  # a reflinked file's goes, its copy's comes
+        total += accounting.made if release.file.borrowed else 0  # a reflink: one inode less, one more
         total += accounting.extent if size > accounting.inline else 0
     return total

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Flaw(Enum):
-    """What is wrong with a stored file."""
+    """The fault of a stored file."""
 
     MISSING = "is missing"
     KIND = "is not a regular file"
@@ -77,8 +77,8 @@ class Sharer(NamedTuple):
 def is_private_edit(expected: ExpectedFile, status: os.stat_result, sharers: list[Sharer]) -> bool:
     """Return whether the changed bytes are one environment's edit, and stay with it.
 
-    An edit moves the time; a bit that flipped on the disk does not. With two environments on one inode
-    it is unknown which one made it.
+    An edit changes the time; a bit that flipped on the disk does not. If two environments have the inode,
+    it is unknown which one made the edit.
     """
     if status.st_mtime_ns == expected.mtime_ns:
         return False
