@@ -8,8 +8,8 @@ bytes, on standard input and output:
     [("compare", path of a .pyc, source, its sha256, mtime, size, level), …]       -> [bool or None, …]
     [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool, 0 or None, …]
 
-0 says that the disk failed, None that the source has other bytes than its sha256 (in hexadecimal) says:
-what is compiled is what was hashed, in one read.
+0 means that the disk failed, None that the source's bytes differ from its sha256 (in hexadecimal):
+one read gives the bytes for hash and compilation.
 """
 
 import gc
@@ -25,8 +25,8 @@ def header(mtime, size):
 
 
 def check(path, mtime, size):
-    """Whether *path* is this interpreter's timestamp bytecode of such a source, and loads."""
-    file = os.open(path, os.O_RDONLY)  # open() would ask three things more of the kernel
+    """Return whether *path* is this interpreter's timestamp bytecode of such a source, and can be loaded."""
+    file = os.open(path, os.O_RDONLY)  # open() would make three more system calls
     try:
         data = os.read(file, os.fstat(file).st_size)
     finally:

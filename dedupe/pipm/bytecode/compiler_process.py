@@ -66,7 +66,7 @@ class CompilerProcess:
         return list(self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks))
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[bool | None]:
-        """Do each comparison; None where the result is unknown.
+        """Do each comparison; the result is None if unknown.
 
         It is unknown if the source has other bytes than its digest says, or if the interpreter does not run.
         """
@@ -106,7 +106,7 @@ class CompilerProcess:
             length = int.from_bytes(answers.read(4), "little")
             found = marshal.loads(answers.read(length))  # noqa: S302 - our own script's answer
         except (OSError, EOFError, ValueError, TypeError):
-            found = None  # it died (of a torn .pyc, say): nothing is taken over, the rest goes on
+            found = None  # it died (of a damaged .pyc, say): take over nothing, and continue with the rest
             self.close()
         if not isinstance(found, list) or len(found) != len(tasks):
             return None

@@ -134,7 +134,7 @@ def _compile(
     pool: Pool,
     shared_state: SharedState,
 ) -> set[str]:
-    """Compile what the pool lacks, sync it, name it in the pool, and link it.
+    """Compile missing bytecode, sync it, name it in the pool, and link it.
 
     Returns the folders of sources whose bytecode the disk refused.
     """

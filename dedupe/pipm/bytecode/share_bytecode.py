@@ -186,7 +186,7 @@ class BytecodeSharer:
         return True
 
     def _is_its_own(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
-        """Whether a file must be left as the environment's own; it is counted then."""
+        """Return whether a file must stay the environment's own, and count it."""
         usual = is_usual_mode(status.st_mode)
         reason = own_reason(cache, name) if usual else Reason.SPECIAL_MODE
         if reason is not None:
@@ -215,7 +215,7 @@ class BytecodeSharer:
         )
 
     def _take_over(self, candidates: list[_Candidate]) -> None:
-        """Link the environment's bytecode into the pool; compile what is invalid."""
+        """Link the environment's bytecode into the pool; compile invalid bytecode again."""
         assert self._worker is not None
         base = self.context.environment.path
         checks = [

@@ -71,7 +71,7 @@ class SyncBytecode:
             os.close(self._folder)
 
     def link(self, folder: PlannedFolder, target: int) -> None:
-        """Link what the pool has for *folder*, which is open as *target*; note the rest."""
+        """Link the pool's bytecode for *folder*, which is open as *target*; note missing bytecode."""
         if self._context.interpreter is None or self._filler is None:
             return
         tag = self._context.interpreter.cache_tag
@@ -103,14 +103,14 @@ class SyncBytecode:
             self._link_late(key)
 
     def fill_pool(self) -> Collection[str]:
-        """Compile what the pool lacked, and let the pool have it; returns the names there."""
+        """Compile missing bytecode into the pool; return its names there."""
         interpreter = self._context.interpreter
         if interpreter is None or not self.missing:
             return ()
         self.note_uncompilable()
         fresh = self._compile(interpreter, [key for key in self.missing if key not in self.uncompiled])
         if fresh:
-            sync_file_system(self._context.run)  # the pool's names stand for bytes that are on disk
+            sync_file_system(self._context.run)  # the bytes must be on disk before they get names in the pool
         for key, new in fresh.items():
             self._pool.make_room(parse_bytecode_key(key)[0])
             give_name(new, self._folder, key_path(key))

@@ -74,7 +74,7 @@ def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.
 
     *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old
     extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
-    has other names or attributes, or is not what was checked.
+    has other names or attributes, or differs from the checked one.
     """
     with opened(_open_to_patch(directory, name, header)) as file:
         return _patch(file, header, whole=whole)

@@ -35,7 +35,7 @@ _MASK = 0xFFFFFFFF
 
 
 class Metadata(NamedTuple):
-    """What a private copy shall have: mode, owner, group and time.
+    """The wanted metadata of a private copy: mode, owner, group and time.
 
     None for ``owner`` and ``group`` keeps the file's. ``source`` are, for bytecode, the old and the new time
     (in seconds) of its source: a header that fits the old one is written for the new one.
@@ -49,7 +49,7 @@ class Metadata(NamedTuple):
 
 
 class _NewFile(NamedTuple):
-    """What a new file in a folder has by itself: flags, owner, group, attributes."""
+    """The metadata that new files in a folder get: flags, owner, group, attributes."""
 
     flags: int
     owner: int
@@ -166,7 +166,7 @@ def _copy_metadata(file: int, status: os.stat_result, target: int, new: _NewFile
 
 
 def _copy_attributes(file: int, target: int, made: dict[str, bytes]) -> bool:
-    """Give *target*, which has those *made*, the attributes of *file* alone; whether there is an ACL."""
+    """Give *target*, which has the attributes *made*, exactly those of *file*; return whether there is an ACL."""
     wanted = _attributes(file)
     for name in made.keys() - wanted.keys() - {_LABEL}:
         os.removexattr(target, name)

@@ -110,7 +110,9 @@ class Durability(Enum):
     """How durable a written file is when the call returns."""
 
     LATER = "nothing: the caller syncs the file system before anybody needs it"
-    WHOLE = "its bytes are on disk before its name: after a power cut it is the old or the new, whole"
+    WHOLE = (
+        "the bytes are on disk before the name: after a power cut it is the old file or the complete new one"
+    )
     NOW = "it is there after a power cut"
 
 
@@ -196,7 +198,7 @@ def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, 
 
 
 def final_name(name: str) -> str | None:
-    """Return which name a temporary file called *name* was to get; None where it is no such file's."""
+    """Return the final name of the temporary file *name*, or None if it is not a temporary name."""
     final, _, end = name[1:].rpartition(".")
     is_temporary = name[:1] == "." and len(end) == _RANDOM and not end.strip("0123456789abcdef")
     return final if is_temporary and final else None

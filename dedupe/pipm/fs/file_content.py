@@ -21,7 +21,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def digest_file(file: int, size: int) -> Digest:
-    """Return the digest of the open *file* of *size* bytes, read from where it stands."""
+    """Return the digest of the open *file* of *size* bytes, read from the current position."""
     if size <= _WHOLE:
         return Digest.of(read_all(file, size))
     return digest_of(_chunks(file))

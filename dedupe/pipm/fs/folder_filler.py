@@ -289,7 +289,7 @@ _PLACES = {
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
     """Return whether *name* already is the file that it should be.
 
-    Time and size tell what differs; after a power cut a copy may have both and not its bytes.
+    Time and size show a difference; after a power cut a copy may have both, but not its bytes.
     """
     there = os.stat(name, dir_fd=target, follow_symlinks=False)
     if mode is LinkMode.SYMLINK:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def same_cache_time(directory: int) -> Iterator[None]:
-    """Keep the time of the open *directory*, a ``__pycache__``: nothing goes by its time."""
+    """Keep the time of the open *directory*, a ``__pycache__``: no program uses its time."""
     before = os.fstat(directory)
     try:
         yield
@@ -53,7 +53,7 @@ class FolderTime:
             self._names = self._listed()
 
     def end(self) -> None:
-        """Set the time back. The names are compared last: what comes after changes the time by itself."""
+        """Restore the time. The names are compared last: a later change sets a new time itself."""
         before, self._before = self._before, None
         if before is not None and _restore_time(self._directory, before) and self._listed() != self._names:
             os.utime(self._directory)

@@ -71,7 +71,7 @@ def mount_of(path: str) -> Mount:
 
 
 def mounted_below(path: str) -> frozenset[str]:
-    """Return the files in what is mounted below the folder *path*, relative to it; they are no part of it."""
+    """Return the files in mounts below the folder *path*, relative to it; they do not belong to it."""
     above = f"{os.path.realpath(path)}/"
     places = [mount.path for mount in _mounts() if mount.path.startswith(above)]
     return frozenset(

@@ -1,4 +1,4 @@
-"""Writing the files of an image: as a tar archive, or as a directory. Both are equal wherever they are made.
+"""Writing the files of an image as a tar archive or a directory, with equal bytes on all machines.
 
 Times are fixed, owners are root, members are in one order, and each content is hashed on its way.
 """
@@ -27,8 +27,8 @@ DIRECTORY = -1
 class ImageFile(NamedTuple):
     """A file of an image at ``path`` with ``mode``: ``data``, or the bytes of the file ``source``.
 
-    ``digest`` is what a ``source`` must have. ``link`` names another path of the image: this is one more name
-    of that file. ``symlink`` is where it points.
+    ``digest`` is the expected one of ``source``. ``link`` names another path of the image: this is one more
+    name of that file. ``symlink`` is the target of a symlink.
     """
 
     path: str
@@ -111,7 +111,7 @@ def _size(stream: IO[bytes]) -> int:
 
 
 class _Hashed:
-    """A stream that knows at its end whether it was what it should be."""
+    """A stream that checks its digest at its end."""
 
     def __init__(self, stream: IO[bytes], file: ImageFile) -> None:
         self._stream, self._file = stream, file

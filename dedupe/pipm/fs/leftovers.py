@@ -21,7 +21,7 @@ STAGING = ".pipm-tmp"
 
 
 def is_torn_write(name: str) -> bool:
-    """Return whether a file of this *name* is what a killed write left."""
+    """Return whether this *name* is that of an unfinished write."""
     return final_name(name) is not None
 
 

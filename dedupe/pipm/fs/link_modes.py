@@ -29,7 +29,7 @@ class LinkMode(Enum):
     REFLINK = "reflink"
     HARDLINK = "hardlink"
     FINDER = "finder"
-    """No file at all: modules are imported from the store. No single file is placed so."""
+    """No files: Python imports modules from the store. No single file has this mode."""
     SYMLINK = "symlink"
     COPY = "copy"
 
@@ -95,8 +95,8 @@ def can_hardlink(store: int, path: str, target: int) -> bool:
 def probe_link_mode(mode: LinkMode, store: int, path: str, target: int) -> None:
     """Make one real file appear in *target* by *mode*, and one in *store*; OSError where it does not work.
 
-    A file system may allow one way alone: a link out of an encrypted folder works, and cannot be read any
-    more once that is locked (fscrypt); a link into it is refused.
+    A file system may allow only one direction: a link out of an encrypted folder works, but cannot be read
+    after that is locked (fscrypt); a link into it is refused.
     """
     _try(mode, store, path, target)
     if mode in AUTO:
@@ -176,7 +176,7 @@ def _check(mode: LinkMode, store: int, target: int, name: str, content: bytes) -
     shares_inode = (mine.st_dev, mine.st_ino) == (yours.st_dev, yours.st_ino)
     # BeeGFS may answer link(2) across folders with a symlink; such a "hard link" is none.
     if shares_inode != (mode in (LinkMode.HARDLINK, LinkMode.SYMLINK)):
-        raise OSError(errno.EOPNOTSUPP, "the link is not what was asked for")
+        raise OSError(errno.EOPNOTSUPP, "the link differs from the request")
     with opened(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=target)) as file:
         if os.read(file, len(content) + 1) != content:
             raise OSError(errno.EIO, "the linked file has other bytes")

@@ -63,7 +63,7 @@ class TreeUsage:
 
 @dataclass(slots=True)
 class _Inode:
-    """An inode's links, how many of them the tree has, and the bytes that go with the last one.
+    """An inode's links, how many of them are in the tree, and the bytes that removing the last one frees.
 
     ``solid`` of them are blocks, the others lie in trees.
     """

@@ -70,7 +70,7 @@ def write_lines(path: str, lines: list[str]) -> None:
 
 
 def move(path: str, to: str) -> None:
-    """Give what is at *path* the name *to* on the same file system, in the place of a file there."""
+    """Rename *path* to *to* on the same file system; replace a file there."""
     os.replace(path, to)
 
 

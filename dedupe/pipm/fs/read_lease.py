@@ -29,7 +29,7 @@ def take_read_lease(file: int) -> Lease:
     """Ask for a read lease on *file* (open for reading), which lasts until *file* is closed.
 
     REFUSED: some process has it open for writing. GRANTED: none has, and one that comes waits. UNKNOWN:
-    there are no leases here (network file systems, macOS); the byte comparison is what protects.
+    the file system has no leases (network file systems, macOS); then only the byte comparison protects.
     """
     if not _LEASES:
         return Lease.UNKNOWN

@@ -91,8 +91,8 @@ def dedupe(source: int, target: int, size: int) -> bool:
 class Extent(NamedTuple):
     """A run of a file's blocks on the device, in bytes.
 
-    ``encoded``: it is compressed, so ``length`` is what it unpacks to. ``stored`` is what it takes on the
-    disk, None where this user may not ask for it.
+    ``encoded``: it is compressed, so ``length`` is its unpacked size. ``stored`` is its size on the
+    disk, None if this user may not ask for it.
     """
 
     logical: int
@@ -112,7 +112,7 @@ class Extent(NamedTuple):
 
 
 def extents(file: int, *, sync: bool = False) -> list[Extent]:
-    """List where the blocks of the open *file* lie; [] where the file system cannot tell.
+    """List the extents of the open *file*; [] if the file system cannot list them.
 
     Raises OSError for errors other than "not supported".
     """

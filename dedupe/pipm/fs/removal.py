@@ -34,7 +34,7 @@ class Stuck(NamedTuple):
 
     @property
     def lacks_room(self) -> bool:
-        """Whether the file system had no block or inode for it."""
+        """Return whether the file system had no block or inode left."""
         return self.error in _NO_ROOM
 
 

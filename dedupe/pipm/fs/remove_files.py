@@ -14,7 +14,7 @@ _CACHE = "__pycache__"
 def remove_files(root: int, folder: str, names: list[str]) -> int:
     """Remove the files *names* of *folder* (below the open *root*) and the bytecode of its modules.
 
-    Returns how many there were. What is a folder is no file of a distribution and stays.
+    Return the number of removed files. A folder is not a file of a distribution and stays.
     """
     removed = 0
     modules = {name[:-3] for name in names if name.endswith(".py")}

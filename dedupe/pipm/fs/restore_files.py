@@ -30,7 +30,7 @@ def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int 
     except OSError:
         copy_into(source, new.directory, new.name, mode)
     with opened(os.open(new.name, _READ, dir_fd=new.directory)) as file:
-        # The copy is read, not the source: what is checked is what gets its name.
+        # Read the copy, not the source: the checked bytes get the name.
         good = digest_file(file, os.fstat(file).st_size) == digest
         if good and mtime_ns is not None:
             os.utime(file, ns=(mtime_ns, mtime_ns))

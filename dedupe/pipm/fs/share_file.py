@@ -10,7 +10,7 @@ Then its bytes are hashed (new content) or compared (known content), and only th
   which the kernel compares once more. The environment's inode, mode and name never change.
 
 An inode with further names may be a file of another environment, of a tool's cache or of a backup: its mode,
-its time and its bytes are never changed. Whatever can fail is done first and changes nothing.
+its time and its bytes are never changed. Steps that can fail come first and change nothing.
 
 An environment's file is never opened for writing: a mapped ``.so`` rewritten in place, even with the
 same bytes, ends the process that maps it.
@@ -61,7 +61,7 @@ class LeasedFile(NamedTuple):
     """Whether a security module gave it a label; no other attribute."""
 
     def unchanged(self) -> bool:
-        """Return whether nothing was written since it was opened; under a lease that is so."""
+        """Return whether nothing was written since it was opened; a lease guarantees this."""
         if self.lease is Lease.GRANTED:
             return True
         now = os.fstat(self.file)
@@ -257,7 +257,7 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
 def bring_file(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
     """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
 
-    It has the same mode and time. False where none of what is allowed works.
+    It has the same mode and time. Return False if no allowed way works.
     """
     if link:
         with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do

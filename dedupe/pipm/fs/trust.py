@@ -20,7 +20,7 @@ _private: dict[tuple[int, int], bool] = {}
 
 
 def trusted_users() -> frozenset[int]:
-    """Return the numbers of root, ourselves, and the owner of our interpreter, who can change us already.
+    """Return the numbers of root, this user, and the owner of pipm's interpreter, who can change pipm already.
 
     Those in ``PIPM_TRUSTED_USERS`` too: in a container root works on folders of the one user outside.
 
@@ -56,7 +56,7 @@ def _words_of(path: str) -> list[bytes]:
 
 
 def _own_way() -> frozenset[str]:
-    """The folders that our own interpreter lies in: who can change one of those can change us already."""
+    """Return the folders above pipm's interpreter: a user who can change one of them can change pipm already."""
     global _way  # noqa: PLW0603 - likewise
     if not _way:
         path, found = os.path.realpath(sys.executable), {"/"}
@@ -68,7 +68,7 @@ def _own_way() -> frozenset[str]:
 
 
 def is_foreign(status: os.stat_result) -> bool:
-    """Return whether another user owns what has this *status*, or may write to it.
+    """Return whether another user owns the file with this *status*, or may write to it.
 
     In a folder with the sticky bit (``/tmp``) others make files of their own, and change no other's. A group
     that has no member but the owner (``umask 002`` on Debian and Fedora) is the owner.
@@ -84,7 +84,7 @@ def is_foreign(status: os.stat_result) -> bool:
 
 
 def is_owned(path: str) -> bool:
-    """Return whether *path* itself, be it a symbolic link, is ours or root's; False where it is not there."""
+    """Return whether *path* itself, even a symbolic link, is this user's or root's; False if it is missing."""
     try:
         return os.lstat(path).st_uid in trusted_users()
     except OSError:
@@ -94,7 +94,7 @@ def is_owned(path: str) -> bool:
 def foreign_part(path: str) -> str | None:
     """Name the first file, link or folder on the way to the absolute *path* that another user can change.
 
-    None where there is none; what is missing ends the way.
+    Return None if there is none; a missing component ends the search.
     """
     where, links = "/", 0
     waiting = path.split("/")[::-1]
@@ -125,7 +125,7 @@ def foreign_part(path: str) -> str | None:
 
 
 def changed_by_others(path: str) -> str | None:
-    """Name what lets another user change the file at *path*, which was found and not named; None for nothing.
+    """Return the path by which another user can change the file *path*, which the user did not name, or None.
 
     For root that may be any folder on the way; for others it is the file, as git's safe.directory has it.
     """
@@ -165,5 +165,5 @@ def _is_alone(group: int, user: int) -> bool:
     alone = set(members.gr_mem) <= {account.pw_name}
     if account.pw_gid != group or account.pw_name != members.gr_name or not alone:
         return False
-    # Who has it as primary group is no listed member.
+    # Users with it as their primary group are not listed members.
     return all(other.pw_gid != group or other.pw_uid == user for other in pwd.getpwall())

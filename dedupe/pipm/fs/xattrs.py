@@ -49,10 +49,10 @@ def label_of(file: int) -> bytes:
 
 
 def hand_nothing_down(folder: int) -> None:
-    """Let new files in the open *folder* get neither a group nor an ACL from it."""
+    """Make new files in the open *folder* get neither a group nor an ACL from it."""
     os.fchmod(folder, 0o700)  # without setgid
     if hasattr(os, "removexattr"):
-        with contextlib.suppress(OSError):  # there is none, or no such thing
+        with contextlib.suppress(OSError):  # there is none, or the file system has no ACLs
             os.removexattr(folder, "system.posix_acl_default")
 
 

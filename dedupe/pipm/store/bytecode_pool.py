@@ -44,7 +44,7 @@ class Pool:
         return status if trusted and status.st_mtime_ns == bytecode_mtime_ns(time) else None
 
     def make_room(self, source: Digest) -> None:
-        """Make the folder that the bytecode of *source* lies in."""
+        """Make the folder for the bytecode of *source*."""
         room = source.hex()[:2]
         if room in self._made:
             return

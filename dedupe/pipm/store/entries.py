@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 SITE, LIBRARY, MODULES = "site", "site-packages", "modules/site-packages"
-"""The folder of an entry that stands for site-packages; what a finder serves has one of two others.
+"""The folder of an entry for site-packages; a finder uses one of two others.
 
 LIBRARY is a symlink to it. MODULES has symlinks to all that is in it except metadata.
 """
@@ -45,7 +45,7 @@ _RENAME_EXCHANGE = 2
 
 
 def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> str:
-    """Return the path, below each of *entries*, of the folder that `sys.path` names; make it where it lacks.
+    """Return the path, below each of *entries*, of the folder for `sys.path`; make missing ones.
 
     Programs tell libraries from a person's own code by the name ``site-packages``: debuggers, error
     trackers. Others look for *metadata* in each folder of `sys.path`: it is there only where the environment
@@ -73,7 +73,7 @@ def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> st
 
 
 def _name_modules(tree: TreeBuilder, names: list[str]) -> None:
-    """Make MODULES for the *names* of SITE, and for the folder that bytecode of its modules may bring."""
+    """Make MODULES for the *names* of SITE, and for the folder of their bytecode."""
     tree.make_folders(f"{MODULES}/")
     for name in served_names(names):
         tree.symlink(f"../../{SITE}/{name}", f"{MODULES}/{name}")
@@ -103,7 +103,7 @@ def entry_names(store: Store, name: str, version: str) -> list[str]:
 
 
 def is_editable_entry(entry: str) -> bool:
-    """Return whether *entry* leads to a folder, so that it stands for no release."""
+    """Return whether *entry* refers to a folder and is not a release."""
     return os.path.basename(entry).startswith(f"{EDITABLE}-")
 
 
@@ -116,7 +116,7 @@ def find_entry(store: Store, name: str, version: str, identity: Digest) -> str |
     """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
     ending = f"-{identity.hex()[:8]}"
     for entry in entry_names(store, name, version):
-        # Eight digits only find it: who wants two wheels that agree in them can make them.
+        # The eight digits only find it: an attacker can make two wheels with the same ones.
         if entry.endswith(ending) and _identity(store, entry) == identity:
             return entry
     return None
@@ -163,7 +163,7 @@ def _unreadable(store: Store, entry: str, error: Exception) -> StoreError:
 
 
 def recorded_rows(store: Store, entry: str) -> list[Row]:
-    """Read what the manifest of *entry* says of its files; StoreError when it is damaged."""
+    """Read the rows in the manifest of *entry*; raise StoreError if it is damaged."""
     from pipm.core.manifest import rows_in  # noqa: PLC0415 - a warm sync reads none
 
     try:
@@ -257,7 +257,7 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         if not library.renameat2(run, os.fsencode(tree), v1, os.fsencode(entry), _RENAME_EXCHANGE):
             return
-    # No RENAME_EXCHANGE here: the entry is away for a moment; who misses it ingests again.
+    # No RENAME_EXCHANGE here: the entry is missing for a moment; a process that needs it ingests it again.
     os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
     os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)

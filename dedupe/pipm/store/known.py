@@ -88,7 +88,7 @@ class Releases:
         self._known = KnownFiles([])
 
     def known(self, name: str, version: str, preferred: str = "") -> KnownFiles:
-        """Return what the entries of a release record; if two differ, what the *preferred* one does."""
+        """Return the records of a release's entries; if two differ, those of the *preferred* one."""
         key = (name, version, preferred)
         if self._store is None or key == self._key:
             return self._known

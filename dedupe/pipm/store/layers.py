@@ -20,7 +20,7 @@ from pipm.store.objects import find_object
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOWHERE = -1
-"""Stands for folders of a layer that are not used: its roots and its temporary files."""
+"""The value for a layer's unused folders: its roots and its temporary files."""
 
 
 def open_layers(own: str) -> tuple[Store, ...]:

@@ -292,9 +292,9 @@ def _check_owner(path: str, v1: int) -> None:
 
 
 def _check_way(path: str) -> None:
-    """Raise StoreError where another user could put something else in the place of root's store.
+    """Raise StoreError if another user could replace root's store.
 
-    Environments of the finder, or of symbolic links, run what lies there.
+    Environments with the finder or symbolic links run code from there.
     """
     part = foreign_part(os.path.abspath(path)) if os.geteuid() == 0 else None
     if part is None or part == path:  # the store itself is looked at apart

@@ -63,7 +63,7 @@ class Root(NamedTuple):
 
     @property
     def borrows(self) -> bool:
-        """Whether it reads files below the store's path: only then a collection could take files from it."""
+        """Whether it reads files below the store's path: only then gc could remove files that it needs."""
         return self.link_mode in _BORROWING
 
     @property

@@ -1,4 +1,4 @@
-"""Files in entries that neither the wheel nor pipm wrote: programs left them there.
+"""Files in entries that neither the wheel nor pipm wrote, but other programs.
 
 Programs of the store's owner can write to its folders: bytecode, pytest's rewritten modules, numba's machine
 code, a package's settings. Caches are used only by the program that wrote them, and gc removes them. All
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 _CACHE = "__pycache__"
 _CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, ".so", ".pyd")
 _NAMED = MODULES.partition("/")[0]
-"""The tree of symlinks to modules: what is none was left there."""
+"""The tree of symlinks to modules: other files in it are unexpected."""
 _TREES = ("site", "data", "headers", "scripts", _NAMED)
 
 
 class UnexpectedFile(NamedTuple):
-    """One such file: the entry (below ``wheels/``), the path in it, and whether it is a mere cache.
+    """An unexpected file: its entry (below ``wheels/``), its path there, and whether it is only a cache.
 
     ``is_code``: Python would import it.
     """

@@ -139,7 +139,9 @@ class Index:
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            part(self, "rare").find_unplanned(self, fullname, where)  # or raises what is to be said
+            part(self, "rare").find_unplanned(
+                self, fullname, where
+            )  # or raises an exception with the message
             return self.find_spec(fullname)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
