@@ -166,7 +166,7 @@ def _copy_metadata(file: int, status: os.stat_result, target: int, new: _NewFile
 
 
 def _copy_attributes(file: int, target: int, made: dict[str, bytes]) -> bool:
-    """Give *target*, which has the attributes *made*, exactly those of *file*; return whether there is an ACL."""
+    """Replace the attributes *made* of *target* by those of *file*; return whether there is an ACL."""
     wanted = _attributes(file)
     for name in made.keys() - wanted.keys() - {_LABEL}:
         os.removexattr(target, name)

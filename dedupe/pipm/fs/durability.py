@@ -110,9 +110,7 @@ class Durability(Enum):
     """How durable a written file is when the call returns."""
 
     LATER = "nothing: the caller syncs the file system before anybody needs it"
-    WHOLE = (
-        "the bytes are on disk before the name: after a power cut it is the old file or the complete new one"
-    )
+    WHOLE = "the bytes are on disk before the name: after a power cut it is the old or the new file"
     NOW = "it is there after a power cut"
 
 

@@ -20,7 +20,7 @@ _private: dict[tuple[int, int], bool] = {}
 
 
 def trusted_users() -> frozenset[int]:
-    """Return the numbers of root, this user, and the owner of pipm's interpreter, who can change pipm already.
+    """Return the numbers of root, this user, and the owner of pipm's interpreter, who can change pipm.
 
     Those in ``PIPM_TRUSTED_USERS`` too: in a container root works on folders of the one user outside.
 
@@ -56,7 +56,7 @@ def _words_of(path: str) -> list[bytes]:
 
 
 def _own_way() -> frozenset[str]:
-    """Return the folders above pipm's interpreter: a user who can change one of them can change pipm already."""
+    """Return the folders above pipm's interpreter: who can change one of them can change pipm already."""
     global _way  # noqa: PLW0603 - likewise
     if not _way:
         path, found = os.path.realpath(sys.executable), {"/"}
@@ -84,7 +84,7 @@ def is_foreign(status: os.stat_result) -> bool:
 
 
 def is_owned(path: str) -> bool:
-    """Return whether *path* itself, even a symbolic link, is this user's or root's; False if it is missing."""
+    """Return whether *path* itself, even a symbolic link, exists and is this user's or root's."""
     try:
         return os.lstat(path).st_uid in trusted_users()
     except OSError:
