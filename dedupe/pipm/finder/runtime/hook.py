@@ -139,9 +139,7 @@ class Index:
         folder = self.folder(where)
         path = f"{folder}/{file}"
         if not external._path_isfile(path):
-            part(self, "rare").find_unplanned(
-                self, fullname, where
-            )  # or raises an exception with the message
+            part(self, "rare").find_unplanned(self, fullname, where)  # or raises ImportError
             return self.find_spec(fullname)
         below = [f"{folder}/{name}"] if "/" in file else None
         return external.spec_from_file_location(
