@@ -193,3 +193,19 @@ def test_another_store_is_not_searched(tmp_path: Path, pipm: Pipm) -> None:
     os.rename(pipm.store, tmp_path / "moved")
     found = pipm("list", str(tmp_path), "--json").expect()
     assert json.loads(found.out)["not_handled"] == []
+
+
+def test_what_has_no_digest_is_not_offered_again(tmp_path: Path, pipm: Pipm) -> None:
+    """RECORD of virtualenv's own pip has no digests: what is shared is known by its inode."""
+    environment = make_environment(str(tmp_path / "env"))
+    install(environment, "alpha==1.0", package("alpha"))
+    record = environment.file("alpha-1.0.dist-info/RECORD")
+    with open(record, encoding="utf-8") as stream:
+        rows = [f"{line.split(',')[0]},,\n" for line in stream]
+    write(record, "".join(rows).encode())
+    pipm("adopt", environment.path, "--link-mode", "hardlink").expect()
+    found = json.loads(pipm("list", str(tmp_path), "--json").expect().out)["environments"][0]
+    assert not found["note"]
+    told = json.loads(pipm("adopt", "-n", environment.path, "--json").expect().out)["environments"][0]
+    assert told["files_shared"] == 0
+    assert told["files_already_shared"] > 10

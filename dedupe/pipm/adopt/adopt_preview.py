@@ -23,13 +23,13 @@ from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.walk_tree import names_in
+from pipm.fs.walk_tree import named_inodes, names_in
 from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.file_facts import FactGatherer
 from pipm.share.prepare_adopt import released_names, without_released
 from pipm.store.bytecode_pool import Pool
 from pipm.store.known import Releases
-from pipm.store.layout import open_store
+from pipm.store.layout import VERSION, open_store
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Preview:
         self._mode = options.link_mode
         self._again = options.again
         self._planned: set[str] = set()
+        self._objects: frozenset[int] | None = None
         self._by_blocks = False
         self._growth = ExpectedGrowth(self._store)
 
@@ -129,7 +130,7 @@ class Preview:
             return
         assert fact.status is not None
         statistics.bytes_shared += fact.status.st_size
-        if isinstance(action, AlreadyShared):
+        if isinstance(action, AlreadyShared) or fact.status.st_ino in self._inodes_of(fact.status):
             statistics.already += 1
             return
         statistics.shared += 1
@@ -147,6 +148,22 @@ class Preview:
             if self._by_blocks:
                 statistics.made += 1
                 statistics.references += 1
+
+    def _inodes_of(self, status: os.stat_result) -> frozenset[int]:
+        """Return the inodes of the objects, for a file with several names on their file system.
+
+        RECORD may have no digest of it (virtualenv's pip), then only the inode tells that it is shared.
+        """
+        if (
+            self._store is None
+            or status.st_nlink == 1
+            or status.st_dev != os.fstat(self._store.objects).st_dev
+        ):
+            return frozenset()
+        if self._objects is None:
+            objects = named_inodes(f"{self._store.path}/{VERSION}/objects", 1, "")
+            self._objects = frozenset(inode for _, inode in objects)
+        return self._objects
 
     def _is_stored(self, name: str) -> bool:
         """Whether the store has the object *name*, of another distribution."""

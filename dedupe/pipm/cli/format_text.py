@@ -42,6 +42,12 @@ def path_text(path: str) -> str:
     return printable(path)
 
 
+def missing_store_text(store: str) -> str:
+    """Return the note that there is no store at *store*; or "" where there is one."""
+    there = os.path.isdir(f"{store}/v1")
+    return "" if there else f"there is no store at {path_text(store)}; if it was moved: --store DIR"
+
+
 def near_text(path: str) -> str:
     """Return the path relative to the working folder if it lies there, else as `path_text` does."""
     here = f"{os.path.realpath('.')}/"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.changed_files_output import warn_of_changes
 from pipm.cli.exit_codes import PARTLY
-from pipm.cli.format_text import counted, path_text, seconds_text, size_text
+from pipm.cli.format_text import counted, missing_store_text, path_text, seconds_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
 from pipm.core.plan.gc_plan import Fate
@@ -42,6 +42,8 @@ def collect_garbage(
         output.result(f"{verb} {count} that `pipm run` made and nobody uses, {size_text(retired.size)}")
     gone = tuple(path for path in found.roots_dropped if path not in retired.paths)
     _print(output, replace(found, roots_dropped=gone), dry_run=dry_run)
+    if missing := missing_store_text(store):
+        output.note("note", missing)
     _say_missing(output, found.missing, limits.keep)
     if dry_run and (found.roots_dropped or found.entries_removed or found.bytes_freed):
         output.note("note", "nothing was removed due to --dry-run")

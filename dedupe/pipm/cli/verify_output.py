@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import count_text, counted, path_text, printable, seconds_text, size_text
+from pipm.cli.format_text import (
+    count_text,
+    counted,
+    missing_store_text,
+    path_text,
+    printable,
+    seconds_text,
+    size_text,
+)
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.verify.verify import verify
@@ -28,6 +36,8 @@ def verify_store(
         output.document("verify", _document(findings, rebuilt))
     else:
         _print(output, findings, rebuilt, repair=repair)
+        if missing := missing_store_text(store):
+            output.note("note", missing)
     return 1 if findings.remaining else 0
 
 
