@@ -28,6 +28,8 @@ from benchmarks.tables import markdown, write_into
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.record import Record
+
 README = Path(__file__).parent / "README.md"
 NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote")
 SLOW = frozenset({"pip", "remote"})
@@ -77,8 +79,12 @@ def measure(arguments: argparse.Namespace, names: Sequence[str]) -> None:
     subprocess.run(compile_all, check=True, env=child_environment())
     for name in names:
         started = time.monotonic()
-        records = list(importlib.import_module(f"benchmarks.{name}").measure(setting))
-        keep(name, [record._replace(seen=seen(quick=arguments.quick)) for record in records])
+        records: list[Record] = []
+        try:
+            made = importlib.import_module(f"benchmarks.{name}").measure(setting)
+            records.extend(record._replace(seen=seen(quick=arguments.quick)) for record in made)
+        finally:
+            keep(name, records)  # what was measured before an interruption, too
         print(f"{name}: {len(records)} runs, {time.monotonic() - started:.0f} s", flush=True)
 
 
