@@ -75,7 +75,8 @@ def test_after_an_interrupted_sync_bytes_are_compared(mode: str, pipm: Pipm, tmp
         path.write_bytes(bytes(status.st_size))
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     pipm(*command).expect()
-    assert difference(sources(right), sources(snapshot(str(env)))) == []
+    changed = difference(sources(right), sources(snapshot(str(env))))
+    assert [row for row in changed if ".table: " not in row] == []  # it has the time of site-packages
     assert not any(path.stat().st_size and not path.read_bytes().strip(b"\0") for path in own)
 
 
