@@ -7,7 +7,9 @@ from dataclasses import replace
 from importlib.metadata import distribution
 from typing import TYPE_CHECKING, NamedTuple
 
+import pluggy
 import pytest
+from pipm.plugins import tox_plugin
 from support.installers import find_version, poetry_variables
 from support.pipm import USAGE, Pipm, assert_refused
 from support.process import SOURCES, check, run
@@ -103,7 +105,7 @@ PARENTS = {
     "poetry": "poetry.plugins.application_plugin",
     "pdm": "pdm.core",
     "hatch": "hatchling.plugin",
-    "tox": "tox.plugin",
+    "tox": "tox.plugin.manager",
     "virtualenv": "virtualenv.activation.activator",
 }
 """What each tool has loaded when it loads its plug-ins."""
@@ -149,6 +151,12 @@ def test_folders_of_pdm_without_an_environment(tmp_path: Path, pipm: Pipm, proje
     tool("install", "-q", cwd=project, plugins="pdm")
     (row,) = pipm("list", "--json").expect().json["environments"]
     assert row["path"].startswith(f"{project}/__pypackages__/")
+
+
+def test_an_older_tox_lacks_hooks() -> None:
+    manager = pluggy.PluginManager("tox")
+    manager.register(tox_plugin)
+    manager.check_pending()  # raises at a hook that nothing specifies
 
 
 def test_trouble_fails_no_tool(tmp_path: Path, pipm: Pipm) -> None:

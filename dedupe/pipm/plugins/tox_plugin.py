@@ -1,8 +1,11 @@
-"""tox's plug-in (entry point ``tox``)."""
+"""tox's plug-in (entry point ``tox``).
+
+An older tox lacks hooks: they are optional, because tox ends at a hook that it does not know.
+"""
 
 from __future__ import annotations
 
-from tox.plugin import impl
+from pluggy import HookimplMarker
 
 from pipm.plugins.adopt_after import adopt_after
 
@@ -11,17 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tox.tox_env.api import ToxEnv
 
+_hook = HookimplMarker("tox")
 _changed: set[str] = set()
 """The environments in which tox has installed something since they were adopted."""
 
 
-@impl
+@_hook(optionalhook=True)
 def tox_on_install(tox_env: ToxEnv, arguments: object, section: str, of_type: str) -> None:  # noqa: ARG001 - tox's
     """Note that *tox_env* will change."""
     _changed.add(str(tox_env.env_dir))
 
 
-@impl
+@_hook(optionalhook=True)
 def tox_env_teardown(tox_env: ToxEnv) -> None:
     """Adopt *tox_env*, after its commands, whatever their result."""
     path = str(tox_env.env_dir)
