@@ -34,11 +34,6 @@ def decided_by(pin: Pin) -> Decided:
     return (pin.origin.project, sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
 
 
-def project_state(pin: Pin) -> str:
-    """Return the digest of what decides how an editable *pin* is built."""
-    return folder_state(decided_by(pin))
-
-
 def folder_state(decided: Decided) -> str:
     """Return the digest of *decided* and the files that describe the project, but not its modules."""
     return sha256(f"{decided} {described_state(decided[0])}".encode("utf-8", "surrogateescape")).hexdigest()

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipm.core.pins import Pin, SourceFolder
-from pipm.project.project_state import project_state
+from pipm.project.project_state import decided_by, folder_state
 from support.process import check
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def git(folder: str, *words: str) -> None:
 
 
 def state(folder: str) -> str:
-    return project_state(Pin(name="x", version=None, origin=SourceFolder(path=folder, editable=True)))
+    return folder_state(
+        decided_by(Pin(name="x", version=None, origin=SourceFolder(path=folder, editable=True)))
+    )
 
 
 def repository(folder: str, text: str) -> str:

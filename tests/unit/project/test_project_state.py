@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.core.pins import Pin, SourceFolder
-from pipm.project.project_state import project_state
+from pipm.project.project_state import decided_by, folder_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def state(folder: Path, version: str | None = None, *options: str) -> str:
-    return project_state(Pin("x", version, origin=SourceFolder(str(folder), editable=True), options=options))
+    return folder_state(
+        decided_by(Pin("x", version, origin=SourceFolder(str(folder), editable=True), options=options))
+    )
 
 
 @pytest.mark.parametrize(

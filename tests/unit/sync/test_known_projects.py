@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.core.pins import Pin, SourceFolder
-from pipm.project.project_state import decided_by, project_state
+from pipm.project.project_state import decided_by, folder_state
 from pipm.sync.known_projects import is_current, remember_projects
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def test_it_changes_with_what_a_project_is_built_from(
         origin=SourceFolder(str(folder), editable=True),
         options=("--index-url", "https://a:secret@b"),
     )
-    known = remember_projects("lock", {decided_by(pin): project_state(pin)})
+    known = remember_projects("lock", {decided_by(pin): folder_state(decided_by(pin))})
     assert is_current(known, "lock")
     assert not is_current(known, "other")
     assert not is_current("lock", "")
