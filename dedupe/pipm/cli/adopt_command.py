@@ -6,21 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.complete_values import named_environments
-from pipm.cli.options import DistInfo, DryRun, Exclude, LinkModeOption, Session, app, command
+from pipm.cli.options import DistInfo, DryRun, Environments, Exclude, LinkModeOption, Session, app, command
 
 
 @command(app, "adopt")
 def adopt_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parameters
     session: Session,
-    environments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[ENV]...",
-            help="Environments, or the folders of their projects; else the active one, else .venv.",
-            autocompletion=named_environments,
-        ),
-    ] = None,
+    environments: Environments = None,
     below: Annotated[
         list[str] | None, typer.Option("--all", metavar="DIR", help="Every environment below DIR.")
     ] = None,

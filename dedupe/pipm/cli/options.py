@@ -85,6 +85,15 @@ Exclude = Annotated[
 Exact = Annotated[bool, typer.Option("--exact", help="Measure every file; use no earlier figures.")]
 
 
+Environments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ENV]...",
+        help="Environments, or the folders of their projects; else the active one, else .venv.",
+        autocompletion=named_environments,
+    ),
+]
+
 Environment = Annotated[
     str,
     typer.Option("--env", metavar="DIR", help="The environment.", autocompletion=named_environments),

@@ -6,21 +6,14 @@ from typing import Annotated
 
 import typer
 
-from pipm.cli.complete_values import named_environments, stored_names
-from pipm.cli.options import DryRun, Session, app, command
+from pipm.cli.complete_values import stored_names
+from pipm.cli.options import DryRun, Environments, Session, app, command
 
 
 @command(app, "release")
 def release_command(
     session: Session,
-    environments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[ENV]...",
-            help="Environments, or the folders of their projects; else the active one, else .venv.",
-            autocompletion=named_environments,
-        ),
-    ] = None,
+    environments: Environments = None,
     names: Annotated[
         list[str] | None,
         typer.Option(
