@@ -32,7 +32,7 @@ def ended_by(error: BaseException) -> int:
     [
         (OSError(errno.ENOSPC, "x", "/a"), "Cannot go on: No space left on device", 1),
         (OSError(errno.ENOENT, "x", "/a"), "Cannot go on: No such file or directory: /a", 1),
-        (OSError(errno.EMFILE, "x", "/a"), "Cannot go on: Too many open files: /a", 1),
+        (OSError(errno.EMFILE, "x", "/a"), "Cannot go on: Too many open files", 1),
         (ValueError("x"), "Internal error: ValueError: x", 1),
         (OSError("x"), "Internal error: OSError: x", 1),
         (KeyboardInterrupt(), "", 130),
