@@ -3,7 +3,7 @@
     scripts/bench [--quick] [--rounds N] [--kind ext4]… [--group GROUP]… [NAME…]
 
 Without a name all benchmarks run; `--tables` measures nothing. The scratch folder keeps what was downloaded
-and built for the next run.
+and built for the next run. A quick run prints its tables and leaves the records and the page as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.process import REPOSITORY, child_environment, end_on_signals
-from benchmarks.record import keep, read
+from benchmarks.record import FOLDER, keep, read
 from benchmarks.setting import Setting
 from benchmarks.tables import markdown, write_into
 
@@ -54,13 +54,20 @@ def main() -> None:
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     end_on_signals()
+    names = arguments.names or [name for name in NAMES if not (arguments.quick and name in SLOW)]
+    records = arguments.scratch.resolve() / "records" if arguments.quick else FOLDER
     if not arguments.tables:
-        measure(arguments, arguments.names or [n for n in NAMES if not (arguments.quick and n in SLOW)])
-    write_tables(NAMES)
+        measure(arguments, names, records)
+    if arguments.quick:
+        for name, table in tables_of(names, records).items():
+            print(f"\n{name}\n\n{table}", end="")
+    else:
+        text = write_into(README.read_text(encoding="utf-8"), tables_of(NAMES, records))
+        README.write_text(text, encoding="utf-8")
 
 
-def measure(arguments: argparse.Namespace, names: Sequence[str]) -> None:
-    """Run the benchmarks *names* and keep what they showed, each as soon as it ends."""
+def measure(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -> None:
+    """Run the benchmarks *names* and keep what they showed in *folder*, each as soon as it ends."""
     uv = shutil.which(arguments.uv)
     if uv is None:
         raise SystemExit("uv is not there; name it: scripts/bench --uv UV")
@@ -84,7 +91,7 @@ def measure(arguments: argparse.Namespace, names: Sequence[str]) -> None:
             made = importlib.import_module(f"benchmarks.{name}").measure(setting)
             records.extend(record._replace(seen=seen(quick=arguments.quick)) for record in made)
         finally:
-            keep(name, records)  # what was measured before an interruption, too
+            keep(name, records, folder)  # what was measured before an interruption, too
         print(f"{name}: {len(records)} runs, {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -96,14 +103,13 @@ def seen(*, quick: bool) -> str:
     return ", ".join([day, machine, load, *(["quick"] if quick else [])])
 
 
-def write_tables(names: Sequence[str]) -> None:
-    """Write the tables of all records into README.md."""
-    tables = {
-        table.name: markdown(table, read(name))
+def tables_of(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the tables of the benchmarks *names* as markdown, from the records in *folder*."""
+    return {
+        table.name: markdown(table, read(name, folder))
         for name in names
         for table in importlib.import_module(f"benchmarks.{name}").TABLES
     }
-    README.write_text(write_into(README.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

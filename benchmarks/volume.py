@@ -40,7 +40,11 @@ class Volume:
 
     def unmount(self) -> None:
         """Unmount the file system; its pages leave the cache with it."""
-        run("umount", str(self.path))
+        for _ in range(SETTLE_TRIES):
+            if not subprocess.run(["umount", str(self.path)], check=False).returncode:
+                return
+            time.sleep(SETTLE_SECONDS)  # until the last processes of an interrupted run are gone
+        raise TimeoutError(f"{self.path} cannot be unmounted")
 
     def sync(self) -> float:
         """Write out what is dirty and return the seconds that took."""

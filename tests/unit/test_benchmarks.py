@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.__main__ import NAMES, README
-from benchmarks.record import Record, keep, read
+from benchmarks.__main__ import NAMES, README, tables_of
+from benchmarks.record import FOLDER, Record, keep, read
 from benchmarks.tables import TIMES, Part, Table, markdown, write_into
 
 if TYPE_CHECKING:
@@ -74,10 +73,5 @@ def test_records_of_what_is_measured_again_are_replaced(tmp_path: Path) -> None:
 
 
 def test_the_page_has_the_tables_of_the_records() -> None:
-    tables = {
-        table.name: markdown(table, read(name))
-        for name in NAMES
-        for table in importlib.import_module(f"benchmarks.{name}").TABLES
-    }
     text = README.read_text(encoding="utf-8")
-    assert write_into(text, tables) == text
+    assert write_into(text, tables_of(NAMES, FOLDER)) == text
