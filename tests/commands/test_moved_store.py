@@ -60,6 +60,15 @@ def test_the_only_environment_of_a_deleted_store_is_told(tmp_path: Path) -> None
     assert f"chmod -R u+w {environment.path}" in told.err
 
 
+def test_an_error_of_all_environments_is_told_once(tmp_path: Path) -> None:
+    """A store that cannot be made is one error, however many environments there are."""
+    for name in ("one", "two", "three"):
+        small(str(tmp_path / "code" / name))
+    (tmp_path / "file").write_text("", encoding="ascii")
+    told = Pipm(store=str(tmp_path / "file/store"))("adopt", "--all", str(tmp_path / "code")).expect(FAILED)
+    assert told.err.count("error:") == 1
+
+
 def test_links_to_what_the_store_lacks_are_told(tmp_path: Path) -> None:
     """Another store at the old path, or one without a file: it is no release without an error."""
     pipm = Pipm(store=str(tmp_path / "store"))

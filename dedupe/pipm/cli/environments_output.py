@@ -283,7 +283,7 @@ def _writable(output: Output, found: Iterable[str]) -> list[str]:
 def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> int:
     """Run *one* for each path; print errors and continue, except after an interruption."""
     failed = done = 0
-    said = None
+    said: tuple[str, str | None] | None = None
     for path in paths:
         try:
             one(path)
@@ -291,9 +291,9 @@ def each(output: Output, paths: Iterable[str], one: Callable[[str], None]) -> in
             raise
         except PipmError as error:
             failed += 1
-            if error is not said:  # an error of several environments is printed once
+            if (error.message, error.hint) != said:  # an error of several environments is printed once
                 output.error(error)
-            said = error
+            said = (error.message, error.hint)
             if error.exit_code != FAILED:
                 return error.exit_code
         else:

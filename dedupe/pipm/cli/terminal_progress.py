@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _DELAY = 0.5
 _BAR = 30
-_RATED = frozenset({"Fetching", "Pulling"})
-"""Phases whose speed is that of the network."""
+_LEAST = 0.1
+"""Seconds after which a rate says something."""
 
 
 class TerminalProgress(Progress):
@@ -47,10 +47,8 @@ class TerminalProgress(Progress):
             return
         share = min(files / self._total, 1.0)
         bar = "━" * int(share * _BAR)
-        numbers = f"{count_text(files)}/{count_text(self._total)}  {size_text(size)}"
-        if self._label in _RATED and size:
-            rate = size / max(time.monotonic() - self._phase_began, _DELAY)
-            numbers += f"  {size_text(int(rate))}/s"
+        numbers = f"{count_text(files)}/{count_text(self._total)}"
+        numbers += pace_text(share, size, max(time.monotonic() - self._phase_began, _LEAST))
         text = f"{self._part}{self._label} {bar:─<{_BAR}} {numbers}"
         width = _terminal_width()
         _draw(f"\r\x1b[2K{text[: width - 1]}")
@@ -66,6 +64,15 @@ class TerminalProgress(Progress):
         if self._drawn:
             _draw("\r\x1b[2K")
             self._drawn = False
+
+
+def pace_text(share: float, size: int, seconds: float) -> str:
+    """Return the bytes that are done, their rate, and how long the rest of a phase takes."""
+    sizes = f"  {size_text(size)}  {size_text(int(size / seconds))}/s" if size else ""
+    if not 0 < share < 1:
+        return sizes
+    minutes, rest = divmod(round(seconds / share - seconds), 60)
+    return f"{sizes}  {minutes}:{rest:02} left"
 
 
 class NotesOnly(Progress):

@@ -86,7 +86,7 @@ def collect(
         return Collection()
     try:
         if dry_run:
-            garbage = find_garbage(store, limits, time.time())
+            garbage = find_garbage(store, limits, time.time(), progress)
             _refuse_living(limits, garbage, store)
             return _collection(garbage, started)
 
@@ -95,7 +95,7 @@ def collect(
         before = None if exact else stable_free_space(store.v1)
         with store.alone(timeout):
             left = store.sweep()
-            garbage = find_garbage(store, limits, time.time())
+            garbage = find_garbage(store, limits, time.time(), progress)
             _refuse_living(limits, garbage, store)
             removal = GarbageRemoval(store, garbage, progress)
             with _room(store):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipm.context.liveness import root_facts
+from pipm.context.progress import Progress
 from pipm.core.digest import EMPTY
 from pipm.core.plan.gc_plan import DAY, EntryFact, UnusedFile, evict, is_garbage, plan_gc
 from pipm.fs.leftovers import is_torn_write
@@ -61,7 +62,7 @@ class Garbage:
     solid: int
 
 
-def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
+def find_garbage(store: Store, limits: Limits, now: float, progress: Progress | None = None) -> Garbage:
     """Decide what a collection removes; *now* is in seconds since the epoch."""
     v1 = f"{store.path}/{VERSION}"
     entries = list(_entries(store))
@@ -79,7 +80,7 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
     freed_bytes = FreedBytes(v1)
     for path in going:
         freed_bytes.tree(path)
-    marked = {inode for path in staying for inode in inodes_below(f"{v1}/{path}")}
+    marked = _marked(v1, staying, progress or Progress())
     known = {*kept, *(one.entry for one in (*restored, *inventory)), *(condemned if wait else ())}
     sweep = _GarbageFinder(v1, marked, staying, freed_bytes, limits, now, verdict.alive)
     objects = sweep.objects(stored.objects)
@@ -106,6 +107,16 @@ def find_garbage(store: Store, limits: Limits, now: float) -> Garbage:
         freed=freed,
         solid=freed_bytes.solid,
     )
+
+
+def _marked(v1: str, staying: list[str], progress: Progress) -> set[int]:
+    """Return the inodes of the trees that stay."""
+    marked: set[int] = set()
+    progress.phase("Looking at distributions", len(staying))
+    for number, path in enumerate(staying):
+        progress.advance(number, 0)
+        marked.update(inodes_below(f"{v1}/{path}"))
+    return marked
 
 
 def _entries(store: Store) -> Iterator[EntryFact]:

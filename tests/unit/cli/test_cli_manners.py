@@ -17,7 +17,7 @@ from pipm.cli import application
 from pipm.cli.format_text import age_text, count_text, counted, path_text, printable, seconds_text, size_text
 from pipm.cli.help_topics import topic, topics
 from pipm.cli.output import Output
-from pipm.cli.terminal_progress import NotesOnly, TerminalProgress, progress_for
+from pipm.cli.terminal_progress import NotesOnly, TerminalProgress, pace_text, progress_for
 from pipm.core.environment_variables import VARIABLES
 from pipm.errors import FileSystemError, PipmError
 from support.archives import FILE_NAME, Archive, install
@@ -260,6 +260,9 @@ def test_progress_is_for_terminals(
     progress.part(13, 24, 32)
     progress.advance(5, 100)
     assert "13 to 24 of 32 environments: Sharing files" in capsys.readouterr().err
+    assert pace_text(0.25, 40 << 20, 10) == "  40.0 MiB  4.0 MiB/s  0:30 left"
+    assert pace_text(0.5, 0, 90) == "  1:30 left"
+    assert not pace_text(1, 0, 3)
     progress.done()
     progress.done()
     assert capsys.readouterr().err == "\r\x1b[2K"
