@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
 from support.locks import pylock
 from support.pipm import FAILED, PARTLY, USAGE, Pipm, assert_refused
-from support.process import clean_environ
+from support.process import clean_environ, run
 from support.runs import make_runner, publish
 from support.snapshot import assert_kept, changes, fingerprint, snapshot
 from support.synthetic import Environment, install, make_environment, package, write
@@ -64,7 +66,7 @@ def test_what_is_no_environment_alone_stays(tmp_path: Path, pipm: Pipm) -> None:
 def test_it_asks(tmp_path: Path, pipm: Pipm) -> None:
     environment = with_alpha(tmp_path / "a")
     assert "--yes" in pipm("rm", environment.path).expect(USAGE).err
-    command, variables = pipm.command("rm", environment.path)
+    command, variables = pipm.command("rm", "--yes", environment.path)
     for answer, left in (("n\n", True), ("y\n", False)):
         done = subprocess.run(
             command, input=answer, env=clean_environ(variables), text=True, capture_output=True, check=True
@@ -89,3 +91,31 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     before = fingerprint(f"{folder}/env")
     assert "+ leaf" in pipm("sync", lock, "--env", f"{folder}/env", "--check").expect(FAILED).out
     assert changes(before, fingerprint(f"{folder}/env")) == []
+
+
+def test_killed_at_each_change(tmp_path: Path, pipm: Pipm) -> None:
+    """The environment is whole, or gone; the one that shares its files is as before."""
+    if shutil.which("strace", path=clean_environ()["PATH"]) is None:
+        pytest.skip("strace is not installed")
+    other = make_environment(str(tmp_path / "other"))
+    install(other, "alpha==1.0", package("alpha"))
+    pipm.adopt(other.path)
+    kept = fingerprint(other.path)
+    seen = set()
+    for number in (1, 2, 3, 4, 9):
+        environment = make_environment(str(tmp_path / f"env{number}"))
+        install(environment, "alpha==1.0", package("alpha"))
+        pipm.adopt(environment.path)
+        whole = fingerprint(environment.path)
+        command, variables = pipm.command("rm", "--yes", environment.path)
+        changes_of_names = "rename,renameat,renameat2,unlink,unlinkat,rmdir"
+        inject = f"inject={changes_of_names}:signal=KILL:when={number}"
+        run("strace", "-f", "-o", os.devnull, "-e", inject, *command, environ=variables)
+        seen.add(os.path.exists(environment.path))
+        if os.path.exists(environment.path):
+            assert changes(whole, fingerprint(environment.path)) == []
+            pipm("rm", "--yes", environment.path).expect()
+        pipm("gc", "--missing").expect()
+        assert environment.path not in pipm("list", "-q").expect().out
+        assert changes(kept, fingerprint(other.path)) == []
+    assert False in seen
