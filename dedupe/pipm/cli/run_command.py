@@ -31,7 +31,8 @@ def run_command(  # noqa: PLR0913, PLR0917 - typer reads options off the paramet
             "--env",
             "-e",
             metavar="DIR|@NAME",
-            help="Run in this environment; --lock and --with add to it.",
+            help="Run in this environment; --lock and --with add to it. After `pipm pip` and `pipm install`,"
+            " -e is pip's: editable.",
             autocompletion=named_environments,
         ),
     ] = None,
