@@ -28,6 +28,7 @@ from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
 from pipm.fs.file_content import same_bytes
 from pipm.fs.link_modes import copy_into
+from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
 from pipm.fs.reflinks import Extent, clone_into, dedupe, extents
@@ -229,15 +230,16 @@ def write_new_file(
     size = 0
     file = os.open(new.name, flags, 0o600, dir_fd=new.directory)
     try:
-        with open(file, "wb") as stream:
+        with opened(file):
             for chunk in chunks:
                 state.update(chunk)
                 size += len(chunk)
-                stream.write(chunk)
-            stream.flush()
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
             if mtime_ns is not None:
-                os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
-            os.fchmod(stream.fileno(), mode)
+                os.utime(file, ns=(mtime_ns, mtime_ns))
+            os.fchmod(file, mode)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(new.name, dir_fd=new.directory)

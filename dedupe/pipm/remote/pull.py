@@ -158,7 +158,7 @@ class _Incoming:
             known = status is not None and is_trusted(status) and status.st_size == file.size
             if file.size and not known:
                 new = WantedFile(row, *located(remote, starts, row), self._new(), file.mode, self.now_ns)
-                self._add(self._store.objects, file.object_name, new)
+                self._add(self._store.objects, file.object_name, new, is_there=status is not None)
 
     def add_bytecode(self, interpreter: str, manifest: Manifest, remote: RemoteManifest) -> None:
         """Add bytecode that the pool of *interpreter* lacks, with the source's time in its header."""
@@ -170,10 +170,12 @@ class _Incoming:
             time = header_time(file.mtime_ns)
             if row is None or not row.size or pool.find(file.digest, time) is not None:
                 continue
+            name = pool.name(file.digest, time)
             header = partial(_with_header, interpreter, file.size, time)
             place, mtime_ns = located(remote, starts, row), bytecode_mtime_ns(time)
             new = WantedFile(row, *place, self._new(), _BYTECODE_MODE, mtime_ns, header)
-            self._add(self._store.bytecode, pool.name(file.digest, time), new)
+            is_there = find_object(self._store.bytecode, name) is not None  # of another time
+            self._add(self._store.bytecode, name, new, is_there=is_there)
 
     def bring(self, transport: Transport, progress: Progress) -> None:
         """Download all files, hash them, and rename them to their final names."""
@@ -196,9 +198,9 @@ class _Incoming:
         frames = {frame for one in self._wanted.values() for frame in one.frames}
         return len(self._wanted), sum(frame.length for frame in frames)
 
-    def _add(self, folder: int, name: str, new: WantedFile) -> None:
+    def _add(self, folder: int, name: str, new: WantedFile, *, is_there: bool) -> None:
         self._wanted.setdefault((folder, name), new)
-        if find_object(folder, name) is not None:  # another size, or another user's file
+        if is_there:  # another size, or another user's file
             self._damaged.add((folder, name))
 
     def _new(self) -> NewFile:

@@ -66,8 +66,12 @@ def take_in(store: Store, entries: Iterable[str]) -> None:
 
 def name_files(files: Iterable[tuple[int, NewFile, str]]) -> None:
     """Link each new, synced file to its name in a folder of the store, unless the name exists."""
+    made: set[tuple[int, str]] = set()
     for target, new, name in files:
-        _make_rooms(target, name)
+        room = (target, name.rpartition("/")[0])
+        if room not in made:
+            _make_rooms(target, name)
+            made.add(room)
         give_name(new, target, name)
 
 
