@@ -228,8 +228,10 @@ def test_two_files_of_one_path(pipm: Pipm, tmp_path: object) -> None:
     env = synced(f"{base}/env")
     sync(pipm, lock, env.path, "--clobber")
     assert env.run("import tests; print(tests.TWO)").strip() == "22"
-    again = sync(pipm, lock, env.path, "--clobber")
-    assert (again["unchanged"], again["repaired"]) == (2, [])
+    for words in (("-n",), ()):
+        again = sync(pipm, lock, env.path, "--clobber", *words)
+        assert (again["unchanged"], again["repaired"]) == (2, [])
+    assert_refused(pipm("sync", lock, "--env", env.path, "-n", "--json"), "tests/__init__.py", "--clobber")
 
 
 def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object) -> None:

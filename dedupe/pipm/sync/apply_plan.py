@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipm.context.workers import SharedState
     from pipm.core.install_plan import InstallPlan
     from pipm.core.plan.materialise_plan import Collision, MaterialisePlan, Wanted
-    from pipm.core.plan.sync_plan import SyncPlan
+    from pipm.core.plan.sync_plan import Installed, InstalledMatch, SyncPlan
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
     from pipm.env.interpreter import Interpreter
@@ -83,15 +83,9 @@ class PlanApplier(NamedTuple):
 
         *meanwhile* is called during the sync of the file system.
         """
-        everything = plan_materialisation(wanted, self.scheme)
-        if everything.collisions and not self.clobber:
-            raise _collision(everything.collisions)
-        lost = frozenset((collision.one.entry, collision.path) for collision in everything.collisions)
-        unfinished = self._unfinished(scan, wanted)
-        leftovers = {install_plan.metadata for install_plan in unfinished}
-        installed = [row for row in scan.compared(wanted, lost) if row[0].metadata not in leftovers]
-        kept = scan.kept()
-        plan = plan_sync(wanted, installed, kept)
+        everything, plan, installed, kept, unfinished = plan_changes(
+            scan, wanted, self.scheme, clobber=self.clobber
+        )
         previous = find_root(self.store, self.environment.path)
         besides = () if self.finder_sync is None else self.finder_sync.kept
         entries = tuple(sorted({*(one.entry for one in wanted), *besides}))
@@ -232,24 +226,46 @@ class PlanApplier(NamedTuple):
             pending=self._is_pending(previous),
         )
 
-    def _unfinished(self, scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
-        """Return unwanted entries of the root without a RECORD: a killed sync began to install them."""
-        previous = find_root(self.store, self.environment.path)
-        if previous is None or previous.state in (SYNCED, ADOPTED):
-            return []
-        complete = {one.metadata for one in scan.installed() if one.removable}
-        asked = {one.entry for one in wanted}
-        found = []
-        for entry in previous.entries:
-            if entry in asked:
-                continue
-            try:
-                install_plan = load_install_plan(self.store, entry)
-            except StoreError:  # a partial entry from an adoption: no sync installs it
-                continue
-            if install_plan.metadata not in complete:
-                found.append(install_plan)
-        return found
+
+def plan_changes(
+    scan: EnvironmentScan, wanted: list[Wanted], scheme: Scheme, *, clobber: bool
+) -> tuple[
+    MaterialisePlan, SyncPlan, list[tuple[Installed, InstalledMatch]], frozenset[str], list[InstallPlan]
+]:
+    """Decide what a sync, real or previewed, changes; raise CollisionError.
+
+    Returns the plan of all files, that of the changes, the installed distributions, the names of those that
+    stay, and the install plans that a killed sync began.
+    """
+    everything = plan_materialisation(wanted, scheme)
+    if everything.collisions and not clobber:
+        raise _collision(everything.collisions)
+    lost = frozenset((collision.one.entry, collision.path) for collision in everything.collisions)
+    unfinished = _unfinished(scan, wanted)
+    leftovers = {install_plan.metadata for install_plan in unfinished}
+    installed = [row for row in scan.compared(wanted, lost) if row[0].metadata not in leftovers]
+    kept = scan.kept()
+    return everything, plan_sync(wanted, installed, kept), installed, kept, unfinished
+
+
+def _unfinished(scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
+    """Return unwanted entries of the root without a RECORD: a killed sync began to install them."""
+    previous = find_root(scan.store, scan.environment.path)
+    if previous is None or previous.state in (SYNCED, ADOPTED):
+        return []
+    complete = {one.metadata for one in scan.installed() if one.removable}
+    asked = {one.entry for one in wanted}
+    found = []
+    for entry in previous.entries:
+        if entry in asked:
+            continue
+        try:
+            install_plan = load_install_plan(scan.store, entry)
+        except StoreError:  # a partial entry from an adoption: no sync installs it
+            continue
+        if install_plan.metadata not in complete:
+            found.append(install_plan)
+    return found
 
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:

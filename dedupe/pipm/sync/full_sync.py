@@ -10,7 +10,6 @@ from pipm.context.environment_lock import locked_environment
 from pipm.core.install_plan import without_modules
 from pipm.core.pins import SourceFolder, is_editable
 from pipm.core.plan.materialise_plan import Wanted
-from pipm.core.plan.sync_plan import plan_sync
 from pipm.env.ask_target import ask_target
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import read_receipt, receipt_at
@@ -21,7 +20,7 @@ from pipm.store.entries import has_entry
 from pipm.store.layers import is_served_in_place, open_layers
 from pipm.store.layout import keep_reserve
 from pipm.store.roots import SYNCED, SYNCING, find_root
-from pipm.sync.apply_plan import PlanApplier, names_and_versions
+from pipm.sync.apply_plan import PlanApplier, names_and_versions, plan_changes
 from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
 from pipm.sync.choose_finder import wants_finder
 from pipm.sync.full_check import groups_of, passes_plan_check
@@ -328,7 +327,7 @@ class FullSync:
             )
             previous = find_root(self.store, environment.path)
             scan = EnvironmentScan(self.store, root, environment, self._seen(scheme, previous), interpreter)
-            plan = plan_sync(wanted, scan.compared(wanted, frozenset()), scan.kept())
+            plan = plan_changes(scan, wanted, scheme, clobber=self.options.clobber)[1]
         gone = {one.name: one.version for one in plan.removed}
         asked = {one.entry for one in wanted_all}
         gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in no_dist_info if entry not in asked}

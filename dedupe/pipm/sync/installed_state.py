@@ -59,7 +59,7 @@ class EnvironmentScan:
         *,
         doubted: Collection[str] = (),
     ) -> None:
-        self._store, self.root, self.environment, self.scheme = store, root, environment, scheme
+        self.store, self.root, self.environment, self.scheme = store, root, environment, scheme
         self.stored_metadata, self._doubted = stored_metadata, doubted
         self.untouched: AbstractSet[str] = frozenset()
         self.made: AbstractSet[str] = frozenset()
@@ -237,8 +237,8 @@ class EnvironmentScan:
             if other.scheme != "scripts"
         ]
         if record is not None:
-            programs = programs_of(self._store, wanted)
-            scripts = list(scripts_of(self._store, scheme, wanted, programs))
+            programs = programs_of(self.store, wanted)
+            scripts = list(scripts_of(self.store, scheme, wanted, programs))
             # Another build may differ only in these files.
             own = {other.path for other in install_plan.data_files if other.scheme == "scripts"}
             hashes = [other.record for other in install_plan.data_files if other.scheme != "scripts"]
@@ -292,7 +292,7 @@ class EnvironmentScan:
         pool = self._pool
         if self._doubted and not self._is_bytecode_proven(target, folder):
             return False
-        return pool is not None and all(is_uncompilable(self._store, pool, key) for key in missing)
+        return pool is not None and all(is_uncompilable(self.store, pool, key) for key in missing)
 
     def _is_bytecode_proven(self, target: int, folder: PlanFolder) -> bool:
         """Return True if bytecode that is not a link is equal to the store's."""
@@ -302,7 +302,7 @@ class EnvironmentScan:
                 if cache is None or not _is_private(cache, name):
                     continue
                 stored = f"{self._pool}/{key_path(key)}"
-                if read_beneath(cache, name) != read_beneath(self._store.bytecode, stored):
+                if read_beneath(cache, name) != read_beneath(self.store.bytecode, stored):
                     return False
         return True
 
