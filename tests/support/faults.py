@@ -160,7 +160,8 @@ class Bench:
             known = self._known(name)
             absent = any(name not in taken for taken in (self._before, self._after))
             if name not in now:
-                faults += [] if absent or self.case.may_vanish(name) else [f"{name} is lost"]
+                uncompiled = self.case.replaced and name.endswith(".pyc")  # the next sync makes it
+                faults += [] if absent or uncompiled or self.case.may_vanish(name) else [f"{name} is lost"]
             elif not known:
                 faults += [] if self.case.may_appear(name) else [f"{name} is new"]
             elif self.case.stages and self._has_bytes(name, known):
@@ -184,7 +185,9 @@ class Bench:
             return {
                 (name, row.digest, row.target)
                 for name, row in taken.items()
-                if name.startswith(f"{folder}/") and row.kind != "directory" and not name.endswith(".pyc")
+                if name.startswith(f"{folder}/")
+                and row.kind != "directory"
+                and not name.endswith((".pyc", "/RECORD"))  # which lists what is compiled
             }
 
         return [

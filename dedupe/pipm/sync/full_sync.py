@@ -249,7 +249,7 @@ class FullSync:
         if not change_cache.is_kept:
             return
         left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
-        if done.plan.replaced:
+        if done.plan.replaced and done.made is not None and not done.made.uncompiled:
             scan.made = frozenset(one.entry for one in done.plan.materialised)
         if before.groups:
             passes_plan_check(scan, install_plans, before, change_cache, _still(before, done, left))

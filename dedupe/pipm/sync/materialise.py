@@ -36,7 +36,7 @@ class Materialised(NamedTuple):
 
     ``records`` are the RECORDs of served distributions by metadata folder; ``away`` are the files of metadata
     folders that were not created. ``left`` is the state of each folder at the end. ``pending``: bytecode is
-    left for later.
+    left for later. ``uncompiled``: sources have no bytecode, perhaps only this time.
     """
 
     files: int
@@ -45,6 +45,7 @@ class Materialised(NamedTuple):
     away: Away
     left: FolderState
     pending: bool
+    uncompiled: bool
 
 
 def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
@@ -70,6 +71,7 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
         away={name: files for one in last for name, files in one.away.items()},
         left=_merged([[one.left for one in stage] for stage in (first, [late], last)]),
         pending=pending,
+        uncompiled=bool(late.uncompiled),
     )
 
 
