@@ -27,7 +27,8 @@ def existing_environment(text: str = "") -> str:
     """Return the path of the environment that *text* means: itself, or the one in a project's folder.
 
     Without *text* it is the active one (``$VIRTUAL_ENV``), else ``.venv``. Raise UsageError if a folder has
-    several and none is called ``.venv``.
+    several and none is called ``.venv``, or if its only one is not directly in it: ``/usr`` has environments
+    of programs below it, which nobody means.
     """
     path = environment_path(text or os.environ.get("VIRTUAL_ENV") or ".venv")
     if marker_of(path) or os.path.lexists(f"{path}/pyvenv.cfg") or not os.path.isdir(path):
@@ -37,7 +38,14 @@ def existing_environment(text: str = "") -> str:
         return project
     from pipm.env.find_environments import find_environments  # noqa: PLC0415 - most name an environment
 
-    found = list(islice(find_environments(os.path.realpath(path), leave_out=""), _MOST_NAMED + 1))
+    folder = os.path.realpath(path)
+    found = list(islice(find_environments(folder, leave_out=""), _MOST_NAMED + 1))
+    if len(found) == 1 and os.path.dirname(found[0]) != folder:
+        raise UsageError(
+            f"{path} is neither an environment nor a project with one; there is one deeper: "
+            f"{path_text(found[0])}",
+            hint="name that environment if you mean it",
+        )
     if len(found) > 1:
         shown = ", ".join(map(path_text, found[:_MOST_NAMED]))
         raise UsageError(
