@@ -140,11 +140,11 @@ def exclusive_text(usage: DiskUsage) -> str:
 def _print_adoptable(output: Output, found: list[EnvironmentUsage], folder: str | None) -> None:
     own = [one for one in found if one.adoptable is not None]
     total = max(sum(one.adoptable or 0 for one in own), 0)
-    if total and folder is not None:
+    if own and folder is not None:
+        frees = f", which frees about {size_text(total)}" if total else ""
         output.note(
             "hint",
-            f"{counted(len(own), 'environment')} to adopt, which frees about"
-            f" {size_text(total)}: pipm adopt --all {path_text(folder)}",
+            f"{counted(len(own), 'environment')} to adopt{frees}: pipm adopt --all {path_text(folder)}",
         )
 
 
