@@ -92,7 +92,7 @@ class Bench:
             again = self._command()
             if again.code and not self.case.foreign:
                 faults.append(f"again: exit code {again.code}: {again.out[-300:]}{again.err[-500:]}")
-            faults += [f"after it ran again: {fault}" for fault in self._unfinished()]
+            faults += [f"after it ran again: {fault}" for fault in self._unfinished(point)]
             if self.case.foreign and self._left_over():  # pip that finds all there gives pipm nothing to do
                 self._run("adopt", f"{self.point}/first")
             faults += self._left_over()
@@ -239,12 +239,19 @@ class Bench:
             if field.name not in ignored
         )
 
-    def _unfinished(self) -> list[str]:
-        """What the command that ran again did not bring into the state after it."""
+    def _unfinished(self, point: Point) -> list[str]:
+        """What the command that ran again did not bring into the state after it.
+
+        Bytecode that an error kept from being shared, which adopt says, stays the environment's own, also if
+        the finder serves its module.
+        """
         now = self._taken()
+        own = {name for name in self._before if name.endswith(".pyc")}
+        own = set() if point.fault == KILL or not self.case.stages else own & now.keys()
+        own |= {folder for name in own for folder in _folders(name)}
         vanished = {name for name in self._after if name.endswith(".pyc") and self.case.may_vanish(name)}
         faults = [f"{name} is missing" for name in sorted(self._after.keys() - now.keys() - vanished)]
-        faults += [f"{name} is left over" for name in sorted(now.keys() - self._after.keys())]
+        faults += [f"{name} is left over" for name in sorted(now.keys() - self._after.keys() - own)]
         for name in sorted(self._after.keys() & now.keys()):
             one, other = self._after[name], now[name]
             if self.case.falls and other.links > 1 and self._has_bytes(name, [one, *self._known(name)]):
@@ -307,6 +314,11 @@ class _Restored:
 
 def _has_finder(environment: str) -> bool:
     return bool(glob.glob(f"{environment}/lib/*/site-packages/000_pipm.pth"))
+
+
+def _folders(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _paths(tree: str) -> Iterator[str]:
