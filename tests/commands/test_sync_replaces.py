@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.context.progress import Progress
 from pipm.core.pins import Selection
+from pipm.errors import FileSystemError
 from pipm.fs import swap_folders
 from pipm.fs.link_modes import LinkMode
 from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
 from support.locks import pylock
+from support.process import check
 from support.synthetic import Environment, make_wheel, write
 
 if TYPE_CHECKING:
@@ -122,3 +124,23 @@ def test_new_folders_have_the_group_of_those_above(pipm: Pipm, tmp_path: Path) -
     _sync(pipm, tmp_path, new)
     status = os.stat(made.file("alpha"))
     assert (status.st_gid, status.st_mode & 0o2000) == (group, 0o2000)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount")
+def test_a_mounted_folder_is_named(pipm: Pipm, tmp_path: Path) -> None:
+    """No rename leads into another file system; the next sync finishes once it is unmounted."""
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    made = _sync(pipm, tmp_path, old)
+    folder = f"{made.site}/space/alpha"
+    check("mount", "-t", "tmpfs", "tmpfs", folder)
+    try:
+        write(f"{folder}/own.txt", b"of the other file system\n")
+        with pytest.raises(FileSystemError, match="space/alpha in the environment is mounted"):
+            _sync(pipm, tmp_path, new)
+        assert os.listdir(folder) == ["own.txt"]
+    finally:
+        check("umount", folder)
+    assert _files(_sync(pipm, tmp_path, new)) == {path: text.decode() for path, text in NEW.items()}

@@ -58,6 +58,7 @@ class SwapFolders:
     def __init__(self, path: str, own: Iterable[str], aside: int, name: str, apart: str) -> None:
         self._path, self._own, self._apart = path, frozenset(own), apart
         self._aside, self._tree = aside, name
+        self._device = os.fstat(aside).st_dev
         self._parents: set[str] = set()
         for file in self._own:
             folder = file.rpartition("/")[0]
@@ -112,7 +113,14 @@ class SwapFolders:
     def _place_file(self, staged: int, name: str, target: int, place: str) -> None:
         try:
             os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
-        except IsADirectoryError as error:
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise FileSystemError(
+                    f"{os.path.dirname(place)} in the environment is mounted from another file system",
+                    hint="unmount it and run the same command again",
+                ) from error
+            if error.errno != errno.EISDIR:
+                raise
             if not (self._may_go(place) and self._move_out(target, name, place)):
                 raise FileSystemError(
                     f"There is a folder {name!r} in the environment where a file belongs",
@@ -176,6 +184,8 @@ class SwapFolders:
         if (above if last == _CACHE else folder) not in self._parents or folder.count("/") > _DEEPEST:
             return False
         try:
+            if os.stat(f"{self._path}/{folder}").st_dev != self._device:  # mounted there
+                return False
             with os.scandir(f"{self._path}/{folder}") as scan:
                 entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]
         except OSError:
