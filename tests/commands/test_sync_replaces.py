@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,39 @@ def test_only_what_is_its_own_goes(
     )
     assert not os.path.exists(f"{made.path}/.pipm-tmp")
     assert made.run("import alpha, shape, space.alpha, space.beta; print(alpha.V, space.alpha.V)") == "2 2\n"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_comes_meanwhile_stays(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """A program whose current folder is swapped writes into the old one; the sync may fail after that."""
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    made = _sync(pipm, tmp_path, old)
+    own = ["alpha/own.txt", "alpha/inner/own.txt", "alpha/mine/own.txt"]
+    exchange = swap_folders.SwapFolders._exchange
+
+    def interfere(swap: swap_folders.SwapFolders, staged: int, name: str, target: int, place: str) -> bool:
+        if place.endswith("site-packages/alpha"):
+            for path in own:
+                write(made.file(path), b"mine")
+            write(made.file("alpha/__pycache__/gone.other.pyc"), b"bytecode")
+        done = exchange(swap, staged, name, target, place)
+        if fails and place.endswith("site-packages/alpha"):
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(swap_folders.SwapFolders, "_exchange", interfere)
+    with contextlib.suppress(KeyboardInterrupt):
+        _sync(pipm, tmp_path, new)
+    monkeypatch.undo()
+    assert _files(_sync(pipm, tmp_path, new)) == (
+        {path: data.decode() for path, data in NEW.items()} | dict.fromkeys(own, "mine")
+    )
+    assert not os.path.exists(made.file("alpha/__pycache__/gone.other.pyc"))
 
 
 def test_another_build_of_the_same_version(pipm: Pipm, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipm.errors import FileSystemError
-from pipm.fs.beneath import status_beneath
-from pipm.fs.folder_filler import FOLDER, state_in
+from pipm.fs.beneath import is_there, status_beneath
+from pipm.fs.folder_filler import FOLDER, FolderStack, state_in
 from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ def staged_tree(staging: int, name: str, model: int) -> int:
 
 
 class SwapFolders:
-    """Puts the tree *name* in the open folder *aside* into the environment at *path*.
+    """Puts the tree *name* in the open folder *aside* into an environment.
 
     Files *own* of the environment may go; paths are relative to it. What is in the folder *apart* is left to
     the caller. ``folders`` were swapped as a whole, ``files`` were put into folders that stay. ``left`` is
     the state of new folders in those.
     """
 
-    def __init__(self, path: str, own: Iterable[str], aside: int, name: str, apart: str) -> None:
-        self._path, self._own, self._apart = path, frozenset(own), apart
+    def __init__(self, own: Iterable[str], aside: int, name: str, apart: str) -> None:
+        self._own, self._apart = frozenset(own), apart
         self._aside, self._tree = aside, name
         self._device = os.fstat(aside).st_dev
         self._parents: set[str] = set()
@@ -65,7 +65,6 @@ class SwapFolders:
             while folder and folder not in self._parents:
                 self._parents.add(folder)
                 folder = folder.rpartition("/")[0]
-        self._listed: dict[str, tuple[list[str], list[str]]] = {}
         self._old: list[tuple[str, str]] = []
         self.folders: set[str] = set()
         self.left: FolderState = {}
@@ -76,7 +75,7 @@ class SwapFolders:
 
         With *whole* folders are exchanged where that is possible.
         """
-        for name in sorted(names, key=lambda name: name == _RECORD):
+        for name in sorted(names, key=lambda name: (name == _RECORD, name)):
             place = f"{path}/{name}" if path else name
             if place == self._apart:
                 continue
@@ -98,7 +97,9 @@ class SwapFolders:
         if there is None:
             os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
             self.folders.add(place)
-        elif not (whole and self._may_go(place) and self._exchange(staged, name, target, place)):
+        elif not (
+            whole and self._may_go(target, name, place) and self._exchange(staged, name, target, place)
+        ):
             self._merge(staged, name, target, place, whole=whole)
             return
         self.left[place] = state_in(target, name)
@@ -121,7 +122,7 @@ class SwapFolders:
                 ) from error
             if error.errno != errno.EISDIR:
                 raise
-            if not (self._may_go(place) and self._move_out(target, name, place)):
+            if not (self._may_go(target, name, place) and self._move_out(target, name, place)):
                 raise FileSystemError(
                     f"There is a folder {name!r} in the environment where a file belongs",
                     hint="move it away and run the same command again",
@@ -134,7 +135,8 @@ class SwapFolders:
         there = status_beneath(target, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             return False
-        return self._may_go(f"{path}/{name}") and self._move_out(target, name, f"{path}/{name}")
+        place = f"{path}/{name}"
+        return self._may_go(target, name, place) and self._move_out(target, name, place)
 
     def is_below(self, path: str) -> bool:
         """Return whether *path* lies in a folder that was swapped as a whole."""
@@ -143,12 +145,12 @@ class SwapFolders:
                 return True
         return False
 
-    def remove(self) -> None:
-        """Remove what was swapped out; what came into it meanwhile goes with the folder *aside*."""
+    def remove(self, root: int) -> None:
+        """Remove what was swapped out; what came into it since goes back to the environment *root*."""
         for path, place in self._old:
             parent, _, name = path.rpartition("/")
             with opened(os.open(parent or ".", FOLDER, dir_fd=self._aside)) as folder:
-                self._remove(folder, name, place)
+                self._remove(root, folder, name, place)
 
     def _exchange(self, staged: int, name: str, target: int, place: str) -> bool:
         """Let two folders change places; return False if they must be merged instead."""
@@ -178,41 +180,70 @@ class SwapFolders:
         self._old.append((new, place))
         return True
 
-    def _may_go(self, folder: str) -> bool:
-        """Return whether all in the environment's *folder* may go, and note what that is."""
-        above, _, last = folder.rpartition("/")
-        if (above if last == _CACHE else folder) not in self._parents or folder.count("/") > _DEEPEST:
+    def _may_go(self, parent: int, name: str, place: str) -> bool:
+        """Return whether all in the folder *name* of the open folder *parent* may go."""
+        if not self._is_known(place) or place.count("/") > _DEEPEST:
             return False
         try:
-            if os.stat(f"{self._path}/{folder}").st_dev != self._device:  # mounted there
-                return False
-            with os.scandir(f"{self._path}/{folder}") as scan:
-                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]
+            folder = os.open(name, FOLDER, dir_fd=parent)
         except OSError:
             return False
-        below = [name for name, is_folder in entries if is_folder]
-        names = [name for name, is_folder in entries if not is_folder]
-        self._listed[folder] = (names, below)
-        return all(
-            f"{folder}/{name}" in self._own
-            or (
-                last == _CACHE
-                and name.endswith(".pyc")
-                and f"{above}/{name.partition('.')[0]}.py" in self._own
+        with opened(folder):
+            # It is mounted there, or root's in another user's environment: its files could not be removed.
+            if os.fstat(folder).st_dev != self._device or not os.access(".", os.W_OK, dir_fd=folder):
+                return False
+            files, below = _names_in(folder)
+            return all(self._is_own(f"{place}/{file}") for file in files) and all(
+                self._may_go(folder, other, f"{place}/{other}") for other in below
             )
-            for name in names
-        ) and all(self._may_go(f"{folder}/{name}") for name in below)
 
-    def _remove(self, parent: int, name: str, place: str) -> None:
-        names, below = self._listed[place]
+    def _is_known(self, folder: str) -> bool:
+        """Return whether *folder* is one of own files, or of their bytecode."""
+        above, _, last = folder.rpartition("/")
+        return (above if last == _CACHE else folder) in self._parents
+
+    def _is_own(self, path: str) -> bool:
+        """Return whether *path* is that of an own file, or of the bytecode of one."""
+        folder, _, name = path.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        return path in self._own or (
+            last == _CACHE and name.endswith(".pyc") and f"{above}/{name.partition('.')[0]}.py" in self._own
+        )
+
+    def _remove(self, root: int, parent: int, name: str, place: str) -> None:
+        """Remove the old folder *name* of *parent*; what came into it since goes to *place* below *root*."""
         with opened(os.open(name, FOLDER, dir_fd=parent)) as folder:
-            for file in names:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file, dir_fd=folder)
+            files, below = _names_in(folder)
             for other in below:
-                self._remove(folder, other, f"{place}/{other}")
+                if self._is_known(f"{place}/{other}"):
+                    self._remove(root, folder, other, f"{place}/{other}")
+                else:
+                    _give_back(root, folder, other, place)
+            for file in files:
+                if self._is_own(f"{place}/{file}"):
+                    os.unlink(file, dir_fd=folder)
+                else:
+                    _give_back(root, folder, file, place)
         with contextlib.suppress(OSError):
             os.rmdir(name, dir_fd=parent)
+
+
+def _names_in(folder: int) -> tuple[list[str], list[str]]:
+    """Return the names of files and of folders in the open *folder*."""
+    names: tuple[list[str], list[str]] = ([], [])
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            names[entry.is_dir(follow_symlinks=False)].append(entry.name)
+    return names
+
+
+def _give_back(root: int, folder: int, name: str, place: str) -> None:
+    """Move *name* from the open *folder* to *place* below *root*, unless a new file has that name."""
+    folders = FolderStack(root)
+    with contextlib.closing(folders):
+        target = folders.enter(place)
+        if not is_there(target, name):
+            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
 
 
 @cache

@@ -52,7 +52,7 @@ class Replacement:
         own = {path for paths in self._recorded.values() for path in paths}
         own.update(*(entry_paths(install_plan, context.scheme) for install_plan in plans))
         self._own = own - claimed
-        self._swap = SwapFolders(context.path, self._own, context.staging, _TREE, apart=self._site)
+        self._swap = SwapFolders(self._own, context.staging, _TREE, apart=self._site)
 
     def run(self, plan: MaterialisePlan, switch: Callable[[], Switched]) -> tuple[Materialised, Switched]:
         """Make the files of *plan*; call *switch* when all new ones are there, and all old ones still.
@@ -68,8 +68,10 @@ class Replacement:
             sync_file_system(tree)  # a name that replaces another one stands for bytes that are on disk
             context.shared_state.check()
             with opened(open_directory_beneath(tree, self._site)) as staged:
-                switched = self._place(tree, staged, site, switch)
-        swap.remove()
+                try:
+                    switched = self._place(tree, staged, site, switch)
+                finally:
+                    swap.remove(context.root)
         left = {path: state for path, state in made.left.items() if swap.is_below(path)}
         return made._replace(left=left | swap.left), switched
 
