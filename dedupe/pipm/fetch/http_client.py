@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 
 from pipm.errors import InterruptedRunError, redacted
-from pipm.fetch.network_settings import LeftToPipError, origin_of
+from pipm.fetch.network_settings import LeftToPipError, origin_of, without_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,8 @@ _MOST_CONNECTIONS = 16
 _BACKOFF, _LONGEST_PAUSE = 0.25, 60.0
 _PROGRESS = 1 << 20
 """Bytes after which a broken transfer is a new trouble, with all its retries."""
-_TEMPORARY = frozenset({429, 500, 502, 503, 504, 520, 524})
+_NO_SUCH_PART = 416
+_TEMPORARY = frozenset({_NO_SUCH_PART, 429, 500, 502, 503, 504, 520, 524})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -95,7 +96,7 @@ class HttpClient:
                 if parts.scheme not in ("http", "https") or (old.scheme, parts.scheme) == ("https", "http"):
                     where = f"{parts.scheme}://{parts.hostname or ''}"
                     raise RequestError(request.url, f"a redirect to {where} is refused", again=False)
-                parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+                parts = without_login(parts)
                 if origin_of(old) != origin_of(parts):
                     login = self.settings.login_for(parts, request.index_urls)
                 continue
@@ -110,7 +111,7 @@ class HttpClient:
     def _send(self, parts: SplitResult, headers: dict[str, str], login: Login | None) -> Any:  # noqa: ANN401 - of a library
         if login is not None:
             headers |= urllib3.make_headers(basic_auth=f"{login.user}:{login.password}")
-        url = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+        url = without_login(parts)._replace(fragment="").geturl()
         try:
             return self._manager(parts).request(
                 "GET", url, headers=headers, redirect=False, retries=False, preload_content=False
@@ -173,6 +174,8 @@ class Transfer:
             try:
                 yield from self._rest()
             except RequestError as error:
+                if error.status == _NO_SUCH_PART:
+                    self._validator = ""  # so the next request is for all of it
                 if self._done - before >= _PROGRESS:
                     left, before = retries, self._done
                 if not error.again or not left or error.pause > _LONGEST_PAUSE:
@@ -188,10 +191,7 @@ class Transfer:
         self._client.check()
         resumes = self._done and self._validator
         more = {"Range": f"bytes={self._done}-", "If-Range": self._validator} if resumes else {}
-        try:
-            response, self.address = self._client.open(self._request, more)
-        except ValueError as error:
-            raise RequestError(self._request.url, f"this is no address: {error}", again=False) from error
+        response, self.address = self._client.open(self._request, more)
         try:
             self.content_type = response.headers.get("Content-Type", "")
             self._validator = "" if self._request.packed else _validator(response.headers)
@@ -226,10 +226,9 @@ def request_error(url: str, error: Exception) -> RequestError:
         reasons.append(cause)
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in reasons):
         raise LeftToPipError from error
-    if any(isinstance(one, (TimeoutError, urllib3.exceptions.TimeoutError)) for one in reasons):
-        return RequestError(url, "no answer in time")
     said = next((one.strerror for one in reasons if isinstance(one, OSError) and one.strerror), None)
-    return RequestError(url, said or "the connection broke")
+    late = any(isinstance(one, (TimeoutError, urllib3.exceptions.TimeoutError)) for one in reasons)
+    return RequestError(url, said or ("no answer in time" if late else "the connection broke"))
 
 
 def _validator(headers: Mapping[str, str]) -> str:
@@ -244,5 +243,5 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 _TIMEOUT = 15.0
+_ENDLESS = 1e7
 _RETRIES = 5
 _NOT_OURS = ("PIP_CLIENT_CERT", "PIP_USE_DEPRECATED")
 """Settings with which pip sends all requests."""
@@ -64,6 +65,8 @@ class NetworkSettings:
             retries = int(setting("RETRIES") or _RETRIES)
         except ValueError as error:  # pip has a message for it
             raise LeftToPipError from error
+        if not 0 < timeout < _ENDLESS:  # no library waits so long, and pip has a message for it
+            raise LeftToPipError
         proxies = getproxies()
         if proxies != getproxies_environment():  # the system's, which a forked process cannot ask for
             raise LeftToPipError
@@ -79,7 +82,7 @@ class NetworkSettings:
             proxy=setting("PROXY"),
             proxies=proxies,
             timeout=timeout,
-            retries=retries,
+            retries=max(0, retries),
             cache="" if setting("NO_CACHE_DIR") else cache,
             netrc_files=(own,) if own else (os.path.expanduser("~/.netrc"), os.path.expanduser("~/_netrc")),
         )
@@ -129,6 +132,16 @@ class NetworkSettings:
 def origin_of(url: SplitResult) -> tuple[str, str | None, int | None]:
     """Return scheme, host and port of *url*: a login is sent to no other place."""
     return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def without_login(url: SplitResult) -> SplitResult:
+    """Return *url* without user and password, and with the host to which `origin_of` belongs.
+
+    Libraries disagree about the host where a backslash or a bracket is before it.
+    """
+    host = url.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return url._replace(netloc=host if url.port is None else f"{host}:{url.port}")
 
 
 def _login(url: SplitResult) -> Login:

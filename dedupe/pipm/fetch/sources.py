@@ -14,6 +14,8 @@ from pipm.errors import FetchError
 from pipm.fetch.http_client import Request, RequestError, Transfer
 from pipm.fetch.index_pages import ACCEPT, parse_page
 from pipm.fetch.network_settings import LeftToPipError
+from pipm.fs.opened import opened
+from pipm.fs.trust import changed_by_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,17 +178,18 @@ def _files(client: HttpClient, request: Request) -> list[IndexFile]:
 def _rank(file: IndexFile, pin: Pin, ranks: dict[str, int]) -> tuple[int, tuple[int, ...]] | None:
     """Return how well a file fits, the smaller the better, as pip compares; None if it does not."""
     try:
-        name, _, build, tags = parse_wheel_filename(file.name)
+        name, version, build, tags = parse_wheel_filename(file.name)
     except InvalidWheelFilename:
         return None
     known = [ranks[str(tag)] for tag in tags if str(tag) in ranks]
-    if name != canonicalize_name(pin.name) or not known:
+    wanted = pin.version in (None, str(version), version.public)
+    if name != canonicalize_name(pin.name) or not wanted or not known:
         return None
     return min(known), tuple(-number for number in build[:1])
 
 
 def cached_by_pip(request: Request, settings: NetworkSettings) -> str | None:
-    """Return the path of the content of *request* in pip's cache, if it has one."""
+    """Return the path of *request*'s content in pip's cache; None if another user can change it."""
     if not settings.cache:
         return None
     parts = urlsplit(request.url)
@@ -201,19 +204,18 @@ def cached_by_pip(request: Request, settings: NetworkSettings) -> str | None:
 
     name = hashlib.sha224(key.geturl().encode()).hexdigest()
     path = f"{settings.cache}/http-v2/{'/'.join(name[:5])}/{name}.body"
-    return path if os.path.isfile(path) else None
+    return path if os.path.isfile(path) and changed_by_others(path) is None else None
 
 
 def read_chunks(path: str) -> Iterator[bytes]:
-    """Yield the content of the file at *path*; raise FetchError if it cannot be opened."""
+    """Yield the content of the file at *path*; raise FetchError if it cannot be read."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise FetchError(f"Cannot read {path}: it is no file", hint="lock again if it was moved")
+            while chunk := os.read(file, _CHUNK):
+                yield chunk
     except OSError as error:
         raise FetchError(
             f"Cannot read {path}: {error.strerror}", hint="lock again if it was moved"
         ) from error
-    with open(file, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise FetchError(f"Cannot read {path}: it is no file", hint="lock again if it was moved")
-        while chunk := stream.read(_CHUNK):
-            yield chunk

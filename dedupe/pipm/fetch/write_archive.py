@@ -54,11 +54,17 @@ class ArchiveWriter:
     def write(self, pin: Pin) -> NewArchive:
         """Write the wheel of *pin*; raise FetchError, or LeftToPipError if only pip can fetch it."""
         trouble = None
-        for place in self._places(pin):
-            try:
-                return self._write(pin, place())
-            except RequestError as error:
-                trouble = trouble or error
+        try:
+            for place in self._places(pin):
+                try:
+                    return self._write(pin, place())
+                except RequestError as error:
+                    trouble = trouble or error
+        except ValueError as error:  # its text may have a part of a password
+            raise FetchError(
+                f"Cannot fetch {_shown(pin)}: an address or a login is not valid",
+                hint="check the address in the lock, PIP_INDEX_URL and PIP_PROXY, and where they redirect to",
+            ) from error
         assert trouble is not None
         hint = "check that the index is reachable; fetched wheels are kept; run the same command again"
         if trouble.status in _GONE:
@@ -97,7 +103,7 @@ class ArchiveWriter:
             cached = cached_by_pip(source.request, self._client.settings)
             if cached is not None:
                 with contextlib.suppress(FetchError):
-                    digest, _ = write_new_file(new, read_chunks(cached), 0o600)
+                    digest, _ = write_new_file(new, self._counted(pin, source, read_chunks(cached)), 0o600)
                     if digest.hex() in wanted:
                         return NewArchive(new.name, source.file_name)
                     forget(self._folder, new.name)

@@ -94,8 +94,9 @@ def test_a_broken_transfer_goes_on_where_it_broke(tmp_path: Path, server: FileSe
     [
         Answer(headers=(("ETag", '"two"'),)),
         Answer(headers=(("ETag", ""),)),
+        Answer(416),
     ],
-    ids=["another state", "no range"],
+    ids=["another state", "no range", "no such part"],
 )
 def test_what_cannot_go_on_begins_again(tmp_path: Path, server: FileServer, more: Answer) -> None:
     server.script.answers[FILE] = [Answer(cut=300_000), more]
@@ -138,7 +139,7 @@ def test_a_server_is_not_waited_for_too_long(tmp_path: Path, server: FileServer,
         (Answer(404), None, "HTTP error 404"),
         (Answer(302, (("Location", "ftp://127.0.0.1/x"),)), None, "a redirect to ftp://127.0.0.1 is refused"),
         (Answer(302, (("Location", "file:///etc/passwd"),)), None, "a redirect to file:// is refused"),
-        (Answer(302, (("Location", "http://[/"),)), None, "no address"),
+        (Answer(302, (("Location", "http://[/"),)), None, "is not valid"),
     ],
 )
 def test_what_is_not_in_the_lock_does_not_stay(
@@ -201,6 +202,37 @@ def test_a_login_goes_to_its_host_alone(tmp_path: Path, server: FileServer, othe
         assert "login" in str(caught.value.hint)
 
 
+def test_a_login_goes_to_the_host_that_is_compared(
+    tmp_path: Path, server: FileServer, other: FileServer
+) -> None:
+    target = f"{other.url}\\[::1]:1{FILE}"
+    server.script.answers[FILE] = [Answer(302, (("Location", target),))]
+    known = settings(PIP_INDEX_URL="http://me:word@[::1]:1/simple", PIP_RETRIES="0")
+    with pytest.raises(FetchError):
+        fetch(tmp_path / "run", pin(server.url + FILE), known)
+    assert not any(asked.login for asked in other.script.asked)
+
+
+@pytest.mark.parametrize("url", ["http://[/x", "file:///a%00b", "file:///"])
+def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FetchError, match=r"is not valid|is no file"):
+        fetch(tmp_path / "run", pin(url))
+
+
+def test_a_bad_index_does_not_show_its_password(tmp_path: Path, server: FileServer) -> None:
+    known = settings(PIP_INDEX_URL="http://me:hunter/2@127.0.0.1/simple")
+    with pytest.raises(FetchError) as caught:
+        fetch(tmp_path / "run", pin(server.url + FILE), known)
+    assert "hunter" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_odd_numbers_end(tmp_path: Path, server: FileServer) -> None:
+    date = ("Retry-After", "Mon, 01 Jan 99999999999 00:00:00 GMT")
+    server.script.answers[FILE] = [Answer(503, (date,))] * 20
+    with pytest.raises(FetchError, match="HTTP error 503"):
+        fetch(tmp_path / "run", pin(server.url + FILE), settings(PIP_RETRIES="-1"))
+
+
 def test_logins_of_indexes_and_netrc(tmp_path: Path, server: FileServer, other: FileServer) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login file password word\n")
@@ -258,6 +290,7 @@ def test_pages_that_are_none_are_left_to_pip(text: str) -> None:
         {"PIP_KEYRING_PROVIDER": "import"},
         {"PIP_USE_DEPRECATED": "legacy-certs"},
         {"PIP_TIMEOUT": "soon"},
+        {"PIP_TIMEOUT": "inf"},
     ],
 )
 def test_what_only_pip_does_is_left_to_pip(variables: dict[str, str]) -> None:
@@ -310,6 +343,11 @@ def test_a_file_in_pips_cache_is_believed_by_its_hash(tmp_path: Path, server: Fi
     assert cached.stat() == before
     cached.write_bytes(b"another")
     assert fetch(tmp_path / "again", pin(url), known) == CONTENT
+    cached.write_bytes(CONTENT)
+    cached.chmod(0o666)  # so another user can change it
+    asked = len(server.script.asked)
+    assert fetch(tmp_path / "last", pin(url), known) == CONTENT
+    assert len(server.script.asked) == asked + 1
 
 
 def test_a_proxy_is_asked(tmp_path: Path, server: FileServer) -> None:
