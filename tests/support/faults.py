@@ -85,7 +85,8 @@ class Bench:
         fault = Fault(self._numbers[point.call], point.number, point.fault)
         with self._restored():
             done = self._command(fault=fault)
-            faults = [] if point.fault == KILL else _said(done, hinted=not self.case.foreign)
+            hinted = not self.case.foreign and point.call != "write"  # that of the hint may have failed
+            faults = [] if point.fault == KILL else _said(done, hinted=hinted)
             if self._refused:
                 self._expect_link_modes()
             faults += [f"then: {fault}" for fault in self._changed(done.code)]

@@ -54,7 +54,7 @@ def compile_source(source, digest, filename, target, mtime, size, level):
     if text is None:
         return None
     code = compile(text, filename, "exec", dont_inherit=True, optimize=level)
-    with open(target, "xb") as stream:
+    with open(target, "wb") as stream:  # it may be there: of a process that ended
         stream.write(MAGIC + header(mtime, size) + marshal.dumps(code))
     return True
 

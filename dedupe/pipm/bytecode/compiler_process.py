@@ -62,23 +62,36 @@ class CompilerProcess:
         return [False] * len(tasks) if answers is None else [answer is True for answer in answers]
 
     def compile(self, tasks: Sequence[CompileTask]) -> list[int | None]:
-        """Compile each; 0: the disk failed, False: it does not compile, None: it has other bytes."""
-        return list(self._ask([("compile", *task) for task in tasks]) or [False] * len(tasks))
+        """Compile each; False: it does not compile, None: it has other bytes.
 
-    def compare(self, tasks: Sequence[CompareTask]) -> list[bool | None]:
+        0: nothing is known of the source, since the disk or the interpreter failed.
+        """
+        return self._each("compile", tasks, unknown=0)
+
+    def compare(self, tasks: Sequence[CompareTask]) -> list[int | None]:
         """Do each comparison; the result is None if unknown.
 
         It is unknown if the source has other bytes than its digest says, or if the interpreter does not run.
         """
-        answers = self._ask([("compare", *task) for task in tasks])
+        return self._each("compare", tasks, unknown=None)
+
+    def _each(
+        self, kind: str, tasks: Sequence[tuple[object, ...]], *, unknown: int | None
+    ) -> list[int | None]:
+        """Return the answer to each of *tasks*; *unknown* if the interpreter does not run."""
+        answers = self._ask([(kind, *task) for task in tasks])
         if answers is not None:
-            return answers
+            return list(answers)
         if not self._answers:
-            return [None] * len(tasks)
+            return [unknown] * len(tasks)
         if len(tasks) == 1:
-            return [False]  # bytecode that ends the interpreter which loads it
+            return [False]  # a file that ends the interpreter which loads it
         middle = len(tasks) // 2
-        return self.compare(tasks[:middle]) + self.compare(tasks[middle:])
+        return [
+            answer
+            for part in (tasks[:middle], tasks[middle:])
+            for answer in self._each(kind, part, unknown=unknown)
+        ]
 
     @property
     def _answers(self) -> bool:

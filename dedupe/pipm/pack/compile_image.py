@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
+from pipm.errors import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,4 +58,10 @@ def compile_sources(
         for worker in workers:
             worker.close()
     good = [answer for number in range(len(batches)) for answer in parts[number % count][number // count]]
+    for one, done in zip(sources, good, strict=True):
+        if done is not True and done is not False:  # the disk or the interpreter failed, not the source
+            raise FileSystemError(
+                f"Cannot compile {one.path}",
+                hint="look at the disk's free space, then run the same command again",
+            )
     return {one: task.target for one, task, done in zip(sources, tasks, good, strict=True) if done}
