@@ -66,7 +66,7 @@ def test_what_is_no_environment_alone_stays(tmp_path: Path, pipm: Pipm) -> None:
 def test_it_asks(tmp_path: Path, pipm: Pipm) -> None:
     environment = with_alpha(tmp_path / "a")
     assert "--yes" in pipm("rm", environment.path).expect(USAGE).err
-    command, variables = pipm.command("rm", "--yes", environment.path)
+    command, variables = pipm.command("rm", environment.path)
     for answer, left in (("n\n", True), ("y\n", False)):
         done = subprocess.run(
             command, input=answer, env=clean_environ(variables), text=True, capture_output=True, check=True

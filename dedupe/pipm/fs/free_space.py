@@ -72,14 +72,19 @@ def mount_of(path: str) -> Mount:
 
 def mounted_below(path: str) -> frozenset[str]:
     """Return the files in mounts below the folder *path*, relative to it; they do not belong to it."""
-    above = f"{os.path.realpath(path)}/"
-    places = [mount.path for mount in _mounts() if mount.path.startswith(above)]
+    above = os.path.realpath(path)
     return frozenset(
-        f"{folder}/{name}".removeprefix(above)
-        for place in places
-        for folder, _, names in os.walk(place)
+        f"{folder}/{name}".removeprefix(f"{above}/")
+        for place in mount_points_below(path)
+        for folder, _, names in os.walk(f"{above}/{place}")
         for name in names
     )
+
+
+def mount_points_below(path: str) -> frozenset[str]:
+    """Return the folders below *path* where something is mounted, relative to it; bind mounts, too."""
+    above = f"{os.path.realpath(path)}/"
+    return frozenset(mount.path.removeprefix(above) for mount in _mounts() if mount.path.startswith(above))
 
 
 def _mounts() -> Iterator[Mount]:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import is_there, status_beneath
 from pipm.fs.folder_filler import FOLDER, FolderStack, state_in
+from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from pipm.fs.folder_filler import FolderState
 
@@ -51,14 +52,16 @@ class SwapFolders:
     """Puts the tree *name* in the open folder *aside* into an environment.
 
     Files *own* of the environment may go; paths are relative to it. What is in the folder *apart* is left to
-    the caller. ``folders`` were swapped as a whole, ``files`` were put into folders that stay. ``left`` is
-    the state of new folders in those.
+    the caller. Folders *mounted* stay in their places. ``folders`` were swapped as a whole, ``files`` were
+    put into folders that stay. ``left`` is the state of new folders in those.
     """
 
-    def __init__(self, own: Iterable[str], aside: int, name: str, apart: str) -> None:
+    def __init__(
+        self, own: Iterable[str], aside: int, name: str, apart: str, mounted: Container[str] = ()
+    ) -> None:
         self._own, self._apart = frozenset(own), apart
         self._aside, self._tree = aside, name
-        self._device = os.fstat(aside).st_dev
+        self._mounted = mounted
         self._parents: set[str] = set()
         for file in self._own:
             folder = file.rpartition("/")[0]
@@ -94,9 +97,11 @@ class SwapFolders:
                 )
             os.rename(name, f"file-{len(self.folders)}", src_dir_fd=target, dst_dir_fd=self._aside)
             there = None
-        if there is None:
-            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+        if there is None and _move(staged, name, target):
             self.folders.add(place)
+        elif there is None:
+            os.mkdir(name, dir_fd=target)
+            self._merge(staged, name, target, place, whole=False)
         elif not (
             whole and self._may_go(target, name, place) and self._exchange(staged, name, target, place)
         ):
@@ -113,15 +118,9 @@ class SwapFolders:
 
     def _place_file(self, staged: int, name: str, target: int, place: str) -> None:
         try:
-            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
-        except OSError as error:
-            if error.errno == errno.EXDEV:
-                raise FileSystemError(
-                    f"{os.path.dirname(place)} in the environment is mounted from another file system",
-                    hint="unmount it and run the same command again",
-                ) from error
-            if error.errno != errno.EISDIR:
-                raise
+            if not _move(staged, name, target):
+                _copy(staged, name, target)
+        except IsADirectoryError as error:
             if not (self._may_go(target, name, place) and self._move_out(target, name, place)):
                 raise FileSystemError(
                     f"There is a folder {name!r} in the environment where a file belongs",
@@ -190,7 +189,7 @@ class SwapFolders:
             return False
         with opened(folder):
             # It is mounted there, or root's in another user's environment: its files could not be removed.
-            if os.fstat(folder).st_dev != self._device or not os.access(".", os.W_OK, dir_fd=folder):
+            if place in self._mounted or not os.access(".", os.W_OK, dir_fd=folder):
                 return False
             files, below = _names_in(folder)
             return all(self._is_own(f"{place}/{file}") for file in files) and all(
@@ -244,6 +243,27 @@ def _give_back(root: int, folder: int, name: str, place: str) -> None:
         target = folders.enter(place)
         if not is_there(target, name):
             os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
+
+
+def _move(staged: int, name: str, target: int) -> bool:
+    """Rename *name*; return False if something is mounted at *target*: no rename leads there."""
+    try:
+        os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
+
+
+def _copy(staged: int, name: str, target: int) -> None:
+    """Make *name* of the open folder *staged* anew in *target*."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=target)
+    if stat.S_ISLNK(os.stat(name, dir_fd=staged, follow_symlinks=False).st_mode):
+        os.symlink(os.readlink(name, dir_fd=staged), name, dir_fd=target)
+    else:
+        place_file(LinkMode.COPY, staged, name, target, name)
 
 
 @cache

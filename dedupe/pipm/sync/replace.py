@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import sync_file_system
+from pipm.fs.free_space import mount_points_below
 from pipm.fs.opened import opened
 from pipm.fs.swap_folders import SwapFolders, staged_tree
 from pipm.fs.walk_tree import names_in
@@ -52,7 +53,8 @@ class Replacement:
         own = {path for paths in self._recorded.values() for path in paths}
         own.update(*(entry_paths(install_plan, context.scheme) for install_plan in plans))
         self._own = own - claimed
-        self._swap = SwapFolders(self._own, context.staging, _TREE, apart=self._site)
+        mounted = mount_points_below(context.path)
+        self._swap = SwapFolders(self._own, context.staging, _TREE, apart=self._site, mounted=mounted)
 
     def run(self, plan: MaterialisePlan, switch: Callable[[], Switched]) -> tuple[Materialised, Switched]:
         """Make the files of *plan*; call *switch* when all new ones are there, and all old ones still.
