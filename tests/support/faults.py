@@ -96,6 +96,8 @@ class Bench:
             faults += [f"after it ran again: {fault}" for fault in self._unfinished(point)]
             if self.case.foreign and self._left_over():  # pip that finds all there gives pipm nothing to do
                 self._run("adopt", f"{self.point}/first")
+            if self.case.name == "run" and self._left_over():  # likewise the environment that it finds
+                self._run("gc")
             faults += self._left_over()
             verified = self._run("verify", "--full")
             if verified.code:
@@ -335,7 +337,8 @@ def _paths(tree: str) -> Iterator[str]:
 def _said(done: Result, *, hinted: bool) -> list[str]:
     """What is wrong with how a command told of an error."""
     text = f"{done.out}{done.err}"
-    faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text]
+    ours = "/dedupe/pipm/" in text or "Internal error" in text  # pip has tracebacks of its own
+    faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text and ours]
     if done.code not in {0, 1, 3}:
         faults.append(f"exit code {done.code}: {text[-300:]}")
     elif hinted and done.code not in _HINTLESS and not faults and "hint: " not in text:
