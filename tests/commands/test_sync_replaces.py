@@ -177,3 +177,19 @@ def test_a_mounted_folder_stays(pipm: Pipm, tmp_path: Path) -> None:
         assert _files(made)["space/alpha/__init__.py"] == "V = 2\n"
     finally:
         check("umount", folder)
+
+
+def test_bytecode_that_python_wrote_goes(pipm: Pipm, tmp_path: Path) -> None:
+    """Old bytecode fits a new source of the same size and second, also in a folder that is not swapped."""
+    files = {"single.py": b"V = 1\n", "alpha/__init__.py": b"V = 1\n"}
+    old = make_wheel(f"{tmp_path}/wheels", "alpha==1.0", files)
+    new = make_wheel(f"{tmp_path}/wheels", "alpha==2.0", dict.fromkeys(files, b"V = 2\n"))
+    made, options = Environment(path=f"{tmp_path}/env"), SyncOptions(compiled=False)
+    sync(pipm.store, made.path, open_lock(pylock(str(tmp_path), [old]), Selection(), ()), options, Progress())
+    check(made.python, "-c", "import single, alpha")
+    write(f"{made.site}/alpha/own.txt", b"stays\n")
+    written = sorted(str(path) for path in tmp_path.glob("env/lib/*/site-packages/**/*.pyc"))
+    assert len(written) == 2
+    sync(pipm.store, made.path, open_lock(pylock(str(tmp_path), [new]), Selection(), ()), options, Progress())
+    assert [path for path in written if os.path.exists(path)] == []
+    assert os.path.exists(f"{made.site}/alpha/own.txt")

@@ -19,6 +19,7 @@ from pipm.fs.beneath import is_there, status_beneath
 from pipm.fs.folder_filler import FOLDER, FolderStack, state_in
 from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
+from pipm.fs.share_file import forget
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -78,6 +79,8 @@ class SwapFolders:
 
         With *whole* folders are exchanged where that is possible.
         """
+        names = list(names)
+        _forget_bytecode(target, {name[:-3] for name in names if name.endswith(".py")})
         for name in sorted(names, key=lambda name: (name == _RECORD, name)):
             place = f"{path}/{name}" if path else name
             if place == self._apart:
@@ -243,6 +246,21 @@ def _give_back(root: int, folder: int, name: str, place: str) -> None:
         target = folders.enter(place)
         if not is_there(target, name):
             os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
+
+
+def _forget_bytecode(folder: int, modules: Container[str]) -> None:
+    """Remove bytecode of *modules* that get other files in the open *folder*.
+
+    Python compares the times in whole seconds: old bytecode may fit the new source.
+    """
+    try:
+        cache = os.open(_CACHE, FOLDER, dir_fd=folder)
+    except OSError:
+        return
+    with opened(cache):
+        for name in os.listdir(cache):
+            if name.endswith(".pyc") and name.partition(".")[0] in modules:
+                forget(cache, name)
 
 
 def _move(staged: int, name: str, target: int) -> bool:
