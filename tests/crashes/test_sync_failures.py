@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import time
@@ -50,15 +51,20 @@ def test_a_full_disk(disks: Disks, tmp_path: object, left: int) -> None:
 def test_ctrl_c(pipm: Pipm, tmp_path: object) -> None:
     wheels = wheels_in(f"{tmp_path}/wheels")
     lock, env = pylock(str(tmp_path), wheels), Environment(path=f"{tmp_path}/env")
-    for wait in (0.1, 0.2, 0.3, 0.4, 0.9):
+    interrupted = 0
+    for wait in (0, 0.2, 0.4, 0.9):
         process = pipm.start("sync", lock, "--env", env.path)
+        while not wait and process.poll() is None and not glob.glob(f"{pipm.store}/v1/tmp/run-*"):
+            time.sleep(0.001)  # until it begins to work
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
         # Before there is a handler, the interpreter itself ends by the signal.
         assert process.returncode in (0, INTERRUPTED, -signal.SIGINT), err
+        interrupted += process.returncode == INTERRUPTED
         assert "Traceback" not in err
         assert not os.path.isdir(f"{pipm.store}/v1") or damage(pipm.store) == []
+    assert interrupted
     pipm("sync", lock, "--env", env.path).expect()
     assert_holds(env, wheels)
 
