@@ -39,6 +39,8 @@ _VAGUE = ("identity", "links", "ctime", "extents", "data")
 _TORN = (".pyvenv.cfg.", ".000_pipm")
 """What begins the names of a killed write beside a file; the next run removes it."""
 _HINTLESS = frozenset({0, 3})
+_PIPS_OWN = 2
+"""The exit code of a pip that ends with a traceback of its own."""
 
 
 class Bench:
@@ -86,7 +88,9 @@ class Bench:
         with self._restored():
             done = self._command(fault=fault)
             hinted = not self.case.foreign and point.call != "write"  # that of the hint may have failed
-            faults = [] if point.fault == KILL else _said(done, hinted=hinted)
+            faults = (
+                [] if point.fault == KILL else _said(done, hinted=hinted, foreign=bool(self.case.foreign))
+            )
             if self._refused:
                 self._expect_link_modes()
             faults += [f"then: {fault}" for fault in self._changed(done.code)]
@@ -94,10 +98,8 @@ class Bench:
             if again.code and not self.case.foreign:
                 faults.append(f"again: exit code {again.code}: {again.out[-300:]}{again.err[-500:]}")
             faults += [f"after it ran again: {fault}" for fault in self._unfinished(point)]
-            if self.case.foreign and self._left_over():  # pip that finds all there gives pipm nothing to do
-                self._run("adopt", f"{self.point}/first")
-            if self.case.name == "run" and self._left_over():  # likewise the environment that it finds
-                self._run("gc")
+            if self.case.sweeper and self._left_over():
+                self._run(*(word.format(point=self.point) for word in self.case.sweeper))
             faults += self._left_over()
             verified = self._run("verify", "--full")
             if verified.code:
@@ -334,11 +336,12 @@ def _paths(tree: str) -> Iterator[str]:
                 yield from _paths(os.path.join(tree, name))
 
 
-def _said(done: Result, *, hinted: bool) -> list[str]:
+def _said(done: Result, *, hinted: bool, foreign: bool) -> list[str]:
     """What is wrong with how a command told of an error."""
     text = f"{done.out}{done.err}"
-    ours = "/dedupe/pipm/" in text or "Internal error" in text  # pip has tracebacks of its own
-    faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text and ours]
+    if foreign and done.code == _PIPS_OWN and "/dedupe/pipm/" not in text:
+        return []
+    faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text]
     if done.code not in {0, 1, 3}:
         faults.append(f"exit code {done.code}: {text[-300:]}")
     elif hinted and done.code not in _HINTLESS and not faults and "hint: " not in text:

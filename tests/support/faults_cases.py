@@ -36,7 +36,8 @@ class Case:
     links of the store or read-only meanwhile. With *falls* a file that refuses what was asked for may be a
     hard link or a copy, or the environment gets the link mode *refused*. Names with *foreign* in them are
     the business of pip, which does not clean up after itself, and so is bytecode: an interpreter that cannot
-    read some writes its own.
+    read some writes its own. Where the same command has nothing to do any more, *sweeper* is the next one,
+    which removes what the first one left.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Case:
     falls: bool = False
     refused: str = ""
     foreign: str = ""
+    sweeper: tuple[str, ...] = ()
 
     def environment(self, point: str) -> dict[str, str]:
         """The variables by which the command writes below *point* alone."""
@@ -278,6 +280,7 @@ _ALL = (
         name="run",
         prepare=_synced(known=False),
         words=("run", "--lock", "{point}/new/pylock.toml", "python", "-c", "import come"),
+        sweeper=("gc",),
     ),
     Case(
         name="pip",
@@ -285,6 +288,7 @@ _ALL = (
         words=("pip", "install", "--env", "{point}/first", "{point}/wheels/come-1.0-py3-none-any.whl"),
         appears="first/",
         foreign="/come",
+        sweeper=("adopt", "{point}/first"),
     ),
     Case(
         name="store-add",
