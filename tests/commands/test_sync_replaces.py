@@ -159,6 +159,26 @@ def test_new_folders_have_the_group_of_those_above(pipm: Pipm, tmp_path: Path) -
     assert (status.st_gid, status.st_mode & 0o2000) == (group, 0o2000)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: chown")
+def test_a_group_that_the_user_is_no_member_of(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but root gives it to new folders; the sync works."""
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    made = _sync(pipm, tmp_path, old)
+    os.chown(made.site, -1, 4321)
+    monkeypatch.setattr(os, "fchown", refuse)
+    _sync(pipm, tmp_path, new)
+    assert _files(made) == {path: data.decode() for path, data in NEW.items()}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount")
 def test_a_mounted_folder_stays(pipm: Pipm, tmp_path: Path) -> None:
     """No rename leads into another file system: files are copied, and it is not moved."""

@@ -39,7 +39,8 @@ def staged_tree(staging: int, name: str, model: int) -> int:
     folder = os.open(name, FOLDER, dir_fd=staging)
     status = os.fstat(model)
     if status.st_gid != os.fstat(folder).st_gid:
-        os.fchown(folder, -1, status.st_gid)
+        with contextlib.suppress(PermissionError):  # the user is no member of it
+            os.fchown(folder, -1, status.st_gid)
     if status.st_mode & stat.S_ISGID:
         os.fchmod(folder, 0o700 | stat.S_ISGID)
     if hasattr(os, "getxattr"):
