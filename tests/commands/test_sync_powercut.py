@@ -81,12 +81,15 @@ def test_after_an_interrupted_sync_bytes_are_compared(mode: str, pipm: Pipm, tmp
 
 
 @pytest.mark.parametrize("torn", ["pyvenv.cfg", "bin/activate", "bin/python"])
-def test_an_environment_cut_short_is_made_anew(torn: str, pipm: Pipm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", ["", ".pipm/finder"], ids=["plain", "finder"])
+def test_an_environment_cut_short_is_made_anew(torn: str, written: str, pipm: Pipm, tmp_path: Path) -> None:
+    """btrfs may have written what a sync put into it, and not yet the name of an older file."""
     wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))
     env, lock = tmp_path / "env", pylock(str(tmp_path), [wheel])
     create_environment(str(env), find_interpreter(None))
     right = snapshot(str(env))
     (env / torn).unlink()
+    (env / written).mkdir(parents=True, exist_ok=True)
     if torn == "bin/activate":
         (env / torn).touch()
     pipm("sync", lock, "--env", str(env)).expect()

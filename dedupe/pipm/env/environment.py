@@ -23,7 +23,7 @@ from pipm.fs.os_errors import stops_everything
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
 """``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
-_OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore")
+_OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore|\.pipm")
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*|activate(\.\w+)?", re.IGNORECASE)
 _RELEASE = re.compile(r"(?:python|pypy)(\d\.\d{1,3})[a-z]*")
 """How an interpreter's file is called that tells its version."""
@@ -156,8 +156,9 @@ def is_environment(path: str) -> bool:
 def is_half_made(path: str) -> bool:
     """Return whether the directory *path* contains an environment whose creation a crash interrupted.
 
-    It is this user's, has no file but those of ``python -m venv --without-pip``, and one that matters is
-    missing, or empty as a power cut leaves a file that was not on disk yet.
+    It is this user's, has no file but those of ``python -m venv --without-pip`` and pipm's own, and one that
+    matters is missing, or empty as a power cut leaves a file that was not on disk yet. On btrfs pipm's own
+    can be on disk before the name of ``pyvenv.cfg``, which is renamed earlier.
     """
     if not all(_OF_VENV.fullmatch(name) for name in os.listdir(path)) or not os.path.isdir(f"{path}/bin"):
         return False
