@@ -38,13 +38,14 @@ def _opened(path: str) -> Store:
         v1 = os.open(f"{path}/{VERSION}", _DIRECTORY)
         objects = os.open("objects", _DIRECTORY, dir_fd=v1)
         bytecode = os.open("bytecode", _DIRECTORY, dir_fd=v1)
+        folders = (v1, objects, bytecode, f"{path}/{VERSION}/wheels")
+        modes = [os.stat(folder).st_mode for folder in folders]
     except OSError as error:
         raise StoreError(
             f"The layer {path} is not a store that pipm can read: {os.strerror(error.errno or 0)}",
             hint="mount it there, or unset PIPM_STORE_LAYERS",
         ) from error
-    folders = (v1, objects, bytecode, f"{path}/{VERSION}/wheels")
-    if any(os.stat(folder).st_mode & stat.S_IWOTH for folder in folders):
+    if any(mode & stat.S_IWOTH for mode in modes):
         raise StoreError(
             f"All users can write to the layer {path}: it is not to be trusted",
             hint="its owner: chmod -R o-w; else unset PIPM_STORE_LAYERS",
