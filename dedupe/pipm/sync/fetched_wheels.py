@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.utils import canonicalize_name
-
-from pipm.core.pins import is_editable
 from pipm.errors import FetchError
 from pipm.fs.durability import Durability
 from pipm.store.entries import index_wheel
+from pipm.sync.pin_resolver import check_release
+from pipm.wheel.pip_download import locked_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,25 +69,16 @@ def record_wheels(fetching: FetchRun, pins: Iterable[Pin], kept: list[StoredWhee
 
 def wheel_of(pin: Pin, kept: list[StoredWheel]) -> StoredWheel:
     """Return the wheel of *kept* for *pin*; raise FetchError if it is not the locked one."""
-    found = [one for one in kept if one.entry.partition("/")[0] == canonicalize_name(pin.name)]
+    digests = {value for name, value in locked_hashes([pin]) if name == "sha256"}
+    found = {one.archive: one for one in kept if one.archive.hex() in digests}
+    found = found or {one.archive: one for one in kept if one.entry.partition("/")[0] == pin.name}
     if len(found) != 1:
         raise FetchError(
             f"There is no wheel of {pin.name} ({pin.where or 'the lock'})",
             hint="check that this is the project's own name",
         )
-    (one,) = found
-    version = one.entry.split("/")[1]
-    # Like pip, accept a local version (PEP 440) if the lock has the same public version. The version of an
-    # editable project changes without its lock.
-    if (
-        pin.version is not None
-        and not is_editable(pin)
-        and pin.version not in (version, version.partition("+")[0])
-    ):
-        raise FetchError(
-            f"{pin.name} has version {version}, but the lock says {pin.version} ({pin.where})",
-            hint="lock again",
-        )
+    (one,) = found.values()
+    check_release(pin, one.entry)
     hashes = _locked_hashes(pin)
     if hashes and one.archive.hex() not in hashes:
         raise FetchError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
 from pipm.core.pins import Archive, Repository, SourceFolder, is_editable
+from pipm.errors import FetchError
 from pipm.project.project_state import decided_by, folder_state
 from pipm.store.entries import (
     entry_names,
@@ -48,7 +49,16 @@ class PinResolver:
         """The states of editable projects when they were first looked at."""
 
     def find(self, pin: Pin) -> str | None:
-        """Return the entry (below ``wheels/``) for *pin*; None if it must be fetched."""
+        """Return the entry (below ``wheels/``) for *pin*; None if it must be fetched.
+
+        Raises FetchError if the archive that the lock names is another distribution.
+        """
+        entry = self._find(pin)
+        if entry is not None:
+            check_release(pin, entry)
+        return entry
+
+    def _find(self, pin: Pin) -> str | None:
         if pin.origin is not None:
             return self._of_origin(pin, pin.origin)
         for wheel in pin.wheels if self._trust.stored else pin.wheels[:1]:
@@ -174,6 +184,26 @@ class PinResolver:
 
     def _rank(self, tag: str) -> int | None:
         return min((self._ranks[one] for one in _tags(tag) if one in self._ranks), default=None)
+
+
+def check_release(pin: Pin, entry: str) -> None:
+    """Raise FetchError if *entry* is of another distribution or version than *pin*.
+
+    Like pip, accept a local version (PEP 440) if the lock has the same public version. The version of an
+    editable project changes without its lock.
+    """
+    name, version, _ = entry.split("/")
+    if name != pin.name:
+        raise FetchError(
+            f"{pin.name} ({pin.where or 'the lock'}) is another distribution:"
+            f" its archive is {name} {version}",
+            hint="check that this is the project's own name; if the lock has it so, do not trust the lock",
+        )
+    if pin.version not in (None, version, version.partition("+")[0]) and not is_editable(pin):
+        raise FetchError(
+            f"{pin.name} has version {version}, but the lock says {pin.version} ({pin.where})",
+            hint="lock again",
+        )
 
 
 def archive_key(algorithm: str, value: str) -> Digest:
