@@ -39,8 +39,10 @@ _VAGUE = ("identity", "links", "ctime", "extents", "data")
 _TORN = (".pyvenv.cfg.", ".000_pipm")
 """What begins the names of a killed write beside a file; the next run removes it."""
 _HINTLESS = frozenset({0, 3})
-_PIPS_OWN = 2
-"""The exit code of a pip that ends with a traceback of its own."""
+_PIPS_OWN = frozenset({1, 2})
+"""The exit code of a pip, or its interpreter, that ends with a traceback of its own."""
+_OURS = ("/dedupe/pipm/", "/.pipm/", "_pipm_")
+"""What names code of pipm in a traceback."""
 
 
 class Bench:
@@ -339,7 +341,8 @@ def _paths(tree: str) -> Iterator[str]:
 def _said(done: Result, *, hinted: bool, foreign: bool) -> list[str]:
     """What is wrong with how a command told of an error."""
     text = f"{done.out}{done.err}"
-    if foreign and done.code == _PIPS_OWN and "/dedupe/pipm/" not in text:
+    ours = _TRACEBACK[0] not in text or any(word in text for word in _OURS)
+    if foreign and done.code in _PIPS_OWN and not ours:
         return []
     faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text]
     if done.code not in {0, 1, 3}:
