@@ -67,6 +67,15 @@ def test_rows_without_hash_are_hashed(tmp_path: Path, pipm: Pipm) -> None:
     assert unshared(environment.site, pipm.store) == []
 
 
+def test_virtualenvs_rows_of_bytecode_name_no_files(tmp_path: Path, pipm: Pipm) -> None:
+    """It lists folders and bytecode that are not there: the distribution has an entry all the same."""
+    rows = "alpha/module_1.cpython-311.pyc,,\nalpha/data/__pycache__,,\nalpha/sub/__pycache__,,\n"
+    _, result = adopt_odd(tmp_path, pipm, lambda text: f"{text}{rows}".encode())
+    assert result.code == DONE
+    assert not [path for path in result.left if path.endswith((".pyc", "__pycache__"))]
+    assert sorted(os.listdir(f"{pipm.store}/v1/wheels")) == ["alpha", "beta"]
+
+
 def test_rows_with_another_hash_are_read(tmp_path: Path, pipm: Pipm) -> None:
     def sha512(text: str) -> bytes:
         return text.replace("sha256=", "md5=").encode()

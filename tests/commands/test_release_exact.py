@@ -326,6 +326,25 @@ def test_an_empty_file_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:
     assert os.path.getsize(environment.file("odd/many.py"))
 
 
+def test_empty_files_of_a_distribution_without_an_entry(tmp_path: Path) -> None:
+    """RECORD names a file without a hash that is not there: no manifest has the times that adopting gave."""
+    environments = []
+    for number in range(2):
+        environment = make_environment(str(tmp_path / f"env{number}"))
+        install(environment, "alpha==1.0", package("alpha"), record=lambda text: f"{text}alpha/x,,\n".encode())
+        os.utime(environment.file("alpha/sub/__init__.py"), ns=(0, (LONG_AGO + number * 9) * 10**9 + 5))
+        environment.compile()
+        environments.append(environment)
+    before = [states(environment.path) for environment in environments]
+    pipm = Pipm(store=str(tmp_path / "store"))
+    for _ in range(2):
+        pipm.adopt(*(environment.path for environment in environments))
+    assert os.listdir(f"{pipm.store}/v1/wheels") == []
+    pipm.release(*(environment.path for environment in environments))
+    for environment, taken in zip(environments, before, strict=True):
+        assert differences(ours(taken), ours(states(environment.path)), PLACE) == []
+
+
 def test_metadata_that_says_the_same_is_one_inode(filesystem: Disk) -> None:
     """On btrfs, too, where an open directory does not show what was renamed into it since."""
     environment = plain(filesystem / "environment")

@@ -80,8 +80,7 @@ class FactGatherer:
                     self._fact(distribution, directory, name, row, location, folder, known, readable)
                     for name, (row, location) in files.items()
                 ]
-                # virtualenv lists folders in RECORD; they are not files of a distribution.
-                yield folder, directory, [fact for fact in facts if not _is_folder(fact)]
+                yield folder, directory, [fact for fact in facts if not _is_virtualenvs(fact)]
 
     def known(self, distribution: InstalledDistribution) -> KnownFiles:
         """Return the files that the store's manifests list for the release."""
@@ -202,8 +201,14 @@ def _is_sound(
     return known.has_time(digest, stored.st_mtime_ns, executable=executable, writable=writable)
 
 
-def _is_folder(fact: FileFact) -> bool:
-    return fact.status is not None and stat.S_ISDIR(fact.status.st_mode)
+def _is_virtualenvs(fact: FileFact) -> bool:
+    """Return True for a row of virtualenv's that is no file of a distribution.
+
+    It lists folders, even missing ones, and bytecode beside its source, where there is none.
+    """
+    if fact.status is None:
+        return fact.digest is None and fact.name.endswith((".pyc", "__pycache__"))
+    return stat.S_ISDIR(fact.status.st_mode)
 
 
 def _status(folder: int, name: str, *, follow: bool = False) -> os.stat_result | None:

@@ -182,7 +182,7 @@ class _Look:
 
     def _note(self, path: str, status: os.stat_result, row: Row) -> None:
         mode = status.st_mode
-        if not stat.S_ISREG(mode) or (self._may_be_stored(mode) and self._is_stored(status, row)):
+        if not stat.S_ISREG(mode) or (self._may_be_stored(mode) and self._is_stored(path, status, row)):
             if path in self._known:
                 self._found[path] = self._known[path]
         else:
@@ -191,15 +191,15 @@ class _Look:
     def _may_be_stored(self, mode: int) -> bool:
         return not self._anew or not mode & _WRITABLE
 
-    def _is_stored(self, status: os.stat_result, row: Row) -> bool:
+    def _is_stored(self, path: str, status: os.stat_result, row: Row) -> bool:
         """Return True if a file is the store's, or got its time when it was shared."""
         digest = _digest(row)
         if digest is None:
             # Bytecode of the store is read-only; bytecode that Python writes is not. For other files
             # without a hash an earlier record counts.
             return not status.st_mode & _WRITABLE
-        if digest == EMPTY:  # has no object, but gets the time in the manifest
-            return status.st_mtime_ns in self._empty
+        if digest == EMPTY:  # has no object, but gets the time in the manifest, if the store has one
+            return status.st_mtime_ns in self._empty if self._empty else path in self._known
         stored = (find_object(self._store.objects, name) for name in object_names(digest, status))
         return any(one is not None and one.st_mtime_ns == status.st_mtime_ns for one in stored)
 

@@ -185,8 +185,8 @@ class Finder:
         digest, time = self._contents.get(file.source or file.shown, (None, None))
         if digest is None:
             return None
-        if digest == EMPTY and not file.source:  # has no object, but gets the time in the manifest
-            return file._replace(private=True, stored_mtime_ns=time)
+        if digest == EMPTY and not file.source:  # has no object, but gets a time of the store
+            return file._replace(private=True, stored_mtime_ns=time or self._time_of_bytecode(file))
         stored = self._object(file, digest)
         if stored is None:
             return file._replace(private=True) if file.source else None
@@ -196,6 +196,15 @@ class Finder:
         finally:
             os.close(stored)
         return file._replace(private=private, stored_mtime_ns=time)
+
+    def _time_of_bytecode(self, file: SharedFile) -> int | None:
+        """Return the time (ns) of an empty source if the store has bytecode for that second.
+
+        A distribution without an entry has no manifest that records the time which adopting gave.
+        """
+        mtime_ns = file.status.st_mtime_ns
+        shared = any(pool.find(EMPTY, header_time(mtime_ns)) for pool in self._pools)
+        return mtime_ns if shared else None
 
     def _object(self, file: SharedFile, digest: Digest) -> int | None:
         """Open the object, or the bytecode in the pool, with the content that a file should have."""
