@@ -331,7 +331,9 @@ def test_empty_files_of_a_distribution_without_an_entry(tmp_path: Path) -> None:
     environments = []
     for number in range(2):
         environment = make_environment(str(tmp_path / f"env{number}"))
-        install(environment, "alpha==1.0", package("alpha"), record=lambda text: f"{text}alpha/x,,\n".encode())
+        install(
+            environment, "alpha==1.0", package("alpha"), record=lambda text: f"{text}alpha/x,,\n".encode()
+        )
         os.utime(environment.file("alpha/sub/__init__.py"), ns=(0, (LONG_AGO + number * 9) * 10**9 + 5))
         environment.compile()
         environments.append(environment)

@@ -18,6 +18,8 @@ from support.store import damage, object_names
 from support.synthetic import Environment, import_all, install, make_environment, make_wheel, package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disk
 
 KINDS = ("", "-x", "-w", "-xw")
@@ -210,3 +212,21 @@ def test_a_store_of_the_first_format_goes_on_working(filesystem: Disk) -> None:
         import_all(one)
         pipm.release(one.path)
         assert stale_bytecode(one) == []
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "symlink"])
+def test_a_content_of_two_releases_has_one_time(tmp_path: Path, mode: str) -> None:
+    """Both are adopted in one run, and the store gets a copy of the file, as of setuptools' .pth."""
+    pipm, paths = Pipm(store=str(tmp_path / "store")), []
+    for number in (1, 2):
+        environment = make_environment(str(tmp_path / f"env{number}"))
+        files = package("alpha", seed=number) | {
+            "alpha.pth": b"# nothing\n" * 9,
+            "alpha/same.py": b"x = 1\n" * 9,
+        }
+        install(environment, f"alpha=={number}.0", files)
+        for name in ("alpha.pth", "alpha/same.py"):
+            os.utime(environment.file(name), (number * 1000, number * 1000))
+        paths.append(environment.path)
+    pipm("adopt", *paths, "--link-mode", mode).expect()
+    assert damage(pipm.store) == []

@@ -21,6 +21,7 @@ from pipm.fs.share_file import (
     give_clone,
     give_copy,
     give_inode,
+    give_name,
     left_alone,
     open_leased,
     second_inode,
@@ -204,10 +205,12 @@ class FileSharer:
     def _copy(self, file: LeasedFile, name: str, mode: int) -> Stored:
         new = self.pending.get(name)
         if new is None:
-            new = self._new_file()
-            give_copy(file, new, mode)
-            self.pending[name] = new
-            self.statistics.created(os.stat(new.name, dir_fd=new.directory))
+            own = self._new_file()
+            give_copy(file, own, mode)
+            # One name in the run: manifests of other releases with this content need the same time.
+            new = self.pending[name] = NewFile(self.context.run, f"copy-{name.replace('/', '')}")
+            if give_name(own, *new):
+                self.statistics.created(os.stat(new.name, dir_fd=new.directory))
         return Stored.of(os.stat(new.name, dir_fd=new.directory))
 
     def _share(
