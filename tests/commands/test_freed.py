@@ -17,6 +17,7 @@ from support.synthetic import install, make_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.disks import Disk, Disks
     from support.synthetic import Environment
@@ -41,6 +42,23 @@ def test_large_files(filesystem: Disk) -> None:
     assert near(freed, gained), (freed, gained)
     assert near(freed, 2 * sum(map(len, content.values())))
     assert near(result.json["environments"][1]["bytes_freed"], sum(map(len, content.values())))
+
+
+def test_the_same_environments_free_as_the_dry_run_says(tmp_path: Path) -> None:
+    """The first named one keeps the content, also if two of its distributions have one file in common."""
+    content = {f"alpha/part{n}.bin": os.urandom(2**19) for n in range(4)}
+    paths = []
+    for name in ("z", "y", "x"):
+        environment = make_environment(str(tmp_path / name))
+        install(environment, "alpha==1.0", content)
+        for beta in ("beta", "gamma") if name == "z" else ():
+            install(environment, f"{beta}==1.0", {"common/readme.txt": b"text"})
+        paths.append(environment.path)
+    pipm = Pipm(store=str(tmp_path / "store"))
+    said = pipm("adopt", "-n", *paths, "--json").expect().json["environments"]
+    done = pipm("adopt", *paths, "--json").expect().json["environments"]
+    for rows in (said, done):
+        assert [row["bytes_freed"] > 2**20 for row in rows] == [False, True, True]
 
 
 @pytest.fixture

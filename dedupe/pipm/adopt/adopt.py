@@ -202,6 +202,8 @@ class _Run:
                     originals=self._made.originals.get(environment.path, {}),
                 )
             )
+        order = list(self._environments)  # the first in it keeps a content, the others free theirs
+        self._jobs.sort(key=lambda job: order.index(job.path))
 
     def _say_duplicates(self, held: LockedEnvironment) -> None:
         """Print a note once if the store lost its hard links when it was copied."""

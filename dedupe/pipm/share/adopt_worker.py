@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple, assert_never
 
 from pipm.bytecode.compiled_files import ProvenSource
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pipm.store.known import Releases
 
 Stage = Literal["note", "adopt", "share", "finish_bytecode"]
+_OF_A_WHEEL = (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS)
 
 
 class AdoptResult(NamedTuple):
@@ -167,9 +169,11 @@ class AdoptWorker:
         started = time.monotonic()
         begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
         works = [(one, work) for one, work in begun if work is not None]
-        self._plain.share([work.plain for _, work in works if work.plain is not None])
-        for one, work in works:
-            one.finish(work)
+        for _, group in groupby(works, lambda pair: pair[1].plain is None):  # the first one gives its content
+            together = list(group)
+            self._plain.share([work.plain for _, work in together if work.plain is not None])
+            for one, work in together:
+                one.finish(work)
         for one, _ in begun:
             one.took((time.monotonic() - started) / len(begun))
 
@@ -245,7 +249,7 @@ class EnvironmentWorker:
             self._refuse(distribution, distribution.refusal)
             return None
         work = _Work(distribution)
-        if self._plain:
+        if self._plain and b",sha256=" in distribution.record:
             work.plain = OrdinaryFiles(
                 self.context, self._staging, self._statistics, distribution, work.have, work.sources
             )
@@ -292,9 +296,7 @@ class EnvironmentWorker:
     def _known_entry(self, distribution: InstalledDistribution) -> str | None:
         """Return the entry that an earlier run used for this distribution, if it exists and is complete."""
         entry = self.context.entries.get((distribution.name, distribution.version))
-        if entry is None or not has_complete_entry(self.context.store, entry):
-            return None
-        return entry
+        return entry if entry is not None and has_complete_entry(self.context.store, entry) else None
 
     def _first(self, work: _Work, folder: int | None, action: Action) -> None:
         """Run the stage "adopt" for one file."""
@@ -346,11 +348,7 @@ class EnvironmentWorker:
         self._statistics.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
             self._keep_empty(work, fact)
-        elif fact.place in (
-            RecordPlace.SITE,
-            RecordPlace.DATA,
-            RecordPlace.HEADERS,
-        ) and not is_installers_own(fact.path):
+        elif fact.place in _OF_A_WHEEL and not is_installers_own(fact.path):
             work.lacking.append(fact)
 
     def _keep_empty(self, work: _Work, fact: FileFact) -> None:
