@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +16,13 @@ from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
 from support.locks import pylock
+from support.pipm import FAILED
 from support.process import check
+from support.snapshot import snapshot
 from support.synthetic import Environment, make_wheel, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.pipm import Pipm
@@ -70,7 +74,12 @@ def test_only_what_is_its_own_goes(
     if how != "exchanged":
         monkeypatch.setattr(swap_folders, "_exchange_call", lambda: None)
     if how == "merged":
-        monkeypatch.setattr(swap_folders.SwapFolders, "_move_out", lambda *_: False)
+        take, is_folder = swap_folders._take, swap_folders._is_folder
+        monkeypatch.setattr(
+            swap_folders,
+            "_take",
+            lambda target, name, staged: not is_folder(target, name) and take(target, name, staged),
+        )
     old, new = (
         make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
         for number, files in ((1, OLD), (2, NEW))
@@ -97,11 +106,14 @@ def test_only_what_is_its_own_goes(
     assert made.run("import alpha, shape, space.alpha, space.beta; print(alpha.V, space.alpha.V)") == "2 2\n"
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("ends", ["well", "interrupted", "killed"])
+@pytest.mark.parametrize("how", ["exchanged", "renamed"])
 def test_what_comes_meanwhile_stays(
-    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, ends: str
 ) -> None:
-    """A program whose current folder is swapped writes into the old one; the sync may fail after that."""
+    """A program whose current folder is swapped writes into the old one; the sync may end there."""
+    if how != "exchanged":
+        monkeypatch.setattr(swap_folders, "_exchange_call", lambda: None)
     old, new = (
         make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
         for number, files in ((1, OLD), (2, NEW))
@@ -116,18 +128,128 @@ def test_what_comes_meanwhile_stays(
                 write(made.file(path), b"mine")
             write(made.file("alpha/__pycache__/gone.other.pyc"), b"bytecode")
         done = exchange(swap, staged, name, target, place)
-        if fails and place.endswith("site-packages/alpha"):
+        if ends != "well" and place.endswith("site-packages/alpha"):
+            if ends == "killed":
+                os._exit(9)
             raise KeyboardInterrupt
         return done
 
     monkeypatch.setattr(swap_folders.SwapFolders, "_exchange", interfere)
-    with contextlib.suppress(KeyboardInterrupt):
-        _sync(pipm, tmp_path, new)
+    _in_child(lambda: _sync(pipm, tmp_path, new))
     monkeypatch.undo()
     assert _files(_sync(pipm, tmp_path, new)) == (
         {path: data.decode() for path, data in NEW.items()} | dict.fromkeys(own, "mine")
     )
     assert not os.path.exists(made.file("alpha/__pycache__/gone.other.pyc"))
+    assert not os.path.exists(f"{made.path}/.pipm-tmp")
+
+
+@pytest.mark.parametrize("place", ["dropped", "shape", "alpha-1.0.dist-info"])
+def test_what_came_into_a_folder_that_goes_stays(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """It has no successor, or a file, or one of the same name; each step back is taken by another command."""
+    old, new = (
+        make_wheel(f"{tmp_path}/{number}", "alpha==1.0", files)
+        for number, files in ((1, OLD), (2, {**NEW, "shape": b"a file now\n"}))
+    )
+    made, is_known = _sync(pipm, tmp_path, old), swap_folders.SwapFolders._may_go
+
+    def interfere(swap: swap_folders.SwapFolders, parent: int, name: str, path: str) -> bool:
+        done = is_known(swap, parent, name, path)
+        if path.endswith(f"site-packages/{place}"):
+            write(made.file(f"{place}/late.txt"), b"mine")
+        return done
+
+    def removed(*_: object) -> None:
+        os._exit(9)
+
+    monkeypatch.setattr(swap_folders.SwapFolders, "_may_go", interfere)
+    monkeypatch.setattr("pipm.fs.leftovers.give_back", removed)
+    _in_child(lambda: _sync(pipm, tmp_path, new))
+    monkeypatch.undo()
+    assert not os.path.exists(made.file(f"{place}/late.txt"))
+    pipm("verify", made.path).expect(0, 1)
+    pipm("sync", f"{tmp_path}/pylock.toml", "--env", made.path).expect()
+    (late,) = tmp_path.glob(f"env/**/{place}/late.txt")
+    assert late.read_text() == "mine"
+    assert ("pipm-kept-" in str(late)) == (place == "shape")
+    assert not os.path.exists(f"{made.path}/.pipm-tmp")
+
+
+def test_what_came_twice_stays(pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program wrote a file of that name into the new folder, too: the older one is kept aside."""
+    old, new = (
+        make_wheel(f"{tmp_path}/wheels", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, NEW))
+    )
+    made, exchange = _sync(pipm, tmp_path, old), swap_folders.SwapFolders._exchange
+
+    def interfere(swap: swap_folders.SwapFolders, staged: int, name: str, target: int, place: str) -> bool:
+        here = place.endswith("site-packages/alpha")
+        if here:
+            write(made.file("alpha/own.txt"), b"older")
+        done = exchange(swap, staged, name, target, place)
+        if here:
+            write(made.file("alpha/own.txt"), b"newer")
+        return done
+
+    monkeypatch.setattr(swap_folders.SwapFolders, "_exchange", interfere)
+    _sync(pipm, tmp_path, new)
+    with open(made.file("alpha/own.txt"), encoding="ascii") as file:
+        assert file.read() == "newer"
+    (kept,) = tmp_path.glob("env/pipm-kept-*/lib/*/site-packages/alpha/own.txt")
+    assert kept.read_text() == "older"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("strange", ["a link", "a file", "a folder"])
+def test_a_clash_is_found_before_anything_changes(
+    pipm: Pipm, tmp_path: Path, strange: str, *, replaced: bool
+) -> None:
+    """What comes, or what is replaced, does not fit; others would be replaced before it."""
+    kept = [
+        make_wheel(f"{tmp_path}/wheels", f"first=={number}.0", {"first.py": b"%d" % number})
+        for number in (1, 2)
+    ]
+    last = [
+        make_wheel(f"{tmp_path}/wheels", f"last=={number}.0", {"last/a.py": b"%d" % number, "last/data": b""})
+        for number in (1, 2)
+    ]
+    made = _sync(pipm, tmp_path, kept[0], *last[: int(replaced)])
+    write(f"{tmp_path}/elsewhere/a.py", b"mine")
+    place = made.file("last/data" if strange == "a folder" else "last")
+    if os.path.isdir(made.file("last")) and strange != "a folder":
+        shutil.rmtree(place)
+    if strange == "a folder":
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(place)
+        write(f"{place}/own.txt", b"mine")
+    elif strange == "a link":
+        os.symlink(f"{tmp_path}/elsewhere", place)
+    else:
+        write(place, b"mine")
+    before = snapshot(made.path)
+    lock = pylock(str(tmp_path), [kept[1], last[1]])
+    failed = pipm("sync", lock, "--env", made.path, "--json").expect(FAILED)
+    assert failed.error["kind"] == "file-system"
+    assert failed.error["message"].startswith(f"{place} is ")
+    assert snapshot(made.path) == before
+    assert os.listdir(f"{tmp_path}/elsewhere") == ["a.py"]
+    os.rename(place, f"{tmp_path}/away")
+    pipm("sync", lock, "--env", made.path).expect()
+    assert made.run("import first, last.a") == ""
+
+
+def _in_child(call: Callable[[], object]) -> None:
+    """Call *call* in a process of its own, which may be killed."""
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            call()
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def test_another_build_of_the_same_version(pipm: Pipm, tmp_path: Path) -> None:

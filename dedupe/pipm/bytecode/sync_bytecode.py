@@ -9,7 +9,7 @@ from pipm.bytecode.compile_sources import Source, compile_in_processes
 from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
-from pipm.fs.folder_filler import FOLDER, make_folder, state_of
+from pipm.fs.folder_stack import FOLDER, make_folder, state_of
 from pipm.fs.opened import opened
 from pipm.fs.share_file import NewFile, ensure_folder, give_name
 from pipm.store.bytecode_pool import Pool
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pipm.context.sync_context import SyncContext
     from pipm.core.plan.materialise_plan import PlannedFolder
     from pipm.env.interpreter import Interpreter
-    from pipm.fs.folder_filler import FolderFiller, FolderState
+    from pipm.fs.folder_filler import FolderFiller
+    from pipm.fs.folder_stack import FolderState
     from pipm.store.layout import Store
 
 _CACHE = "__pycache__"

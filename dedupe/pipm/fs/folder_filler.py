@@ -6,7 +6,6 @@ existing file is kept if it is the same, else replaced by rename(2), so that it 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 
     from pipm.fs.staging import Staging
 
-State = tuple[int, int, int]
-"""The state of a folder: when a name in it last changed (ns), its inode, its size."""
-FolderState = dict[str, State]
-"""The states of folders when the work in them ended, by path."""
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXECUTABLE = 0o111
@@ -212,35 +206,6 @@ class FolderFiller:
             ) from error
 
 
-def state_of(folder: int) -> State:
-    """Return how the open *folder* is now."""
-    return _state(os.fstat(folder))
-
-
-def state_in(parent: int, name: str) -> State:
-    """Return how the folder *name* of the open folder *parent* is now."""
-    return _state(os.stat(name, dir_fd=parent, follow_symlinks=False))
-
-
-def _state(status: os.stat_result) -> State:
-    return (status.st_ctime_ns, status.st_ino, status.st_size)
-
-
-def make_folder(parent: int, name: str) -> int:
-    """Make the folder *name* in folder *parent* unless it is there, and open it; never through a symlink."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, dir_fd=parent)
-    try:
-        return os.open(name, FOLDER, dir_fd=parent)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-            raise
-        raise FileSystemError(
-            f"{name!r} in the environment is not a folder, but a distribution has one of that name",
-            hint="move it away and run the same command again",
-        ) from error
-
-
 def _hardlink(source: int, _path: str, stored: str, target: int, name: str) -> None:
     os.link(stored, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
 
@@ -318,39 +283,3 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-class FolderStack:
-    """The current folder and those above it, open; missing ones are made.
-
-    Each is opened in the one that it lies in and never through a symlink, so nothing lands outside of
-    the environment. Paths that come sorted by their parts cost one open a folder. ``left`` has how each was
-    when the work in it ended.
-    """
-
-    def __init__(self, root: int) -> None:
-        self._folders: list[tuple[str, int]] = [("", root)]
-        self.left: FolderState = {}
-
-    def enter(self, path: str) -> int:
-        """Return the folder *path* below the root, open until another one is entered."""
-        folders = self._folders
-        while len(folders) > 1 and path != folders[-1][0] and not path.startswith(f"{folders[-1][0]}/"):
-            self._leave()
-        known, folder = folders[-1]
-        rest = path[len(known) :].strip("/")
-        for name in rest.split("/") if rest else ():
-            folder = make_folder(folder, name)
-            known = f"{known}/{name}" if known else name
-            folders.append((known, folder))
-        return folder
-
-    def close(self) -> None:
-        """Close all but the root."""
-        while len(self._folders) > 1:
-            self._leave()
-
-    def _leave(self) -> None:
-        path, folder = self._folders.pop()
-        self.left[path] = state_of(folder)
-        os.close(folder)

@@ -8,9 +8,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
-from pipm.fs.beneath import directory_beneath
+from pipm.fs.beneath import directory_beneath, is_there
 from pipm.fs.durability import final_name
 from pipm.fs.folder_time import same_folder_time
+from pipm.fs.late_files import NOTE, give_back
 from pipm.fs.removal import remove_tree
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def remove_torn_writes(
 
 
 def sweep(environment: int) -> None:
-    """Remove the folder of temporary names from the open folder *environment*, if there is one."""
+    """Remove the folder of temporary names from the open folder *environment*, if there is one.
+
+    Files of other programs in folders that a sync replaced go back first.
+    """
     try:
         status = os.stat(STAGING, dir_fd=environment, follow_symlinks=False)
     except FileNotFoundError:
@@ -62,5 +66,9 @@ def sweep(environment: int) -> None:
         raise FileSystemError(
             f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
         )
+    if is_there(environment, f"{STAGING}/{NOTE}"):
+        with directory_beneath(environment, STAGING) as staging:
+            assert staging is not None
+            give_back(environment, staging)
     with same_folder_time(environment, STAGING):
         remove_tree(environment, STAGING)

@@ -15,8 +15,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipm.errors import FileSystemError
-from pipm.fs.beneath import is_there, status_beneath
-from pipm.fs.folder_filler import FOLDER, FolderStack, state_in
+from pipm.fs.beneath import status_beneath
+from pipm.fs.folder_stack import FOLDER, state_in
+from pipm.fs.late_files import DEEPEST, names_in
 from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
 from pipm.fs.share_file import forget
@@ -24,12 +25,13 @@ from pipm.fs.share_file import forget
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from pipm.fs.folder_filler import FolderState
+    from pipm.fs.folder_stack import FolderState
+    from pipm.fs.late_files import OwnPaths
 
 _CACHE = "__pycache__"
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS."""
-_DEEPEST = 100
+_SWAPPED = "swapped"
 _RECORD = "RECORD"
 
 
@@ -51,26 +53,16 @@ def staged_tree(staging: int, name: str, model: int) -> int:
 
 
 class SwapFolders:
-    """Puts the tree *name* in the open folder *aside* into an environment.
+    """Puts a staged tree into an environment.
 
-    Files *own* of the environment may go; paths are relative to it. What is in the folder *apart* is left to
-    the caller. Folders *mounted* stay in their places. ``folders`` were swapped as a whole, ``files`` were
-    put into folders that stay. ``left`` is the state of new folders in those.
+    *aside* is the open folder of temporary names. Files *own* of the environment may go: folders of them come
+    into the tree in place of new ones. What is in the folder *apart* is left to the caller. Folders *mounted*
+    stay in their places. Paths are relative to the environment. ``folders`` were swapped as a whole,
+    ``files`` were put into folders that stay. ``left`` is the state of new folders in those.
     """
 
-    def __init__(
-        self, own: Iterable[str], aside: int, name: str, apart: str, mounted: Container[str] = ()
-    ) -> None:
-        self._own, self._apart = frozenset(own), apart
-        self._aside, self._tree = aside, name
-        self._mounted = mounted
-        self._parents: set[str] = set()
-        for file in self._own:
-            folder = file.rpartition("/")[0]
-            while folder and folder not in self._parents:
-                self._parents.add(folder)
-                folder = folder.rpartition("/")[0]
-        self._old: list[tuple[str, str]] = []
+    def __init__(self, own: OwnPaths, aside: int, apart: str, mounted: Container[str] = ()) -> None:
+        self._own, self._aside, self._apart, self._mounted = own, aside, apart, mounted
         self.folders: set[str] = set()
         self.left: FolderState = {}
         self.files: set[str] = set()
@@ -94,14 +86,12 @@ class SwapFolders:
     def _place_folder(self, staged: int, name: str, target: int, place: str, *, whole: bool) -> None:
         there = status_beneath(target, name)
         if there is not None and not stat.S_ISDIR(there.st_mode):
-            if place not in self._own:
+            if not (self._own.has_file(place) and self._exchange(staged, name, target, place)):
                 raise FileSystemError(
                     f"{name!r} in the environment is not a folder, but a distribution has one of that name",
                     hint="move it away and run the same command again",
                 )
-            os.rename(name, f"file-{len(self.folders)}", src_dir_fd=target, dst_dir_fd=self._aside)
-            there = None
-        if there is None and _move(staged, name, target):
+        elif there is None and _move(staged, name, target):
             self.folders.add(place)
         elif there is None:
             os.mkdir(name, dir_fd=target)
@@ -125,21 +115,23 @@ class SwapFolders:
             if not _move(staged, name, target):
                 _copy(staged, name, target)
         except IsADirectoryError as error:
-            if not (self._may_go(target, name, place) and self._move_out(target, name, place)):
+            if not (self._may_go(target, name, place) and self._exchange(staged, name, target, place)):
                 raise FileSystemError(
                     f"There is a folder {name!r} in the environment where a file belongs",
                     hint="move it away and run the same command again",
                 ) from error
-            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
         self.files.add(place)
 
-    def take_away(self, target: int, path: str, name: str) -> bool:
-        """Move the folder *name* out of *target*, the environment's folder *path*, if all in it may go."""
+    def take_away(self, staged: int, target: int, path: str, name: str) -> bool:
+        """Move the folder *name* of *target*, the environment's *path*, to *staged*, if all in it may go."""
         there = status_beneath(target, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             return False
         place = f"{path}/{name}"
-        return self._may_go(target, name, place) and self._move_out(target, name, place)
+        if not (self._may_go(target, name, place) and _take(target, name, staged)):
+            return False
+        self.folders.add(place)
+        return True
 
     def is_below(self, path: str) -> bool:
         """Return whether *path* lies in a folder that was swapped as a whole."""
@@ -148,44 +140,26 @@ class SwapFolders:
                 return True
         return False
 
-    def remove(self, root: int) -> None:
-        """Remove what was swapped out; what came into it since goes back to the environment *root*."""
-        for path, place in self._old:
-            parent, _, name = path.rpartition("/")
-            with opened(os.open(parent or ".", FOLDER, dir_fd=self._aside)) as folder:
-                self._remove(root, folder, name, place)
-
     def _exchange(self, staged: int, name: str, target: int, place: str) -> bool:
-        """Let two folders change places; return False if they must be merged instead."""
+        """Let *name* in two folders change places; return False if they must be merged instead."""
         call, encoded = _exchange_call(), os.fsencode(name)
-        if call is not None and not call(staged, encoded, target, encoded, _EXCHANGE):
-            self._old.append((f"{self._tree}/{place}", place))
-            self.folders.add(place)
-            return True
-        if not self._move_out(target, name, place):
-            return False
-        try:
-            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
-        except OSError:
-            os.rename(self._old.pop()[0], name, src_dir_fd=self._aside, dst_dir_fd=target)
-            raise
-        return True
-
-    def _move_out(self, target: int, name: str, place: str) -> bool:
-        new = f"old-{len(self._old)}"
-        try:
-            os.rename(name, new, src_dir_fd=target, dst_dir_fd=self._aside)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EBUSY):  # of a lower layer, or mounted
+        if call is None or call(staged, encoded, target, encoded, _EXCHANGE):
+            # If this is killed, the old one lies in its place in the tree, too.
+            os.rename(name, _SWAPPED, src_dir_fd=staged, dst_dir_fd=self._aside)
+            if not _take(target, name, staged):
+                os.rename(_SWAPPED, name, src_dir_fd=self._aside, dst_dir_fd=staged)
+                return False
+            try:
+                os.rename(_SWAPPED, name, src_dir_fd=self._aside, dst_dir_fd=target)
+            except OSError:
+                os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
                 raise
-            return False
         self.folders.add(place)
-        self._old.append((new, place))
         return True
 
     def _may_go(self, parent: int, name: str, place: str) -> bool:
         """Return whether all in the folder *name* of the open folder *parent* may go."""
-        if not self._is_known(place) or place.count("/") > _DEEPEST:
+        if not self._own.has_folder(place) or place.count("/") > DEEPEST:
             return False
         try:
             folder = os.open(name, FOLDER, dir_fd=parent)
@@ -195,58 +169,10 @@ class SwapFolders:
             # It is mounted there, or root's in another user's environment: its files could not be removed.
             if place in self._mounted or not os.access(".", os.W_OK, dir_fd=folder):
                 return False
-            files, below = _names_in(folder)
-            return all(self._is_own(f"{place}/{file}") for file in files) and all(
+            files, below = names_in(folder)
+            return all(self._own.has_file(f"{place}/{file}") for file in files) and all(
                 self._may_go(folder, other, f"{place}/{other}") for other in below
             )
-
-    def _is_known(self, folder: str) -> bool:
-        """Return whether *folder* is one of own files, or of their bytecode."""
-        above, _, last = folder.rpartition("/")
-        return (above if last == _CACHE else folder) in self._parents
-
-    def _is_own(self, path: str) -> bool:
-        """Return whether *path* is that of an own file, or of the bytecode of one."""
-        folder, _, name = path.rpartition("/")
-        above, _, last = folder.rpartition("/")
-        return path in self._own or (
-            last == _CACHE and name.endswith(".pyc") and f"{above}/{name.partition('.')[0]}.py" in self._own
-        )
-
-    def _remove(self, root: int, parent: int, name: str, place: str) -> None:
-        """Remove the old folder *name* of *parent*; what came into it since goes to *place* below *root*."""
-        with opened(os.open(name, FOLDER, dir_fd=parent)) as folder:
-            files, below = _names_in(folder)
-            for other in below:
-                if self._is_known(f"{place}/{other}"):
-                    self._remove(root, folder, other, f"{place}/{other}")
-                else:
-                    _give_back(root, folder, other, place)
-            for file in files:
-                if self._is_own(f"{place}/{file}"):
-                    os.unlink(file, dir_fd=folder)
-                else:
-                    _give_back(root, folder, file, place)
-        with contextlib.suppress(OSError):
-            os.rmdir(name, dir_fd=parent)
-
-
-def _names_in(folder: int) -> tuple[list[str], list[str]]:
-    """Return the names of files and of folders in the open *folder*."""
-    names: tuple[list[str], list[str]] = ([], [])
-    with os.scandir(folder) as scan:
-        for entry in scan:
-            names[entry.is_dir(follow_symlinks=False)].append(entry.name)
-    return names
-
-
-def _give_back(root: int, folder: int, name: str, place: str) -> None:
-    """Move *name* from the open *folder* to *place* below *root*, unless a new file has that name."""
-    folders = FolderStack(root)
-    with contextlib.closing(folders):
-        target = folders.enter(place)
-        if not is_there(target, name):
-            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
 
 
 def _forget_bytecode(folder: int, modules: Container[str]) -> None:
@@ -270,6 +196,17 @@ def _move(staged: int, name: str, target: int) -> bool:
         os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
     except OSError as error:
         if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
+
+
+def _take(target: int, name: str, staged: int) -> bool:
+    """Move *name* out of *target*; return False if no rename does that."""
+    try:
+        os.rename(name, name, src_dir_fd=target, dst_dir_fd=staged)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EBUSY):  # of a lower layer, or mounted
             raise
         return False
     return True

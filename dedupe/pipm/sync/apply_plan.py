@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.environment_lock import root_of
@@ -10,14 +11,22 @@ from pipm.context.sync_context import SyncContext
 from pipm.core.plan.materialise_plan import plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
+from pipm.fs.clashes import refuse_clashes
 from pipm.fs.durability import syncing
 from pipm.fs.free_space import file_system_type
+from pipm.fs.late_files import OwnPaths
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
 from pipm.fs.staging import staging
 from pipm.store.roots import ADOPTED, SYNCED, SYNCING, find_root, prepare_root, write_root
 from pipm.sync.materialise import materialise
 from pipm.sync.replace import Replacement
-from pipm.sync.uninstall import claimed_paths, remove_unfinished, uninstall
+from pipm.sync.uninstall import (
+    claimed_paths,
+    entry_paths,
+    installed_paths,
+    remove_unfinished,
+    uninstall,
+)
 from pipm.wheel.stored_install_plans import load_install_plan
 
 if TYPE_CHECKING:
@@ -104,14 +113,15 @@ class PlanApplier(NamedTuple):
             mode = self._word(context)
             root = self._final_root(mode, entries, previous)
             final = self._prepared(kept_open, root)  # now, since a full disk could prevent it later
-            used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
-            write_root(self.store, root._replace(state=SYNCING, entries=used))
             claimed: frozenset[str] = frozenset()
             if plan.uninstalled or unfinished:
                 stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
                 claimed = claimed_paths(context, unchanged, stay_put)
             chosen = self._chosen(everything, wanted, plan)
+            self._refuse_clashes(context, plan, chosen, unfinished, claimed)
+            used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
+            write_root(self.store, root._replace(state=SYNCING, entries=used))
             made, table = self._change(context, plan, chosen, unfinished, claimed)
             stack.close()  # remove temporary files now: if a later sync finds nothing to do, it removes none
             if self.finder_sync is not None and table is not None:
@@ -134,6 +144,29 @@ class PlanApplier(NamedTuple):
         with syncing([self.root, self.store.roots]):
             meanwhile(done)
         final.publish()
+
+    def _refuse_clashes(
+        self,
+        context: SyncContext,
+        plan: SyncPlan,
+        chosen: MaterialisePlan,
+        unfinished: list[InstallPlan],
+        claimed: frozenset[str],
+    ) -> None:
+        """Raise FileSystemError, before anything changes, for a symlink where a folder belongs, say."""
+
+        @cache
+        def own() -> OwnPaths:  # seldom needed
+            paths = {path for one in plan.uninstalled for path in installed_paths(context, one)}
+            paths.update(*(entry_paths(install_plan, self.scheme) for install_plan in unfinished))
+            return OwnPaths(paths - claimed)
+
+        metadata_folders = (folder for _, folders in chosen.metadata_folders for folder in folders)
+        planned = {folder.path: folder.names for folder in (*chosen.folders, *metadata_folders)}
+        programs = {name for one in plan.materialised for name in _programs(one.install_plan)}
+        if programs:
+            planned["bin"] = lambda: programs
+        refuse_clashes(self.root, self.environment.path, planned, own)
 
     def _change(
         self,
@@ -266,6 +299,11 @@ def _unfinished(scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan
         if install_plan.metadata not in complete:
             found.append(install_plan)
     return found
+
+
+def _programs(install_plan: InstallPlan) -> Iterable[str]:
+    yield from (name for name, _ in install_plan.scripts)
+    yield from (other.path for other in install_plan.data_files if other.scheme == "scripts")
 
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipm.errors import PipmError
 from pipm.fs.flock import try_lock
-from pipm.fs.folder_filler import FOLDER
+from pipm.fs.folder_stack import FOLDER
 from pipm.fs.opened import opened
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, all_roots

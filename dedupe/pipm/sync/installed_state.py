@@ -17,7 +17,7 @@ from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.env.receipt import is_record, read_receipt
 from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_beneath
 from pipm.fs.file_content import digest_at
-from pipm.fs.folder_filler import FOLDER
+from pipm.fs.folder_stack import FOLDER
 from pipm.fs.opened import opened
 from pipm.sync.change_cache import BIN, COMMON
 from pipm.sync.installer_files import installer_metadata, programs_of, scripts_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipm.core.install_plan import record_rows
 from pipm.errors import StoreError
 from pipm.fs.file_content import is_program
-from pipm.fs.folder_filler import FOLDER
+from pipm.fs.folder_stack import FOLDER
 from pipm.fs.opened import opened
 from pipm.store.layers import home_of
 from pipm.sync.uv_note import FILE as UV_NOTE

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
     from pipm.core.plan.materialise_plan import MaterialisePlan, PlannedFolder
-    from pipm.fs.folder_filler import FolderState
+    from pipm.fs.folder_stack import FolderState
     from pipm.sync.materialise_worker import Away
 
 _PARTS = 32

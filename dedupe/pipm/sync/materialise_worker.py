@@ -9,7 +9,8 @@ from pipm.bytecode.sync_bytecode import SyncBytecode
 from pipm.core.install_plan import record_rows, scheme_path
 from pipm.core.plan.materialise_plan import Links
 from pipm.env.receipt import StoredMetadataFile
-from pipm.fs.folder_filler import FOLDER, FolderFiller, FolderStack, written_in_place
+from pipm.fs.folder_filler import FolderFiller, written_in_place
+from pipm.fs.folder_stack import FOLDER, FolderStack
 from pipm.fs.staging import Staging
 from pipm.store.layers import home_of
 from pipm.store.objects import altered
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
     from pipm.core.plan.materialise_plan import PlannedFolder, Wanted
-    from pipm.fs.folder_filler import FolderState
+    from pipm.fs.folder_stack import FolderState
 
     Away = Mapping[str, Mapping[str, StoredMetadataFile]]
     MetadataFolders = tuple[Wanted, tuple[PlannedFolder, ...]]

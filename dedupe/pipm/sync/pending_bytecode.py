@@ -21,7 +21,8 @@ from pipm.env.receipt import read_receipt
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, is_there, read_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
-from pipm.fs.folder_filler import FOLDER, FolderFiller
+from pipm.fs.folder_filler import FolderFiller
+from pipm.fs.folder_stack import FOLDER
 from pipm.fs.link_modes import LinkMode, can_hardlink
 from pipm.fs.opened import opened
 from pipm.fs.staging import Staging, staging

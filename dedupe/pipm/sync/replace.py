@@ -1,7 +1,8 @@
 """Replacing distributions: the new files are made beside, then take the place of the old ones.
 
 So at each moment a distribution is there as before or as after. Its modules come first, then its metadata,
-which says that it is complete; what only the old one has goes last.
+which says that it is complete; what only the old one has goes last. Old folders come into the folder of
+temporary names, which gives back what other programs put into them (`late_files`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import sync_file_system
 from pipm.fs.free_space import mount_points_below
+from pipm.fs.late_files import TREE, OwnPaths, note_own
 from pipm.fs.opened import opened
 from pipm.fs.swap_folders import SwapFolders, staged_tree
 from pipm.fs.walk_tree import names_in
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from pipm.sync.materialise import Materialised
 
 Switched = TypeVar("Switched")
-_TREE = "new"
 _METADATA = ".dist-info"
 
 
@@ -51,10 +52,13 @@ class Replacement:
         self._recorded = {one: installed_paths(context, one) for one in old}
         plans = (*(one.install_plan for one in new), *unfinished)
         own = {path for paths in self._recorded.values() for path in paths}
-        own.update(*(entry_paths(install_plan, context.scheme) for install_plan in plans))
+        for install_plan in plans:
+            own.update(entry_paths(install_plan, context.scheme))
+            own.add(f"{self._site}/{install_plan.metadata}/RECORD")
+        self._staged_or_old = own
         self._own = own - claimed
         mounted = mount_points_below(context.path)
-        self._swap = SwapFolders(self._own, context.staging, _TREE, apart=self._site, mounted=mounted)
+        self._swap = SwapFolders(OwnPaths(self._own), context.staging, apart=self._site, mounted=mounted)
 
     def run(self, plan: MaterialisePlan, switch: Callable[[], Switched]) -> tuple[Materialised, Switched]:
         """Make the files of *plan*; call *switch* when all new ones are there, and all old ones still.
@@ -64,16 +68,14 @@ class Replacement:
         context, swap = self._context, self._swap
         with (
             opened(open_directory_beneath(context.root, self._site)) as site,
-            opened(staged_tree(context.staging, _TREE, site)) as tree,
+            opened(staged_tree(context.staging, TREE, site)) as tree,
         ):
             made = materialise(context._replace(root=tree), plan)
+            note_own(context.staging, self._staged_or_old)
             sync_file_system(tree)  # a name that replaces another one stands for bytes that are on disk
             context.shared_state.check()
             with opened(open_directory_beneath(tree, self._site)) as staged:
-                try:
-                    switched = self._place(tree, staged, site, switch)
-                finally:
-                    swap.remove(context.root)
+                switched = self._place(tree, staged, site, switch)
         left = {path: state for path, state in made.left.items() if swap.is_below(path)}
         return made._replace(left=left | swap.left), switched
 
@@ -89,17 +91,17 @@ class Replacement:
         same = {name for name in metadata if is_there(site, name)}
         swap.place(staged, site, base, metadata - same, whole=False)
         switched = switch()
-        self._remove_old(site, names, same)
+        self._remove_old(staged, site, names, same)
         swap.place(staged, site, base, same, whole=True)
         return switched
 
-    def _remove_old(self, site: int, names: set[str], same: set[str]) -> None:
+    def _remove_old(self, staged: int, site: int, names: set[str], same: set[str]) -> None:
         """Remove what no new distribution has, except metadata folders with the *same* name as a new one."""
         context, base = self._context, self._site
         inside = [path[len(base) + 1 :] for path in self._own if path.startswith(f"{base}/")]
         for name in {path.partition("/")[0] for path in inside if "/" in path} - names:
             if not name.endswith(_METADATA):
-                self._swap.take_away(site, base, name)
+                self._swap.take_away(staged, site, base, name)
         for install_plan in self._unfinished:
             remove_unfinished(context, install_plan, self._stays)
         for one, paths in self._recorded.items():
@@ -110,7 +112,9 @@ class Replacement:
                 one.site,
             )
             is_here = one.site == base
-            if not (is_here and (one.metadata in same or self._swap.take_away(site, base, one.metadata))):
+            if not (
+                is_here and (one.metadata in same or self._swap.take_away(staged, site, base, one.metadata))
+            ):
                 uninstall(context, one, self._stays)
 
     def _stays(self, path: str) -> bool:

@@ -1,0 +1,113 @@
+"""Files of other programs in folders that a sync replaced: they go back into the environment.
+
+A program whose current folder was replaced still writes into the old one, which lies in TREE, in the folder
+of temporary names, at its path in the environment. A note beside TREE lists the files that may go: so the
+next run gives the other ones back if this one is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from pipm.errors import FileSystemError
+from pipm.fs.beneath import is_there
+from pipm.fs.folder_stack import FOLDER, FolderStack
+from pipm.fs.opened import created, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TREE = "new"
+"""The folder in which a sync makes its files; the ones that they replace come into it."""
+NOTE = "own"
+"""The file beside it that says which files may go."""
+DEEPEST = 100
+"""Folders are replaced as a whole only above this depth."""
+_CACHE = "__pycache__"
+
+
+class OwnPaths:
+    """The paths of distributions' files in an environment, and of the bytecode of their modules."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = frozenset(paths)
+        self._folders: set[str] = set()
+        for file in self._paths:
+            folder = file.rpartition("/")[0]
+            while folder and folder not in self._folders:
+                self._folders.add(folder)
+                folder = folder.rpartition("/")[0]
+
+    def has_folder(self, path: str) -> bool:
+        """Return whether the folder *path* is one of these files, or of their bytecode."""
+        above, _, last = path.rpartition("/")
+        return (above if last == _CACHE else path) in self._folders
+
+    def has_file(self, path: str) -> bool:
+        """Return whether *path* is one of these files, or the bytecode of one."""
+        folder, _, name = path.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        module = f"{above}/{name.partition('.')[0]}.py"
+        return path in self._paths or (last == _CACHE and name.endswith(".pyc") and module in self._paths)
+
+
+def note_own(staging: int, paths: Iterable[str]) -> None:
+    """Note in the open folder *staging* which files of the environment, old and new ones, may go."""
+    with created(staging, NOTE) as file, open(file, "wb", closefd=False) as stream:
+        stream.write(os.fsencode("\0".join(paths)))
+
+
+def names_in(folder: int) -> tuple[list[str], list[str]]:
+    """Return the names of files and of folders in the open *folder*."""
+    names: tuple[list[str], list[str]] = ([], [])
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            names[entry.is_dir(follow_symlinks=False)].append(entry.name)
+    return names
+
+
+def give_back(root: int, staging: int) -> None:
+    """Move what may not go from the open folder *staging* to its place in the environment *root*.
+
+    If something else is in that place now, it comes into a new folder ``pipm-kept-…`` of the environment.
+    """
+    with contextlib.suppress(FileNotFoundError), opened(os.open(NOTE, os.O_RDONLY, dir_fd=staging)) as file:
+        with open(file, "rb", closefd=False) as stream:
+            own = OwnPaths(os.fsdecode(stream.read()).split("\0"))
+        with opened(os.open(TREE, FOLDER, dir_fd=staging)) as tree:
+            _Return(root, own).from_folder(tree, "")
+
+
+class _Return:
+    def __init__(self, root: int, own: OwnPaths) -> None:
+        self._root, self._own = root, own
+        self._kept = f"pipm-kept-{os.urandom(4).hex()}"
+
+    def from_folder(self, folder: int, place: str) -> None:
+        """Give back what is in the open *folder*, which was *place*."""
+        files, below = names_in(folder)
+        for name in below:
+            path = f"{place}/{name}".lstrip("/")
+            if not self._own.has_folder(path):
+                self._give(folder, name, place)
+            elif path.count("/") <= DEEPEST:
+                with opened(os.open(name, FOLDER, dir_fd=folder)) as inner:
+                    self.from_folder(inner, path)
+        for name in files:
+            if not self._own.has_file(f"{place}/{name}".lstrip("/")):
+                self._give(folder, name, place)
+
+    def _give(self, folder: int, name: str, place: str) -> None:
+        for path in (place, f"{self._kept}/{place}"):
+            with contextlib.closing(FolderStack(self._root)) as folders:
+                try:
+                    target = folders.enter(path)
+                except FileSystemError:  # what was a folder is a file now
+                    continue
+                if not is_there(target, name):
+                    os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
+                    return
+                if place.endswith(_CACHE) and name.endswith(".pyc"):
+                    return  # Python has written it again
