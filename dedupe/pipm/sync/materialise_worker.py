@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.bytecode.sync_bytecode import SyncBytecode
@@ -74,6 +75,7 @@ class MaterialiseWorker:
             queue,
         )
         self._number = number
+        self._home_of = cache(partial(home_of, context.store))  # there are many folders for each entry
 
     def run(self, stage: tuple[str, AbstractSet[str]]) -> StageResult:
         """Make the folders, or the metadata; *stage* also has the sources without bytecode."""
@@ -149,7 +151,7 @@ class MaterialiseWorker:
     def _sources(self, links: Iterable[Links]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Open the store's folders one after the other."""
         for relative, names, times in links:
-            store = home_of(self._context.store, "/".join(relative.split("/")[1:4]))
+            store = self._home_of("/".join(relative.split("/")[1:4]))
             try:
                 source = os.open(relative, FOLDER, dir_fd=store.v1)
             except FileNotFoundError as error:
