@@ -15,7 +15,7 @@ _BLOCK = 4096
 class TreeBuilder:
     """An unfinished tree *name* in the open folder *parent*; paths are relative to the tree.
 
-    ``inodes`` and ``names`` count what was created.
+    ``inodes`` and ``names`` count what was created, ``made_ns`` is when.
     """
 
     def __init__(self, parent: int, name: str) -> None:
@@ -26,6 +26,21 @@ class TreeBuilder:
         self._empty: dict[tuple[int, int], str] = {}  # mode and time to the last one made
         self._written = 0
         os.mkdir(name, 0o700, dir_fd=parent)
+        self.made_ns = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns
+
+    def new_file(self, path: str) -> NewFile:
+        """Return the place of the file *path*, which the caller makes; its folders are there."""
+        self.make_folders(path)
+        return NewFile(self.parent, f"{self.name}/{path}")
+
+    def replace(self, source: int, name: str, path: str) -> None:
+        """Replace the file *path* by the file *name* in directory *source*; raises OSError.
+
+        Where that inode takes no more names the tree gets one alike, as by `link`.
+        """
+        aside = NewFile(self.parent, f"{self.name}.aside")
+        bring_file(source, name, aside, link=True, copy=True)
+        os.rename(aside.name, f"{self.name}/{path}", src_dir_fd=self.parent, dst_dir_fd=self.parent)
 
     def link(self, source: int, name: str, path: str) -> None:
         """Give the file *name* in directory *source* the name *path* too.

@@ -7,15 +7,12 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.context.statistics import Statistics
 from pipm.errors import WheelError
-from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import sync_file_system
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.share_file import ensure_folder, forget, give_name, same_files
-from pipm.share.build_entry import build_tree
-from pipm.share.copy_from_layer import true_rows
-from pipm.store.entries import find_entry, link_archives, load_manifest, publish_entry
+from pipm.fs.share_file import Stored, forget, give_name, same_files
+from pipm.fs.tree_builder import TreeBuilder
+from pipm.store.entries import MANIFEST, find_entry, link_archives, load_manifest, publish_entry
 from pipm.store.layout import open_store
 from pipm.store.objects import ObjectFolders, find_object, is_trusted
 from pipm.wheel.unpack_wheel import unpack_wheel
@@ -137,12 +134,10 @@ class WheelBatch:
         self, path: str, file_name: str, hashes: Iterable[tuple[str, str]], *, rebuilt: bool = False
     ) -> None:
         """Unpack a wheel, as `store_wheels` says; after a WheelError the batch does not have it."""
-        name, tree = f"wheel-{self._number}", f"tree-{self._number}"
+        tree = TreeBuilder(self._run, f"tree-{self._number}")
         self._number += 1
-        ensure_folder(self._run, name, 0o700)
-        folder = open_directory_beneath(self._run, name)
-        unpacked = unpack_wheel(path, folder, file_name, hashes)
-        self._arrivals.append(_IncomingWheel(self._store, self._run, path, unpacked, tree, rebuilt=rebuilt))
+        unpacked = unpack_wheel(path, tree, file_name, hashes)
+        self._arrivals.append(_IncomingWheel(self._store, path, unpacked, tree, rebuilt=rebuilt))
 
     def publish(self) -> list[StoredWheel]:
         """Give all wheels their names in the store."""
@@ -154,8 +149,6 @@ class WheelBatch:
             sync_file_system(self._run)
         kept = [arrival.publish() for arrival in arrivals]
         link_archives(self._store, [(one.entry, one.archive) for one in kept])
-        for arrival in arrivals:
-            arrival.close()
         return kept
 
 
@@ -167,9 +160,9 @@ class _IncomingWheel:
     """
 
     def __init__(
-        self, store: Store, run: int, path: str, unpacked: UnpackedWheel, tree: str, *, rebuilt: bool
+        self, store: Store, path: str, unpacked: UnpackedWheel, tree: TreeBuilder, *, rebuilt: bool
     ) -> None:
-        self._store, self._run, self._path, self._tree = store, run, path, tree
+        self._store, self._path, self._tree = store, path, tree
         self._unpacked = unpacked
         manifest = unpacked.manifest
         entry = find_entry(store, manifest.name, manifest.version, manifest.identity)
@@ -188,11 +181,37 @@ class _IncomingWheel:
         self._replaces = bool(known and known.wheels)
 
     def build(self) -> None:
-        """Link its objects into the store and build its tree."""
-        if self.is_new:
-            _name_objects(self._store, self._unpacked)
-            self._manifest = replace(self._manifest, files=true_rows(self._store, self._manifest.files))
-            self._manifest = build_tree(self._run, self._tree, self._store, self._manifest, {}, Statistics())
+        """Link its files into the store, and complete its tree; the caller has synced them."""
+        if not self.is_new:
+            return
+        named: set[str] = set()
+        rooms = ObjectFolders(self._store.objects)
+        files = tuple(self._name_object(file, rooms, named) for file in self._manifest.files)
+        self._manifest = replace(self._manifest, files=files)
+        self._tree.write(MANIFEST, self._manifest.to_json())
+
+    def _name_object(self, file: FileEntry, rooms: ObjectFolders, named: set[str]) -> FileEntry:
+        """Make *file* an object, or replace it by the store's, whose mode and time the returned row has.
+
+        *named* are the objects that were seen to be right.
+        """
+        if not file.size:
+            self._tree.empty(file.path, file.mode, file.mtime_ns)
+            return file
+        name, objects = file.object_name, self._store.objects
+        new = self._tree.new_file(file.path)
+        rooms.make(name)
+        while not give_name(new, objects, name):
+            stored = find_object(objects, name)
+            if stored is None:
+                continue
+            if name in named or (is_trusted(stored) and same_files(new, objects, name)):
+                self._tree.replace(objects, name, file.path)
+                file = file._replace(**Stored.of(stored)._asdict())
+                break
+            forget(objects, name)  # the object was changed in place: the wheel's file replaces it
+        named.add(name)
+        return file
 
     def publish(self) -> StoredWheel:
         """Rename the tree to its entry; the caller has synced it."""
@@ -200,15 +219,11 @@ class _IncomingWheel:
         entry = self._entry
         if self.is_new:
             label = self._manifest.label
-            entry = publish_entry(self._store, self._run, self._tree, label, replacing=self._replaces)
+            entry = publish_entry(
+                self._store, self._tree.parent, self._tree.name, label, replacing=self._replaces
+            )
         assert entry is not None
         return StoredWheel(self._path, archive, entry, not self.is_new, self._unpacked.mismatches)
-
-    def close(self) -> None:
-        """Close the folder of its files."""
-        for new in self._unpacked.new.values():
-            os.close(new.directory)
-            return
 
 
 def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, ...]:
@@ -218,19 +233,3 @@ def _with_known_times(manifest: Manifest, known: Manifest) -> tuple[FileEntry, .
         file if file.size else file._replace(mtime_ns=empty.get(file.path, file.mtime_ns))
         for file in manifest.files
     )
-
-
-def _name_objects(store: Store, unpacked: UnpackedWheel) -> None:
-    rooms = ObjectFolders(store.objects)
-    for file in unpacked.manifest.files:
-        name = file.object_name
-        new = unpacked.new[name]
-        if not file.size:
-            continue
-        rooms.make(name)
-        if give_name(new, store.objects, name):
-            continue
-        stored = find_object(store.objects, name)
-        if stored is None or not is_trusted(stored) or not same_files(new, store.objects, name):
-            forget(store.objects, name)  # the object was changed in place: the wheel's file replaces it
-            give_name(new, store.objects, name)

@@ -1,7 +1,7 @@
 """Checking and unpacking wheel archives, which may be hostile.
 
-`zipfile` reads the archive. `installer` does not check enough for a shared store: paths that leave the entry,
-wrong sizes and digests, names that are equal on some platforms.
+`zipfile` reads the archive's directory. `installer` does not check enough for a shared store: paths that
+leave the entry, wrong sizes and digests, names that are equal on some platforms.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.errors import WheelError
 from pipm.fs.free_space import free_space
-from pipm.fs.share_file import NewFile, write_new_file
+from pipm.fs.share_file import write_new_file
 from pipm.store.objects import object_mode
 from pipm.wheel.entry_paths import EntryPaths, folded, name_refusal
 from pipm.wheel.entry_points import parse_entry_points
+from pipm.wheel.read_members import MemberReader
 from pipm.wheel.record_hashes import RecordMismatch, is_vouched, record_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipm.fs.tree_builder import TreeBuilder
     from pipm.wheel.record_hashes import RecordHash
 
-_CHUNK = 1 << 20
 _SCHEMES = {
     "purelib": "site",
     "platlib": "site",
@@ -62,24 +63,20 @@ _UNSOUND = (
 
 
 class UnpackedWheel(NamedTuple):
-    """A wheel's manifest and, by object name, its files in the run's folder, not yet synced.
-
-    ``mismatches`` are rows of RECORD that differ from the files; the manifest describes the files.
-    """
+    """A wheel's manifest; ``mismatches`` are rows of RECORD that differ from the files that it describes."""
 
     manifest: Manifest
-    new: dict[str, NewFile]
     mismatches: tuple[RecordMismatch, ...] = ()
 
 
 def unpack_wheel(
-    path: str, run: int | None, file_name: str = "", hashes: Iterable[tuple[str, str]] = ()
+    path: str, tree: TreeBuilder | None, file_name: str = "", hashes: Iterable[tuple[str, str]] = ()
 ) -> UnpackedWheel:
-    """Check the wheel at *path* (called *file_name*) and write its files to the folder *run*.
+    """Check the wheel at *path* (called *file_name*) and write its files, but for empty ones, to *tree*.
 
-    Without *run* it is only read and hashed. *hashes* are hashes of archives in a lock: if the archive has
-    one of them, a wrong RECORD is reported, not rejected. Raises WheelError with archive and member; then
-    the caller removes the folder.
+    Nothing is synced. Without *tree* it is only read and hashed. *hashes* are hashes of archives in a lock:
+    if the archive has one of them, a wrong RECORD is reported, not rejected. Raises WheelError with archive
+    and member; then the caller removes the tree.
     """
     file_name = file_name or os.path.basename(path)
     name, version, tag = parse_wheel_name(file_name)
@@ -89,7 +86,8 @@ def unpack_wheel(
             archive = Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
                 vouched = is_vouched(stream, archive, hashes)
-                work = _Unpacking(wheel, file_name, run, vouched=vouched)
+                reader = MemberReader(wheel, stream.fileno())
+                work = _Unpacking(wheel, reader, file_name, tree, vouched=vouched)
                 return work.unpacked(name, version, tag, archive)
     except _UNSOUND as error:
         raise WheelError(f"{file_name} is not a valid wheel: {error}", hint=_HINT) from error
@@ -112,28 +110,33 @@ def parse_wheel_name(file_name: str) -> tuple[str, str, str]:
         raise WheelError(f"{file_name}: {error}", hint="name-version-python-abi-platform.whl") from error
 
 
-def _hashed(chunks: Iterator[bytes], state: hashlib._Hash | None) -> Iterator[bytes]:
+def _hashed(chunks: Iterator[bytes], state: hashlib._Hash) -> Iterator[bytes]:
     for chunk in chunks:
-        if state is not None:
-            state.update(chunk)
+        state.update(chunk)
         yield chunk
 
 
 class _Unpacking:
-    """Unpacks one archive into a run's folder."""
+    """Unpacks one archive into a tree."""
 
-    def __init__(self, wheel: zipfile.ZipFile, file_name: str, run: int | None, *, vouched: bool) -> None:
+    def __init__(
+        self,
+        wheel: zipfile.ZipFile,
+        reader: MemberReader,
+        file_name: str,
+        tree: TreeBuilder | None,
+        *,
+        vouched: bool,
+    ) -> None:
         self.wheel = wheel
+        self.reader = reader
         self.file_name = file_name
-        self.run = run
+        self.tree = tree
         self.vouched = vouched
         self.mismatches: list[RecordMismatch] = []
-        self.new: dict[str, NewFile] = {}
-        self.written = 0
         self.packages: frozenset[str] = frozenset()
-        # All files get one time, with the file system's resolution: that of the run's folder, which was
-        # changed last after the command began.
-        self.now_ns = 0 if run is None else os.fstat(run).st_mtime_ns
+        # All files get one time, with the file system's resolution: that of the tree's folder, which is new.
+        self.now_ns = 0 if tree is None else tree.made_ns
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> UnpackedWheel:
         members = self._members()
@@ -163,7 +166,7 @@ class _Unpacking:
             files=tuple(files),
             wheels=(archive,),
         )
-        return UnpackedWheel(manifest, self.new, tuple(self.mismatches))
+        return UnpackedWheel(manifest, tuple(self.mismatches))
 
     def _refuse(self, member: str, why: str) -> WheelError:
         shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
@@ -192,10 +195,10 @@ class _Unpacking:
 
     def _check_room(self, members: list[zipfile.ZipInfo]) -> None:
         """Raise WheelError before anything is written if the archive would fill the disk."""
-        if self.run is None:
+        if self.tree is None:
             return
         need = sum(member.file_size for member in members)
-        free = free_space(self.run).size
+        free = free_space(self.tree.parent).size
         if need > free:
             raise WheelError(
                 f"{self.file_name} unpacks to {need >> 20} MiB, but the store has {free >> 20} MiB free",
@@ -333,20 +336,19 @@ class _Unpacking:
         mode = member.external_attr >> 16
         # The rule of pip and installer; every script is executable, whatever the archive says.
         executable = entry_path.startswith("scripts/") or (stat.S_ISREG(mode) and mode & 0o111 != 0)
+        content = self._content(member)
         check = None  # sha256 is computed anyway
         if expected is not None and expected.algorithm != "sha256":
             check = hashlib.new(expected.algorithm)
-        content = _hashed(self._content(member), check)
+            content = _hashed(content, check)
         scheme, _, path = entry_path.partition("/")
         writable = scheme != "site" or not is_importable(path, self.packages)
         stored_mode = object_mode(executable=executable, writable=writable)
-        if self.run is None:
+        if self.tree is None or not member.file_size:
             digest, size = digest_of(content), member.file_size
         else:
-            self.written += 1
-            new = NewFile(self.run, f"member-{self.written}")
+            new = self.tree.new_file(entry_path)
             digest, size = write_new_file(new, content, stored_mode, self.now_ns)
-            self.new.setdefault(digest.object_name(executable=executable, writable=writable), new)
         if expected is not None:
             actual = digest if check is None else check.digest()
             if actual != expected.digest or expected.size not in (None, size):
@@ -357,12 +359,11 @@ class _Unpacking:
         """Read exactly the size that the archive's directory declares, as protection from zip bombs."""
         left = member.file_size
         try:
-            with self.wheel.open(member) as stream:
-                while chunk := stream.read(_CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise self._refuse(member.filename, "is larger than declared")
-                    yield chunk
+            for chunk in self.reader.chunks(member):
+                left -= len(chunk)
+                if left < 0:
+                    raise self._refuse(member.filename, "is larger than declared")
+                yield chunk
         except _UNSOUND as error:
             raise self._refuse(member.filename, f"is damaged: {error}") from error
         if left:

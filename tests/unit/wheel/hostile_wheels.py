@@ -82,6 +82,15 @@ def central(offset: int, layout: str, value: int, *, name: str = "demo/__init__.
     return spoil
 
 
+def renamed_header(archive: Archive, folder: str) -> str:
+    """A wheel whose directory names a member otherwise than the member's own header, which is first."""
+    path = archive.write(folder)
+    with open(path, "r+b") as file:
+        file.seek(file.read().index(b"demo/__init__.py"))
+        file.write(b"evil")
+    return path
+
+
 def wheel_file(content: bytes) -> Spoil:
     """A wheel with another WHEEL file."""
 
@@ -250,7 +259,10 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     ),
     "RECORD is a bomb": (bomb_record, f"'{INFO}/RECORD'", "larger than 64 MiB"),
     "smaller than it says": (central(24, "<L", 5000), "'demo/__init__.py'", "smaller than declared"),
-    "larger than it says": (central(24, "<L", 3), "'demo/__init__.py'", "Bad CRC-32"),
+    "larger than it says": (central(24, "<L", 3), "'demo/__init__.py'", "larger than declared"),
+    "in the archive it is shorter": (central(20, "<L", 3), "'demo/__init__.py'", "cut off"),
+    "in the archive it is longer": (central(20, "<L", 99), "'demo/__init__.py'", "overlaps the next"),
+    "another name before it": (renamed_header, "'demo/__init__.py'", "another name"),
     "another checksum": (central(16, "<L", 1), "'demo/__init__.py'", "Bad CRC-32"),
     "another place": (central(42, "<L", 5), "'demo/__init__.py'", "is damaged"),
     "a later zip": (central(6, "<H", 99), "", "zip file version 9.9"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 import zipfile
 from typing import TYPE_CHECKING
 
+import pytest
 from pipm.adopt.adopt import adopt
 from pipm.context.progress import Progress
 from pipm.core.digest import Digest
@@ -33,6 +35,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Spoil = Callable[[Archive, str], str]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_members_of_many_chunks(tmp_path: Path, method: int) -> None:
+    store = opened(str(tmp_path / "store"))
+    mixed = random.Random(1).randbytes(3 << 20) + bytes(5 << 20)
+    large = {"demo/mixed.bin": mixed, "demo/zeros.bin": bytes(2 << 20), "demo/again.bin": mixed}
+    archive = good()
+    archive.method = method
+    archive.files |= large
+    entry = add_wheel_file(store.path, archive.write(str(tmp_path))).entry
+    folder = f"{store.path}/v1/wheels/{entry}"
+    for file in load_manifest(store, entry).files:
+        content = large.get(file.path.removeprefix("site/"))
+        if content is not None:
+            with open(f"{folder}/{file.path}", "rb") as stream:
+                assert stream.read() == content
+        if file.size:
+            there, stored = os.stat(f"{folder}/{file.path}"), os.stat(file.object_name, dir_fd=store.objects)
+            assert (there.st_ino, there.st_mtime_ns) == (stored.st_ino, file.mtime_ns)
 
 
 def test_a_sound_wheel(tmp_path: Path) -> None:
