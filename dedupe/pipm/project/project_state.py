@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 from pipm.core.pins import SourceFolder
@@ -84,6 +83,8 @@ def _git_state(folder: str) -> Iterator[bytes]:
 
 def _files_with_metadata(folder: str) -> Iterator[str]:
     """Yield the files that settings of tools name, if ``project.dynamic`` leaves metadata to the build."""
+    import tomllib  # noqa: PLC0415 - few syncs need it
+
     try:
         with open(f"{folder}/pyproject.toml", "rb") as stream:
             document = tomllib.load(stream)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 
 from pipm.fs.beneath import read_file
 
@@ -36,6 +35,8 @@ def _time(nanoseconds: int) -> dict[str, int]:
 
 def _made(folder: str) -> int:
     """Return the creation time of *folder* (ns), which Python provides from 3.15 on; 0 if unknown."""
+    import subprocess  # noqa: PLC0415 - few syncs need it
+
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         command = ("/usr/bin/stat", "--format=%.9W", "--", folder)
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
