@@ -25,6 +25,7 @@ from pipm.wheel.refusals import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pipm.core.digest import Digest
     from pipm.core.pins import Pin
     from pipm.fetch.http_client import HttpClient
     from pipm.fetch.sources import Source
@@ -38,6 +39,7 @@ class NewArchive(NamedTuple):
 
     name: str
     file_name: str
+    digest: Digest
 
 
 class ArchiveWriter:
@@ -105,7 +107,7 @@ class ArchiveWriter:
                 with contextlib.suppress(FetchError):
                     digest, _ = write_new_file(new, self._counted(pin, source, read_chunks(cached)), 0o600)
                     if digest.hex() in wanted:
-                        return NewArchive(new.name, source.file_name)
+                        return NewArchive(new.name, source.file_name, digest)
                     forget(self._folder, new.name)
             content: Iterable[bytes] = Transfer(self._client, source.request)
         else:
@@ -117,7 +119,7 @@ class ArchiveWriter:
                 f"{_shown(pin)} is not what the lock says: its hash is {digest.hex()}",
                 hint="lock again if the project published other files; otherwise do not trust this index",
             )
-        return NewArchive(new.name, source.file_name)
+        return NewArchive(new.name, source.file_name, digest)
 
     def _counted(self, pin: Pin, source: Source, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Pass *chunks* on, and raise FetchError if they are more than the lock or the disk allows."""

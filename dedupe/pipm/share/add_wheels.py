@@ -131,12 +131,21 @@ class WheelBatch:
         self._arrivals: list[_IncomingWheel] = []
 
     def unpack(
-        self, path: str, file_name: str, hashes: Iterable[tuple[str, str]], *, rebuilt: bool = False
+        self,
+        path: str,
+        file_name: str,
+        hashes: Iterable[tuple[str, str]],
+        *,
+        digest: Digest | None = None,
+        rebuilt: bool = False,
     ) -> None:
-        """Unpack a wheel, as `store_wheels` says; after a WheelError the batch does not have it."""
+        """Unpack a wheel, as `store_wheels` says; after a WheelError the batch does not have it.
+
+        *digest* is the archive's, if it was hashed while this run wrote it to a private folder.
+        """
         tree = TreeBuilder(self._run, f"tree-{self._number}")
         self._number += 1
-        unpacked = unpack_wheel(path, tree, file_name, hashes)
+        unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
         self._arrivals.append(_IncomingWheel(self._store, path, unpacked, tree, rebuilt=rebuilt))
 
     def publish(self) -> list[StoredWheel]:

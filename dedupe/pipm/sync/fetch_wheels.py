@@ -133,7 +133,7 @@ class _Worker:
 
     def _unpack(self, batch: WheelBatch, folder: int, pin: Pin, archive: NewArchive) -> None:
         path = f"{self._fetching.run_path}/{self._name}/{archive.name}"
-        batch.unpack(path, archive.file_name, locked_hashes([pin]))
+        batch.unpack(path, archive.file_name, locked_hashes([pin]), digest=archive.digest)
         forget(folder, archive.name)  # before it is written to the disk
         self._fetching.shared_state.advance(0)
 

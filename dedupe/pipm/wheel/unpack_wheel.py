@@ -70,20 +70,24 @@ class UnpackedWheel(NamedTuple):
 
 
 def unpack_wheel(
-    path: str, tree: TreeBuilder | None, file_name: str = "", hashes: Iterable[tuple[str, str]] = ()
+    path: str,
+    tree: TreeBuilder | None,
+    file_name: str = "",
+    hashes: Iterable[tuple[str, str]] = (),
+    digest: Digest | None = None,
 ) -> UnpackedWheel:
     """Check the wheel at *path* (called *file_name*) and write its files, but for empty ones, to *tree*.
 
     Nothing is synced. Without *tree* it is only read and hashed. *hashes* are hashes of archives in a lock:
     if the archive has one of them, a wrong RECORD is reported, not rejected. Raises WheelError with archive
-    and member; then the caller removes the tree.
+    and member; then the caller removes the tree. The archive is not hashed if its *digest* is known.
     """
     file_name = file_name or os.path.basename(path)
     name, version, tag = parse_wheel_name(file_name)
     try:
         # One descriptor for both, so that the digest is that of the unpacked archive.
         with open(path, "rb") as stream:
-            archive = Digest(hashlib.file_digest(stream, "sha256").digest())
+            archive = digest or Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
                 vouched = is_vouched(stream, archive, hashes)
                 reader = MemberReader(wheel, stream.fileno())
