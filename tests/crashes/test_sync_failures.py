@@ -10,12 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from support.file_server import FileServer, Script
 from support.locks import assert_holds, pylock
 from support.pipm import FAILED, INTERRUPTED, Pipm
+from support.remotes import served
+from support.snapshot import file_digest
 from support.store import damage
 from support.synthetic import Environment, make_wheel, package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.disks import Disks
 
 
@@ -44,6 +49,44 @@ def test_a_full_disk(disks: Disks, tmp_path: object, left: int) -> None:
         os.unlink(disk / "ballast")
         assert pipm("sync", lock, "--env", env.path, "--json").expect().json["unchanged"] >= 1
         assert_holds(env, wheels)
+        assert damage(pipm.store) == []
+
+
+@pytest.mark.mounts
+def test_a_disk_that_is_full_while_it_fetches(disks: Disks, tmp_path: Path) -> None:
+    """What is whole stays, and is not fetched again; nothing of the rest takes room."""
+    contents = {"small": b"", "large": os.urandom(12 << 20)}
+    script, rows = Script(), ['lock-version = "1.0"\ncreated-by = "test"\n']
+    with (
+        served(FileServer(script)) as server,
+        disks.small("ext4", size="40M", name="fetch-full") as disk,
+    ):
+        for name, content in contents.items():
+            files = {f"{name}.py": b"", f"{name}.bin": content}
+            wheel = make_wheel(f"{tmp_path}/wheels", f"{name}==1.0", files)
+            path = f"/{os.path.basename(wheel)}"
+            with open(wheel, "rb") as file:
+                script.files[path] = file.read()
+            rows.append(
+                f'[[packages]]\nname = "{name}"\nversion = "1.0"\n[[packages.wheels]]\nname = "{path[1:]}"\n'
+                f'url = "{server.url}{path}"\nsize = {os.stat(wheel).st_size}\n'
+                f'hashes = {{ sha256 = "{file_digest(wheel)}" }}\n'
+            )
+        lock = tmp_path / "pylock.toml"
+        lock.write_text("".join(rows))
+        pipm = Pipm(store=disk / "store", environ={"PIP_NO_CACHE_DIR": "1"})
+        pipm("store", "add", make_wheel(f"{tmp_path}/first", "first==1.0", {"first.py": b""})).expect()
+        free = os.statvfs(disk.path)
+        with open(disk / "ballast", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (8 << 20))
+        for _ in range(2):
+            failed = pipm("sync", str(lock), "--env", disk / "env", "--json").expect(FAILED)
+            assert failed.error["message"].startswith("Cannot fetch large: No space left")
+            assert "free some space" in failed.error["hint"]
+            assert os.listdir(f"{pipm.store}/v1/tmp") == []
+        os.unlink(disk / "ballast")
+        assert pipm("sync", str(lock), "--env", disk / "env", "--json").expect().json["fetched"] == 1
+        assert [asked.path for asked in script.asked].count("/small-1.0-py3-none-any.whl") == 1
         assert damage(pipm.store) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,13 +12,17 @@ TAG = '"one"'
 
 
 class Answer(NamedTuple):
-    """How one request is answered: with ``body`` instead of the file, cut after some bytes, or with lies."""
+    """How one request is answered: with ``body`` instead of the file, cut after some bytes, or with lies.
+
+    With ``drips`` the server sends headers for as long as the client waits, one each so many seconds.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     cut: int | None = None
     length: int | None = None
+    drips: float = 0
 
 
 @dataclass
@@ -64,6 +69,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        while answer.drips:
+            self.send_header("X-More", "0")
+            self.flush_headers()
+            time.sleep(answer.drips)
         self.send_header("Content-Length", str(len(body) if answer.length is None else answer.length))
         self.end_headers()
         self.wfile.write(body[: answer.cut])

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 
 from pipm.errors import InterruptedRunError, redacted
+from pipm.fetch.limited_connections import LIMITED
 from pipm.fetch.network_settings import LeftToPipError, origin_of, without_login
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class HttpClient:
         raise RequestError(request.url, "too many redirects", again=False)
 
     def _send(self, parts: SplitResult, headers: dict[str, str], login: Login | None) -> Any:  # noqa: ANN401 - of a library
+        if not (parts.hostname or "").isascii():
+            raise LeftToPipError  # pip brings the tables for such names (IDNA)
         if login is not None:
             headers |= urllib3.make_headers(basic_auth=f"{login.user}:{login.password}")
         url = without_login(parts)._replace(fragment="").geturl()
@@ -145,12 +148,15 @@ class HttpClient:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             options["ssl_context"] = context
-        if not proxy:
-            return urllib3.PoolManager(**options)
-        user, _, host = proxy.partition("://")[2].rpartition("@")
-        if user:
-            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(user))
-        return urllib3.ProxyManager(f"http://{host}", **options)
+        if proxy:
+            user, _, host = proxy.partition("://")[2].rpartition("@")
+            if user:
+                options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=unquote(user))
+            manager: urllib3.PoolManager = urllib3.ProxyManager(f"http://{host}", **options)
+        else:
+            manager = urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = LIMITED
+        return manager
 
 
 class Transfer:

@@ -19,6 +19,7 @@ _ENDLESS = 1e7
 _RETRIES = 5
 _NOT_OURS = ("PIP_CLIENT_CERT", "PIP_USE_DEPRECATED")
 """Settings with which pip sends all requests."""
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class LeftToPipError(Exception):
@@ -78,12 +79,15 @@ class NetworkSettings:
             index_urls=(setting("INDEX_URL"), *setting("EXTRA_INDEX_URL").split()),
             lists_only_indexes=not any(map(setting, ("NO_INDEX", "FIND_LINKS", "NO_BINARY"))),
             trusted=frozenset(setting("TRUSTED_HOST").split()),
-            ca=setting("CERT") or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or "",
+            ca=os.path.expanduser(setting("CERT"))
+            or environ.get("REQUESTS_CA_BUNDLE")
+            or environ.get("CURL_CA_BUNDLE")
+            or "",
             proxy=setting("PROXY"),
             proxies=proxies,
             timeout=timeout,
             retries=max(0, retries),
-            cache="" if setting("NO_CACHE_DIR") else cache,
+            cache="" if setting("NO_CACHE_DIR") else os.path.abspath(os.path.expanduser(cache)),
             netrc_files=(own,) if own else (os.path.expanduser("~/.netrc"), os.path.expanduser("~/_netrc")),
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipm.errors import WheelError
 from pipm.fs.durability import sync_file_system
 from pipm.fs.os_errors import explain_os_error
+from pipm.fs.removal import remove_tree
 from pipm.fs.share_file import Stored, forget, give_name, same_files
 from pipm.fs.tree_builder import TreeBuilder
 from pipm.store.entries import MANIFEST, find_entry, link_archives, load_manifest, publish_entry
@@ -145,7 +146,11 @@ class WheelBatch:
         """
         tree = TreeBuilder(self._run, f"tree-{self._number}")
         self._number += 1
-        unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
+        try:
+            unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
+        except (OSError, WheelError):  # on a full disk others need the room
+            remove_tree(self._run, tree.name)
+            raise
         self._arrivals.append(_IncomingWheel(self._store, path, unpacked, tree, rebuilt=rebuilt))
 
     def publish(self) -> list[StoredWheel]:

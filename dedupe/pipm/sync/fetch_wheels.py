@@ -20,6 +20,7 @@ from pipm.fetch.write_archive import ArchiveWriter
 from pipm.fs.beneath import open_directory_beneath
 from pipm.fs.durability import sync_file_system
 from pipm.fs.opened import opened
+from pipm.fs.os_errors import explain_os_error
 from pipm.fs.share_file import ensure_folder, forget
 from pipm.share.add_wheels import WheelBatch
 from pipm.sync.fetched_wheels import Fetched, record_wheels
@@ -121,6 +122,8 @@ class _Worker:
                     continue
                 except PipmError as error:
                     errors.append(error)
+                except OSError as error:  # a full disk may have room for what is smaller
+                    errors.append(explain_os_error(error, f"fetch {pin.name}"))
                 shared.tell()
             fetched = record_wheels(self._fetching, done, batch.publish())
             if done:
@@ -133,8 +136,10 @@ class _Worker:
 
     def _unpack(self, batch: WheelBatch, folder: int, pin: Pin, archive: NewArchive) -> None:
         path = f"{self._fetching.run_path}/{self._name}/{archive.name}"
-        batch.unpack(path, archive.file_name, locked_hashes([pin]), digest=archive.digest)
-        forget(folder, archive.name)  # before it is written to the disk
+        try:
+            batch.unpack(path, archive.file_name, locked_hashes([pin]), digest=archive.digest)
+        finally:
+            forget(folder, archive.name)  # before it is written to the disk
         self._fetching.shared_state.advance(0)
 
     def _downloads(self, folder: int) -> Iterator[tuple[Pin, Future[NewArchive]]]:

@@ -169,6 +169,15 @@ def test_without_a_size_the_disk_is_the_limit(
         fetch(tmp_path / "run", pin(server.url + FILE))
 
 
+def test_a_head_that_never_ends_is_not_waited_for(tmp_path: Path, server: FileServer) -> None:
+    """No single read is late; the next answer is whole."""
+    server.script.answers[FILE] = [Answer(drips=0.01)]
+    known = settings(PIP_TIMEOUT="0.1", PIP_RETRIES="0")
+    with pytest.raises(FetchError, match="no answer in time"):
+        fetch(tmp_path / "one", pin(server.url + FILE), known)
+    assert fetch(tmp_path / "two", pin(server.url + FILE), known) == CONTENT
+
+
 def test_redirects_end(tmp_path: Path, server: FileServer) -> None:
     server.script.answers[FILE] = [Answer(302, (("Location", FILE),))] * 50
     with pytest.raises(FetchError, match="too many redirects"):
