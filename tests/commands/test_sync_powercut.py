@@ -121,3 +121,21 @@ def test_two_syncfs_make_an_environment_and_one_changes_it(pipm: Pipm, tmp_path:
         check("strace", "-f", "-o", str(trace), "-e", "trace=syncfs", *command, environ=variables)
         counts.append(trace.read_text().count("syncfs("))
     assert counts == [2, 1]
+
+
+def test_new_metadata_folders_are_on_disk_before_the_table_that_serves_by_them(
+    pipm: Pipm, tmp_path: Path
+) -> None:
+    """btrfs keeps the order of changes only across a sync of the whole file system."""
+    wheels = [make_wheel(str(tmp_path), f"alpha=={version}", package("alpha")) for version in ("1.0", "2.0")]
+    locks = [pylock(str(tmp_path / name), [wheel]) for name, wheel in zip("ab", wheels, strict=True)]
+    options = ("--env", str(tmp_path / "env"), "--link-mode", "finder")
+    pipm("sync", locks[0], *options).expect()
+    trace = tmp_path / "trace"
+    command, variables = pipm.command("sync", locks[1], *options)
+    calls = "trace=syncfs,rename,renameat,renameat2"
+    check("strace", "-f", "-o", str(trace), "-e", calls, *command, environ=variables)
+    rows = trace.read_text().splitlines()
+    placed = [n for n, row in enumerate(rows) if row.count("alpha-2.0.dist-info") == 2 and "rename" in row]
+    switched = [n for n, row in enumerate(rows) if '.table"' in row]
+    assert any("syncfs(" in row for row in rows[placed[-1] : switched[0]])

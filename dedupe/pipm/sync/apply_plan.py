@@ -12,7 +12,7 @@ from pipm.core.plan.materialise_plan import plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
 from pipm.fs.clashes import refuse_clashes
-from pipm.fs.durability import syncing
+from pipm.fs.durability import sync_file_system, syncing
 from pipm.fs.free_space import file_system_type
 from pipm.fs.late_files import OwnPaths
 from pipm.fs.link_modes import LinkMode, can_hardlink, choose_link_mode
@@ -179,13 +179,22 @@ class PlanApplier(NamedTuple):
         """Remove what goes and make the files of *chosen*; *claimed* are the files of all that stays."""
         if plan.replaced:
             replacement = Replacement(context, plan.uninstalled, plan.materialised, unfinished, claimed)
-            return replacement.run(chosen, self._begin)
+            return replacement.run(chosen, self._switch)
         table = self._begin()
         for one in plan.uninstalled:
             uninstall(context, one, claimed.__contains__)
         for install_plan in unfinished:
             remove_unfinished(context, install_plan, claimed.__contains__)
         return materialise(context, chosen), table
+
+    def _switch(self) -> ImportTable | None:
+        """Install the finder where one is; it serves by metadata folders, so new ones are on disk first.
+
+        btrfs writes a synced file without the names that were changed before it.
+        """
+        if self.finder_sync is not None:
+            sync_file_system(self.root)
+        return self._begin()
 
     def _begin(self) -> ImportTable | None:
         """Install the finder, if there shall be one."""
