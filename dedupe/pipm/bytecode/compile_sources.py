@@ -23,9 +23,9 @@ _BATCH = 64
 
 
 class Source(NamedTuple):
-    """The file ``path`` with the content ``digest`` and ``size`` bytes; ``time`` goes into the header.
+    """The file ``path`` with the content ``digest`` and ``size`` bytes; the header gets ``time`` (seconds).
 
-    ``filename`` is what tracebacks show until Python corrects it.
+    ``filename`` is the name in tracebacks, which Python corrects at import; ``level`` is the optimisation.
     """
 
     path: str
@@ -37,10 +37,10 @@ class Source(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """New bytecode by name, and why the rest was not made.
+    """New bytecode by name, and the sources without new bytecode.
 
-    ``changed`` are sources with other bytes, ``hopeless`` such that do not compile, ``failed`` such whose
-    bytecode the disk refused. All others failed together: the interpreter itself may have failed.
+    ``changed`` have other bytes than their digest, ``hopeless`` do not compile, and for ``failed`` the disk
+    did not take the bytecode. A source in no list may be good: the interpreter failed for all sources.
     """
 
     made: dict[str, NewFile]
@@ -68,9 +68,9 @@ def compile_sources(
     run: tuple[int, str],
     advance: Callable[[int], None] = lambda _: None,
 ) -> Compiled:
-    """Compile *sources*, by the names of the new files in the folder *run* (open, and its path).
+    """Compile *sources* (by the name of the new file) into the folder *run* (open, and its path).
 
-    *advance* is called with the number of sources done so far; an exception that it raises ends the work.
+    *advance* is called with the number of finished sources; an exception that it raises ends the work.
     """
     compiled = Compiled({}, [], [], [])
     names, step = list(sources), _BATCH * len(workers)

@@ -1,4 +1,4 @@
-"""Sources with verified content, the names of their bytecode, and its pools."""
+"""Sources with verified content, and the names and pools of their bytecode."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 CACHE = "__pycache__"
 _LEVELS = ("", ".opt-1", ".opt-2")
-"""Optimisation levels as PEP 488 spells them."""
+"""The suffixes of the optimisation levels (PEP 488)."""
 
 
 class ProvenSource(NamedTuple):
-    """A source with verified content; its time was ``before_ns`` and is ``mtime_ns`` now."""
+    """A source with verified content; its old time was ``before_ns``, its new one is ``mtime_ns``."""
 
     directory: str
     name: str
@@ -30,17 +30,17 @@ class ProvenSource(NamedTuple):
 
     @property
     def before(self) -> int:
-        """The time that the header of its bytecode had."""
+        """The old time in the header of its bytecode (seconds)."""
         return header_time(self.before_ns)
 
     @property
     def time(self) -> int:
-        """The time that the header of its bytecode must have."""
+        """The new time in the header of its bytecode (seconds)."""
         return header_time(self.mtime_ns)
 
 
 def match_bytecode(name: str, interpreter: Interpreter | None) -> tuple[str, int] | None:
-    """Return module and optimisation level if the file *name* is bytecode of *interpreter*, else None."""
+    """Return module and optimisation level of the bytecode *name*; None if it is not *interpreter*'s."""
     if interpreter is not None:
         for level, ending in enumerate(_endings(interpreter.cache_tag)):
             if name.endswith(ending):

@@ -1,15 +1,15 @@
-"""The part of pipm that an environment's own interpreter runs: it checks and compiles bytecode.
+"""Checking and compiling bytecode; an environment's own interpreter runs this file.
 
-Standard library only, CPython 3.6 and later, PyPy: this file is run as a script (`-I -S -B`), never
-imported by what runs in an environment. Requests and answers are marshal data behind a length of four
-bytes, on standard input and output:
+It needs only the standard library, of CPython 3.6 and later or PyPy. It is run as a script (`-I -S -B`); no
+program in an environment imports it. Requests and answers on standard input and output are a length of four
+bytes and marshal data:
 
     [("check", path of a .pyc, source mtime, source size), …]                      -> [bool, …]
     [("compare", path of a .pyc, source, its sha256, mtime, size, level), …]       -> [bool or None, …]
     [("compile", source, its sha256, co_filename, target, mtime, size, level), …]  -> [bool, 0 or None, …]
 
-0 means that the disk failed, None that the source's bytes differ from its sha256 (in hexadecimal):
-one read gives the bytes for hash and compilation.
+0 means that the disk failed, None that the source does not have its sha256 (in hexadecimal). The source is
+read once, so the compiled bytes are the hashed ones.
 """
 
 import gc
@@ -20,12 +20,12 @@ from importlib._bootstrap_external import MAGIC_NUMBER as MAGIC  # importlib.uti
 
 
 def header(mtime, size):
-    """The 16 bytes before the code: magic, flags (0: checked by time), time and size (PEP 552)."""
+    """Return the 12 bytes after the magic number: flags (0: checked by time), time, size (PEP 552)."""
     return b"".join(number.to_bytes(4, "little") for number in (0, mtime, size))
 
 
 def check(path, mtime, size):
-    """Return whether *path* is this interpreter's timestamp bytecode of such a source, and can be loaded."""
+    """Return whether *path* can be loaded and is this interpreter's bytecode of such a source."""
     file = os.open(path, os.O_RDONLY)  # open() would make three more system calls
     try:
         data = os.read(file, os.fstat(file).st_size)
@@ -40,8 +40,8 @@ CODE = type(check.__code__)
 
 
 def read_source(path, digest):
-    """The bytes of the source at *path*; None where they do not hash to *digest*."""
-    import hashlib  # noqa: PLC0415 - checks alone need none
+    """Return the bytes of the source at *path*; None if their sha256 is not *digest*."""
+    import hashlib  # noqa: PLC0415 - checks do not need it
 
     with open(path, "rb") as stream:
         text = stream.read()
@@ -49,18 +49,18 @@ def read_source(path, digest):
 
 
 def compile_source(source, digest, filename, target, mtime, size, level):
-    """Compile *source* into the new file *target*."""
+    """Compile *source* into the file *target*; return None if its sha256 is not *digest*."""
     text = read_source(source, digest)
     if text is None:
         return None
     code = compile(text, filename, "exec", dont_inherit=True, optimize=level)
-    with open(target, "wb") as stream:  # it may be there: of a process that ended
+    with open(target, "wb") as stream:  # a process that died may have left the file
         stream.write(MAGIC + header(mtime, size) + marshal.dumps(code))
     return True
 
 
 def compare(path, source, digest, mtime, size, level):
-    """Whether *path* is what *source* compiles to today (code objects compare all but the file's name)."""
+    """Return whether *source* compiles to the code in *path* (co_filename is not compared)."""
     text = read_source(source, digest)
     if text is None:
         return None
@@ -77,10 +77,10 @@ TASKS = {"check": check, "compile": compile_source, "compare": compare}
 
 
 def answer(request):
-    """Do one task; a source that does not compile or a torn .pyc is an answer, not a failure."""
+    """Do one task; return False for a source that does not compile and for a damaged .pyc."""
     try:
         return TASKS[request[0]](*request[1:])
-    except OSError:  # a full disk, say, tells nothing of the source
+    except OSError:  # a full disk, for example: the source may be good
         return 0 if request[0] == "compile" else False
     except Exception:
         return False
@@ -90,7 +90,7 @@ def main():
     """Answer requests until standard input ends."""
     gc.disable()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a codec or warning prints may get between the answers
+    os.dup2(2, 1)  # what a codec or a warning prints must not get between the answers
     while True:
         length = requests.read(4)
         if len(length) < 4:

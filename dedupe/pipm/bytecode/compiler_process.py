@@ -26,7 +26,7 @@ class BytecodeCheck(NamedTuple):
 class CompileTask(NamedTuple):
     """Compile *source* to the new file *target*, with this mtime (s) and size (bytes) in its header.
 
-    ``digest`` is the sha256 of the source in hexadecimal: no other bytes are compiled.
+    ``digest`` is the sha256 of the source in hexadecimal; a source with another one is not compiled.
     """
 
     source: str
@@ -57,21 +57,22 @@ class CompilerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def check(self, tasks: Sequence[BytecodeCheck]) -> list[bool]:
-        """Answer each check; all False when the interpreter does not run."""
+        """Return the result of each check; all are False if the interpreter does not run."""
         answers = self._ask([("check", *task) for task in tasks])
         return [False] * len(tasks) if answers is None else [answer is True for answer in answers]
 
     def compile(self, tasks: Sequence[CompileTask]) -> list[int | None]:
-        """Compile each; False: it does not compile, None: it has other bytes.
+        """Do each task; return True, or why there is no bytecode.
 
-        0: nothing is known of the source, since the disk or the interpreter failed.
+        False: the source does not compile. None: the source has another digest. 0: the disk or the
+        interpreter failed.
         """
         return self._each("compile", tasks, unknown=0)
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[int | None]:
-        """Do each comparison; the result is None if unknown.
+        """Return the result of each comparison.
 
-        It is unknown if the source has other bytes than its digest says, or if the interpreter does not run.
+        It is None if the source has another digest, or if the interpreter does not run.
         """
         return self._each("compare", tasks, unknown=None)
 
@@ -85,7 +86,7 @@ class CompilerProcess:
         if not self._answers:
             return [unknown] * len(tasks)
         if len(tasks) == 1:
-            return [False]  # a file that ends the interpreter which loads it
+            return [False]  # this file kills the interpreter
         middle = len(tasks) // 2
         return [
             answer
@@ -95,7 +96,7 @@ class CompilerProcess:
 
     @property
     def _answers(self) -> bool:
-        """Whether the interpreter runs at all."""
+        """True if the interpreter runs at all."""
         return self._ask([("check", os.devnull, 0, 0)]) is not None
 
     def close(self) -> None:
@@ -108,7 +109,7 @@ class CompilerProcess:
             self._process = None
 
     def _ask(self, tasks: list[tuple[object, ...]]) -> list[bool | None] | None:
-        """Return the answer to each of *tasks*; None when the process died over them."""
+        """Return the answer to each of *tasks*; None if the process died."""
         if not tasks:
             return []
         try:
@@ -119,7 +120,7 @@ class CompilerProcess:
             length = int.from_bytes(answers.read(4), "little")
             found = marshal.loads(answers.read(length))  # noqa: S302 - our own script's answer
         except (OSError, EOFError, ValueError, TypeError):
-            found = None  # it died (of a damaged .pyc, say): take over nothing, and continue with the rest
+            found = None  # it died, for example of a damaged .pyc
             self.close()
         if not isinstance(found, list) or len(found) != len(tasks):
             return None
@@ -127,14 +128,14 @@ class CompilerProcess:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None:
-            import subprocess  # noqa: PLC0415 - most syncs compile nothing
+            import subprocess  # noqa: PLC0415 - most syncs do not compile
 
             self._process = subprocess.Popen(
                 [self.interpreter.path, "-I", "-S", "-B", "-W", "ignore", _SCRIPT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is ours to handle
+                start_new_session=True,  # Ctrl-C must reach only pipm
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

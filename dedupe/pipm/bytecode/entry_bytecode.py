@@ -1,7 +1,7 @@
 """Bytecode in the store's own entries, for environments that import from them.
 
-It is linked from the pool; the environment's interpreter compiles what the pool lacks. An empty file in the
-entry notes that this was done for an interpreter.
+It is linked from the pool; the environment's interpreter compiles the missing part. An empty file in the
+entry marks the interpreters for which this was done.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Source(NamedTuple):
 
     @property
     def key(self) -> _Key:
-        """The key of its bytecode: content, and time in the header."""
+        """The key of its bytecode: the content, and the time in the header."""
         return self.file.digest, header_time(self.file.mtime_ns)
 
     @property
@@ -58,9 +58,9 @@ class _Source(NamedTuple):
 def compile_entries(
     store: Store, entries: Iterable[str], interpreter: Interpreter, shared_state: SharedState
 ) -> bool:
-    """Add the bytecode of *interpreter* to each entry (below ``wheels/``). Raises OSError.
+    """Add the bytecode of *interpreter* to each entry (below ``wheels/``); raise OSError.
 
-    Returns False if the disk refused some: the next call for these entries adds it.
+    Returns False if the disk did not take some of it: the next call for these entries adds it.
     """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     lacking: dict[_Key, list[_Source]] = {}
@@ -83,7 +83,7 @@ def compile_entries(
 
 
 def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter, pool: Pool) -> bool:
-    """Compile the source at *path* into the pool as *key*; return False if it does not compile."""
+    """Compile the source at *path* into the pool under *key*; return False if it does not compile."""
     digest, time = key
     with store.run() as (run, run_path), closing(CompilerProcess(interpreter)) as worker:
         source = Source(path, digest, os.stat(path).st_size, time, path)
@@ -96,7 +96,7 @@ def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter
 
 
 def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
-    """Link the bytecode that the pool has; return the sources that it lacks."""
+    """Link the bytecode that the pool has; return the sources without bytecode in the pool."""
     folders: dict[str, list[_Source]] = {}
     for file in manifest.files:
         if file.path.startswith("site/") and file.path.endswith(".py"):
@@ -121,7 +121,7 @@ def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
     """Link the pool's bytecode into the open folder *cache*; return False if the pool has none."""
     if pool.find(*source.key) is None:
         return False
-    # One that is there already is the same, or Python says that it is not and compiles for itself.
+    # An existing file stays: it is the same, or Python sees that it is stale and compiles the source.
     give_name(NewFile(pool.folder, pool.name(*source.key)), cache, f"{source.stem}.{tag}.pyc")
     return True
 
@@ -134,9 +134,9 @@ def _compile(
     pool: Pool,
     shared_state: SharedState,
 ) -> set[str]:
-    """Compile missing bytecode, sync it, name it in the pool, and link it.
+    """Compile missing bytecode, sync it, and link it into the pool and the entries.
 
-    Returns the folders of sources whose bytecode the disk refused.
+    Returns the folders of sources whose bytecode the disk did not take.
     """
     sources = {_name(key): of[0].compiled_from(store) for key, of in lacking.items()}
     compiled = compile_in_processes(interpreter, sources, run, lambda _: shared_state.check())

@@ -1,14 +1,14 @@
 """Sharing the bytecode of sources with verified content.
 
-Theory of operation. A source of known content has one time in the store, so one timestamp ``.pyc`` serves all
-environments of an interpreter. If the pool lacks it, the environment's own file is linked into the pool,
-after the environment's interpreter checked that it is the bytecode of that source. If the source got another
-time, the time in the header is changed. Those four bytes are the only ones that pipm writes into a file of an
-environment, and only if its inode has no other name: no process maps a ``.pyc``, Python itself replaces it by
-rename, and with a wrong header the file is merely stale. Of a file with further names (in a backup, say) the
-pool gets a copy.
+Theory of operation. The store has one time for each content, so all environments of an interpreter can use
+the same ``.pyc``. If the pool lacks it, the environment's own file is linked into the pool, after the
+environment's interpreter checked it. If sharing changed the time of the source, pipm writes the new time into
+the header. Those four bytes are the only ones that pipm writes into a file of an environment, and only if its
+inode has no other name. This is safe: no process maps a ``.pyc``, Python itself replaces it by rename, and
+after a crash the file is at worst stale. If the file has further names (in a backup), the pool gets a copy.
 
-Bytecode that is neither in the pool nor valid is compiled again; new bytecode is synced, and linked last.
+If neither the pool nor the environment has valid bytecode, the source is compiled. New bytecode is synced
+before it is linked.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Candidate(NamedTuple):
-    """A ``.pyc`` that the pool does not have; ``status`` is the environment's, None where it has none."""
+    """A ``.pyc`` that the pool lacks; ``status`` is the stat of the environment's file, None if missing."""
 
     source: ProvenSource
     name: str
@@ -70,14 +70,14 @@ class _NewBytecode(NamedTuple):
 
 
 class CompilerPools(NamedTuple):
-    """A process of an interpreter, and its pools, by level of optimisation."""
+    """A process of an interpreter, and its pools by optimisation level."""
 
     worker: CompilerProcess
     pools: list[Pool]
 
 
 class BytecodeSharer:
-    """Shares bytecode of one environment, counting in *statistics*; *compiler* is of its interpreter."""
+    """Shares the bytecode of one environment and counts in *statistics*; *compiler* has its interpreter."""
 
     def __init__(
         self, context: AdoptContext, staging: Staging, statistics: Statistics, compiler: CompilerPools | None
@@ -96,7 +96,7 @@ class BytecodeSharer:
             self._worker.close()
 
     def share(self, sources: Iterable[ProvenSource]) -> None:
-        """Share the bytecode of *sources*, which are of one distribution."""
+        """Share the bytecode of *sources*, the modules of one distribution."""
         folders: dict[str, dict[str, ProvenSource]] = {}
         for source in sources:
             folders.setdefault(source.directory, {})[source.name[:-3]] = source
@@ -112,7 +112,7 @@ class BytecodeSharer:
             self._take_over(candidates)
 
     def finish_bytecode(self) -> None:
-        """Link the bytecode that was compiled; the caller has synced it."""
+        """Link the new bytecode; the caller has synced it."""
         for fresh in self._fresh:
             self.context.shared_state.check()
             pool = self._pools[fresh.level]
@@ -132,11 +132,11 @@ class BytecodeSharer:
 
     @property
     def unfinished(self) -> int:
-        """How many files wait for `finish_bytecode`."""
+        """The number of files that wait for `finish_bytecode`."""
         return len(self._fresh)
 
     def _share_known(self, directory: str, modules: dict[str, ProvenSource]) -> list[_Candidate]:
-        """Share the bytecode of one folder that the pool has; return the rest."""
+        """Share the bytecode of one folder, as far as the pool has it; return the rest."""
         candidates: list[_Candidate] = []
         with self._open(directory) as cache:
             if cache is None:
@@ -170,7 +170,7 @@ class BytecodeSharer:
         self, cache: int, name: str, source: ProvenSource, level: int, status: os.stat_result
     ) -> bool:
         """Share one file with the pool, or leave it alone; return False if the pool has none."""
-        if self._is_settled(cache, name, source, status):
+        if self._is_done(cache, name, source, status):
             return True
         pool = self._pools[level]
         stored = pool.find(source.digest, source.time)
@@ -180,21 +180,21 @@ class BytecodeSharer:
             return True
         if stored is None:
             return False
-        if self._is_its_own(cache, name, source, status):
+        if self._must_stay(cache, name, source, status):
             return True
         self._place(cache, name, status, source, pool)
         return True
 
-    def _is_its_own(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
-        """Return whether a file must stay the environment's own, and count it."""
+    def _must_stay(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
+        """Return whether a file must not be shared; count it then."""
         usual = is_usual_mode(status.st_mode)
         reason = own_reason(cache, name) if usual else Reason.SPECIAL_MODE
         if reason is not None:
             self._leave(source, name, reason)
         return reason is not None
 
-    def _is_settled(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
-        """Return whether a stat shows that a file is shared or must be left alone; count it then."""
+    def _is_done(self, cache: int, name: str, source: ProvenSource, status: os.stat_result) -> bool:
+        """Return whether a stat shows that a file is already shared or must not be shared; count it then."""
         if stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=cache).startswith(self._base):
             self._count_already(status)
             return True
@@ -273,7 +273,7 @@ class BytecodeSharer:
         return True
 
     def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
-        """Copy a file whose inode has further names for the pool."""
+        """Copy a file with further names for the pool; return False if it must be compiled."""
         new = self.context.new_file()
         own = own_reason(cache, candidate.name) is not None
         if own or not copy_with_time(cache, candidate.name, new, header, MODE):
@@ -288,7 +288,7 @@ class BytecodeSharer:
             status = None if cache is None else status_beneath(cache, name)
             if cache is None or status is None:
                 return self.context.compile_missing
-            return not self._is_its_own(cache, name, source, status)
+            return not self._must_stay(cache, name, source, status)
 
     def _compile(self, candidates: list[_Candidate]) -> None:
         assert self._worker is not None
@@ -315,7 +315,7 @@ class BytecodeSharer:
         return directory_beneath(self.context.root, f"{directory}/{CACHE}")
 
     def _touch_empty(self, source: ProvenSource) -> None:
-        """Give an empty source, which is never shared, the time that its shared bytecode expects."""
+        """Set the time of an empty source, which is never shared, to that in its shared bytecode."""
         if not source.size and source.before_ns != source.mtime_ns:
             with directory_beneath(self.context.root, source.directory) as folder:
                 if folder is not None:
@@ -354,10 +354,10 @@ class BytecodeSharer:
             self.staging.move(temporary, cache, name)
 
     def _keep_valid(self, cache: int, name: str, source: ProvenSource) -> None:
-        """Adapt bytecode that is not shared to the new time of its source."""
+        """Write the new time of the source into the header of bytecode that is not shared."""
         header = Header(source.time, source.before, source.size)
         try:
-            if source.size and source.time != source.before:  # an empty source kept its own
+            if source.size and source.time != source.before:  # an empty source kept its time
                 patch_time(cache, name, header, whole=self.context.copies_on_write)
         except (OSError, LeaveAloneError):
             return  # Python compiles it again

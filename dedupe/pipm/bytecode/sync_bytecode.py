@@ -1,4 +1,4 @@
-"""The bytecode of an environment that a sync makes: linked from the pool, or compiled once for it."""
+"""The bytecode of a synced environment: links to the pool; missing bytecode is compiled into the pool."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 _CACHE = "__pycache__"
 NONE = "-none"
-"""Ends the name of an empty file of the pool: this source has no bytecode."""
+"""The end of the name of an empty file in the pool; it means that the source does not compile."""
 _DIGITS = 64
-"""Of a sha256 in hexadecimal, with which the name of bytecode begins."""
+"""The digits of the sha256 at the beginning of a bytecode's name."""
 SOON = 256
-"""Sources that are compiled at once, in less than a second; more may be left to another process."""
+"""Up to this many sources are compiled during the sync, in less than a second; more are compiled later."""
 
 
 class MissingBytecode(NamedTuple):
-    """A module whose bytecode the pool lacks; ``folder`` is the environment's, ``source`` the store's."""
+    """A module whose bytecode the pool lacks: its folder in the environment, and that of its source."""
 
     folder: str
     stem: str
@@ -43,11 +43,12 @@ class MissingBytecode(NamedTuple):
 
 
 class SyncBytecode:
-    """Links or compiles the bytecode of modules, if the environment's interpreter keeps any.
+    """Links or compiles the bytecode of modules, unless the context has no interpreter.
 
-    Without a *filler* it compiles only. ``missing`` are modules that the pool lacks, by the name of their
-    bytecode; ``uncompiled`` are sources that do not compile: templates, tests of syntax errors; the disk
-    refused what is ``delayed``. ``left`` is the state of each folder of bytecode after the work.
+    Without a *filler* it only compiles. Bytecode has the name that it has in the pool. ``missing`` has the
+    modules without bytecode there. ``uncompiled`` are those whose source does not compile (templates, tests
+    of syntax errors); for ``delayed`` the disk did not take the bytecode. ``left`` is the state of each
+    folder of bytecode after the work.
     """
 
     def __init__(self, context: SyncContext, filler: FolderFiller | None = None) -> None:
@@ -72,7 +73,7 @@ class SyncBytecode:
             os.close(self._folder)
 
     def link(self, folder: PlannedFolder, target: int) -> None:
-        """Link the pool's bytecode for *folder*, which is open as *target*; note missing bytecode."""
+        """Link the pool's bytecode for *folder*, open as *target*; add missing bytecode to ``missing``."""
         if self._context.interpreter is None or self._filler is None:
             return
         tag = self._context.interpreter.cache_tag
@@ -99,7 +100,7 @@ class SyncBytecode:
             self.missing.setdefault(key, []).extend(several)
 
     def finish(self) -> None:
-        """Compile the missing bytecode, name it in the pool, and link it."""
+        """Compile the missing bytecode, and link it into the pool and the environment."""
         for key in self.fill_pool():
             self._link_late(key)
 
@@ -111,14 +112,14 @@ class SyncBytecode:
         self.note_uncompilable()
         fresh = self._compile(interpreter, [key for key in self.missing if key not in self.uncompiled])
         if fresh:
-            sync_file_system(self._context.run)  # the bytes must be on disk before they get names in the pool
+            sync_file_system(self._context.run)  # the pool must get only files whose bytes are on disk
         for key, new in fresh.items():
             self._pool.make_room(parse_bytecode_key(key)[0])
             give_name(new, self._folder, key_path(key))
         return fresh
 
     def note_uncompilable(self) -> None:
-        """Note what is missing because an earlier sync saw that it does not compile."""
+        """Add to ``uncompiled`` the sources of which an earlier sync recorded that they do not compile."""
         store, pool = self._context.store, self._pool.interpreter
         self.uncompiled |= {key for key in self.missing if is_uncompilable(store, pool, key)}
 
@@ -134,7 +135,7 @@ class SyncBytecode:
                 self.left[path] = state_of(target)
 
     def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
-        """Compile the sources of this bytecode; returns the new files by key."""
+        """Compile the sources of this bytecode; return the new files by key."""
         context = self._context
         context.progress.phase("Compiling", len(keys))
 
@@ -166,5 +167,5 @@ class SyncBytecode:
 
 
 def is_uncompilable(store: Store, pool: str, key: str) -> bool:
-    """Return whether an earlier sync noted that the source of the bytecode *key* does not compile."""
+    """Return whether an earlier sync recorded that the source of the bytecode *key* does not compile."""
     return is_there(store.bytecode, f"{pool}/{key_path(key[:_DIGITS])}{NONE}")

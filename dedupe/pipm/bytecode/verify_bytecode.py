@@ -1,7 +1,7 @@
 """Checking the store's bytecode, and compiling it again.
 
-Bytecode is compared with a new compilation of its source, if the compiled bytes hash to the source's digest:
-with a damaged source nothing is known about it.
+Bytecode is compared with a new compilation of its source. If the source is damaged, its bytecode cannot be
+checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH = 256
 
 
 class PoolFile(NamedTuple):
-    """A file of the pool: its path below ``v1/``, its source's digest and time, and its flaw."""
+    """A file of the pool: its path below ``v1/``, its source's digest and time, its inode and its flaw."""
 
     name: str
     digest: Digest
@@ -48,7 +48,7 @@ class PoolFile(NamedTuple):
 
     @property
     def pool(self) -> str:
-        """The pool that it lies in: one interpreter and optimisation level."""
+        """The name of its pool: an interpreter and an optimisation level."""
         return self.name.split("/")[1]
 
 
@@ -60,7 +60,7 @@ class _Reader(NamedTuple):
 class PoolCheck:
     """Checks the bytecode of all interpreters, with the interpreters of *environments*.
 
-    ``not_run`` says which interpreters were not run, and why.
+    ``not_run`` names the interpreters that were not run, with the reason.
     """
 
     def __init__(self, store: Store, environments: Iterable[Environment]) -> None:
@@ -79,7 +79,7 @@ class PoolCheck:
                     self._readers.setdefault(interpreter.pool(suffix), _Reader(interpreter, level))
 
     def check(self, *, full: bool, advance: Callable[[int], None]) -> tuple[int, list[PoolFile]]:
-        """Check all bytecode by a stat, with *full* by compiling; return the number, and the flawed ones."""
+        """Check all bytecode by a stat, with *full* also by compiling; return number and flawed files."""
         count = 0
         flawed: list[PoolFile] = []
         sound: dict[str, list[PoolFile]] = {}
@@ -102,7 +102,7 @@ class PoolCheck:
             try:
                 digest, time = parse_bytecode_key("".join(name.split("/")[2:]))
             except ValueError:
-                continue  # not a name of ours
+                continue  # not a name that pipm gives
             yield PoolFile(name, digest, time, inode, None)
 
     def _flaw(self, file: PoolFile) -> Flaw | None:
@@ -143,10 +143,10 @@ class PoolCheck:
         return wrong
 
     def make_anew(self, files: Iterable[PoolFile], run: int, run_path: str) -> dict[int, NewFile | None]:
-        """Compile the sources of *files* again and replace them in their pools.
+        """Compile the sources of *files* again and replace the files in their pools.
 
-        Returns the new file of each old inode. It is None without the interpreter or without an undamaged
-        source: then the bytecode is removed.
+        Returns the new file of each old inode. If the interpreter or an undamaged source is missing, the old
+        file is removed, and the new one is None.
         """
         pools: dict[str, list[PoolFile]] = {}
         for file in files:
@@ -155,7 +155,7 @@ class PoolCheck:
         for pool, several in pools.items():
             fresh = self._compiled(pool, several, run, run_path)
             if fresh:
-                sync_file_system(run)  # bytes must be on disk before they get a name in the pool
+                sync_file_system(run)  # the pool must get only files whose bytes are on disk
             for file in several:
                 new = made[file.inode] = fresh.get(file.name)
                 if new is None:
@@ -165,7 +165,7 @@ class PoolCheck:
         return made
 
     def _compiled(self, pool: str, files: list[PoolFile], run: int, run_path: str) -> dict[str, NewFile]:
-        """Compile into the run's folder; returns the new files by name in the pool."""
+        """Compile *files* into the run's folder; return the new files by name in the pool."""
         reader = self._readers.get(pool)
         if reader is None:
             return {}

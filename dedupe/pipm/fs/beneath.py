@@ -1,7 +1,8 @@
-"""Opening paths that come from data: beneath their root, and never through a symlink.
+"""Opening paths that come from data: they stay beneath their root and follow no symlink.
 
-openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; elsewhere one O_NOFOLLOW step for each component.
-Paths from RECORD, manifests and roots are never joined and prefix-tested (pip's CVE-2026-1703).
+Linux has openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS. Elsewhere each component is opened with
+O_NOFOLLOW.
+Comparing the beginning of a joined path with the root would not be safe (pip's CVE-2026-1703).
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def _openat2_call() -> Any | None:  # noqa: ANN401 - ctypes gives no better type
 
 
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES})
-"""Errors of a path that is missing, leads through a symlink, leaves its root or is not ours to enter."""
+"""Errors for a path that is missing, leads through a symlink, leaves its root or may not be entered."""
 
 _missing = False
 
 
 @cache
 def _how(flags: int) -> bytes:
-    """Return the kernel's ``struct open_how``: flags, mode, how to resolve the path."""
+    """Return the kernel's ``struct open_how``: flags, mode and rules for resolving the path."""
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     return _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
 
@@ -56,11 +57,11 @@ def _how(flags: int) -> bytes:
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open the relative *path* below the directory *root* without following any symlink.
 
-    Raises OSError: ELOOP or ENOTDIR for a symlink on the way, EXDEV for an absolute path or one with
-    ``..`` in it, ENOENT for an empty one or one that no file can have (NUL).
+    Raises OSError: ELOOP or ENOTDIR for a symlink in the path, EXDEV for an absolute path or a path with
+    ``..``, ENOENT for an empty path or a path with a NUL byte.
     """
-    global _missing  # noqa: PLW0603 - an old kernel is asked once
-    if "\0" in path:  # the kernel would open the part before it
+    global _missing  # noqa: PLW0603 - one failed call is enough on an old kernel
+    if "\0" in path:  # the kernel would open the part before the NUL byte
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if ".." in path and ".." in path.split("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
@@ -74,7 +75,7 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     if number in (
         errno.ENOSYS,
         errno.EPERM,
-    ):  # before 5.6, or a seccomp filter that does not know it
+    ):  # Linux before 5.6, or a seccomp filter that does not know the call
         _missing = True
         return _open_by_steps(root, path, flags)
     raise OSError(number, os.strerror(number), path)
@@ -86,14 +87,14 @@ def open_directory_beneath(root: int, path: str) -> int:
 
 
 LARGEST = 64 << 20
-"""Bytes of a file that is read whole; the largest RECORD of a real wheel has 3 MiB."""
+"""The most bytes that are read of a file; the largest RECORD of a real wheel has 3 MiB."""
 
 
 def read_beneath(root: int, path: str, *, ours: bool = False) -> bytes | None:
-    """Read the regular file *path* below *root*; None where there is none that can be read.
+    """Read the regular file *path* below *root*; return None if it is missing or cannot be read.
 
-    Another user may have made it a pipe or endless: only a regular file of at most `LARGEST` bytes is read.
-    With *ours*, files that another user can change are not read either.
+    Another user may have put a pipe or an endless file there, so only a regular file of at most `LARGEST`
+    bytes is read. With *ours*, a file that another user can change is not read either.
     """
     try:
         file = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
@@ -124,7 +125,7 @@ def _read(file: int, *, ours: bool) -> bytes | None:
 
 
 def status_beneath(directory: int, path: str) -> os.stat_result | None:
-    """Stat *path* below the open *directory*, or the symlink that it is; return None if it is missing."""
+    """Stat *path* below the open *directory*, without following a symlink; return None if it is missing."""
     try:
         return os.stat(path, dir_fd=directory, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
@@ -132,13 +133,13 @@ def status_beneath(directory: int, path: str) -> os.stat_result | None:
 
 
 def is_there(directory: int, path: str) -> bool:
-    """Return whether *path* exists below the open *directory*, also as a broken symlink."""
+    """Return whether *path* exists below the open *directory*; a broken symlink exists."""
     return status_beneath(directory, path) is not None
 
 
 @contextlib.contextmanager
 def directory_beneath(root: int, path: str) -> Iterator[int | None]:
-    """Open the directory *path* below *root* for a with block; None if there is none that may be entered."""
+    """Open the directory *path* below *root* for a with block; yield None if it cannot be entered."""
     try:
         folder = open_directory_beneath(root, path)
     except OSError as error:

@@ -23,7 +23,7 @@ _HEAD = struct.Struct("<III")
 
 
 class Header(NamedTuple):
-    """The times (32 bits of seconds) that a header shall have and has, and the source's size in bytes."""
+    """The new and the old source time (seconds, 32 bits) of a header, and the source's size in bytes."""
 
     mtime: int
     old_mtime: int
@@ -31,15 +31,15 @@ class Header(NamedTuple):
 
 
 def own_reason(directory: int, name: str) -> Reason | None:
-    """Return why the bytecode *name*, of a usual mode, is an environment's own; None if it may be shared."""
+    """Return why the bytecode *name* must stay in its environment; None if it may be shared."""
     try:
         file = os.open(name, _READ, dir_fd=directory)
     except OSError:
         return Reason.UNREADABLE
-    try:  # no context manager: it runs once a file
+    try:  # no context manager, because this runs once for each file
         if has_attributes(file):
             return Reason.ATTRIBUTES
-        # Hash-based bytecode was made on purpose or by a build tool, and is not only a cache.
+        # A person or a build tool chose hash-based bytecode: it is more than a cache.
         timed = os.pread(file, _SIZE, 0)[4:8] == b"\0\0\0\0"
         return None if timed else Reason.OTHER_BYTECODE
     finally:
@@ -47,9 +47,9 @@ def own_reason(directory: int, name: str) -> Reason | None:
 
 
 def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[tuple[str, int]]:
-    """List bytecode of the module *stem* in the open *directory* that Python takes for a source's.
+    """List the bytecode of the module *stem* in the open *directory* that Python would load for a source.
 
-    The source has this *mtime* (32 bits of seconds) and *size*; returns names with their inodes.
+    The source has this *mtime* (seconds, 32 bits) and *size*. Returns names with their inodes.
     """
     expected = _HEAD.pack(0, mtime & _MASK, size & _MASK)
     found = []
@@ -70,11 +70,11 @@ def believed_bytecode(directory: int, stem: str, mtime: int, size: int) -> list[
 
 
 def patch_time(directory: int, name: str, header: Header, *, whole: bool) -> os.stat_result:
-    """Set the source time in the header of *name*, in place, where it is not that already.
+    """Write the new source time into the header of *name*, in place, if it has another one.
 
-    *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the old
-    extent allocated as a whole. Returns the stat before. Raises OSError, and LeaveAloneError when the file
-    has other names or attributes, or differs from the checked one.
+    *whole* writes all bytes again: on a copy-on-write file system four new bytes would keep the whole old
+    extent allocated. Returns the stat from before. Raises OSError, and LeaveAloneError if the file has other
+    names or attributes, or changed since it was checked.
     """
     with opened(_open_to_patch(directory, name, header)) as file:
         return _patch(file, header, whole=whole)
@@ -106,10 +106,11 @@ def _patch(file: int, header: Header, *, whole: bool) -> os.stat_result:
 def give_bytecode(
     bytecode: NewFile, pool: int, name: str, header: Header, mode: int, *, whole: bool
 ) -> tuple[os.stat_result, bool]:
-    """Let the open *pool* name *bytecode* as *name*, with the time of *header* and *mode*; no data moves.
+    """Link *bytecode* into the open *pool* as *name*, with the source time of *header* and *mode*.
 
-    Returns its stat before, and False where the pool has that name by now. Raises what `patch_time` does, and
-    LeaveAloneError with NO_LINK where the file is as it was, with a header that fits its source.
+    Returns its stat from before, and False if the pool already has that name. Raises the errors of
+    `patch_time`, and LeaveAloneError with NO_LINK if no link can be made: the file then has its old mode and
+    time, and a header that fits its source.
     """
     with opened(_open_to_patch(bytecode.directory, bytecode.name, header)) as file:
         before = _patch(file, header, whole=whole)
@@ -124,13 +125,13 @@ def give_bytecode(
                 raise
             raise LeaveAloneError(Reason.NO_LINK) from error
         if given and os.stat(name, dir_fd=pool).st_ino != before.st_ino:
-            forget(pool, name)  # another file has the name now, and it is not checked
+            forget(pool, name)  # another file, which was not checked, has the name now
             raise LeaveAloneError(Reason.CHANGING)
     return before, given
 
 
 def copy_with_time(directory: int, name: str, new: NewFile, header: Header, mode: int) -> bool:
-    """Make *new* a copy of the bytecode *name* with the source time of *header*; False if it is another's."""
+    """Copy the bytecode *name* to *new* with the source time of *header*; False if its header is another."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with open(file, "rb") as stream:
         data = stream.read()
@@ -144,14 +145,14 @@ def copy_with_time(directory: int, name: str, new: NewFile, header: Header, mode
 
 
 def with_source_time(data: bytes, time: int) -> bytes | None:
-    """Return the bytecode *data* with *time* (32 bits of seconds) as its source's; None for another kind."""
+    """Return the bytecode *data* with the source time *time* (seconds); None if it is hash-based."""
     if len(data) < _SIZE or data[4:8] != b"\0\0\0\0":
         return None
     return data[: _TIME.start] + time.to_bytes(4, "little") + data[_TIME.stop :]
 
 
 def finish(directory: int, name: str, mode: int, time: int) -> None:
-    """Give stored bytecode its *mode*, and the modification time that goes with *time* in its header."""
+    """Set the *mode* of stored bytecode, and the modification time that belongs to *time* in its header."""
     with opened(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)) as file:
         set_status(file, mode, bytecode_mtime_ns(time))
 

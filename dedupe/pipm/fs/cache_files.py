@@ -56,18 +56,18 @@ def write_cache(name: str, data: bytes) -> None:
             write_durably(folder, name, data, Durability.LATER)
 
 
-def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - what marshal can say
+def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - any value that marshal knows
     """Return the value that `write_value` cached for *kind* and *state*, or None."""
     key = _key(state)
     kept = memoryview(read_cache(_place(kind, key)) or b"")
     check, data = kept[_DIGEST : _DIGEST + _CHECK.size], kept[_DIGEST + _CHECK.size :]
     if kept[:_DIGEST] != key or check != _CHECK.pack(zlib.crc32(data)):
         return None
-    return marshal.loads(data)  # noqa: S302 - our own, by its key and checksum
+    return marshal.loads(data)  # noqa: S302 - pipm wrote it: owner, key and checksum are right
 
 
 def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
-    """Cache *value*, which follows from *state*, in one of 256 files that the state's digest selects."""
+    """Cache *value* for *kind* and *state*, in one of 256 files; the digest of *state* chooses it."""
     key, data = _key(state), marshal.dumps(value)
     write_cache(_place(kind, key), key + _CHECK.pack(zlib.crc32(data)) + data)
 

@@ -1,7 +1,7 @@
 """The disk usage of compressed files, and whether a file system compresses.
 
-On btrfs st_blocks and FIEMAP count what an extent unpacks to. Its size on the disk is in the extent items of
-the file (BTRFS_IOC_TREE_SEARCH_V2, linux/btrfs.h, linux/btrfs_tree.h), which root alone may read.
+On btrfs, st_blocks and FIEMAP count uncompressed bytes. The size on the disk is in the extent items of the
+file (BTRFS_IOC_TREE_SEARCH_V2, linux/btrfs.h, linux/btrfs_tree.h), which only root may read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def compressed_sizes(file: int) -> dict[int, int]:
         for _ in range(count):
             _, _, offset, _, length = _HEAD.unpack_from(buffer, position)
             position += _HEAD.size
-            if length >= _ITEM.size:  # an inline one is shorter, its bytes lie in the tree
+            if length >= _ITEM.size:  # an inline extent is shorter: its bytes are in the tree
                 kind, place, size = _ITEM.unpack_from(buffer, position)[5:8]
                 if kind != _INLINE and place:  # else a hole
                     found[place] = size
@@ -59,7 +59,7 @@ def compressed_sizes(file: int) -> dict[int, int]:
 
 @cache
 def compresses(path: str) -> bool:
-    """Whether new files in the folder *path* may be compressed, by its mount's options or its own flag."""
+    """Return whether mount options or a flag of the folder *path* let new files in it be compressed."""
     if any(option.startswith("compress") for option in mount_of(path).options):
         return True
     try:

@@ -1,7 +1,7 @@
 """Private copies of an environment's files that keep all metadata: owner, attributes, ACL, flags, holes.
 
-A copy gets the metadata of the file, never that which the temporary folder passes on (setgid, default ACL,
-flags). If the copy cannot have all of it, the file is left alone.
+A copy has the metadata of the file, and not the setgid bit, default ACL or flags of the temporary folder. If
+the copy cannot have all of it, the file is left alone.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _MASK = 0xFFFFFFFF
 class Metadata(NamedTuple):
     """The wanted metadata of a private copy: mode, owner, group and time.
 
-    None for ``owner`` and ``group`` keeps the file's. ``source`` are, for bytecode, the old and the new time
-    (in seconds) of its source: a header that fits the old one is written for the new one.
+    None for ``owner`` and ``group`` keeps those of the file. For bytecode, ``source`` has the old and the new
+    time (in seconds) of its source: the copy of a header with the old time gets the new one.
     """
 
     mode: int
@@ -60,8 +60,8 @@ class _NewFile(NamedTuple):
 class PrivateCopies:
     """Makes private copies in the open folder *directory*.
 
-    What a new file there gets from its folder, its user and its mount is the same for all: it is looked up
-    once.
+    All new files in one folder get the same metadata from the folder, the user and the mount. So the metadata
+    of a new file is read only once.
     """
 
     def __init__(self, directory: int) -> None:
@@ -100,7 +100,7 @@ def _new_file(file: int) -> _NewFile:
 
 
 def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
-    """Set mode, group and time of the regular file *name* in *directory*, which nothing else shares."""
+    """Set mode, group and time of the regular file *name* in *directory*; its inode has no other name."""
     with opened(
         os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     ) as file:
@@ -113,9 +113,9 @@ def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
 
 
 def _copy_data(file: int, status: os.stat_result, target: int, source: tuple[int, int] | None) -> None:
-    """Copy bytes where there are some; holes stay holes. Reads and writes: no blocks are shared."""
+    """Copy the data of *file* by reads and writes, so that no blocks are shared; holes stay holes."""
     size = status.st_size
-    if size <= min(status.st_blocks * _BLOCK, _STEP):  # no hole that is worth a search
+    if size <= min(status.st_blocks * _BLOCK, _STEP):  # no hole, or too small a file
         _copy_range(file, target, 0, size, source)
         return
     position = 0
@@ -123,9 +123,9 @@ def _copy_data(file: int, status: os.stat_result, target: int, source: tuple[int
         try:
             start = os.lseek(file, position, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            if error.errno == errno.ENXIO:  # the rest is one hole
                 break
-            start, end = position, size  # a file system that knows no holes
+            start, end = position, size  # the file system has no holes
         else:
             end = min(os.lseek(file, start, os.SEEK_HOLE), size)
         _copy_range(file, target, start, end, source)
@@ -190,7 +190,7 @@ def _attributes(file: int) -> dict[str, bytes]:
         try:
             found[name] = os.getxattr(file, name)
         except OSError as error:
-            if error.errno != errno.ENODATA:  # btrfs lists properties that are not there
+            if error.errno != errno.ENODATA:  # btrfs lists properties that a file does not have
                 raise
     return found
 

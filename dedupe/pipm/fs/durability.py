@@ -52,12 +52,12 @@ def sync_file_systems(files: Iterable[int]) -> None:
 
 @contextlib.contextmanager
 def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[None]:
-    """Sync the file systems of the open *files* in a thread, after *first* seconds and then *pause* apart.
+    """Sync the file systems of the open *files* in a thread after *first* and then every *pause* seconds.
 
-    Work that begins or ends with a sync finds most of it written by then. An error, which syncfs(2)
-    reports only once, is raised at the end.
+    The sync at the end of the with block then has less to write. An error, which syncfs(2) reports only
+    once, is raised at the end.
     """
-    import threading  # noqa: PLC0415 - a millisecond, which short work does without
+    import threading  # noqa: PLC0415 - it takes a millisecond, and most commands do not need it
 
     done = threading.Event()
     errors: list[OSError] = []
@@ -85,7 +85,7 @@ def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[
 
 @contextlib.contextmanager
 def syncing(files: Iterable[int]) -> Iterator[None]:
-    """Sync the file systems of the open *files* while the body runs; raises OSError at its end."""
+    """Sync the file systems of the open *files* while the with block runs; raise OSError at its end."""
     import threading  # noqa: PLC0415 - likewise
 
     errors: list[OSError] = []
@@ -109,9 +109,9 @@ def syncing(files: Iterable[int]) -> Iterator[None]:
 class Durability(Enum):
     """How durable a written file is when the call returns."""
 
-    LATER = "nothing: the caller syncs the file system before anybody needs it"
-    WHOLE = "the bytes are on disk before the name: after a power cut it is the old or the new file"
-    NOW = "it is there after a power cut"
+    LATER = "not at all: the caller syncs the file system"
+    WHOLE = "after a power cut there is either the old or the whole new file"
+    NOW = "after a power cut there is the new file"
 
 
 class SmallFile(NamedTuple):
@@ -123,7 +123,7 @@ class SmallFile(NamedTuple):
 
 
 def write_together(files: Sequence[SmallFile]) -> None:
-    """Replace several small files of one file system: all their bytes are on disk before any has its name."""
+    """Replace small files of one file system; the bytes of all are on disk before the first rename."""
     written: list[tuple[SmallFile, str]] = []
     try:
         for file in files:
@@ -185,7 +185,7 @@ class Aside(NamedTuple):
 
 
 def write_aside(directory: int, name: str, data: bytes, *, synced: bool = True, mode: int = 0o600) -> Aside:
-    """Write what shall become *name* in *directory*; its bytes are on disk unless not *synced*."""
+    """Write a temporary file that will become *name* in *directory*; with *synced* its bytes are on disk."""
     temporary = f".{name}.{os.urandom(8).hex()}"
     with created(directory, temporary, mode) as file:
         with open(file, "wb", closefd=False) as stream:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 _WHOLE = 1 << 20
 _CHUNK = 1 << 18
-"""Two chunks stay in the processor's second-level cache while they are compared."""
+"""Two chunks fit into the processor's second-level cache while they are compared."""
 _READAHEAD = 128 * 1024
-"""One WILLNEED is capped at the device's readahead window, so it is asked for in steps of it."""
+"""The kernel limits one WILLNEED to the device's readahead window; so each request is of this size."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -42,7 +42,7 @@ def read_all(file: int, size: int) -> bytes:
 
 
 def same_bytes(one: int, other: int, size: int) -> bool:
-    """Return whether two open files, each of *size* bytes by its stat, are equal to the last byte."""
+    """Return whether two open files have the same bytes; both have *size* bytes by their stat."""
     if size <= _CHUNK:
         return os.read(one, size + 1) == os.read(other, size + 1)
     while True:
@@ -56,8 +56,7 @@ def same_bytes(one: int, other: int, size: int) -> bool:
 def prefetch(directory: int, names: list[str]) -> None:
     """Ask the kernel to read the files *names* of *directory* in the background, unless the first is cached.
 
-    Reading, and the kernel's own comparison for FIDEDUPERANGE even more, otherwise waits for one block
-    after the other.
+    Without this, reading waits for each block, and the kernel's comparison for FIDEDUPERANGE still longer.
     """
     if not names or not hasattr(os, "posix_fadvise") or is_cached(directory, names[0]):
         return
@@ -74,7 +73,7 @@ def prefetch(directory: int, names: list[str]) -> None:
 
 
 def is_cached(directory: int, name: str) -> bool:
-    """Whether the beginning of a file can be read without waiting for the disk (preadv2(2), RWF_NOWAIT)."""
+    """Return whether the beginning of a file is in memory (preadv2(2), RWF_NOWAIT)."""
     try:
         file = os.open(name, _READ, dir_fd=directory)
     except OSError:
@@ -83,7 +82,7 @@ def is_cached(directory: int, name: str) -> bool:
         return os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT) >= 0
     except BlockingIOError:
         return False
-    except OSError:  # this file system cannot tell
+    except OSError:  # the file system does not support the question
         return True
     finally:
         os.close(file)
@@ -95,7 +94,7 @@ def _chunks(file: int) -> Iterator[bytes]:
 
 
 _PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-"""How machine programs begin: ELF, Mach-O, and Mach-O for several machines."""
+"""The first bytes of machine programs: ELF, Mach-O, and Mach-O for several machines."""
 
 
 def is_program(path: str, directory: int | None = None) -> bool:

@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 _FIRST_WAIT = 0.005
 _LONGEST_WAIT = 0.25
 _TOLD_AT = 0.08
-"""The pause before which a wait is told: shorter ones are no news."""
+"""Seconds of the pause between two tries from which the user is told about the wait."""
 _MOST_NAMED = 3
 
 
 class _Waits:
-    """Where a person is told that this process waits; a library says nothing."""
+    """The function that tells the user about a wait; a library has none."""
 
     tell: Callable[[str], None] | None = None
 
 
 def announce_waits(tell: Callable[[str], None]) -> None:
-    """Let *tell* have a sentence for each lock that this process waits for longer than a moment."""
+    """Call *tell* with a sentence for each lock that this process waits for longer than a moment."""
     _Waits.tell = tell
 
 
 def lock_timeout() -> float:
-    """Seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
+    """Return the seconds to wait for a lock: ``PIPM_LOCK_TIMEOUT``, else 300."""
     text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
     try:
         seconds = float(text) if text else 300.0
         if math.isnan(seconds):
-            raise ValueError  # noqa: TRY301 - no number of seconds either
+            raise ValueError  # noqa: TRY301 - the same message as for text
     except ValueError:
         raise StoreError(
             f"PIPM_LOCK_TIMEOUT is {text!r}, not a number of seconds",
@@ -59,11 +59,10 @@ def locked(
     create: bool = True,
     timeout: float | None = None,
 ) -> Iterator[int]:
-    """Hold the lock on *path* (made when missing and *create*) and yield its descriptor.
+    """Hold the lock on *path* and yield its descriptor; with *create* a missing file is made.
 
-    Waits at most *timeout* seconds (None: as long as for every lock), then raises BusyError, which names the
-    processes that hold it. A file system without flock raises BusyError as well: going on unlocked could lose
-    data.
+    Waits at most *timeout* seconds (None: `lock_timeout`), then raises BusyError, which names the processes
+    that hold it. A file system without flock raises BusyError, too: work without a lock could lose data.
     """
     with opened(_open(path, os.O_CREAT if create else 0)) as file:
         _acquire(file, what, shared=shared, timeout=timeout)
@@ -81,18 +80,18 @@ def locked_folder(folder: int, *, what: str) -> Iterator[None]:
 
 
 def lock_refusal(path: str) -> str:
-    """Try the lock on the existing file *path* for a moment; returns why it cannot be locked, or nothing."""
+    """Try to lock the existing file *path*, and unlock it; return why it cannot be locked, or ``""``."""
     try:
         with opened(_open(path, 0)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # another process holds it, so locks do work
+        held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)  # another process holds it: locks work
         return "" if held else error.strerror or str(error)
     return ""
 
 
 def try_lock(file: int) -> bool:
-    """Take the exclusive lock on the open *file* (or directory) without waiting."""
+    """Take the exclusive lock on the open *file* or directory; return False if another process has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -156,7 +155,7 @@ def _in_use(what: str, holders: str) -> str:
 
 
 def _holders(file: int) -> tuple[str, list[int]]:
-    """Describe who holds the lock on the open *file*; returns the processes of them that are stopped, too."""
+    """Describe the processes that hold the lock on the open *file*, and list the stopped ones."""
     holders = lock_holders(file)
     if not holders:
         return "another process", []

@@ -1,7 +1,7 @@
 """Filling the folders of an environment with files of the store.
 
-Files are linked by the chosen link mode; a file that cannot be linked (too many links, say) is copied. An
-existing file is kept if it is the same, else replaced by rename(2), so that it never is missing.
+Files are linked by the chosen link mode; a file that cannot be linked (its inode has too many links) is
+copied. An existing file is kept if it is the same, else replaced by rename(2), so that it is never missing.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _FALLS = frozenset(
         errno.ENOTTY,
     }
 )
-"""Errors for single files that a file system does not share although it shares others."""
+"""Errors that concern one file: the file system may share others."""
 
 
 def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) -> str | None:
-    """Return the first stored file of *names* in folder *source* whose time (ns) differs from *times*."""
+    """Return the first file of *names* in the store's folder *source* that has another time (ns)."""
     for name, time in zip(names, times, strict=True):
         if os.stat(name, dir_fd=source, follow_symlinks=False).st_mtime_ns != time:
             return name
@@ -51,7 +51,7 @@ def written_in_place(source: int, names: Iterable[str], times: Iterable[int]) ->
 
 
 class FolderFiller:
-    """Fills folders; counts the files that it ``placed`` and those of them that were ``copied``."""
+    """Fills folders; ``placed`` counts all files, ``copied`` those that could not be linked."""
 
     def __init__(self, mode: LinkMode, staging: Staging) -> None:
         self.mode = mode
@@ -75,7 +75,7 @@ class FolderFiller:
             self.placed += 1
 
     def _link_all(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
-        """Link all names; the fast path."""
+        """Hard-link all *names* with as little work for each as possible."""
         link, count = os.link, 0
         for name in names:
             count += 1
@@ -97,8 +97,8 @@ class FolderFiller:
     ) -> list[str]:
         """Link bytecode of the open *pool* (at *path*) into *target*; return the names that the pool lacks.
 
-        *wanted* are (name in the pool, name in the folder). Python replaces bytecode by rename, and never
-        changes it in place, so it is linked even if files are cloned.
+        *wanted* are pairs: name in the pool, name in the folder. Python replaces bytecode by rename and never
+        changes it in place. So it is hard-linked in the link mode reflink, too.
         """
         mode = self._bytecode_mode
         place = _PLACES[mode]
@@ -130,7 +130,7 @@ class FolderFiller:
             self.placed += 1
 
     def create_empty(self, target: int, name: str, mtime_ns: int, *, executable: bool) -> None:
-        """Make *name* an empty file, with the time that its bytecode expects."""
+        """Make the empty file *name* with the time that its bytecode expects."""
         mode = 0o777 if executable else 0o666
         try:
             file = os.open(name, _CREATE, mode, dir_fd=target)
@@ -147,7 +147,7 @@ class FolderFiller:
         self.placed += 1
 
     def write(self, target: int, name: str, data: bytes, *, executable: bool = False) -> None:
-        """Write a private file; an old one of that name is replaced."""
+        """Write the private file *name*; replace an old one."""
         mode = 0o777 if executable else 0o666
         try:
             _write(target, name, data, mode)
@@ -157,7 +157,7 @@ class FolderFiller:
             self._move(temporary, target, name)
 
     def write_alike(self, target: int, name: str, data: bytes) -> None:
-        """Write a small private file that many folders have: one inode for all, where links work."""
+        """Write a small private file that many folders have; all are one inode where links work."""
         if not self._twins.put(target, name, data):
             self.write(target, name, data)
 
@@ -217,7 +217,7 @@ def _symlink(_source: int, path: str, stored: str, target: int, name: str) -> No
 def _new_inode(
     fill: Callable[[int, int, int], None], source: int, stored: str, target: int, name: str
 ) -> None:
-    """Make a new inode with an ordinary file's mode, so that an edit stays private."""
+    """Make a new inode with the mode of an ordinary file, so that an edit changes no other file."""
     with opened(os.open(stored, _READ, dir_fd=source)) as file:
         status = os.fstat(file)
         with created(target, name, 0o777 if status.st_mode & _EXECUTABLE else 0o666) as new:
@@ -252,9 +252,10 @@ _PLACES = {
 
 
 def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, name: str) -> bool:
-    """Return whether *name* already is the file that it should be.
+    """Return whether *name* already is the wanted file.
 
-    Time and size show a difference; after a power cut a copy may have both, but not its bytes.
+    Mode, size and time are compared first, then the bytes: after a power cut a copy may have the right time
+    and size, but other bytes.
     """
     there = os.stat(name, dir_fd=target, follow_symlinks=False)
     if mode is LinkMode.SYMLINK:

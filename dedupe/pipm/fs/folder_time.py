@@ -1,6 +1,6 @@
 """The time of a directory whose files are replaced.
 
-Python's import caches go by the time of the directory of the modules, and so do other tools.
+Python's import caches, and other tools, compare the time of the directory of the modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def same_cache_time(directory: int) -> Iterator[None]:
-    """Keep the time of the open *directory*, a ``__pycache__``: no program uses its time."""
+    """Keep the time of the open *directory*, a ``__pycache__``; no program uses this time."""
     before = os.fstat(directory)
     try:
         yield
@@ -26,7 +26,7 @@ def same_cache_time(directory: int) -> Iterator[None]:
 
 
 def _restore_time(directory: int, before: os.stat_result) -> bool:
-    """Give an open directory the time that it had; returns whether it had another one."""
+    """Restore the time of an open directory; return whether it had changed."""
     if os.fstat(directory).st_mtime_ns == before.st_mtime_ns:
         return False
     os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -34,9 +34,9 @@ def _restore_time(directory: int, before: os.stat_result) -> bool:
 
 
 class FolderTime:
-    """Keeps the time of the open *directory*, by which import caches go, if its names stay.
+    """Keeps the time of the open *directory*, which import caches compare, if its names stay the same.
 
-    pipm adds and removes names that are *ours*. The time must change if another program adds a name.
+    The names *ours* are pipm's own and do not count. If another program adds a name, the time must change.
     """
 
     __slots__ = ("_before", "_directory", "_names", "_ours")
@@ -47,13 +47,13 @@ class FolderTime:
         self._names: set[str] = set()
 
     def begin(self) -> None:
-        """Note time and names, before the first change; what never changes is never listed."""
+        """Note time and names before the first change; a directory without changes is never listed."""
         if self._before is None:
             self._before = os.fstat(self._directory)
             self._names = self._listed()
 
     def end(self) -> None:
-        """Restore the time. The names are compared last: a later change sets a new time itself."""
+        """Restore the time, then compare the names: a change after that sets a new time by itself."""
         before, self._before = self._before, None
         if before is not None and _restore_time(self._directory, before) and self._listed() != self._names:
             os.utime(self._directory)

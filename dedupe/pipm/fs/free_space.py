@@ -1,4 +1,4 @@
-"""Free space, mounts, and the cost of metadata that stat(2) does not show."""
+"""Free space, mounts, and the bytes of metadata that stat(2) does not show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Free(NamedTuple):
 
 
 def free_space(path: str | int) -> Free:
-    """Ask the file system of *path*, which may be an open file (statvfs(3))."""
+    """Return the free space of the file system of *path*, a path or an open file (statvfs(3))."""
     answer = os.statvfs(path)
     return Free(answer.f_bavail * answer.f_frsize, answer.f_favail if answer.f_files else None)
 
@@ -36,9 +36,9 @@ _LONGEST = 2.0
 
 
 def stable_free_space(file: int) -> int | None:
-    """Return the free bytes of the file system of *file* once they are stable, after background work.
+    """Wait until the free bytes of the file system of *file* no longer change, and return them.
 
-    None if another process keeps writing.
+    Returns None if another process keeps writing.
     """
     previous = -1
     end = time.monotonic() + _LONGEST
@@ -53,7 +53,7 @@ def stable_free_space(file: int) -> int | None:
 
 
 class Mount(NamedTuple):
-    """A mounted file system: where, its type (``ext4``, ``xfs``, ``overlay`` …) and its options."""
+    """A mounted file system: its place, its type (``ext4``, ``xfs``, ``overlay`` …) and its options."""
 
     path: str
     kind: str
@@ -61,7 +61,7 @@ class Mount(NamedTuple):
 
 
 def mount_of(path: str) -> Mount:
-    """Return the mount that *path* lies on; without a type where ``/proc`` does not tell (macOS)."""
+    """Return the mount that *path* lies on; it has no type on a system without ``/proc`` (macOS)."""
     real = f"{os.path.realpath(path)}/"
     best = Mount("/", "", ())
     for mount in _mounts():
@@ -71,7 +71,7 @@ def mount_of(path: str) -> Mount:
 
 
 def mounted_below(path: str) -> frozenset[str]:
-    """Return the files in mounts below the folder *path*, relative to it; they do not belong to it."""
+    """Return the files of other file systems that are mounted below the folder *path*, relative to it."""
     above = os.path.realpath(path)
     return frozenset(
         f"{folder}/{name}".removeprefix(f"{above}/")
@@ -82,7 +82,7 @@ def mounted_below(path: str) -> frozenset[str]:
 
 
 def mount_points_below(path: str) -> frozenset[str]:
-    """Return the folders below *path* where something is mounted, relative to it; bind mounts, too."""
+    """Return the mount points below *path*, relative to it; bind mounts are mounts, too."""
     above = f"{os.path.realpath(path)}/"
     return frozenset(mount.path.removeprefix(above) for mount in _mounts() if mount.path.startswith(above))
 
@@ -94,22 +94,22 @@ def _mounts() -> Iterator[Mount]:
     except OSError:
         rows = []
     for _, where, kind, options, *_ in rows:
-        # proc(5): blanks and the like are octal escapes.
+        # proc(5): blanks and similar characters are octal escapes.
         place = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
         yield Mount(place, kind.decode(), tuple(options.decode().split(",")))
 
 
 def file_system_type(path: str) -> str:
-    """Name the type of the file system that *path* lies on: ``ext4``, ``xfs``, ``overlay`` …; or ``""``."""
+    """Return the type of the file system of *path*: ``ext4``, ``xfs``, ``overlay`` …; ``""`` if unknown."""
     return mount_of(path).kind
 
 
 def accounting(kind: str) -> Accounting:
-    """Return how a file system of this type accounts; measured as statvfs(3) changed over 20 000 files each.
+    """Return the bytes of metadata that a file system of type *kind* uses for a file.
 
-    ext4 has its inodes since mkfs. XFS makes them in chunks of 64 and gives back only empty chunks, so
-    none come back of files here and there. btrfs keeps inodes, names and small files in trees, both copies
-    counted.
+    The figures are changes of statvfs(3) for 20 000 files. ext4 allocates all inodes at mkfs. XFS allocates
+    them in chunks of 64 and frees only empty chunks, so removing scattered files frees no inodes. btrfs keeps
+    inodes, names and small files in trees; both copies are counted.
     """
     from pipm.core.disk_usage import Accounting  # noqa: PLC0415 - for who counts bytes
 
@@ -132,5 +132,5 @@ def accounting(kind: str) -> Accounting:
 
 
 def has_reflinks(kind: str) -> bool:
-    """Return whether a file system of this type usually has reflinks; only a trial knows."""
+    """Return whether a file system of type *kind* usually has reflinks; only a trial is sure."""
     return kind in _REFLINKS

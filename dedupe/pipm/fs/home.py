@@ -30,7 +30,7 @@ def is_own(path: str) -> bool:
 
 
 def is_read_only(path: str) -> bool:
-    """Return whether the folder at *path* is ours and lies on a read-only disk or snapshot."""
+    """Return whether this user owns the folder at *path*, and it is on a read-only disk or snapshot."""
     return is_own(path) and not os.access(path, os.W_OK) and bool(os.stat(path).st_mode & stat.S_IWUSR)
 
 

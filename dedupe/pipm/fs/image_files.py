@@ -1,6 +1,6 @@
 """Writing the files of an image as a tar archive or a directory, with equal bytes on all machines.
 
-Times are fixed, owners are root, members are in one order, and each content is hashed on its way.
+Times are fixed, root owns all files, members are sorted, and each content is hashed while it is written.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 DIRECTORY = -1
-"""The mode of a directory, which need be listed only if nothing is in it."""
+"""The mode of a directory; only empty directories must be listed."""
 
 
 class ImageFile(NamedTuple):
     """A file of an image at ``path`` with ``mode``: ``data``, or the bytes of the file ``source``.
 
-    ``digest`` is the expected one of ``source``. ``link`` names another path of the image: this is one more
-    name of that file. ``symlink`` is the target of a symlink.
+    ``digest`` is the expected digest of ``source``. A hard link has the path of another file of the image in
+    ``link``; a symlink has its target in ``symlink``.
     """
 
     path: str
@@ -41,7 +41,7 @@ class ImageFile(NamedTuple):
 
 
 def write_tar(stream: IO[bytes], files: Iterable[ImageFile], time: int) -> None:
-    """Write *files* with their directories to *stream*; StoreError for a source that changed."""
+    """Write *files* with their directories to *stream*; raise StoreError if a source changed."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive:
         for file in _ordered(files):
             member = tarfile.TarInfo(file.path)
@@ -85,7 +85,7 @@ def write_tree(folder: str, files: Iterable[ImageFile], time: int) -> None:
 
 
 def _ordered(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
-    """Yield *files* by their paths, each directory before what it holds, and second names last."""
+    """Yield *files* sorted by path, each directory before its files, and hard links last."""
     made: set[str] = set()
     for file in sorted(files, key=lambda one: (bool(one.link), one.path.split("/"))):
         missing = []
@@ -111,7 +111,7 @@ def _size(stream: IO[bytes]) -> int:
 
 
 class _Hashed:
-    """A stream that checks its digest at its end."""
+    """A stream that compares its digest at its end."""
 
     def __init__(self, stream: IO[bytes], file: ImageFile) -> None:
         self._stream, self._file = stream, file
@@ -119,7 +119,7 @@ class _Hashed:
         self._state = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read at most *size* bytes; StoreError at the end of a file that is not what its digest says."""
+        """Read at most *size* bytes; raise StoreError at the end if the digest is not the expected one."""
         data = self._stream.read(size)
         self._state.update(data)
         self._left -= len(data)
@@ -127,6 +127,6 @@ class _Hashed:
         if self._left <= 0 and digest is not None and self._state.digest() != digest:
             raise StoreError(
                 f"The store's file {self._file.source} was changed in place",
-                hint="pipm verify --full --repair mends it",
+                hint="pipm verify --full --repair repairs it",
             )
         return data

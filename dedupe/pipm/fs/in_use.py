@@ -1,6 +1,6 @@
 """Locking an environment of the cache while it is used, so that gc keeps it.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this, so it must not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import os
 
 
 def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
-    """Lock the file *marker* until this process ends; None if it is gone.
+    """Lock the file *marker* until this process ends, and return it open; None if it is gone.
 
-    With *onwards*, the program that this process becomes holds it, too. Its modification time is the time of
-    the last use.
+    With *onwards*, the lock stays after exec. The modification time of the file is the time of the last use.
     """
     try:
         # NFS wants a writable descriptor (see `fs.lock`).
@@ -26,7 +25,7 @@ def mark_in_use(marker: str, *, onwards: bool = False) -> int | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # it is being removed
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # gc is removing it
             os.close(file)
             return None
     if not os.fstat(file).st_nlink:

@@ -37,7 +37,7 @@ def write_layer(folder: str, files: Iterable[ImageFile], time: int) -> Blob:
     temporary = f"{folder}/{os.urandom(8).hex()}"
     with open(temporary, "xb") as stream:
         packed = _Hashing(stream)
-        # No name and no time in gzip's header, which would differ.
+        # A name or a time in gzip's header would make equal layers differ.
         with gzip.GzipFile("", "wb", _LEVEL, packed, mtime=0) as compressed:
             plain = _Hashing(compressed)
             write_tar(cast("IO[bytes]", plain), files, time)
@@ -61,7 +61,7 @@ def write_layout_file(folder: str, name: str, data: bytes) -> None:
 
 
 class _Hashing(io.RawIOBase):
-    """Passes on what is written, and hashes it."""
+    """A stream that hashes the data and writes it to another stream."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
@@ -70,7 +70,7 @@ class _Hashing(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - what has bytes
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any bytes-like object
         self.state.update(data)
         self._stream.write(data)
         return memoryview(data).nbytes

@@ -1,4 +1,4 @@
-"""What killed processes left: torn writes (``.name.<16 hexadecimal digits>``), and temporary names."""
+"""Leftovers of killed processes: unfinished writes (``.name.<16 hex digits>``) and temporary names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGING = ".pipm-tmp"
 
 
 def is_torn_write(name: str) -> bool:
-    """Return whether this *name* is that of an unfinished write."""
+    """Return whether *name* is the name of an unfinished write."""
     return final_name(name) is not None
 
 
@@ -33,9 +33,9 @@ def remove_torn_writes(
     of: Callable[[str], object] = bool,
     before: float = float("inf"),
 ) -> None:
-    """Remove torn writes from *folders* below *root*; the caller keeps others from writing there.
+    """Remove unfinished writes from *folders* below *root*; the caller holds the lock for them.
 
-    Only those *of* files with such names, and made *before* that time (seconds since the epoch).
+    Only files whose final name makes *of* true, and that are older than *before* (seconds since the epoch).
     """
     for path in folders:
         with contextlib.suppress(OSError), directory_beneath(root, path) as folder:

@@ -12,7 +12,7 @@ _READ_ONLY, _FILE = 0o444, 0o666
 
 
 class IdenticalFiles:
-    """The texts that were written so far, each under a temporary name of *area*."""
+    """Makes small files; the first of each text has a temporary name in *area*, and the others link to it."""
 
     def __init__(self, area: Staging) -> None:
         self._area = area
@@ -29,11 +29,11 @@ class IdenticalFiles:
             except FileExistsError:
                 area.link_over(area.directory, self._known[text], folder, name)
         except OSError:
-            return False  # no hard links here, or too many of this one
+            return False  # the file system has no hard links, or the inode has too many
         return True
 
     def _written(self, text: bytes) -> str:
-        # An edit in place would change all of them; programs do not extend an empty one.
+        # An edit in place would change all of them, so they are read-only; nobody edits an empty file.
         name = self._area.name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         file = os.open(name, flags, _READ_ONLY if text else _FILE, dir_fd=self._area.directory)

@@ -1,7 +1,7 @@
-"""Link modes, and trying which of them work between two directories.
+"""Link modes, and a trial that shows which of them work between two directories.
 
-`st_dev` predicts nothing: reflinks work across bind mounts and btrfs subvolumes where link(2) gives EXDEV,
-and NFS reports wrong results. So each run tries a real file.
+`st_dev` is no answer: reflinks work across bind mounts and btrfs subvolumes, where link(2) fails with EXDEV,
+and NFS reports wrong results. So each run tries it with a real file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ONE_BLOCK = 8192
-"""Bytes of the trial file: more than btrfs keeps inline."""
+"""Bytes of the trial file; btrfs stores smaller files inline."""
 
 
 class LinkMode(Enum):
@@ -43,7 +43,7 @@ class OneWayError(OSError):
 
 
 def parse_link_mode(text: str) -> LinkMode | None:
-    """Read the value of ``--link-mode``; None for ``auto`` and for nothing."""
+    """Return the link mode for the value of ``--link-mode``; None for ``auto`` and for an empty text."""
     if text in ("", "auto"):
         return None
     try:
@@ -56,8 +56,9 @@ def parse_link_mode(text: str) -> LinkMode | None:
 def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int) -> LinkMode:
     """Return the first mode that works from directory *store* (at *path*) to directory *target*.
 
-    Tries *wanted* alone, or the ladder for None. Raises LinkingImpossibleError with each mode's reason,
-    FileSystemError when the disk is full, read-only or broken, and when links work one way alone.
+    Tries only *wanted*, or the modes of `AUTO` if it is None. Raises LinkingImpossibleError with the reason
+    for each mode, and FileSystemError if the disk is full, read-only or broken, or if links work in one
+    direction only.
     """
     refusals = []
     one_way = False
@@ -73,10 +74,10 @@ def choose_link_mode(wanted: LinkMode | None, store: int, path: str, target: int
             return mode
     if one_way:
         raise FileSystemError(
-            f"Links lead from the store to the environment but not back ({refusals[-1]}): one of the two may"
-            " lie in an encrypted folder, which can be locked",
-            hint="name a store that lies beside the environment: --store DIR; or, if the store can always be"
-            " read: --link-mode finder",
+            "Links work from the store to the environment, but not from the environment to the store"
+            f" ({refusals[-1]}): one of the two may be in an encrypted folder, which can be locked",
+            hint="choose a store near the environment with --store DIR; or, if the store can always be read,"
+            " --link-mode finder",
         )
     raise LinkingImpossibleError("; ".join(refusals))
 
@@ -93,10 +94,10 @@ def can_hardlink(store: int, path: str, target: int) -> bool:
 
 
 def probe_link_mode(mode: LinkMode, store: int, path: str, target: int) -> None:
-    """Make one real file appear in *target* by *mode*, and one in *store*; OSError where it does not work.
+    """Try *mode* with a real file from *store* to *target*, and back; raise OSError if it does not work.
 
-    A file system may allow only one direction: a link out of an encrypted folder works, but cannot be read
-    after that is locked (fscrypt); a link into it is refused.
+    A file system may allow only one direction. A link out of an encrypted folder works, but cannot be read
+    while the folder is locked (fscrypt); a link into it is refused.
     """
     _try(mode, store, path, target)
     if mode in AUTO:
@@ -130,7 +131,7 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
             with opened(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=store)) as file:
                 status = os.fstat(file)
                 if mode is LinkMode.REFLINK:
-                    from pipm.fs.reflinks import clone_into  # noqa: PLC0415 - other modes need none of it
+                    from pipm.fs.reflinks import clone_into  # noqa: PLC0415 - other modes do not need it
 
                     clone_into(file, target, name, status.st_mode & 0o777)
                 else:
@@ -142,7 +143,7 @@ def place_file(mode: LinkMode, store: int, source: str, target: int, name: str) 
                     follow_symlinks=False,
                 )
         case LinkMode.FINDER:
-            raise OSError(errno.EOPNOTSUPP, "the finder places no files")
+            raise OSError(errno.EOPNOTSUPP, "the finder makes no files")
 
 
 def copy_into(source: int, directory: int, name: str, mode: int) -> None:
@@ -174,7 +175,7 @@ def _check(mode: LinkMode, store: int, target: int, name: str, content: bytes) -
     mine = os.stat(name, dir_fd=store)
     yours = os.stat(name, dir_fd=target, follow_symlinks=mode is LinkMode.SYMLINK)
     shares_inode = (mine.st_dev, mine.st_ino) == (yours.st_dev, yours.st_ino)
-    # BeeGFS may answer link(2) across folders with a symlink; such a "hard link" is none.
+    # BeeGFS may make a symlink for link(2) across folders.
     if shares_inode != (mode in (LinkMode.HARDLINK, LinkMode.SYMLINK)):
         raise OSError(errno.EOPNOTSUPP, "the link differs from the request")
     with opened(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=target)) as file:

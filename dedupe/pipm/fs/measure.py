@@ -1,7 +1,7 @@
-"""Measuring bytes on disk: each inode once, each extent once.
+"""Measuring bytes on disk: each inode and each extent is counted once.
 
-Hard links are recognised by inode numbers, reflinks by FIEMAP where the file system has them. Files of the
-store need no second stat: readdir(3) gives the inode, and the store's listing its size.
+Hard links are recognised by inode numbers, reflinks by FIEMAP. Files of the store need no second stat:
+readdir(3) gives the inode, and the list of the store's inodes has the size.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownInodes:
-    """The inodes of the store, by which an environment's shared files are recognised; on one device.
+    """The store's inodes on one device; an environment's files with these inodes are shared.
 
-    ``places`` (of extents, in bytes on the device) are looked up when they are first asked for.
+    ``places`` (of extents, in bytes on the device) are looked up at the first use.
     """
 
     path: str
@@ -44,7 +44,7 @@ class KnownInodes:
 
     @cached_property
     def places(self) -> Collection[int]:
-        """Where the store's extents begin."""
+        """The places on the device where the store's extents begin."""
         return self.find_places()
 
 
@@ -52,8 +52,8 @@ class KnownInodes:
 class TreeUsage:
     """The disk usage of a tree.
 
-    ``stored`` are the bytes that it shares with the store. ``outside`` are those that it shares with others
-    alone, by kind of place (``i`` inode, ``e`` extent), device and number.
+    ``stored`` are the bytes that it shares with the store. ``outside`` are the bytes that it shares only with
+    other trees; its key is the kind (``i`` inode, ``e`` extent), the device and the number.
     """
 
     usage: DiskUsage
@@ -63,9 +63,9 @@ class TreeUsage:
 
 @dataclass(slots=True)
 class _Inode:
-    """An inode's links, how many of them are in the tree, and the bytes that removing the last one frees.
+    """An inode: its links, the links in this tree, and the bytes that removing the last link frees.
 
-    ``solid`` of them are blocks, the others lie in trees.
+    ``solid`` of these bytes are blocks; the others are in the trees of the file system.
     """
 
     links: int
@@ -120,7 +120,7 @@ class _TreeMeasurer:
     def _file(self, entry: os.DirEntry[str]) -> None:
         try:
             status = entry.stat(follow_symlinks=False)
-        except OSError:  # the environment is alive
+        except OSError:  # another process removed it
             return
         key = (status.st_dev, status.st_ino)
         known = self.inodes.get(key)
@@ -156,8 +156,8 @@ class _TreeMeasurer:
     def _extents(self, path: str, device: int) -> tuple[int, int, int]:
         """Record the extents that other files share.
 
-        Returns the bytes that the file has in trees, those that sharing or compression saves, and those that
-        it may save: only root can see them.
+        Returns the bytes that the file needs in the file system's trees, the bytes that sharing and
+        compression save, and the bytes that compression may save (only root can read how many).
         """
         if not self.reflinks:
             return self.account.extent, 0, 0
@@ -168,11 +168,11 @@ class _TreeMeasurer:
         saved, unsure = _compression([extent for extent in found if not extent.shared])
         if not shared:
             return self.account.extent, saved, unsure
-        lent = sum(extent.length for extent in shared)
-        return len(shared) * self.account.reference, lent + saved, unsure
+        elsewhere = sum(extent.length for extent in shared)
+        return len(shared) * self.account.reference, elsewhere + saved, unsure
 
-    def lend(self, inodes: Iterable[int]) -> None:
-        """Count stored files that the tree uses without names of its own, by the finder."""
+    def add_served(self, inodes: Iterable[int]) -> None:
+        """Count stored files that the tree uses by the finder, without links to them."""
         for inode in inodes:
             content = self._content(inode)
             if content is not None and inode not in self.borrowed:
@@ -209,22 +209,22 @@ class _TreeMeasurer:
         return None if self.stock is None else self.stock.inodes.get(inode)
 
 
-def measure_tree(path: str, stock: KnownInodes | None = None, lent: Iterable[int] = ()) -> TreeUsage:
+def measure_tree(path: str, stock: KnownInodes | None = None, served: Iterable[int] = ()) -> TreeUsage:
     """Measure the tree at *path*, its folders included; reads no content, follows no symlink.
 
-    *lent* are inodes of the *stock* that it uses without having names of them.
+    *served* are the inodes of *stock* that the tree uses by the finder, without links to them.
     """
     kind = _file_system(os.stat(path).st_dev, path)
     walker = _TreeMeasurer(accounting(kind), has_reflinks(kind), stock)
     folders = [path]
     while folders:
         folders += walker.folder(folders.pop())
-    walker.lend(lent)
+    walker.add_served(served)
     return walker.measure()
 
 
 _kinds: dict[int, str] = {}
-"""By device: a thousand environments lie on few file systems."""
+"""The type of each device's file system; a thousand environments are on few of them."""
 
 
 def _file_system(device: int, path: str) -> str:
@@ -235,9 +235,9 @@ def _file_system(device: int, path: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreUsageIndex:
-    """The files of a store, which shares inodes only within itself.
+    """The disk usage of a store and the size of each inode in it.
 
-    ``folders`` gives the names of files and their inodes by folder, relative to the tree.
+    ``folders`` has the names and inodes of the files of each folder; paths are relative to the tree.
     """
 
     usage: DiskUsage
@@ -247,7 +247,7 @@ class StoreUsageIndex:
 
 
 def catalogue(path: str) -> StoreUsageIndex:
-    """List and measure the tree at *path*; one stat an inode, not one a name."""
+    """List and measure the tree at *path*, with one stat for each inode."""
     device = os.stat(path).st_dev
     account = accounting(_file_system(device, path))
     contents: dict[int, Content] = {}
@@ -289,14 +289,14 @@ def catalogue(path: str) -> StoreUsageIndex:
 
 
 def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:
-    """Measure an inode; compression has *saved* some of its blocks."""
+    """Measure an inode; *saved* are the bytes that compression saves."""
     extent = account.extent if status.st_size > account.inline else 0
     data = account.data(status.st_size, status.st_blocks) + account.whole + extent
     return Content(status.st_size, max(data - saved, 0))
 
 
 def _compression(found: Iterable[Extent]) -> tuple[int, int]:
-    """Return the bytes that compression saves in these extents, and the length of unknown ones."""
+    """Return the bytes that compression saves in the extents, and the length of those of unknown size."""
     saved = unsure = 0
     for extent in found:
         saved += 0 if extent.inline else extent.length - extent.size
@@ -305,12 +305,12 @@ def _compression(found: Iterable[Extent]) -> tuple[int, int]:
 
 
 def places_of(paths: Iterable[str]) -> set[int]:
-    """Return where on the device the extents of the files *paths* begin, in bytes."""
+    """Return the places on the device (in bytes) where the extents of the files *paths* begin."""
     return {extent.physical for path in paths for extent in file_extents(path) if not extent.inline}
 
 
 def file_extents(path: str) -> list[Extent]:
-    """List the extents of the file at *path*; none where it cannot be opened for reading."""
+    """List the extents of the file at *path*; [] if it cannot be opened."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -322,12 +322,12 @@ def file_extents(path: str) -> list[Extent]:
 
 
 def shares_extents(path: str) -> bool:
-    """Return whether the file at *path* shares blocks with another one, as far as it can be opened."""
+    """Return whether the file at *path* shares blocks with another one; False if it cannot be opened."""
     return any(extent.shared for extent in file_extents(path))
 
 
 def block_sizes(path: str) -> dict[int, int]:
-    """Bytes of blocks by inode of all below *path*, its folders and itself included."""
+    """Return the bytes of blocks of each inode below *path*, with its folders and itself."""
     sizes = {os.lstat(path).st_ino: os.lstat(path).st_blocks * 512}
     waiting = [path]
     while waiting:

@@ -31,7 +31,7 @@ def explain_os_error(error: OSError, doing: str) -> FileSystemError:
     """Return a PipmError for *error* while *doing* something ("write to ~/.local/share"), with a hint."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if not stops_everything(error) and isinstance(error.filename, str):
-        reason = f"{reason}: {error.filename}"  # one file's matter: which one
+        reason = f"{reason}: {error.filename}"
     number = error.errno or 0
     return FileSystemError(
         f"Cannot {doing}: {reason}", hint=_HINTS.get(number) or _FILE_HINTS.get(number, _HINT)

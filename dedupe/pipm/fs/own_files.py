@@ -1,4 +1,4 @@
-"""Folders and files that pipm makes for its own use, outside of store and environments."""
+"""Folders and files of pipm itself, outside of the store and of environments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_folders(path: str) -> None:
-    """Make the folder *path* with all above it, for this user alone where they are new."""
+    """Make the folder *path* and the missing ones above it; only this user may enter new ones."""
     missing = []
     while not os.path.isdir(path):
         missing.append(path)
@@ -32,7 +32,7 @@ def write_marker(path: str) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(parent: str) -> Iterator[str]:
-    """Make a folder in *parent* for the length of a with block, and yield its path."""
+    """Make a temporary folder in *parent*, yield its path, and remove it at the end of the with block."""
     path = os.path.join(parent, f".{os.urandom(8).hex()}")
     os.mkdir(path, 0o700)
     try:
@@ -42,7 +42,7 @@ def scratch_folder(parent: str) -> Iterator[str]:
 
 
 def add_file(path: str, data: bytes, mode: int) -> None:
-    """Write the file *path* with its folders, unless something is there; the umask is taken from *mode*."""
+    """Write the file *path*, and make its folders, unless it exists; the mode is *mode* minus the umask."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError), open(os.open(path, flags, mode), "wb") as stream:
@@ -50,14 +50,14 @@ def add_file(path: str, data: bytes, mode: int) -> None:
 
 
 def write_shared_file(path: str, data: bytes) -> None:
-    """Replace the file *path*, made with its folders, as others may read it: the umask decides."""
+    """Replace the file *path*, and make its folders; the umask decides whether others may read it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with opened_folder(os.path.dirname(path)) as folder:
         write_durably(folder, os.path.basename(path), data, Durability.WHOLE, mode=0o666)
 
 
 def add_link(path: str, target: str) -> None:
-    """Make the symlink *path* with its folders, unless something is there."""
+    """Make the symlink *path*, and its folders, unless *path* exists."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.symlink(target, path)
@@ -70,12 +70,12 @@ def write_lines(path: str, lines: list[str]) -> None:
 
 
 def move(path: str, to: str) -> None:
-    """Rename *path* to *to* on the same file system; replace a file there."""
+    """Rename *path* to *to* on the same file system; a file there is replaced."""
     os.replace(path, to)
 
 
 def move_durably(path: str, to: str) -> None:
-    """Give the file at *path* the name *to* on the same file system once its bytes are on disk."""
+    """Sync the file at *path*, then rename it to *to* on the same file system."""
     with opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file:
         os.fsync(file)
     move(path, to)

@@ -1,4 +1,4 @@
-"""Finding processes that map files of a folder (proc_pid_maps(5)), run a program in it, or hold a lock."""
+"""Finding processes that map files of a folder (proc_pid_maps(5)), run a program in it or hold a lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 80
-"""Characters of a command line that are shown."""
+"""The most characters of a command line that are shown."""
 
 
 class LockHolder(NamedTuple):
@@ -24,10 +24,10 @@ class LockHolder(NamedTuple):
 
 
 def lock_holders(file: int) -> list[LockHolder]:
-    """List the processes that hold a lock of flock(2) on the open *file*, as far as we may see; Linux only.
+    """List the visible processes that hold a lock of flock(2) on the open *file*; Linux only.
 
-    Each process that has the locked descriptor holds it, and its /proc/PID/fdinfo says so (proc(5)). The
-    process that /proc/locks names may have ended, while a child goes on.
+    Each process with the locked descriptor holds the lock, and its /proc/PID/fdinfo has a row for it
+    (proc(5)). /proc/locks is no help: the process named there may have ended while its child holds the lock.
     """
     found = []
     status = os.fstat(file)
@@ -47,15 +47,16 @@ def _holds(process: int, status: os.stat_result) -> bool:
             there = os.stat(f"/proc/{process}/fd/{name}")
             if os.path.samestat(there, status) and b"\nlock:" in _table(process, f"fdinfo/{name}"):
                 return True
-    except OSError:  # it ended, closed it, or is another user's
+    except OSError:  # the process ended, closed the file, or belongs to another user
         return False
     return False
 
 
 def mapped_paths(marker: str) -> set[str]:
-    """List the paths with *marker* in them that any process maps, as far as we may see; Linux only.
+    """List the paths with *marker* in them that visible processes map; Linux only.
 
-    It searches the table of each process as bytes: 7 ms for 447 processes. A missing path proves nothing.
+    The table of each process is searched as bytes (7 ms for 447 processes). If a path is not in the list, a
+    process of another user may still map it.
     """
     wanted = os.fsencode(marker)
     found: set[str] = set()
@@ -67,7 +68,7 @@ def mapped_paths(marker: str) -> set[str]:
 
 
 def programs_below(folder: str) -> set[str]:
-    """List the programs below *folder* by which processes were started, as far as we may see; Linux only."""
+    """List the programs below *folder* that visible processes run; Linux only."""
     start = os.fsencode(f"{folder}/")
     first = (table.partition(b"\0")[0] for table in _tables("cmdline"))
     return {os.fsdecode(word) for word in first if word.startswith(start)}
@@ -89,5 +90,5 @@ def _table(process: int, name: str) -> bytes:
     try:
         with open(f"/proc/{process}/{name}", "rb") as stream:
             return stream.read()
-    except OSError:  # it ended, or is another user's
+    except OSError:  # the process ended, or belongs to another user
         return b""

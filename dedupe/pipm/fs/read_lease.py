@@ -1,4 +1,4 @@
-"""Read leases: asking cheaply whether a process has a file open for writing (fcntl(2), F_SETLEASE)."""
+"""Read leases: a fast way to see whether a process has a file open for writing (fcntl(2), F_SETLEASE)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _LEASES = hasattr(fcntl, "F_SETLEASE")
 def take_read_lease(file: int) -> Lease:
     """Ask for a read lease on *file* (open for reading), which lasts until *file* is closed.
 
-    REFUSED: some process has it open for writing. GRANTED: none has, and one that comes waits. UNKNOWN:
-    the file system has no leases (network file systems, macOS); then only the byte comparison protects.
+    REFUSED: a process has it open for writing. GRANTED: no process has it open for writing, and a new writer
+    waits. UNKNOWN: the file system has no leases (network file systems, macOS), so only the comparison of
+    bytes protects the file.
     """
     if not _LEASES:
         return Lease.UNKNOWN

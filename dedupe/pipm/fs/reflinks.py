@@ -1,7 +1,7 @@
 """Reflinks: FICLONE, FIDEDUPERANGE and FIEMAP on Linux, clonefile on macOS.
 
-ioctl_ficlone(2), ioctl_fideduperange(2), Documentation/filesystems/fiemap.rst; clonefile(2). The macOS
-part is written from its manual and was not run.
+ioctl_ficlone(2), ioctl_fideduperange(2), Documentation/filesystems/fiemap.rst; clonefile(2). The code for
+macOS follows the manual page and was never run.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _EXTENT_SHARED = 0x2000
 def clone_into(source: int, directory: int, name: str, mode: int) -> None:
     """Make *name* in *directory* a new file that shares the blocks of the open file *source*.
 
-    The new file has *mode* (whatever the umask) and the time of now. Raises OSError; then no file is
-    left (FICLONE leaves an empty one, coreutils #56).
+    The new file has exactly *mode*, independent of the umask, and the current time. Raises OSError; the new
+    file is removed then (FICLONE leaves an empty one, coreutils #56).
     """
     if sys.platform == "darwin":
         _clonefile(source, directory, name)
@@ -66,11 +66,11 @@ def _clonefile(source: int, directory: int, name: str) -> None:
 
 
 def dedupe(source: int, target: int, size: int) -> bool:
-    """Let the file *target* share the blocks of *source* where the first *size* bytes are equal.
+    """Let the file *target* share the blocks of *source* if the first *size* bytes are equal.
 
-    The kernel compares and shares under the inodes' locks; *target* may be open for reading only, keeps
-    its inode and all its metadata. Returns False when they differ (nothing was changed past the
-    equal part). True is no proof that blocks are shared: see `extents`. Raises OSError.
+    The kernel compares and shares while it holds the locks of both inodes. *target* may be open only for
+    reading; it keeps its inode and all metadata. Returns False if they differ; an equal beginning may be
+    shared then. True does not prove that blocks are shared (see `extents`). Raises OSError.
     """
     offset = 0
     while offset < size:
@@ -82,7 +82,7 @@ def dedupe(source: int, target: int, size: int) -> bool:
             return False
         if status != _RANGE_SAME:
             raise OSError(-status, os.strerror(-status))
-        if not done:  # no progress and no error: refuse to loop for ever
+        if not done:  # neither progress nor an error: do not loop for ever
             raise OSError(errno.EINVAL, "the kernel shared nothing")
         offset += done
     return True
@@ -91,8 +91,8 @@ def dedupe(source: int, target: int, size: int) -> bool:
 class Extent(NamedTuple):
     """A run of a file's blocks on the device, in bytes.
 
-    ``encoded``: it is compressed, so ``length`` is its unpacked size. ``stored`` is its size on the
-    disk, None if this user may not ask for it.
+    An ``encoded`` extent is compressed; its ``length`` is the unpacked size. ``stored`` is the size on the
+    disk, None if this user may not read it.
     """
 
     logical: int
@@ -101,13 +101,13 @@ class Extent(NamedTuple):
     shared: bool
     inline: bool
     allocated: bool
-    """Whether the place is known: not delayed, not unknown."""
+    """False if the place is delayed or unknown."""
     encoded: bool = False
     stored: int | None = None
 
     @property
     def size(self) -> int:
-        """Bytes on the disk, at most."""
+        """The bytes on the disk; an upper limit if they are unknown."""
         return self.length if self.stored is None else self.stored
 
 
@@ -126,7 +126,7 @@ def extents(file: int, *, sync: bool = False) -> list[Extent]:
 
 
 def _mapped(file: int, *, sync: bool) -> list[Extent]:
-    """List extents by FIEMAP, which tells no sizes of compressed ones."""
+    """List extents by FIEMAP, which does not give the compressed size."""
     found: list[Extent] = []
     start = 0
     while True:

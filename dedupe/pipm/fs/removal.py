@@ -1,4 +1,4 @@
-"""Removing files of which some may fail: all others are removed, and each failure is reported."""
+"""Removing files: if some cannot be removed, all others are, and each failure is reported."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipm.fs.opened import opened, opened_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST = 100
-"""Levels of folders that are open at once; a process may have 1 024 files open, and calls 1 000 deep."""
+"""Levels of folders that are open at once: a process may have 1 024 open files and 1 000 nested calls."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Stuck(NamedTuple):
     """A file or folder that could not be removed or moved, and the error's number.
 
-    ``links`` are the names that its inode has, ``size`` the bytes of blocks that it takes.
+    ``links`` is the number of names of its inode, ``size`` the bytes of its blocks.
     """
 
     path: str
@@ -39,9 +39,9 @@ class Stuck(NamedTuple):
 
 
 def stuck_at(directory: int, name: str, path: str, error: OSError) -> Stuck:
-    """Describe the error for *name* in *directory*, which has the absolute path *path*.
+    """Describe the *error* for *name* in *directory*; *path* is its absolute path.
 
-    Raises *error* itself on a read-only file system: nothing else can be removed there either.
+    Raises *error* itself on a read-only file system, where no other file can be removed either.
     """
     if error.errno == errno.EROFS:
         raise error
@@ -54,7 +54,7 @@ def stuck_at(directory: int, name: str, path: str, error: OSError) -> Stuck:
 
 
 def remove_name(directory: int, name: str, path: str) -> list[Stuck]:
-    """Remove the file *name* below *directory*, whose absolute path is *path*; return it if that fails."""
+    """Remove the file *name* below *directory*, whose absolute path is *path*; return it if it stays."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
@@ -67,9 +67,9 @@ def remove_name(directory: int, name: str, path: str) -> list[Stuck]:
 def remove_below(
     parent: int, name: str, path: str, *, top: int | None = None, levels: int = _DEEPEST
 ) -> list[Stuck]:
-    """Remove the folder *name* of *parent* (at *path*) with all below it, following no symlink.
+    """Remove the folder *name* of *parent* (at *path*) and everything below it; follow no symlink.
 
-    Returns the files that could not be removed. The folders above them stay, too.
+    Returns the files that could not be removed. The folders that contain them stay, too.
     """
     try:
         folder = os.open(name, _FOLDER, dir_fd=parent)
@@ -94,7 +94,7 @@ def remove_below(
 
 
 def _clear(folder: int, path: str, top: int | None = None, levels: int = _DEEPEST) -> list[Stuck]:
-    """Empty the open *folder*; folders too many *levels* down move up to *top*, at first this one."""
+    """Empty the open *folder*; folders more than *levels* deep move up to *top* (None: to this one)."""
     stuck: list[Stuck] = []
     done: set[str] = set()
     while True:
@@ -114,17 +114,17 @@ def _clear(folder: int, path: str, top: int | None = None, levels: int = _DEEPES
 
 
 def remove_tree(parent: int, name: str) -> None:
-    """Remove the folder *name* of directory *parent* as `remove_below` does; OSError if something stays."""
+    """Remove the folder *name* of directory *parent* as `remove_below` does; raise OSError if it stays."""
     _raise_first(remove_below(parent, name, name))
 
 
 def remove_folder(path: str) -> None:
-    """Remove the folder at *path*, if it is there, with all below it; OSError where something stays."""
+    """Remove the folder at *path*, if it exists, and everything below it; raise OSError if it stays."""
     _raise_first(remove_folder_at(path))
 
 
 def clear_folder(path: str) -> None:
-    """Remove all that is in the directory at *path*, following no symlink."""
+    """Remove everything in the directory at *path*; follow no symlink."""
     with opened(os.open(path, _FOLDER)) as directory:
         _raise_first(_clear(directory, path))
 
@@ -147,7 +147,7 @@ def remove_folder_at(path: str) -> list[Stuck]:
 
 
 def move_aside(path: str) -> str:
-    """Rename the folder at the absolute *path* to a hidden name beside it, which is returned."""
+    """Rename the folder at the absolute *path* to a hidden name beside it; return the new path."""
     parent, name = os.path.split(path)
     aside = f"{parent}/.{name}.removed-{os.urandom(4).hex()}"
     os.rename(path, aside)
@@ -155,20 +155,20 @@ def move_aside(path: str) -> str:
 
 
 def remove_empty(path: str) -> None:
-    """Remove the folder at *path* unless something lies in it, or it is a mount point."""
+    """Remove the folder at *path* if it is empty and no mount point."""
     with contextlib.suppress(OSError):
         os.rmdir(path)
 
 
 def remove_empty_below(path: str, depth: int) -> int:
-    """Remove the empty folders at most *depth* below *path*, the innermost first; returns how many."""
+    """Remove the empty folders up to *depth* levels below *path*; return how many were removed."""
     with os.scandir(path) as entries:
         below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     removed = 0
     for folder in below:
         if depth > 1:
             removed += remove_empty_below(folder, depth - 1)
-        with contextlib.suppress(OSError):  # it holds something
+        with contextlib.suppress(OSError):  # it is not empty
             os.rmdir(folder)
             removed += 1
     return removed

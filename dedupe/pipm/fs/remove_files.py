@@ -14,7 +14,7 @@ _CACHE = "__pycache__"
 def remove_files(root: int, folder: str, names: list[str]) -> int:
     """Remove the files *names* of *folder* (below the open *root*) and the bytecode of its modules.
 
-    Return the number of removed files. A folder is not a file of a distribution and stays.
+    Return the number of removed files. A folder with one of these names stays.
     """
     removed = 0
     modules = {name[:-3] for name in names if name.endswith(".py")}
@@ -35,7 +35,7 @@ def remove_files(root: int, folder: str, names: list[str]) -> int:
 
 
 def remove_emptied_folders(root: int, folders: set[str], keep: frozenset[str]) -> None:
-    """Remove those of *folders* below *root* (and of what they lie in) that are empty, but none of *keep*."""
+    """Remove the empty ones of *folders* below *root* and of the folders above them, except *keep*."""
     above = set()
     for folder in folders:
         path = folder
@@ -70,5 +70,5 @@ def _is_folder(directory: int, name: str) -> bool:
 
 
 def _remove_empty(directory: int, name: str) -> None:
-    with contextlib.suppress(OSError):  # not empty, not there, no folder: it stays as it is
+    with contextlib.suppress(OSError):  # not empty, missing, or not a folder
         os.rmdir(name, dir_fd=directory)

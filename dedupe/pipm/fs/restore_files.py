@@ -21,16 +21,16 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int | None = None) -> bool:
-    """Make *new* a copy of the open file *source* if that has *digest*; a reflink where that works.
+    """Copy the open file *source* to *new* (by reflink if possible); return False if its digest is another.
 
-    It has the time *mtime_ns*, else that of now.
+    The copy has the time *mtime_ns*, or the current time.
     """
     try:
         clone_into(source, new.directory, new.name, mode)
     except OSError:
         copy_into(source, new.directory, new.name, mode)
     with opened(os.open(new.name, _READ, dir_fd=new.directory)) as file:
-        # Read the copy, not the source: the checked bytes get the name.
+        # Check the copy, not the source, which may change meanwhile.
         good = digest_file(file, os.fstat(file).st_size) == digest
         if good and mtime_ns is not None:
             os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -40,14 +40,14 @@ def copy_if(source: int, new: NewFile, digest: Digest, mode: int, mtime_ns: int 
 
 
 def rename_over(new: NewFile, directory: int, path: str) -> None:
-    """Give the finished file *new* the name *path* below *directory* too, whatever has it now."""
+    """Link the finished file *new* to *path* below *directory*; replace a file or an empty folder there."""
     temporary = f"{new.name}-name"
     os.link(new.name, temporary, src_dir_fd=new.directory, dst_dir_fd=new.directory, follow_symlinks=False)
     try:
         _make_way(directory, path)
         os.rename(temporary, path, src_dir_fd=new.directory, dst_dir_fd=directory)
     finally:
-        with contextlib.suppress(FileNotFoundError):  # it stays where both are one inode (rename(2))
+        with contextlib.suppress(FileNotFoundError):  # it stays if both names have one inode (rename(2))
             os.unlink(temporary, dir_fd=new.directory)
 
 
@@ -66,7 +66,7 @@ def _make_way(directory: int, path: str) -> None:
 
 
 def set_back(directory: int, path: str, mode: int, mtime_ns: int) -> None:
-    """Give the regular file *path* below *directory* its permissions and time back."""
+    """Restore the permissions and the time of the regular file *path* below *directory*."""
     with opened(os.open(path, _READ, dir_fd=directory)) as file:
         set_status(file, mode, mtime_ns)
 

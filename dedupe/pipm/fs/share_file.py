@@ -1,19 +1,19 @@
 """Sharing one file of an environment with the store, after its bytes were compared.
 
-Theory of operation. A file is opened for reading without following links and a read lease is taken: it
-is refused exactly when a process has the file open for writing, and while it is held a new writer waits.
-Then its bytes are hashed (new content) or compared (known content), and only then it is shared:
+Theory of operation. A file is opened for reading without following links, and a read lease is taken. The
+kernel refuses the lease exactly if a process has the file open for writing; a later writer waits for its end.
+Then the bytes are hashed (new content) or compared (known content). Only then the file is shared:
 
 - hardlink: new content keeps its inode and its time; the inode gets a second name in the store. Known
   content is replaced by a link to the stored inode under a temporary name and rename(2).
 - reflink: the store gets a new inode over the same blocks; known content is shared by FIDEDUPERANGE, in
   which the kernel compares once more. The environment's inode, mode and name never change.
 
-An inode with further names may be a file of another environment, of a tool's cache or of a backup: its mode,
-its time and its bytes are never changed. Steps that can fail come first and change nothing.
+An inode with further names may be a file of another environment, of a tool's cache or of a backup. Its mode,
+its time and its bytes are never changed. The steps that can fail come first and change nothing.
 
-An environment's file is never opened for writing: a mapped ``.so`` rewritten in place, even with the
-same bytes, ends the process that maps it.
+An environment's file is never opened for writing: if a mapped ``.so`` is rewritten in place, even with the
+same bytes, the process that maps it dies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OURS = 2
-"""Names of an inode that only an environment and the store name."""
+"""The number of names of an inode that has one name in an environment and one in the store."""
 
 
 class LeaveAloneError(Exception):
@@ -59,7 +59,7 @@ class LeasedFile(NamedTuple):
     status: os.stat_result
     lease: Lease
     labelled: bool = False
-    """Whether a security module gave it a label; no other attribute."""
+    """True if a security module gave it a label; files with other attributes are not opened."""
 
     def unchanged(self) -> bool:
         """Return whether nothing was written since it was opened; a lease guarantees this."""
@@ -79,9 +79,9 @@ _REASONS = {
 
 
 def open_leased(directory: int, name: str, inode: int) -> LeasedFile:
-    """Open *name* in *directory* for sharing; LeaveAloneError when that file must be left alone.
+    """Open *name* in *directory* for sharing; raise LeaveAloneError if the file cannot be shared.
 
-    *inode* is the one that the plan was made for. No context manager: it runs once a file.
+    *inode* is the inode that the plan has for the file. No context manager, because this runs for each file.
     """
     file = os.open(name, _READ, dir_fd=directory)
     try:
@@ -105,7 +105,7 @@ def open_leased(directory: int, name: str, inode: int) -> LeasedFile:
 
 
 def left_alone(error: OSError) -> LeaveAloneError:
-    """Return the reason for an error of one file; raise *error* itself if it concerns all files."""
+    """Return LeaveAloneError for an *error* of one file; raise *error* itself if it concerns all files."""
     if stops_everything(error):
         raise error
     return LeaveAloneError(_REASONS.get(error.errno or 0, Reason.NO_LINK))
@@ -119,16 +119,15 @@ class Stored(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """Take both from a stat."""
+        """Return both of *status*."""
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
 def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int = 0) -> Stored | None:
     """Link the inode of *source* as *name* below directory *store*.
 
-    The inode keeps its time. It gets *mode* unless it has a name that is neither that of an environment
-    (*twins* are known besides *source*) nor the store's: then it stays as it is. Returns None when another
-    process was first: *name* is there already.
+    The inode keeps its time. It gets *mode* if it has no other names than *source*, *twins* more in
+    environments, and the new one in the store. Returns None if *name* exists: another process was faster.
     """
     try:
         os.link(source.name, name, src_dir_fd=source.directory, dst_dir_fd=store, follow_symlinks=False)
@@ -137,7 +136,7 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int 
         return None
     status = os.stat(name, dir_fd=store, follow_symlinks=False)
     if status.st_ino != source.status.st_ino:
-        # The name was given to another file between open and link: the store must not have that.
+        # Another file got the name between open and link: it must not come into the store.
         os.unlink(name, dir_fd=store)
         raise LeaveAloneError(Reason.CHANGING)
     stored = Stored.of(status)
@@ -148,9 +147,9 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int 
 
 
 def finish_mode(source: LeasedFile, store: int, name: str, mode: int) -> None:
-    """Give *source* the *mode* that it lacks where a run was killed after it linked it as *name* of *store*.
+    """Set the *mode* of *source* if a killed run linked it as *name* of *store* but did not set the mode.
 
-    Such an inode has no third name yet: neither an entry's nor a foreign one.
+    Such an inode has exactly two names: no entry and no foreign name uses it yet.
     """
     status = os.stat(name, dir_fd=store, follow_symlinks=False)
     ours = status.st_ino == source.status.st_ino and status.st_nlink == _OURS
@@ -159,7 +158,7 @@ def finish_mode(source: LeasedFile, store: int, name: str, mode: int) -> None:
 
 
 def set_back_status(source: LeasedFile) -> None:
-    """Give *source* the mode and the time again that it had when it was opened."""
+    """Restore the mode and the time that *source* had when it was opened."""
     os.fchmod(source.file, stat.S_IMODE(source.status.st_mode))
     os.utime(source.file, ns=(source.status.st_atime_ns, source.status.st_mtime_ns))
 
@@ -172,7 +171,7 @@ class NewFile(NamedTuple):
 
 
 def give_clone(source: LeasedFile, new: NewFile, store: int, name: str, mode: int) -> Stored | None:
-    """Make *name* below directory *store* a reflink of *source* with the same time; None if that is taken."""
+    """Make *name* below directory *store* a reflink of *source* with the same time; None if *name* exists."""
     stored = Stored(mode, source.status.st_mtime_ns)
     clone_into(source.file, new.directory, new.name, mode)
     try:
@@ -184,7 +183,7 @@ def give_clone(source: LeasedFile, new: NewFile, store: int, name: str, mode: in
 
 
 def give_copy(source: LeasedFile, new: NewFile, mode: int) -> Stored:
-    """Copy *source* to *new* with its time; it must be synced before `give_name` publishes it."""
+    """Copy *source* to *new* with its time; the caller syncs *new* before `give_name` publishes it."""
     stored = Stored(mode, source.status.st_mtime_ns)
     copy_into(source.file, new.directory, new.name, mode)
     os.utime(new.name, ns=(stored.mtime_ns, stored.mtime_ns), dir_fd=new.directory)
@@ -194,8 +193,8 @@ def give_copy(source: LeasedFile, new: NewFile, mode: int) -> Stored:
 def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool) -> None:
     """Make *new* an inode with the bytes of *source* and the mode and time of *stored*.
 
-    For an object whose own inode takes no more names, or no more references to its blocks. *link*: it is the
-    inode of *source* itself, which then must have no other name; else a reflink of it. Raises OSError.
+    This is for an object whose inode can have no more names, or no more references to its blocks. With *link*
+    the new inode is that of *source*, which must have no other name; else it is a reflink. Raises OSError.
     """
     if link:
         if source.status.st_nlink != 1:
@@ -219,12 +218,12 @@ def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool
 def write_new_file(
     new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
 ) -> tuple[Digest, int]:
-    """Write *new* with *mode*, and a time if one is named; returns digest and size. Nothing is synced.
+    """Write *new* with *mode*, and with a time unless it is None; return digest and size. Nothing is synced.
 
-    Where writing fails, nothing is left.
+    If writing fails, *new* is removed.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    import hashlib  # noqa: PLC0415 - OpenSSL's takes a while to load, and is the faster one
+    import hashlib  # noqa: PLC0415 - OpenSSL's sha256 is the fastest, but takes a while to load
 
     state = hashlib.sha256()
     size = 0
@@ -248,7 +247,7 @@ def write_new_file(
 
 
 def give_name(new: NewFile, store: int, name: str) -> bool:
-    """Name the finished file *new* also *name* below directory *store*; False if that is taken."""
+    """Link the finished file *new* as *name* below directory *store*; return False if *name* exists."""
     try:
         os.link(new.name, name, src_dir_fd=new.directory, dst_dir_fd=store, follow_symlinks=False)
     except FileExistsError:
@@ -257,12 +256,12 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
 
 
 def bring_file(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
-    """Make *new* the file *name* of directory *source*: its inode (*link*), a reflink, or a *copy* of it.
+    """Make *new* a hard link (if *link*), a reflink or a copy (if *copy*) of the file *name* of *source*.
 
-    It has the same mode and time. Return False if no allowed way works.
+    *new* has the same mode and time. Return False if no allowed way works.
     """
     if link:
-        with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: the next will do
+        with contextlib.suppress(OSError):  # EXDEV, EPERM, EMLINK: try the next way
             os.link(name, new.name, src_dir_fd=source, dst_dir_fd=new.directory, follow_symlinks=False)
             return True
     file = os.open(name, _READ, dir_fd=source)
@@ -281,13 +280,13 @@ def bring_file(source: int, name: str, new: NewFile, *, link: bool, copy: bool) 
 
 
 def ensure_folder(parent: int, name: str, mode: int = 0o777) -> None:
-    """Make the folder *name* in the open folder *parent* with *mode* less the umask, unless it is there."""
+    """Make the folder *name* in the open folder *parent* with *mode* minus the umask, unless it exists."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, mode, dir_fd=parent)
 
 
 def forget_folder(parent: int, name: str) -> bool:
-    """Remove the folder *name* from the open folder *parent*, unless something is in it; whether it went."""
+    """Remove the folder *name* from the open folder *parent* if it is empty; return whether it is gone."""
     try:
         os.rmdir(name, dir_fd=parent)
     except OSError:
@@ -343,10 +342,10 @@ def touch(file: int) -> None:
 
 
 def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:
-    """Let *target* share the blocks of the open file *stored*; None when the two differ.
+    """Let *target* share the blocks of the open file *stored*; return None if the two differ.
 
-    It gets the time *mtime_ns* of that, unless it has another name. Returns the bytes of blocks that this
-    frees.
+    *target* gets the time *mtime_ns* of *stored*, unless it has another name. Returns the bytes of blocks
+    that this frees.
     """
     size = target.status.st_size
     mine = extents(target.file)
@@ -364,7 +363,7 @@ def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:
 
 
 def _own(file: int) -> list[Extent]:
-    """List the extents that the open *file* shares with no other."""
+    """List the extents that only the open *file* uses."""
     return [extent for extent in extents(file) if not extent.shared and not extent.inline]
 
 

@@ -1,8 +1,8 @@
 """Replacing files of an environment: a temporary name in the environment, then rename(2).
 
-A reader sees the old file or the new one, never none (jdupes, rdfind and fclones rename the old file
-away first, and a crash then loses its name). The temporary names live in one folder of the environment
-that the next run sweeps, so a crash leaves nothing among the packages.
+A reader sees the old file or the new one, never none. (jdupes, rdfind and fclones first rename the old file
+away, and a crash then loses its name.) All temporary names are in one folder of the environment, which the
+next run removes. So a crash leaves nothing among the packages.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pipm.fs.folder_time import FolderTime, same_folder_time
 from pipm.fs.leftovers import STAGING, sweep
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
-from pipm.fs.xattrs import hand_nothing_down
+from pipm.fs.xattrs import stop_inheritance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class Staging:
-    """A folder of temporary names on the environment's file system, one a process.
+    """A folder of temporary names on the environment's file system; each process has its own.
 
-    Two processes that link and rename in one folder would wait for each other.
+    Two processes that link and rename in the same folder would wait for each other.
     """
 
     def __init__(self, parent: int, name: str) -> None:
@@ -42,7 +42,7 @@ class Staging:
 
     @contextlib.contextmanager
     def keeping_time(self, directory: int) -> Iterator[None]:
-        """Let the open *directory* keep its time, whatever this area moves into it in the block."""
+        """Keep the time of the open *directory* although files are moved into it in the with block."""
         time = self._times[directory] = FolderTime(directory)
         try:
             yield
@@ -51,7 +51,7 @@ class Staging:
             time.end()
 
     def name(self) -> str:
-        """Return a name that nothing in the folder has."""
+        """Return an unused name in the folder."""
         self._count += 1
         return str(self._count)
 
@@ -69,7 +69,7 @@ class Staging:
         self.move(temporary, target, name)
 
     def copy(self, source: int, mode: int, mtime_ns: int | None = None) -> str:
-        """Copy the open file *source* to a temporary name and return that."""
+        """Copy the open file *source* to a temporary name; return the name."""
         temporary = self.name()
         copy_into(source, self.directory, temporary, mode)
         if mtime_ns is not None:
@@ -77,13 +77,13 @@ class Staging:
         return temporary
 
     def copy_privately(self, source: int, status: os.stat_result, wanted: Metadata) -> str:
-        """Copy the open file *source* with all its metadata to a temporary name and return that."""
+        """Copy the open file *source* with all its metadata to a temporary name; return the name."""
         temporary = self.name()
         self._copies.make(source, status, temporary, wanted)
         return temporary
 
     def link_identical(self, source: int, mode: int, mtime_ns: int) -> str:
-        """Reflink the open file *source* to a temporary name, or copy it where that does not work."""
+        """Reflink the open file *source* to a temporary name, or copy it if that fails; return the name."""
         temporary = self.name()
         try:
             clone_into(source, self.directory, temporary, mode)
@@ -107,17 +107,17 @@ class Staging:
 
 @contextlib.contextmanager
 def staging(environment: int) -> Iterator[int]:
-    """Make the folder of temporary names in the open folder *environment*; the caller holds its lock.
+    """Make the folder of temporary names in the open folder *environment*, and yield it open.
 
-    What a killed run left in it is removed first, and all of it at the end; the environment's folder keeps
-    its time.
+    The caller holds the environment's lock. Leftovers of a killed run are removed first, and the folder
+    itself at the end. The environment's folder keeps its time.
     """
     sweep(environment)
     with same_folder_time(environment, STAGING):
         os.mkdir(STAGING, 0o700, dir_fd=environment)
     directory = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=environment)
     try:
-        hand_nothing_down(directory)
+        stop_inheritance(directory)
         yield directory
     finally:
         os.close(directory)
@@ -125,9 +125,9 @@ def staging(environment: int) -> Iterator[int]:
 
 
 def replace_by_link(source: int, inode: int, name: str, environment: int, target: int, replaced: str) -> bool:
-    """Replace *replaced* in directory *target* by a link to *name* in *source*, if that is *inode*.
+    """Replace *replaced* in directory *target* by a link to *name* in *source*, if that has *inode*.
 
-    This needs neither a free block nor an inode: the temporary name is that of the folder.
+    This needs neither a free block nor a free inode: no folder is made, the link has its name.
     """
     with same_folder_time(environment, STAGING), same_folder_time(target):
         os.link(name, STAGING, src_dir_fd=source, dst_dir_fd=environment, follow_symlinks=False)
@@ -142,5 +142,5 @@ def replace_by_link(source: int, inode: int, name: str, environment: int, target
 
 
 def move_folder(parent: int, name: str, target: int) -> None:
-    """Move the folder *name* of directory *parent* into directory *target*, where nothing has its name."""
+    """Move the folder *name* of directory *parent* into directory *target*, where the name is free."""
     os.rename(name, name, src_dir_fd=parent, dst_dir_fd=target)

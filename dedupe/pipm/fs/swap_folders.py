@@ -1,7 +1,7 @@
-"""Letting a staged tree take the place of files of an environment, so that none is missing meanwhile.
+"""Replacing files of an environment by those of a staged tree, so that no file is missing at any time.
 
-A folder that has nothing but files which may go changes places with the staged one in one step
-(renameat2(2) with RENAME_EXCHANGE); else file after file is renamed over the old one.
+If all files of a folder may go, the folder and the staged one are exchanged in one step (renameat2(2) with
+RENAME_EXCHANGE). Else each staged file is renamed over the old one.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _RECORD = "RECORD"
 
 
 def staged_tree(staging: int, name: str, model: int) -> int:
-    """Make and open the folder *name* in *staging*; what is made in it is as in the open folder *model*."""
+    """Make and open the folder *name* in *staging*; it passes group and ACL on as the open folder *model*."""
     os.mkdir(name, 0o700, dir_fd=staging)
     folder = os.open(name, FOLDER, dir_fd=staging)
     status = os.fstat(model)
     if status.st_gid != os.fstat(folder).st_gid:
-        with contextlib.suppress(PermissionError):  # the user is no member of it
+        with contextlib.suppress(PermissionError):  # the user is not a member of the group
             os.fchown(folder, -1, status.st_gid)
     if status.st_mode & stat.S_ISGID:
         os.fchmod(folder, 0o700 | stat.S_ISGID)
     if hasattr(os, "getxattr"):
-        with contextlib.suppress(OSError):  # there is none, or no such thing
+        with contextlib.suppress(OSError):  # the folder has no ACL, or the file system has none
             acl = os.getxattr(model, "system.posix_acl_default")
             os.setxattr(folder, "system.posix_acl_default", acl)
     return folder
@@ -70,7 +70,7 @@ class SwapFolders:
     def place(self, staged: int, target: int, path: str, names: Iterable[str], *, whole: bool) -> None:
         """Move *names* of the open folder *staged* into *target*, the environment's folder *path*.
 
-        With *whole* folders are exchanged where that is possible.
+        With *whole*, folders are exchanged if possible.
         """
         names = list(names)
         _forget_bytecode(target, {name[:-3] for name in names if name.endswith(".py")})
@@ -166,7 +166,7 @@ class SwapFolders:
         except OSError:
             return False
         with opened(folder):
-            # It is mounted there, or root's in another user's environment: its files could not be removed.
+            # A mount point, or root's folder in another user's environment: its files could not be removed.
             if place in self._mounted or not os.access(".", os.W_OK, dir_fd=folder):
                 return False
             files, below = names_in(folder)
@@ -176,9 +176,9 @@ class SwapFolders:
 
 
 def _forget_bytecode(folder: int, modules: Container[str]) -> None:
-    """Remove bytecode of *modules* that get other files in the open *folder*.
+    """Remove the bytecode of *modules* whose sources are replaced in the open *folder*.
 
-    Python compares the times in whole seconds: old bytecode may fit the new source.
+    Python compares times in whole seconds, so it could take old bytecode for that of the new source.
     """
     try:
         cache = os.open(_CACHE, FOLDER, dir_fd=folder)
@@ -191,7 +191,7 @@ def _forget_bytecode(folder: int, modules: Container[str]) -> None:
 
 
 def _move(staged: int, name: str, target: int) -> bool:
-    """Rename *name*; return False if something is mounted at *target*: no rename leads there."""
+    """Rename *name* into *target*; return False if *target* is another mount."""
     try:
         os.rename(name, name, src_dir_fd=staged, dst_dir_fd=target)
     except OSError as error:
@@ -213,7 +213,7 @@ def _take(target: int, name: str, staged: int) -> bool:
 
 
 def _copy(staged: int, name: str, target: int) -> None:
-    """Make *name* of the open folder *staged* anew in *target*."""
+    """Copy *name* of the open folder *staged* to *target*."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=target)
     if stat.S_ISLNK(os.stat(name, dir_fd=staged, follow_symlinks=False).st_mode):

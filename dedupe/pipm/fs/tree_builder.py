@@ -1,4 +1,4 @@
-"""Building a folder tree of links in a private folder, which is then renamed as a whole."""
+"""Building a tree of links in a private folder; the caller then renames the whole tree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = 4096
 class TreeBuilder:
     """An unfinished tree *name* in the open folder *parent*; paths are relative to the tree.
 
-    ``inodes`` and ``names`` count what was created, ``made_ns`` is when.
+    ``inodes`` and ``names`` count the created ones; ``made_ns`` is the time (ns) of its creation.
     """
 
     def __init__(self, parent: int, name: str) -> None:
@@ -23,29 +23,29 @@ class TreeBuilder:
         self.name = name
         self.inodes = self.names = 1
         self._folders: set[str] = set()
-        self._empty: dict[tuple[int, int], str] = {}  # mode and time to the last one made
+        self._empty: dict[tuple[int, int], str] = {}  # by mode and time: the path of an empty file
         self._written = 0
         os.mkdir(name, 0o700, dir_fd=parent)
         self.made_ns = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns
 
     def new_file(self, path: str) -> NewFile:
-        """Return the place of the file *path*, which the caller makes; its folders are there."""
+        """Make the folders of the file *path*; return the place where the caller makes the file."""
         self.make_folders(path)
         return NewFile(self.parent, f"{self.name}/{path}")
 
     def replace(self, source: int, name: str, path: str) -> None:
         """Replace the file *path* by the file *name* in directory *source*; raises OSError.
 
-        Where that inode takes no more names the tree gets one alike, as by `link`.
+        If its inode can have no more names, the file is copied.
         """
         aside = NewFile(self.parent, f"{self.name}.aside")
         bring_file(source, name, aside, link=True, copy=True)
         os.rename(aside.name, f"{self.name}/{path}", src_dir_fd=self.parent, dst_dir_fd=self.parent)
 
     def link(self, source: int, name: str, path: str) -> None:
-        """Give the file *name* in directory *source* the name *path* too.
+        """Link the file *name* in directory *source* to *path*.
 
-        Where its inode takes no more names (ext4: 65 000) the tree gets an inode of its own, alike.
+        If its inode can have no more names (ext4: 65 000), the file is copied.
         """
         self.make_folders(path)
         whole = f"{self.name}/{path}"
@@ -59,7 +59,7 @@ class TreeBuilder:
         self.names += 1
 
     def empty(self, path: str, mode: int, mtime_ns: int) -> None:
-        """Make an empty file: one inode a tree, for thousands in one store would have too many names."""
+        """Make an empty file. One inode for the store would have too many names, so each tree has one."""
         first = self._empty.get((mode, mtime_ns))
         if first is not None:
             self.link(self.parent, first, path)
@@ -85,7 +85,7 @@ class TreeBuilder:
         self._written += -(-len(data) // _BLOCK) * _BLOCK
 
     def blocks(self) -> int:
-        """Bytes that the tree takes on disk: its folders and written files; the others are links."""
+        """Return the bytes of the tree on disk: folders and written files; the other files are links."""
         paths = [self.name, *(f"{self.name}/{folder}" for folder in self._folders)]
         folders = sum(os.stat(path, dir_fd=self.parent).st_blocks * 512 for path in paths)
         return folders + self._written
@@ -102,7 +102,7 @@ class TreeBuilder:
         folder = path.rpartition("/")[0]
         if folder and folder not in self._folders:
             self.make_folders(folder)
-            # Programs copy folders of templates with their mode; other users cannot enter the store's folder.
+            # Programs copy template folders with their mode. Other users cannot enter the store itself.
             os.mkdir(f"{self.name}/{folder}", 0o755, dir_fd=self.parent)
             self._folders.add(folder)
             self.inodes += 1

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Row = tuple[str, str, str]
-"""A path relative to the tree's top; ``folder``, ``link``, ``file`` or ``program``; target or content."""
+"""A path in the tree; its kind (``folder``, ``link``, ``file``, ``program``); its target or content."""
 
 _MOST = 100
 _LARGEST = 64 << 10
 
 
 def read_template(path: str) -> list[Row]:
-    """Read the tree at *path*, parents first; ValueError where it is not small, or not of text and links."""
+    """Read the tree at *path*, parents first; raise ValueError if it is large, or not only text and links."""
     rows: list[Row] = []
     for base, folders, names in os.walk(path):
         below = os.path.relpath(base, path)
@@ -46,10 +46,10 @@ def _read(path: str) -> tuple[str, str]:
 
 
 def write_template(path: str, rows: list[Row], last: str, meanwhile: Callable[[], None]) -> None:
-    """Make the tree of *rows* at *path*: directories, files, then links, and the file *last*.
+    """Make the tree of *rows* at *path*: first directories, files and links, and then the file *last*.
 
-    Nothing but directories may be there. Everything is on disk before *last* has its name; the name itself
-    is when the caller syncs the file system. *meanwhile* is called while the disk is waited for.
+    Only directories may exist there before. All is on disk before *last* gets its name; the caller syncs the
+    file system after that. *meanwhile* is called while the disk writes.
     """
     os.makedirs(path, exist_ok=True)
     order = {"folder": 0, "file": 1, "program": 1, "link": 2}

@@ -1,6 +1,6 @@
-"""Finding out which users can change a file: by writing to it, or to a folder above it.
+"""Finding out whether another user can change a file, or a folder above it.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this, so it must not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import stat
 import sys
 
 _MOST_LINKS = 40
-"""Symbolic links on one way, as the kernel counts them (path_resolution(7))."""
+"""The most symbolic links in one path; the kernel has the same limit (path_resolution(7))."""
 
 
 _users: frozenset[int] = frozenset()
@@ -22,13 +22,13 @@ _private: dict[tuple[int, int], bool] = {}
 def trusted_users() -> frozenset[int]:
     """Return the numbers of root, this user, and the owner of pipm's interpreter, who can change pipm.
 
-    Those in ``PIPM_TRUSTED_USERS`` too: in a container root works on folders of the one user outside.
+    Users in ``PIPM_TRUSTED_USERS`` are trusted, too: in a container root may work on a user's folders.
 
-    In a user namespace (a rootless container, a sandbox) files of users that it does not have, the machine's
-    root among them, show one number for all of them (user_namespaces(7)); there that is trusted, too, unless
-    it is the number of a user of the namespace as well.
+    In a user namespace (a rootless container, a sandbox) all files of users from outside, also of the
+    machine's root, show the same number (user_namespaces(7)). It is trusted there, unless a user of the
+    namespace has it.
     """
-    global _users  # noqa: PLW0603 - asked for once a process
+    global _users  # noqa: PLW0603 - found once for each process
     if not _users:
         users = {0, os.geteuid()}
         named = os.environ.get("PIPM_TRUSTED_USERS", "").split(",")
@@ -43,7 +43,7 @@ def trusted_users() -> frozenset[int]:
 
 
 def _unmapped() -> list[int]:
-    """Return the number that files of unmapped users show, where no user of the namespace has it."""
+    """Return the number that files of users from outside show, if no user of the namespace has it."""
     ranges = list(map(int, _words_of("/proc/self/uid_map")))
     mapped = list(zip(ranges[::3], ranges[2::3], strict=True))
     numbers = map(int, _words_of("/proc/sys/fs/overflowuid"))
@@ -56,7 +56,7 @@ def _words_of(path: str) -> list[bytes]:
 
 
 def _own_way() -> frozenset[str]:
-    """Return the folders above pipm's interpreter: who can change one of them can change pipm already."""
+    """Return the folders above pipm's interpreter: a user who can change one of them can change pipm."""
     global _way  # noqa: PLW0603 - likewise
     if not _way:
         path, found = os.path.realpath(sys.executable), {"/"}
@@ -70,8 +70,8 @@ def _own_way() -> frozenset[str]:
 def is_foreign(status: os.stat_result) -> bool:
     """Return whether another user owns the file with this *status*, or may write to it.
 
-    In a folder with the sticky bit (``/tmp``) others make files of their own, and change no other's. A group
-    that has no member but the owner (``umask 002`` on Debian and Fedora) is the owner.
+    In a folder with the sticky bit (``/tmp``) users can change only their own files. A group whose only
+    member is the owner (``umask 002`` on Debian and Fedora) counts as the owner.
     """
     mode = status.st_mode
     if status.st_uid not in trusted_users():
@@ -84,7 +84,7 @@ def is_foreign(status: os.stat_result) -> bool:
 
 
 def is_owned(path: str) -> bool:
-    """Return whether *path* itself, even a symbolic link, exists and is this user's or root's."""
+    """Return whether a trusted user owns *path* itself, which may be a symbolic link."""
     try:
         return os.lstat(path).st_uid in trusted_users()
     except OSError:
@@ -92,9 +92,9 @@ def is_owned(path: str) -> bool:
 
 
 def foreign_part(path: str) -> str | None:
-    """Name the first file, link or folder on the way to the absolute *path* that another user can change.
+    """Return the first file, link or folder of the absolute *path* that another user can change.
 
-    Return None if there is none; a missing component ends the search.
+    Return None if there is none; the search ends at a missing component.
     """
     where, links = "/", 0
     waiting = path.split("/")[::-1]
@@ -125,9 +125,9 @@ def foreign_part(path: str) -> str | None:
 
 
 def changed_by_others(path: str) -> str | None:
-    """Return the path by which another user can change the file *path*, which the user did not name, or None.
+    """Return the path that lets another user change the file *path*, which pipm found itself; or None.
 
-    For root that may be any folder on the way; for others it is the file, as git's safe.directory has it.
+    For root, all folders above the file count; for other users only the file, as in git's safe.directory.
     """
     if os.geteuid() == 0:
         return foreign_part(path)
@@ -137,8 +137,8 @@ def changed_by_others(path: str) -> str | None:
 
 
 def user_name(number: int) -> str:
-    """Return the name of the user with this *number*, as a shell and sudo take it."""
-    import pwd  # noqa: PLC0415 - for an error
+    """Return the name of the user with this *number*, in the form that a shell and sudo read."""
+    import pwd  # noqa: PLC0415 - only error messages need it
 
     try:
         return pwd.getpwuid(number).pw_name
@@ -147,7 +147,7 @@ def user_name(number: int) -> str:
 
 
 def _is_private(group: int, user: int) -> bool:
-    """Whether *group* is the one that is made for *user* alone: of the same name, without other members."""
+    """Return whether *group* has the name of *user* and no other members."""
     key = (group, user)
     if key not in _private:
         _private[key] = key == (0, 0) or _is_alone(group, user)
@@ -155,7 +155,7 @@ def _is_private(group: int, user: int) -> bool:
 
 
 def _is_alone(group: int, user: int) -> bool:
-    import grp  # noqa: PLC0415 - few files may be written by a group
+    import grp  # noqa: PLC0415 - a group can write to few files
     import pwd  # noqa: PLC0415
 
     try:
@@ -165,5 +165,5 @@ def _is_alone(group: int, user: int) -> bool:
     alone = set(members.gr_mem) <= {account.pw_name}
     if account.pw_gid != group or account.pw_name != members.gr_name or not alone:
         return False
-    # Users with it as their primary group are not listed members.
+    # The list of members lacks users with this primary group.
     return all(other.pw_gid != group or other.pw_uid == user for other in pwd.getpwall())

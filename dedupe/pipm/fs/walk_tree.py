@@ -1,4 +1,4 @@
-"""Walking a tree without following symlinks, and counting inodes by readdir alone."""
+"""Walking a tree without following symlinks, and counting inodes by readdir without stat."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def walk_entries(path: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield ``(folder relative to the start, entry)`` for all below *path* that is not a folder.
+    """Yield ``(folder relative to the start, entry)`` for all files and symlinks below *path*.
 
-    Folders that cannot be read are passed over; a symlink is an entry, never entered.
+    Folders that cannot be read are skipped.
     """
     waiting = [(path, prefix)]
     while waiting:  # no recursion, since folders may be nested to any depth
@@ -30,7 +30,7 @@ def walk_entries(path: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry
 
 
 def inode_counts(path: str) -> dict[int, int]:
-    """Count how many names each inode below *path* has there; one readdir a folder, no stat."""
+    """Return the number of names of each inode below *path*; one readdir for each folder, no stat."""
     counts: dict[int, int] = {}
     for _, entry in walk_entries(path):
         number = entry.inode()
@@ -39,7 +39,7 @@ def inode_counts(path: str) -> dict[int, int]:
 
 
 def inodes_below(path: str) -> list[int]:
-    """List the inode of each name below *path* except folders; one readdir for each folder, no stat."""
+    """List the inode of each name below *path*, without folders; one readdir for each folder, no stat."""
     found: list[int] = []
     waiting = [path]
     while waiting:
@@ -56,7 +56,7 @@ def inodes_below(path: str) -> list[int]:
 
 
 def named_inodes(path: str, depth: int, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Yield ``(name relative to the start, inode)`` of the files that lie *depth* folders below *path*."""
+    """Yield ``(name relative to the start, inode)`` of the files *depth* folders below *path*."""
     try:
         with os.scandir(path) as scan:
             entries = [(entry.name, entry.inode()) for entry in scan]
@@ -70,10 +70,10 @@ def named_inodes(path: str, depth: int, prefix: str = "") -> Iterator[tuple[str,
 
 
 def names_in(directory: int) -> list[str]:
-    """List the names in the open *directory* as it is now.
+    """List the current names in the open *directory*.
 
-    btrfs shows through a descriptor only what was there when it was opened (or last rewound): names that
-    other processes made since would be missing.
+    On btrfs a descriptor shows only the names from the time when it was opened (or rewound); later names of
+    other processes would be missing. So the directory is opened again.
     """
     fresh = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:

@@ -22,7 +22,7 @@ from pipm.store.layout import VERSION
 from pipm.store.objects import parse_object
 from pipm.store.roots import ORIGINALS, root_name
 from pipm.store.trash import trashed
-from pipm.store.unexpected_files import strays
+from pipm.store.unexpected_files import find_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,7 +86,7 @@ def find_garbage(store: Store, limits: Limits, now: float, progress: Progress | 
     objects = sweep.objects(stored.objects)
     bytecode = sweep.bytecode(stored.bytecode, anything=bool(staying))
     own = {inode for _, inode in (*stored.objects, *stored.bytecode)}
-    caches, data = strays(store, kept, own)
+    caches, data = find_unexpected(store, kept, own)
     files = (*objects, *bytecode, *caches, *_leftovers(store, known))
     names = [root_name(root.path) for root in verdict.dropped]
     recorded = [path for path in (f"{ORIGINALS}/{name}" for name in names) if os.path.exists(f"{v1}/{path}")]

@@ -1,8 +1,8 @@
 """The pool of compiled sources: ``bytecode/<tag>-<magic>/ab/cdef…``, named by the source's content and time.
 
-A source of one content has one time in the store, so its timestamp ``.pyc`` is the same for every
-distribution, version and environment; ``co_filename`` is corrected by the import system
-(``_imp._fix_co_filename``). Keyed by content, a patch release shares the bytecode of unchanged modules.
+The store has one time for each content, so the ``.pyc`` of a source is the same for every distribution,
+version and environment. A patch release shares the bytecode of unchanged modules. The import system corrects
+``co_filename`` (``_imp._fix_co_filename``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Pool:
         self._made: set[str] = set()
 
     def name(self, source: Digest, time: int) -> str:
-        """Path of the bytecode of *source* with *time* in its header, below the ``bytecode/`` folder."""
+        """Return the path, below ``bytecode/``, of the bytecode of *source* with *time* in its header."""
         return f"{self.interpreter}/{key_path(bytecode_key(source, time))}"
 
     def find(self, source: Digest, time: int) -> os.stat_result | None:
@@ -58,9 +58,9 @@ class Pool:
 
 
 def is_compiled(store: Store, entry: str, interpreter: str) -> bool:
-    """Return whether the tree of *entry* has the bytecode of an interpreter, named as its pool is.
+    """Return whether the tree of *entry* has the bytecode of *interpreter*, the name of a pool.
 
-    A layer has what it has: nothing is compiled there.
+    It is also true for an entry of a layer, because pipm compiles nothing there.
     """
     return is_there(store.v1, f"wheels/{entry}/{_marker(interpreter)}") or home_of(store, entry) is not store
 

@@ -31,11 +31,11 @@ VARIABLES = {
 }
 """The settings, and the variable of each."""
 _LISTS = {"layers": os.pathsep, "exclude": os.pathsep, "trusted-keys": ",", "plugins": ","}
-"""The settings that are lists, with the separator of words in their variable."""
+"""The settings that are lists, and the separator in their variables."""
 OF_PROJECTS = frozenset({"link-mode", "exclude"})
-"""Settings that a project may contain: its author must not decide where files come from and where they go."""
+"""The settings that a project's file may contain; its author must not choose stores and remotes."""
 PLUGINS = ("hatch", "pdm", "poetry", "tox", "virtualenv")
-"""The tools that adopt what they installed, where the setting ``plugins`` names them."""
+"""The tools that have a plug-in; the setting ``plugins`` turns it on."""
 _tables: dict[str, Mapping[str, object]] = {}
 
 
@@ -61,7 +61,7 @@ def words(key: str) -> list[str]:
 
 
 def plugins() -> list[str]:
-    """Return the tools whose plug-in is on; raise UsageError for one that has none."""
+    """Return the tools whose plug-in is on; raise UsageError for a tool without a plug-in."""
     found = words("plugins")
     for word in found:
         if word not in PLUGINS:
@@ -115,8 +115,8 @@ def _checked(path: str) -> Mapping[str, object]:
             raise UsageError(f"{path}: there is no setting {key!r}", hint=f"there are {', '.join(VARIABLES)}")
         if not is_users and key not in OF_PROJECTS:
             raise UsageError(
-                f"{path}: a project does not choose {key}",
-                hint=f"you do: in {user_file()}, or by {VARIABLES[key]}",
+                f"{path}: a project cannot set {key}",
+                hint=f"set it in {user_file()}, or by {VARIABLES[key]}",
             )
         if key in _LISTS:
             if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
@@ -139,7 +139,7 @@ def _read(path: str) -> dict[str, object]:
     try:
         table = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        if is_pyproject:  # its own tools say so
+        if is_pyproject:  # the tools of the project report it
             return {}
         raise UsageError(f"{path}: {error}", hint='it is TOML: link-mode = "hardlink"') from error
     for name in ("tool", "pipm") if is_pyproject else ():

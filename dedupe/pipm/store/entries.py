@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 SITE, LIBRARY, MODULES = "site", "site-packages", "modules/site-packages"
-"""The folder of an entry for site-packages; a finder uses one of two others.
+"""The folders of an entry with its modules. SITE has the files of site-packages.
 
-LIBRARY is a symlink to it. MODULES has symlinks to all that is in it except metadata.
+The finder uses one of the two others: LIBRARY is a symlink to SITE; MODULES has a symlink for each name in
+SITE except metadata.
 """
 EDITABLE = "0.editable"
-"""The build number of wheels that lead to a project's folder; setuptools gives it, too."""
+"""The build number of editable wheels, which refer to a project's folder; setuptools uses it, too."""
 _CACHE = "__pycache__"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks files of its wheel."""
 _HEAD = re.compile(
     rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
 )
-"""Matches the start of a manifest, which has the identity; the rows need not be read."""
+"""Matches the beginning of a manifest with the identity, so that its rows need not be read."""
 _HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
 
@@ -47,9 +48,9 @@ _RENAME_EXCHANGE = 2
 def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> str:
     """Return the path, below each of *entries*, of the folder for `sys.path`; make missing ones.
 
-    Programs tell libraries from a person's own code by the name ``site-packages``: debuggers, error
-    trackers. Others look for *metadata* in each folder of `sys.path`: it is there only where the environment
-    has none of its own, or they would see each distribution twice.
+    Debuggers and error trackers recognise libraries by the name ``site-packages``. Other programs look for
+    metadata in each folder of `sys.path`. So the folder has *metadata* only if the environment itself has
+    none; else these programs would list each distribution twice.
     """
     folder = LIBRARY if metadata else MODULES
     lacking = [entry for entry in entries if not is_there(store.v1, f"wheels/{entry}/{folder}")]
@@ -73,21 +74,21 @@ def served_folder(store: Store, entries: Iterable[str], *, metadata: bool) -> st
 
 
 def _name_modules(tree: TreeBuilder, names: list[str]) -> None:
-    """Make MODULES for the *names* of SITE, and for the folder of their bytecode."""
+    """Make MODULES with a symlink for each of *names* in SITE, and for the folder of their bytecode."""
     tree.make_folders(f"{MODULES}/")
     for name in served_names(names):
         tree.symlink(f"../../{SITE}/{name}", f"{MODULES}/{name}")
 
 
 def served_names(names: Iterable[str]) -> list[str]:
-    """Return the names that MODULES has of *names*, those in SITE."""
+    """Return the names in MODULES of an entry that has *names* in SITE."""
     caches = [_CACHE] if any(name.endswith(".py") for name in names) else []
     several = dict.fromkeys([*names, *caches])
     return [name for name in several if not name.endswith((".dist-info", ".egg-info"))]
 
 
 def _rename_new(source: int, name: str, target: int, path: str) -> bool:
-    """Rename to *path* in directory *target*; False where another process was quicker."""
+    """Rename *name* to *path* in directory *target*; return False if another process was faster."""
     try:
         os.rename(name, path, src_dir_fd=source, dst_dir_fd=target)
     except OSError as error:
@@ -108,15 +109,15 @@ def is_editable_entry(entry: str) -> bool:
 
 
 def versions_of(store: Store, name: str) -> list[str]:
-    """List the versions of a distribution that the store has entries of."""
+    """List the versions of a distribution for which the store has entries."""
     return _listed(store, f"wheels/{name}")
 
 
 def find_entry(store: Store, name: str, version: str, identity: Digest) -> str | None:
-    """Return the path below ``wheels/`` of the entry with *identity*, whatever its tag's spelling."""
+    """Return the path below ``wheels/`` of the entry with *identity*; the tag does not matter."""
     ending = f"-{identity.hex()[:8]}"
     for entry in entry_names(store, name, version):
-        # The eight digits only find it: an attacker can make two wheels with the same ones.
+        # The eight digits are no proof: an attacker can make two wheels with the same ones.
         if entry.endswith(ending) and _identity(store, entry) == identity:
             return entry
     return None
@@ -128,12 +129,12 @@ def _identity(store: Store, entry: str) -> Digest:
         with open(file, "rb") as stream:
             head = _HEAD.match(stream.read(_HEAD_SIZE))
     except OSError:
-        head = None  # told by load_manifest
+        head = None  # load_manifest raises the error
     return Digest.from_hex(head[1].decode("ascii")) if head else load_manifest(store, entry).identity
 
 
 def is_partial(store: Store, entry: str) -> bool:
-    """Return whether *entry* lacks files of its wheel; costs one stat."""
+    """Return whether *entry* lacks files of its wheel, by one stat."""
     return is_there(store.v1, f"wheels/{entry}/{PARTIAL}")
 
 
@@ -148,7 +149,7 @@ def has_complete_entry(store: Store, entry: str) -> bool:
 
 
 def load_manifest(store: Store, entry: str) -> Manifest:
-    """Read the manifest of *entry* (a path below ``wheels/``); StoreError when it is damaged."""
+    """Read the manifest of *entry* (a path below ``wheels/``); raise StoreError if it is damaged."""
     try:
         return _read_manifest(store.v1, f"wheels/{entry}")
     except (OSError, ValueError) as error:
@@ -202,17 +203,17 @@ def changed_files(store: Store, entries: Iterable[str]) -> Iterator[str]:
     """Yield the files of *entries* (below ``wheels/``) that have another time than their manifest records."""
     for entry in entries:
         rows: list[Row] = []
-        with contextlib.suppress(StoreError):  # a damaged manifest is `verify`'s matter
+        with contextlib.suppress(StoreError):  # `verify` reports a damaged manifest
             rows = recorded_rows(store, entry)
         for path, *_, mtime_ns in rows:
-            with contextlib.suppress(OSError):  # so is a missing file
+            with contextlib.suppress(OSError):  # and a missing file
                 status = os.stat(f"wheels/{entry}/{path}", dir_fd=store.v1, follow_symlinks=False)
                 if status.st_mtime_ns != mtime_ns:
                     yield f"{entry}/{path}"
 
 
 def is_linked(store: Store, entry: str) -> bool:
-    """Whether the first file of *entry* is its object's inode: a copy may have lost such links."""
+    """Return whether the first file of *entry* has its object's inode; in a copied store it may not."""
     for file in load_manifest(store, entry).files:
         with contextlib.suppress(FileNotFoundError):
             stored = os.stat(f"objects/{file.object_name}", dir_fd=store.v1)
@@ -221,11 +222,10 @@ def is_linked(store: Store, entry: str) -> bool:
 
 
 def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing: bool = False) -> str:
-    """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*.
+    """Rename the finished and synced *tree* (in the run's folder) to the entry of *label*; return its path.
 
-    If another process published it first, that entry is used. A partial entry is exchanged atomically, and
-    with *replacing* a complete one.
-    Returns the entry's path below ``wheels/``.
+    If another process published the entry first, that entry is used. A partial entry is exchanged atomically;
+    with *replacing* a complete entry, too. The path is below ``wheels/``.
     """
     existing = find_entry(store, label.name, label.version, label.identity)
     if existing is None:
@@ -238,8 +238,8 @@ def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing:
     if known.identity != label.identity:
         raise StoreError(
             f"The store's entry {existing} has the same short name as another wheel of that release",
-            hint=f"one of the two was made to look like the other; remove {store.path}/v1/wheels/{existing}"
-            " if you do not trust it",
+            hint=f"somebody made one of the two to look like the other; remove"
+            f" {store.path}/v1/wheels/{existing} if you do not trust it",
         )
     if replacing or _completes(_read_manifest(run, tree), known):
         _exchange(run, tree, store.v1, f"wheels/{existing}")
@@ -248,7 +248,7 @@ def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing:
 
 
 def _completes(new: Manifest, old: Manifest) -> bool:
-    of_archive = bool(new.wheels) and not old.wheels  # an archive knows its data files and scripts
+    of_archive = bool(new.wheels) and not old.wheels  # only an archive has all data files and scripts
     return of_archive or len(new.missing) < len(old.missing) or len(new.files) > len(old.files)
 
 
@@ -257,16 +257,16 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         if not library.renameat2(run, os.fsencode(tree), v1, os.fsencode(entry), _RENAME_EXCHANGE):
             return
-    # No RENAME_EXCHANGE here: the entry is missing for a moment; a process that needs it ingests it again.
+    # Without RENAME_EXCHANGE the entry is missing for a moment; a process that needs it ingests it again.
     os.rename(entry, f"{tree}.old", src_dir_fd=v1, dst_dir_fd=run)
     os.rename(tree, entry, src_dir_fd=run, dst_dir_fd=v1)
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
 
 
 def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
-    """Note in manifests and index which archives unpack to which entries, (entry, archive) each; one sync.
+    """Record pairs of an entry and the archive that unpacks to it, in manifests and index, with one sync.
 
-    It holds the lock of the index, so that concurrent updates are not lost.
+    The lock of the index is held, so that no concurrent update is lost.
     """
     with contextlib.ExitStack() as stack:
 
@@ -280,7 +280,7 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
         several: dict[str, list[Digest]] = {}
         for entry, archive in archives:
             several.setdefault(entry, []).append(archive)
-        from dataclasses import replace  # noqa: PLC0415 - a warm sync does without
+        from dataclasses import replace  # noqa: PLC0415 - a sync without changes does not need it
 
         files = []
         for entry, added in several.items():
@@ -294,7 +294,7 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
 
 
 def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
-    """Return the entry that the wheel archive with this sha256 unpacks to, if the store has it."""
+    """Return the entry of the wheel archive with this sha256; None if the store has none."""
     try:
         file = open_beneath(store.v1, f"by-wheel/{wheel.hex()}", os.O_RDONLY)
     except FileNotFoundError:
@@ -308,6 +308,6 @@ def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
 
 
 def index_wheel(store: Store, wheel: Digest, entry: str, durability: Durability = Durability.NOW) -> None:
-    """Remember that the wheel archive with this sha256 unpacks to *entry*."""
+    """Record that the wheel archive with this sha256 unpacks to *entry*."""
     with opened(open_directory_beneath(store.v1, "by-wheel")) as folder:
         write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"), durability)

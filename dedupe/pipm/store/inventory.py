@@ -23,9 +23,9 @@ _DIGITS = 64
 class StoreInventory:
     """The store's files by purpose. Sizes are in bytes.
 
-    ``entries`` has the inodes of each entry, ``sites`` only those that an import can reach;
-    ``objects`` the sha256 (hexadecimal) of each object's inode, ``bytecode`` the inodes of compiled sources
-    by the source's sha256.
+    ``entries`` has the inodes of each entry, ``sites`` only those in site-packages. ``objects`` has the
+    sha256 (hexadecimal) of each object's inode, ``bytecode`` the inodes of compiled sources by the source's
+    sha256.
     """
 
     path: str
@@ -46,7 +46,7 @@ class StoreInventory:
         )
 
     def bytes_of(self, inodes: Iterable[int]) -> int:
-        """Bytes on disk of *inodes*."""
+        """Return the bytes on disk of *inodes*."""
         return sum(self.listed.contents[inode].data for inode in inodes)
 
     def with_bytecode(self, inodes: Iterable[int]) -> set[int]:
@@ -66,7 +66,7 @@ class StoreInventory:
         }
 
     def object_path(self, inode: int) -> str:
-        """Path of the object with this *inode*."""
+        """Return the path of the object with this *inode*."""
         return f"{self.path}/{VERSION}/{self._names[inode]}"
 
     def _places(self) -> set[int]:
@@ -79,7 +79,7 @@ class StoreInventory:
 
 
 def store_inventory(store: Store) -> StoreInventory:
-    """List *store*: one readdir a folder, one stat an inode."""
+    """List *store* with one readdir for each folder and one stat for each inode."""
     listed = catalogue(f"{store.path}/{VERSION}")
     entries: defaultdict[str, set[int]] = defaultdict(set)
     sites: defaultdict[str, set[int]] = defaultdict(set)

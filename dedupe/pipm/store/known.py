@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class KnownFiles:
-    """The rows of a release's manifests; of a path that several have, the first counts."""
+    """The rows of a release's manifests; if several have a row for a path, the first one counts."""
 
     def __init__(self, rows: Sequence[Row], others: Callable[[], Sequence[Row]] = tuple) -> None:
-        """*others* reads the rows of another version, which mostly has many of the same files."""
+        """*others* reads the rows of another version, which usually has many of the same files."""
         self._all = rows
         self._others = others
         self._rows: dict[str, Row] = {}
@@ -31,20 +31,20 @@ class KnownFiles:
             self._rows.setdefault(row[0], row)
 
     def entry(self, path: str) -> FileEntry | None:
-        """Return the row of *path*; None where there is none, or a damaged one."""
+        """Return the row of *path*; None if it is missing or damaged."""
         try:
             return entry_of(self._rows[path])
         except (KeyError, ValueError, TypeError):
             return None
 
     def add(self, entry: FileEntry) -> None:
-        """Note a file of an entry that is not published yet, unless its path, or its object, has a row."""
+        """Add a file of an unpublished entry; existing rows for its path and its object stay."""
         row = row_of(entry)
         self._rows.setdefault(row[0], row)
         self._objects.setdefault((row[1], row[3]), row[5])
 
     def time_at(self, path: str, digest: Digest) -> int | None:
-        """Return the recorded time (ns) of *path*; None where it has other content."""
+        """Return the recorded time (ns) of *path*; None if it has no row or another digest."""
         row = self._rows.get(path)
         return None if row is None or row[1] != digest.hex() else row[5]
 
@@ -53,12 +53,12 @@ class KnownFiles:
         return self._objects.get((digest.hex(), executable | writable << 1))
 
     def has_time(self, digest: Digest, mtime_ns: int, *, executable: bool, writable: bool) -> bool:
-        """Whether a manifest, perhaps of another version, records this time (ns) of an object."""
+        """Return whether a manifest of this or of the other version records this time (ns) for an object."""
         key = (digest.hex(), executable | writable << 1)
         return self._objects.get(key) == mtime_ns or self._objects_of_others.get(key) == mtime_ns
 
     def content_time(self, digest: Digest) -> int | None:
-        """Return the recorded time (ns) of one of the objects of a content."""
+        """Return the recorded time (ns) of an object with this content, with any mode."""
         return self._contents.get(digest.hex())
 
     @property
@@ -80,7 +80,7 @@ class KnownFiles:
 
 
 class Releases:
-    """Looks up releases in *store*; caches the last one, because several environments ask for it in turn."""
+    """Looks up releases in *store*; caches the last one, because several environments need it in turn."""
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
@@ -88,7 +88,7 @@ class Releases:
         self._known = KnownFiles([])
 
     def known(self, name: str, version: str, preferred: str = "") -> KnownFiles:
-        """Return the records of a release's entries; if two differ, those of the *preferred* one."""
+        """Return the rows of a release's entries; if two entries differ, the *preferred* one counts."""
         key = (name, version, preferred)
         if self._store is None or key == self._key:
             return self._known
@@ -99,7 +99,7 @@ class Releases:
         return self._known
 
     def _of_another(self, name: str, version: str) -> list[Row]:
-        """Read the rows of one other version; none where a manifest of it is damaged."""
+        """Read the rows of one other version; [] if one of its manifests is damaged."""
         assert self._store is not None
         rows: list[Row] = []
         others = [one for one in versions_of(self._store, name) if one != version]

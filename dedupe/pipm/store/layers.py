@@ -1,8 +1,8 @@
 """Layers: further stores, read-only, which are searched in order (``PIPM_STORE_LAYERS``).
 
-A layer is the store of a cluster, say, or a mounted image of `pipm store pack`. Files that are needed are
-added to the own store: as hard links where the mount allows them, else as reflinks, else as copies. The
-finder serves an entry where it lies: such an entry has no files in the own store.
+A layer is the shared store of a cluster, for example, or a mounted image of `pipm store pack`. Needed files
+are added to the user's own store: as hard links if the mount allows them, else as reflinks or copies. The
+finder imports from the layer itself: it needs no files in the own store.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pipm.store.objects import find_object
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOWHERE = -1
-"""The value for a layer's unused folders: its roots and its temporary files."""
+"""The descriptor for folders that a layer does not have: roots and temporary files."""
 
 
 def open_layers(own: str) -> tuple[Store, ...]:
     """Open the layers that ``PIPM_STORE_LAYERS`` names, except the store at *own* itself.
 
-    A missing layer (an unmounted disk) is skipped; StoreError is raised for a folder that is not a store.
+    A missing layer (an unmounted disk) is skipped. Raises StoreError for a folder that is not a store.
     """
     paths = [os.path.realpath(os.path.expanduser(path)) for path in words("layers")]
     return tuple(_opened(path) for path in dict.fromkeys(paths) if path != own and os.path.isdir(path))
@@ -47,14 +47,14 @@ def _opened(path: str) -> Store:
         ) from error
     if any(mode & stat.S_IWOTH for mode in modes):
         raise StoreError(
-            f"All users can write to the layer {path}: it is not to be trusted",
-            hint="its owner: chmod -R o-w; else unset PIPM_STORE_LAYERS",
+            f"All users can write to the layer {path}: pipm does not trust it",
+            hint="its owner can run chmod -R o-w on it; or unset PIPM_STORE_LAYERS",
         )
     return Store(path=path, v1=v1, objects=objects, bytecode=bytecode, roots=_NOWHERE, tmp=_NOWHERE)
 
 
 def home_of(store: Store, entry: str) -> Store:
-    """Return the first layer that has the complete *entry* if *store* has it not, else *store*."""
+    """Return the store of the complete *entry*: *store*, else the first layer with it, else *store*."""
     layers = open_layers(store.path)
     if layers and not has_complete_entry(store, entry):
         return next((layer for layer in layers if has_complete_entry(layer, entry)), store)
@@ -62,7 +62,7 @@ def home_of(store: Store, entry: str) -> Store:
 
 
 def is_served_in_place(layer: Store, entry: str) -> bool:
-    """Return whether environments may import *entry* from *layer*: root does not where others can write."""
+    """Return whether environments may import *entry* from *layer*; root's must not if others can write it."""
     return os.geteuid() != 0 or foreign_part(f"{layer.path}/{VERSION}/wheels/{entry}") is None
 
 

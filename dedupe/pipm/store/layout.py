@@ -1,7 +1,7 @@
-"""The layout of the store, opening and locking it.
+"""The layout of the store; opening and locking it.
 
-Everything is a plain file and can be rebuilt from the trees. State is changed by writing a temporary file,
-syncing and renaming it. See `_README` for the layout.
+All state is in plain files, which can be rebuilt from the trees. A change is written to a temporary file,
+synced and renamed. `_README` describes the layout.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ VERSION = "v1"
 _FOLDERS = ("wheels", "objects", "by-wheel", "bytecode", "roots", "tmp")
 _TRASH = "trash"
 OWN_NAMES = (VERSION, "README.txt", "CACHEDIR.TAG", "lock")
-"""What lies in the folder of a store."""
+"""The names in the folder of a store."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _RUN = "run-"
 RESERVE = "reserve"
 RESERVE_SIZE = 512 << 10
-"""Bytes reserved for a full disk: sharing frees space there, but needs some blocks first."""
+"""Bytes of the reserve for a full disk: sharing frees space, but it first needs some blocks."""
 _UNFINISHED = f".{VERSION}-"
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
@@ -76,13 +76,13 @@ class Store(NamedTuple):
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the store's lock shared, as every writer does."""
+        """Hold the store's lock shared; every writer does this."""
         with locked(f"{self.path}/lock", what="the store", shared=True):
             yield
 
     @contextlib.contextmanager
     def alone(self, timeout: float | None = None) -> Iterator[None]:
-        """Hold the store's lock exclusively, as gc does; wait *timeout* seconds, or as long as writers do."""
+        """Hold the store's lock exclusively (gc); wait at most *timeout* seconds (None: `lock_timeout`)."""
         with locked(f"{self.path}/lock", what="the store", timeout=timeout):
             yield
 
@@ -93,7 +93,7 @@ class Store(NamedTuple):
         The run holds a lock on the folder, so the folders of killed runs can be recognised and removed.
         """
         name = _RUN + os.urandom(8).hex()
-        # Under the lock of tmp/, so that no other run takes the new folder for that of a killed run.
+        # With the lock of tmp/, another run cannot remove the new folder before it is locked.
         with self._tmp_alone():
             self._sweep()
             os.mkdir(name, 0o700, dir_fd=self.tmp)
@@ -133,10 +133,10 @@ class Store(NamedTuple):
         return remove_below(self.tmp, name, f"{self.path}/{VERSION}/tmp/{name}")  # noqa: S108 - the store's
 
     def remove_folder(self, path: str) -> list[Stuck]:
-        """Remove the folder *path* below ``v1/``; return what stays. The caller holds the lock exclusively.
+        """Remove the folder *path* below ``v1/``; return the files that stay.
 
-        It is first renamed to a folder of ``tmp/``, which needs neither a block nor an inode. If this process
-        is killed then, the next run removes the rest.
+        The caller holds the lock exclusively. The folder is first renamed into ``tmp/``, which needs neither
+        a block nor an inode. If this process is killed then, the next run removes the rest.
         """
         name = _RUN + os.urandom(8).hex()
         try:
@@ -152,9 +152,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_store(path: str, *, create: bool = True) -> Store | None:
-    """Open the store at *path*; if it is missing, make it if *create*, else return None.
+    """Open the store at *path*; if it is missing, make it with *create*, else return None.
 
-    Raises StoreError if something else is there, or if another user can write to it.
+    Raises StoreError if *path* is something else, or if another user can write to it.
     """
     try:
         if not os.path.isdir(f"{path}/{VERSION}"):
@@ -168,7 +168,7 @@ def open_store(path: str, *, create: bool = True) -> Store | None:
 
 
 _open_stores: dict[tuple[str, int, int], Store] = {}
-"""By path, device and inode of ``v1``: a run over hundreds of environments opens its store once."""
+"""Open stores by path, device and inode of ``v1``: a run over many environments opens each store once."""
 
 
 def _opened(path: str) -> Store:
@@ -195,7 +195,7 @@ def _opened(path: str) -> Store:
 
 
 def _make_whole(path: str, v1: int) -> None:
-    """Make the folders that a power cut removed from a new store; a store with files is damaged then."""
+    """Make missing folders in an empty store: a power cut may have removed them from a new one."""
     from pipm.fs.share_file import ensure_folder  # noqa: PLC0415 - few stores lack one
 
     if not any(os.listdir(f"{path}/{VERSION}/{name}") for name in os.listdir(v1)):
@@ -204,24 +204,24 @@ def _make_whole(path: str, v1: int) -> None:
 
 
 def release_reserve(store: Store) -> None:
-    """Free the reserve on a full file system, for the blocks that an adoption needs."""
+    """Remove the reserve on a full file system, for the blocks that an adoption needs."""
     from pipm.fs.share_file import forget  # noqa: PLC0415 - likewise
 
     with contextlib.suppress(OSError):
         forget(store.v1, RESERVE)
-        sync_file_system(store.v1)  # XFS hands freed blocks out again after its log is written
+        sync_file_system(store.v1)  # XFS uses freed blocks again only after it wrote its log
 
 
 def keep_reserve(store: Store) -> None:
     """Make the reserve if it is missing and there is room for it."""
     if not os.path.exists(f"{store.path}/{VERSION}/{RESERVE}"):
         with contextlib.suppress(OSError):
-            # Zeros would take a fraction of that where the file system compresses.
+            # Random bytes, because a file system may compress zeros.
             write_durably(store.v1, RESERVE, os.urandom(RESERVE_SIZE), Durability.LATER)
 
 
 def reserved_bytes(store: Store) -> int:
-    """Return the bytes of disk that the reserve takes."""
+    """Return the bytes of the reserve on disk."""
     try:
         return os.stat(RESERVE, dir_fd=store.v1).st_blocks * 512
     except FileNotFoundError:
@@ -229,7 +229,7 @@ def reserved_bytes(store: Store) -> int:
 
 
 def folder_blocks(store: Store) -> int:
-    """Return the bytes of the store's own folders, which grow with their names, without those of entries."""
+    """Return the bytes of the store's folders, which grow with their names, without the entries' folders."""
     total = 0
     for top, depth in (("objects", 1), ("bytecode", 2), ("wheels", 2)):
         total += sum(_blocks_below(f"{store.path}/{VERSION}/{top}", depth))
@@ -248,13 +248,13 @@ def _blocks_below(path: str, depth: int) -> Iterator[int]:
 def _create(path: str) -> None:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise StoreError(f"{path} is not a folder", hint="choose another place with --store")
-    # The lock, a v1 that another first run makes or was killed over, and a lost+found are pipm's own.
+    # The lock, another run's new v1 (also a killed run's), and lost+found do not count as other files.
     if os.path.isdir(path):
         known = (*OWN_NAMES, "lost+found")
         unexpected = [name for name in os.listdir(path) if name not in known and not _is_unfinished(name)]
         if unexpected:
             raise StoreError(
-                f"{path} holds other things than a pipm store ({min(unexpected)})",
+                f"{path} contains files that are not pipm's ({min(unexpected)})",
                 hint="choose an empty or new folder with --store or PIPM_STORE",
             )
     os.makedirs(path, mode=0o700, exist_ok=True)
@@ -267,13 +267,13 @@ def _create(path: str) -> None:
         with opened(os.open(path, _DIRECTORY)) as parent:
             for name in filter(_is_unfinished, os.listdir(parent)):
                 remove_tree(parent, name)
-        # Built aside and renamed: a store that was killed while it was made is not a store.
+        # Made under a temporary name and renamed, so that a killed process leaves no half store.
         new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
-        os.mkdir(new, 0o700)  # whatever the umask: a group may not write to it
+        os.mkdir(new, 0o700)  # not the umask's mode: a group must not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
-        # Not synced: a writer syncs the whole store before anything depends on it. After a power cut
-        # btrfs may bring the name back with half of what is below, which `_make_whole` repairs.
+        # Not synced, because a writer syncs the whole store before anything depends on it. After a power cut
+        # btrfs may have the name but only some of the folders; `_make_whole` makes the others.
         os.rename(new, f"{path}/{VERSION}")
 
 
@@ -294,15 +294,15 @@ def _check_owner(path: str, v1: int) -> None:
 def _check_way(path: str) -> None:
     """Raise StoreError if another user could replace root's store.
 
-    Environments with the finder or symbolic links run code from there.
+    Environments with the finder or with symlinks run code from the store.
     """
     part = foreign_part(os.path.abspath(path)) if os.geteuid() == 0 else None
-    if part is None or part == path:  # the store itself is looked at apart
+    if part is None or part == path:  # `_check_owner` checks the store itself
         return
     owner = os.lstat(part).st_uid
     raise StoreError(
-        f"{part} on the way to the store {path} belongs to another user, or others can write to it",
-        hint="choose another place with --store or PIPM_STORE; where that user is you (a container):"
+        f"{part}, in the path of the store {path}, belongs to another user, or others can write to it",
+        hint="choose another place with --store or PIPM_STORE; or, if you are that user (a container):"
         f" export PIPM_TRUSTED_USERS={owner}",
     )
 
@@ -310,20 +310,21 @@ def _check_way(path: str) -> None:
 def _check_folder(store: str, path: str, status: os.stat_result) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise StoreError(
-            f"{path} in the store is not a folder", hint="move the whole store, and name it by PIPM_STORE"
+            f"{path} in the store is not a folder",
+            hint="move the whole store to another place, and set PIPM_STORE to it",
         )
     if status.st_uid not in (os.geteuid(), 0):
         shown = "" if path == store else f" has a folder {path} that"
         raise StoreError(
             f"The store {store}{shown} belongs to another user",
-            hint=f"use your own: pipm --store DIR, or unset PIPM_STORE; or run as that user: sudo -u"
+            hint="use your own: pipm --store DIR, or unset PIPM_STORE; or run pipm as that user: sudo -u"
             f" {user_name(status.st_uid)} pipm (in a container: --user {status.st_uid})",
         )
-    # The folder itself may have been there before, with the mode of the user's umask.
+    # The user may have made the folder itself, with the mode of the umask.
     open_to_others = is_foreign(status) if path == store else status.st_mode & _OTHERS
     if open_to_others:
         raise StoreError(
-            f"Other users can write to {path}: the store is not to be trusted", hint=f"chmod -R go-w {store}"
+            f"Other users can write to {path}: pipm does not trust the store", hint=f"chmod -R go-w {store}"
         )
 
 

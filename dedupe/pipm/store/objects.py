@@ -1,4 +1,4 @@
-"""Objects: every file's content once, named by its sha256."""
+"""Objects: each content once, named by its sha256."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipm.errors import StoreError
 from pipm.fs.share_file import ensure_folder
 
 _MODES = (0o444, 0o644, 0o555, 0o755)
-"""By executable and writable."""
+"""The modes of objects; the index is 2 * executable + writable."""
 
 
 @cache
@@ -21,12 +21,12 @@ def trusted_owners() -> frozenset[int]:
 
 
 def object_mode(*, executable: bool, writable: bool = False) -> int:
-    """Return the mode of a stored file: what Python imports is read-only."""
+    """Return the mode of a stored file; files that Python imports are read-only."""
     return _MODES[2 * executable + writable]
 
 
 def parse_object(name: str) -> tuple[Digest, bool, bool] | None:
-    """Read ``objects/ab/cdef…[-xw]``: digest, executable, writable; None where it is not an object's name."""
+    """Read ``objects/ab/cdef…[-xw]``: digest, executable, writable; None if it is not an object's name."""
     text, _, kind = name.removeprefix("objects/").replace("/", "").partition("-")
     try:
         digest = Digest.from_hex(text)
@@ -38,7 +38,7 @@ def parse_object(name: str) -> tuple[Digest, bool, bool] | None:
 
 
 def find_object(objects: int, name: str) -> os.stat_result | None:
-    """Look an object up by its name below the folder *objects*."""
+    """Return the stat of the object *name* below the folder *objects*; None if it is missing."""
     try:
         return os.stat(name, dir_fd=objects, follow_symlinks=False)
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def is_trusted(status: os.stat_result) -> bool:
 
 
 def altered(path: str) -> StoreError:
-    """Return the error for a changed file *path* (below ``v1/``) of the store: it is not shared."""
+    """Return the error for a file *path* (below ``v1/``) of the store that was changed in place."""
     return StoreError(
         f"The store's file {path} was changed in place",
         hint="pipm verify --full --repair repairs it; before you patch a package: pipm release --dist NAME",
@@ -59,7 +59,7 @@ def altered(path: str) -> StoreError:
 
 
 class ObjectFolders:
-    """The folders ``objects/00`` to ``ff``, which are made when they are needed."""
+    """The folders ``objects/00`` to ``objects/ff``; each is made before its first object."""
 
     def __init__(self, objects: int) -> None:
         self._objects = objects

@@ -1,6 +1,6 @@
 """The paths of the store and of the cache.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this, so it must not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -53,26 +53,27 @@ def named_environments_folder() -> str:
 
 
 def environment_path(text: str) -> str:
-    """Return the folder that *text* means: ``@science`` is the environment of that name, all else is a path.
+    """Return the folder of the environment *text*: ``@science`` is a named environment, all else a path.
 
-    A file ``.venv`` names the folder (PEP 832). Named environments are the user's and belong to no project:
-    ``$XDG_DATA_HOME/pipm-environments/NAME``.
+    A file ``.venv`` contains the path of the folder (PEP 832). Named environments belong to the user, not to
+    a project: ``$XDG_DATA_HOME/pipm-environments/NAME``.
     """
     if not text.startswith("@"):
         return _folder_in_file(text) if os.path.basename(text) == ".venv" and os.path.isfile(text) else text
     name = text[1:]
     if not name or name != os.path.basename(name) or name.startswith("."):
-        raise UsageError(f"{text} is not a valid name of an environment", hint="such as @science")
+        raise UsageError(f"{text} is not a valid name of an environment", hint="a valid one is @science")
     return os.path.join(named_environments_folder(), name)
 
 
 def _folder_in_file(path: str) -> str:
-    """Return the folder that the file at *path* names, relative to the folder of the file."""
+    """Return the folder whose path is in the file at *path*; it is relative to the file's folder."""
     with open(path, "rb") as stream:
         owner, data = os.fstat(stream.fileno()).st_uid, stream.read(_LONGEST_PATH + 1)
     if owner not in (os.geteuid(), 0):
         raise UsageError(
-            f"{path} is another user's, what it names is not followed", hint="name the environment"
+            f"{path} belongs to another user: pipm does not use the path in it",
+            hint="name the folder of the environment",
         )
     try:
         name = data.decode("utf-8").strip()
@@ -81,7 +82,8 @@ def _folder_in_file(path: str) -> str:
     folder = os.path.join(os.path.dirname(os.path.abspath(path)), name)
     if not name or not name.isprintable() or len(data) > _LONGEST_PATH or not os.path.isdir(folder):
         raise UsageError(
-            f"{path} is a file and names no folder", hint="its text is the path of an environment"
+            f"{path} is a file without the path of a folder",
+            hint="write the path of an environment into it, or name the environment",
         )
     return folder
 

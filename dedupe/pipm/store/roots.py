@@ -1,4 +1,4 @@
-"""Roots: one small file for each environment, synced before a file of the environment is replaced."""
+"""Roots: one small file for each environment; it is synced before files of the environment are replaced."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ PARTLY = "partly"
 SYNCING = "syncing"
 SYNCED = "synced"
 ORIGINALS = "originals"
-"""The folder of the store with a file beside some roots: what was recorded of the environment's files."""
+"""The folder of the store with the original modes and times of the files of adopted environments."""
 _BORROWING = ("finder", "symlink")
 
 
 class Root(NamedTuple):
     """An environment that uses the store.
 
-    ``device`` and ``inode`` are those of its ``pyvenv.cfg``: a copy of the environment is another one.
-    ``changed`` is when that inode changed last (ns; 0: not noted): a copy may get the number of one that is
-    gone.
-    ``seen`` is in seconds since the epoch. ``state`` is ``adopting`` while a run is (or was, when it
-    got killed) at work, then ``adopted``; ``partly`` after some distributions were released, or where a
-    file could not be shared just then. ``syncing`` and ``synced`` are the same of an environment that follows
-    the lock file at ``lock``; ``fingerprint`` is the digest of the lock's bytes and the options, ``content``
-    that of the lock alone, and ``words`` are the options. ``missing`` is since when (in seconds)
-    a collector has not found it; 0 while it is there. ``pending``: its bytecode is compiled later.
-    ``released`` are names of distributions that stay its own until they are adopted by name.
+    ``device`` and ``inode`` are those of its ``pyvenv.cfg``, so a copy of the environment is another one.
+    ``changed`` is the last change of that inode (ctime in ns; 0: unknown), because a new file may get the
+    inode number of a removed one.
+
+    ``seen`` is the time of the last command (seconds since the epoch). ``state`` is ``adopting`` during the
+    work, also after it was killed, and then ``adopted``. It is ``partly`` after some distributions were
+    released, or if a file could not be shared. The states ``syncing`` and ``synced`` are for an environment
+    that follows the lock file ``lock``. ``fingerprint`` is the digest of the lock's bytes and the options,
+    ``content`` of the lock alone; ``words`` are the options. ``missing`` is the time (seconds) when gc first
+    did not find the environment; 0 if it exists. ``pending`` is true if bytecode will be compiled later.
+    ``released`` names the distributions that are not shared until they are adopted by name.
     """
 
     path: str
@@ -63,7 +64,7 @@ class Root(NamedTuple):
 
     @property
     def borrows(self) -> bool:
-        """Whether it reads files below the store's path: only then gc could remove files that it needs."""
+        """True if it reads files by the store's path: then gc must keep them."""
         return self.link_mode in _BORROWING
 
     @property
@@ -73,14 +74,14 @@ class Root(NamedTuple):
 
 
 def root_name(path: str) -> str:
-    """Name the root of the environment at the absolute *path*."""
+    """Return the name of the root of the environment at the absolute *path*."""
     return sha256(os.fsencode(path)).hexdigest()[:32]
 
 
 def write_root(store: Store, root: Root, durability: Durability = Durability.NOW) -> None:
-    """Write *root*, durably unless a lesser *durability* will do.
+    """Write *root* with *durability*.
 
-    Entries that the old root named and *root* does not get the current time as their last use, for gc.
+    Entries that only the old root has get the current time as their last use, which gc reads.
     """
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
     write_durably(store.roots, root.name, _document(root), durability)
@@ -89,35 +90,35 @@ def write_root(store: Store, root: Root, durability: Durability = Durability.NOW
 def write_roots(store: Store, roots: Iterable[Root], others: Iterable[SmallFile] = ()) -> None:
     """Write several roots with one sync; after a power cut each is the old or the new one.
 
-    *others* are files that belong to them, and have their names first.
+    *others* are files that belong to the roots; they are renamed first.
     """
     files = []
     for root in roots:
         _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
         files.append(SmallFile(store.roots, root.name, _document(root)))
-    write_together([*files, *others])  # it names the last one first
+    write_together([*files, *others])  # it renames the last one first
 
 
 def prepare_root(store: Store, root: Root) -> Aside:
-    """Write *root* aside; the caller syncs the store's file system before it is published."""
+    """Write *root* to a temporary file; the caller syncs the store's file system and then publishes it."""
     _touch(store, set(_entries_before(store, root.name)) - set(root.entries))
     return write_aside(store.roots, root.name, _document(root), synced=False)
 
 
 def _document(root: Root) -> bytes:
     document = {"version": FORMAT, **root._asdict()}
-    document["promise"] = document.pop("fingerprint")  # the format's word
+    document["promise"] = document.pop("fingerprint")  # the key in the file
     return json.dumps(document, indent=1).encode("ascii")
 
 
 def remove_root(store: Store, path: str) -> None:
-    """Forget the environment at *path*, durably."""
+    """Remove the root of the environment at *path*, durably."""
     _touch(store, _entries_before(store, root_name(path)))
     drop_root(store, path)
 
 
 def drop_root(store: Store, path: str) -> None:
-    """Forget the environment at *path* without a change of the last use of its entries."""
+    """Remove the root of the environment at *path*; the last use of its entries does not change."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(root_name(path), dir_fd=store.roots)
         os.fsync(store.roots)
@@ -150,13 +151,13 @@ def find_root(store: Store, path: str) -> Root | None:
 
 
 def all_roots(store: Store) -> Iterator[Root]:
-    """Yield every root, sorted by path; StoreError for one that is damaged."""
+    """Yield every root, sorted by path; raise StoreError if one is damaged."""
     names = [name for name in names_in(store.roots) if not name.startswith(".")]
     yield from sorted((_read(store, name) for name in names), key=lambda root: root.path)
 
 
 def damaged_roots(store: Store) -> list[str]:
-    """Name the files in ``roots/`` that cannot be read."""
+    """List the files in ``roots/`` that are damaged."""
     found = []
     for name in sorted(names_in(store.roots)):
         if not name.startswith("."):
@@ -174,7 +175,7 @@ def _read(store: Store, name: str) -> Root:
     try:
         document = json.loads(data)
         if not isinstance(document, dict) or document.pop("version") != FORMAT:
-            raise ValueError("of another format")  # noqa: TRY301 - told like every other damage
+            raise ValueError("it has another format")  # noqa: TRY301 - the same message as for other damage
         document["entries"] = tuple(document["entries"])
         for key in ("words", "released"):
             document[key] = tuple(document.get(key, ()))

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def read_originals(store: Store, path: str) -> Originals | None:
-    """Read the record of the environment at the absolute *path*; None where there is none, or a torn one."""
+    """Read the record of the environment at the absolute *path*; None if it is missing or damaged."""
     data = read_beneath(store.v1, f"{ORIGINALS}/{root_name(path)}")
     return None if data is None else originals_from(data)
 
 
 def record_blocks(store: Store, path: str) -> int:
-    """Bytes of disk that the record of the environment at *path* takes."""
+    """Return the bytes on disk of the record of the environment at *path*."""
     try:
         return os.stat(f"{ORIGINALS}/{root_name(path)}", dir_fd=store.v1).st_blocks * 512
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def record_blocks(store: Store, path: str) -> int:
 def originals_files(
     store: Store, records: Iterable[tuple[str, bytes]], stack: ExitStack
 ) -> Iterator[SmallFile]:
-    """Yield the records of environments by path, to be written with their roots while *stack* is open."""
+    """Yield files for *records* (path of an environment, content), to be written while *stack* is open."""
     ensure_folder(store.v1, ORIGINALS, 0o700)
     folder = open_directory_beneath(store.v1, ORIGINALS)
     stack.callback(os.close, folder)

@@ -1,6 +1,6 @@
 """Entries that gc removed less than a day ago: ``trash/<seconds>-<hex>/<name>/<version>/<entry>``.
 
-A finder environment that gc did not find restores them (`restore_entry`).
+A finder environment that gc did not know restores them at the next import (`restore_entry`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Trashed(NamedTuple):
 
 
 def new_batch(now: float) -> str:
-    """Return the name of the folder for what one gc removes at *now*."""
+    """Return the name of a new folder for the entries that gc removes at *now* (seconds)."""
     return f"{_FOLDER}/{int(now)}-{os.urandom(4).hex()}"
 
 
@@ -52,7 +52,7 @@ def trashed(store: Store) -> list[Trashed]:
 
 
 def restore_entry(store: Store, one: Trashed) -> bool:
-    """Put an entry back; False when another process did, or ``wheels/`` has it again."""
+    """Move an entry back; return False if another process did, or if ``wheels/`` has it again."""
     os.makedirs(f"{store.path}/v1/wheels/{os.path.dirname(one.entry)}", 0o700, exist_ok=True)
     with contextlib.suppress(OSError):  # ENOENT, ENOTEMPTY
         os.rename(one.path, f"wheels/{one.entry}", src_dir_fd=store.v1, dst_dir_fd=store.v1)

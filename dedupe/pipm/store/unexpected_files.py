@@ -1,8 +1,8 @@
-"""Files in entries that neither the wheel nor pipm wrote, but other programs.
+"""Files in entries that come neither from the wheel nor from pipm, but from other programs.
 
 Programs of the store's owner can write to its folders: bytecode, pytest's rewritten modules, numba's machine
-code, a package's settings. Caches are used only by the program that wrote them, and gc removes them. All
-environments of the entry would see other files.
+code, a package's settings. A cache is used only by the program that wrote it, and gc removes it. But any
+other file would appear in all environments of the entry.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ _TREES = ("site", "data", "headers", "scripts", _NAMED)
 
 
 class UnexpectedFile(NamedTuple):
-    """An unexpected file: its entry (below ``wheels/``), its path there, and whether it is only a cache.
-
-    ``is_code``: Python would import it.
-    """
+    """An unexpected file: its entry (below ``wheels/``), its path there, and whether it is a cache."""
 
     entry: str
     path: str
@@ -47,7 +44,7 @@ class UnexpectedFile(NamedTuple):
 
     @property
     def is_code(self) -> bool:
-        """Whether Python would import it."""
+        """True if Python would import it."""
         return (
             not self.is_cache and self.path.startswith(("site/", f"{_NAMED}/")) and self.path.endswith(_CODE)
         )
@@ -73,13 +70,13 @@ def unexpected_files(store: Store, manifests: Iterable[tuple[str, Manifest]]) ->
                     yield UnexpectedFile(entry, path, is_cache=False)
 
 
-def strays(
+def find_unexpected(
     store: Store, entries: Iterable[str], stored: Collection[int]
 ) -> tuple[list[str], list[UnexpectedFile]]:
-    """Find unexpected files in *entries*: caches as paths below ``v1/``, and data.
+    """Find unexpected files in *entries*, for gc: caches (as paths below ``v1/``), and data.
 
-    *stored* are the inodes of the store's objects and bytecode, which need no closer look. What cannot be
-    told from an entry's own file, and modules, are left to `verify`.
+    *stored* are the inodes of the store's objects and bytecode; such files are never unexpected. Modules, and
+    files that may be an entry's own, are not returned: `verify` finds them.
     """
     caches: list[str] = []
     data: list[UnexpectedFile] = []
@@ -115,7 +112,7 @@ def _unknown(store: Store, entry: str, files: Iterable[tuple[str, str]]) -> list
 
 
 def _is_empty(path: str) -> bool:
-    """Return True if the file at *path* is empty: such files are not objects."""
+    """Return whether the file at *path* is empty or missing; empty files are not objects."""
     try:
         return not os.lstat(path).st_size
     except FileNotFoundError:
@@ -123,13 +120,13 @@ def _is_empty(path: str) -> bool:
 
 
 EDITED = "edited"
-"""Folder in the store for changed versions and unexpected files that cannot be assigned to an environment."""
+"""The folder of the store for changed and unexpected files that belong to no known environment."""
 
 
 def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
     """Move an unexpected file into the folder `EDITED` of the store; return its new path."""
     shown = unexpected_file.name.replace("/", "-")
-    while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # what was put aside before stays
+    while os.path.lexists(f"{store.path}/{EDITED}/{shown}"):  # an older file stays
         shown = f"{os.urandom(4).hex()}-{unexpected_file.name.replace('/', '-')}"
     with opened_folder(store.path) as folder:
         ensure_folder(folder, EDITED, 0o700)
@@ -139,7 +136,7 @@ def quarantine(store: Store, unexpected_file: UnexpectedFile) -> str:
 
 
 def _is_foreign(cache: str, name: str) -> bool:
-    """Return True if a file in the folder *cache* is not pipm's bytecode, which has its source's time."""
+    """Return whether a file in the folder *cache* is not pipm's bytecode, which has its source's time."""
     try:
         status = os.lstat(f"{cache}/{name}")
         source = os.stat(f"{os.path.dirname(cache)}/{source_of_bytecode(name) or name}")

@@ -64,7 +64,7 @@ def test_a_folder_on_the_way_of_another_user(path: str, tmp_path: Path, *, there
         os.rename(path, place)
     os.chown(above, OTHER, OTHER)
     with pytest.raises(
-        StoreError, match=r"others on the way to the store .* belongs to another user"
+        StoreError, match=r"others, in the path of the store .*, belongs to another user"
     ) as caught:
         open_store(place)
     assert f"PIPM_TRUSTED_USERS={OTHER}" in str(caught.value.hint)

@@ -26,7 +26,7 @@ def test_a_file_names_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert environment_path(".venv") == ".venv"
     for text in (b"", b"nowhere", b"../elsewhere\nmore", b"\xff", b"x" * 9000):
         file.write_bytes(text)
-        with pytest.raises(UsageError, match="names no folder"):
+        with pytest.raises(UsageError, match="without the path of a folder"):
             environment_path("project/.venv")
     if os.geteuid() == 0:
         file.write_text("../elsewhere")
