@@ -231,7 +231,7 @@ def test_a_lock_that_lies_above_by_chance_is_not_followed(
         result = pipm(*words)
         code_, err = result.code, result.err
     assert code_ == FAILED
-    assert f"{lock} is not followed: it belongs to another user" in err
+    assert f"{lock} is not used: it belongs to another user" in err
     assert "if you trust it, name it: pipm sync LOCK, pipm run --lock LOCK" in err
     assert f"export PIPM_TRUSTED_USERS={NORMAL_USER}" in err
     assert not ran.exists()
@@ -256,7 +256,7 @@ def test_an_environment_does_not_follow_the_change_of_anothers_lock(tmp_path: Pa
     pipm("run", "-e", environment, "python", "-c", "1").expect()
     lock.write_text(f"{lock.read_text()}# changed\n")
     result = pipm("run", "-e", environment, "python", "-c", "1").expect(FAILED)
-    assert f"{lock} is not followed: it belongs to another user" in result.err
+    assert f"{lock} is not used: it belongs to another user" in result.err
 
 
 PIPS = {

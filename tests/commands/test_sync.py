@@ -242,7 +242,7 @@ def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object
     before = snapshot(env.path)
     bad = pylock(f"{base}/bad", [first, other], hashes={os.path.basename(first): "0" * 64})
     refused = pipm("sync", bad, "--env", env.path, "--json")
-    assert_refused(refused, f"first 1.0 is not what the lock says: its hash is {file_digest(first)}")
+    assert_refused(refused, f"first 1.0 is not the file in the lock: its hash is {file_digest(first)}")
     assert snapshot(env.path) == before
     assert damage(pipm.store) == []
 

@@ -101,7 +101,7 @@ def test_what_came_is_kept_when_the_rest_fails(pipm: Pipm, tmp_path: Path, serve
     path = f"/files/{file_name('two')}"
     server.script.answers[path] = [Answer(body=b"not a wheel"), Answer(403)]
     mine = quiet(pipm, tmp_path)
-    for why in ("two 1.0 is not what the lock says", "Cannot fetch two 1.0: HTTP error 403"):
+    for why in ("two 1.0 is not the file in the lock", "Cannot fetch two 1.0: HTTP error 403"):
         failed = mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect(FAILED)
         assert failed.error["kind"] == "fetch"
         assert why in failed.error["message"]

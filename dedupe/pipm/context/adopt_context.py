@@ -23,14 +23,14 @@ _NUMBERS = itertools.count()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptContext:
-    """One environment, one store, and how they share files.
+    """An environment, a store, and the way in which they share files.
 
-    ``root`` is the environment's open folder, ``staging`` that of its temporary names, ``run`` (at
-    ``run_path``) this run's private folder in the store. ``entries`` are those of an earlier run, by name
-    and version; ``trusted``: it finished, at ``seen_ns``. ``hardlinks``: link(2) works between the two.
-    ``file_system`` is the type of the environment's, ``tight``: it is full, so the store gets nothing new,
-    and only files that it has are shared. ``twins`` counts by inode the further names that files got when
-    `make_room` made space for the run.
+    ``root`` is the environment's open folder, ``staging`` the open folder of its temporary names, and ``run``
+    (at ``run_path``) this run's private folder in the store. ``entries`` are those of an earlier run, by name
+    and version; that run finished if ``trusted``, at ``seen_ns``. ``hardlinks`` is true if link(2) works
+    between environment and store. ``file_system`` is the type of the environment's file system. If it is
+    full, ``tight`` is true: the store gets no new files, and only files that it already has are shared.
+    ``twins`` counts by inode the further names that `make_room` gave to files.
     """
 
     environment: Environment
@@ -54,15 +54,15 @@ class AdoptContext:
     twins: Mapping[int, int]
 
     def new_file(self) -> NewFile:
-        """Return a name in the run's folder that no worker and no environment of the run uses."""
+        """Return a new name in the run's folder, different for all workers and environments."""
         return NewFile(self.run, f"new-{os.getpid()}-{next(_NUMBERS)}")
 
     @property
     def by_inode(self) -> bool:
-        """Whether sharing a file means sharing its inode."""
+        """True if shared files have one inode."""
         return self.mode is LinkMode.HARDLINK
 
     @property
     def copies_on_write(self) -> bool:
-        """Whether a changed block gets a new place; the old extent stays while any part of it is used."""
+        """True if a changed block gets a new place, and the whole old extent stays while a part is used."""
         return self.file_system == "btrfs"

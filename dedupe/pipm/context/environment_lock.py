@@ -27,13 +27,13 @@ _OWN_FOLDERS = (".pipm/finder", ".pipm/finder/__pycache__")
 
 
 def checked_environment(store_path: str, path: str) -> Environment:
-    """Load the environment at *path*; refuse another user's, and one inside or around the store."""
+    """Load the environment at *path*; raise an error if this user must not change it."""
     environment = load_environment(path)
     if environment.owner != os.geteuid():
         raise NotAnEnvironmentError(
             f"{path} belongs to another user",
             hint=f"run pipm as the user who owns it: sudo -u {user_name(environment.owner)} pipm"
-            f" (in a container: --user {environment.owner}); root's links would take its files from them",
+            f" (in a container: --user {environment.owner}); if root shared its files, they would be root's",
         )
     if f"{store_path}/".startswith(f"{environment.path}/"):
         raise UsageError(
@@ -78,7 +78,7 @@ def _bring_back(store: Store, environment: Environment, root: int) -> None:
     """Restore entries from the trash that gc moved there while it could not find this environment."""
     away = trashed(store)
     if away:
-        from pipm.env.installed import installed_distributions  # noqa: PLC0415 - few stores have anything there
+        from pipm.env.installed import installed_distributions  # noqa: PLC0415 - the trash is mostly empty
 
         here = {
             (distribution.name, distribution.version)

@@ -42,23 +42,24 @@ def _fact(store: Store, root: Root, device: int) -> RootFact:
 
 
 def environment_fate(root: Root, store_path: str, device: int) -> tuple[Fate, float]:
-    """Return the fate of an environment, and the latest time when it vanished; *device* is the store's."""
+    """Return the fate of an environment, and the latest second when it vanished; *device* is the store's."""
     try:
         marker = os.stat(f"{root.path}/{marker_of(root.path) or CONFIGURATION}")
     except (FileNotFoundError, NotADirectoryError):
         return _missing(root, device)
     except OSError:  # no permission, or a stale mount: it may still exist
         return Fate.UNREACHABLE, 0.0
-    # The device's number may change with every mount; the inode's does not.
+    # A device's number may change with each mount; an inode's number does not.
     if marker.st_ino == root.inode or still_shares(root, store_path):
         return Fate.ALIVE, 0.0
     return Fate.REPLACED, marker.st_ctime
 
 
 def _missing(root: Root, device: int) -> tuple[Fate, float]:
-    """Return whether a missing environment is gone: the nearest directory above is on its former file system.
+    """Return whether a missing environment is gone: the nearest existing folder is on the same file system.
 
-    An empty mount point is on another one. An environment that shares blocks or inodes was on the store's.
+    If its disk is not mounted, that folder is on another file system. An environment that shares blocks or
+    inodes was on the store's file system.
     """
     directory = root.path
     while True:
@@ -75,9 +76,9 @@ def _missing(root: Root, device: int) -> tuple[Fate, float]:
 
 
 def still_shares(root: Root, store_path: str) -> bool:
-    """Return whether the files at the path are still the store's, though ``pyvenv.cfg`` is another inode.
+    """Return whether the environment still shares the store's files, though ``pyvenv.cfg`` is another inode.
 
-    A restore that keeps hard links (tar, ``rsync -H``) has this result.
+    This happens after a restore that keeps hard links (tar, ``rsync -H``).
     """
     if root.borrows:
         return _still_borrows(root, store_path)
@@ -94,7 +95,7 @@ def still_shares(root: Root, store_path: str) -> bool:
 
 
 def _still_borrows(root: Root, store_path: str) -> bool:
-    """Return True if the environment, although its marker was written again, still uses the store's files."""
+    """Return whether the environment has the finder, or symlinks into the store."""
     if os.path.isdir(f"{root.path}/{FINDER_FOLDER}"):
         return True
     for _, entry in walk_entries(root.path):

@@ -1,4 +1,4 @@
-"""The interface by which long work reports progress; `cli` draws it."""
+"""The interface for reporting progress of long work; `cli` prints it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ class Progress:
     """Receives the progress of a command; this one ignores it."""
 
     def part(self, first: int, last: int, total: int) -> None:
-        """Begin with the environments *first* to *last* of *total*."""
+        """Report that work begins on the environments *first* to *last* of *total*."""
 
     def phase(self, label: str, total: int) -> None:
-        """Begin a phase with *total* files."""
+        """Report that a phase with *total* files begins."""
 
     def advance(self, files: int, size: int) -> None:
         """Report how many files and bytes of the phase are done."""

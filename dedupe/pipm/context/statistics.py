@@ -25,11 +25,11 @@ class SkippedFile(NamedTuple):
 class Statistics:
     """Numbers of files by outcome, and the balance of bytes on disk.
 
-    ``bytes_shared`` sums sizes. ``freed`` and ``taken`` are bytes of content and folders, ``made``, ``gone``
-    count inodes, ``names`` and ``entries`` names of files (in the store at large, in trees), ``references``
-    files that share blocks. ``at_most``: compression makes the bytes of content fewer, by an unknown amount.
-    ``linked`` counts replaced names of inodes with further names: these are freed with the last name.
-    ``seconds`` is the time of the work.
+    ``bytes_shared`` is the sum of sizes. ``freed`` and ``taken`` are bytes of content and folders. ``made``
+    and ``gone`` count inodes, ``names`` names outside of entries, ``entries`` names in entries, and
+    ``references`` files that share blocks. With ``at_most`` the real bytes are fewer by an unknown amount,
+    because of compression. ``linked`` counts the replaced names of inodes with several names: the last one
+    frees the inode. ``seconds`` is the time of the work.
     """
 
     accounting: Accounting = field(default_factory=Accounting)
@@ -52,7 +52,7 @@ class Statistics:
 
     @property
     def balance(self) -> int:
-        """Bytes that the file system has more than before; negative if it has less."""
+        """The change of the file system's free bytes; negative if it has less than before."""
         account = self.accounting
         inodes = self.made * account.made - self.gone * account.gone
         names = self.names * account.name + self.entries * account.entry
@@ -63,7 +63,7 @@ class Statistics:
         self.left.append(SkippedFile(path, reason))
 
     def replaced(self, old: os.stat_result) -> None:
-        """Count a name of the inode *old* that another inode got."""
+        """Count a name of the inode *old* that now has another inode."""
         data = self.accounting.data(old.st_size, old.st_blocks)
         if old.st_nlink == 1:
             self.freed += data

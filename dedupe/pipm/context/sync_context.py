@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class SyncContext(NamedTuple):
     """``root`` is the environment's open folder at ``path``, ``run`` this run's private folder in the store.
 
-    ``interpreter`` is None if no bytecode is wanted, or none can be kept. ``mode`` is how files are made;
-    ``staging`` is the open folder of the environment's temporary names. With ``no_dist_info`` served
-    distributions get no metadata folders. With ``later`` much missing bytecode is not compiled now.
+    ``interpreter`` is None if the environment gets no bytecode. ``mode`` is the link mode of its files;
+    ``staging`` is the open folder of its temporary names. With ``no_dist_info`` served distributions get no
+    metadata folders. With ``later`` missing bytecode of many modules is compiled after the sync.
     """
 
     store: Store

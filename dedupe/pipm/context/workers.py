@@ -1,7 +1,7 @@
 """Forked worker processes that run the same stages in parallel.
 
-In CPython threads make work on small files slower; two processes take about half the time. The workers
-stop between two files on request, and end when their parent ends.
+In CPython, threads make work on small files slower; two processes need about half the time. On request the
+workers stop after the current file. They end when their parent ends.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _TICK = 100
 """Milliseconds between two reads of the workers' progress."""
 _TOLD_EVERY = 64
 _WORTH_FORKING = 2000
-"""Number of files from which a second process saves time."""
+"""The number of files from which on a second process saves time."""
 _COUNTERS = struct.Struct("=QQ")
 
 
 class SharedState:
-    """Memory that all processes of a run share: a request to stop, and files and bytes done."""
+    """Memory that all processes of a run share: a request to stop, and numbers of finished files."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
@@ -46,7 +46,7 @@ class SharedState:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called."""
+        """True after a call of `stop`."""
         return self._memory[0] != 0
 
     def check(self) -> None:
@@ -66,14 +66,14 @@ class SharedState:
         self.tell()
 
     def advance(self, size: int, files: int = 1) -> None:
-        """Count one more file of *size* bytes done, or so many *files*."""
+        """Count *files* more finished files, with *size* bytes together."""
         self._files += files
         self._bytes += size
         if not self._files % _TOLD_EVERY:
             self.tell()
 
     def count(self, size: int) -> None:
-        """Count *size* bytes of files that are not done yet, and publish that."""
+        """Count *size* bytes of unfinished files, and publish the numbers."""
         self._bytes += size
         self.tell()
 
@@ -82,7 +82,7 @@ class SharedState:
         _COUNTERS.pack_into(self._memory, 16 * (1 + self._slot), self._files, self._bytes)
 
     def done(self) -> tuple[int, int]:
-        """Files and bytes that all workers finished."""
+        """Return the numbers of files and bytes that all workers finished."""
         slots = [_COUNTERS.unpack_from(self._memory, 16 * (1 + slot)) for slot in range(64)]
         return sum(files for files, _ in slots), sum(size for _, size in slots)
 
@@ -145,13 +145,13 @@ class WorkerPool:
                 with open(requests, "rb") as reader, open(answers, "wb") as writer:
                     _work(worker, reader, writer, self._shared_state, number, parent)
             finally:
-                os._exit(0)  # in any case: the child must not continue as a second parent
+                os._exit(0)  # always, because the child must not run the code of the parent
         os.close(requests)
         os.close(answers)
         self._children.append(_Child(pid, open(to_child, "wb"), open(from_child, "rb")))  # noqa: SIM115
 
     def run(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
-        """Run *stage* in all workers and return their answers; the first error is raised after all end."""
+        """Run *stage* in all workers and return their answers; raise the first error when all have ended."""
         if self._inline is not None:
             answers = [self._inline.run(stage)]
             self._tick()
@@ -166,7 +166,7 @@ class WorkerPool:
         return answers
 
     def _collect(self) -> list[Any]:
-        import select  # noqa: PLC0415 - where one process does it all
+        import select  # noqa: PLC0415 - a single worker does not need it
 
         waiting = {child.answers.fileno(): number for number, child in enumerate(self._children)}
         poll = select.poll()
@@ -203,7 +203,7 @@ class _Child(NamedTuple):
 
     def send(self, stage: Any) -> None:  # noqa: ANN401 - each kind of worker has its own stages and answers
         """Make it run *stage*; if it died, `receive` raises the error."""
-        import pickle  # noqa: PLC0415 - a command without workers needs none
+        import pickle  # noqa: PLC0415 - a command without workers does not need it
 
         with contextlib.suppress(BrokenPipeError):
             pickle.dump(stage, self.requests)
@@ -214,7 +214,7 @@ class _Child(NamedTuple):
         import pickle  # noqa: PLC0415 - likewise
 
         try:
-            return pickle.load(self.answers)  # noqa: S301 - of our own fork
+            return pickle.load(self.answers)  # noqa: S301 - from a fork of this process
         except (EOFError, pickle.UnpicklingError):
             return PipmError("A worker process ended unexpectedly", hint="run the same command again")
 
@@ -241,7 +241,7 @@ def _work(
     shared_state.use_slot(number)
     try:
         while True:
-            stage = pickle.load(requests)  # noqa: S301 - of our own parent
+            stage = pickle.load(requests)  # noqa: S301 - from the parent process
             try:
                 answer = worker.run(stage)
             except Exception as error:  # noqa: BLE001 - it is raised again in the parent
@@ -260,10 +260,10 @@ def _end_with_parent(parent: int) -> None:
 
 
 class WorkQueue:
-    """A queue of numbers from 0; several processes take from it, each number once.
+    """A queue of numbers from 0 for several processes; each number is given to one of them.
 
     The queue is a pipe: one read gives all bytes of a number to one reader. A pipe always has room for one
-    page, so with more numbers each item represents several.
+    page; if there are more numbers, each item represents several.
     """
 
     _FORMAT = struct.Struct("=I")
@@ -276,7 +276,7 @@ class WorkQueue:
         os.close(writer)
 
     def __iter__(self) -> Iterator[int]:
-        """Yield numbers until none is left."""
+        """Yield numbers until the queue is empty."""
         while ticket := os.read(self._reader, self._FORMAT.size):
             yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
 
@@ -293,7 +293,7 @@ def worker_pool(
     shared_state: SharedState,
     progress: Progress,
 ) -> Iterator[WorkerPool]:
-    """Yield a pool of workers for *files* files and *count* numbers; *work* makes the worker of a number."""
+    """Yield a pool of workers for *files* files and a queue of *count* numbers; *work* makes each worker."""
 
     def tick() -> None:
         progress.advance(*shared_state.done())
@@ -308,7 +308,7 @@ def worker_pool(
 
 
 def worker_count(files: int) -> int:
-    """Return the number of processes for so many files."""
+    """Return the number of processes for *files* files."""
     if files < _WORTH_FORKING or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), 8)

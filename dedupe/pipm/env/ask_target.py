@@ -25,15 +25,15 @@ from packaging.markers import default_environment
 from packaging.tags import sys_tags
 print(json.dumps([default_environment(), [str(tag) for tag in sys_tags()]]))
 """
-"""Runs pipm's copy of packaging, without other modules of its folder."""
+"""The question imports pipm's copy of packaging, and no other module of its folder."""
 
 _OLDEST = "3.9"
 
 
 def ask_target(python: str) -> Target:
-    """Return markers and tags of the interpreter at *python*, which is asked once per process.
+    """Return markers and tags of the interpreter at *python*; it runs at most once in each process.
 
-    The base interpreter of a virtual environment is asked, because its markers and tags are the same. Raises
+    For a virtual environment its base interpreter runs, because markers and tags are the same. Raises
     InterpreterError if it does not run, must not be run, or is older than 3.9.
     """
     check_runnable(python)
@@ -59,7 +59,7 @@ def _answer(real: str) -> object:
     if real == os.path.realpath(sys.executable):
         own = own_target()
         return [own.markers, own.tags]
-    import subprocess  # noqa: PLC0415 - most answers are remembered
+    import subprocess  # noqa: PLC0415 - most answers are cached
 
     folder = os.path.dirname(os.path.abspath(packaging.__file__))
     try:
@@ -67,7 +67,7 @@ def _answer(real: str) -> object:
         return [dict(markers), list(tags)]
     except subprocess.CalledProcessError as error:
         raise InterpreterError(
-            f"{real} cannot say which wheels it takes{_last_line(error.stderr)}",
+            f"{real} cannot list the wheels that it supports{_last_line(error.stderr)}",
             hint=f"environments have Python {_OLDEST} or newer",
         ) from error
     except (OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
@@ -76,7 +76,7 @@ def _answer(real: str) -> object:
 
 def own_target() -> Target:
     """Return markers and tags of the interpreter that runs pipm."""
-    from packaging.markers import default_environment  # noqa: PLC0415 - 15 ms, when it is asked for alone
+    from packaging.markers import default_environment  # noqa: PLC0415 - it takes 15 ms
     from packaging.tags import sys_tags  # noqa: PLC0415
 
     markers = {key: str(value) for key, value in default_environment().items()}

@@ -1,4 +1,4 @@
-"""Finding interpreters that environments can be made with."""
+"""Finding interpreters that can make environments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SPELLING = re.compile(r"(?:(python|cpython|pypy|py)-?)?(?:(\d)(?:\.?(\d+)(?:\.(
 class BaseInterpreter(NamedTuple):
     """An interpreter that can make environments.
 
-    ``venv`` is the path of its module venv, None if it has none.
+    ``venv`` is the path of its module venv; None if it lacks the module.
     """
 
     path: str
@@ -68,8 +68,8 @@ class _InterpreterRequest(NamedTuple):
 def find_interpreter(wanted: str | None) -> BaseInterpreter:
     """Find the interpreter *wanted*: a path, a program on PATH, or a version like ``3.12`` or ``pypy3.9``.
 
-    Without one it is the python3 of PATH. Versions are looked for on PATH, in pyenv and among those that
-    uv manages; the newest patch release that fits wins outside of PATH. Raises InterpreterError.
+    None means the python3 of PATH. A version is searched on PATH, then in pyenv and among uv's interpreters;
+    there the newest patch release is chosen. Raises InterpreterError.
     """
     if wanted is None:
         return _default()
@@ -91,11 +91,11 @@ def find_interpreter(wanted: str | None) -> BaseInterpreter:
 
 
 def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterpreter:
-    """Find the interpreter *wanted*; without one any that the range *requires* (of *what*) has in it.
+    """Find the interpreter *wanted*; if it is None, one in the range *requires* (which *what* requires).
 
-    The python3 of PATH is asked first, then the newest. Raises InterpreterError.
+    The python3 of PATH comes first, then the newest interpreter. Raises InterpreterError.
     """
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - few ask for a range
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - few commands have a range
 
     versions = SpecifierSet(requires, prereleases=True)
     found = find_interpreter(wanted)
@@ -109,7 +109,7 @@ def find_fitting(wanted: str | None, requires: str, what: str) -> BaseInterprete
         raise InterpreterError(f"No Python here is {requires}, as {what} requires", hint=_HINT)
     raise InterpreterError(
         f"{what} requires Python {requires}, not {found.shown_version}",
-        hint="leave --python away, or name another interpreter",
+        hint="remove --python, or name another interpreter",
     )
 
 
@@ -162,7 +162,7 @@ def _candidates(wanted: _InterpreterRequest) -> Iterator[str]:
         path = _which(name)
         if path is not None:
             yield path
-    import glob  # noqa: PLC0415 - for who names a version
+    import glob  # noqa: PLC0415 - only a search by version needs it
 
     found = []
     for folder in _collections():
@@ -172,7 +172,7 @@ def _candidates(wanted: _InterpreterRequest) -> Iterator[str]:
 
 
 def _collections() -> list[str]:
-    """Folders that have an interpreter in each folder."""
+    """Return the folders of pyenv and uv with one folder for each interpreter."""
     data = data_home()
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     return [f"{pyenv}/versions", os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python"]

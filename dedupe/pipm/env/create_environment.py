@@ -24,13 +24,13 @@ def create_environment(
 ) -> Environment:
     """Make an environment without pip at *path*, as ``python -m venv --without-pip`` does.
 
-    After a power cut it is complete, or not an environment; the caller syncs the file system for its name.
-    *meanwhile* may be called while waiting for the disk. Raises UsageError if something else exists there,
-    InterpreterError if venv fails; then nothing of it remains.
+    After a power cut it is either complete or not an environment; the caller syncs the file system for its
+    name. *meanwhile* may be called during a wait for the disk. Raises UsageError if *path* is something else,
+    and InterpreterError if venv fails; then no file of it remains.
     """
     real = os.path.realpath(path)
     _check_place(path, real)
-    check_runnable(f"{real}/bin/python")  # in a folder of another user it would be made in vain
+    check_runnable(f"{real}/bin/python")  # root must not use it in another user's folder
     if interpreter.venv is None:
         raise InterpreterError(f"{interpreter.path} has no module venv", hint=_venv_package(interpreter))
     was_there = os.path.isdir(real)
@@ -50,7 +50,7 @@ def _run_venv(interpreter: BaseInterpreter, path: str) -> None:
 
 
 def seed_pip(environment: Environment, interpreter: BaseInterpreter) -> None:
-    """Install the interpreter's own pip into *environment*, by ensurepip; InterpreterError if that fails."""
+    """Install the interpreter's own pip into *environment* by ensurepip; may raise InterpreterError."""
     if not interpreter.has_ensurepip:
         raise InterpreterError(f"{interpreter.path} has no module ensurepip", hint=_venv_package(interpreter))
     python = environment.interpreter
@@ -69,17 +69,17 @@ def _check_place(path: str, real: str) -> None:
         return
     if os.path.isfile(f"{real}/pyvenv.cfg"):
         raise UsageError(
-            f"{path} is an environment already",
+            f"{path} is already an environment",
             hint=f"`pipm adopt --wrap-pip {path}` makes it share its files; or name a new folder",
         )
-    if any(names for _, _, names in os.walk(real)):  # venv that was killed left empty folders
+    if any(names for _, _, names in os.walk(real)):  # a killed venv leaves empty folders
         raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
 
 
 def _run(command: list[str], what: str) -> None:
-    """Run one step; its last line of output says why it failed."""
+    """Run *command*; raise InterpreterError with the last line of its output if it fails to do *what*."""
     # ensurepip's pip must see neither another interpreter's settings nor a user's pip configuration.
-    import subprocess  # noqa: PLC0415 - a template does without
+    import subprocess  # noqa: PLC0415 - a template does not need it
 
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
     try:
@@ -104,4 +104,4 @@ def _run(command: list[str], what: str) -> None:
 
 def _venv_package(interpreter: BaseInterpreter) -> str:
     major, minor, _ = interpreter.version
-    return f"Debian and Ubuntu have it apart: apt install python{major}.{minor}-venv"
+    return f"Debian and Ubuntu have it in a package of its own: apt install python{major}.{minor}-venv"

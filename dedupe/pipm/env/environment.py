@@ -1,4 +1,4 @@
-"""An environment: a folder with ``pyvenv.cfg`` (PEP 405), or another place that holds packages."""
+"""An environment: a folder with ``pyvenv.cfg`` (PEP 405), or another place with packages."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from pipm.errors import NotAnEnvironmentError, UsageError
 from pipm.fs.os_errors import stops_everything
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
-"""``3.12.1``, ``3.12.1.final.0``: it is shown, and the file may be another user's."""
+"""``3.12.1``, ``3.12.1.final.0``; nothing else may be printed, because another user may own the file."""
 _OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore|\.pipm")
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*|activate(\.\w+)?", re.IGNORECASE)
 _RELEASE = re.compile(r"(?:python|pypy)(\d\.\d{1,3})[a-z]*")
-"""How an interpreter's file is called that tells its version."""
+"""The name of an interpreter's file if it contains the version."""
 _LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
 
 
 class Environment(NamedTuple):
     """The facts about an environment that are known without running its interpreter.
 
-    ``path`` is absolute and real; ``python`` is the version of its interpreter, if its name or
-    pyvenv.cfg tells it: after ``python3.12 -m venv --upgrade`` of an environment of 3.11 the file contains
-    ``stated``, but the interpreter is the same. ``sites`` are its site-packages folders relative to it
-    (then more than one); ``device``, ``inode`` and ``changed`` (the time of the last change of its inode, in
-    ns) are pyvenv.cfg's. ``relocatable``: its scripts look for the interpreter beside them (uv). ``marker``
-    replaces pyvenv.cfg in places other than venvs (`env.places`), and ``kind`` names these.
+    ``path`` is absolute and real. ``python`` is the version of its interpreter, from the interpreter's name
+    or from pyvenv.cfg, "" if unknown. If the two differ, ``stated`` is the version in pyvenv.cfg: after
+    ``python3.12 -m venv --upgrade`` of an environment of 3.11 the interpreter is the same. ``sites`` are its
+    site-packages folders relative to it. ``device``, ``inode`` and ``changed`` (its ctime in ns) are those of
+    the marker. If ``relocatable``, its scripts find the interpreter beside them (uv). ``marker`` is
+    pyvenv.cfg for a venv and another file or folder for other places (`env.places`); ``kind`` is the kind of
+    place.
     """
 
     path: str
@@ -60,12 +61,12 @@ class Environment(NamedTuple):
 
     @property
     def is_prefix(self) -> bool:
-        """Whether all files in its folder belong to it; otherwise only those in its site-packages do."""
+        """True if all files in its folder belong to it; else only those in its site-packages do."""
         return self.marker in (CONFIGURATION, CONDA)
 
     @property
     def interpreter(self) -> str | None:
-        """The path of its interpreter; None if that is gone."""
+        """The path of its interpreter; None if it is missing."""
         if not self.is_prefix:
             own = interpreter_of_library(self.path) if self.kind == INTERPRETER else None
             return own or which(f"python{self.python}")
@@ -84,7 +85,7 @@ class Environment(NamedTuple):
 
 
 def load_environment(path: str) -> Environment:
-    """Read the environment at *path*; raises NotAnEnvironmentError with the reason when it is none."""
+    """Read the environment at *path*; raise NotAnEnvironmentError with the reason if it is not one."""
     real = os.path.realpath(path)
     try:
         status = os.stat(real)
@@ -96,14 +97,14 @@ def load_environment(path: str) -> Environment:
     except FileNotFoundError:
         raise NotAnEnvironmentError(f"There is no folder {path}", hint=_HINT) from None
     except NotADirectoryError:
-        raise NotAnEnvironmentError(f"{path} is not a folder any more", hint=_HINT) from None
+        raise NotAnEnvironmentError(f"{path} is no longer a folder", hint=_HINT) from None
     except PermissionError as error:
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: permission denied",
             hint="run as the user who owns the environment",
         ) from error
     except OSError as error:
-        if stops_everything(error):  # the disk's matter
+        if stops_everything(error):  # not an error of this environment alone
             raise
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: {error.strerror}", hint="look at that file or folder"
@@ -111,7 +112,7 @@ def load_environment(path: str) -> Environment:
     version = _VERSION.match(configuration.get("version") or configuration.get("version_info") or "")
     if not sites:
         raise NotAnEnvironmentError(
-            f"{path} has no site-packages of its own", hint="it may be half made; create it again"
+            f"{path} has no site-packages of its own", hint="it may be incomplete; create it again"
         )
     environment = Environment(
         path=real,
@@ -120,7 +121,7 @@ def load_environment(path: str) -> Environment:
         owner=status.st_uid,
         device=marker.st_dev,
         inode=marker.st_ino,
-        # That of a folder of packages changes with every installation.
+        # In other places each installation changes the marker's ctime.
         changed=marker.st_ctime_ns if name in (CONFIGURATION, CONDA) else 0,
         relocatable=configuration.get("relocatable") == "true",
         marker=name,
@@ -138,13 +139,13 @@ def require_venv(environment: Environment, what: str) -> None:
     """Raise UsageError if *environment* is not a venv, which *what* needs."""
     if not environment.is_venv:
         raise UsageError(
-            f"{what} needs a venv, and {environment.path} is of the kind {environment.kind}",
-            hint="adopt it by hardlink or reflink; its own tools install into it",
+            f"{what} needs a venv, but {environment.path} is of the kind {environment.kind}",
+            hint="adopt it by hardlink or reflink, and install with its own tools",
         )
 
 
 _LARGEST = 1 << 16
-"""Bytes of a pyvenv.cfg; those of venv, virtualenv and uv have 200."""
+"""The most bytes of a pyvenv.cfg; those of venv, virtualenv and uv have 200."""
 _HINT = "name a folder made by `python -m venv`, uv, Poetry, PDM, virtualenv or tox"
 
 
@@ -156,9 +157,9 @@ def is_environment(path: str) -> bool:
 def is_half_made(path: str) -> bool:
     """Return whether the directory *path* contains an environment whose creation a crash interrupted.
 
-    It is this user's, has no file but those of ``python -m venv --without-pip`` and pipm's own, and one that
-    matters is missing, or empty as a power cut leaves a file that was not on disk yet. On btrfs pipm's own
-    can be on disk before the name of ``pyvenv.cfg``, which is renamed earlier.
+    This user owns it, it has only files of ``python -m venv --without-pip`` and pipm's own, and a necessary
+    one is missing or blank: after a power cut a file may be empty or full of zeros. On btrfs pipm's own files
+    can be on disk before the name of ``pyvenv.cfg``, which was renamed earlier.
     """
     if not all(_OF_VENV.fullmatch(name) for name in os.listdir(path)) or not os.path.isdir(f"{path}/bin"):
         return False
@@ -174,7 +175,7 @@ def is_half_made(path: str) -> bool:
 
 
 def _is_blank(path: str) -> bool:
-    """Return whether the file *path* is missing, or has only zeros."""
+    """Return whether the file *path* is missing, empty, or full of zeros."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
@@ -185,12 +186,12 @@ def _is_blank(path: str) -> bool:
 
 
 def _read_marker(path: str, real: str, name: str) -> tuple[dict[str, str], os.stat_result]:
-    """Return the pairs in pyvenv.cfg, none of another marker *name*, and its status."""
+    """Return the pairs in pyvenv.cfg (none for another marker *name*), and the stat of the marker."""
     return _read_configuration(path, real) if name == CONFIGURATION else ({}, os.stat(f"{real}/{name}"))
 
 
 def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_result]:
-    """Return the pairs in pyvenv.cfg, and its status. Another user may have made it a pipe or a link."""
+    """Return the pairs in pyvenv.cfg, and its stat. Another user may have put a pipe or a link there."""
     try:
         file = _open_unseen(f"{real}/pyvenv.cfg", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, encoding="utf-8", errors="surrogateescape") as stream:
@@ -219,10 +220,10 @@ def _read_configuration(path: str, real: str) -> tuple[dict[str, str], os.stat_r
 
 
 def _open_unseen(path: str, flags: int) -> int:
-    """Open without setting the access time, from which `pipm list` takes the time of the last use."""
+    """Open *path* without a change of its access time, which `pipm list` shows as the last use."""
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:  # O_NOATIME is the owner's (open(2))
+    except PermissionError:  # only the owner may use O_NOATIME (open(2))
         return os.open(path, flags)
 
 
@@ -246,5 +247,5 @@ def _is_real_folder(real: str, relative: str) -> bool:
         path = f"{path}/{part}"
         if os.path.islink(path) or not os.path.isdir(path):
             return False
-    os.listdir(path)  # an unreadable one is an error now, not a surprise later
+    os.listdir(path)  # raise the error for an unreadable folder now
     return True

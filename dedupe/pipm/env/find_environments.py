@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _PASSED = {"dist-packages": "the system's", "archive-v0": "uv's cache"}
-"""Folders with packages that are not environments, and their kinds."""
+"""Folders with packages that are not environments, and the reason."""
 _NEVER = {".git", "node_modules", "__pycache__", "site-packages", "proc", "sys", *_PASSED}
 _LAYERS = ("/containers/storage/overlay", "/docker/overlay2", "/flatpak/runtime", "/flatpak/app")
-"""Ends of folders with layers of containers and checked out images, whose files their tools account for."""
+"""The ends of paths with layers of containers and images; the container tools need these files unchanged."""
 _HINTS = {CONFIGURATION, CONDA, "site-packages", "lib"}
-"""Every place contains one of these."""
+"""Each place contains one of these names."""
 
 _STORE = {"objects", "wheels", "roots"}
-"""Folders in that of a store."""
+"""Names in the folder of a store."""
 
 
 class Passed(NamedTuple):
-    """A place with packages that is not handled, and why."""
+    """A place with packages that pipm does not handle, and the reason."""
 
     path: str
     why: str
@@ -36,10 +36,9 @@ def find_environments(
 ) -> Iterator[str]:
     """Yield the environments below *folder*, sorted within each folder: all places of `env.places`.
 
-    Follows no symlink and does not enter *leave_out* (the store), other stores, environments themselves,
-    folders that *exclude* has globs of, or that never hold one. Unreadable folders are passed over, as
-    find(1) does.
-    Places with packages that are none are added to *passed*.
+    Symlinks are not followed. The search does not enter *leave_out* (the store), other stores, environments,
+    folders that a glob of *exclude* matches, and folders that never contain an environment. Unreadable
+    folders are skipped, as in find(1). Places with packages that are not environments are added to *passed*.
     """
     globs = _pattern(exclude)
     waiting = [folder]
@@ -54,7 +53,7 @@ def find_environments(
         marker = marker_of(path) if _HINTS.intersection(names) else ""
         if marker:
             yield path
-        if _STORE.issubset(names):  # another one, or one that was moved
+        if _STORE.issubset(names):  # another store, or a moved one
             continue
         if passed is not None:
             passed += [Passed(f"{path}/{name}", why) for name, why in _PASSED.items() if name in below]
@@ -62,7 +61,7 @@ def find_environments(
                 passed.append(Passed(f"{path}/site-packages", "of no environment"))
             if marker == CONDA and "pkgs" in below:
                 passed.append(Passed(f"{path}/pkgs", "conda's cache"))
-        if marker:  # conda's first environment has the others below it
+        if marker:  # conda's base environment contains the others
             below = [name for name in below if name == "envs" and marker == CONDA]
         children = [f"{path.rstrip('/')}/{name}" for name in reversed(below) if name not in _NEVER]
         waiting += [
@@ -75,8 +74,8 @@ def find_environments(
 def _pattern(globs: Sequence[str]) -> Callable[[str], object]:
     """Return the pattern for paths of folders, with a slash at their end, that one of *globs* matches.
 
-    ``*`` matches slashes, too. A glob without one is a name, in any folder; one with a slash at its
-    beginning (or ``~/``) is a whole path, any other the end of one.
+    ``*`` matches slashes, too. A glob without a slash is a name in any folder. A glob with a slash (or
+    ``~/``) at its beginning is a whole path, any other glob is the end of a path.
     """
     absolute = (os.path.expanduser(glob).rstrip("/") for glob in globs)
     rules = [fnmatch.translate(f"{glob if glob.startswith('/') else f'*/{glob}'}/") for glob in absolute]

@@ -1,6 +1,6 @@
 """Finding programs as shells do, without the import of shutil.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this, so it must not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 
 
 def which(program: str, path: str | None = None) -> str | None:
-    """Find *program* in the folders of *path* (default: ``PATH``), unless it has a slash."""
+    """Find *program* in the folders of *path* (default: ``PATH``); with a slash it is a path itself."""
     if "/" in program:
         return program if _is_program(program) else None
     folders = (path or os.environ.get("PATH", os.defpath)).split(os.pathsep)

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pipm.env.receipt import ServedDistribution
 
 _INITIAL = re.compile(rb'^"?([^\n]*/__init__\.[^/,"\n]*)', re.MULTILINE)
-"""Rows of the files that make a folder a package."""
+"""Matches the rows of files that make a folder a package."""
 _SIZES = re.compile(rb",(\d{1,18})\r?$", re.MULTILINE)
 _MOST_ROWS = 1_000_000
 _MOST_BYTES = 256 << 20
-"""Limit for all RECORDs of an environment, which may be another user's; real ones have less than a tenth."""
+"""The limit for all RECORDs of an environment, which may be another user's; real ones have a tenth of it."""
 _ODD_MARKS = (b'"', b"\\", b"\0", b"//", b"\n/")
 _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 
@@ -38,8 +38,8 @@ _ODD_STEPS = (b"/./", b"\n./", b"../lib", b"../Lib", b"../site-packages")
 class InstalledDistribution:
     """One ``*.dist-info`` (or ``*.egg-info``) of an environment.
 
-    ``record`` is its RECORD, parsed on demand; ``refusal`` is the reason why nothing of it may be
-    shared; then ``record`` may be empty.
+    ``record`` is its RECORD, parsed on demand. ``refusal`` is the reason why no file of it may be shared, if
+    there is one; then ``record`` may be empty.
     """
 
     name: str
@@ -56,24 +56,24 @@ class InstalledDistribution:
 
     @cached_property
     def odd(self) -> bool:
-        """Whether a row of RECORD may name a file by an unusual path."""
+        """True if a row of RECORD may have an unusual path."""
         return _has_odd_paths(self.record)
 
     @cached_property
     def packages(self) -> frozenset[str]:
-        """The folders of site-packages that RECORD makes packages, with all their parents."""
+        """The folders of site-packages that are packages by RECORD, with all their parents."""
         text = b"\n".join(_INITIAL.findall(self.record)).decode("utf-8", "surrogateescape")
         return packages_in(text.replace('""', '"').splitlines())
 
     def narrowed(self, record: bytes) -> InstalledDistribution:
-        """Return this distribution with the rows of *record* only; its packages are those of all rows."""
+        """Return this distribution with only the rows of *record*, but with the packages of all rows."""
         narrow = replace(self, record=record)
         narrow.__dict__["packages"] = self.packages
         return narrow
 
     @property
     def lines(self) -> int:
-        """About how many rows there are."""
+        """The approximate number of rows."""
         return self.record.count(b"\n")
 
     @cached_property
@@ -96,7 +96,7 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
         served = receipt.served if receipt is not None and receipt.site == site else {}
         try:
             folder = open_directory_beneath(root, site)
-        except FileNotFoundError:  # it is being removed, or created again
+        except FileNotFoundError:  # another process is removing or creating it
             continue
         try:
             names = sorted(os.listdir(folder))
@@ -119,7 +119,7 @@ def installed_distributions(environment: Environment, root: int) -> list[Install
 
 
 def _from_stored_metadata(root: int, site: str, names: list[str]) -> Iterator[InstalledDistribution]:
-    """Yield distributions without metadata folders whose names were not installed again since."""
+    """Yield the distributions without a metadata folder, unless the project was installed again."""
     away = read_stored_metadata(root)
     for metadata in without_metadata_folder(away, names):
         name, version = name_and_version(metadata)
@@ -143,7 +143,7 @@ def stored_metadata_folders(path: str, names: Iterable[str]) -> list[str]:
 
 
 def _is_served(folder: int, distribution: InstalledDistribution, served: ServedDistribution) -> bool:
-    """Return whether the finder still serves it; an installer may have written files since."""
+    """Return whether the finder still serves it: an installer may have written its files again."""
     if not is_record(distribution.record, served.record):
         return False
     for row in distribution.rows:
@@ -179,7 +179,7 @@ def _claim(distribution: InstalledDistribution, location: Location) -> tuple[str
 
 
 def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[InstalledDistribution]:
-    """Return distributions that may share a path, by raw lines of RECORD: parsing takes long."""
+    """Return the distributions that may have a common path; compares raw lines, since parsing is slow."""
     if len({distribution.site for distribution in distributions}) > 1:
         return distributions
     owners: dict[bytes, InstalledDistribution] = {}
@@ -192,7 +192,7 @@ def _claiming_one_path(distributions: list[InstalledDistribution]) -> list[Insta
             if other is not distribution:
                 suspects[other.metadata] = other
                 suspects[distribution.metadata] = distribution
-    # An odd path may lead anywhere: then all paths are compared by their targets.
+    # An unusual path may be that of any file, so then all distributions are compared by located paths.
     odd = any(distribution.odd for distribution in suspects.values())
     return distributions if odd else list(suspects.values())
 
@@ -205,7 +205,7 @@ def _has_odd_paths(record: bytes) -> bool:
         return False
     if any(mark in text for mark in _ODD_STEPS):
         return True
-    # What leads out of site-packages to scripts and data does so by these steps and no others.
+    # Usual paths of scripts and data leave site-packages by exactly these steps.
     return b"/../" in text.replace(b"\n../../../", b"\n")
 
 
@@ -221,7 +221,7 @@ def _contested(distributions: list[InstalledDistribution]) -> frozenset[tuple[st
 
 
 def read_metadata_file(root: int, distribution: InstalledDistribution, name: str) -> str:
-    """Read a small text file of the metadata folder; empty when it is missing or unreadable."""
+    """Read a small text file of the metadata folder; return "" if it is missing or unreadable."""
     path = f"{distribution.site}/{distribution.metadata}/{name}"
     return (read_beneath(root, path) or b"").decode("utf-8", "surrogateescape")
 
@@ -257,7 +257,7 @@ def _refusal(folder: int, metadata: str) -> Reason | None:
             if document.get("dir_info", {}).get("editable"):
                 return Reason.EDITABLE
         except (ValueError, AttributeError, RecursionError):
-            return Reason.EDITABLE  # unreadable origin (PEP 610): better not to touch it
+            return Reason.EDITABLE  # unreadable origin (PEP 610): it may be editable
     return None
 
 

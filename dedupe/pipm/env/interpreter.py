@@ -19,9 +19,9 @@ _QUESTION = (
 
 
 class Interpreter(NamedTuple):
-    """An interpreter: its path, its cache tag (PEP 3147) and the four bytes its bytecode begins with.
+    """An interpreter: its path, its cache tag (PEP 3147) and the magic number (4 bytes) of its bytecode.
 
-    ``extensions`` are the suffixes of its extension modules, in the order in which it tries them.
+    ``extensions`` are the suffixes of its extension modules in its own order.
     """
 
     path: str
@@ -30,14 +30,14 @@ class Interpreter(NamedTuple):
     extensions: tuple[str, ...] = ()
 
     def pool(self, suffix: str) -> str:
-        """Name of its bytecode pool; *suffix* is empty or ``.opt-1`` (PEP 488)."""
+        """Return the name of its bytecode pool; *suffix* is "", ``.opt-1`` or ``.opt-2`` (PEP 488)."""
         return f"{self.cache_tag}{suffix}-{int.from_bytes(self.magic[:2], 'little')}"
 
 
 def ask_interpreter(path: str | None) -> Interpreter | None:
-    """Run the interpreter at *path* without site; None if it does not run or keeps no bytecode.
+    """Run the interpreter at *path* without site, or read the cached answer.
 
-    Also None if it must not be run (`env.permission`).
+    Returns None if it does not run, must not be run (`env.permission`), or writes no bytecode.
     """
     if path is None or refusal(path) is not None:
         return None
@@ -50,7 +50,7 @@ def ask_interpreter(path: str | None) -> Interpreter | None:
 
 @cache
 def _asked(path: str) -> tuple[str, bytes, tuple[str, ...]] | None:
-    """Return the answer of one real interpreter, which many environments link to."""
+    """Return the answer of the interpreter at the real *path*, which is that of many environments."""
     if path == os.path.realpath(sys.executable):
         own = sys.implementation.cache_tag
         return (own, MAGIC_NUMBER, tuple(EXTENSION_SUFFIXES)) if own else None

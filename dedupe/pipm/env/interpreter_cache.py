@@ -1,4 +1,4 @@
-"""Cached answers of interpreters: to start one takes as long as 1 000 links."""
+"""Cached answers of interpreters: starting one takes as long as 1 000 links."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FORMAT = 1
 _SECONDS = 60.0
 
 
-def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - what JSON can say
-    """Return what the interpreter *program* with *words* prints as JSON.
+def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Run the interpreter *program* with *words*; return the JSON value that it prints.
 
     Raises OSError, SubprocessError or ValueError if it does not run, or prints something else.
     """
-    import subprocess  # noqa: PLC0415 - most answers are remembered
+    import subprocess  # noqa: PLC0415 - most answers are cached
 
     answer = subprocess.run(
         [program, *words], capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -39,7 +39,7 @@ def ask_json_or_none(program: str, *words: str) -> Any:  # noqa: ANN401 - likewi
         return None
 
 
-def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what JSON can say
+def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - any JSON value
     """Return the answer of the interpreter *program* to *question*, from the cache or by *ask*.
 
     None is not cached. The answer of a script is not cached either: the script may start another interpreter
@@ -82,7 +82,7 @@ def _identity(program: str) -> list[Any]:
 def _load(name: str) -> dict[str, Any]:
     try:
         known = json.loads(read_cache(name) or b"{}")
-    except ValueError:  # torn by a power cut
+    except ValueError:  # incomplete after a power cut
         return {}
     return known if isinstance(known, dict) else {}
 

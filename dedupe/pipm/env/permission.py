@@ -4,7 +4,7 @@ Root runs nothing that another user can change: the interpreter, the files that 
 (pyvenv.cfg and the home named there), and the folders above them. Other users do not run environments of
 other users; the base interpreter of their own environment is their choice.
 
-A warm `pipm run` imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+Each `pipm run` imports this, so it must not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import os
 from pipm.errors import InterpreterError, LockError
 from pipm.fs.trust import changed_by_others, foreign_part, is_owned, user_name
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LARGEST = 1 << 16
-"""Bytes of a pyvenv.cfg."""
+"""The most bytes of a pyvenv.cfg that are read."""
 _MARKERS = ("pyvenv.cfg", "conda-meta")
 _AT_START = frozenset({"sitecustomize.py", "sitecustomize", "usercustomize.py", "usercustomize", "pip"})
 
@@ -44,7 +44,7 @@ def refusal(python: str) -> InterpreterError | None:
         )
     return InterpreterError(
         f"{python} is not run: {'it' if foreign == path else foreign} belongs to another user",
-        hint=f"run pipm as that user: sudo -u {user_name(owner)} pipm; where that is you (a container):"
+        hint=f"run pipm as that user: sudo -u {user_name(owner)} pipm; or, if that is you (a container):"
         f" export PIPM_TRUSTED_USERS={owner}",
     )
 
@@ -57,10 +57,10 @@ def check_runnable(python: str) -> None:
 
 
 def check_found(lock: str) -> None:
-    """Raise LockError if another user can change the *lock*, which was found and not named.
+    """Raise LockError if another user can change the *lock*, which pipm found and the user did not name.
 
-    A lock decides which code is installed. A user who runs a program below a folder that all can write to
-    does not mean a lock that is there by chance (as for git's safe.directory).
+    A lock decides which code is installed. A user who runs a program below a folder that all users can write
+    to does not want a lock that somebody put there (as for git's safe.directory).
     """
     foreign = changed_by_others(lock)
     if foreign is None:
@@ -68,9 +68,9 @@ def check_found(lock: str) -> None:
     owner = os.lstat(foreign).st_uid
     is_mine = " can be written by other users" if is_owned(foreign) else " belongs to another user"
     raise LockError(
-        f"{lock} is not followed: {'it' if foreign == lock else foreign}{is_mine}",
-        hint="if you trust it, name it: pipm sync LOCK, pipm run --lock LOCK (without one: --no-lock);"
-        f" where that user is you (a container): export PIPM_TRUSTED_USERS={owner}",
+        f"{lock} is not used: {'it' if foreign == lock else foreign}{is_mine}",
+        hint="if you trust it, name it: pipm sync LOCK, pipm run --lock LOCK (without a lock: --no-lock);"
+        f" or, if you are that user (a container): export PIPM_TRUSTED_USERS={owner}",
     )
 
 
@@ -119,7 +119,7 @@ def _homes(configuration: str) -> Iterator[str]:
 
 
 def _own(python: str, markers: tuple[str, ...] = ("pyvenv.cfg",)) -> Iterator[str]:
-    """Yield the parts of the environment of *python* whose owners matter; none if it is in no environment."""
+    """Yield the parts of *python*'s environment whose owners matter; nothing if it is not in one."""
     folder = os.path.dirname(python)
     environment = os.path.dirname(folder)
     marker = next((name for name in markers if os.path.lexists(f"{environment}/{name}")), None)

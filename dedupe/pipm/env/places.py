@@ -18,10 +18,10 @@ CONFIGURATION = "pyvenv.cfg"
 CONDA = "conda-meta"
 VENV, USER, INTERPRETER, PROJECT = "venv", "user", "interpreter", "__pypackages__"
 LIBRARIES = frozenset({USER, INTERPRETER, PROJECT})
-"""The kinds of which only the packages belong to the place, not the files beside them."""
+"""The kinds of places to which only the packages belong, not the files beside them."""
 _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?")
 _SYSTEMS = frozenset({"usr", "files"})
-"""Prefixes of a whole system's tree: an image's, a container's, Flatpak's (``files``)."""
+"""Prefixes in the tree of a whole system: of an image, a container, Flatpak (``files``)."""
 _BY_PATH = (
     ("hatch", re.compile(r"/hatch/env/")),
     ("poetry", re.compile(r"/pypoetry/virtualenvs/[^/]+$")),
@@ -51,7 +51,7 @@ def marker_of(path: str) -> str:
 
 
 def kind_of(path: str) -> str:
-    """Return which kind of place *path* is: venv, conda, user, interpreter, project, or a tool's name."""
+    """Return the kind of the place *path*: venv, conda, user, interpreter, project, or a tool's name."""
     for kind, pattern in _BY_PATH:
         if pattern.search(path):
             return kind
@@ -88,7 +88,7 @@ def interpreter_of_library(path: str) -> str | None:
 
 
 def _library_kind(path: str) -> str:
-    """Return the kind of a library folder that is a place of its own; empty for any other one."""
+    """Return the kind of a library folder that is a place of its own; "" for any other folder."""
     prefix = os.path.dirname(os.path.dirname(path))
     if os.path.basename(prefix) == ".local":
         return USER
@@ -127,12 +127,12 @@ def _paths_of(root: int, name: str) -> Iterator[str]:
     try:
         package = json.loads(read_beneath(root, name) or b"")
         if not {"files", "paths_data"}.intersection(package):
-            raise KeyError("files")  # noqa: TRY301 - as any other list that is not one
+            raise KeyError("files")  # noqa: TRY301 - the same message as for other damage
         for path in package.get("files") or ():
             yield os.path.normpath(path)
         for row in (package.get("paths_data") or {}).get("paths") or ():
             yield os.path.normpath(row["_path"])
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise NotAnEnvironmentError(
-            f"{name} does not say which files are conda's", hint="repair the environment with conda first"
+            f"{name} does not list the files of conda", hint="repair the environment with conda first"
         ) from error

@@ -1,7 +1,7 @@
 """Finding the interpreter that a pyenv shim starts, without starting it.
 
-A shim is a shell script that takes 100 ms to start the interpreter. A warm `pipm run`
-imports this: nothing here may import what takes milliseconds (dataclasses, typing, re).
+A shim is a shell script that needs 100 ms to start the interpreter. Each `pipm run` imports this, so it must
+not import slow modules (dataclasses, typing, re).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 from pipm.env.find_program import which
 
-TYPE_CHECKING = False  # typing's takes its import
+TYPE_CHECKING = False  # importing it from typing takes milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def shim_target(path: str) -> str | None:
                 return found
             continue
         if "/" in version or not os.path.isdir(f"{root}/versions/{version}"):
-            return path  # a prefix like 3.12, or a name that pyenv complains about
+            return path  # a prefix like 3.12, or a name for which pyenv prints an error
         if os.access(f"{root}/versions/{version}/bin/{name}", os.X_OK):
             return f"{root}/versions/{version}/bin/{name}"
     return None
@@ -57,5 +57,5 @@ def _version_files(root: str) -> Iterator[str]:
             above = os.path.dirname(folder)
             if above == folder:
                 break
-            folder = above  # noqa: PLW2901 - climbs up
+            folder = above  # noqa: PLW2901 - the search goes upward
     yield f"{root}/version"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER = ".pipm/finder"
 RECEIPT = "receipt.json"
 STORED_METADATA = "metadata"
-"""In `FOLDER`, for an environment without metadata folders: their files that the store does not have."""
+"""A file in `FOLDER` of an environment without metadata folders; it has their files that the store lacks."""
 _FORMAT = 1
 
 
@@ -90,7 +90,7 @@ def has_finder(root: int) -> bool:
 
 
 class StoredMetadataFile(NamedTuple):
-    """A stored metadata file: its mode, and its bytes unless the store has them."""
+    """A stored metadata file: its mode, and its bytes; None if they are in the store."""
 
     mode: int
     data: bytes | None
@@ -99,7 +99,8 @@ class StoredMetadataFile(NamedTuple):
 def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
     """Return the stored metadata folders of the environment open as *root*, each with its files.
 
-    A file that another user can change is not unmarshalled: then only the receipt names the folders.
+    If another user can change the file, it is not read; then the folders are those in the receipt, without
+    files.
     """
     if not is_there(root, f"{FOLDER}/{STORED_METADATA}"):
         return {}
@@ -108,7 +109,7 @@ def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
         receipt = read_receipt(root)
         return {} if receipt is None else {info: {} for info in receipt.served}
     try:
-        document = marshal.loads(data)  # noqa: S302 - of the environment's own code, as its modules are
+        document = marshal.loads(data)  # noqa: S302 - no other user can change it
         away = {
             info: {name: StoredMetadataFile(*row) for name, row in files.items()}
             for info, files in document.items()
@@ -118,7 +119,7 @@ def read_stored_metadata(root: int) -> dict[str, dict[str, StoredMetadataFile]]:
     return away if all(map(_is_sound, away, away.values())) else {}
 
 
-def _is_sound(info: Any, files: Mapping[Any, StoredMetadataFile]) -> bool:  # noqa: ANN401 - what marshal can say
+def _is_sound(info: Any, files: Mapping[Any, StoredMetadataFile]) -> bool:  # noqa: ANN401 - any value that marshal knows
     return type(info) is str and all(
         type(name) is str and type(row.mode) is int and type(row.data) in (bytes, type(None))
         for name, row in files.items()
@@ -126,28 +127,28 @@ def _is_sound(info: Any, files: Mapping[Any, StoredMetadataFile]) -> bool:  # no
 
 
 def stored_metadata_bytes(away: Mapping[str, Mapping[str, StoredMetadataFile]]) -> bytes:
-    """Write what `read_stored_metadata` reads; the finder reads it, too, in any version of Python."""
+    """Serialise for `read_stored_metadata`, and for the finder in any version of Python."""
     return marshal.dumps(
         {info: {name: tuple(row) for name, row in files.items()} for info, files in away.items()}, 4
     )
 
 
 def receipt_bytes(store: str, site: str, served: Iterable[ServedDistribution]) -> bytes:
-    """Write what `read_receipt` reads."""
-    rows = [row if row.layer else row[:-1] for row in sorted(served)]  # as an earlier pipm reads it
+    """Serialise for `read_receipt`."""
+    rows = [row if row.layer else row[:-1] for row in sorted(served)]  # an earlier pipm knows no layers
     document = {"version": _FORMAT, "store": store, "site": site, "folded": rows}
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 def record_digest(record: bytes) -> str:
-    """Return the digest of a RECORD in receipts; a forged one gains nothing, and sha256 is slower."""
+    """Return the digest of a RECORD for receipts; CRC-32 is faster than sha256, and forging it is useless."""
     return f"{len(record)}-{zlib.crc32(record):08x}"
 
 
 def is_record(record: bytes, digest: str) -> bool:
-    """Return whether *digest*, from a receipt, is that of *record*."""
+    """Return whether *digest*, from a receipt, is the digest of *record*."""
     if "-" in digest:
         return record_digest(record) == digest
-    import hashlib  # noqa: PLC0415 - a receipt of an earlier pipm
+    import hashlib  # noqa: PLC0415 - only receipts of an earlier pipm need it
 
     return hashlib.sha256(record).hexdigest() == digest

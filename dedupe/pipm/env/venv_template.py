@@ -1,8 +1,8 @@
 """Making environments as ``python -m venv`` does, without starting it.
 
 Environments without pip have a dozen small files and links, which differ only by path and name. So venv runs
-once for each interpreter, in a folder of the cache, and its result is cached as a template. A path with
-characters that need quoting is left to venv.
+once for each interpreter, in a folder of the cache, and its result is cached as a template. If a path has
+characters that need quoting, venv itself makes the environment.
 """
 
 from __future__ import annotations
@@ -34,18 +34,17 @@ def create_from_template(
     run_venv: Callable[[str], None],
     meanwhile: Callable[[], None],
 ) -> bool:
-    """Make the environment at *path*; False where only venv itself can, and nothing was made.
+    """Make the environment at *path*; if only venv can make it, return False and make nothing.
 
-    Its ``pyvenv.cfg`` is written when all else is on disk: without it a directory is not an environment.
-
-    *run_venv* makes one by venv, at the path that it is given. *meanwhile* is called while the disk is
-    waited for. Raises OSError.
+    ``pyvenv.cfg`` is written when all other files are on disk: without it a directory is not an environment.
+    *run_venv* makes an environment by venv at a path. *meanwhile* is called during a wait for the disk.
+    Raises OSError.
     """
     scratch = f"{user_cache_folder()}/venv-{os.urandom(12).hex()}"
     if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(scratch) and interpreter.venv):
         return False
     try:
-        # A distribution of Linux may repair the module and leave the interpreter as it is.
+        # A Linux distribution may update the module without the interpreter.
         question = f"venv {os.stat(interpreter.venv).st_mtime_ns}"
         rows = cached_answer(interpreter.path, question, lambda: _learn(scratch, run_venv))
     except (OSError, InterpreterError):  # no cache, or no venv: running venv itself will show the error
@@ -63,11 +62,11 @@ def create_from_template(
 
 
 def _learn(scratch: str, run_venv: Callable[[str], None]) -> list[Row]:
-    """Return the rows of an environment with placeholders for path and name; none if that is ambiguous."""
+    """Return the rows of an environment with placeholders for path and name; [] if there is no template."""
     try:
         run_venv(scratch)
         rows = read_template(scratch)
-    except ValueError:  # it copies the interpreter, say
+    except ValueError:  # for example if venv copies the interpreter
         return []
     finally:
         remove_folder(scratch)

@@ -1,1 +1,1 @@
-"""Fetching wheels that a lock names by their sha256; all else is left to pip."""
+"""Fetching wheels whose sha256 is in a lock; pip fetches all others."""

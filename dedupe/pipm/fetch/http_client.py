@@ -28,16 +28,16 @@ _MOST_REDIRECTS = 20
 _MOST_CONNECTIONS = 16
 _BACKOFF, _LONGEST_PAUSE = 0.25, 60.0
 _PROGRESS = 1 << 20
-"""Bytes after which a broken transfer is a new trouble, with all its retries."""
+"""A transfer that breaks after this many new bytes gets all its retries again."""
 _NO_SUCH_PART = 416
 _TEMPORARY = frozenset({_NO_SUCH_PART, 429, 500, 502, 503, 504, 520, 524})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class RequestError(Exception):
-    """A server did not answer, or with an error, ``status`` (0 without one).
+    """A server did not answer, or answered with the error ``status`` (0: no answer).
 
-    ``pause`` are the seconds for which it asks to wait; ``again``: it may help to ask again.
+    ``pause`` is the number of seconds that the server asks to wait; ``again`` is true if a retry may help.
     """
 
     def __init__(self, url: str, why: str, *, status: int = 0, pause: float = 0, again: bool = True) -> None:
@@ -48,7 +48,7 @@ class RequestError(Exception):
 class Request(NamedTuple):
     """A request for the content at ``url``; ``index_urls`` may have the login for its host.
 
-    ``packed``: the server may compress the content on the way; then it is not a file whose hash is known.
+    If ``packed``, the server may compress the transfer; this is not for files that are checked by a hash.
     """
 
     url: str
@@ -66,14 +66,14 @@ class HttpClient:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raise InterruptedRunError if the command was interrupted."""
+        """Raise InterruptedRunError if the user interrupted the command."""
         if self._stopping():
             raise InterruptedRunError(
                 "Interrupted", hint="fetched wheels are kept; run the same command again"
             )
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless the command is interrupted."""
+        """Wait *seconds*; raise InterruptedRunError if the user interrupts the command."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.check()
@@ -82,7 +82,7 @@ class HttpClient:
     def open(self, request: Request, more: Mapping[str, str]) -> tuple[Any, str]:
         """Send *request*, with *more* headers, and follow redirects; return the answer and its address.
 
-        Raises RequestError unless the answer is a success, and LeftToPipError.
+        Raises RequestError unless the answer is a success, and LeftToPipError if only pip can send it.
         """
         parts = urlsplit(request.url)
         login = self.settings.login_for(parts, request.index_urls)
@@ -135,7 +135,7 @@ class HttpClient:
             "maxsize": _MOST_CONNECTIONS,
             "timeout": urllib3.Timeout(connect=self.settings.timeout, read=self.settings.timeout),
         }
-        if scheme == "https":  # the certificates take a while to load
+        if scheme == "https":  # else not, because loading certificates takes a while
             ca = self.settings.ca or None
             try:
                 context = ssl.create_default_context(
@@ -160,10 +160,10 @@ class HttpClient:
 
 
 class Transfer:
-    """The content that answers *request*: an iterable of bytes, as long as *client* is not interrupted.
+    """The content for *request*, as an iterable of bytes.
 
-    A broken transfer goes on where it broke, so the caller must know the hash of the whole. ``address`` is
-    where it came from, after redirects, and ``content_type`` what the server said.
+    A broken transfer continues at the place where it broke, so the caller must check the hash of the whole.
+    ``address`` is the URL after redirects, ``content_type`` the header of that name.
     """
 
     def __init__(self, client: HttpClient, request: Request) -> None:
@@ -181,7 +181,7 @@ class Transfer:
                 yield from self._rest()
             except RequestError as error:
                 if error.status == _NO_SUCH_PART:
-                    self._validator = ""  # so the next request is for all of it
+                    self._validator = ""  # the next request is for the whole file
                 if self._done - before >= _PROGRESS:
                     left, before = retries, self._done
                 if not error.again or not left or error.pause > _LONGEST_PAUSE:
@@ -193,7 +193,7 @@ class Transfer:
             self._client.wait(pause)
 
     def _rest(self) -> Iterator[bytes]:
-        """Yield what did not come yet."""
+        """Send a request for the missing part, and yield it."""
         self._client.check()
         resumes = self._done and self._validator
         more = {"Range": f"bytes={self._done}-", "If-Range": self._validator} if resumes else {}
@@ -202,7 +202,7 @@ class Transfer:
             self.content_type = response.headers.get("Content-Type", "")
             self._validator = "" if self._request.packed else _validator(response.headers)
             if self._request.packed and response.headers.get("Content-Encoding", "gzip") != "gzip":
-                raise LeftToPipError  # nested, it would unpack to any size
+                raise LeftToPipError  # several nested codings could unpack to any size
             skipped = self._done - self._first(response)
             for chunk in response.stream(_CHUNK, decode_content=self._request.packed):
                 self._client.check()
@@ -213,7 +213,7 @@ class Transfer:
         except urllib3.exceptions.HTTPError as error:
             raise request_error(self._request.url, error) from error
         finally:
-            response.close()  # of what was not read to its end; other connections are in the pool again
+            response.close()  # an answer that was read to its end is already back in the pool
 
     def _first(self, response: Any) -> int:  # noqa: ANN401 - of a library
         """Return the position in the content at which *response* begins."""
@@ -221,12 +221,12 @@ class Transfer:
             return 0
         begin = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if begin != str(self._done):
-            raise RequestError(self._request.url, "the server sends another part than asked for", again=False)
+            raise RequestError(self._request.url, "the server sent another part than requested", again=False)
         return self._done
 
 
 def request_error(url: str, error: Exception) -> RequestError:
-    """Return what went wrong, in few words; raise LeftToPipError if pip may know other certificates."""
+    """Return a RequestError with a short reason; raise LeftToPipError if pip may have other certificates."""
     reasons: list[BaseException] = [error]
     while (cause := reasons[-1].__cause__ or reasons[-1].__context__) is not None and len(reasons) < 9:
         reasons.append(cause)
@@ -238,7 +238,7 @@ def request_error(url: str, error: Exception) -> RequestError:
 
 
 def _validator(headers: Mapping[str, str]) -> str:
-    """Return what names this state of a file in If-Range; "" if the server does not say."""
+    """Return the validator of the file for If-Range (RFC 9110); "" if the server sent none."""
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 

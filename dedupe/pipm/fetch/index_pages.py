@@ -13,7 +13,7 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 
 
 class IndexFile(NamedTuple):
-    """A file on an index; ``sha256`` is "" if the index does not say."""
+    """A file on an index; ``sha256`` is "" if the index does not have it."""
 
     name: str
     url: str
@@ -21,7 +21,7 @@ class IndexFile(NamedTuple):
 
 
 def parse_page(content: bytes, content_type: str, address: str) -> list[IndexFile]:
-    """Return the files on a project's page, which came from *address*; LeftToPipError for unknown formats."""
+    """Return the files on a project's page from *address*; raise LeftToPipError for unknown formats."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == "application/vnd.pypi.simple.v1+json":
@@ -51,7 +51,7 @@ def _of_link(link: str) -> IndexFile:
 
 
 class _Page(HTMLParser):
-    """Collects links."""
+    """Collects the links of an HTML page."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Settings of pip about the network, for requests that pipm sends itself; they mean what they mean in pip."""
+"""pip's network settings, for the requests that pipm itself sends; they have the same meaning as in pip."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TIMEOUT = 15.0
 _ENDLESS = 1e7
 _RETRIES = 5
 _NOT_OURS = ("PIP_CLIENT_CERT", "PIP_USE_DEPRECATED")
-"""Settings with which pip sends all requests."""
+"""If one of these settings exists, pip sends all requests."""
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class LeftToPipError(Exception):
-    """The request needs something that only pip does."""
+    """The request needs something that only pip can do."""
 
 
 class Login(NamedTuple):
@@ -35,10 +35,10 @@ class Login(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSettings:
-    """How requests are sent; ``ca`` is a file or a folder of certificates, "" for the system's.
+    """The settings for requests; ``ca`` is a file or a folder of certificates, "" for the system's.
 
-    ``index_urls`` are the index and the extra indexes; without an index in the settings, the first is "".
-    ``lists_only_indexes`` is False if pip also searches other places, or not all archives.
+    ``index_urls`` are the index ("" if it is not set) and the extra indexes. ``lists_only_indexes`` is False
+    if pip also searches other places, or must not use all archives.
     """
 
     index_urls: tuple[str, ...]
@@ -54,7 +54,7 @@ class NetworkSettings:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> NetworkSettings:
-        """Read the variables for pip, *environ*; raise LeftToPipError if only pip can use them."""
+        """Read pip's variables in *environ*; raise LeftToPipError if only pip can use them."""
 
         def setting(name: str) -> str:
             return environ.get(f"PIP_{name}", "")
@@ -64,12 +64,12 @@ class NetworkSettings:
         try:
             timeout = float(setting("TIMEOUT") or setting("DEFAULT_TIMEOUT") or _TIMEOUT)
             retries = int(setting("RETRIES") or _RETRIES)
-        except ValueError as error:  # pip has a message for it
+        except ValueError as error:  # pip prints the message
             raise LeftToPipError from error
-        if not 0 < timeout < _ENDLESS:  # no library waits so long, and pip has a message for it
+        if not 0 < timeout < _ENDLESS:  # pip prints the message
             raise LeftToPipError
         proxies = getproxies()
-        if proxies != getproxies_environment():  # the system's, which a forked process cannot ask for
+        if proxies != getproxies_environment():  # a forked process cannot read the system's proxies
             raise LeftToPipError
         cache = (
             setting("CACHE_DIR") or f"{environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')}/pip"
@@ -92,18 +92,18 @@ class NetworkSettings:
         )
 
     def is_trusted(self, url: SplitResult) -> bool:
-        """Return whether the certificate of *url*'s host is not checked."""
+        """Return whether the user trusts *url*'s host without checking its certificate."""
         return bool(self.trusted & {url.hostname or "", url.netloc.rpartition("@")[2]})
 
     def is_secure(self, url: SplitResult) -> bool:
-        """Return whether pip reads an index at *url* at all."""
+        """Return whether pip would use an index at *url*; it ignores insecure ones."""
         return url.scheme == "https" or self.is_trusted(url) or _is_local(url.hostname or "")
 
     def proxy_for(self, url: SplitResult) -> str:
-        """Return the URL of the proxy for *url* or ""; raise LeftToPipError for unusual ones."""
+        """Return the URL of the proxy for *url*, or ""; raise LeftToPipError if it is not an HTTP proxy."""
         proxy = self.proxy
         if not proxy and self.proxies and not proxy_bypass(url.netloc.rpartition("@")[2]):
-            if "/" in self.proxies.get("no", ""):  # a range of addresses, which this library does not know
+            if "/" in self.proxies.get("no", ""):  # `proxy_bypass` does not know ranges of addresses
                 raise LeftToPipError
             proxy = self.proxies.get(url.scheme) or self.proxies.get("all", "")
         proxy = proxy if "://" in proxy or not proxy else f"http://{proxy}"
@@ -112,7 +112,7 @@ class NetworkSettings:
         return proxy
 
     def login_for(self, url: SplitResult, index_urls: Sequence[str]) -> Login | None:
-        """Return the login for *url*: its own, that of an index on the same host, or that of a netrc file."""
+        """Return the login for *url*: from the URL, from an index on the same host, or from a netrc file."""
         indexes = [urlsplit(index) for index in (*index_urls, *self.index_urls)]
         indexes = [index for index in indexes if origin_of(index) == origin_of(url)]
         indexes.sort(key=lambda index: not url.path.startswith(index.path))
@@ -134,14 +134,14 @@ class NetworkSettings:
 
 
 def origin_of(url: SplitResult) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port of *url*: a login is sent to no other place."""
+    """Return scheme, host and port of *url*; a login is sent only to the same ones."""
     return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def without_login(url: SplitResult) -> SplitResult:
-    """Return *url* without user and password, and with the host to which `origin_of` belongs.
+    """Return *url* without user and password, with the host that `origin_of` returns.
 
-    Libraries disagree about the host where a backslash or a bracket is before it.
+    If there is a backslash or a bracket before the host, libraries disagree about the host.
     """
     host = url.hostname or ""
     host = f"[{host}]" if ":" in host else host

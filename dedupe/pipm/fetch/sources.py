@@ -1,4 +1,4 @@
-"""Where a pin's wheel is: at the place in the lock, in pip's cache, or on an index, found by its hash."""
+"""Finding a pin's wheel: at the place in the lock, in pip's cache, or on an index by its hash."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _FLAGS = frozenset({"--pre", "--prefer-binary"})
 
 
 class Source(NamedTuple):
-    """A wheel called ``file_name``: a local file at ``path``, or a request; "" and None for the other one.
+    """The place of the wheel ``file_name``: either ``path``, a local file, or ``request``.
 
-    ``limit`` is its size in the lock.
+    ``limit`` is its size in the lock, None if the lock has none.
     """
 
     file_name: str
@@ -51,14 +51,14 @@ def named_archive(pin: Pin) -> Archive | None:
 
 
 def wanted_hashes(pin: Pin) -> frozenset[str]:
-    """Return the sha256 of the archives that may serve *pin*."""
+    """Return the sha256 of each archive that may be installed for *pin*."""
     archive = named_archive(pin)
     hashes = pin.hashes if archive is None else archive.hashes
     return frozenset(value.lower() for name, value in hashes if name == "sha256")
 
 
 def is_ours(pin: Pin, settings: NetworkSettings) -> bool:
-    """Return whether the wheel of *pin* is known by its hash and is where this package can fetch it."""
+    """Return whether the lock has the hash of *pin*'s wheel, and pipm can fetch it without pip."""
     archive = named_archive(pin)
     if archive is not None:
         names = {pair[0] for pair in _options(pin)}
@@ -73,7 +73,7 @@ def is_ours(pin: Pin, settings: NetworkSettings) -> bool:
 
 
 def may_look_up(pin: Pin, settings: NetworkSettings) -> bool:
-    """Return whether an index alone has the wheel, as pip would search it."""
+    """Return whether pip would search the wheel of *pin* only on indexes."""
     names = {pair[0] for pair in _options(pin)}
     return (
         settings.lists_only_indexes
@@ -83,13 +83,13 @@ def may_look_up(pin: Pin, settings: NetworkSettings) -> bool:
 
 
 def _options(pin: Pin) -> list[tuple[str, ...]]:
-    """Return the options of *pin* that matter here, each with its value."""
+    """Return the options of *pin* that are not flags, each with its value."""
     words = [word for word in pin.options if word not in _FLAGS]
     return [tuple(words[number : number + 2]) for number in range(0, len(words), 2)]
 
 
 def locked_source(pin: Pin) -> Source | None:
-    """Return the place in the lock; None if it names none. Raises LeftToPipError."""
+    """Return the place of the wheel in the lock; None if the lock has none. Raises LeftToPipError."""
     archive = named_archive(pin)
     if archive is None:
         return None
@@ -107,7 +107,10 @@ def locked_source(pin: Pin) -> Source | None:
 
 
 def index_urls(pin: Pin, settings: NetworkSettings, *, configured: bool) -> tuple[str, ...]:
-    """Return the indexes that may have *pin*: those of the settings if *configured* or if it has none."""
+    """Return the indexes that may have *pin*: those of the settings if *configured*, else the pin's own.
+
+    A pin without an own index has those of the settings. Raises LeftToPipError for a URL with a variable.
+    """
     own = () if pin.index_url is None or configured else (pin.index_url,)
     more = tuple(value for name, value in _options(pin) if name == "--extra-index-url")
     urls = [url or _default_index() for url in (*(own or settings.index_urls), *more)]
@@ -117,9 +120,9 @@ def index_urls(pin: Pin, settings: NetworkSettings, *, configured: bool) -> tupl
 
 
 def _default_index() -> str:
-    """Return the index that pip asks without a setting; LeftToPipError where this interpreter has no pip."""
+    """Return pip's default index; raise LeftToPipError if this interpreter has no pip."""
     try:
-        from pip._internal.models.index import PyPI  # noqa: PLC0415 - seldom needed
+        from pip._internal.models.index import PyPI  # noqa: PLC0415 - it is rarely needed
 
         return str(PyPI.simple_url)
     except (ImportError, AttributeError) as error:
@@ -127,7 +130,7 @@ def _default_index() -> str:
 
 
 def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Sequence[str]) -> Source:
-    """Return the best wheel of *pin* for *tags* on *urls*; LeftToPipError if none has its hash."""
+    """Return the best wheel of *pin* for *tags* on *urls*; raise LeftToPipError if none has its hash."""
     wanted = wanted_hashes(pin)
     archive = named_archive(pin)
     found: list[tuple[IndexFile, str]] = []
@@ -135,7 +138,7 @@ def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Seque
     for url in urls:
         page = f"{url.rstrip('/')}/{canonicalize_name(pin.name)}/"
         if not client.settings.is_secure(urlsplit(page)):
-            raise LeftToPipError  # pip says that it ignores this index
+            raise LeftToPipError  # pip prints that it ignores this index
         try:
             found += [(file, url) for file in _files(client, Request(page, (url,), ACCEPT, packed=True))]
         except RequestError as error:
@@ -151,7 +154,7 @@ def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Seque
             key=lambda row: _rank(row[0], pin, ranks) or (0, ()),
         )
     if not fitting:
-        raise trouble or LeftToPipError  # pip says what there is
+        raise trouble or LeftToPipError  # pip prints the available files
     file, url = fitting[0]
     if urlsplit(file.url).scheme not in ("http", "https"):
         raise LeftToPipError
@@ -160,7 +163,7 @@ def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Seque
 
 
 def _files(client: HttpClient, request: Request) -> list[IndexFile]:
-    """Return the files on a project's page; none if the index has no such project."""
+    """Return the files on a project's page; [] if the index does not have the project."""
     transfer = Transfer(client, request)
     content = bytearray()
     try:
@@ -176,7 +179,7 @@ def _files(client: HttpClient, request: Request) -> list[IndexFile]:
 
 
 def _rank(file: IndexFile, pin: Pin, ranks: dict[str, int]) -> tuple[int, tuple[int, ...]] | None:
-    """Return how well a file fits, the smaller the better, as pip compares; None if it does not."""
+    """Return a sort key for the file in pip's order, the best first; None if it is not for *pin*."""
     try:
         name, version, build, tags = parse_wheel_filename(file.name)
     except InvalidWheelFilename:
@@ -193,14 +196,14 @@ def cached_by_pip(request: Request, settings: NetworkSettings) -> str | None:
     if not settings.cache:
         return None
     parts = urlsplit(request.url)
-    # The key of cachecontrol, with pip's layout of folders.
+    # The key is cachecontrol's, the layout of folders is pip's.
     key = parts._replace(
         scheme=parts.scheme.lower(),
         netloc=parts.netloc.rpartition("@")[2].lower(),
         path=parts.path or "/",
         fragment="",
     )
-    import hashlib  # noqa: PLC0415 - sha224 is used here only
+    import hashlib  # noqa: PLC0415 - only sha224 needs it
 
     name = hashlib.sha224(key.geturl().encode()).hexdigest()
     path = f"{settings.cache}/http-v2/{'/'.join(name[:5])}/{name}.body"
@@ -212,7 +215,7 @@ def read_chunks(path: str) -> Iterator[bytes]:
     try:
         with opened(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise FetchError(f"Cannot read {path}: it is no file", hint="lock again if it was moved")
+                raise FetchError(f"Cannot read {path}: it is not a file", hint="lock again if it was moved")
             while chunk := os.read(file, _CHUNK):
                 yield chunk
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Writing a pin's wheel to a private folder: hashed while it is written, and only the one in the lock."""
+"""Writing a pin's wheel to a private folder; it is kept only if its hash is in the lock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _GONE = frozenset({404, 410})
 
 
 class NewArchive(NamedTuple):
-    """A wheel in the folder by the name ``name``; ``file_name`` is what it is called elsewhere."""
+    """A wheel that was written as ``name``; ``file_name`` is its real name."""
 
     name: str
     file_name: str
@@ -43,7 +43,7 @@ class NewArchive(NamedTuple):
 
 
 class ArchiveWriter:
-    """Writes archives to the open *folder*, in several threads; *count* is told the bytes of each chunk."""
+    """Writes archives to the open *folder*, in several threads; calls *count* with each chunk's bytes."""
 
     def __init__(
         self, client: HttpClient, folder: int, tags: Sequence[str], count: Callable[[int], None]
@@ -62,10 +62,10 @@ class ArchiveWriter:
                     return self._write(pin, place())
                 except RequestError as error:
                     trouble = trouble or error
-        except ValueError as error:  # its text may have a part of a password
+        except ValueError as error:  # its text may contain a part of a password
             raise FetchError(
                 f"Cannot fetch {_shown(pin)}: an address or a login is not valid",
-                hint="check the address in the lock, PIP_INDEX_URL and PIP_PROXY, and where they redirect to",
+                hint="check the address in the lock, PIP_INDEX_URL, PIP_PROXY, and the servers' redirects",
             ) from error
         assert trouble is not None
         hint = "check that the index is reachable; fetched wheels are kept; run the same command again"
@@ -76,9 +76,9 @@ class ArchiveWriter:
         raise UnreachableError(f"Cannot fetch {_shown(pin)}: {trouble}", hint=hint) from trouble
 
     def _places(self, pin: Pin) -> Iterator[Callable[[], Source]]:
-        """Yield where the wheel may be: in the place of the lock, on the lock's index, on a configured one.
+        """Yield the places of the wheel: that in the lock, the lock's index, the configured index.
 
-        The latter two only stand in where a server does not answer.
+        If the lock has a place, the indexes are only for the case that its server does not answer.
         """
         settings = self._client.settings
 
@@ -116,13 +116,13 @@ class ArchiveWriter:
         if wanted and digest.hex() not in wanted:
             forget(self._folder, new.name)
             raise FetchError(
-                f"{_shown(pin)} is not what the lock says: its hash is {digest.hex()}",
+                f"{_shown(pin)} is not the file in the lock: its hash is {digest.hex()}",
                 hint="lock again if the project published other files; otherwise do not trust this index",
             )
         return NewArchive(new.name, source.file_name, digest)
 
     def _counted(self, pin: Pin, source: Source, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass *chunks* on, and raise FetchError if they are more than the lock or the disk allows."""
+        """Yield *chunks*; raise FetchError if they exceed the size in the lock, or half of the free space."""
         limit = source.limit
         if limit is None:
             limit = free_space(self._folder).size // 2  # it will be unpacked, too
@@ -130,7 +130,7 @@ class ArchiveWriter:
         for chunk in chunks:
             size += len(chunk)
             if size > limit:
-                said = "the lock says" if source.limit is not None else "half of the space that is free"
+                said = "the size in the lock" if source.limit is not None else "half of the free space"
                 raise FetchError(
                     f"{_shown(pin)} is larger than {said}: more than {limit} bytes",
                     hint="lock again"

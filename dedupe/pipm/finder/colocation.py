@@ -56,7 +56,7 @@ def _run_paths(store: Store, root: int, site: str, one: StoredLayout, path: str)
 
 
 def _acts_beside_its_files(store: Store, one: StoredLayout) -> bool:
-    """Return True if a path file of the distribution needs its modules beside it, or runs before ours."""
+    """Return True if a path file of the distribution needs its modules beside it, or runs before pipm's."""
     for name in one.layout.path_files if one.entry else ():
         if name.endswith(OUTDATED):
             continue

@@ -2,7 +2,7 @@
 
 Theory of operation. First the environment is adopted by symlinks: that compares each file, adds it to the
 store durably, and writes the root. Then the table and the hook are written and synced. Last the symlinks are
-removed. Each import finds its module at any time: as long as a symlink exists, it precedes the table.
+removed. Each import finds its module at any time: while a symlink exists, Python uses it before the table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinderContents:
-    """The distributions that the finder shall serve in one environment, with the files to remove for each."""
+    """The distributions that the finder will serve in one environment, with the files to remove for each."""
 
     several: list[tuple[SiteDistribution, ServedDistribution]]
     removals: list[tuple[SiteDistribution, ModuleRemoval]]
@@ -45,7 +45,8 @@ class FinderContents:
 def enable_finder(store: Store, environment: Environment, root: int, *, dist_info: bool | None = None) -> int:
     """Make the finder serve each distribution that it can; the environment is open as *root* and locked.
 
-    *dist_info*: True if metadata folders stay; None keeps that as it is. Returns the number of removed names.
+    *dist_info* is True if metadata folders stay, False if they are removed, and None for no change. Returns
+    the number of removed names.
     """
     shared_state = SharedState()
     interpreter = interpreter_of(environment)
@@ -84,7 +85,7 @@ def _served(store: Store, environment: Environment, root: int, interpreter: Inte
         if one.manifest is None:
             continue
         if number in together:
-            if one.served is not None:  # a distribution that was installed since needs it in site-packages
+            if one.served is not None:  # a newly installed distribution needs it in site-packages
                 originals = originals_below(store, environment, [f"{site}/{one.served.metadata}"])
                 restore_links(store, root, site, one, one.served, interpreter, originals)
             continue

@@ -105,7 +105,7 @@ def uninstall_finder(root: int, site: str) -> None:
                 remove_tree(top, name)
     with directory_beneath(root, FOLDER) as folder:
         if folder is not None:
-            # The receipt is removed last: with it a killed run can be repeated.
+            # The receipt is removed last: after a kill the next run needs it.
             for name in sorted(os.listdir(folder), key=lambda name: name == RECEIPT):
                 if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                     remove_tree(folder, name)

@@ -33,7 +33,7 @@ _MARSHAL = 4
 _LINE = f'import sys; exec("try:\\n import {HOOK}; {HOOK}.start()\\nexcept ImportError: pass")\n'
 """Catches ImportError, so that a hook removed by hand causes no message at each start."""
 START_FILE = "000_pipm_boot.start"
-"""Starts the hook from Python 3.18 on (PEP 829). With the path file's stem, it would disable that file.
+"""Starts the hook from Python 3.18 on (PEP 829). A start file with the path file's stem would disable that.
 
 Python 3.15 to 3.17 read start files, too, but import pkgutil for them, which nearly doubles the start time.
 """
@@ -45,10 +45,10 @@ _MOST_BYTES = 60_000
 class ImportTable(NamedTuple):
     """The hook's data about one environment.
 
-    ``site`` is site-packages relative to the environment, ``site_time`` its modification time (ns) for which
-    the table is right. ``entries`` are paths below the store's ``wheels/``, absolute for those of layers;
-    ``infos`` are their metadata folders, in the same order;
-    ``no_dist_info``: the environment does not have these folders. ``leaf`` is the name of the folder in an
+    ``site`` is site-packages relative to the environment; the table is right while ``site_time`` is its
+    modification time (ns). ``entries`` are paths below the store's ``wheels/``, absolute for those of layers;
+    ``infos`` are their metadata folders, in the same order. With ``no_dist_info`` the environment does not
+    have these folders. ``leaf`` is the name of the folder in an
     entry that replaces site-packages (`served_folder`). ``remedy`` is the command that installs a
     distribution with a missing entry again, with ``{name}`` and ``{version}``. ``lock`` describes the lock
     file of the last sync: its path, modification time (ns), size and sha256, and the command that syncs
@@ -97,7 +97,7 @@ class ImportTable(NamedTuple):
         text, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
         if not text or zlib.crc32(text).to_bytes(_CHECKSUM, "little") != checksum:
             return None
-        form, *fields = marshal.loads(text)  # noqa: S302 - our own, by its checksum
+        form, *fields = marshal.loads(text)  # noqa: S302 - pipm wrote it: the checksum is right
         if form != FORMAT:
             return None
         environment, store, site, site_time, entries, _, _, no_dist_info, leaf, remedy, lock = fields
@@ -127,10 +127,10 @@ class ImportTable(NamedTuple):
         return (int(found[1]), int(found[2])) if found else (3, 0)
 
     def path_files(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the path files: first that which starts the hook in *folder*, then files with entries' paths.
+        """Yield the path files: first that of the hook in *folder*, then files with the paths of entries.
 
-        The paths are for tools that read path files themselves. The hook, whose path file comes first, makes
-        `site` skip the others.
+        The paths are for tools that read path files themselves. The hook makes `site` skip these files; its
+        own path file comes first.
         """
         up = "/".join(".." for _ in self.site.split("/"))
         by_line = self._release < _IMPORT_LINES_UNTIL

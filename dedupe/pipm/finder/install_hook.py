@@ -53,7 +53,7 @@ def install_hook(
 ) -> ImportTable:
     """Write table, receipt, hook and path files for *several*; sync nothing; return the table.
 
-    *metadata*: the environment shall have no metadata folders.
+    With *metadata* the environment has no metadata folders: the store provides them.
     """
     layouts = [one for one, _ in several]
     modules = module_table(layouts, range(len(layouts)), interpreter.extensions)
@@ -71,7 +71,7 @@ def install_hook_for(
     *,
     metadata: bool,
 ) -> ImportTable:
-    """Do the same with a known table of import names, *modules*."""
+    """Install the hook as `install_hook` does, with a known table of import names, *modules*."""
     site = environment.site
     table = ImportTable(
         environment=environment.path,
@@ -89,7 +89,7 @@ def install_hook_for(
 
 
 def _leaf(store: Store, rows: Sequence[ServedDistribution], *, metadata: bool) -> str:
-    """Return the name of the folder that `sys.path` names in each entry; an old layer may have one only."""
+    """Return the folder of each entry for `sys.path`; it is SITE if an old layer has no other."""
     leaf = served_folder(store, [row.entry for row in rows if not row.layer], metadata=metadata)
     layered = [f"{row.layer}/v1/wheels/{row.entry}" for row in rows if row.layer]
     return leaf if all(os.path.isdir(f"{entry}/{leaf}") for entry in layered) else SITE
@@ -102,9 +102,9 @@ def note_site_time(environment: Environment, root: int, table: ImportTable, inte
 
 
 def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
-    """Write the hook's bytecode: not each start may write it, and compiling takes milliseconds.
+    """Write the hook's bytecode: compiling takes milliseconds, and some starts must not write.
 
-    After the first time it comes from the store's bytecode pool.
+    After the first time for an interpreter it comes from the store's bytecode pool.
     """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     with directory_beneath(root, FOLDER) as folder:
@@ -114,7 +114,7 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
         for source in SOURCES:
             key = _key(read_beneath(folder, source))
             if pool.find(*key) is None:
-                from pipm.bytecode.entry_bytecode import compile_to_pool  # noqa: PLC0415 - once a store
+                from pipm.bytecode.entry_bytecode import compile_to_pool  # noqa: PLC0415 - needed once for each store
 
                 path = f"{environment.path}/{FOLDER}/{source}"
                 if not compile_to_pool(store, path, key, interpreter, pool):
@@ -145,7 +145,7 @@ def is_hook_current(store: Store, root: int, interpreter: Interpreter) -> bool:
 
 
 def _key(source: bytes | None) -> tuple[Digest, int]:
-    """Return the pool's key for bytecode of *source*, whose time follows from its content."""
+    """Return the pool's key for the bytecode of *source*; the source's time is computed from its digest."""
     digest = Digest.of(source or b"")
     return digest, header_time(digest.legacy_mtime_ns)
 

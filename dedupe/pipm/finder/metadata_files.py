@@ -1,7 +1,7 @@
 """Metadata folders of finder environments: real files, with few inodes.
 
-Installers and scanners read metadata from the disk, and skip symlinks. Most distributions have the same WHEEL
-file, and an empty REQUESTED: an environment has one inode for each such content.
+Installers and scanners read metadata from the disk, and skip symlinks. Many distributions have the same WHEEL
+file and an empty REQUESTED: files with equal content are one inode of the environment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
 
 
 def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
-    """Give each of the folders *metadata* its own inodes again."""
+    """Give each file in the folders *metadata* an inode of its own again."""
     with _folders(root, site, metadata) as (area, folders):
         for folder in folders:
             for file in set(names_in(folder)).intersection(_ALIKE):
@@ -49,7 +49,7 @@ def make_own(root: int, site: str, metadata: Iterable[str]) -> None:
 
 
 def is_made_here(name: str, status: os.stat_result) -> bool:
-    """Return True if `make_real` or `make_own` may have made the file *name* of a metadata folder."""
+    """Return whether `make_real` or `make_own` may have made the file *name* of a metadata folder."""
     return status.st_nlink == 1 and (name in KEPT_METADATA or name in _ALIKE)
 
 

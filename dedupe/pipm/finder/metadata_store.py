@@ -3,9 +3,9 @@
 Theory of operation. The store has the metadata files of the wheel. Files that the installer wrote beside them
 (RECORD and others) are saved in one file, `STORED_METADATA`; then the folders are removed. The finder
 provides both to `importlib.metadata`. A command that changes such an environment restores the folders first
-and removes them again at its end. Folders are added and removed as a whole: after a kill some distributions
-have a folder, all are in the file, and readers accept both. A sync never creates the folders: it writes the
-file and the table at its end.
+and removes them again at its end. Folders are added and removed as a whole. After a kill some distributions
+have a folder, and all are in the file; readers accept both. A sync does not create the folders: at its end it
+writes the file and the table.
 """
 
 from __future__ import annotations

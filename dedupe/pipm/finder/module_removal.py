@@ -35,7 +35,7 @@ _CACHE = "__pycache__"
 class ModuleRemoval:
     """The names to remove, by folder relative to site-packages.
 
-    ``bytecode`` are those of bytecode, and ``dropped`` those of path files with their text.
+    ``bytecode`` are the paths of bytecode among them; ``dropped`` are the path files, with their text.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ModuleRemoval:
 
 
 class _StaysError(Exception):
-    """Raised for a distribution that has own files among its modules."""
+    """Raised for a distribution that has other files among its modules."""
 
 
 def plan_removal(
@@ -52,7 +52,7 @@ def plan_removal(
 ) -> ModuleRemoval | None:
     """Plan the removal of a distribution's files; return None if it must stay as it is.
 
-    A distribution that is served already has such files only after a killed run.
+    A distribution that the finder already serves has files to remove only after a killed run.
     """
     try:
         return _RemovalPlanner(store, root, site, one, interpreter).plan()
@@ -102,7 +102,7 @@ class _RemovalPlanner:
         self._bytecode(folder, descriptor, files)
 
     def _goes(self, descriptor: int, name: str, entry: FileEntry) -> bool:
-        """Return True if a file only links to the store; raise _StaysError if it is the environment's own."""
+        """Return whether a file only links to the store; raise _StaysError if it is the environment's own."""
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -146,7 +146,7 @@ class _RemovalPlanner:
                     self.removal.bytecode.append(f"{path}/{name}")
 
     def _is_pooled(self, cache: int, name: str, source: FileEntry, level: int) -> bool:
-        """Return True if a file is a symlink or hard link to the pool's bytecode of *source*."""
+        """Return whether a file is a symlink or hard link to the pool's bytecode of *source*."""
         if _leads_to(cache, name, f"{self.links}bytecode/"):
             return True
         pooled = self.pools[level].find(source.digest, header_time(source.mtime_ns))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Before:
     """The recorded originals of distributions with the metadata folders *infos* in *site*.
 
-    Create it before their first file is restored: it records which folders are missing.
+    It must be created before the first file is restored, because it records which folders are missing.
     """
 
     def __init__(

@@ -26,10 +26,10 @@ FORMAT = 1
 FOLDER = ".pipm"
 SETTINGS = "pip.json"
 PATH_FILE = "000_pipm_pip.pth"
-"""Sorts before other path files: these may import a package that pip is replacing right now."""
+"""The name sorts before other path files, because these may import a package that pip is replacing."""
 PACKAGE = "_pipm_pip"
 MODULES = {"store_reader.py": "store_reader.py", "hook.py": "pip_hook.py", "__init__.py": "pip_watch.py"}
-"""The modules of that package in ``.pipm``, by their names there; each comes before those that import it."""
+"""The modules of the package in ``.pipm`` and their files here; each comes before those that import it."""
 _FIND = f"""\
 folder = sys.prefix + "/{FOLDER}"
 sys.path.insert(0, folder)
@@ -54,8 +54,10 @@ sys.{PACKAGE} = find.find_spec = find
 sys.meta_path.insert(0, find)
 """
 _LINE = f'import sys; hasattr(sys, "{PACKAGE}") or exec({_WATCH!r})\n'
-"""Runs at each start of the environment's interpreter: defines one short function that waits for pip. Until
-Python 3.14 `site` runs the line twice; the second time it does nothing."""
+"""Runs at each start of the environment's interpreter; it defines a short function that waits for pip.
+
+Before Python 3.15 `site` runs the line twice; the second time it does nothing.
+"""
 _SECONDS = 60.0
 
 
@@ -67,8 +69,8 @@ def is_wrapped(environment: Environment) -> bool:
 def install_wrapper(environment: Environment, store_path: str, link_mode: str) -> None:
     """Wrap the environment's pip for the store at *store_path*, or update an older wrapper.
 
-    An interpreter that starts meanwhile sees all of it or nothing. Raises InterpreterError, and removes the
-    wrapper, if the environment's interpreter cannot load it.
+    An interpreter that starts meanwhile uses the whole wrapper or none. If the environment's interpreter
+    cannot load the wrapper, it is removed, and InterpreterError is raised.
     """
     settings = {
         "version": FORMAT,

@@ -1,1 +1,1 @@
-"""Plug-ins of other tools, which let pipm adopt what those tools installed."""
+"""Plug-ins of other tools: after a tool installed distributions, pipm adopts the environment."""

@@ -1,6 +1,6 @@
-"""What every plug-in does: adopt an environment after its tool changed it.
+"""The common part of all plug-ins: adopt an environment after its tool changed it.
 
-The tool imports a plug-in at each start, so this module imports nothing before it has to.
+The tool imports a plug-in at each start, so this module imports others only when it needs them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def adopt_after(tool: str, environment: Callable[[], object]) -> None:
-    """Run `pipm adopt` on what *environment* returns, if the setting ``plugins`` names *tool*.
+    """Run `pipm adopt` on the path that *environment* returns, if the setting ``plugins`` names *tool*.
 
-    One line on standard error says the result. Nothing that goes wrong here may fail the tool's command.
+    The result is one line on standard error. An error here must not fail the tool's command.
     """
     try:
         result = _adopt(tool, environment)
@@ -27,7 +27,7 @@ def adopt_after(tool: str, environment: Callable[[], object]) -> None:
 
 
 def _adopt(tool: str, environment: Callable[[], object]) -> str:
-    """Return the result in words; empty if the plug-in is off, or nothing was to be done."""
+    """Return the result as a line; "" if the plug-in is off, or if there was nothing to do."""
     from pipm.store.configuration import plugins
 
     if tool not in plugins():
@@ -41,7 +41,7 @@ def _adopt(tool: str, environment: Callable[[], object]) -> str:
     import subprocess
     import sys
 
-    # Poetry and PDM have plug-ins of a project in a folder that they alone search.
+    # Poetry and PDM may have pipm in a folder for a project's plug-ins, which is not on Python's own path.
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     start = f"import sys; sys.path.append({folder!r}); from pipm.__main__ import main; main()"
     done = subprocess.run(

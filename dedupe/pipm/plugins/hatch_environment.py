@@ -1,4 +1,4 @@
-"""Hatch's virtual environments, adopted after each change."""
+"""A virtual environment of Hatch that pipm adopts after each change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipm.plugins.adopt_after import adopt_after
 
 
 class AdoptedEnvironment(VirtualEnvironment):
-    """As the type ``virtual``; Hatch takes the type's name from it."""
+    """Hatch's type ``virtual`` with adoption; PLUGIN_NAME is the name of the type."""
 
     PLUGIN_NAME = "pipm"
 
@@ -23,7 +23,7 @@ class AdoptedEnvironment(VirtualEnvironment):
         self._adopt()
 
     def sync_dependencies(self) -> None:
-        """Install what is missing, then adopt."""
+        """Install missing dependencies, then adopt."""
         super().sync_dependencies()
         self._adopt()
 

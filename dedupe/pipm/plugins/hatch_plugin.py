@@ -1,6 +1,6 @@
 """Hatch's plug-in (entry point ``hatch``): environments of the type ``pipm``.
 
-Hatch calls no plug-in after an install but an environment's own type, which the project chooses.
+After an install Hatch calls only the type of the environment, which the project chooses.
 """
 
 from __future__ import annotations

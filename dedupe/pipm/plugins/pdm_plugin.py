@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def connect(_core: Core) -> None:
     """Listen for the end of installs."""
-    from pdm.signals import post_install  # noqa: PLC0415 - PDM calls this when it has loaded it
+    from pdm.signals import post_install  # noqa: PLC0415 - PDM has loaded it when it calls this
 
     post_install.connect(_after_install)
 

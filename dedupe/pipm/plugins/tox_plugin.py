@@ -1,6 +1,6 @@
 """tox's plug-in (entry point ``tox``).
 
-An older tox lacks hooks: they are optional, because tox ends at a hook that it does not know.
+The hooks are optional, because an older tox fails at a hook that it does not know.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _changed: set[str] = set()
 
 @_hook(optionalhook=True)
 def tox_on_install(tox_env: ToxEnv, arguments: object, section: str, of_type: str) -> None:  # noqa: ARG001 - tox's
-    """Note that *tox_env* will change."""
+    """Record that tox installs in *tox_env*."""
     _changed.add(str(tox_env.env_dir))
 
 
 @_hook(optionalhook=True)
 def tox_env_teardown(tox_env: ToxEnv) -> None:
-    """Adopt *tox_env*, after its commands, whatever their result."""
+    """Adopt *tox_env* after its commands, also if they failed."""
     path = str(tox_env.env_dir)
     if path in _changed:
         _changed.remove(path)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class AdoptActivator(Activator):
-    """Makes no script.
+    """Makes no activation script, but adopts the environment at the end of the process.
 
-    It adopts at the end of the process: virtualenv writes pyvenv.cfg anew after the activators, and a tool
-    that calls virtualenv installs after that.
+    It cannot do that earlier: after the activators virtualenv writes pyvenv.cfg again, and then the tool that
+    called virtualenv installs distributions.
     """
 
     def generate(self, creator: Creator) -> list[object]:
-        """Note the new environment."""
+        """Adopt the new environment at the end of the process."""
         atexit.register(adopt_after, "virtualenv", lambda: creator.dest)
         return []

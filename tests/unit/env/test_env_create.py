@@ -153,7 +153,7 @@ def test_takes_an_empty_folder_and_nothing_else(tmp_path: Path) -> None:
     interpreter = find_interpreter(sys.executable)
     (tmp_path / "empty").mkdir()
     create_environment(str(tmp_path / "empty"), interpreter)
-    with pytest.raises(UsageError, match="is an environment already"):
+    with pytest.raises(UsageError, match="is already an environment"):
         create_environment(str(tmp_path / "empty"), interpreter)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")

@@ -133,8 +133,8 @@ def test_a_server_is_not_waited_for_too_long(tmp_path: Path, server: FileServer,
 @pytest.mark.parametrize(
     ("answer", "size", "why"),
     [
-        (Answer(body=b"another"), None, "not what the lock says: its hash is"),
-        (Answer(body=CONTENT + b"more"), len(CONTENT), "larger than the lock says"),
+        (Answer(body=b"another"), None, "not the file in the lock: its hash is"),
+        (Answer(body=CONTENT + b"more"), len(CONTENT), "larger than the size in the lock"),
         (Answer(body=gzip.compress(CONTENT), headers=(("Content-Encoding", "gzip"),)), None, "not what"),
         (Answer(404), None, "HTTP error 404"),
         (Answer(302, (("Location", "ftp://127.0.0.1/x"),)), None, "a redirect to ftp://127.0.0.1 is refused"),
@@ -165,7 +165,7 @@ def test_without_a_size_the_disk_is_the_limit(
         size = 2 * len(CONTENT) - 2
 
     monkeypatch.setattr("pipm.fetch.write_archive.free_space", lambda _: Free)
-    with pytest.raises(FetchError, match="half of the space that is free"):
+    with pytest.raises(FetchError, match="half of the free space"):
         fetch(tmp_path / "run", pin(server.url + FILE))
 
 
@@ -322,12 +322,12 @@ def test_a_file_is_checked_by_the_hash_that_the_lock_has(tmp_path: Path) -> None
         return Pin("demo", "1.0", wheels=(Archive(NAME, path=f"{tmp_path}/{NAME}", hashes=hashes),))
 
     assert fetch(tmp_path / "run", local(("sha256", DIGEST))) == CONTENT
-    with pytest.raises(FetchError, match="not what the lock says"):
+    with pytest.raises(FetchError, match="not the file in the lock"):
         fetch(tmp_path / "other", local(("sha256", "0" * 64)))
     assert is_ours(local(), settings())
     assert not is_ours(local(("sha512", "0" * 128)), settings())
     os.mkfifo(tmp_path / "pipe")
-    for name, why in (("none", "No such file"), ("pipe", "it is no file")):
+    for name, why in (("none", "No such file"), ("pipe", "it is not a file")):
         wheel = Archive(NAME, path=f"{tmp_path}/{name}", hashes=(("sha256", DIGEST),))
         with pytest.raises(FetchError, match=why):
             fetch(tmp_path / f"{name}-run", Pin("demo", "1.0", wheels=(wheel,)))
