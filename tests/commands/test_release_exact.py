@@ -295,7 +295,7 @@ def test_hard_links_whose_store_is_gone(tmp_path: Path, *, another: bool) -> Non
         pipm("adopt", make_environment(str(tmp_path / "other")).path, "--link-mode", "hardlink").expect()
     before = states(second.path)
     assert os.path.samefile(first.file("odd/many.py"), second.file("odd/many.py"))
-    assert "hard links made by another store" in pipm("release", first.path).expect().err
+    assert "hard links to another store's files" in pipm("release", first.path).expect().err
     names = ("odd/many.py", "odd/shared.py", "odd/data.txt", "odd/tool", "alpha/__init__.py")
     for path in (*(first.file(name) for name in names), first.bytecode("odd/many.py")):
         status = os.stat(path)

@@ -36,7 +36,7 @@ class LockTable:
 
     @contextmanager
     def checking(self) -> Iterator[None]:
-        """Convert AddressError, about a value that pipm must not use, to LockError with this place."""
+        """Convert AddressError, raised for a value that pipm must not use, to LockError with this place."""
         try:
             yield
         except AddressError as error:
@@ -90,8 +90,8 @@ class LockTable:
         raise self._wrong(key, "a list of strings")
 
     def requirements(self, key: str) -> list[str]:
-        """The list of requirements (PEP 508) at *key*, each of which is one line to pip and nothing else."""
-        from packaging.requirements import Requirement  # noqa: PLC0415 - of projects, no lock has any
+        """Return the list of requirements (PEP 508) at *key*; pip must read each as one requirement."""
+        from packaging.requirements import Requirement  # noqa: PLC0415 - only projects have them, no lock
 
         texts = self.texts(key)
         for text in texts:
@@ -99,9 +99,9 @@ class LockTable:
                 Requirement(text)
             except ValueError:
                 raise self.error(f"{text!r} is not a valid requirement", key=key) from None
-            if "${" in text or not text.isprintable():  # a file of requirements would say something else
+            if "${" in text or not text.isprintable():  # pip would read another requirement from a file
                 raise self.error(
-                    f"{text!r} has a variable or a line break, which count in requirements.txt alone", key=key
+                    f"{text!r} has a variable or a line break, which only requirements.txt may have", key=key
                 )
         return texts
 

@@ -1,4 +1,4 @@
-"""Walking the dependencies in a lock without groups and markers, and maybe several versions of a name."""
+"""Walking the dependencies in a lock without groups and markers; it may have several versions of a name."""
 
 from __future__ import annotations
 

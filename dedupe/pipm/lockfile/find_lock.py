@@ -26,7 +26,7 @@ _INCLUDING = (b"-r", b"-c", b"--requirement", b"--constraint")
 def find_lock(folder: str) -> str | None:
     """Return the nearest lock in *folder* or above, or None.
 
-    In one folder ORDER decides. ``pylock.NAME.toml`` must be named: only its user knows its purpose.
+    In one folder ORDER decides. ``pylock.NAME.toml`` is never found: only its user knows its purpose.
     """
     here = os.path.realpath(folder)
     while True:
@@ -86,7 +86,7 @@ def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", "replace").encode("utf-8", "replace")
     yield os.path.expandvars(data)
-    # A line that only looks like such an option does no harm.
+    # If a line only looks like such an option, the digest contains one more file.
     for line in data.splitlines():
         word = line.strip()
         option = next((option for option in _INCLUDING if word.startswith(option)), word)

@@ -104,7 +104,7 @@ def read_lines(
 
 
 def _editable(text: str, table: LockTable, *, constraint: bool) -> Line:
-    """Read the text after ``-e``: an address or ``name @ address``, then maybe a marker and options.
+    """Read the text after ``-e``: an address or ``name @ address``, with or without marker and options.
 
     Poetry and uv write the marker; pip itself ignores it.
     """

@@ -32,7 +32,7 @@ _SHORT_COMMIT = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{7,39}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Direct:
-    """Such a requirement; ``version`` is None if only a build shows it."""
+    """A requirement by URL, path or repository; ``version`` is None if only a build shows it."""
 
     name: str
     version: str | None

@@ -84,7 +84,7 @@ class TargetMatch:
         if len(parts) == 6 and parts[2][:1].isdigit():  # name-version-build-python-abi-platform
             number = re.match(r"\d+", parts[2])
             build = (int(number[0]), parts[2][number.end() :]) if number else _NO_BUILD
-        elif len(parts) != 5:  # not the name of a wheel, or that of a variant
+        elif len(parts) != 5:  # not the name of a wheel, or a variant wheel
             return None
         tags = "-".join(parts[-3:])
         if tags not in self._names:
@@ -176,7 +176,7 @@ def checked_name(table: LockTable, name: str, text: str = "") -> str:
 
 
 def is_archive(name: str) -> bool:
-    """Return True if *name* is that of a wheel or a source archive."""
+    """Return True if *name* is the name of a wheel or a source archive."""
     return name.endswith((".whl", *_SOURCE_ENDINGS))
 
 

@@ -1,1 +1,1 @@
-"""The engine of adopt and release: files of an environment share the store's files, or get own copies."""
+"""The engine of adopt and release: sharing an environment's files with the store, or copying them back."""

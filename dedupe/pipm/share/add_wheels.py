@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class AddedWheel(NamedTuple):
-    """A wheel with its entry (path below ``wheels/``); ``known``: the store had all of it before."""
+    """A wheel and its entry (path below ``wheels/``); ``known`` is true if the store had the entry."""
 
     wheel: str
     entry: str
@@ -38,9 +38,10 @@ class AddedWheel(NamedTuple):
 
 
 class StoredWheel(NamedTuple):
-    """An added wheel: its path, the archive's sha256, its entry; ``known``: the store had it before.
+    """An added wheel: its path, the archive's sha256, its entry.
 
-    ``mismatches`` are the rows of its RECORD that differ from the archive.
+    ``known`` is true if the store already had the entry. ``mismatches`` are the rows of its RECORD that
+    differ from the archive.
     """
 
     path: str
@@ -51,7 +52,7 @@ class StoredWheel(NamedTuple):
 
 
 def add_wheel_file(store_path: str, path: str, file_name: str = "") -> AddedWheel:
-    """Add the wheel at *path* to the store; raise WheelError, which names archive and member, for a bad one.
+    """Add the wheel at *path* to the store; raise WheelError with archive and member if it is not valid.
 
     *file_name* is the archive's file name if *path* has another.
     """
@@ -68,10 +69,10 @@ def add_wheel_file(store_path: str, path: str, file_name: str = "") -> AddedWhee
 
 
 def join_wheel_files(store_path: str, wheels: Iterable[tuple[str, str]], shared_state: SharedState) -> None:
-    """Record the archives of *wheels*, (path, file name) of each, whose files the store mostly has already.
+    """Record the archives of *wheels* (pairs of path and file name); the store has most of their files.
 
-    Such archives are read, not unpacked; others are added. A bad one is skipped: pip installed it, but the
-    store does not need it.
+    Such archives are read, not unpacked; others are added. An invalid one is skipped: pip installed it, but
+    the store does not need it.
     """
     store = open_store(store_path)
     assert store is not None
@@ -112,10 +113,11 @@ def store_wheels(
     *,
     rebuilt: bool = False,
 ) -> list[StoredWheel]:
-    """Add *wheels*, (path, file name or "") of each, to the store, with one sync for all of them.
+    """Add *wheels*, pairs of path and file name (or ""), to the store, with one sync for all of them.
 
-    *hashes* are the archives' hashes in a lock. What is *rebuilt* here replaces an entry of the same modules
-    with other scripts or data. Raises WheelError for a bad wheel; then none is published.
+    *hashes* are the archives' hashes in a lock. If the wheels were *rebuilt* here, they replace entries of
+    the same modules with other scripts or data. Raises WheelError for an invalid wheel; then none is
+    published.
     """
     batch = WheelBatch(store, run)
     for path, file_name in wheels:
@@ -140,9 +142,9 @@ class WheelBatch:
         digest: Digest | None = None,
         rebuilt: bool = False,
     ) -> None:
-        """Unpack a wheel, as `store_wheels` says; after a WheelError the batch does not have it.
+        """Unpack a wheel and add it to the batch, unless WheelError is raised; see `store_wheels`.
 
-        *digest* is the archive's, if it was hashed while this run wrote it to a private folder.
+        *digest* is the archive's sha256 if this run hashed it while writing it to a private folder.
         """
         tree = TreeBuilder(self._run, f"tree-{self._number}")
         self._number += 1
@@ -157,7 +159,7 @@ class WheelBatch:
         """Give all wheels their names in the store."""
         arrivals, self._arrivals = self._arrivals, []
         if any(arrival.is_new for arrival in arrivals):
-            sync_file_system(self._run)  # no object gets its name before its bytes are on disk
+            sync_file_system(self._run)  # the store must get only objects whose bytes are on disk
             for arrival in arrivals:
                 arrival.build()
             sync_file_system(self._run)
@@ -167,7 +169,7 @@ class WheelBatch:
 
 
 class _IncomingWheel:
-    """An unpacked wheel to be added, unless the store has exactly its files (``is_new`` is false then).
+    """An unpacked wheel to be added; ``is_new`` is false if the store has exactly its files.
 
     The identity does not cover data files, headers and scripts: an entry made from an environment may have
     other ones. The archive's files then replace them.
@@ -188,7 +190,7 @@ class _IncomingWheel:
                 raise WheelError(
                     f"{manifest.origin} has other data files, headers or scripts than {known.origin},"
                     " which has the same modules",
-                    hint="one of the two is not what the project published; compare their hashes",
+                    hint="the project did not publish one of the two; compare their hashes",
                 )
             manifest = replace(manifest, tag=known.tag, files=_with_known_times(manifest, known))
         self._manifest = manifest
@@ -205,9 +207,9 @@ class _IncomingWheel:
         self._tree.write(MANIFEST, self._manifest.to_json())
 
     def _name_object(self, file: FileEntry, rooms: ObjectFolders, named: set[str]) -> FileEntry:
-        """Make *file* an object, or replace it by the store's, whose mode and time the returned row has.
+        """Link *file* into the store, or replace it by the store's object; return its row.
 
-        *named* are the objects that were seen to be right.
+        *named* are the names of checked objects; this adds the one of *file*.
         """
         if not file.size:
             self._tree.empty(file.path, file.mode, file.mtime_ns)
@@ -228,7 +230,7 @@ class _IncomingWheel:
         return file
 
     def publish(self) -> StoredWheel:
-        """Rename the tree to its entry; the caller has synced it."""
+        """Rename the tree to the name of its entry; the caller has synced it."""
         (archive,) = self._unpacked.manifest.wheels
         entry = self._entry
         if self.is_new:

@@ -21,8 +21,8 @@ class AdoptJob:
     """An environment, the *path* by which the user named it, and its results so far.
 
     ``left`` are the distributions still to be adopted, out of ``count``. ``mode`` is set when the link mode
-    is chosen, or taken from an earlier run. ``originals`` has the modes and times of files
-    that became another's link before the run (`make_room`).
+    is chosen, or taken from an earlier run. ``originals`` has the modes and times of files that `make_room`
+    replaced by links before the run.
     """
 
     path: str
@@ -43,7 +43,7 @@ class AdoptJob:
 
 
 def lines(jobs: Iterable[AdoptJob]) -> int:
-    """Return about how many files are left to be adopted."""
+    """Return the approximate number of files that are still to be adopted."""
     return sum(distribution.lines for job in jobs for distribution in job.left)
 
 

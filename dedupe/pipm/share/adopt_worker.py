@@ -6,8 +6,8 @@ Theory of operation.
   the file systems, before any file changes.
 - adopt: hash content that the store lacks and give it to the store without copying; build the entry's tree
   in the run's folder; share the bytecode of those sources.
-- share: compare content that the store has and share it, then its bytecode. This follows "adopt" for each
-  distribution at once. Only in mode symlink the parent first syncs and publishes all entries, because
+- share: compare content that the store has and share it, then its bytecode. For each distribution this comes
+  directly after "adopt". Only in mode symlink the parent first syncs and publishes all entries, because
   symlinks point to them.
 - (the parent syncs)
 - finish_bytecode: link bytecode that had to be compiled.
@@ -78,7 +78,7 @@ class _Work:
     """A distribution being adopted: the files of its wheel that the environment has, or lacks.
 
     ``plain`` are the files that `FastHardlinker` shares in several environments together. ``changed`` is
-    false while everything is as an earlier run left it.
+    false while no file differs from the result of an earlier run.
     """
 
     distribution: InstalledDistribution
@@ -214,7 +214,7 @@ class EnvironmentWorker:
             contested=context.contested,
             entries=context.entries,
             seen_ns=context.seen_ns,
-            # A program behind a symlink finds what lies beside it in the store, not in the environment.
+            # A program behind a symlink would use the files beside it in the store, not in the environment.
             programs=context.mode is not LinkMode.SYMLINK,
         )
 
@@ -352,7 +352,7 @@ class EnvironmentWorker:
             work.lacking.append(fact)
 
     def _keep_empty(self, work: _Work, fact: FileFact) -> None:
-        """Record an empty file: it is never shared, but its bytecode is, and that depends on its time."""
+        """Record an empty file: it is never shared, but its bytecode is, and that contains its time."""
         status = fact.status
         assert status is not None
         known = self._observer.known(work.distribution)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class AdoptOptions:
     """Options: *link_mode* None tries the modes in order, *compile_missing* also compiles missing bytecode.
 
-    *again* names distributions that are shared although they were released by name.
-    *dist_info*: True if a finder environment shall have metadata folders; None keeps that as it is.
+    *again* names distributions that are shared although they were released by name. *dist_info* is True if a
+    finder environment has metadata folders, False if it has none, and None for no change.
     """
 
     link_mode: LinkMode | None = None
@@ -29,10 +29,10 @@ class AdoptOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adoption:
-    """The result of an adoption, real or (dry run) predicted. Sizes in bytes, ``seconds`` of wall time.
+    """The result of an adoption, or of a dry run. Sizes are in bytes, ``seconds`` are wall time.
 
-    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is freed space less the space
-    that the store took; ``at_most``: because of compression it is an upper limit.
+    ``files_new`` of the shared files were new to the store. ``bytes_freed`` is the freed space minus the
+    space that the store needs; with ``at_most`` it is an upper limit, because of compression.
     """
 
     path: str

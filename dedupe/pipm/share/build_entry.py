@@ -45,8 +45,9 @@ class EntryContents(NamedTuple):
 class BuiltEntry(NamedTuple):
     """A ``tree`` in the run's folder, to be published after a sync.
 
-    No tree: another environment of the run builds it, maybe with fewer files than this one's ``manifest``
-    (JSON). Workers send a manifest as JSON, because pickling its objects takes three times as long.
+    Without a tree another environment of the run builds it, perhaps with fewer files than this one's
+    ``manifest`` (JSON). Workers send a manifest as JSON, because pickling its objects takes three times as
+    long.
     """
 
     label: Label
@@ -61,10 +62,10 @@ def prepare_entry(
     pending: Mapping[str, NewFile],
     statistics: Statistics,
 ) -> tuple[str | None, BuiltEntry | None]:
-    """Build the tree of a distribution's entry, unless the store's entry is as complete.
+    """Build the tree of a distribution's entry, unless the store's entry has the same files.
 
-    Returns the entry's path below ``wheels/`` (None if the distribution's identity is unknown), and the tree
-    if one was built.
+    Returns the entry's path below ``wheels/`` (None if the distribution's identity is unknown), and the built
+    tree, if any.
     """
     if contents.identity_rows is None:
         return None, None
@@ -100,7 +101,7 @@ def prepare_entry(
 
 
 def complete_entry(context: AdoptContext, prepared: BuiltEntry, statistics: Statistics) -> None:
-    """Complete the published entry of *prepared* if another environment of the run built it with less."""
+    """Complete the published entry of *prepared* if another environment built it with fewer files."""
     name, version, _, identity = prepared.label
     entry = find_entry(context.store, name, version, identity)
     if entry is None or not is_partial(context.store, entry):

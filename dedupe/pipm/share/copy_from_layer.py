@@ -49,14 +49,14 @@ def pull_entry(store: Store, run: int, layer: Store, entry: str) -> str:
         *_brought(store.objects, layer.objects, _objects(store, layer, manifest), run, f"{folder}/o"),
         *_brought(store.bytecode, layer.bytecode, _bytecode(layer, manifest), run, f"{folder}/b"),
     ]
-    sync_file_system(run)  # the bytes must be on disk before they get their names
+    sync_file_system(run)  # the store must get only files whose bytes are on disk
     name_files(brought)
     (own,) = publish_entries(store, run, [manifest], f"{folder}/tree")
     return own
 
 
 def take_in(store: Store, entries: Iterable[str]) -> None:
-    """Take those of *entries* into *store* that only a layer has. The caller holds the store's lock."""
+    """Take the entries that only a layer has into *store*. The caller holds the store's lock."""
     layered = [(home, entry) for entry in entries if (home := home_of(store, entry)) is not store]
     if layered:
         with store.run() as (run, _):

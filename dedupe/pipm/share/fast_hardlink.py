@@ -253,7 +253,7 @@ class FastHardlinker:
 
 
 class _ObjectStore(NamedTuple):
-    """The store's objects; *layered*: the store has layers with more objects."""
+    """The store's objects; *layered* is true if the store has layers."""
 
     objects: int
     rooms: ObjectFolders
@@ -264,8 +264,8 @@ class Content:
     """One content in the store; ``file`` is its open object, or -1; ``stored`` are mode and time.
 
     A read lease on the object keeps other processes from writing to it while files are compared with it.
-    ``kind`` is (executable, writable) and selects the object; ``is_new``: an environment just gave it to the
-    store. ``importable`` is set for each file before it is shared.
+    ``kind`` is (executable, writable) and selects the object. ``is_new`` is true if an environment just gave
+    it to the store. ``importable`` is set for each file before it is shared.
     """
 
     __slots__ = (
@@ -293,7 +293,7 @@ class Content:
             self.file = -1
 
     def share(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
-        """Replace the file, which contains *data*, by a link; return False if it needs the general way."""
+        """Replace the file, which contains *data*, by a link; return False if `file_sharer` must do it."""
         mode = file.status.st_mode
         kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
         if self.file < 0 or kind != self.kind:
@@ -346,7 +346,7 @@ class Content:
 
     def _give(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
         """Make the file the store's object, and keep it open for comparisons with other files."""
-        # Only the general way looks into layers.
+        # Only `file_sharer` uses layers.
         if self._object_store.layered or hashlib.sha256(data).digest() != self._digest:
             return False
         self._object_store.rooms.make(self._name)

@@ -32,11 +32,11 @@ _EXECUTABLE = 0o100
 class FactGatherer:
     """Gathers facts about the files of one environment.
 
-    ``root`` is the open folder of the environment. ``trusted``: an earlier run finished, so a file with the
-    recorded time and size counts as shared without a look at the store. ``by_inode``: a shared file has the
-    object's inode. ``programs``: the link mode can share those in ``bin``. ``entries`` are those that an
-    earlier run used, by name and version. ``seen_ns`` is the time when that run ended: an inode that changed
-    later may have new attributes.
+    ``root`` is the open folder of the environment. ``trusted`` is true if an earlier run finished; then a
+    file with the recorded time and size counts as shared without reading the store. With ``by_inode`` a
+    shared file has the object's inode. With ``programs`` the link mode can share programs in ``bin``.
+    ``entries`` are the entries of an earlier run, by name and version. ``seen_ns`` is the time when that run
+    ended: an inode that changed later may have new attributes.
     """
 
     root: int
@@ -58,7 +58,7 @@ class FactGatherer:
         for row, location in distribution.located:
             place, path = location
             if place is RecordPlace.SITE:
-                if is_bytecode(path):  # handled with its source
+                if is_bytecode(path):  # it is handled with its source
                     continue
                 directory, slash, name = path.rpartition("/")
                 directory = f"{site}/{directory}" if slash else site
@@ -115,7 +115,7 @@ class FactGatherer:
         executable = mode & _EXECUTABLE != 0
         writable = self._is_writable(distribution, location, mode)
         if not self.by_inode and stored_row is not None and stored_row.digest == digest:
-            writable = stored_row.writable  # the inode has its own mode: any object of the content will do
+            writable = stored_row.writable  # the file keeps its mode: any object is right
         object_name, stored, sound, says_shared, recorded = "", None, False, linked, None
         if status is not None and digest is not None:
             object_name = digest.object_name(executable=executable, writable=writable)
@@ -151,14 +151,14 @@ class FactGatherer:
     def _is_program(
         self, place: RecordPlace, status: os.stat_result | None, folder: int | None, name: str
     ) -> bool:
-        """Return True for a machine program in ``bin``, in which no environment's path can be new."""
+        """Return whether a file is a machine program in ``bin``: installers write no path into it."""
         if not self.programs or place is not RecordPlace.SCRIPT or status is None or folder is None:
             return False
         return stat.S_ISREG(status.st_mode) and is_program(name, folder)
 
     @staticmethod
     def _is_writable(distribution: InstalledDistribution, location: Location, mode: int) -> bool:
-        """Return True if the file shares the owner-writable object: data that its owner may write to."""
+        """Return whether the file shares the owner-writable object: data that its owner may write to."""
         importable = location.place is RecordPlace.SITE and is_importable(
             location.path, distribution.packages
         )
@@ -172,7 +172,7 @@ class FactGatherer:
         )
 
     def _is_marked(self, folder: int, name: str, status: os.stat_result) -> bool:
-        """Return True if an inode that may be the store's has new attributes, which all sharers then have."""
+        """Return whether an inode that may be the store's has new attributes, common to all its names."""
         changed = status.st_nlink > 1 and 0 < self.seen_ns < status.st_ctime_ns
         return self.by_inode and changed and has_attributes_in(folder, name)
 
@@ -194,7 +194,7 @@ class FactGatherer:
 def _is_sound(
     stored: os.stat_result | None, known: KnownFiles, digest: Digest, kind: tuple[bool, bool]
 ) -> bool:
-    """Whether an object of *kind* (executable, writable) has the time that a manifest records."""
+    """Return whether an object of *kind* (executable, writable) has the time that a manifest records."""
     if stored is None or not is_trusted(stored):
         return False
     executable, writable = kind

@@ -90,7 +90,7 @@ class FileSharer:
         self._layers = open_layers(context.store.path)
 
     def ingest(self, folder: int, action: Ingest) -> Shared:
-        """Hash a file and give it to the store, or share it if the store has it by now; return its object."""
+        """Hash a file; give it to the store, or share it if the store has it meanwhile. Return its object."""
         fact = action.fact
         assert fact.status is not None
         try:
@@ -144,7 +144,7 @@ class FileSharer:
         return borrow_object(self.context.store, self._layers, self._new_file(), name)
 
     def _give_or_share(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
-        """Give the content to the store, or share the store's object if it exists by now."""
+        """Give the content to the store, or share the store's object if it exists meanwhile."""
         name = self._name(fact, digest)
         given = self._give(file, name, fact)
         if given is not None:
@@ -159,7 +159,7 @@ class FileSharer:
             given = self._give(file, name, fact)
             if given is not None:
                 return Shared(digest, given)
-        if self.context.mode is LinkMode.SYMLINK:  # made after the entry is published
+        if self.context.mode is LinkMode.SYMLINK:  # the symlink is made after the entry is published
             if name in self.pending:
                 new = self.pending[name]
                 return Shared(digest, Stored.of(os.stat(new.name, dir_fd=new.directory)))
@@ -216,12 +216,12 @@ class FileSharer:
     def _share(
         self, file: LeasedFile, fact: FileFact, digest: Digest, entry: str | None, *, proven: bool
     ) -> Shared:
-        """Share *file* with the object; *proven*: the file was hashed, so a different object is damaged."""
+        """Share *file* with the object; if *proven*, the file was hashed: a different object is damaged."""
         name = self._name(fact, digest)
         try:
             stored = os.open(name, _STORED, dir_fd=self.objects)
         except FileNotFoundError:  # gc removed it after the plan was made
-            return self._heal(file, fact, digest)
+            return self._handle_difference(file, fact, digest)
         try:
             os.lseek(file.file, 0, os.SEEK_SET)
             status = os.fstat(stored)
@@ -234,7 +234,7 @@ class FileSharer:
             if proven and self.context.mode is not LinkMode.SYMLINK:
                 forget(self.objects, name)
                 return self._give_or_share(file, fact, digest)
-            return self._heal(file, fact, digest)
+            return self._handle_difference(file, fact, digest)
         self._count_shared(file.status.st_size)
         return Shared(digest, Stored.of(status))
 
@@ -265,9 +265,9 @@ class FileSharer:
         return True
 
     def _link(self, file: LeasedFile, name: str, status: os.stat_result, *, spent: bool) -> None:
-        """Replace *file* by a link to the object; if the object's inode is *spent*, renew the object instead.
+        """Replace *file* by a link to the object; if the object's inode is *spent*, replace the object.
 
-        An inode is spent if it takes no more links (ext4: 65 000) or has attributes that the file has not.
+        An inode is spent if it can have no more links (ext4: 65 000), or has attributes that the file lacks.
         """
         if not spent:
             try:
@@ -309,7 +309,7 @@ class FileSharer:
             forget(new.directory, new.name)
         self.statistics.names += 1
 
-    def _heal(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
+    def _handle_difference(self, file: LeasedFile, fact: FileFact, digest: Digest) -> Shared:
         """Handle a file that differs from its object: if the object is damaged, the file replaces it."""
         os.lseek(file.file, 0, os.SEEK_SET)
         actual = digest_file(file.file, file.status.st_size)

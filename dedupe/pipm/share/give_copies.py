@@ -36,7 +36,7 @@ _REFUSALS = {
     errno.EBUSY: Reason.NO_WRITE,
 }
 _same = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_gid")
-"""Not the ctime: a link to the same inode, made in another environment, changes it."""
+"""The ctime is not compared: a new link to the inode in another environment changes it."""
 
 
 def give_copies(root: int, releases: Sequence[Release], progress: Progress) -> tuple[int, list[SkippedFile]]:
@@ -86,7 +86,7 @@ class _CopyWorker:
         queue: Iterable[int],
         shared_state: SharedState,
     ) -> None:
-        """*order* are the files of each folder; the queue yields its indexes."""
+        """*order* has the files of each folder; the queue yields its indexes."""
         self._root = root
         self._area = area
         self._order = order
@@ -186,7 +186,7 @@ class _CopyWorker:
 
 
 def _in_place(planned: Release) -> bool:
-    """Return True if a file shares only the time, so that setting its own inode's time is enough."""
+    """Return whether a file shares only the time, so that setting its own inode's time is enough."""
     return planned.file.private and not planned.file.source
 
 

@@ -1,7 +1,7 @@
 """Recording modes and times of files before an adoption shares them, so that a release can restore them.
 
-All files that the adoption may share are recorded before the first one changes. A file that is the store's
-already (an earlier adoption shared it, or sync installed it) is no original: its earlier record stays.
+All files that the adoption may share are recorded before the first one changes. A file that is already the
+store's (an earlier adoption shared it, or sync installed it) is no original: its earlier record stays.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Row = str
 
 
 class OriginalsReader:
-    """Reads the originals of the job's distributions; ``kept`` are recorded ones of other distributions."""
+    """Reads the originals of the job's distributions; ``kept`` is the record of all other distributions."""
 
     def __init__(self, store: Store, job: AdoptJob) -> None:
         held = job.candidate
@@ -57,8 +57,9 @@ class OriginalsReader:
         key = metadata_path(distribution)
         name, version = distribution.name, distribution.version
         empty = frozenset[int]() if self._anew else releases.known(name, version).empty_times
-        look = _Look(self._store, self._root, self._known.get(key, {}), empty, anew=self._anew)
-        return {key: look.at(distribution) | self._before.get(key, {})}
+        known = self._known.get(key, {})
+        reader = _DistributionReader(self._store, self._root, known, empty, anew=self._anew)
+        return {key: reader.read(distribution) | self._before.get(key, {})}
 
 
 class OriginalsShare(NamedTuple):
@@ -119,12 +120,12 @@ def object_names(digest: Digest, status: os.stat_result) -> list[str]:
     return [digest.object_name(executable=executable, writable=writable) for writable in (False, True)]
 
 
-class _Look:
-    """Reads the originals of one distribution; *known* are those recorded earlier.
+class _DistributionReader:
+    """Reads the originals of one distribution; *known* are those of an earlier record.
 
     *empty* are the times (ns) that empty files of its release have in the store's manifests.
 
-    *anew*: the store does not know the environment; then only read-only files may be the store's.
+    With *anew* the store does not know the environment; then only read-only files may be the store's.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class _Look:
         self._empty = empty
         self._found: dict[str, Original] = {}
 
-    def at(self, distribution: InstalledDistribution) -> dict[str, Original]:
+    def read(self, distribution: InstalledDistribution) -> dict[str, Original]:
         """Return the originals of the distribution's folders and files, with the bytecode of its sources."""
         folders = folders_of(distribution)
         with directory_beneath(self._root, distribution.site) as site:
@@ -142,7 +143,7 @@ class _Look:
                 self._note_folder(f"{distribution.site}/", site)
         for folder, rows in folders.items():
             if folder.endswith(f"/{_CACHE}") and folder.removesuffix(f"/{_CACHE}") in folders:
-                continue  # read with its sources
+                continue  # its files are read with their sources
             self._folder(folder, rows)
         return self._found
 
@@ -152,10 +153,10 @@ class _Look:
             if descriptor is None:
                 return
             self._note_folder(prefix, descriptor)
-            for name, row in rows.items():  # by name: a listing costs as much as seven of these
+            for name, row in rows.items():  # one stat for each name: a listing takes as long as seven
                 try:
                     status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                except (OSError, ValueError):  # it is not there, or no file can have the name
+                except (OSError, ValueError):  # the file is missing, or no file can have the name
                     continue
                 self._note(prefix + name, status, row)
             if any(name.endswith(".py") for name in rows):
@@ -192,13 +193,13 @@ class _Look:
         return not self._anew or not mode & _WRITABLE
 
     def _is_stored(self, path: str, status: os.stat_result, row: Row) -> bool:
-        """Return True if a file is the store's, or got its time when it was shared."""
+        """Return whether a file is the store's, or got its time when it was shared."""
         digest = _digest(row)
         if digest is None:
             # Bytecode of the store is read-only; bytecode that Python writes is not. For other files
             # without a hash an earlier record counts.
             return not status.st_mode & _WRITABLE
-        if digest == EMPTY:  # has no object, but gets the time in the manifest, if the store has one
+        if digest == EMPTY:  # it has no object, but the time in the manifest, if the store has one
             return status.st_mtime_ns in self._empty if self._empty else path in self._known
         stored = (find_object(self._store.objects, name) for name in object_names(digest, status))
         return any(one is not None and one.st_mtime_ns == status.st_mtime_ns for one in stored)

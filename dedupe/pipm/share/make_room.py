@@ -78,10 +78,11 @@ def existing_folder(path: str) -> str:
 
 @dataclass(slots=True)
 class MadeRoom:
-    """The result of sharing twins: ``names`` counts further names of an inode by its number.
+    """The result of sharing twins (files with equal content).
 
-    ``enough``: they made the missing room. ``originals`` are the modes and times of an environment's files,
-    ``replaced`` its replaced inodes, ``freed`` the bytes that reflinks freed.
+    ``enough`` is true if this made enough room. ``names`` counts the further names of an inode by its number.
+    By environment, ``originals`` are the modes and times of replaced files, ``replaced`` their inodes, and
+    ``freed`` the bytes that reflinks freed.
     """
 
     enough: bool = False
@@ -112,9 +113,9 @@ def make_room(
     mode: LinkMode | None,
     progress: Progress,
 ) -> MadeRoom:
-    """Share twins if the disk of the store lacks the room that an adoption needs.
+    """Share twins if the disk of the store has too little room for an adoption.
 
-    Does nothing if that would not make enough room, but raises FullDiskError if there is no *store* yet.
+    If this would not make enough room, nothing is done; without a *store* FullDiskError is raised then.
     *mode* is the requested link mode.
     """
     made = MadeRoom()
@@ -149,12 +150,12 @@ def make_room(
 
 def _too_full(store_path: str, need: Free, free: Free, expected: Free) -> FullDiskError:
     gain = expected.size - free.size
-    twins = f"; what lies there twice gives back {gain / _MIB:.1f} MiB" if gain else ""
+    twins = f"; sharing equal files frees {gain / _MIB:.1f} MiB" if gain else ""
     return FullDiskError(
         f"No space left for the store {store_path}: it first needs up to {_text(need)}, {_text(free)} are"
         f" free{twins}",
         hint="free that much; or name all environments on that disk that have the same packages:"
-        " files that lie there twice are shared first",
+        " equal files are shared first",
     )
 
 
@@ -186,9 +187,9 @@ def _files(
 def _groups(
     files: dict[_Key, list[_File]], device: int, need: Free, free: Free
 ) -> tuple[list[tuple[_Key, list[_File]]], Free]:
-    """Choose the largest twins on *device* until there is room; also return what will be free then.
+    """Choose the largest twins on *device* until there is enough room; return also the free space after that.
 
-    Sources are not chosen: their bytecode depends on their times, and would have to be compiled again.
+    Sources are not chosen, because their bytecode contains their times and would have to be compiled again.
     """
     groups: list[tuple[_Key, list[_File]]] = []
     size, inodes = free

@@ -67,7 +67,7 @@ class LockedEnvironment:
 def lock_environment(
     store: Store, environment: Environment, progress: Progress, again: Sequence[str]
 ) -> Iterator[LockedEnvironment]:
-    """Lock the environment and list its distributions; those *again* are no longer released by name."""
+    """Lock the environment and list its distributions; the names *again* are no longer released by name."""
     with locked_environment(store, environment, progress) as root:
         distributions = installed_distributions(environment, root)
         previous = find_root(store, environment.path)
@@ -102,7 +102,7 @@ def released_names(
 def without_released(
     distributions: Sequence[InstalledDistribution], released: Sequence[str]
 ) -> list[InstalledDistribution]:
-    """Return *distributions*; those with a name in *released* are left alone."""
+    """Return *distributions*; the ones with a name in *released* are refused."""
     return [
         replace(distribution, refusal=Reason.RELEASED) if distribution.name in released else distribution
         for distribution in distributions
@@ -111,11 +111,7 @@ def without_released(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptRun:
-    """The values that all environments of one run share.
-
-    ``run`` (at ``run_path``) is the run's private folder in the store. ``tight``: its disk is nearly full.
-    ``twins`` is `AdoptContext`'s.
-    """
+    """The values that are the same for all environments of one run; `AdoptContext` explains them."""
 
     store: Store
     options: AdoptOptions
@@ -165,7 +161,7 @@ class AdoptRun:
             yield folder
 
     def _other_modes(self) -> str:
-        """Return the modes to suggest: those that were not tried."""
+        """Return the modes for the hint: those that were not tried."""
         tried = self.options.link_mode
         rest = [LinkMode.FINDER, LinkMode.SYMLINK]
         if tried not in (None, LinkMode.HARDLINK):

@@ -18,7 +18,7 @@ from pipm.fs.free_space import accounting, file_system_type, free_space, stable_
 from pipm.fs.os_errors import explain_os_error
 from pipm.pip_wrapper.install_wrapper import uninstall_wrapper
 from pipm.share.give_copies import give_copies
-from pipm.share.shared_files import Finder
+from pipm.share.shared_files import SharedFileSearch
 from pipm.store.layout import open_store
 from pipm.store.roots import ADOPTED, ADOPTING, PARTLY, find_root, remove_root, write_root
 from pipm.store.stored_originals import record_blocks
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
-    """The result of a release, real or (dry run) predicted.
+    """The result of a release, or of a dry run.
 
-    ``files_released`` were shared and are now the environment's own; ``bytes_used`` is the space they take.
-    ``files_kept`` stay shared with others than the store. ``read_only`` are modules that the store does not
-    have: another one, which is gone, may have made them so.
+    ``files_released`` counts the files that are no longer shared; ``bytes_used`` is the space that they need.
+    ``files_kept`` stay shared with other files than the store's. ``read_only`` counts read-only modules that
+    the store does not have: perhaps a store that no longer exists made them read-only.
     """
 
     path: str
@@ -77,7 +77,7 @@ def release_shared(
         with locked_environment(store, environment, progress) as root:
             there = installed_distributions(environment, root)
             chosen, distributions = _chosen(environment, there, names)
-            finder = Finder(store, environment, there, kept)
+            finder = SharedFileSearch(store, environment, there, kept)
             releases = plan_release(list(finder.files(chosen)))
             _refuse_lost(environment, finder.lost_links)
             record = 0 if names or store is None else record_blocks(store, environment.path)
@@ -117,7 +117,7 @@ def release_shared(
 
 
 def _used(root: int, before: int, most: int) -> int:
-    """Return the bytes that the copies take on a file system that compresses, at *most* their sizes."""
+    """Return the bytes of the copies on a file system that compresses, at *most* their sizes."""
     after = stable_free_space(root)
     used = most if after is None else before - after
     return used if 0 <= used <= most else most
@@ -180,12 +180,14 @@ def _refuse_full_disk(environment: Environment, releases: list[Release]) -> None
         )
 
 
-def _say_unknown(store: Store | None, environment: Environment, progress: Progress, finder: Finder) -> None:
+def _say_unknown(
+    store: Store | None, environment: Environment, progress: Progress, finder: SharedFileSearch
+) -> None:
     """Print a note if the original modes and times of files are not recorded."""
     if finder.lost:
         progress.note(
-            f"{finder.lost} files are hard links made by another store. Name it (--store DIR) to restore"
-            " their modes and times; otherwise they only become writable for their owner"
+            f"{finder.lost} files are hard links to another store's files. Name that store (--store DIR) to"
+            " restore their modes and times; otherwise they only become writable for their owner"
         )
     known = None if store is None else find_root(store, environment.path)
     adopted = known is not None and known.state in (ADOPTING, ADOPTED, PARTLY)

@@ -66,18 +66,18 @@ def count_unchanged(
 ) -> None:
     """Count in each job the unchanged distributions of an earlier run, and remove them from ``left``."""
     trusted = [job for job in jobs if _trust(job, options)]
-    looks = [_Recheck(store, job, compile_missing=options.compile_missing) for job in trusted]
+    rechecks = [_Recheck(store, job, compile_missing=options.compile_missing) for job in trusted]
     order = work_order(trusted)
     files = lines(trusted)
     if not order:
         return
 
     def work(_: int, queue: WorkQueue) -> _RecheckWorker:
-        return _RecheckWorker(looks, order, queue, shared_state)
+        return _RecheckWorker(rechecks, order, queue, shared_state)
 
-    progress.phase("Looking at files", files)
+    progress.phase("Checking files", files)
     with worker_pool(work, len(order), files, shared_state, progress) as pool:
-        answers: list[list[Rechecked]] = pool.run("look")
+        answers: list[list[Rechecked]] = pool.run("recheck")
     for job, several in zip(trusted, zip(*answers, strict=True), strict=True):
         finished: set[int] = set()
         for seen in several:
@@ -104,12 +104,12 @@ class _RecheckWorker:
 
     def __init__(
         self,
-        looks: Sequence[_Recheck],
+        rechecks: Sequence[_Recheck],
         order: Sequence[Sequence[tuple[int, int]]],
         queue: Iterable[int],
         shared_state: SharedState,
     ) -> None:
-        self._rechecks = looks
+        self._rechecks = rechecks
         self._order = order
         self._queue = queue
         self._shared_state = shared_state

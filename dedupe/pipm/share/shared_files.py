@@ -2,9 +2,9 @@
 
 A file is shared if it has the inode of a stored file or is a symlink to one. A file with an own inode is
 shared if RECORD (or the manifest of its entry) names an object for it, and the two have blocks in common. A
-user's reflinked copies and snapshots have the same blocks, but no object, since no RECORD lists them. If the
-store does not know the environment (the store is lost, say), a distribution with read-only modules that have
-further hard links was shared by some store: no installer makes such files.
+user's reflinked copies and snapshots have the same blocks, but no object, because no RECORD lists them. The
+store may not know the environment, for example if the store was lost. Then a distribution with read-only
+modules that have further hard links was shared by another store: no installer makes such files.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ _WRITE = 0o222
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Finder:
+class SharedFileSearch:
     """Finds the files that *environment*, with *distributions*, shares with *store*.
 
-    ``broken`` are symlinks to files that a store lacks, ``lost`` counts hard links that another store made,
-    ``kept`` files that stay as they are: their inodes are *kept*, and they had the same mode and time before
-    they were adopted. ``read_only`` are modules that a store which is gone may have made so.
+    ``broken`` are symlinks to files that a store lacks; ``lost`` counts hard links to another store's files.
+    ``kept`` counts files that stay shared: their inodes are in *kept*, and they had the same mode and time
+    before they were adopted. ``read_only`` are modules that a store which no longer exists may have made
+    read-only.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Finder:
                 self.kept += 1
                 return None
             return SharedFile(directory, entry.name, status, source=source, original=original)
-        if status.st_nlink > 1:  # its other names are not the store's
+        if status.st_nlink > 1:  # the store has none of its other names
             if (source or path) not in self._lost:
                 return None
             self.lost += 1
@@ -144,7 +145,7 @@ class Finder:
         )
 
     def _stored_target(self, path: str) -> str:
-        """Return the file of the store to which the symlink at *path* leads, maybe by an old path; or ""."""
+        """Return the stored file behind the symlink at *path*, also if the store was moved; or ""."""
         if self._store is None:
             return ""
         target = os.readlink(path)
@@ -159,7 +160,7 @@ class Finder:
         return moved if os.path.exists(moved) else ""
 
     def _note_lost(self, directory: str, entry: os.DirEntry[str]) -> None:
-        """Note a symlink to a file that its store, and this store, lack: by a missing store's path."""
+        """Record a broken symlink into a store, unless this store has the file."""
         if not entry.is_symlink() or os.path.exists(entry.path):
             return
         found = _INTO_STORE.match(os.readlink(entry.path))
@@ -171,7 +172,7 @@ class Finder:
             self.lost_links[found[1]] += 1
 
     def _is_stored(self, status: os.stat_result) -> bool:
-        """Return True if a file has an inode of the store: objects and bytecode are tried first."""
+        """Return whether a file has an inode of the store; objects and bytecode are listed first."""
         if self._store is None or status.st_dev != self._device:
             return False
         while status.st_ino not in self._stored:
@@ -181,11 +182,11 @@ class Finder:
         return True
 
     def _of_its_own(self, file: SharedFile) -> SharedFile | None:
-        """Return a file with an own inode if it shares blocks with its object or got its time, else None."""
+        """Return a file with an own inode if it shares blocks with its object or has its time, else None."""
         digest, time = self._contents.get(file.source or file.shown, (None, None))
         if digest is None:
             return None
-        if digest == EMPTY and not file.source:  # has no object, but gets a time of the store
+        if digest == EMPTY and not file.source:  # it has no object, but a time of the store
             return file._replace(private=True, stored_mtime_ns=time or self._time_of_bytecode(file))
         stored = self._object(file, digest)
         if stored is None:
@@ -253,7 +254,7 @@ def _lost_files(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the files of distributions with read-only modules that have further hard links.
 
-    The second are read-only modules without them.
+    The second result are the read-only modules without further hard links.
     """
     found: set[str] = set()
     alone: set[str] = set()

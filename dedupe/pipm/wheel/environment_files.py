@@ -1,4 +1,4 @@
-"""The files that each environment has of its own: scripts, RECORD, INSTALLER, direct_url.json."""
+"""The files that are different in each environment: scripts, RECORD, INSTALLER, direct_url.json."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def entry_point_script(body: bytes, python: str) -> bytes:
         return _BESIDE.replace(b"PYTHON", python.encode("utf-8", "surrogateescape")) + body
     if " " not in python and len(python.encode("utf-8", "surrogateescape")) <= _LONGEST_SIMPLE:
         return b"#!" + python.encode("utf-8", "surrogateescape") + b"\n" + body
-    from installer.scripts import Script  # noqa: PLC0415 - 40 ms, for odd paths alone
+    from installer.scripts import Script  # noqa: PLC0415 - it takes 40 ms, and only unusual paths need it
 
     # Via /bin/sh, like installer and pip; the body does not depend on the interpreter.
     _, code = Script("odd", "odd", "odd", "console").generate(python, "posix")

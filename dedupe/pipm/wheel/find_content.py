@@ -32,7 +32,7 @@ _UNSOUND = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSErr
 
 
 def contents_of(path: str, wanted: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
-    """Yield those of the *wanted* contents that the wheel at *path* has, with checked digests.
+    """Yield the *wanted* contents that the wheel at *path* has, with checked digests.
 
     The wheel may be unpacked (a folder). Its RECORD lists the digests.
     """

@@ -130,7 +130,7 @@ def _fits_netrc(text: str) -> bool:
 
 
 def _users_netrc(environ: dict[str, str]) -> str:
-    """Return the text of the user's netrc file, which ours replaces; "" if it is missing or invalid."""
+    """Return the text of the user's netrc file, which pipm's replaces; "" if missing or invalid."""
     for path in [environ["NETRC"]] if environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
         try:
             netrc.netrc(os.path.expanduser(path))

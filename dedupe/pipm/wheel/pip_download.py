@@ -44,7 +44,7 @@ class Way(Enum):
 class PipRequirement(NamedTuple):
     """A line of a requirements file for pip; the lines ``options`` must precede it.
 
-    ``hashed``: the line contains hashes. ``arguments`` belong on the command line.
+    ``hashed`` is true if the line contains hashes. ``arguments`` belong on the command line.
     """
 
     line: str
@@ -118,10 +118,10 @@ def batches(pins: Sequence[Pin], workers: int) -> list[Batch]:
 
 
 def other_ways(environ: Mapping[str, str], pins: Sequence[Pin]) -> list[Way]:
-    """Return where else to look for *pins* if the URLs in the lock cannot be reached.
+    """Return the other places for *pins* if the URLs in the lock cannot be reached.
 
-    The index in the lock comes first. An index in pip's settings, a mirror say, is used only with hashes:
-    without them it could serve another project's distribution of the same name.
+    The index in the lock comes first. An index in pip's settings, for example a mirror, is used only with
+    hashes: without them it could have another project's distribution of the same name.
     """
     if not all(pin.origin is None and pin.version is not None and _has_url(pin) for pin in pins):
         return []
@@ -144,7 +144,7 @@ def run_batch(
     words = ["--no-deps", "--ignore-requires-python", *requests[0].arguments]
     if requests[0].hashed:
         words.append("--require-hashes")
-    pip = asking_alone(pip, lines)
+    pip = without_extra_indexes(pip, lines)
     lines = add_logins(pip, lines)
     if any(map(_needs_build, batch.pins)):
         pip, lines = hide_logins(pip, lines, parent, path)
@@ -161,7 +161,7 @@ def fetch_requirements(
     if pin.index_url is not None:  # for its build requirements
         options = (f"--index-url {shlex.quote(pin.index_url)}", *options)
     lines = [*options, *requires]
-    pip = asking_alone(pip, lines)
+    pip = without_extra_indexes(pip, lines)
     pip, lines = hide_logins(pip, add_logins(pip, lines), parent, path)
     constraint = pip.environ.get("PIP_BUILD_CONSTRAINT")
     words = ["--constraint", constraint] if constraint else []
@@ -191,10 +191,10 @@ def _wheels(
     return [f"{path}/got/{name}" for name in sorted(os.listdir(f"{path}/got")) if name.endswith(".whl")]
 
 
-def asking_alone(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
+def without_extra_indexes(pip: PipCommand, lines: Sequence[str]) -> PipCommand:
     """Return *pip* without extra indexes if *lines* name an index.
 
-    In pip itself that line replaces them, but a pip that it starts for a build would also use them.
+    In pip itself that line replaces them, but pip would pass them on to another pip for a build.
     """
     if not any(line.startswith("--index-url ") for line in lines):
         return pip

@@ -43,7 +43,7 @@ def record_hash(row: RecordRow) -> RecordHash | None:
     return RecordHash(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
 
 
-def is_vouched(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, str]]) -> bool:
+def is_locked(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, str]]) -> bool:
     """Return True if the archive *stream*, with the sha256 *archive*, has one of *hashes*.
 
     *hashes* are (algorithm, hexadecimal digest).

@@ -78,7 +78,7 @@ def explained(pins: Sequence[Pin], output: str, *, index: str, python: str) -> F
 
 
 def nearest(wanted: str, versions: Sequence[str]) -> list[str]:
-    """Return those of *versions* that are just below and just above *wanted*, in order."""
+    """Return the *versions* just below and just above *wanted*, in order."""
     known: dict[Version, str] = {}
     for text in versions:
         try:
@@ -117,9 +117,11 @@ def _other_hashes(pins: Sequence[Pin], output: str) -> FetchError:
     """Return the error for archives that pip lists with other hashes than the lock's."""
     text = output.partition(_WRONG_HASHES)[2]
     names, got = _named(pins, text), _GOT.findall(text)
-    verb, whose = ("is", "its hash is") if len(names) == 1 else ("are", "their hashes are")
+    text = "is not the file in the lock: its hash is"
+    if len(names) > 1:
+        text = "are not the files in the lock: their hashes are"
     return FetchError(
-        f"{_listed(names)} {verb} not what the lock says: {whose} {_listed(got)}",
+        f"{_listed(names)} {text} {_listed(got)}",
         hint="lock again if the project published other files; otherwise do not trust this index",
         details=output,
     )
@@ -134,7 +136,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _named(pins: Sequence[Pin], text: str) -> list[str]:
-    """Return those of *pins* that *text* names, with versions; all if it names none."""
+    """Return the *pins* that *text* names, with versions; all if it names none."""
     said = _NORMALISE.sub("-", text).lower()
     shown = {pin.name: f"{pin.name} {pin.version}" if pin.version else pin.name for pin in pins}
     if len(shown) == 1:

@@ -6,8 +6,8 @@ import re
 
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)w?[0-9.]*[td]?(\.exe)?", re.IGNORECASE)
 _ACTIVATION = re.compile(r"(de)?activate(\.[a-z0-9]+)?|activate_this\.py", re.IGNORECASE)
-"""Scripts that shells source. pydoc and pip are not reserved: an environment works without, and pip's own
-wheel contains pip."""
+"""Scripts that shells source. pydoc and pip are not reserved: an environment works without them, and pip's
+own wheel contains pip."""
 _SCRIPT_FOLDERS = ("data/bin/", "data/scripts/", "scripts/")
 _HOOK = re.compile(r"([0-9]{3}|zzz)_pipm(_[a-z0-9_]*)?\.(pth|start)|_pipm_(finder|pip)([._/].*)?")
 

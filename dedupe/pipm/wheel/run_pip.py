@@ -33,8 +33,8 @@ OWN_PIP = (sys.executable, "-P", "-m", "pip")
 class PipCommand:
     """pip for one interpreter: ``command`` runs it with the variables ``environ``.
 
-    A pip that does not run on that interpreter cannot build for it; ``foreign`` are then the options for
-    `pip download` to get its wheels. ``python`` is the interpreter's version, for messages.
+    A pip that does not run on that interpreter cannot build for it; ``foreign`` are then the options of
+    `pip download` for the interpreter's wheels. ``python`` is the interpreter's version, for messages.
     """
 
     command: tuple[str, ...]
@@ -98,9 +98,9 @@ def _signal(process: subprocess.Popen[str], number: int) -> None:
 def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipCommand:
     """Return a pip that works for the environment's interpreter *python*; raise FetchError if there is none.
 
-    pipm's own pip is preferred; it runs on the other interpreter by ``--python``. The next are that of the
-    environment, that of its ``ensurepip``, and one on PATH. *resolving*: also use pip's settings for choosing
-    versions.
+    pipm's own pip is preferred; it runs on the other interpreter by ``--python``. The next are the
+    environment's pip, the pip of its ``ensurepip``, and one on PATH. With *resolving*, pip's settings for
+    choosing versions are used, too.
     """
     own = _own_pip()
     foreign: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def find_pip(python: str, target: Target, *, resolving: bool = False) -> PipComm
     elif own is not None:
         command, foreign = own, _foreign_options(target)
     else:
-        command = _borrowed_pip(python)
+        command = _other_pip(python)
     environ = environ_for_pip(python, resolving=resolving)
     return PipCommand(command=command, environ=environ, foreign=foreign, python=target.python)
 
@@ -126,7 +126,7 @@ def pip_into(python: str, target: Target) -> tuple[str, ...]:
     own = _own_pip()
     if own is not None and _own_runs_on(target):
         return (*own, "--python", python)
-    return _borrowed_pip(python)
+    return _other_pip(python)
 
 
 def _own_pip() -> tuple[str, ...] | None:
@@ -134,7 +134,7 @@ def _own_pip() -> tuple[str, ...] | None:
     return OWN_PIP if util.find_spec("pip") is not None else None
 
 
-def _borrowed_pip(python: str) -> tuple[str, ...]:
+def _other_pip(python: str) -> tuple[str, ...]:
     """Return a pip for an interpreter without pip: the wheel of its ``ensurepip``, or one on PATH."""
     done = subprocess.run([python, "-I", "-c", _BUNDLED], capture_output=True, check=False, text=True)
     for wheel in done.stdout.splitlines():
@@ -171,7 +171,7 @@ def _oldest_for_own() -> str:
     try:
         return metadata.metadata("pip")["Requires-Python"] or ""
     except (metadata.PackageNotFoundError, KeyError):
-        return ">=3.10"  # that of pip 26.0
+        return ">=3.10"  # the requirement of pip 26.0
 
 
 @cache

@@ -18,7 +18,7 @@ from pipm.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SOURCES = "where archives are, unless the lock says it"
+_SOURCES = "where archives are, unless the lock has the place"
 _NETWORK = "how to reach the network"
 _SPEED = "where fetched archives are cached"
 _BUILDING = "whether and how to build"
@@ -121,7 +121,7 @@ def _of_files(python: str) -> Iterator[tuple[str, str]]:
 
 
 def _files(python: str) -> list[str]:
-    """Return the paths of pip's files for an interpreter, those that override others last."""
+    """Return the paths of pip's files for an interpreter; later ones override earlier ones."""
     own = os.environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return []

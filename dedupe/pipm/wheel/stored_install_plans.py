@@ -28,10 +28,10 @@ _CHUNK = 1 << 16
 
 
 def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> InstallPlan:
-    """Read the install plan of the complete *entry* (a path below ``wheels/``); raise StoreError without one.
+    """Read the install plan of the complete *entry* (a path below ``wheels/``), or make it.
 
-    It is a layer's where only that has the entry. Without *modules* the plan has no ``folders``, and reading
-    takes a third of the time.
+    If only a layer has the entry, the plan is the layer's. Without *modules* the plan has no ``folders``, and
+    reading takes a third of the time. Raises StoreError if the entry cannot be installed.
     """
     store = home_of(store, entry)
     try:
@@ -47,7 +47,7 @@ def load_install_plan(store: Store, entry: str, *, modules: bool = True) -> Inst
     if parts is None:
         return _made(store, entry)
     first, second = parts
-    name, version, metadata, metadata_folders, copies, data_files, record, scripts = marshal.loads(first)  # noqa: S302 - our own
+    name, version, metadata, metadata_folders, copies, data_files, record, scripts = marshal.loads(first)  # noqa: S302 - pipm wrote it
     return InstallPlan(
         name,
         version,
@@ -114,7 +114,7 @@ def _scripts(store: Store, entry: str, manifest: Manifest) -> tuple[tuple[str, b
     path = next((e.path for e in manifest.files if e.path.endswith(ending) and e.path.count("/") == 2), None)
     if path is None:
         return ()
-    from installer.scripts import Script  # noqa: PLC0415 - 40 ms, paid once an entry
+    from installer.scripts import Script  # noqa: PLC0415 - it takes 40 ms, once for each entry
 
     from pipm.wheel.entry_points import parse_entry_points  # noqa: PLC0415
 

@@ -29,7 +29,7 @@ from pipm.store.objects import object_mode
 from pipm.wheel.entry_paths import EntryPaths, folded, name_refusal
 from pipm.wheel.entry_points import parse_entry_points
 from pipm.wheel.read_members import MemberReader
-from pipm.wheel.record_hashes import RecordMismatch, is_vouched, record_hash
+from pipm.wheel.record_hashes import RecordMismatch, is_locked, record_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,9 +89,9 @@ def unpack_wheel(
         with open(path, "rb") as stream:
             archive = digest or Digest(hashlib.file_digest(stream, "sha256").digest())
             with zipfile.ZipFile(stream) as wheel:
-                vouched = is_vouched(stream, archive, hashes)
+                locked = is_locked(stream, archive, hashes)
                 reader = MemberReader(wheel, stream.fileno())
-                work = _Unpacking(wheel, reader, file_name, tree, vouched=vouched)
+                work = _Unpacking(wheel, reader, file_name, tree, locked=locked)
                 return work.unpacked(name, version, tag, archive)
     except _UNSOUND as error:
         raise WheelError(f"{file_name} is not a valid wheel: {error}", hint=_HINT) from error
@@ -130,16 +130,16 @@ class _Unpacking:
         file_name: str,
         tree: TreeBuilder | None,
         *,
-        vouched: bool,
+        locked: bool,
     ) -> None:
         self.wheel = wheel
         self.reader = reader
         self.file_name = file_name
         self.tree = tree
-        self.vouched = vouched
+        self.locked = locked
         self.mismatches: list[RecordMismatch] = []
         self.packages: frozenset[str] = frozenset()
-        # All files get one time, with the file system's resolution: that of the tree's folder, which is new.
+        # All files get the time of the tree's folder, which is new and has the file system's resolution.
         self.now_ns = 0 if tree is None else tree.made_ns
 
     def unpacked(self, name: str, version: str, tag: str, archive: Digest) -> UnpackedWheel:
@@ -176,9 +176,9 @@ class _Unpacking:
         shown = member if len(member) <= _LONGEST_SHOWN else f"{member[:_LONGEST_SHOWN]}…"
         return WheelError(f"{self.file_name}: {shown!r} {why}", hint=_HINT)
 
-    def _doubt(self, member: str, why: str) -> None:
+    def _mismatch(self, member: str, why: str) -> None:
         """Record a mismatch of RECORD if the lock has this archive's hash; otherwise raise WheelError."""
-        if not self.vouched:
+        if not self.locked:
             raise self._refuse(member, why)
         self.mismatches.append(RecordMismatch(self.file_name, member, why))
 
@@ -285,14 +285,14 @@ class _Unpacking:
             if expected is not None:
                 recorded[row.path] = expected
             elif not row.path.startswith(f"{metadata}/RECORD"):
-                self._doubt(row.path, "has no sha256, sha384 or sha512 in RECORD")
+                self._mismatch(row.path, "has no sha256, sha384 or sha512 in RECORD")
                 bare.add(row.path)
         names = {member.filename for member in members}
         for absent in sorted(recorded.keys() - names):
-            self._doubt(absent, "is in RECORD but not in the archive")
+            self._mismatch(absent, "is in RECORD but not in the archive")
         for unknown in sorted(names - recorded.keys() - bare):
             if not is_installers_own(unknown):
-                self._doubt(unknown, "is not in RECORD")
+                self._mismatch(unknown, "is not in RECORD")
         return recorded
 
     def _read(self, name: str) -> bytes:
@@ -307,7 +307,8 @@ class _Unpacking:
     def _placed(self, members: list[zipfile.ZipInfo], metadata: str) -> Iterator[tuple[zipfile.ZipInfo, str]]:
         """Yield each member that is installed, with its path in the entry.
 
-        Bytecode is not installed: the store compiles it itself, and a wheel's could do anything.
+        Bytecode is not installed: the store compiles sources itself, and a wheel's bytecode may differ from
+        them.
         """
         paths = EntryPaths()
         for member in members:
@@ -338,10 +339,10 @@ class _Unpacking:
 
     def _write(self, member: zipfile.ZipInfo, entry_path: str, expected: RecordHash | None) -> FileEntry:
         mode = member.external_attr >> 16
-        # The rule of pip and installer; every script is executable, whatever the archive says.
+        # The rule of pip and installer; every script is executable, also if its mode in the archive is not.
         executable = entry_path.startswith("scripts/") or (stat.S_ISREG(mode) and mode & 0o111 != 0)
         content = self._content(member)
-        check = None  # sha256 is computed anyway
+        check = None  # sha256 is always computed
         if expected is not None and expected.algorithm != "sha256":
             check = hashlib.new(expected.algorithm)
             content = _hashed(content, check)
@@ -356,7 +357,7 @@ class _Unpacking:
         if expected is not None:
             actual = digest if check is None else check.digest()
             if actual != expected.digest or expected.size not in (None, size):
-                self._doubt(member.filename, "differs from RECORD")
+                self._mismatch(member.filename, "differs from RECORD")
         return FileEntry(entry_path, digest, size, executable, writable, stored_mode, self.now_ns)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def test_no_interpreter(tmp_path: object) -> None:
     ("text", "message"),
     [
         ("#!/bin/sh\nexit 3\n", "cannot list the wheels that it supports"),
-        ("#!/bin/sh\necho Segmentation fault >&2; exit 3\n", "it takes: Segmentation fault"),
+        ("#!/bin/sh\necho Segmentation fault >&2; exit 3\n", "it supports: Segmentation fault"),
         ("#!/bin/sh\necho hello\n", "is not a Python interpreter that runs"),
         ("no program\n", "is not a Python interpreter that runs"),
     ],

@@ -135,7 +135,11 @@ def test_a_server_is_not_waited_for_too_long(tmp_path: Path, server: FileServer,
     [
         (Answer(body=b"another"), None, "not the file in the lock: its hash is"),
         (Answer(body=CONTENT + b"more"), len(CONTENT), "larger than the size in the lock"),
-        (Answer(body=gzip.compress(CONTENT), headers=(("Content-Encoding", "gzip"),)), None, "not what"),
+        (
+            Answer(body=gzip.compress(CONTENT), headers=(("Content-Encoding", "gzip"),)),
+            None,
+            "not the file in the lock",
+        ),
         (Answer(404), None, "HTTP error 404"),
         (Answer(302, (("Location", "ftp://127.0.0.1/x"),)), None, "a redirect to ftp://127.0.0.1 is refused"),
         (Answer(302, (("Location", "file:///etc/passwd"),)), None, "a redirect to file:// is refused"),
@@ -224,7 +228,7 @@ def test_a_login_goes_to_the_host_that_is_compared(
 
 @pytest.mark.parametrize("url", ["http://[/x", "file:///a%00b", "file:///"])
 def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
-    with pytest.raises(FetchError, match=r"is not valid|is no file"):
+    with pytest.raises(FetchError, match=r"is not valid|is not a file"):
         fetch(tmp_path / "run", pin(url))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.errors import FetchError
 from pipm.wheel import settings
-from pipm.wheel.pip_download import asking_alone
+from pipm.wheel.pip_download import without_extra_indexes
 from pipm.wheel.run_pip import PipCommand
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def test_temporary_files_of_pip_lie_in_the_given_folder(tmp_path: Path) -> None:
 def test_the_pip_that_builds_asks_no_further_index() -> None:
     environ = {"PIP_EXTRA_INDEX_URL": "https://more.invalid/simple", "PIP_PROXY": "http://proxy.invalid"}
     pip = PipCommand(command=PIP, environ=environ, foreign=(), python="3.11")
-    assert asking_alone(pip, ["demo==1"]) is pip
-    alone = asking_alone(pip, ["--index-url https://own.invalid/simple", "demo==1"])
+    assert without_extra_indexes(pip, ["demo==1"]) is pip
+    alone = without_extra_indexes(pip, ["--index-url https://own.invalid/simple", "demo==1"])
     assert alone.environ == {"PIP_PROXY": "http://proxy.invalid"}
 
 
