@@ -109,7 +109,7 @@ def test_what_is_left_beside_a_module_that_is_a_file(tmp_path: Path) -> None:
     folder = pair.finder.run("import os, single; print(os.path.dirname(single.__file__))").strip()
     write(f"{folder}/cache.db", b"x\n")
     found = pair.pipm("verify", "--json").expect().json
-    assert [row.rpartition("/")[2] for row in found["strays"]] == ["cache.db"]
+    assert [row.rpartition("/")[2] for row in found["unexpected"]] == ["cache.db"]
     pair.pipm("gc").expect()
     assert not os.path.lexists(f"{folder}/cache.db")
     write(f"{folder}/single2.py", b"X = 1\n")

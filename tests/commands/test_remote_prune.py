@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from pipm.remote.remote_values import Index
+    from pipm.remote.remote_values import RemoteIndex
     from support.pipm import Pipm
 
 DAY = 24 * 3600
@@ -40,7 +40,7 @@ def key_from(pipm: Pipm, monkeypatch: pytest.MonkeyPatch) -> SecretKey:
     return signing_key()
 
 
-def changed(remote: str, key: SecretKey, change: Callable[[Index], Index]) -> None:
+def changed(remote: str, key: SecretKey, change: Callable[[RemoteIndex], RemoteIndex]) -> None:
     """Sign another index: that of a push some time ago."""
     transport = FolderTransport(remote)
     write_index(transport, key, read_index(transport, key.public), change)

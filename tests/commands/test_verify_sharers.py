@@ -166,7 +166,7 @@ def test_a_strange_name_among_the_objects(tmp_path: Path) -> None:
     stored = object_path(pipm.store, file_digest(first.file("alpha/m1.py")))
     for command in (("verify", "--repair"), ("gc",)):
         os.link(stored, f"{stored}.new")
-        assert pipm("verify", "--json").expect().json["strays"] == [f"{stored}.new"]
+        assert pipm("verify", "--json").expect().json["unexpected"] == [f"{stored}.new"]
         pipm(*command).expect()
         assert not os.path.exists(f"{stored}.new")
         assert os.path.exists(stored)
@@ -217,11 +217,11 @@ def test_data_that_a_program_writes_among_modules_is_a_note(tmp_path: Path) -> N
         (entry,) = [folder for folder, _, names in os.walk(f"{pipm.store}/v1/wheels") if "m1.py" in names]
         write(f"{entry}/dropin.cache", b"a cache")
         found = pipm("verify", "--json").expect().json
-        assert (found["damaged"], found["strays"]) == ([], [f"{entry}/dropin.cache"])
+        assert (found["damaged"], found["unexpected"]) == ([], [f"{entry}/dropin.cache"])
         if collect:
             pipm("gc").expect()
         else:
             (moved,) = pipm("verify", "--repair", "--json").expect().json["put_aside"]
             assert os.path.getsize(moved) == 7
         assert not os.path.exists(f"{entry}/dropin.cache")
-        assert pipm("verify", "--json").expect().json["strays"] == []
+        assert pipm("verify", "--json").expect().json["unexpected"] == []

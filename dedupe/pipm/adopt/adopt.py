@@ -181,13 +181,13 @@ class _Run:
         # Sorted: two runs over the same environments take the locks in one order and never deadlock.
         for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
             try:
-                held = stack.enter_context(
+                locked = stack.enter_context(
                     lock_environment(self._store, environment, self._progress, self._options.again)
                 )
             except PipmError as error:
                 self._outcomes[path] = error
                 continue
-            self._say_duplicates(held)
+            self._say_duplicates(locked)
             statistics = Statistics(accounting(file_system_type(environment.path)))
             statistics.freed += self._made.freed.get(environment.path, 0)
             for status in self._made.replaced.get(environment.path, ()):
@@ -195,20 +195,20 @@ class _Run:
             self._jobs.append(
                 AdoptJob(
                     path=path,
-                    candidate=held,
+                    locked=locked,
                     statistics=statistics,
-                    count=len(held.distributions),
-                    left=held.distributions,
+                    count=len(locked.distributions),
+                    left=locked.distributions,
                     originals=self._made.originals.get(environment.path, {}),
                 )
             )
         order = list(self._environments)  # the first in it keeps a content, the others free theirs
         self._jobs.sort(key=lambda job: order.index(job.path))
 
-    def _say_duplicates(self, held: LockedEnvironment) -> None:
+    def _say_duplicates(self, locked: LockedEnvironment) -> None:
         """Print a note once if the store lost its hard links when it was copied."""
-        previous = held.previous
-        if self._said or previous is None or is_unchanged(previous, held.environment):
+        previous = locked.previous
+        if self._said or previous is None or is_unchanged(previous, locked.environment):
             return
         entries = [entry for entry in previous.entries if has_entry(self._store, entry)]
         self._said = not all(is_linked(self._store, entry) for entry in entries)
@@ -221,13 +221,13 @@ class _Run:
     def _note_seen(self) -> None:
         """Write the roots of environments that need no change with the time they were seen."""
         for job in self._jobs:
-            previous = job.candidate.previous
+            previous = job.locked.previous
             if not job.left and previous is not None and job.mode is not None:
-                released = job.candidate.released
+                released = job.locked.released
                 known = (set(previous.entries), previous.released) == (job.entries, released)
                 if not known or time.time() - previous.seen > _SEEN_EVERY:
                     entries = tuple(sorted(job.entries))
-                    root = root_of(job.candidate.environment, job.mode.value, ADOPTED, entries, released)
+                    root = root_of(job.locked.environment, job.mode.value, ADOPTED, entries, released)
                     write_root(self._store, root, Durability.WHOLE)
 
     def _adopt(self, *, is_new: bool) -> None:
@@ -246,19 +246,19 @@ class _Run:
         before = 0 if is_new else folder_blocks(self._store)
         with ExitStack() as stack:
             run, run_path = stack.enter_context(self._store.run())
-            preparation = AdoptRun(
+            adopt_run = AdoptRun(
                 store=self._store,
                 options=self._options,
                 shared_state=self._shared_state,
                 run=run,
                 run_path=run_path,
                 tight=tight,
-                twins=self._made.names,
+                further_names=self._made.names,
             )
             at_work = []
             for job in jobs:
                 try:
-                    context = stack.enter_context(preparation.context(job.candidate))
+                    context = stack.enter_context(adopt_run.context(job.locked))
                 except PipmError as error:
                     self._outcomes[job.path] = error
                     self._jobs.remove(job)
@@ -339,7 +339,7 @@ class _Run:
         for job in self._jobs:
             assert job.mode is not None
             share = job.statistics.seconds / work if work else 1 / len(self._jobs)
-            environment = job.candidate.environment
+            environment = job.locked.environment
             self._outcomes[job.path] = adoption_of(
                 environment, job.mode.value, job.count, job.statistics, seconds * share
             )

@@ -22,7 +22,7 @@ _BATCH = 64
 """Sources that one process compiles between two calls of *advance*."""
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """The file ``path`` with the content ``digest`` and ``size`` bytes; the header gets ``time`` (seconds).
 
     ``filename`` is the name in tracebacks, which Python corrects at import; ``level`` is the optimisation.
@@ -51,7 +51,7 @@ class Compiled(NamedTuple):
 
 def compile_in_processes(
     interpreter: Interpreter,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, SourceFile],
     run: tuple[int, str],
     advance: Callable[[int], None],
 ) -> Compiled:
@@ -64,7 +64,7 @@ def compile_in_processes(
 
 def compile_sources(
     workers: Sequence[CompilerProcess],
-    sources: Mapping[str, Source],
+    sources: Mapping[str, SourceFile],
     run: tuple[int, str],
     advance: Callable[[int], None] = lambda _: None,
 ) -> Compiled:
@@ -101,7 +101,7 @@ def _answers(workers: Sequence[CompilerProcess], tasks: list[list[CompileTask]])
         return list(pool.map(CompilerProcess.compile, workers, tasks))
 
 
-def _task(source: Source, target: str) -> CompileTask:
+def _task(source: SourceFile, target: str) -> CompileTask:
     path, digest, size, time, filename, level = source
     return CompileTask(path, digest.hex(), filename, target, time, size, level)
 

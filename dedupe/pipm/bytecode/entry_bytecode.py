@@ -10,7 +10,7 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compile_sources import Source, compile_in_processes, compile_sources
+from pipm.bytecode.compile_sources import SourceFile, compile_in_processes, compile_sources
 from pipm.bytecode.compiler_process import CompilerProcess
 from pipm.core.bytecode import bytecode_key, header_time
 from pipm.fs.beneath import directory_beneath, open_directory_beneath
@@ -34,7 +34,7 @@ _Key = tuple["Digest", int]
 _CACHE = "__pycache__"
 
 
-class _Source(NamedTuple):
+class _EntryModule(NamedTuple):
     """A module of an entry: its folder below ``v1/``, and its row in the manifest."""
 
     folder: str
@@ -49,10 +49,10 @@ class _Source(NamedTuple):
     def stem(self) -> str:
         return self.file.path.rpartition("/")[2][:-3]
 
-    def compiled_from(self, store: Store) -> Source:
+    def compiled_from(self, store: Store) -> SourceFile:
         """Return the source for `compile_sources`."""
         path = f"{self.folder}/{self.stem}.py"
-        return Source(f"{store.path}/v1/{path}", self.file.digest, self.file.size, self.key[1], path)
+        return SourceFile(f"{store.path}/v1/{path}", self.file.digest, self.file.size, self.key[1], path)
 
 
 def compile_entries(
@@ -63,7 +63,7 @@ def compile_entries(
     Returns False if the disk did not take some of it: the next call for these entries adds it.
     """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
-    lacking: dict[_Key, list[_Source]] = {}
+    lacking: dict[_Key, list[_EntryModule]] = {}
     done = []
     for entry in entries:
         if not is_compiled(store, entry, pool.interpreter):
@@ -86,7 +86,7 @@ def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter
     """Compile the source at *path* into the pool under *key*; return False if it does not compile."""
     digest, time = key
     with store.run() as (run, run_path), closing(CompilerProcess(interpreter)) as worker:
-        source = Source(path, digest, os.stat(path).st_size, time, path)
+        source = SourceFile(path, digest, os.stat(path).st_size, time, path)
         made = compile_sources([worker], {_name(key): source}, (run, run_path)).made
         for new in made.values():
             sync_file_system(run)
@@ -95,13 +95,13 @@ def compile_to_pool(store: Store, path: str, key: _Key, interpreter: Interpreter
     return bool(made)
 
 
-def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_Source]:
+def _link_known(store: Store, entry: str, manifest: Manifest, pool: Pool, tag: str) -> list[_EntryModule]:
     """Link the bytecode that the pool has; return the sources without bytecode in the pool."""
-    folders: dict[str, list[_Source]] = {}
+    folders: dict[str, list[_EntryModule]] = {}
     for file in manifest.files:
         if file.path.startswith("site/") and file.path.endswith(".py"):
             folder = f"wheels/{entry}/{file.path.rpartition('/')[0]}"
-            folders.setdefault(folder, []).append(_Source(folder, file))
+            folders.setdefault(folder, []).append(_EntryModule(folder, file))
     lacking = []
     for folder, sources in folders.items():
         with opened(_open_cache(store, folder)) as cache:
@@ -117,7 +117,7 @@ def _open_cache(store: Store, folder: str) -> int:
         return open_directory_beneath(parent, _CACHE)
 
 
-def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
+def _link(pool: Pool, source: _EntryModule, cache: int, tag: str) -> bool:
     """Link the pool's bytecode into the open folder *cache*; return False if the pool has none."""
     if pool.find(*source.key) is None:
         return False
@@ -129,7 +129,7 @@ def _link(pool: Pool, source: _Source, cache: int, tag: str) -> bool:
 def _compile(
     store: Store,
     run: tuple[int, str],
-    lacking: dict[_Key, list[_Source]],
+    lacking: dict[_Key, list[_EntryModule]],
     interpreter: Interpreter,
     pool: Pool,
     shared_state: SharedState,

@@ -18,7 +18,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compile_sources import MODE, Source, compile_sources
+from pipm.bytecode.compile_sources import MODE, SourceFile, compile_sources
 from pipm.bytecode.compiled_files import CACHE, match_bytecode
 from pipm.bytecode.compiler_process import BytecodeCheck
 from pipm.core.bytecode import bytecode_mtime_ns
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class _Candidate(NamedTuple):
+class _UnpooledBytecode(NamedTuple):
     """A ``.pyc`` that the pool lacks; ``status`` is the stat of the environment's file, None if missing."""
 
     source: ProvenSource
@@ -135,9 +135,9 @@ class BytecodeSharer:
         """The number of files that wait for `finish_bytecode`."""
         return len(self._fresh)
 
-    def _share_known(self, directory: str, modules: dict[str, ProvenSource]) -> list[_Candidate]:
+    def _share_known(self, directory: str, modules: dict[str, ProvenSource]) -> list[_UnpooledBytecode]:
         """Share the bytecode of one folder, as far as the pool has it; return the rest."""
-        candidates: list[_Candidate] = []
+        candidates: list[_UnpooledBytecode] = []
         with self._open(directory) as cache:
             if cache is None:
                 return self._uncompiled(modules.values(), set())
@@ -155,16 +155,18 @@ class BytecodeSharer:
                     self.statistics.files += 1
                     status = status_beneath(cache, name)
                     if status is not None and not self._share_one(cache, name, source, level, status):
-                        candidates.append(_Candidate(source, name, level, status))
+                        candidates.append(_UnpooledBytecode(source, name, level, status))
         return candidates + self._uncompiled(modules.values(), present)
 
-    def _uncompiled(self, sources: Iterable[ProvenSource], present: set[tuple[str, int]]) -> list[_Candidate]:
+    def _uncompiled(
+        self, sources: Iterable[ProvenSource], present: set[tuple[str, int]]
+    ) -> list[_UnpooledBytecode]:
         if not self.context.compile_missing or self.context.interpreter is None:
             return []
         tag = self.context.interpreter.cache_tag
         missing = [source for source in sources if (source.name, 0) not in present]
         self.statistics.files += len(missing)
-        return [_Candidate(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
+        return [_UnpooledBytecode(source, f"{source.name[:-3]}.{tag}.pyc", 0) for source in missing]
 
     def _share_one(
         self, cache: int, name: str, source: ProvenSource, level: int, status: os.stat_result
@@ -214,7 +216,7 @@ class BytecodeSharer:
             and (status.st_nlink > 1 or not self.context.hardlinks)
         )
 
-    def _take_over(self, candidates: list[_Candidate]) -> None:
+    def _take_over(self, candidates: list[_UnpooledBytecode]) -> None:
         """Link the environment's bytecode into the pool; compile invalid bytecode again."""
         assert self._worker is not None
         base = self.context.environment.path
@@ -223,8 +225,8 @@ class BytecodeSharer:
             for source, name, *_ in candidates
         ]
         sound = self._worker.check(checks)
-        rest: list[_Candidate] = []
-        good: dict[str, list[_Candidate]] = {}
+        rest: list[_UnpooledBytecode] = []
+        good: dict[str, list[_UnpooledBytecode]] = {}
         for candidate, is_sound in zip(candidates, sound, strict=True):
             if is_sound and self.context.hardlinks:
                 good.setdefault(candidate.source.directory, []).append(candidate)
@@ -238,7 +240,7 @@ class BytecodeSharer:
                         rest.append(candidate)
         self._compile([candidate for candidate in rest if self._may_replace(candidate)])
 
-    def _give(self, cache: int, candidate: _Candidate) -> bool:
+    def _give(self, cache: int, candidate: _UnpooledBytecode) -> bool:
         """Link the environment's file into the pool; return False if it must be compiled."""
         source, name, level, old = candidate
         pool = self._pools[level]
@@ -272,7 +274,7 @@ class BytecodeSharer:
                 self._place(cache, name, status, source, pool)
         return True
 
-    def _copy(self, cache: int, candidate: _Candidate, header: Header) -> bool:
+    def _copy(self, cache: int, candidate: _UnpooledBytecode, header: Header) -> bool:
         """Copy a file with further names for the pool; return False if it must be compiled."""
         new = self.context.new_file()
         own = own_reason(cache, candidate.name) is not None
@@ -281,7 +283,7 @@ class BytecodeSharer:
         self._fresh.append(_NewBytecode(candidate.source, candidate.name, candidate.level, new))
         return True
 
-    def _may_replace(self, candidate: _Candidate) -> bool:
+    def _may_replace(self, candidate: _UnpooledBytecode) -> bool:
         """Return whether a file that could not be linked may be replaced."""
         source, name = candidate.source, candidate.name
         with self._open(source.directory) as cache:
@@ -290,7 +292,7 @@ class BytecodeSharer:
                 return self.context.compile_missing
             return not self._must_stay(cache, name, source, status)
 
-    def _compile(self, candidates: list[_Candidate]) -> None:
+    def _compile(self, candidates: list[_UnpooledBytecode]) -> None:
         assert self._worker is not None
         fresh = [(candidate, self.context.new_file()) for candidate in candidates]
         sources = {new.name: self._compiled_from(candidate) for candidate, new in fresh}
@@ -305,11 +307,11 @@ class BytecodeSharer:
                 reason = Reason.CHANGING if changed else Reason.STALE_BYTECODE
                 self._leave(candidate.source, candidate.name, reason)
 
-    def _compiled_from(self, candidate: _Candidate) -> Source:
+    def _compiled_from(self, candidate: _UnpooledBytecode) -> SourceFile:
         source = candidate.source
         path = f"{source.directory}/{source.name}"
         whole = f"{self.context.environment.path}/{path}"
-        return Source(whole, source.digest, source.size, source.time, path, candidate.level)
+        return SourceFile(whole, source.digest, source.size, source.time, path, candidate.level)
 
     def _open(self, directory: str) -> AbstractContextManager[int | None]:
         return directory_beneath(self.context.root, f"{directory}/{CACHE}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compile_sources import Source, compile_in_processes
+from pipm.bytecode.compile_sources import SourceFile, compile_in_processes
 from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
@@ -154,11 +154,11 @@ class SyncBytecode:
             self._note_hopeless(name.removeprefix("pyc-"))
         return {name.removeprefix("pyc-"): new for name, new in compiled.made.items()}
 
-    def _source(self, key: str) -> Source:
+    def _source(self, key: str) -> SourceFile:
         folder, stem, source = self.missing[key][0]
         path = f"{self._context.store.path}/v1/{source}/{stem}.py"
         digest, time = parse_bytecode_key(key)
-        return Source(path, digest, os.stat(path).st_size, time, f"{folder}/{stem}.py")
+        return SourceFile(path, digest, os.stat(path).st_size, time, f"{folder}/{stem}.py")
 
     def _note_hopeless(self, key: str) -> None:
         self._pool.make_room(parse_bytecode_key(key)[0])

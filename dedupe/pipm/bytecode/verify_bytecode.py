@@ -11,7 +11,7 @@ import stat
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compile_sources import MODE, Source, compile_sources
+from pipm.bytecode.compile_sources import MODE, SourceFile, compile_sources
 from pipm.bytecode.compiler_process import CompareTask, CompilerProcess
 from pipm.core.bytecode import bytecode_mtime_ns, parse_bytecode_key
 from pipm.core.digest import EMPTY
@@ -170,12 +170,12 @@ class PoolCheck:
         if reader is None:
             return {}
         names: dict[str, str] = {}
-        sources: dict[str, Source] = {}
+        sources: dict[str, SourceFile] = {}
         for file in files:
             found = self._source(file.digest)
             if found is not None:
                 names[f"pyc-{file.inode}"] = file.name
-                sources[f"pyc-{file.inode}"] = Source(
+                sources[f"pyc-{file.inode}"] = SourceFile(
                     found[0], file.digest, found[1], file.time, "", reader.level
                 )
         with closing(CompilerProcess(reader.interpreter)) as worker:

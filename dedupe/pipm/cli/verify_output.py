@@ -58,7 +58,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
         ],
         "repaired": sum(damage.repaired for damage in findings.damages),
         "modified": findings.modified,
-        "strays": findings.strays,
+        "unexpected": findings.unexpected,
         "duplicates": [file.shown for file in findings.duplicates],
         "put_aside": findings.put_aside,
         "unreadable": findings.unreadable,
@@ -110,10 +110,10 @@ def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
         output.named(path_text(path) for path in findings.modified)
     for reason in findings.not_run:
         output.note("note", printable(reason))
-    if findings.strays:
-        count = counted(len(findings.strays), "file")
+    if findings.unexpected:
+        count = counted(len(findings.unexpected), "file")
         output.note("note", f"{count} left by programs among the store's files; `pipm gc` removes them")
-        output.named(path_text(path) for path in findings.strays)
+        output.named(path_text(path) for path in findings.unexpected)
     if findings.put_aside:
         count = counted(len(findings.put_aside), "file")
         output.note("note", f"{count} that programs left among the store's files were moved away")

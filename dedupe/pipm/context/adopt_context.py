@@ -30,7 +30,7 @@ class AdoptContext:
     and version; that run finished if ``trusted``, at ``seen_ns``. ``hardlinks`` is true if link(2) works
     between environment and store. ``file_system`` is the type of the environment's file system. If it is
     full, ``tight`` is true: the store gets no new files, and only files that it already has are shared.
-    ``twins`` counts by inode the further names that `make_room` gave to files.
+    ``further_names`` counts by inode the further names that `make_room` gave to files.
     """
 
     environment: Environment
@@ -51,7 +51,7 @@ class AdoptContext:
     file_system: str
     compile_missing: bool
     tight: bool
-    twins: Mapping[int, int]
+    further_names: Mapping[int, int]
 
     def new_file(self) -> NewFile:
         """Return a new name in the run's folder, different for all workers and environments."""

@@ -277,8 +277,8 @@ class WorkQueue:
 
     def __iter__(self) -> Iterator[int]:
         """Yield numbers until the queue is empty."""
-        while ticket := os.read(self._reader, self._FORMAT.size):
-            yield from range(self._FORMAT.unpack(ticket)[0], self._count, self._MOST)
+        while item := os.read(self._reader, self._FORMAT.size):
+            yield from range(self._FORMAT.unpack(item)[0], self._count, self._MOST)
 
     def close(self) -> None:
         """Close the pipe."""

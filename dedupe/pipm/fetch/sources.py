@@ -31,7 +31,7 @@ _ONLY_FOR_CHOOSING = frozenset({"--extra-index-url", "--find-links", "--only-bin
 _FLAGS = frozenset({"--pre", "--prefer-binary"})
 
 
-class Source(NamedTuple):
+class WheelSource(NamedTuple):
     """The place of the wheel ``file_name``: either ``path``, a local file, or ``request``.
 
     ``limit`` is its size in the lock, None if the lock has none.
@@ -88,22 +88,22 @@ def _options(pin: Pin) -> list[tuple[str, ...]]:
     return [tuple(words[number : number + 2]) for number in range(0, len(words), 2)]
 
 
-def locked_source(pin: Pin) -> Source | None:
+def locked_source(pin: Pin) -> WheelSource | None:
     """Return the place of the wheel in the lock; None if the lock has none. Raises LeftToPipError."""
     archive = named_archive(pin)
     if archive is None:
         return None
     if archive.path is not None:
-        return Source(archive.file_name, archive.path, limit=archive.size)
+        return WheelSource(archive.file_name, archive.path, limit=archive.size)
     if archive.url is None:
         return None
     parts = urlsplit(archive.url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Source(archive.file_name, unquote(parts.path), limit=archive.size)
+        return WheelSource(archive.file_name, unquote(parts.path), limit=archive.size)
     if parts.scheme not in ("http", "https"):
         raise LeftToPipError
     request = Request(archive.url, (pin.index_url,) if pin.index_url else ())
-    return Source(archive.file_name, request=request, limit=archive.size)
+    return WheelSource(archive.file_name, request=request, limit=archive.size)
 
 
 def index_urls(pin: Pin, settings: NetworkSettings, *, configured: bool) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _default_index() -> str:
         raise LeftToPipError from error
 
 
-def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Sequence[str]) -> Source:
+def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Sequence[str]) -> WheelSource:
     """Return the best wheel of *pin* for *tags* on *urls*; raise LeftToPipError if none has its hash."""
     wanted = wanted_hashes(pin)
     archive = named_archive(pin)
@@ -159,7 +159,9 @@ def find_on_index(client: HttpClient, pin: Pin, urls: Sequence[str], tags: Seque
     if urlsplit(file.url).scheme not in ("http", "https"):
         raise LeftToPipError
     name = file.name if archive is None else archive.file_name
-    return Source(name, request=Request(file.url, (url,)), limit=None if archive is None else archive.size)
+    return WheelSource(
+        name, request=Request(file.url, (url,)), limit=None if archive is None else archive.size
+    )
 
 
 def _files(client: HttpClient, request: Request) -> list[IndexFile]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipm.core.digest import Digest
     from pipm.core.pins import Pin
     from pipm.fetch.http_client import HttpClient
-    from pipm.fetch.sources import Source
+    from pipm.fetch.sources import WheelSource
 
 _LOGIN = frozenset({401, 403, 407})
 _GONE = frozenset({404, 410})
@@ -75,14 +75,14 @@ class ArchiveWriter:
             hint = "check your login for this host: netrc, or PIP_INDEX_URL with user and password"
         raise UnreachableError(f"Cannot fetch {_shown(pin)}: {trouble}", hint=hint) from trouble
 
-    def _places(self, pin: Pin) -> Iterator[Callable[[], Source]]:
+    def _places(self, pin: Pin) -> Iterator[Callable[[], WheelSource]]:
         """Yield the places of the wheel: that in the lock, the lock's index, the configured index.
 
         If the lock has a place, the indexes are only for the case that its server does not answer.
         """
         settings = self._client.settings
 
-        def find(*, configured: bool) -> Source:
+        def find(*, configured: bool) -> WheelSource:
             urls = index_urls(pin, settings, configured=configured)
             return find_on_index(self._client, pin, urls, self._tags)
 
@@ -98,7 +98,7 @@ class ArchiveWriter:
         if settings.index_urls[0]:
             yield lambda: find(configured=True)
 
-    def _write(self, pin: Pin, source: Source) -> NewArchive:
+    def _write(self, pin: Pin, source: WheelSource) -> NewArchive:
         wanted = wanted_hashes(pin)
         new = NewFile(self._folder, f"archive-{next(self._numbers)}")
         if source.request is not None:
@@ -121,7 +121,7 @@ class ArchiveWriter:
             )
         return NewArchive(new.name, source.file_name, digest)
 
-    def _counted(self, pin: Pin, source: Source, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def _counted(self, pin: Pin, source: WheelSource, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield *chunks*; raise FetchError if they exceed the size in the lock, or half of the free space."""
         limit = source.limit
         if limit is None:

@@ -14,7 +14,7 @@ from pipm.core.record import RecordPlace, entry_path
 from pipm.finder.colocation import SITE
 from pipm.finder.import_order import package_last
 from pipm.fs.beneath import is_there, open_directory_beneath
-from pipm.fs.copies import Metadata, set_metadata
+from pipm.fs.copies import FileMetadata, set_metadata
 from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.share_file import NewFile, ensure_folder, write_new_file
 from pipm.fs.staging import Staging, staging
@@ -61,7 +61,7 @@ def restore_links(
         for name, text in served.dropped:
             if not is_there(folders.open(""), name):
                 data = text.encode("utf-8", "surrogateescape")
-                folders.write("", name, data, Metadata(_PLAIN, None, None, time.time_ns()))
+                folders.write("", name, data, FileMetadata(_PLAIN, None, None, time.time_ns()))
     return count
 
 
@@ -78,7 +78,7 @@ def _restore_file(
     if entry.digest == EMPTY:
         mode = _EXECUTABLE if entry.executable else _PLAIN
         # The store's bytecode needs this time; `release_shared` restores the original one later.
-        metadata = Metadata(mode, None, None, entry.mtime_ns)
+        metadata = FileMetadata(mode, None, None, entry.mtime_ns)
         if original is not None:
             metadata = metadata._replace(mode=original.mode, group=original.group)
         folders.write(above, name, b"", metadata)
@@ -136,7 +136,7 @@ class _Folders:
             self._path = path
         return self._folder
 
-    def write(self, path: str, name: str, data: bytes, metadata: Metadata) -> None:
+    def write(self, path: str, name: str, data: bytes, metadata: FileMetadata) -> None:
         """Create the file *name* in the folder *path*."""
         new = NewFile(self._area.directory, self._area.name())
         write_new_file(new, [data], metadata.mode)

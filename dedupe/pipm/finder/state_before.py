@@ -11,7 +11,7 @@ from pipm.env.receipt import FOLDER
 from pipm.finder.import_table import ImportTable
 from pipm.finder.metadata_files import is_made_here
 from pipm.fs.beneath import directory_beneath, read_beneath, status_beneath
-from pipm.fs.copies import Metadata, set_metadata
+from pipm.fs.copies import FileMetadata, set_metadata
 from pipm.store.stored_originals import read_originals
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ def originals_below(store: Store, environment: Environment, infos: Iterable[str]
     return {path: row for info in infos for path, row in known.get(info.rstrip("/"), {}).items()}
 
 
-def _metadata(row: Original) -> Metadata:
-    return Metadata(mode=row.mode, owner=None, group=row.group, mtime_ns=row.mtime_ns)
+def _metadata(row: Original) -> FileMetadata:
+    return FileMetadata(mode=row.mode, owner=None, group=row.group, mtime_ns=row.mtime_ns)

@@ -34,7 +34,7 @@ _BLOCK = 512
 _MASK = 0xFFFFFFFF
 
 
-class Metadata(NamedTuple):
+class FileMetadata(NamedTuple):
     """The wanted metadata of a private copy: mode, owner, group and time.
 
     None for ``owner`` and ``group`` keeps those of the file. For bytecode, ``source`` has the old and the new
@@ -48,7 +48,7 @@ class Metadata(NamedTuple):
     source: tuple[int, int] | None = None
 
 
-class _NewFile(NamedTuple):
+class _InheritedMetadata(NamedTuple):
     """The metadata that new files in a folder get: flags, owner, group, attributes."""
 
     flags: int
@@ -66,9 +66,9 @@ class PrivateCopies:
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
-        self._new: _NewFile | None = None
+        self._new: _InheritedMetadata | None = None
 
-    def make(self, file: int, status: os.stat_result, name: str, wanted: Metadata) -> None:
+    def make(self, file: int, status: os.stat_result, name: str, wanted: FileMetadata) -> None:
         """Make *name* a private copy of the open *file* of *status*, with *wanted* and all other metadata.
 
         Nothing is synced. Raises LeaveAloneError where the copy could not have all of it, OSError where the
@@ -94,12 +94,12 @@ class PrivateCopies:
             os.close(target)
 
 
-def _new_file(file: int) -> _NewFile:
+def _new_file(file: int) -> _InheritedMetadata:
     status = os.fstat(file)
-    return _NewFile(_flags(file), status.st_uid, status.st_gid, _attributes(file))
+    return _InheritedMetadata(_flags(file), status.st_uid, status.st_gid, _attributes(file))
 
 
-def set_metadata(directory: int, name: str, wanted: Metadata) -> None:
+def set_metadata(directory: int, name: str, wanted: FileMetadata) -> None:
     """Set mode, group and time of the regular file *name* in *directory*; its inode has no other name."""
     with opened(
         os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -153,7 +153,9 @@ def _fit_header(data: bytes, old: int, new: int) -> bytes:
     return data[:8] + (new & _MASK).to_bytes(4, "little") + data[12:]
 
 
-def _copy_metadata(file: int, status: os.stat_result, target: int, new: _NewFile, wanted: Metadata) -> None:
+def _copy_metadata(
+    file: int, status: os.stat_result, target: int, new: _InheritedMetadata, wanted: FileMetadata
+) -> None:
     owner = status.st_uid if wanted.owner is None else wanted.owner
     group = status.st_gid if wanted.group is None else wanted.group
     if (new.owner, new.group) != (owner, group):

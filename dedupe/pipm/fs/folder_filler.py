@@ -58,7 +58,7 @@ class FolderFiller:
         self.placed = 0
         self.copied = 0
         self._staging = staging
-        self._twins = IdenticalFiles(staging)
+        self._identical = IdenticalFiles(staging)
         self._bytecode_mode: LinkMode = LinkMode.HARDLINK if mode is LinkMode.REFLINK else mode
 
     def fill(self, source: int, path: str, target: int, names: Iterable[str]) -> None:
@@ -158,7 +158,7 @@ class FolderFiller:
 
     def write_alike(self, target: int, name: str, data: bytes) -> None:
         """Write a small private file that many folders have; all are one inode where links work."""
-        if not self._twins.put(target, name, data):
+        if not self._identical.put(target, name, data):
             self.write(target, name, data)
 
     def _odd(

@@ -19,7 +19,7 @@ _BLOBS = "blobs/sha256"
 _LEVEL = 6
 
 
-class Blob(NamedTuple):
+class LayerBlob(NamedTuple):
     """A blob's sha256 (hexadecimal) and size; ``unpacked`` is the sha256 of a layer before compression."""
 
     digest: str
@@ -32,7 +32,7 @@ def make_layout(folder: str) -> None:
     os.makedirs(f"{folder}/{_BLOBS}", 0o755)
 
 
-def write_layer(folder: str, files: Iterable[ImageFile], time: int) -> Blob:
+def write_layer(folder: str, files: Iterable[ImageFile], time: int) -> LayerBlob:
     """Write *files* as a layer of the layout *folder*."""
     temporary = f"{folder}/{os.urandom(8).hex()}"
     with open(temporary, "xb") as stream:
@@ -44,14 +44,14 @@ def write_layer(folder: str, files: Iterable[ImageFile], time: int) -> Blob:
     digest = packed.state.hexdigest()
     size = os.stat(temporary).st_size
     os.rename(temporary, f"{folder}/{_BLOBS}/{digest}")
-    return Blob(digest, size, plain.state.hexdigest())
+    return LayerBlob(digest, size, plain.state.hexdigest())
 
 
-def write_blob(folder: str, data: bytes) -> Blob:
+def write_blob(folder: str, data: bytes) -> LayerBlob:
     """Write *data* as a blob of the layout *folder*."""
     digest = hashlib.sha256(data).hexdigest()
     write_layout_file(folder, f"{_BLOBS}/{digest}", data)
-    return Blob(digest, len(data))
+    return LayerBlob(digest, len(data))
 
 
 def write_layout_file(folder: str, name: str, data: bytes) -> None:

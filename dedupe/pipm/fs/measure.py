@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipm.core.disk_usage import Accounting
 
 
-class Content(NamedTuple):
+class ContentSize(NamedTuple):
     """An inode's size, and the bytes that its content takes."""
 
     size: int
@@ -39,7 +39,7 @@ class KnownInodes:
 
     path: str
     device: int
-    inodes: dict[int, Content]
+    inodes: dict[int, ContentSize]
     find_places: Callable[[], Collection[int]] = frozenset
 
     @cached_property
@@ -205,7 +205,7 @@ class _TreeMeasurer:
         )
         return TreeUsage(usage=usage, stored=stored, outside=outside)
 
-    def _content(self, inode: int) -> Content | None:
+    def _content(self, inode: int) -> ContentSize | None:
         return None if self.stock is None else self.stock.inodes.get(inode)
 
 
@@ -242,7 +242,7 @@ class StoreUsageIndex:
 
     usage: DiskUsage
     device: int
-    contents: dict[int, Content]
+    contents: dict[int, ContentSize]
     folders: dict[str, list[tuple[str, int]]]
 
 
@@ -250,7 +250,7 @@ def catalogue(path: str) -> StoreUsageIndex:
     """List and measure the tree at *path*, with one stat for each inode."""
     device = os.stat(path).st_dev
     account = accounting(_file_system(device, path))
-    contents: dict[int, Content] = {}
+    contents: dict[int, ContentSize] = {}
     folders: dict[str, list[tuple[str, int]]] = {}
     apparent = files = own = solid = 0
     packs = compresses(path)
@@ -288,11 +288,11 @@ def catalogue(path: str) -> StoreUsageIndex:
     return StoreUsageIndex(usage=usage, device=device, contents=contents, folders=folders)
 
 
-def _content(status: os.stat_result, account: Accounting, saved: int) -> Content:
+def _content(status: os.stat_result, account: Accounting, saved: int) -> ContentSize:
     """Measure an inode; *saved* are the bytes that compression saves."""
     extent = account.extent if status.st_size > account.inline else 0
     data = account.data(status.st_size, status.st_blocks) + account.whole + extent
-    return Content(status.st_size, max(data - saved, 0))
+    return ContentSize(status.st_size, max(data - saved, 0))
 
 
 def _compression(found: Iterable[Extent]) -> tuple[int, int]:

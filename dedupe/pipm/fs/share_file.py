@@ -123,10 +123,10 @@ class Stored(NamedTuple):
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
-def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int = 0) -> Stored | None:
+def give_inode(source: LeasedFile, store: int, name: str, mode: int, further: int = 0) -> Stored | None:
     """Link the inode of *source* as *name* below directory *store*.
 
-    The inode keeps its time. It gets *mode* if it has no other names than *source*, *twins* more in
+    The inode keeps its time. It gets *mode* if it has no other names than *source*, *further* more in
     environments, and the new one in the store. Returns None if *name* exists: another process was faster.
     """
     try:
@@ -140,7 +140,7 @@ def give_inode(source: LeasedFile, store: int, name: str, mode: int, twins: int 
         os.unlink(name, dir_fd=store)
         raise LeaveAloneError(Reason.CHANGING)
     stored = Stored.of(status)
-    if status.st_nlink == _OURS + twins and stored.mode != mode:
+    if status.st_nlink == _OURS + further and stored.mode != mode:
         os.fchmod(source.file, mode)
         stored = stored._replace(mode=mode)
     return stored

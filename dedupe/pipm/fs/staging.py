@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pipm.fs.copies import Metadata, PrivateCopies
+from pipm.fs.copies import FileMetadata, PrivateCopies
 from pipm.fs.folder_time import FolderTime, same_folder_time
 from pipm.fs.leftovers import STAGING, sweep
 from pipm.fs.link_modes import LinkMode, copy_into, place_file
@@ -76,7 +76,7 @@ class Staging:
             os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=self.directory)
         return temporary
 
-    def copy_privately(self, source: int, status: os.stat_result, wanted: Metadata) -> str:
+    def copy_privately(self, source: int, status: os.stat_result, wanted: FileMetadata) -> str:
         """Copy the open file *source* with all its metadata to a temporary name; return the name."""
         temporary = self.name()
         self._copies.make(source, status, temporary, wanted)

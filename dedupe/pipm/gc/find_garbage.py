@@ -67,7 +67,7 @@ def find_garbage(store: Store, limits: Limits, now: float, progress: Progress | 
     v1 = f"{store.path}/{VERSION}"
     entries = list(_entries(store))
     verdict = plan_gc(root_facts(store), entries, limits, now)
-    stored = _Stored(v1)
+    stored = _StoredInodes(v1)
     evicted = () if limits.max_size is None else stored.evicted(verdict, limits.max_size)
     kept = [name for name in verdict.kept if name not in evicted]
     condemned = (*verdict.condemned, *evicted)
@@ -144,7 +144,7 @@ def _sorted_trash(
     return tuple(restored), tuple(inventory), tuple(due)
 
 
-class _Stored:
+class _StoredInodes:
     """Objects and bytecode with their inodes, by path below ``v1/``."""
 
     def __init__(self, v1: str) -> None:

@@ -75,7 +75,7 @@ def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathF
     root = next((root for root in roots if root.path == environment.path), None)
     if os.path.isdir(path) and not os.path.islink(path):
         return _folder(path, environment, root, inventory)
-    return _File(path, environment, inventory, roots).facts()
+    return _PathSearch(path, environment, inventory, roots).facts()
 
 
 def _served(path: str, inventory: StoreInventory) -> PathFacts | None:
@@ -172,7 +172,7 @@ def _installed(environment: Environment) -> list[InstalledDistribution]:
         return installed_distributions(environment, root)
 
 
-class _File:
+class _PathSearch:
     """One file of an environment."""
 
     def __init__(

@@ -21,7 +21,7 @@ _Node = tuple[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Lock:
+class _UvLock:
     root: LockTable
     packages: list[LockTable]
     by_name: dict[str, list[int]]
@@ -65,7 +65,7 @@ def read_uv(path: str, target: Target, selection: Selection) -> list[tuple[Pin, 
     return found
 
 
-def _load(path: str) -> _Lock:
+def _load(path: str) -> _UvLock:
     root = load_toml(path)
     if root.number("version") != 1:
         raise root.error(
@@ -79,10 +79,10 @@ def _load(path: str) -> _Lock:
     if not isinstance(conflicts, list):
         raise root.error("conflicts should be a list")
     sets = [LockTable({"set": one}, path, f"conflicts[{i}]").tables("set") for i, one in enumerate(conflicts)]
-    return _Lock(root=root, packages=packages, by_name=by_name, conflicts=sets)
+    return _UvLock(root=root, packages=packages, by_name=by_name, conflicts=sets)
 
 
-def _is_member(lock: _Lock, pin: Pin) -> bool:
+def _is_member(lock: _UvLock, pin: Pin) -> bool:
     """Return True if a pin is a member of this workspace, not only a local dependency."""
     if not isinstance(pin.origin, SourceFolder):
         return False
@@ -90,7 +90,7 @@ def _is_member(lock: _Lock, pin: Pin) -> bool:
     return pin.name in members if members else pin.origin.path == lock.root.folder
 
 
-def _wanted(lock: _Lock, selection: Selection) -> _RootPackages:
+def _wanted(lock: _UvLock, selection: Selection) -> _RootPackages:
     roots = _roots(lock, selection)
     tables = [lock.packages[index] for index in roots]
     groups = {name for table in tables for name in _keys(table, "dev-dependencies", "requires-dev")}
@@ -113,7 +113,7 @@ def _keys(table: LockTable, key: str, metadata: str) -> Iterator[str]:
         yield from table.table("metadata").table(metadata).content
 
 
-def _default_groups(lock: _Lock, roots: list[int], known: set[str]) -> set[str]:
+def _default_groups(lock: _UvLock, roots: list[int], known: set[str]) -> set[str]:
     """Return the groups that uv installs by default: ``dev``, or those in the project's settings."""
     source = lock.packages[roots[0]].table("source") if len(roots) == 1 else lock.root
     folder = source.text("editable") or source.text("virtual") or "."
@@ -125,7 +125,7 @@ def _default_groups(lock: _Lock, roots: list[int], known: set[str]) -> set[str]:
     return {"dev"} & known
 
 
-def _roots(lock: _Lock, selection: Selection) -> list[int]:
+def _roots(lock: _UvLock, selection: Selection) -> list[int]:
     """Return the named members, otherwise the project beside the lock.
 
     If a workspace's root is not a project, these are all members; for a script there are none.
@@ -150,14 +150,14 @@ def _roots(lock: _Lock, selection: Selection) -> list[int]:
     return [index for member in members for index in lock.by_name.get(member, [])]
 
 
-def _own_projects(lock: _Lock) -> list[str]:
+def _own_projects(lock: _UvLock) -> list[str]:
     sources = {package.name(): package.table("source").content for package in lock.packages}
     return [
         name for name, source in sources.items() if "." in (source.get("editable"), source.get("virtual"))
     ]
 
 
-def _walk_until_stable(lock: _Lock, target: Target, wanted: _RootPackages) -> tuple[TargetMatch, _Walk]:
+def _walk_until_stable(lock: _UvLock, target: Target, wanted: _RootPackages) -> tuple[TargetMatch, _Walk]:
     """Walk until no further extra is activated: in a lock with conflicts, markers depend on active extras.
 
     uv calls them ``extra-<length of the package's name>-<package>-<extra>`` in its markers.
@@ -176,7 +176,7 @@ def _walk_until_stable(lock: _Lock, target: Target, wanted: _RootPackages) -> tu
         active |= walk.extras
 
 
-def _encoded(lock: _Lock, wanted: _RootPackages, extras: Iterable[tuple[str, str]]) -> frozenset[str]:
+def _encoded(lock: _UvLock, wanted: _RootPackages, extras: Iterable[tuple[str, str]]) -> frozenset[str]:
     names = {f"extra-{len(package)}-{package}-{extra}" for package, extra in extras}
     for root in wanted.roots:
         package = lock.packages[root]
@@ -187,7 +187,7 @@ def _encoded(lock: _Lock, wanted: _RootPackages, extras: Iterable[tuple[str, str
     return frozenset(names)
 
 
-def _walked(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> _Walk:
+def _walked(lock: _UvLock, fit: TargetMatch, wanted: _RootPackages) -> _Walk:
     walk = _Walk()
     queue: list[_Node] = []
     for root in wanted.roots:
@@ -214,7 +214,7 @@ def _walked(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> _Walk:
     return walk
 
 
-def _manifest(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> list[_Node]:
+def _manifest(lock: _UvLock, fit: TargetMatch, wanted: _RootPackages) -> list[_Node]:
     """Return the requirements of a script, or of a workspace with a root that is not a project."""
     manifest = lock.root.table("manifest")
     groups = manifest.table("dependency-groups")
@@ -236,12 +236,12 @@ def _manifest(lock: _Lock, fit: TargetMatch, wanted: _RootPackages) -> list[_Nod
     return found
 
 
-def _is_for(lock: _Lock, fit: TargetMatch, index: int) -> bool:
+def _is_for(lock: _UvLock, fit: TargetMatch, index: int) -> bool:
     markers = lock.packages[index].texts("resolution-markers")
     return not markers or any(fit.holds(marker, lock.packages[index]) for marker in markers)
 
 
-def _next(lock: _Lock, fit: TargetMatch, walk: _Walk, needs: list[LockTable]) -> Iterator[_Node]:
+def _next(lock: _UvLock, fit: TargetMatch, walk: _Walk, needs: list[LockTable]) -> Iterator[_Node]:
     for need in needs:
         marker = need.text("marker")
         if marker and not fit.holds(marker, need):
@@ -253,7 +253,7 @@ def _next(lock: _Lock, fit: TargetMatch, walk: _Walk, needs: list[LockTable]) ->
             yield index, extra
 
 
-def _find(lock: _Lock, need: LockTable) -> int:
+def _find(lock: _UvLock, need: LockTable) -> int:
     """Return the package of a dependency; uv adds version and source if the name is ambiguous."""
     found = lock.by_name.get(need.name(), [])
     if len(found) > 1:
@@ -266,7 +266,7 @@ def _find(lock: _Lock, need: LockTable) -> int:
     return found[0]
 
 
-def _check_conflicts(lock: _Lock, wanted: _RootPackages, walk: _Walk) -> None:
+def _check_conflicts(lock: _UvLock, wanted: _RootPackages, walk: _Walk) -> None:
     """Raise LockError if the selection contains extras or groups that conflict in uv's settings."""
     roots = {lock.packages[root].name() for root in wanted.roots}
     for items in lock.conflicts:

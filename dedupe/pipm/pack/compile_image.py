@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BATCH = 64
 
 
-class Source(NamedTuple):
+class ImageModule(NamedTuple):
     """A module: where it lies on this disk, what it holds, and the name that tracebacks show."""
 
     path: str
@@ -32,8 +32,8 @@ class Source(NamedTuple):
 
 
 def compile_sources(
-    sources: Sequence[Source], interpreter: Interpreter, folder: str, time: int, progress: Progress
-) -> dict[Source, str]:
+    sources: Sequence[ImageModule], interpreter: Interpreter, folder: str, time: int, progress: Progress
+) -> dict[ImageModule, str]:
     """Compile *sources* into *folder*; returns where the bytecode is of each that compiles."""
     progress.phase("Compiling", len(sources))
     tasks = [

@@ -9,7 +9,7 @@ from pipm.core.plan.materialise_plan import Wanted
 from pipm.core.scheme import Scheme
 from pipm.errors import CollisionError, StoreError
 from pipm.fs.image_files import ImageFile
-from pipm.pack.compile_image import Source, compile_sources
+from pipm.pack.compile_image import ImageModule, compile_sources
 from pipm.store.entries import load_manifest
 from pipm.sync.installer_files import scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
@@ -50,7 +50,7 @@ def distribution_images(
 ) -> dict[str, list[ImageFile]]:
     """Return the files of each of *entries* in an environment of this *scheme*, with bytecode and RECORD."""
     images = {entry: _files(store, entry, scheme) for entry in entries}
-    compiled: dict[Source, str] = {}
+    compiled: dict[ImageModule, str] = {}
     if interpreter is not None:
         sources = [one for image in images.values() for one in _sources(image, scheme)]
         compiled = compile_sources(sources, interpreter, run_path, time, progress)
@@ -101,11 +101,11 @@ def _files(store: Store, entry: str, scheme: Scheme) -> list[ImageFile]:
     return image
 
 
-def _sources(image: Iterable[ImageFile], scheme: Scheme) -> list[Source]:
+def _sources(image: Iterable[ImageFile], scheme: Scheme) -> list[ImageModule]:
     import os  # noqa: PLC0415
 
     return [
-        Source(file.source, file.digest, os.stat(file.source).st_size, f"{_prefix(scheme)}/{file.path}")
+        ImageModule(file.source, file.digest, os.stat(file.source).st_size, f"{_prefix(scheme)}/{file.path}")
         for file in image
         if file.digest is not None and file.path.startswith(f"{scheme.site}/") and file.path.endswith(".py")
     ]

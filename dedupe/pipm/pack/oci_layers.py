@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipm.fs.image_files import ImageFile
-    from pipm.fs.layer_blobs import Blob
+    from pipm.fs.layer_blobs import LayerBlob
 
 _TYPE = "application/vnd.oci.image"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
@@ -43,7 +43,7 @@ def grouped(names: Iterable[tuple[str, int]], most: int) -> list[list[str]]:
 
 def write_layers(
     folder: str, layers: Mapping[str, list[ImageFile]], prefix: str, time: int
-) -> list[tuple[str, Blob]]:
+) -> list[tuple[str, LayerBlob]]:
     """Write the image of *layers* (what each is, and its files below *prefix*) to the new *folder*."""
     make_layout(folder)
     inside = prefix.strip("/")
@@ -63,7 +63,7 @@ def write_layers(
     return blobs
 
 
-def _config(blobs: list[tuple[str, Blob]], prefix: str, time: int) -> bytes:
+def _config(blobs: list[tuple[str, LayerBlob]], prefix: str, time: int) -> bytes:
     created = dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     path = f"{prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     machine = platform.machine()
@@ -79,7 +79,7 @@ def _config(blobs: list[tuple[str, Blob]], prefix: str, time: int) -> bytes:
     )
 
 
-def _manifest(config: Blob, blobs: list[tuple[str, Blob]]) -> bytes:
+def _manifest(config: LayerBlob, blobs: list[tuple[str, LayerBlob]]) -> bytes:
     layers = []
     for title, blob in blobs:
         layers.append(_descriptor("layer.v1.tar+gzip", blob))
@@ -94,7 +94,7 @@ def _manifest(config: Blob, blobs: list[tuple[str, Blob]]) -> bytes:
     )
 
 
-def _descriptor(kind: str, blob: Blob) -> dict[str, object]:
+def _descriptor(kind: str, blob: LayerBlob) -> dict[str, object]:
     return {"mediaType": f"{_TYPE}.{kind}", "digest": f"sha256:{blob.digest}", "size": blob.size}
 
 

@@ -9,7 +9,7 @@ from pipm.core.bytecode import bytecode_key, key_path
 from pipm.core.digest import EMPTY, Digest
 from pipm.errors import StoreError
 from pipm.fs.image_files import DIRECTORY, ImageFile
-from pipm.pack.compile_image import Source, compile_sources
+from pipm.pack.compile_image import ImageModule, compile_sources
 from pipm.store.entries import LIBRARY, MANIFEST, MODULES, SITE, load_manifest, served_names
 from pipm.store.objects import object_mode
 
@@ -95,12 +95,12 @@ def _bytecode(
     time: int,
     progress: Progress,
 ) -> Iterator[ImageFile]:
-    sources: dict[Digest, Source] = {}
+    sources: dict[Digest, ImageModule] = {}
     for entry, manifest in manifests.items():
         for file in manifest.files:
             if file.path.startswith("site/") and file.path.endswith(".py"):
                 path = f"{store.path}/v1/wheels/{entry}/{file.path}"
-                known = Source(path, file.digest, file.size, file.path.removeprefix("site/"))
+                known = ImageModule(path, file.digest, file.size, file.path.removeprefix("site/"))
                 sources.setdefault(file.digest, known)
     compiled = compile_sources(list(sources.values()), interpreter, run_path, time, progress)
     pool = f"v1/bytecode/{interpreter.pool('')}"

@@ -194,7 +194,7 @@ class OciTransport:
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         most: int = LARGEST_INDEX,
-    ) -> _Answer:
+    ) -> _Response:
         """Send a request; repeat it after a temporary error, or with the login that the registry wants."""
         url, cause, asked_again = urljoin(self._base, path), "", False
         for attempt in range(_ATTEMPTS + 1):
@@ -203,7 +203,7 @@ class OciTransport:
                 with self._session.request(
                     method, url, data=data, headers=headers, timeout=seconds, stream=True
                 ) as response:
-                    answer = _Answer(response, most)
+                    answer = _Response(response, most)
             except self._requests.exceptions.ConnectTimeout as error:
                 raise self._failed(path, "it does not answer") from error
             except self._requests.RequestException as error:
@@ -220,7 +220,7 @@ class OciTransport:
             time.sleep(0.1 * 4**attempt if attempt < _ATTEMPTS else 0)
         raise self._failed(path, cause)
 
-    def _expect(self, answer: _Answer, what: str, status: int) -> None:
+    def _expect(self, answer: _Response, what: str, status: int) -> None:
         if answer.status != status:
             said = answer.body[:300].decode("utf-8", "replace").strip()
             raise self._failed(what, f"answer {answer.status} {said}")
@@ -232,7 +232,7 @@ class OciTransport:
         )
 
 
-class _Answer:
+class _Response:
     """The answer to a request, with at most so many bytes of its body."""
 
     def __init__(self, response: Any, most: int) -> None:  # noqa: ANN401 - of a library
@@ -261,7 +261,7 @@ def _number(tag: str) -> int:
     return int(tag.split(".")[1])
 
 
-def _text_list(answer: _Answer, key: str) -> list[str]:
+def _text_list(answer: _Response, key: str) -> list[str]:
     try:
         return [word for word in json.loads(answer.body)[key] or () if isinstance(word, str)]
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -19,7 +19,7 @@ from pipm.fs.bytecode_header import with_source_time
 from pipm.remote.pack_writer import ManifestWriter, PackWriter, write_manifests
 from pipm.remote.prune import Pruned, remove_unused
 from pipm.remote.read_frames import read_manifests
-from pipm.remote.remote_values import FRAME_SIZE, NOTHING, Index, IndexEntry
+from pipm.remote.remote_values import FRAME_SIZE, NOTHING, IndexEntry, RemoteIndex
 from pipm.remote.signed_index import check_serial, read_index, write_index
 from pipm.store.bytecode_pool import Pool, is_compiled
 from pipm.store.entries import load_manifest
@@ -55,7 +55,7 @@ class _Part(NamedTuple):
     writer: ManifestWriter
 
 
-class _Work(NamedTuple):
+class _MissingParts(NamedTuple):
     """The missing parts of an entry: files (interpreter ``""``), and bytecode by interpreter."""
 
     entry: str
@@ -115,9 +115,9 @@ def push_entries(
     )
     if time.time() - started > _LONGEST_PUSH:
         raise RemoteError("The push took days: its uploads may be removed", hint="push again")
-    added = Index(0, tuple(rows), index.packs | writer.sizes, {})
+    added = RemoteIndex(0, tuple(rows), index.packs | writer.sizes, {})
 
-    def changed(current: Index) -> Index:
+    def changed(current: RemoteIndex) -> RemoteIndex:
         merged = current.merged(added)
         return merged if prune_days is None else merged.without(today - prune_days, today)
 
@@ -128,7 +128,7 @@ def push_entries(
     return Pushed(len(rows), new, writer.uploaded, index.serial, tuple(left), pruned)
 
 
-def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list[_Work]:
+def _missing(store: Store, manifests: dict[str, Manifest], index: RemoteIndex) -> list[_MissingParts]:
     rows = {row.key: row for row in index.entries}
     interpreters = sorted(os.listdir(f"{store.path}/v1/bytecode"))
     work = []
@@ -139,7 +139,7 @@ def _missing(store: Store, manifests: dict[str, Manifest], index: Index) -> list
             known = row is not None and interpreter in row.bytecode
             if not known and _is_compiled(store, entry, manifest, interpreter):
                 lacking.append(interpreter)
-        work.append(_Work(entry, manifest, tuple(lacking)))
+        work.append(_MissingParts(entry, manifest, tuple(lacking)))
     return work
 
 
@@ -157,7 +157,7 @@ def _is_compiled(store: Store, entry: str, manifest: Manifest, interpreter: str)
     return len(lacking) < len(_sources(manifest)) and (hopeless or is_compiled(store, entry, interpreter))
 
 
-def _bases(transport: Transport, index: Index, lacking: Iterable[_Work]) -> _Bases:
+def _bases(transport: Transport, index: RemoteIndex, lacking: Iterable[_MissingParts]) -> _Bases:
     """Read the newest manifests of other versions of the pushed distributions."""
     wanted: dict[tuple[str, str], list[Blob]] = {}
     for one in lacking:
@@ -170,7 +170,7 @@ def _bases(transport: Transport, index: Index, lacking: Iterable[_Work]) -> _Bas
     return {key: [found[blob.digest] for blob in blobs] for key, blobs in wanted.items()}
 
 
-def _write(store: Store, writer: PackWriter, work: _Work, bases: _Bases) -> list[_Part]:
+def _write(store: Store, writer: PackWriter, work: _MissingParts, bases: _Bases) -> list[_Part]:
     """Write the missing parts of an entry; raise StoreError if the store's files are damaged."""
     parts = []
     for part in work.parts:
@@ -181,7 +181,9 @@ def _write(store: Store, writer: PackWriter, work: _Work, bases: _Bases) -> list
     return parts
 
 
-def _files(store: Store, writer: PackWriter, work: _Work, known: list[RemoteManifest]) -> ManifestWriter:
+def _files(
+    store: Store, writer: PackWriter, work: _MissingParts, known: list[RemoteManifest]
+) -> ManifestWriter:
     made = ManifestWriter(writer, known, [file.digest for file in work.manifest.files])
     for file in sorted(work.manifest.files):
         kind = file.executable | file.writable << 1
@@ -206,7 +208,7 @@ def _proven(store: Store, path: str, digest: Digest) -> Iterator[bytes]:
 
 
 def _bytecode(
-    store: Store, writer: PackWriter, work: _Work, interpreter: str, known: list[RemoteManifest]
+    store: Store, writer: PackWriter, work: _MissingParts, interpreter: str, known: list[RemoteManifest]
 ) -> ManifestWriter:
     pool = Pool(folder=store.bytecode, interpreter=interpreter)
     compiled = {}
@@ -223,7 +225,7 @@ def _bytecode(
 
 
 def _rows(
-    work: Iterable[_Work], index: Index, written: Iterable[tuple[_Part, Blob]], today: int
+    work: Iterable[_MissingParts], index: RemoteIndex, written: Iterable[tuple[_Part, Blob]], today: int
 ) -> list[IndexEntry]:
     """Return the index's rows of all requested entries."""
     blobs = {(part.entry, part.interpreter): blob for part, blob in written}

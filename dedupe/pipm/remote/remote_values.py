@@ -131,7 +131,7 @@ class IndexEntry(NamedTuple):
         return self._replace(archives=archives, bytecode=bytecode, day=max(self.day, other.day))
 
 
-class Index(NamedTuple):
+class RemoteIndex(NamedTuple):
     """All entries of one signer; *serial* increases with each change.
 
     ``packs`` are those that the entries need, with their sizes, and those that no entry needs since some day
@@ -143,7 +143,7 @@ class Index(NamedTuple):
     packs: dict[str, int]
     unused: dict[str, int]
 
-    def merged(self, other: Index) -> Self:
+    def merged(self, other: RemoteIndex) -> Self:
         """Return the index with the additions of *other*; where both differ, this one counts."""
         entries = {row.key: row for row in self.entries}
         for row in other.entries:
@@ -214,7 +214,7 @@ class Index(NamedTuple):
             return cls(_number(document["serial"], _LARGEST), rows, sizes, unused)
 
 
-NOTHING = Index(0, (), {}, {})
+NOTHING = RemoteIndex(0, (), {}, {})
 
 
 class _Reading:

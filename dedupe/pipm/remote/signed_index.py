@@ -10,7 +10,7 @@ from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
 from pipm.fs.share_file import ensure_folder
 from pipm.remote.extra_libraries import compress, decompress
-from pipm.remote.remote_values import LARGEST_MANIFEST, NOTHING, Index
+from pipm.remote.remote_values import LARGEST_MANIFEST, NOTHING, RemoteIndex
 from pipm.remote.transport import Version
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _MEMORY = "remotes"
 class KnownIndex(NamedTuple):
     """An index, and the version of its file."""
 
-    content: Index
+    content: RemoteIndex
     version: Version
 
 
@@ -45,17 +45,20 @@ def read_index(transport: Transport, key: PublicKey) -> KnownIndex | None:
     return KnownIndex(newest, version)
 
 
-def unpacked_index(data: bytes) -> Index:
+def unpacked_index(data: bytes) -> RemoteIndex:
     """Read an index without its signature."""
     size = int.from_bytes(data[:_SIZE], "big")
     if size > LARGEST_MANIFEST:
         raise RemoteError(f"The remote's index unpacks to {size >> 20} MiB", hint="do not use it")
-    return Index.from_json(decompress(data[_SIZE:], size))
+    return RemoteIndex.from_json(decompress(data[_SIZE:], size))
 
 
 def write_index(
-    transport: Transport, key: SecretKey, known: KnownIndex | None, change: Callable[[Index], Index]
-) -> Index:
+    transport: Transport,
+    key: SecretKey,
+    known: KnownIndex | None,
+    change: Callable[[RemoteIndex], RemoteIndex],
+) -> RemoteIndex:
     """Apply *change* to the index (*known*, or one that another push wrote meanwhile), and write it.
 
     Return it with the next serial, or unchanged if *change* changes nothing.
@@ -75,7 +78,7 @@ def write_index(
     raise RemoteError("Others keep writing to the remote's index", hint="push again; nothing was lost")
 
 
-def check_serial(store: Store, destination: str, key: PublicKey, index: Index) -> None:
+def check_serial(store: Store, destination: str, key: PublicKey, index: RemoteIndex) -> None:
     """Record the index's serial; raise RemoteError if an earlier pull saw a later one.
 
     Otherwise a person who can write to the remote, but cannot sign, could restore what the signer replaced.

@@ -26,7 +26,7 @@ class AdoptJob:
     """
 
     path: str
-    candidate: LockedEnvironment
+    locked: LockedEnvironment
     statistics: Statistics
     count: int
     left: list[InstalledDistribution]
@@ -37,7 +37,7 @@ class AdoptJob:
     @property
     def earlier_mode(self) -> LinkMode | None:
         """The link mode of an earlier run; None if there was none."""
-        previous = self.candidate.previous
+        previous = self.locked.previous
         known = previous is not None and previous.link_mode in {mode.value for mode in LinkMode}
         return LinkMode(previous.link_mode) if previous is not None and known else None
 

@@ -157,11 +157,11 @@ def _write_first_roots(
     at_work: Sequence[AtWork], jobs: Sequence[AdoptJob], originals: Sequence[bytes], progress: Progress
 ) -> None:
     """Write the root of each environment and the original modes and times of files that may be shared."""
-    entries = [job.candidate.entries for job in jobs]
+    entries = [job.locked.entries for job in jobs]
     adopting = [ADOPTING] * len(at_work)
     store = at_work[0][1].store
-    before = [record_blocks(store, job.candidate.environment.path) for job in jobs]
-    records = zip((job.candidate.environment.path for job in jobs), originals, strict=True)
+    before = [record_blocks(store, job.locked.environment.path) for job in jobs]
+    records = zip((job.locked.environment.path for job in jobs), originals, strict=True)
     try:
         with ExitStack() as stack:
             _write_roots(at_work, adopting, entries, list(originals_files(store, records, stack)))
@@ -171,7 +171,7 @@ def _write_first_roots(
         progress.note("no space to record the modes and times of files: a release will not restore them")
         _write_roots(at_work, adopting, entries)
     for job, taken in zip(jobs, before, strict=True):
-        job.statistics.taken += record_blocks(store, job.candidate.environment.path) - taken
+        job.statistics.taken += record_blocks(store, job.locked.environment.path) - taken
 
 
 def _write_roots(
@@ -182,9 +182,7 @@ def _write_roots(
 ) -> None:
     """Write *others*, then the root of each environment with its state and the entries it uses."""
     roots = [
-        root_of(
-            context.environment, context.mode.value, state, tuple(sorted(entries)), job.candidate.released
-        )
+        root_of(context.environment, context.mode.value, state, tuple(sorted(entries)), job.locked.released)
         for (job, context), state, entries in zip(at_work, states, used, strict=True)
     ]
     write_roots(at_work[0][1].store, roots, others)

@@ -74,15 +74,15 @@ class AdoptResult(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Work:
+class _AdoptWork:
     """A distribution being adopted: the files of its wheel that the environment has, or lacks.
 
-    ``plain`` are the files that `FastHardlinker` shares in several environments together. ``changed`` is
+    ``ordinary`` are the files that `FastHardlinker` shares in several environments together. ``changed`` is
     false while no file differs from the result of an earlier run.
     """
 
     distribution: InstalledDistribution
-    plain: OrdinaryFiles | None = None
+    ordinary: OrdinaryFiles | None = None
     entry: str | None = None
     to_share: dict[str, list[Share]] = field(default_factory=dict)
     have: list[FileEntry] = field(default_factory=list)
@@ -144,7 +144,7 @@ class AdoptWorker:
         self._turns = turns
         self._queue = queue
         self._originals = originals
-        self._plain = FastHardlinker(environments[0].context, releases)
+        self._fast = FastHardlinker(environments[0].context, releases)
 
     def run(self, stage: Stage) -> list[AdoptResult] | list[bytes]:
         """Run one stage; raise InterruptedRunError between two files if the run was interrupted."""
@@ -152,8 +152,8 @@ class AdoptWorker:
             case "note":
                 return self._originals.read()
             case "adopt":
-                for ticket in self._queue:
-                    self._adopt(self._turns[ticket])
+                for index in self._queue:
+                    self._adopt(self._turns[index])
             case "share":
                 for one in self._environments:
                     one.share()
@@ -169,9 +169,9 @@ class AdoptWorker:
         started = time.monotonic()
         begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
         works = [(one, work) for one, work in begun if work is not None]
-        for _, group in groupby(works, lambda pair: pair[1].plain is None):  # the first one gives its content
+        for _, group in groupby(works, lambda pair: pair[1].ordinary is None):  # the first one gives its content
             together = list(group)
-            self._plain.share([work.plain for _, work in together if work.plain is not None])
+            self._fast.share([work.ordinary for _, work in together if work.ordinary is not None])
             for one, work in together:
                 one.finish(work)
         for one, _ in begun:
@@ -200,11 +200,11 @@ class EnvironmentWorker:
         self._distributions = distributions
         self._prepared: list[BuiltEntry] = []
         self._entries: list[str] = []
-        self._work: list[_Work] = []
+        self._work: list[_AdoptWork] = []
         self._statistics = Statistics(accounting(context.file_system))
         self._files = FileSharer(context, staging, self._statistics)
         self._bytecode = BytecodeSharer(context, staging, self._statistics, compiler)
-        self._plain = context.by_inode and not (context.trusted or context.tight or context.contested)
+        self._has_ordinary = context.by_inode and not (context.trusted or context.tight or context.contested)
         self._observer = FactGatherer(
             root=context.root,
             store=context.store,
@@ -242,25 +242,25 @@ class EnvironmentWorker:
         """Link the bytecode that was compiled."""
         self._bytecode.finish_bytecode()
 
-    def begin(self, number: int) -> _Work | None:
+    def begin(self, number: int) -> _AdoptWork | None:
         """Return the work for one distribution; None if it is skipped as a whole."""
         distribution = self._distributions[number]
         if distribution.refusal is not None:
             self._refuse(distribution, distribution.refusal)
             return None
-        work = _Work(distribution)
-        if self._plain and b",sha256=" in distribution.record:
-            work.plain = OrdinaryFiles(
+        work = _AdoptWork(distribution)
+        if self._has_ordinary and b",sha256=" in distribution.record:
+            work.ordinary = OrdinaryFiles(
                 self.context, self._staging, self._statistics, distribution, work.have, work.sources
             )
         return work
 
-    def finish(self, work: _Work) -> None:
+    def finish(self, work: _AdoptWork) -> None:
         """Run the stage "adopt" for the files of a distribution that `FastHardlinker` left."""
         distribution = work.distribution
-        if work.plain is not None:
-            distribution = distribution.narrowed(b"\n".join(work.plain.left))
-            work.plain = None
+        if work.ordinary is not None:
+            distribution = distribution.narrowed(b"\n".join(work.ordinary.left))
+            work.ordinary = None
             work.changed = bool(work.have)
         for folder, _, facts in self._observer.folders(distribution):
             if folder is not None and not self.context.trusted:
@@ -298,7 +298,7 @@ class EnvironmentWorker:
         entry = self.context.entries.get((distribution.name, distribution.version))
         return entry if entry is not None and has_complete_entry(self.context.store, entry) else None
 
-    def _first(self, work: _Work, folder: int | None, action: Action) -> None:
+    def _first(self, work: _AdoptWork, folder: int | None, action: Action) -> None:
         """Run the stage "adopt" for one file."""
         fact = action.fact
         self.context.shared_state.check()
@@ -343,7 +343,7 @@ class EnvironmentWorker:
             work.lacking.append(fact)
         self.context.shared_state.advance(fact.status.st_size if fact.status else 0)
 
-    def _leave(self, work: _Work, action: Leave) -> None:
+    def _leave(self, work: _AdoptWork, action: Leave) -> None:
         fact, reason = action
         self._statistics.leave(fact.shown, reason)
         if reason is Reason.EMPTY:
@@ -351,7 +351,7 @@ class EnvironmentWorker:
         elif fact.place in _OF_A_WHEEL and not is_installers_own(fact.path):
             work.lacking.append(fact)
 
-    def _keep_empty(self, work: _Work, fact: FileFact) -> None:
+    def _keep_empty(self, work: _AdoptWork, fact: FileFact) -> None:
         """Record an empty file: it is never shared, but its bytecode is, and that contains its time."""
         status = fact.status
         assert status is not None
@@ -363,14 +363,14 @@ class EnvironmentWorker:
         if status.st_nlink == 1 or status.st_mtime_ns == mtime_ns:
             work.prove(fact, EMPTY, mtime_ns)
 
-    def _prove_shared(self, work: _Work, fact: FileFact, shared: Shared) -> None:
+    def _prove_shared(self, work: _AdoptWork, fact: FileFact, shared: Shared) -> None:
         """Record a shared source, unless its inode has other names and so keeps a different time."""
         assert fact.status is not None
         keeps = self.context.mode is LinkMode.REFLINK and fact.status.st_nlink > 1
         if not keeps or fact.status.st_mtime_ns == shared.stored.mtime_ns:
             work.prove(fact, shared.digest, shared.stored.mtime_ns)
 
-    def _share(self, work: _Work) -> None:
+    def _share(self, work: _AdoptWork) -> None:
         stored = [action.fact.object for actions in work.to_share.values() for action in actions]
         prefetch(self.context.store.objects, [name for name in stored if name])
         for directory, actions in work.to_share.items():
@@ -382,7 +382,7 @@ class EnvironmentWorker:
         self._bytecode.share(work.sources)
         work.sources = []
 
-    def _share_one(self, work: _Work, folder: int, action: Share) -> None:
+    def _share_one(self, work: _AdoptWork, folder: int, action: Share) -> None:
         fact = action.fact
         self.context.shared_state.check()
         try:

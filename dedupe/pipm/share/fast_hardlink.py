@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pipm.fs.staging import Staging
     from pipm.store.known import KnownFiles, Releases
 
-_PLAIN_ROW = re.compile(
+_ORDINARY_ROW = re.compile(
     rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
 )
 """A row of RECORD for a file in a package: folder, name, digest, size in bytes."""
@@ -83,7 +83,7 @@ def ordinary_rows(
     for line in distribution.record.splitlines():
         row = known.get(line)
         if row is None:
-            found = _PLAIN_ROW.fullmatch(line)
+            found = _ORDINARY_ROW.fullmatch(line)
             if found is None:
                 if not line.endswith(b".pyc,,"):
                     rest.append(line)
@@ -136,7 +136,7 @@ class OrdinaryFiles:
             objects = [row.digest.object_name(executable=False) for row in rows]
             prefetch(self.context.store.objects, objects)
 
-    def count(self, folder: str, row: OrdinaryRow, status: os.stat_result, content: Content) -> None:
+    def count(self, folder: str, row: OrdinaryRow, status: os.stat_result, content: StoredContent) -> None:
         """Count a file that shares *content*; *status* is its stat before that."""
         executable, writable = content.kind
         stored = content.stored
@@ -200,7 +200,7 @@ class FastHardlinker:
         with ExitStack() as stack:
             opened = {part: stack.enter_context(part.open(folder, own)) for part, own in rows.items()}
             for row, parts in together.items():
-                content = Content(self._object_store, row.digest, known)
+                content = StoredContent(self._object_store, row.digest, known)
                 try:
                     for part in parts:
                         self._shared_state.check()
@@ -217,7 +217,7 @@ class FastHardlinker:
                     content.close()
 
     def _file(
-        self, part: OrdinaryFiles, directory: int, row: OrdinaryRow, content: Content
+        self, part: OrdinaryFiles, directory: int, row: OrdinaryRow, content: StoredContent
     ) -> os.stat_result | None:
         """Share one file; return its earlier stat, or None if it is not ordinary or differs from RECORD."""
         try:
@@ -260,7 +260,7 @@ class _ObjectStore(NamedTuple):
     layered: bool
 
 
-class Content:
+class StoredContent:
     """One content in the store; ``file`` is its open object, or -1; ``stored`` are mode and time.
 
     A read lease on the object keeps other processes from writing to it while files are compared with it.
@@ -351,8 +351,8 @@ class Content:
             return False
         self._object_store.rooms.make(self._name)
         mode = object_mode(executable=self.kind[0], writable=self.kind[1])
-        twins = part.context.twins.get(file.status.st_ino, 0)
-        stored = give_inode(file, self._object_store.objects, self._name, mode, twins)
+        further = part.context.further_names.get(file.status.st_ino, 0)
+        stored = give_inode(file, self._object_store.objects, self._name, mode, further)
         if stored is None:
             return False
         part.statistics.names += 1

@@ -191,8 +191,8 @@ class FileSharer:
                 self._count_ingested(file.status.st_size)
             return given
         if self.context.hardlinks:
-            twins = self.context.twins.get(file.status.st_ino, 0)
-            given = give_inode(file, self.objects, name, mode, twins)
+            further = self.context.further_names.get(file.status.st_ino, 0)
+            given = give_inode(file, self.objects, name, mode, further)
             self.statistics.names += given is not None
             if given is not None and self.context.by_inode:
                 self._count_ingested(file.status.st_size)

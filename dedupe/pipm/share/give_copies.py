@@ -15,7 +15,7 @@ from pipm.context.statistics import SkippedFile
 from pipm.context.workers import SharedState, interruptible, worker_count, worker_pool
 from pipm.core.reasons import Reason
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.copies import Metadata, set_metadata
+from pipm.fs.copies import FileMetadata, set_metadata
 from pipm.fs.durability import sync_file_system
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.share_file import LeaveAloneError
@@ -60,7 +60,7 @@ def give_copies(root: int, releases: Sequence[Release], progress: Progress) -> t
 
         progress.phase("Copying files", len(releases))
         pool = stack.enter_context(worker_pool(work, len(order), len(releases), shared_state, progress))
-        answers: list[_Answer] = pool.run("copy")
+        answers: list[_CopyResult] = pool.run("copy")
         shared_state.check()
         sync_file_system(root)
         answers = pool.run("move")
@@ -68,7 +68,7 @@ def give_copies(root: int, releases: Sequence[Release], progress: Progress) -> t
     return sum(answer.given for answer in answers), [left for answer in answers for left in answer.left]
 
 
-class _Answer(NamedTuple):
+class _CopyResult(NamedTuple):
     """The number of files with new copies so far, and the skipped files."""
 
     given: int
@@ -96,15 +96,15 @@ class _CopyWorker:
         self._given = 0
         self._left: list[SkippedFile] = []
 
-    def run(self, stage: Literal["copy", "move"]) -> _Answer:
+    def run(self, stage: Literal["copy", "move"]) -> _CopyResult:
         """Run one stage; return the results so far."""
         if stage == "copy":
-            for ticket in self._queue:
-                self._copy_folder(self._order[ticket])
+            for index in self._queue:
+                self._copy_folder(self._order[index])
         else:
             for ready in self._ready:
                 self._move_folder(ready)
-        return _Answer(self._given, self._left)
+        return _CopyResult(self._given, self._left)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -190,10 +190,10 @@ def _in_place(planned: Release) -> bool:
     return planned.file.private and not planned.file.source
 
 
-def _metadata(planned: Release) -> Metadata:
+def _metadata(planned: Release) -> FileMetadata:
     """Return the metadata of the copy; if the file is a symlink, the owner is the symlink's."""
     named = planned.file.link or planned.file.status
-    return Metadata(
+    return FileMetadata(
         mode=planned.mode,
         owner=named.st_uid,
         group=named.st_gid if planned.group is None else planned.group,

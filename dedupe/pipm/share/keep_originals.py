@@ -39,12 +39,12 @@ class OriginalsReader:
     """Reads the originals of the job's distributions; ``kept`` is the record of all other distributions."""
 
     def __init__(self, store: Store, job: AdoptJob) -> None:
-        held = job.candidate
-        self._store, self._root, self._left = store, held.root, job.left
-        self._anew = held.previous is None
+        locked = job.locked
+        self._store, self._root, self._left = store, locked.root, job.left
+        self._anew = locked.previous is None
         self._before = job.originals
-        self._known = read_originals(store, held.environment.path) or {}
-        present = {metadata_path(distribution) for distribution in held.distributions}
+        self._known = read_originals(store, locked.environment.path) or {}
+        present = {metadata_path(distribution) for distribution in locked.distributions}
         looked_at = {metadata_path(one) for one in job.left if one.refusal is None}
         kept = {key: paths for key, paths in self._known.items() if key in present - looked_at}
         self.kept = originals_bytes(kept)

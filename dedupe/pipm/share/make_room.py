@@ -54,13 +54,13 @@ _SPACE_A_FILE = 512
 _FILES_A_FOLDER = 8
 
 
-def room_for(files: int, twins: int = 0, gain: int = 0) -> Free:
+def room_for(files: int, equal: int = 0, gain: int = 0) -> Free:
     """Return the free space that adopting *files* different files may need before it frees any.
 
-    *twins* are further files with the content of another, of *gain* bytes: these are freed meanwhile.
+    *equal* further files have the content of another one; sharing them frees *gain* bytes meanwhile.
     """
     size = _FOLDERS.size + files * _SPACE_A_FILE - gain
-    inodes = (_FOLDERS.inodes or 0) + files // _FILES_A_FOLDER - twins
+    inodes = (_FOLDERS.inodes or 0) + files // _FILES_A_FOLDER - equal
     return Free(_FIRST.size + max(size, 0), (_FIRST.inodes or 0) + max(inodes, 0))
 
 
@@ -78,7 +78,7 @@ def existing_folder(path: str) -> str:
 
 @dataclass(slots=True)
 class MadeRoom:
-    """The result of sharing twins (files with equal content).
+    """The result of sharing equal files.
 
     ``enough`` is true if this made enough room. ``names`` counts the further names of an inode by its number.
     By environment, ``originals`` are the modes and times of replaced files, ``replaced`` their inodes, and
@@ -92,7 +92,7 @@ class MadeRoom:
     replaced: dict[str, list[os.stat_result]] = field(default_factory=lambda: defaultdict(list))
 
 
-class _File(NamedTuple):
+class _RecordedFile(NamedTuple):
     """A file in RECORD, with its environment and the metadata folder of its distribution."""
 
     environment: Environment
@@ -113,7 +113,7 @@ def make_room(
     mode: LinkMode | None,
     progress: Progress,
 ) -> MadeRoom:
-    """Share twins if the disk of the store has too little room for an adoption.
+    """Share equal files if the disk of the store has too little room for an adoption.
 
     If this would not make enough room, nothing is done; without a *store* FullDiskError is raised then.
     *mode* is the requested link mode.
@@ -126,15 +126,15 @@ def make_room(
     if has_reflinks(file_system_type(place)):
         free = free._replace(inodes=None)  # the file system makes inodes from free blocks
     with ExitStack() as stack:
-        files: dict[_Key, list[_File]] = defaultdict(list)
+        files: dict[_Key, list[_RecordedFile]] = defaultdict(list)
         for environment in sorted(environments, key=lambda one: one.path):
             root = stack.enter_context(locked_environment(store, environment, progress))
             sweep(root)
             for key, file in _files(environment, root, installed_distributions(environment, root)):
                 files[key].append(file)
-        twins = {key: len(group) - 1 for key, group in files.items()}
-        gain = sum(_on_disk(key) * number for key, number in twins.items())
-        need = room_for(len(files), sum(twins.values()), gain)
+        further = {key: len(group) - 1 for key, group in files.items()}
+        gain = sum(_on_disk(key) * number for key, number in further.items())
+        need = room_for(len(files), sum(further.values()), gain)
         if has_room(free, need):
             return made
         groups, expected = _groups(files, os.stat(place).st_dev, need, free)
@@ -150,10 +150,10 @@ def make_room(
 
 def _too_full(store_path: str, need: Free, free: Free, expected: Free) -> FullDiskError:
     gain = expected.size - free.size
-    twins = f"; sharing equal files frees {gain / _MIB:.1f} MiB" if gain else ""
+    shared = f"; sharing equal files frees {gain / _MIB:.1f} MiB" if gain else ""
     return FullDiskError(
         f"No space left for the store {store_path}: it first needs up to {_text(need)}, {_text(free)} are"
-        f" free{twins}",
+        f" free{shared}",
         hint="free that much; or name all environments on that disk that have the same packages:"
         " equal files are shared first",
     )
@@ -166,7 +166,7 @@ def _text(free: Free) -> str:
 
 def _files(
     environment: Environment, root: int, distributions: Sequence[InstalledDistribution]
-) -> Iterator[tuple[_Key, _File]]:
+) -> Iterator[tuple[_Key, _RecordedFile]]:
     """Yield the files of site-packages with a digest in RECORD."""
     others = paths_of_others(environment.path, root)
     contested = {path for _, path in contested_paths(list(distributions), others)}
@@ -181,22 +181,25 @@ def _files(
                 digest, _, size = rest.partition(",")
                 path = f"{folder}/{name}".removeprefix(f"{one.site}/")
                 if size.isdecimal() and int(size) and path not in contested:
-                    yield (int(size), digest), _File(environment, root, metadata_path(one), folder, name)
+                    yield (
+                        (int(size), digest),
+                        _RecordedFile(environment, root, metadata_path(one), folder, name),
+                    )
 
 
 def _groups(
-    files: dict[_Key, list[_File]], device: int, need: Free, free: Free
-) -> tuple[list[tuple[_Key, list[_File]]], Free]:
-    """Choose the largest twins on *device* until there is enough room; return also the free space after that.
+    files: dict[_Key, list[_RecordedFile]], device: int, need: Free, free: Free
+) -> tuple[list[tuple[_Key, list[_RecordedFile]]], Free]:
+    """Choose the largest equal files on *device* until there is room; return also the free space then.
 
     Sources are not chosen, because their bytecode contains their times and would have to be compiled again.
     """
-    groups: list[tuple[_Key, list[_File]]] = []
+    groups: list[tuple[_Key, list[_RecordedFile]]] = []
     size, inodes = free
     for key in sorted(files, reverse=True):
         if has_room(Free(size, inodes), need):
             break
-        alike: dict[tuple[int, int], list[_File]] = defaultdict(list)
+        alike: dict[tuple[int, int], list[_RecordedFile]] = defaultdict(list)
         for file in files[key]:
             if file.name.endswith(".py"):
                 continue
@@ -215,8 +218,8 @@ def _on_disk(key: _Key) -> int:
     return -(-key[0] // _BLOCK) * _BLOCK
 
 
-def _status(file: _File) -> os.stat_result | None:
-    """Return the stat of a file that may have a twin: one hard link, this user's, with a usual mode."""
+def _status(file: _RecordedFile) -> os.stat_result | None:
+    """Return the stat of a file that may be shared: one hard link, this user's, with a usual mode."""
     with directory_beneath(file.root, file.folder) as folder:
         if folder is None:
             return None
@@ -228,7 +231,7 @@ def _status(file: _File) -> os.stat_result | None:
     return status if plain and is_usual_mode(status.st_mode) else None
 
 
-def _share_group(key: _Key, group: Sequence[_File], made: MadeRoom, *, links: bool) -> None:
+def _share_group(key: _Key, group: Sequence[_RecordedFile], made: MadeRoom, *, links: bool) -> None:
     """Make the files of *group* share data if their bytes have the digest in RECORD."""
     with suppress(OSError, LeaveAloneError), ExitStack() as stack:
         first = _opened(group[0], stack)
@@ -242,7 +245,7 @@ def _share_group(key: _Key, group: Sequence[_File], made: MadeRoom, *, links: bo
                     _share_two(first, other, file, made, links=links)
 
 
-def _opened(file: _File, stack: ExitStack) -> LeasedFile:
+def _opened(file: _RecordedFile, stack: ExitStack) -> LeasedFile:
     folder = stack.enter_context(directory_beneath(file.root, file.folder))
     status = _status(file)
     if folder is None or status is None:
@@ -252,7 +255,9 @@ def _opened(file: _File, stack: ExitStack) -> LeasedFile:
     return leased
 
 
-def _share_two(first: LeasedFile, other: LeasedFile, file: _File, made: MadeRoom, *, links: bool) -> None:
+def _share_two(
+    first: LeasedFile, other: LeasedFile, file: _RecordedFile, made: MadeRoom, *, links: bool
+) -> None:
     """Free the blocks of *other*, and its inode if the file system has no reflinks."""
     status = other.status
     path = file.environment.path

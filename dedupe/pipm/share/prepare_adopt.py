@@ -119,7 +119,7 @@ class AdoptRun:
     run: int
     run_path: str
     tight: bool
-    twins: Mapping[int, int]
+    further_names: Mapping[int, int]
 
     @contextlib.contextmanager
     def context(self, one: LockedEnvironment) -> Iterator[AdoptContext]:
@@ -146,7 +146,7 @@ class AdoptRun:
                 file_system=file_system_type(environment.path),
                 compile_missing=self.options.compile_missing,
                 tight=self.tight,
-                twins=self.twins,
+                further_names=self.further_names,
             )
 
     @contextlib.contextmanager

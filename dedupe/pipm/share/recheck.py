@@ -90,7 +90,7 @@ def count_unchanged(
 def _trust(job: AdoptJob, options: AdoptOptions) -> bool:
     """Return True if the result of an earlier run may be used for this environment."""
     mode = job.earlier_mode
-    if mode is None or options.link_mode not in (None, mode) or not job.candidate.is_trusted(mode):
+    if mode is None or options.link_mode not in (None, mode) or not job.locked.is_trusted(mode):
         return False
     job.mode = mode
     return True
@@ -116,8 +116,8 @@ class _RecheckWorker:
 
     def run(self, _stage: str) -> list[Rechecked]:
         """Recheck all distributions; return the results by environment."""
-        for ticket in self._queue:
-            for environment, number in self._order[ticket]:
+        for index in self._queue:
+            for environment, number in self._order[index]:
                 self._shared_state.check()
                 recheck = self._rechecks[environment]
                 recheck.recheck(number)
@@ -137,29 +137,29 @@ class _Recheck:
     """One environment that an earlier run adopted."""
 
     def __init__(self, store: Store, job: AdoptJob, *, compile_missing: bool) -> None:
-        held = job.candidate
+        locked = job.locked
         self._links = f"{store.path}/v1/"
         self._store = store
-        self._root = held.root
+        self._root = locked.root
         self.distributions = job.left
-        self._entries = entries_by_release(held.entries)
-        self._interpreter = ask_interpreter(held.environment.interpreter)
+        self._entries = entries_by_release(locked.entries)
+        self._interpreter = ask_interpreter(locked.environment.interpreter)
         self._compile_missing = compile_missing
         self._by_inode = job.mode is LinkMode.HARDLINK
         self._user = os.geteuid()
-        self._contested = bool(held.contested)
+        self._contested = bool(locked.contested)
         self._observer = FactGatherer(
-            root=held.root,
+            root=locked.root,
             store=store,
             releases=Releases(store),
             trusted=True,
             by_inode=self._by_inode,
-            contested=held.contested,
+            contested=locked.contested,
             entries=self._entries,
-            seen_ns=held.seen_ns,
+            seen_ns=locked.seen_ns,
             programs=job.earlier_mode is not LinkMode.SYMLINK,
         )
-        self._seen_ns = held.seen_ns
+        self._seen_ns = locked.seen_ns
         self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])
 
     def recheck(self, number: int) -> None:
@@ -190,7 +190,7 @@ class _Recheck:
         if entry is None or not has_entry(self._store, entry):
             raise _NeedsWorkError
         known = self._observer.known(distribution)
-        rest = self._plain_rows(distribution, sources, known, statistics)
+        rest = self._count_ordinary(distribution, sources, known, statistics)
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
                 action = plan_file(fact, user=self._user, by_inode=self._by_inode)
@@ -203,7 +203,7 @@ class _Recheck:
                     sources.setdefault(directory, {})[fact.name[:-3]] = compiled
         return entry
 
-    def _plain_rows(
+    def _count_ordinary(
         self,
         distribution: InstalledDistribution,
         sources: dict[str, Sources],

@@ -109,7 +109,7 @@ class ChangeCache:
     def note(self, seen: SeenTimes) -> None:
         """Record that all was right at the times *seen*; wait until no later change can have these times."""
         rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
-        if all(digest for *_, digest in rows) and _is_settled(seen.times):
+        if all(digest for *_, digest in rows) and _are_past(seen.times):
             text = "\0".join(path for paths in seen.groups.values() for path in paths)
             write_value(_KIND, self._state, (rows, zlib.compress(text.encode("utf-8", "surrogateescape"), 1)))
 
@@ -144,7 +144,7 @@ def _row(path: str, status: os.stat_result) -> Row:
     return (changed, status.st_ino, status.st_size)
 
 
-def _is_settled(times: Times) -> bool:
+def _are_past(times: Times) -> bool:
     """Wait until no later change can have one of *times*; return False if that takes too long."""
     newest = max(times.values())[0]
     if newest % _SECOND == 0 or sys.platform != "linux":

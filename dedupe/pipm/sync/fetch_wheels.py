@@ -80,10 +80,10 @@ def _fetch_ours(
         parts[least].append(pin)
         sizes[least] += _size(pin)
     shared = fetching.shared_state
-    workers = [_Worker(fetching, settings, part, number) for number, part in enumerate(parts)]
+    workers = [_FetchWorker(fetching, settings, part, number) for number, part in enumerate(parts)]
     pool = WorkerPool(workers, shared, lambda: progress.advance(*shared.done()))
     try:
-        answers: list[_Answer] = pool.run("fetch")
+        answers: list[_FetchResult] = pool.run("fetch")
     finally:
         pool.close()
     for answer in answers:
@@ -92,12 +92,12 @@ def _fetch_ours(
     return Fetched.joined(answer.fetched for answer in answers)
 
 
-class _Answer(NamedTuple):
+class _FetchResult(NamedTuple):
     fetched: Fetched
     errors: list[PipmError]
 
 
-class _Worker:
+class _FetchWorker:
     """Downloads the wheels of *pins* with several threads, and unpacks each that came."""
 
     def __init__(
@@ -106,7 +106,7 @@ class _Worker:
         self._fetching, self._settings, self._pins = fetching, settings, pins
         self._name = f"fetch-{number}"
 
-    def run(self, _stage: str) -> _Answer:
+    def run(self, _stage: str) -> _FetchResult:
         """Fetch all, and store what came even if something is missing."""
         run, shared = self._fetching.run, self._fetching.shared_state
         ensure_folder(run, self._name, 0o700)
@@ -129,7 +129,7 @@ class _Worker:
             if done:
                 sync_file_system(folder)
             shared.check()
-            return _Answer(fetched, errors)
+            return _FetchResult(fetched, errors)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""

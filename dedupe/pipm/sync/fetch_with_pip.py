@@ -37,7 +37,7 @@ def fetch_with_pip(fetching: FetchRun, pip: PipCommand, pins: Sequence[Pin], pro
     count = min(_MOST_WORKERS, max(2, 2 * len(os.sched_getaffinity(0))), len(pins))
     parts = batches(pins, count)
     queue = WorkQueue(len(parts))
-    workers = [_Worker(fetching, pip, parts, queue) for _ in range(min(count, len(parts)))]
+    workers = [_PipWorker(fetching, pip, parts, queue) for _ in range(min(count, len(parts)))]
     pool = WorkerPool(workers, fetching.shared_state, lambda: progress.advance(*fetching.shared_state.done()))
     try:
         answers: list[Fetched | PipmError] = [answer for several in pool.run("fetch") for answer in several]
@@ -50,7 +50,7 @@ def fetch_with_pip(fetching: FetchRun, pip: PipCommand, pins: Sequence[Pin], pro
     return Fetched.joined(answer for answer in answers if isinstance(answer, Fetched))
 
 
-class _Worker:
+class _PipWorker:
     """Takes batches from a queue, fetches each with pip, and adds it to the store."""
 
     def __init__(self, fetching: FetchRun, pip: PipCommand, parts: list[Batch], queue: WorkQueue) -> None:

@@ -68,18 +68,18 @@ class Damage:
 class Findings:
     """The result of a check.
 
-    Three kinds are not damage: ``modified`` files, which environments edited themselves; ``strays``, caches
-    and data that programs wrote beside the store's files (`pipm gc` removes them); ``duplicates``, files that
-    lost their hard links when the store was copied (a repair links them). ``put_aside`` are the paths to
-    which a repair moved strays that are not caches. ``not_run`` names what was not compared, with the reason:
-    bytecode of interpreters that pipm must not run, other users' files beyond a limit of bytes, and layers.
-    ``not_mounted`` tells which environments import from a layer that is not there.
+    Three kinds are not damage: ``modified`` files were edited in an environment; ``unexpected`` files are
+    caches and data that programs wrote into the store (`pipm gc` removes them); ``duplicates`` lost their
+    hard links when the store was copied (a repair links them). ``put_aside`` are the paths to which a repair
+    moved unexpected files that are not caches. ``not_run`` lists the parts that were not compared, with the
+    reason: bytecode of interpreters that pipm must not run, other users' files beyond a limit of bytes, and
+    layers. ``not_mounted`` lists the environments that import from a missing layer.
     """
 
     checked: int = 0
     damages: list[Damage] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     duplicates: list[CheckedFile] = field(default_factory=list)
     put_aside: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -140,15 +140,15 @@ class StoreCheck:
         self.findings.duplicates = inventory.duplicates()
         self.findings.unreadable = sorted(inventory.unreadable)
         self.strange = inventory.strange
-        self.findings.strays += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]
+        self.findings.unexpected += [f"{self.store.path}/{VERSION}/{name}" for name in inventory.strange]
         for one in unexpected_files(self.store, inventory.manifests.items()):
             if one.is_code:
                 self.findings.damages.append(
-                    Damage(one.path, one.entry, Flaw.STRANGER, [], unexpected_file=one)
+                    Damage(one.path, one.entry, Flaw.UNEXPECTED, [], unexpected_file=one)
                 )
             else:
                 self.unexpected.append(one)
-                self.findings.strays.append(f"{self.store.path}/{VERSION}/{one.name}")
+                self.findings.unexpected.append(f"{self.store.path}/{VERSION}/{one.name}")
         self._readers_of_the_store()
         wrong = self._wrong()
         if wrong:

@@ -59,7 +59,7 @@ class Repair:
         """Repair everything that has a clean copy."""
         damages = self._check.findings.damages
         self._set_back([damage for damage in damages if damage.flaw in (Flaw.MODE, Flaw.TIME)])
-        self._put_strangers_aside()
+        self._quarantine_unexpected()
         self._link_duplicates()
         lost = [damage for damage in damages if not damage.repaired and damage.compiled is None]
         for damage in lost:
@@ -76,7 +76,7 @@ class Repair:
         renew_bytecode(self._check, lost, self._run, self._path)
         sync_file_system(self._store.v1)
 
-    def _put_strangers_aside(self) -> None:
+    def _quarantine_unexpected(self) -> None:
         for damage in self._check.findings.damages:
             if damage.unexpected_file is not None:
                 damage.saved = quarantine(self._store, damage.unexpected_file)
@@ -89,7 +89,7 @@ class Repair:
                 findings.put_aside.append(quarantine(self._store, unexpected_file))
         for name in self._check.strange:
             forget(self._store.v1, name)
-        findings.strays.clear()
+        findings.unexpected.clear()
 
     def _link_duplicates(self) -> None:
         """Link files of entries to their objects again, after a copy of the store without hard links."""

@@ -54,7 +54,7 @@ def verify(
                 others=_unnamed(named, known),
             )
             findings = check.run()
-            if repair and (findings.damages or findings.strays or findings.duplicates):
+            if repair and (findings.damages or findings.unexpected or findings.duplicates):
                 with store.run() as (run, run_path):
                     Repair(check, run, run_path).run()
             if changing:

@@ -15,7 +15,15 @@ from pipm.errors import RemoteError, UsageError
 from pipm.remote.extra_libraries import compress, decompress, extra_library
 from pipm.remote.pack_writer import frame_starts, frames_of
 from pipm.remote.pull import checked_manifest
-from pipm.remote.remote_values import GRACE_DAYS, Blob, Frame, Index, IndexEntry, RemoteFile, RemoteManifest
+from pipm.remote.remote_values import (
+    GRACE_DAYS,
+    Blob,
+    Frame,
+    IndexEntry,
+    RemoteFile,
+    RemoteIndex,
+    RemoteManifest,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,25 +53,25 @@ def row_of(*files: RemoteFile, **changes: object) -> IndexEntry:
 def test_documents_are_read_as_they_were_written() -> None:
     manifest = RemoteManifest((FRAME,), (RemoteFile("site/alpha.py", CODE, 6, 0, 94),))
     assert RemoteManifest.from_json(manifest.to_json()) == manifest
-    index = Index(3, (row_of(*manifest.files, archives=(CODE,)),), {PACK: 10, OLD: 20}, {OLD: 20_001})
-    assert Index.from_json(index.to_json()) == index
+    index = RemoteIndex(3, (row_of(*manifest.files, archives=(CODE,)),), {PACK: 10, OLD: 20}, {OLD: 20_001})
+    assert RemoteIndex.from_json(index.to_json()) == index
     assert index.merged(index) == index
 
 
 def test_an_index_of_another_format_is_not_called_damaged() -> None:
     with pytest.raises(RemoteError, match="has format 1, this pipm reads") as told:
-        Index.from_json(b'{"format": 1, "serial": 1, "entries": []}')
+        RemoteIndex.from_json(b'{"format": 1, "serial": 1, "entries": []}')
     assert "same version of pipm" in str(told.value.hint)
 
 
 def test_what_no_push_names_is_forgotten() -> None:
     """Its packs are named for some days more, unless a push needs them again."""
-    index = Index(3, (row_of(),), {PACK: 10}, {})
+    index = RemoteIndex(3, (row_of(),), {PACK: 10}, {})
     assert index.without(20_000, 20_100) == index
     forgotten = index.without(20_001, 20_100)
-    assert forgotten == Index(3, (), {PACK: 10}, {PACK: 20_100})
+    assert forgotten == RemoteIndex(3, (), {PACK: 10}, {PACK: 20_100})
     assert forgotten.without(20_001, 20_100 + GRACE_DAYS) == forgotten
-    assert forgotten.without(20_001, 20_101 + GRACE_DAYS) == Index(3, (), {}, {})
+    assert forgotten.without(20_001, 20_101 + GRACE_DAYS) == RemoteIndex(3, (), {}, {})
     assert forgotten.merged(index) == index
 
 
@@ -81,7 +89,7 @@ def leaves(document: object, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 @pytest.mark.parametrize("value", [None, -1, 2**60, True, 1.5, "", "../x", [], {}, [[]], "é" * 64])
 def test_no_odd_value_is_more_than_an_error(value: object) -> None:
     manifest = RemoteManifest((FRAME,), (RemoteFile("site/alpha.py", CODE, 6, 0, 94),))
-    for document in (manifest, Index(3, (row_of(*manifest.files, archives=(CODE,)),), {PACK: 1}, {})):
+    for document in (manifest, RemoteIndex(3, (row_of(*manifest.files, archives=(CODE,)),), {PACK: 1}, {})):
         for way in leaves(json.loads(document.to_json())):
             spoiled = {"": json.loads(document.to_json())}
             place: Any = spoiled

@@ -32,9 +32,7 @@ def job(releases: list[tuple[str, str, int]]) -> AdoptJob:
         contested=frozenset(),
         released=(),
     )
-    return AdoptJob(
-        path="/e", candidate=locked, statistics=Statistics(Accounting()), count=len(left), left=left
-    )
+    return AdoptJob(path="/e", locked=locked, statistics=Statistics(Accounting()), count=len(left), left=left)
 
 
 @given(st.lists(st.lists(RELEASE, max_size=5, unique_by=lambda row: row[0]), max_size=40))

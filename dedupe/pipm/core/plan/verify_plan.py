@@ -23,7 +23,7 @@ class Flaw(Enum):
     MODE = "has other permissions"
     ATTRIBUTES = "has extended attributes, an ACL or capabilities"
     INODE = "is one inode with another stored file"
-    STRANGER = "is not of its wheel"
+    UNEXPECTED = "is not of its wheel"
 
 
 class ExpectedFile(NamedTuple):

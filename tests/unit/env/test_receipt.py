@@ -1,4 +1,4 @@
-"""What a finder environment says of itself is checked before it is believed."""
+"""A receipt is checked before it is used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SOUND = {
     "a-1.dist-info": {"RECORD": StoredMetadataFile(0o644, b"x"), "LICENSE": StoredMetadataFile(0o644, None)}
 }
-FOLDED = ["a-1.dist-info", "a/1/x", "1-0", ["a.pyc"], [["x", "y"]]]
+SERVED = ["a-1.dist-info", "a/1/x", "1-0", ["a.pyc"], [["x", "y"]]]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_metadata_that_others_can_write_is_not_unmarshalled(
     path.chmod(0o666)
     monkeypatch.setattr(marshal, "loads", lambda _: pytest.fail("unmarshalled"))
     assert read_stored_metadata(root) == {}
-    document = {"version": 1, "store": "/s", "site": "lib", "folded": [FOLDED]}
+    document = {"version": 1, "store": "/s", "site": "lib", "folded": [SERVED]}
     (tmp_path / FOLDER / RECEIPT).write_text(json.dumps(document))
     assert read_stored_metadata(root) == {"a-1.dist-info": {}}
 
@@ -79,15 +79,15 @@ def test_metadata_that_others_can_write_is_not_unmarshalled(
         {"store": 7},
         {"site": None},
         {"folded": 7},
-        {"folded": [[1, *FOLDED[1:]]]},
-        {"folded": [[*FOLDED[:3], [7], []]]},
-        {"folded": [[*FOLDED[:3], [], [[1, 2, 3]]]]},
-        {"folded": [FOLDED[:2]]},
+        {"folded": [[1, *SERVED[1:]]]},
+        {"folded": [[*SERVED[:3], [7], []]]},
+        {"folded": [[*SERVED[:3], [], [[1, 2, 3]]]]},
+        {"folded": [SERVED[:2]]},
         {"version": 99},
     ],
 )
 def test_a_receipt_of_another_shape_is_none(tmp_path: Path, root: int, change: dict[str, object]) -> None:
-    document = {"version": 1, "store": "/s", "site": "lib", "folded": [FOLDED]}
+    document = {"version": 1, "store": "/s", "site": "lib", "folded": [SERVED]}
     (tmp_path / FOLDER / RECEIPT).write_text(json.dumps(document))
     assert read_receipt(root) is not None
     (tmp_path / FOLDER / RECEIPT).write_text(json.dumps(document | change))

@@ -1,4 +1,4 @@
-"""Blueprints beside the manifests of the store: whole, without modules, and made anew where they are torn."""
+"""Install plans beside the manifests of the store: whole, without modules, and made again if damaged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TORN: dict[str, Callable[[bytes], bytes]] = {
     "short": lambda data: data[: len(data) // 2],
     "shorter than its head": lambda data: data[:10],
     "empty": lambda _: b"",
-    "of an older pipm": lambda data: data.replace(b"blueprint 2", b"blueprint 1"),
+    "of an older pipm": lambda data: data.replace(b"blueprint 3", b"blueprint 2"),
 }
 
 

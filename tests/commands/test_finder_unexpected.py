@@ -1,4 +1,4 @@
-"""What programs that pass the finder by leave in the store spoils nothing, is seen, and goes."""
+"""Programs write files to the store without the finder: no harm; verify finds them, gc removes them."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def test_caches(pair: Pair, leave: Callable[[Pair], None]) -> None:
         assert differences(one, other) == {}
     assert pair.finder.run("import single; print(single.VALUE)") == "2\n"
     found = pair.pipm("verify", "--json").expect().json
-    assert found["strays"]
+    assert found["unexpected"]
     assert found["damaged"] == []
     assert "pipm gc" in pair.pipm("verify").expect().err
     pair.pipm("gc").expect()
     assert snapshot(f"{pair.pipm.store}/v1/wheels").items() <= clean.items()
-    assert pair.pipm("verify", "--json").expect().json["strays"] == []
+    assert pair.pipm("verify", "--json").expect().json["unexpected"] == []
     assert damage(pair.pipm.store) == []
     one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
     assert differences(one, other) == {}

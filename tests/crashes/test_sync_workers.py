@@ -1,4 +1,4 @@
-"""A sync of so many files that several processes make them: as if one had, whatever happens to one."""
+"""A sync by several processes has the result of one process, also if one of them dies."""
 
 from __future__ import annotations
 
