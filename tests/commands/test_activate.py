@@ -1,4 +1,4 @@
-"""`pipm.activate` and `pipm.interactive` in an interpreter that runs."""
+"""`pipm.activate` and `pipm.interactive` in a running interpreter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What adopt does to plain environments, on each file system."""
+"""The effects of adopt on ordinary environments, on each file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pipm advises fits what went wrong, and what cannot be done is not promised."""
+"""Hints fit the error, and pipm does not promise work that it cannot do."""
 
 from __future__ import annotations
 

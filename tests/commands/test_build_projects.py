@@ -1,4 +1,4 @@
-"""`pipm sync` of projects on this disk: built by their backends in environments that are kept."""
+"""`pipm sync` of local projects: their backends build them in environments that are kept."""
 
 from __future__ import annotations
 

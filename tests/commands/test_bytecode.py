@@ -1,4 +1,4 @@
-"""Bytecode is shared, valid, and tells the right file."""
+"""Bytecode is shared and valid, and tracebacks name the right file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""list, df and store: their JSON, their words, and that they change nothing."""
+"""list, df and store: their JSON and their text; they change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks whose archive, known by its hash, is another distribution or version than they say."""
+"""Locks with the hash of an archive of another distribution or version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors: what, why, what to do; the right exit code; nothing changed."""
+"""Errors name the fault, the reason and the remedy; exit codes are right; nothing changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands killed at a change that they make, or whose change fails: a sample of scripts/campaign-faults."""
+"""Commands that are killed at a change, or whose change fails: a sample of scripts/campaign-faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finder environment is an ordinary one to everybody who imports."""
+"""Every program that imports can use a finder environment like an ordinary one."""
 
 from __future__ import annotations
 

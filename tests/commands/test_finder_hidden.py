@@ -1,4 +1,4 @@
-"""`--no-dist-info`: the finder alone tells of the distributions; few inodes, and what that costs."""
+"""`--no-dist-info`: only the finder lists the distributions; few inodes, and its disadvantages."""
 
 from __future__ import annotations
 

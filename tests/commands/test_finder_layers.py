@@ -1,4 +1,4 @@
-"""Finder environments that import from a layer in place: an image of `pipm store pack`, or another store."""
+"""Finder environments that import directly from a layer: a `pipm store pack` image, or another store."""
 
 from __future__ import annotations
 

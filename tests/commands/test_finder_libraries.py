@@ -1,4 +1,4 @@
-"""Libraries that look at `sys.path`, sysconfig or metadata themselves see what an ordinary venv has."""
+"""Libraries that read `sys.path`, sysconfig or metadata see the same as in an ordinary venv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a finder environment: released, adopted again, changed by installers, moved."""
+"""Changes of a finder environment: released, adopted again, changed by installers, moved."""
 
 from __future__ import annotations
 

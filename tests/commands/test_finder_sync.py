@@ -1,4 +1,4 @@
-"""Environments made by `pipm sync` with the finder, and where the ladder chooses it by itself."""
+"""Environments that `pipm sync` makes with the finder, by request and by its own choice."""
 
 from __future__ import annotations
 

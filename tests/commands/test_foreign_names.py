@@ -1,4 +1,4 @@
-"""An inode with names outside of what a command was given is never changed; nor what cannot be shared."""
+"""pipm never changes an inode with names outside of the environment and the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The free space of the disk follows what adopt and release say, within 1 %."""
+"""The change of the disk's free space is the printed one, within 1 %."""
 
 from __future__ import annotations
 

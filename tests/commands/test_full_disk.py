@@ -1,4 +1,4 @@
-"""Adopting where not a byte, or not an inode, is free: what lies there twice comes first."""
+"""Adopting on a disk without a free byte or inode: equal files are shared first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collecting what no environment needs: nothing too much, nothing too little, figures that are true."""
+"""gc removes exactly what no environment needs, and its figures are right."""
 
 from __future__ import annotations
 

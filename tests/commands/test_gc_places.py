@@ -1,4 +1,4 @@
-"""Collecting while environments' disks come and go, and after copies by other tools."""
+"""gc while disks of environments are mounted and unmounted, and after copies by other tools."""
 
 from __future__ import annotations
 

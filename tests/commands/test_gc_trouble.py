@@ -1,4 +1,4 @@
-"""Collecting where the disk is full, and where a file refuses to go."""
+"""gc on a full disk, and with files that cannot be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of people who mean harm: every command that reads them goes on."""
+"""Environments of hostile users: every command that reads them continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile wheels through a wrapped pip: pip decides, the store takes none that it refuses itself."""
+"""Hostile wheels and a wrapped pip: pip decides, but the store takes none that pipm would refuse."""
 
 from __future__ import annotations
 

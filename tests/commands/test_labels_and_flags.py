@@ -1,4 +1,4 @@
-"""Labels of a security module, and files without copy-on-write: shared with their like, never changed."""
+"""Files with security labels or NOCOW are shared only with files of the same kind."""
 
 from __future__ import annotations
 

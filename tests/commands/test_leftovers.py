@@ -1,4 +1,4 @@
-"""What a killed write leaves is taken away by the next run that may."""
+"""The next command with the lock removes the files of killed writes."""
 
 from __future__ import annotations
 

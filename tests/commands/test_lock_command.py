@@ -1,4 +1,4 @@
-"""`pipm lock`: uv or pip writes the lock, and what it says can be synced."""
+"""`pipm lock`: uv or pip writes the lock, and pipm can sync it."""
 
 from __future__ import annotations
 

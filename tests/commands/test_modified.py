@@ -1,4 +1,4 @@
-"""What somebody changed stays theirs: edited files and patched distributions."""
+"""Edited files and patched distributions stay in their environment unchanged."""
 
 from __future__ import annotations
 

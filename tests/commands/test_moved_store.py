@@ -1,4 +1,4 @@
-"""Releasing environments whose store was moved or deleted: nothing is lost, and nothing goes unsaid."""
+"""Release after the store was moved or deleted: nothing is lost, and messages say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that is named instead of an environment."""
+"""Commands with the name of a folder instead of an environment."""
 
 from __future__ import annotations
 

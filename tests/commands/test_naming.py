@@ -1,4 +1,4 @@
-"""What a person names: an environment, a project's folder, @NAME, or nothing."""
+"""Ways to name an environment: its path, a project's folder, @NAME, or none."""
 
 from __future__ import annotations
 

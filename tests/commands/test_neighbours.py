@@ -1,4 +1,4 @@
-"""Whatever a command does to one environment, nothing else on the file system differs afterwards.
+"""A command on one environment changes nothing else on the file system.
 
 More file systems, makers, modes and random sequences: scripts/campaign-neighbours.
 """

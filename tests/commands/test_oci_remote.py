@@ -1,4 +1,4 @@
-"""`pipm push` and `pull` with a registry of containers."""
+"""`pipm push` and `pull` with a container registry."""
 
 from __future__ import annotations
 

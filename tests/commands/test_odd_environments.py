@@ -1,4 +1,4 @@
-"""Environments and distributions of every shape: right, or refused with a clear reason."""
+"""Unusual environments and distributions: handled, or refused with a clear reason."""
 
 from __future__ import annotations
 

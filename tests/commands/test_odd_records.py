@@ -1,4 +1,4 @@
-"""RECORDs as they are found in the wild: right, or left with a reason."""
+"""Unusual RECORDs of real distributions: handled, or left with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other users can write is neither run nor believed, by root least of all."""
+"""pipm neither runs nor trusts files that other users can write; root is the strictest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm store pack` and `pipm layers`: images that are equal byte for byte, and work where they are used."""
+"""`pipm store pack` and `pipm layers`: images are equal byte for byte, and work."""
 
 from __future__ import annotations
 

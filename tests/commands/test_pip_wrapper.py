@@ -1,4 +1,4 @@
-"""The pip wrapper: what pip does is the same with it, and the files are the store's."""
+"""A wrapped pip has the same results as pip, but its files are shared with the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pip wrapper when something of ours is wrong: pip installs all the same, and one line says why."""
+"""A wrapped pip installs also if pipm's part fails; one line gives the reason."""
 
 from __future__ import annotations
 

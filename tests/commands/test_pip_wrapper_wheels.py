@@ -1,4 +1,4 @@
-"""Installing wheels as pip documents it: with the wrapper each case gives what it gives without."""
+"""The documented cases of installing wheels have the same results with and without the wrapper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places with packages that are no venvs: conda environments, user sites, interpreters, __pypackages__."""
+"""Places with packages that are not venvs: conda, user sites, interpreters, __pypackages__."""
 
 from __future__ import annotations
 

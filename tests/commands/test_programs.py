@@ -1,4 +1,4 @@
-"""Machine programs in ``bin`` are shared; scripts, which name their environment, are not."""
+"""Machine programs in ``bin`` are shared; scripts contain a path and are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing into an adopted file: private with reflinks, refused or seen with hardlinks."""
+"""Writing to an adopted file: private with reflinks, refused or detected with hard links."""
 
 from __future__ import annotations
 

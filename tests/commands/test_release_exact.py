@@ -1,4 +1,4 @@
-"""Adopt, then release: each file is to the bit and to the nanosecond as it was, whoever asks and how."""
+"""After adopt and release each file is the same to the bit and the nanosecond."""
 
 from __future__ import annotations
 

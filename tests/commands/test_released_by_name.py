@@ -1,4 +1,4 @@
-"""A distribution that was released by name stays the environment's own until it is adopted by name."""
+"""A distribution that was released by name is not shared until it is adopted by name."""
 
 from __future__ import annotations
 

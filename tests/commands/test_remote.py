@@ -1,4 +1,4 @@
-"""`pipm push` and `pipm pull`: distributions travel between stores, and nothing hostile gets in."""
+"""`pipm push` and `pipm pull` copy distributions between stores; hostile ones are refused."""
 
 from __future__ import annotations
 

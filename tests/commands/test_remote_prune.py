@@ -1,4 +1,4 @@
-"""`pipm push --prune`: what nothing needs goes, and nothing that somebody may need."""
+"""`pipm push --prune` removes unneeded packs, and no needed ones."""
 
 from __future__ import annotations
 

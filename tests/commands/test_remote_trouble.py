@@ -1,4 +1,4 @@
-"""`pipm pull` while something goes wrong, or changes: the store is sound, and the next pull does it."""
+"""`pipm pull` with errors and changes meanwhile: the store stays sound; the next pull finishes."""
 
 from __future__ import annotations
 

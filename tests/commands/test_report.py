@@ -1,4 +1,4 @@
-"""report: a page that needs nothing else, whose figures are df's and list's, usable by mouse and keyboard."""
+"""report: one page without other files, with the figures of df and list, for mouse and keyboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm run`: a program with what a lock names."""
+"""`pipm run`: a program with the distributions of a lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pipm run` makes in the cache, and what gc takes away again."""
+"""The cache of `pipm run`, and its removal by gc."""
 
 from __future__ import annotations
 

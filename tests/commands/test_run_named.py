@@ -1,4 +1,4 @@
-"""Named environments, a project's packages over them, and environments that follow their lock."""
+"""Named environments, stacked environments, and environments that follow their lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A warm `pipm run` costs little over the program itself."""
+"""A repeated `pipm run` needs little more time than the program itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm run --with`, and scripts that say themselves what they need (PEP 723)."""
+"""`pipm run --with`, and scripts with inline metadata (PEP 723)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm schedule`: what it writes, that it writes it once, and that nothing of it stays."""
+"""`pipm schedule` writes its files once, and removes all of them."""
 
 from __future__ import annotations
 

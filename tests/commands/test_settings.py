@@ -1,4 +1,4 @@
-"""Settings in files, variables and options: which wins, and what a project may not choose."""
+"""Settings in files, variables and options: their order, and the limits for projects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lock that changed since: a start says it once, for at most one stat."""
+"""An interpreter start prints once that the lock changed, by at most one stat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of states sees each kind of change by itself."""
+"""The comparison of states detects each kind of change."""
 
 from __future__ import annotations
 

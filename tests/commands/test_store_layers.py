@@ -1,4 +1,4 @@
-"""Read-only stores below the own one: what they have is used, and nothing ever writes to them."""
+"""Layers (read-only stores): their files are used, and they are never written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or gone: one line, exit code 1, and the work is done."""
+"""Standard streams that are closed or full: one line, exit code 1, and the work is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm sync` with wheels made here: exactness, sharing, crashes, refusals. No index is asked."""
+"""`pipm sync` of wheels made here, without an index: exactness, sharing, crashes, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second sync: a look at each folder tells that nothing changed, and whatever did change is seen."""
+"""A second sync sees by one look at each folder whether anything changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm sync` of wheels whose hash the lock has: they come from a web server, and pip is not started."""
+"""`pipm sync` downloads wheels with a known hash from a web server, without pip."""
 
 from __future__ import annotations
 

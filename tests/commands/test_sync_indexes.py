@@ -1,4 +1,4 @@
-"""`pipm sync` and package indexes: which one is asked, which settings of pip count, where passwords stay."""
+"""`pipm sync` and package indexes: which is asked, which settings count, where passwords are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytecode that a sync leaves to a process of its own: what stands before, meanwhile and afterwards."""
+"""Bytecode that a process compiles after the sync: the states before, during and after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power cuts of sync: what it said is done is on disk, and what it had begun the next sync finishes."""
+"""Power cuts during sync: finished work is on disk, and the next sync finishes the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A distribution that a sync replaces: what else lies in its folders stays, and nothing of the old one."""
+"""A sync replaces a distribution: other files stay, and none of the old ones."""
 
 from __future__ import annotations
 

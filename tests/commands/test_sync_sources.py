@@ -1,4 +1,4 @@
-"""`pipm sync` of what has to be built: source archives, repositories, folders, editable projects."""
+"""`pipm sync` of sources: archives, repositories, folders, editable projects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment that goes from lock to lock, damaged on the way, is each time what a new one is."""
+"""An environment that is damaged and synced to other locks equals a new one each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored file has the time of the first file that it was; a store of the first format goes on working."""
+"""A stored file has the time of its first file; stores of the first format still work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adopt twice costs no reading; release gives everything back."""
+"""A second adopt reads no content; release restores everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm uninstall`: own copies for all environments, and nothing of pipm stays."""
+"""`pipm uninstall`: all environments get own copies, and all files of pipm are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""df and list against the file system's own free space, before and after; within 1 %.
+"""df and list agree with the file system's free space, within 1 %.
 
 btrfs gives metadata back in leaves of 16 KiB, kept twice, and XFS inodes in chunks of 64: an environment of
 few files makes steps of 32 KiB that its own inodes and names do not fill. So one hundredth of what a test

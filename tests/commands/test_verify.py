@@ -1,4 +1,4 @@
-"""Damage is found, its sharers are named, and it is put right where any clean copy is left."""
+"""verify finds damage, names the environments that share it, and repairs it from a clean copy."""
 
 from __future__ import annotations
 

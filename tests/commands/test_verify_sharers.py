@@ -1,4 +1,4 @@
-"""Damage that reaches others: wrong code and its bytecode, attributes, inodes made one."""
+"""Damage that affects other files: wrong code and its bytecode, attributes, merged inodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""why: what keeps a distribution, what a file is. doctor: what it finds where things do not work."""
+"""why: reasons for distributions and files. doctor: faults that it finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many pipms at once, some killed or stopped: a short run of scripts/campaign-crowd."""
+"""Many pipm processes at once, some killed or stopped: a short run of scripts/campaign-crowd."""
 
 from __future__ import annotations
 

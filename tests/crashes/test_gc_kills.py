@@ -1,4 +1,4 @@
-"""A collector killed at any change it makes: nothing that is needed is lost, and the next one finishes."""
+"""gc killed at any change: nothing needed is lost, and the next gc finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupted and killed: nothing lost, nothing torn, the same command again finishes."""
+"""Interrupted and killed commands: nothing is lost, and the same command finishes the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adopt and release under programs that use the environment."""
+"""Adopt and release while programs use the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any number of pipm processes, or environments, at once: the same result as one after the other."""
+"""Several pipm processes or environments at once: the same result as one after the other."""
 
 from __future__ import annotations
 

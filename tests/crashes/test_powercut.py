@@ -1,4 +1,4 @@
-"""Power cuts while adopt runs beside a program that fsyncs its own file."""
+"""Power cuts while adopt runs beside a program that calls fsync for its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm sync` on a full disk, interrupted, and beside others of its kind."""
+"""`pipm sync` on a full disk, interrupted, and beside other syncs."""
 
 from __future__ import annotations
 

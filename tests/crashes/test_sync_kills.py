@@ -1,4 +1,4 @@
-"""A sync killed at any change it makes: what its root says is true, and the next sync finishes."""
+"""A sync killed at any change: its root is true, and the next sync finishes."""
 
 from __future__ import annotations
 

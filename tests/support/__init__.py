@@ -1,1 +1,1 @@
-"""What the acceptance tests and the campaigns in scripts/ share."""
+"""Helpers of the tests and of the campaigns in scripts/."""

@@ -1,4 +1,4 @@
-"""Wheel archives in memory, sound ones and spoiled ones, and environments that have them installed."""
+"""Wheel archives in memory, valid and invalid ones, and environments with them."""
 
 from __future__ import annotations
 

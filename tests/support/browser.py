@@ -1,4 +1,4 @@
-"""Headless Chromium, driven by its own protocol over a pipe: no driver, no library."""
+"""Headless Chromium, controlled by its own protocol over a pipe, without a driver or library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many pipms at once on a few environments, some killed or stopped, and all that must hold after it."""
+"""Many pipm processes on a few environments, some killed or stopped, and the checks afterwards."""
 
 from __future__ import annotations
 

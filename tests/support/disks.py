@@ -1,4 +1,4 @@
-"""Real file systems in sparse image files, mounted for this process alone."""
+"""Real file systems in sparse image files, mounted only for this process."""
 
 from __future__ import annotations
 

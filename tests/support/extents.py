@@ -1,4 +1,4 @@
-"""Where a file's bytes lie on the disk (FIEMAP), and reflinks of our own (FICLONE)."""
+"""The places of a file's data on the disk (FIEMAP), and reflinks (FICLONE)."""
 
 from __future__ import annotations
 

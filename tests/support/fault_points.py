@@ -1,4 +1,4 @@
-"""Where a command can be hit: its file-changing system calls, and which faults at which of them differ.
+"""The points of a command where a fault can occur: its file-changing calls, without equal ones.
 
 A point is a value: command, file system, system call, its number in its process, fault. `chosen` leaves out
 what is equal to another point, for these reasons:

@@ -1,4 +1,4 @@
-"""One fault at one system call: a command is killed there or the call fails, and what is left is checked.
+"""One fault at one system call: the command is killed, or the call fails; then the result is checked.
 
 An image of the prepared state is copied by reflink for each point, so each begins with the very same inodes.
 """

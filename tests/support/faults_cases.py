@@ -1,4 +1,4 @@
-"""The commands that `faults` disturbs, each with the small state that it starts from."""
+"""The commands for `faults`, each with its small initial state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web server of files that answers as servers do on bad days."""
+"""A web server with faults that real servers have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of the command as forks of one process that has imported all of it, which saves each run's start.
+"""Runs of the command as forks of a process that has imported everything, which saves start time.
 
 A run that is traced waits until strace has attached, one with a fault until somebody answers it: numbers of
 calls count from the command's own first one.

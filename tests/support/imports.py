@@ -1,4 +1,4 @@
-"""What an environment's imports and metadata look like from inside, to compare two environments.
+"""The imports and metadata that an environment's interpreter sees, to compare two environments.
 
 `PROBE` runs in the environment's own interpreter and prints one JSON object: question → answer. Paths are
 cut where site-packages (or a distribution's folder in the store) begins, so that two environments of the same

@@ -1,4 +1,4 @@
-"""Package indexes (PEP 503) on this machine that know what they were asked."""
+"""Local package indexes (PEP 503) that record their requests."""
 
 from __future__ import annotations
 

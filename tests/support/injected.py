@@ -1,4 +1,4 @@
-"""Faults at system calls: the process asks before one call, of all that it starts, too, and gets the answer.
+"""Faults at system calls: a tracer decides before each call of a process tree.
 
 Like strace's `inject`, which stops at every call of every process and takes several times as long: here the
 kernel hands the one call over (`SECCOMP_RET_USER_NOTIF`), and all others run at full speed.

@@ -1,4 +1,4 @@
-"""Real environments: made by pip, uv, Poetry and PDM, and moved from template to disk."""
+"""Real environments of pip, uv, Poetry and PDM, copied from templates to a disk."""
 
 from __future__ import annotations
 

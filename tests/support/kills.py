@@ -1,4 +1,4 @@
-"""Kill pipm at random moments, then look at what it left and let it finish."""
+"""Kill pipm at random moments, check the result, and let the next run finish."""
 
 from __future__ import annotations
 

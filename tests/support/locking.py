@@ -1,4 +1,4 @@
-"""Real tools that lock a project, and install what they locked into a fresh environment."""
+"""Real tools that lock a project and install the lock into a new environment."""
 
 from __future__ import annotations
 

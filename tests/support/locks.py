@@ -1,4 +1,4 @@
-"""Lock files for wheels on this disk, and what a synced environment must be."""
+"""Lock files for local wheels, and the expected environment."""
 
 from __future__ import annotations
 

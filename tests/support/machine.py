@@ -1,4 +1,4 @@
-"""Random sequences of what people and tools do, beside a model of the bytes that each environment has."""
+"""Random sequences of actions of people and tools, with a model of each environment's bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a random sequence of operations expects of each environment: its files, byte for byte."""
+"""The expected files of each environment in a random sequence, byte for byte."""
 
 from __future__ import annotations
 

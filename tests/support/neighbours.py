@@ -1,4 +1,4 @@
-"""An environment amid all that may share files with it, and what a command changed outside of it."""
+"""An environment beside others that may share files with it, and the changes outside of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two environments of the same distributions: an ordinary one, and one that the finder serves."""
+"""Two environments of the same distributions: an ordinary one, and one with the finder."""
 
 from __future__ import annotations
 

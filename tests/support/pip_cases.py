@@ -1,4 +1,4 @@
-"""What pip's documentation and the wheel specification (PEP 427, 376, 610, 660) promise of installing wheels.
+"""Cases of installing wheels from pip's documentation and PEPs 376, 427, 610, 660.
 
 pip's source archives carry no tests of pip, so these stand for its functional tests that concern wheels. A
 case is some wheels and some commands; `support.pip_play` runs them with the wrapper and without.

@@ -1,4 +1,4 @@
-"""Playing the cases of `support.pip_cases` with the wrapper and without."""
+"""Running `support.pip_cases` with and without the wrapper."""
 
 from __future__ import annotations
 

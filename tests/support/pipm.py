@@ -1,4 +1,4 @@
-"""The command as a black box: run it, read its JSON, judge its errors."""
+"""The command as a black box: run it, parse its JSON, check its errors."""
 
 from __future__ import annotations
 

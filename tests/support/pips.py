@@ -1,4 +1,4 @@
-"""pip of any version in an environment with the wrapper, against the same pip without it."""
+"""Any version of pip with the wrapper, compared with the same pip without it."""
 
 from __future__ import annotations
 

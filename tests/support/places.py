@@ -1,4 +1,4 @@
-"""Where tests work, and which real distributions they install."""
+"""Folders for tests, and the real distributions that they install."""
 
 from __future__ import annotations
 

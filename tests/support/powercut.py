@@ -1,4 +1,4 @@
-"""Power cuts: the image of a live file system is copied while something works on it.
+"""Power cuts: the image of a live file system is copied while a command writes to it.
 
 Each copy is what a disk would hold after a power cut at that moment. It is mounted at the
 place of the original and every file that was durable before is looked at.

@@ -1,4 +1,4 @@
-"""Child processes: clean variables, output that is kept, an interpreter for a normal user."""
+"""Child processes: clean variables, captured output, an interpreter for a normal user."""
 
 from __future__ import annotations
 

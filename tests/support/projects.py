@@ -1,4 +1,4 @@
-"""Projects that build without any index: their build backend lies in themselves (PEP 517)."""
+"""Projects with their own build backend (PEP 517), which need no index."""
 
 from __future__ import annotations
 

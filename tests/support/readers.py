@@ -1,4 +1,4 @@
-"""Processes that use files while pipm works on them."""
+"""Processes that use files while pipm changes the environment."""
 
 from __future__ import annotations
 

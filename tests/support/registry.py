@@ -1,4 +1,4 @@
-"""A registry of containers in memory: what the distribution specification asks for, and ways to fail."""
+"""A container registry in memory, with the calls of the distribution specification, and with faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remotes for tests: a user with keys, and a web server that answers ranges."""
+"""Remotes for tests: a user with keys, and a web server with range requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipm run` with a folder of wheels in the place of an index, and a cache of the test's own."""
+"""`pipm run` with a folder of wheels instead of an index, and with a private cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tree holds, to compare it before and after."""
+"""The content of a tree, to compare it before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that the kernel tells about each name of a tree, and a comparison that names each difference."""
+"""All attributes of each name in a tree, and a comparison that names each difference."""
 
 from __future__ import annotations
 

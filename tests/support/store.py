@@ -1,4 +1,4 @@
-"""The store's files as documented, and what of an environment lies in it."""
+"""The store's files as documented, and an environment's files that are in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kill `pipm sync` at random moments: an environment is as it was, or the next sync knows what to mend."""
+"""Kill `pipm sync` at random moments: the environment is as before, or the next sync repairs it."""
 
 from __future__ import annotations
 

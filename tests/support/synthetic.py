@@ -1,4 +1,4 @@
-"""Environments and wheels made in milliseconds, without any installer or network."""
+"""Environments and wheels made in milliseconds, without an installer or a network."""
 
 from __future__ import annotations
 

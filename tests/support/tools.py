@@ -1,4 +1,4 @@
-"""The installers and interpreters that this machine has."""
+"""The installers and interpreters of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing environments that different installers made of the same lock, file by file."""
+"""Comparing environments that different installers made from the same lock, file by file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conda environment made by rattler, the library that installs for pixi, out of packages made here."""
+"""A conda environment made from local packages by rattler, which is pixi's installer."""
 
 from __future__ import annotations
 

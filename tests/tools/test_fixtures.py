@@ -1,4 +1,4 @@
-"""The test house itself: a check that can't fail proves nothing, so these see each one fail."""
+"""The test helpers themselves: each check is seen to fail once."""
 
 from __future__ import annotations
 

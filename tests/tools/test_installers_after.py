@@ -1,4 +1,4 @@
-"""What installers do in an adopted environment works and never leaves it."""
+"""Installers work in an adopted environment, and change no other one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of every interpreter that this machine has."""
+"""Environments of each interpreter of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tool installs from its lock is what the lock's reader says, by name and version.
+"""Tools install from their locks the names and versions that pipm reads from them.
 
 The quick part; scripts/campaign-locks has pipenv, older formats, workspaces, conflicts, more interpreters.
 """

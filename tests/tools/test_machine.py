@@ -1,4 +1,4 @@
-"""Random sequences of operations on real files: each living environment's bytes are what the model says.
+"""Random sequences of operations on real files: the bytes of each environment are those of the model.
 
 Longer ones: scripts/campaign-machine.
 """

@@ -1,4 +1,4 @@
-"""IDEs and static tools see an ordinary venv where pip installed out of the store, in all link modes."""
+"""IDEs and static tools see an ordinary venv after a wrapped pip, in all link modes."""
 
 from __future__ import annotations
 

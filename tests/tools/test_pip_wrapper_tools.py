@@ -1,4 +1,4 @@
-"""Other tools in an environment whose pip is wrapped: the next adopt shares what passes by pip."""
+"""Other tools in an environment with a wrapped pip: the next adopt shares their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins in the real tools: pipm lies beside the tool, and what the tool installs is adopted."""
+"""Plug-ins in the real tools: pipm adopts the distributions that the tool installed."""
 
 from __future__ import annotations
 

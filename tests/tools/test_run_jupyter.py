@@ -1,4 +1,4 @@
-"""Jupyter without an environment of one's own, and a kernel of a finder environment used from outside."""
+"""Jupyter with `pipm run`, and a kernel of a finder environment used from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PyPI distribution `dedupe` owns the import package of that name; ours is `pipm`."""
+"""The PyPI distribution `dedupe` has the import package of that name; pipm's is `pipm`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One lock for several interpreters: each gets what its own markers and tags ask for.
+"""One lock for several interpreters: each gets the files for its own markers and tags.
 
 The full comparison, real distributions against pip and uv, is `scripts/campaign-sync --python`.
 """

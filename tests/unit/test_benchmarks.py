@@ -1,4 +1,4 @@
-"""The tables that the benchmarks make of their records."""
+"""The tables that the benchmarks make from their records."""
 
 from __future__ import annotations
 

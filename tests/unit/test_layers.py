@@ -1,4 +1,4 @@
-"""The rooms of pipm: who may import whom, change files, write to the terminal, and how large files get."""
+"""The laws of the rooms: imports, changes of files, printing, sizes of files and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compiler that an environment's interpreter runs answers."""
+"""The answers of the compiler that an environment's interpreter runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compiler process that ends while it works."""
+"""A compiler process that dies during its work."""
 
 from __future__ import annotations
 

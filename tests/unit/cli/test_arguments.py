@@ -1,4 +1,4 @@
-"""A command line that starts without typer means what it means with it, or nothing."""
+"""A command line that starts without typer has the same meaning as with typer."""
 
 from __future__ import annotations
 

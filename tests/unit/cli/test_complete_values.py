@@ -1,4 +1,4 @@
-"""A shell completes values, not only options: each shell is asked by its own means."""
+"""Shells complete values, too; each shell is asked in its own way."""
 
 from __future__ import annotations
 

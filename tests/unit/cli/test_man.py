@@ -1,4 +1,4 @@
-"""The manual page: of the same texts as the help, and without an error in its markup."""
+"""The manual page has the texts of the help, and no errors in its markup."""
 
 from __future__ import annotations
 

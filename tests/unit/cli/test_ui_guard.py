@@ -1,4 +1,4 @@
-"""What stands around every command: any error becomes words and an exit code."""
+"""The error handler of all commands: each error becomes a message and an exit code."""
 
 from __future__ import annotations
 

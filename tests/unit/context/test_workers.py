@@ -1,4 +1,4 @@
-"""Forked workers: their answers, their errors, and their end."""
+"""Forked workers: their answers, their errors and their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files were like before they were shared, written and read again."""
+"""Originals (modes and times before sharing), written and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RECORD as it really is, and where its rows lie."""
+"""Real RECORDs, and the places of their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a collection keeps and what it removes, as laws."""
+"""Laws of gc's plan: what it keeps and what it removes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a name imports, computed from paths alone, against what FileFinder itself finds."""
+"""Import names that are computed from paths, compared with FileFinder's results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of each file when an environment is adopted, and when it is released."""
+"""Decisions about each file in adopt and in release."""
 
 from __future__ import annotations
 

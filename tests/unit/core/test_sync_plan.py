@@ -1,4 +1,4 @@
-"""Laying wheels over each other, and deciding what an environment needs to follow its lock."""
+"""Materialising wheels over each other, and deciding on the changes of a sync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What interpreters said is kept; venv's work is repeated without venv."""
+"""Answers of interpreters are cached; environments are made from a template without venv."""
 
 from __future__ import annotations
 

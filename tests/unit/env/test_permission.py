@@ -1,4 +1,4 @@
-"""The gate before an environment's interpreter, as root meets it."""
+"""Permission to run an environment's interpreter, for root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching archives from servers that cut, redirect, refuse, lie, or answer too much."""
+"""Fetching archives from servers that break off, redirect, refuse, lie, or send too much."""
 
 from __future__ import annotations
 

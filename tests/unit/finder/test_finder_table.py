@@ -1,4 +1,4 @@
-"""The finder's path files: what starts the hook in which Python, and the lines."""
+"""The finder's path files for each version of Python."""
 
 from __future__ import annotations
 

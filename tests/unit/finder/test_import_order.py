@@ -1,4 +1,4 @@
-"""While a package comes into site-packages, or goes, each of its modules is found there or in the store."""
+"""While a package is added or removed, each of its modules can be imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytecode: its header is set, copied and given to a pool, never that of a file that nobody checked."""
+"""Bytecode headers are changed, copied and given to a pool only for the checked file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths that come from data never lead through a symlink or out of their root."""
+"""Paths from data never follow a symlink and never leave their root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Link modes, staging and sweeping: the files appear as asked, and nothing else changes."""
+"""Link modes, staging and sweeping: the right files appear, and nothing else changes."""
 
 from __future__ import annotations
 

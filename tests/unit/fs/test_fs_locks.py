@@ -1,4 +1,4 @@
-"""Locks and leases, against another process."""
+"""Locks and leases, tested against another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sync of a file system beside other work."""
+"""Syncing a file system during other work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doctor knows the hooks by the files that they leave: those of the wrapper must be the wrapper's."""
+"""doctor recognises hooks by their files; the wrapper's must be complete."""
 
 from __future__ import annotations
 

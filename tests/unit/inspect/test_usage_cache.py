@@ -1,4 +1,4 @@
-"""Figures that are kept: what makes them stale, whose turn it is to be measured again."""
+"""Cached disk usage: what makes it void, and which environment is measured next."""
 
 from __future__ import annotations
 

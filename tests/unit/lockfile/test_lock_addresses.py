@@ -1,4 +1,4 @@
-"""Values of locks that would mean something else in a requirements file: refused, in every format."""
+"""Values that would have another meaning in a requirements file are refused in every format."""
 
 from __future__ import annotations
 

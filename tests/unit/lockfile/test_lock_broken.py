@@ -1,4 +1,4 @@
-"""Broken locks of every format: always a LockError that names the file, never anything else.
+"""Invalid locks of every format: always a LockError that names the file.
 
 `PIPM_FUZZ_RUNS` and `PIPM_FUZZ_SEED` make more of it.
 """

@@ -1,4 +1,4 @@
-"""Finding the lock of a folder, and files that are none."""
+"""Finding the lock of a folder, and files that are not locks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inline metadata of scripts, against the expression that PEP 723 gives."""
+"""Inline metadata of scripts, compared with the regular expression of PEP 723."""
 
 from __future__ import annotations
 

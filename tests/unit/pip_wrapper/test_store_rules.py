@@ -1,4 +1,4 @@
-"""The hook in pip imports nothing of pipm, so it has rules of the store a second time: both are the same."""
+"""The hook in pip cannot import pipm and repeats rules of the store: both are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins of other tools: silent unless they are on, and never the reason why a tool's command fails."""
+"""Plug-ins do nothing while they are off, and never make a tool's command fail."""
 
 from __future__ import annotations
 

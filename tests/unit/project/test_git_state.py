@@ -1,4 +1,4 @@
-"""What an editable project was installed from: its files, and git where that says the version."""
+"""The state of an editable project: its files, and git's state if it decides the version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells that an editable project is to be installed anew."""
+"""The state that decides whether an editable project is installed again."""
 
 from __future__ import annotations
 

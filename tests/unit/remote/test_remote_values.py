@@ -1,4 +1,4 @@
-"""The documents of a remote: what is written is read, and nothing else is."""
+"""The documents of a remote: they are read as they were written; others are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of RECORD are ordinary: those that the fast way of sharing may take."""
+"""The rows of RECORD that the fast way of sharing takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that are no stores, or that all users can change."""
+"""Layers that are not stores, or that all users can change."""
 
 from __future__ import annotations
 

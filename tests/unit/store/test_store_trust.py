@@ -1,4 +1,4 @@
-"""A store, and a layer, that others can change is not used."""
+"""pipm does not use a store or a layer that other users can change."""
 
 from __future__ import annotations
 

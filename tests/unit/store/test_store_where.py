@@ -1,4 +1,4 @@
-"""Where environments are."""
+"""The paths of environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks that are read once, and what decides that one is the same."""
+"""The cache of pins, and what makes it void."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a distribution out of an environment."""
+"""Removing a distribution from an environment."""
 
 from __future__ import annotations
 

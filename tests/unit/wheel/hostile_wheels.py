@@ -1,4 +1,4 @@
-"""Ways to spoil a wheel, and what is said of each."""
+"""Invalid and hostile wheels, each with the expected message."""
 
 from __future__ import annotations
 

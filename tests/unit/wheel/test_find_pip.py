@@ -1,4 +1,4 @@
-"""Which pip works for an environment, where pipm's own interpreter has none."""
+"""Choosing a pip for an environment if pipm's own interpreter has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which users and passwords leave the URLs that pip gets, and where pip and git find them then."""
+"""Logins are removed from URLs for pip, and pip and git get them in other ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pip's settings where pipm calls pip."""
+"""The settings of pip that pipm uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run paths of shared libraries, of real ones and of torn ones."""
+"""Run paths of shared libraries, of real and of damaged ones."""
 
 from __future__ import annotations
 

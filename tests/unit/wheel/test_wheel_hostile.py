@@ -1,4 +1,4 @@
-"""Wheels that are not let in, and those that are in spite of an odd look."""
+"""Wheels that are refused, and unusual ones that are accepted."""
 
 from __future__ import annotations
 

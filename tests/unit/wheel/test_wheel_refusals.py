@@ -1,4 +1,4 @@
-"""What pip said, in one line."""
+"""pip's output as an error in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Letting wheels into the store: sound ones get the identity of their installation, hostile ones nothing."""
+"""Adding wheels to the store: valid ones have the identity of their installation."""
 
 from __future__ import annotations
 

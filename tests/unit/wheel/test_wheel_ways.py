@@ -1,4 +1,4 @@
-"""Hostile wheels on the other ways in: a sync of an environment, and archives that pip took already."""
+"""Hostile wheels in a sync, and in archives that pip has already installed."""
 
 from __future__ import annotations
 
