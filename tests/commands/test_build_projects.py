@@ -37,7 +37,7 @@ class Place:
         self.pipm = Pipm(store=f"{base}/store", environ=environ)
 
     def project(self, folder: str, name: str = "mine", backend: str = "", **options: str) -> str:
-        """Make a project whose backend has *backend* added to it, and count its builds in ``builds``."""
+        """Make a project with *backend* added to its backend; its builds are counted in ``builds``."""
         path = make_project(f"{self.base}/{folder}", name, **options)
         with open(f"{path}/backend.py", "a", encoding="utf-8") as stream:
             stream.write(f"open({self.base!r} + '/builds', 'a').write('x')\n{backend}")

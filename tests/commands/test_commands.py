@@ -139,7 +139,7 @@ def test_store_add_twice_is_nothing_new(pipm: Pipm, tmp_path: Path) -> None:
 
 
 def hostile(folder: str, spoil: Callable[[Files], Files]) -> str:
-    """Write a wheel whose files are spoilt after its RECORD was made."""
+    """Write a wheel whose files were changed after its RECORD was made."""
     good = wheel_files("alpha", "1.0", package("alpha"))
     path = f"{folder}/alpha-1.0-py3-none-any.whl"
     record = f"{dist_info('alpha', '1.0')}/RECORD"

@@ -167,7 +167,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def seen_by(environment: Environment, work: str, name: str) -> tuple[int, str, list[str]]:
-    """What comes of a program: exit code, output, the last line of what it says of errors."""
+    """Return the result of a program: exit code, output, and the last line of its errors."""
     command = [part.replace("{work}", work) for part in PROGRAMS[name]]
     done = run(environment.python, *command, cwd=work)
     error = done.stderr.strip().splitlines()[-1:]

@@ -42,7 +42,7 @@ def inodes(folder: str) -> int:
 
 
 def told(environment: Environment, *options: str) -> dict[str, Any]:
-    """Its answers, but for what needs a metadata folder: RECORD and its kin are told, they are no files."""
+    """Return its answers, without those that need a metadata folder: RECORD and its kin are not files."""
     answers = answers_of(environment, NAMES, *options)
     answers.pop("contents")
     for files in answers["files"].values():
@@ -127,7 +127,7 @@ def test_sync(tmp_path: Path) -> None:
 
 
 def test_a_second_sync_lets_the_folders_stay_away(tmp_path: Path) -> None:
-    """It reads what was put away, where they would come back and go again."""
+    """It reads the stored metadata instead of creating the folders and removing them again."""
     finder = Environment(path=str(tmp_path / "finder"))
     pipm = Pipm(store=str(tmp_path / "store"))
     specs = [spec for spec in DISTRIBUTIONS if not spec.startswith("legacy")]

@@ -42,7 +42,7 @@ print(json.dumps([own, sysconfig.get_default_scheme(), sysconfig.get_path("purel
 
 
 def test_other_peoples_code_is_below_a_scheme(pair: Pair) -> None:
-    """So coverage tells it from one's own: by the real paths of all posix schemes."""
+    """Coverage recognises third-party code by the real paths of all posix schemes."""
     flat, finder = (json.loads(e.run(SCHEMES)) for e in (pair.flat, pair.finder))
     assert flat[0] == finder[0] == []
     assert [text.replace(pair.finder.path, pair.flat.path) for text in finder[1:]] == flat[1:]
@@ -104,7 +104,7 @@ def test_pkg_resources(pair: Pair) -> None:
 
 
 def test_what_is_left_beside_a_module_that_is_a_file(tmp_path: Path) -> None:
-    """Its folder in the store is made of symlinks; what is none was left there."""
+    """A folder in the store has only symlinks; other files come from programs."""
     pair = make_pair(str(tmp_path))
     folder = pair.finder.run("import os, single; print(os.path.dirname(single.__file__))").strip()
     write(f"{folder}/cache.db", b"x\n")

@@ -217,7 +217,7 @@ def test_what_a_layer_has(tmp_path: Path) -> None:
 
 
 def test_modules_look_like_a_librarys(tmp_path: Path) -> None:
-    """Debuggers, streamlit and error trackers tell libraries from one's own code by the folder's name."""
+    """Debuggers, streamlit and error trackers recognise libraries by the folder's name."""
     pair = make_pair(str(tmp_path))
     code = (
         "import tool; print('/site-packages/tool/' in tool.__file__, tool.__file__.rpartition('/tool/')[0])"

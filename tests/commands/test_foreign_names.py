@@ -23,7 +23,7 @@ SPEC = "alpha==1.0"
 
 
 def aged(path: str, days: int) -> Environment:
-    """An environment whose files were installed some days after the first, one after the other."""
+    """An environment whose files were installed one after the other, some days after the first."""
     environment = make_environment(path)
     install(environment, SPEC, package("alpha"))
     for number, name in enumerate(sorted(snapshot(environment.site))):

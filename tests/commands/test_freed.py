@@ -63,7 +63,7 @@ def test_the_same_environments_free_as_the_dry_run_says(tmp_path: Path) -> None:
 
 @pytest.fixture
 def packed(disks: Disks) -> Iterator[Disk]:
-    """A btrfs that compresses what is written to it."""
+    """A btrfs with compression."""
     image = os.path.join(disks.folder, "packed.img")
     make_image("btrfs", image, "600M")
     with mounted("btrfs", image, image.removesuffix(".img"), options="compress=zstd:1") as disk:
@@ -73,7 +73,7 @@ def packed(disks: Disks) -> Iterator[Disk]:
 
 @pytest.mark.mounts
 def test_compressed_files(packed: Disk) -> None:
-    """Twenty times as many bytes as blocks on the disk, of which no stat tells."""
+    """The files have twenty times as many bytes as blocks on the disk, which stat does not show."""
     lines = [b"".join(b"line %d of file %d\n" % (n, number) for n in range(200_000)) for number in range(6)]
     content = {f"alpha/part{number}.txt": text for number, text in enumerate(lines)}
     first, second = make_environment(packed / "one"), make_environment(packed / "two")

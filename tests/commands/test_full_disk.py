@@ -42,7 +42,7 @@ def use_all_inodes(disk: Disk) -> None:
 
 
 def two_alike(disk: Disk) -> list[Environment]:
-    """Two environments with the same large and small files, whose modes and times differ."""
+    """Two environments with the same large and small files, but other modes and times."""
     content = random.Random(1)
     files = package("alpha", modules=4)
     files |= {f"alpha/data/{number}.bin": content.randbytes(2 << 20) for number in range(4)}

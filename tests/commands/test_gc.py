@@ -186,7 +186,7 @@ def test_copies_live_on_without_the_store(either_mode: Disk, options: tuple[str,
 
 
 def test_symlinked_environments_lose_nothing(either_mode: Disk) -> None:
-    """They read the store's own files; what they need goes to the trash first, and comes back."""
+    """They read the store's own files: needed entries go to the trash first, and come back."""
     first = environment(either_mode, "a", "alpha")
     pipm = Pipm(store=either_mode / "store")
     pipm.adopt(first.path, mode="symlink")
@@ -255,7 +255,7 @@ def test_gc_waits_says_so_and_gives_up(either_mode: Disk) -> None:
 
 
 def test_gc_sees_what_came_while_it_waited(filesystem: Disk) -> None:
-    """btrfs shows through an open folder only what was there when it was opened."""
+    """On btrfs an open folder shows only the names from the time when it was opened."""
     first, second = environment(filesystem, "a", "alpha"), environment(filesystem, "b", "beta")
     pipm = Pipm(store=filesystem / "store")
     pipm.adopt(first.path)

@@ -45,7 +45,7 @@ def test_what_tar_restored_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["finder", "symlink"])
 def test_an_unmounted_disk_keeps_what_it_reads(filesystem: Disk, mode: str) -> None:
-    """The environment lies on a disk of its own and has nothing but what the store keeps for it."""
+    """The environment is on another disk and reads the store's own files."""
     image, point = filesystem / "other.img", filesystem / "other"
     make_image("ext4", image, "64M")
     pipm = Pipm(store=filesystem / "store")

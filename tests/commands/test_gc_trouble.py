@@ -31,7 +31,7 @@ def tiny(disks: Disks) -> Iterator[Disk]:
 
 
 def two_adopted(disk: Disk) -> tuple[Pipm, Environment, Environment]:
-    """Two environments, each with a distribution of its own and one that both have."""
+    """Two environments, each with a distribution of its own and a common one."""
     made = []
     for name, own in (("a", "beta"), ("b", "gamma")):
         environment = make_environment(disk / name)

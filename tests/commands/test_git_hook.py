@@ -125,7 +125,7 @@ def test_a_hook_that_is_there_is_kept(repository: Repository, settings: tuple[st
 
 
 def test_a_checkout_never_fails_by_it(repository: Repository) -> None:
-    """Nor does one without a lock make an environment, or one of single files."""
+    """A checkout without a lock, or of single files, makes no environment either."""
     repository.hook("install")
     with open(f"{repository.path}/pylock.toml", "w", encoding="utf-8") as stream:
         stream.write("broken = [")

@@ -28,7 +28,7 @@ SECONDS = 60.0
 
 
 def gone(path: str) -> str:
-    """Remove what is at *path*, and make the folder above."""
+    """Remove the file at *path*, and make the folder above."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path):
         check("rm", "-rf", path)
@@ -158,7 +158,7 @@ HOSTILE: dict[str, Spoil] = {
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """A home with an environment of each kind, and a good one of ours beside it."""
+    """A home with an environment of each kind, and a valid one beside it."""
     needs_root()
     with tempfile.TemporaryDirectory(prefix="pipm-hostile-") as top:
         os.chmod(top, 0o755)

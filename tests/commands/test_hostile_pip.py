@@ -38,7 +38,7 @@ def pipm(tmp_path_factory: pytest.TempPathFactory) -> Pipm:
 
 @pytest.fixture(scope="module")
 def wrapped(tmp_path_factory: pytest.TempPathFactory, pipm: Pipm) -> Environment:
-    """An environment whose pip is wrapped, and a copy of it beside."""
+    """An environment with a wrapped pip, and a copy of it."""
     environment = venv(str(tmp_path_factory.mktemp("place") / "env"))
     wrap(pipm, environment)
     check("cp", "-a", environment.path, f"{environment.path}.kept")

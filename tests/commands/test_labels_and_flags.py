@@ -50,7 +50,7 @@ def test_files_with_labels_that_differ_are_not_shared(filesystem: Disk) -> None:
 
 @pytest.mark.mounts
 def test_an_environment_without_copy_on_write(disks: Disks) -> None:
-    """It shares what it can, and stands in nobody's way."""
+    """It shares the files that it can share; the others stay."""
     with disks.small("btrfs", size="1G", name="nocow") as disk:
         os.mkdir(disk / "nocow")
         subprocess.run(["chattr", "+C", disk / "nocow"], check=True)

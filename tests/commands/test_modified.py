@@ -40,7 +40,7 @@ def test_an_edited_file_stays_edited_private_and_is_named(filesystem: Disk) -> N
 
 
 def test_an_edited_file_is_named_to_people(filesystem: Disk) -> None:
-    """It is theirs: no failure, no advice to do what they did."""
+    """This is no failure, and no hint tells people to undo it."""
     environment = edited(make_environment(filesystem / "env"))
     pipm = Pipm(store=filesystem / "store")
     for _ in range(2):

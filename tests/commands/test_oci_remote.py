@@ -38,7 +38,7 @@ def puller_of(folder: str, pusher: Pipm, name: str) -> Pipm:
 
 @pytest.mark.parametrize(("deletes", "ranges"), [(True, True), (False, False)])
 def test_what_was_pushed_is_pulled(tmp_path: Path, *, deletes: bool, ranges: bool) -> None:
-    """From any registry: one that lets nobody remove, or has no parts of blobs, as well."""
+    """It works with each registry, also without removal or without parts of blobs."""
     pusher = pusher_of(str(tmp_path), "pusher", WHEELS)
     puller = puller_of(str(tmp_path), pusher, "puller")
     with registry(deletes=deletes, ranges=ranges) as place:

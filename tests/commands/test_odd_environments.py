@@ -231,7 +231,7 @@ def test_an_environment_with_pip_itself(tmp_path: Path, pipm: Pipm) -> None:
 
 
 def test_an_upgrade_that_left_the_interpreter(tmp_path: Path, pipm: Pipm) -> None:
-    """`python3.99 -m venv --upgrade` writes its version into pyvenv.cfg, and bin/python stays what it was."""
+    """`python3.99 -m venv --upgrade` writes its version into pyvenv.cfg, but bin/python stays the same."""
     environment = make_environment(str(tmp_path / "env"))
     with open(f"{environment.path}/pyvenv.cfg", "a", encoding="ascii") as stream:
         stream.write("version = 3.99.0\n")
@@ -259,7 +259,7 @@ def test_an_interpreter_of_another_version_than_site_packages(tmp_path: Path, pi
 
 
 def test_scripts_of_a_relocatable_environment(tmp_path: Path, pipm: Pipm) -> None:
-    """`uv venv --relocatable`: scripts look for the interpreter beside them, as those that uv writes."""
+    """`uv venv --relocatable`: scripts find the interpreter beside them, like uv's own."""
     environment = make_environment(str(tmp_path / "env"))
     with open(f"{environment.path}/pyvenv.cfg", "a", encoding="ascii") as stream:
         stream.write("relocatable = true\n")

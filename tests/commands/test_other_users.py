@@ -26,7 +26,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trap:
-    """An environment of `NORMAL_USER` whose interpreter notes that it was run."""
+    """An environment of `NORMAL_USER`; its interpreter records that it ran."""
 
     path: str
     marker: str
@@ -208,7 +208,7 @@ FINDING = {
 def test_a_lock_that_lies_above_by_chance_is_not_followed(
     tmp_path: Path, case: str, user: int | None
 ) -> None:
-    """Such a one in /tmp would decide what runs for everybody who works below."""
+    """A lock in /tmp would decide which code runs for all users below."""
     ran = tmp_path / "shared/ran"
     shared = tmp_path / "shared"
     work = shared / "work"

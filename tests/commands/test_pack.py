@@ -32,7 +32,7 @@ IMAGES = [
 
 
 def two_stores(folder: str) -> tuple[list[Pipm], str]:
-    """Two stores that got the same wheels at different times, one of them with bytecode; and the lock."""
+    """Two stores that got the same wheels at different times, one with bytecode; and the lock."""
     wheels = {
         **WHEELS,
         "alpha==1.0": WHEELS["alpha==1.0"] | {"alpha-1.0.dist-info/entry_points.txt": ENTRY_POINT},

@@ -57,7 +57,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, pips: dict[str, str]) -> 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder of small wheels that have one of everything, in two versions."""
+    """A folder of small wheels with each feature, in two versions."""
     folder = str(tmp_path_factory.mktemp("wheels"))
     rich_wheel(folder, "alpha==1.0")
     rich_wheel(folder, "alpha==2.0", {"alpha/new.py": b"NEW = 1\n"})

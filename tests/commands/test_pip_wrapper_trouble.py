@@ -79,7 +79,7 @@ def copied(template: Environment, path: str) -> Environment:
 
 
 def install(environment: Environment, wheels: str, *names: str, **variables: str) -> str:
-    """Install by pip, which must succeed; returns what it wrote to stderr."""
+    """Install by pip, which must succeed; return its stderr."""
     options = ("--no-index", "--find-links", wheels)
     done = run_pip(environment, "install", *options, *names, **variables)
     assert done.returncode == 0, done.stderr
@@ -154,7 +154,7 @@ def test_something_is_broken(
 
 
 def test_the_module_that_waits_is_gone(context: tuple[Pipm, Environment], wheels: str) -> None:
-    """Whoever removes it by hand has plain pip again."""
+    """After its removal by hand pip works without the store."""
     _, environment = context
     check("rm", "-r", f"{environment.path}/.pipm/_pipm_pip")
     assert install(environment, wheels, "alpha") == ""
@@ -162,7 +162,7 @@ def test_the_module_that_waits_is_gone(context: tuple[Pipm, Environment], wheels
 
 
 def test_pipm_was_uninstalled(context: tuple[Pipm, Environment], wheels: str, tmp_path: Path) -> None:
-    """What the store knows comes out of it as before; what it does not know cannot go there."""
+    """Stored files are still used; new files cannot be added to the store."""
     pipm, environment = context
     settings = tmp_path / "env/.pipm/pip.json"
     content = json.loads(settings.read_text())
@@ -230,7 +230,7 @@ def apart(disks: Disks, template: Environment, ready: Pipm, tmp_path: Path) -> I
 
 
 def fill(disk: Disk) -> None:
-    """Leave no free block, also none of those that ext4 frees only when it writes its journal."""
+    """Fill the disk, with the blocks that ext4 frees only when it writes its journal."""
     with open(disk / "filler", "wb", buffering=0) as stream:
         written = 1
         while written:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Library(Environment):
-    """A folder whose site-packages has another name or place."""
+    """A folder with a site-packages of another name or place."""
 
     folder = "site-packages"
 
@@ -196,7 +196,7 @@ def test_another_store_is_not_searched(tmp_path: Path, pipm: Pipm) -> None:
 
 
 def test_what_has_no_digest_is_not_offered_again(tmp_path: Path, pipm: Pipm) -> None:
-    """RECORD of virtualenv's own pip has no digests: what is shared is known by its inode."""
+    """RECORD of virtualenv's own pip has no digests: shared files are known by their inodes."""
     environment = make_environment(str(tmp_path / "env"))
     install(environment, "alpha==1.0", package("alpha"))
     record = environment.file("alpha-1.0.dist-info/RECORD")

@@ -63,7 +63,7 @@ def plain(path: str) -> Environment:
 
 
 def odd(path: str, *, after: int) -> Environment:
-    """The same with odd modes, groups, times, holes, and folders that hand things down."""
+    """The same with unusual modes, groups, times, holes, and folders whose attributes are inherited."""
     environment = plain(path)
     for name, mode in (("shared.py", 0o664), ("many.py", 0o644), ("data.txt", 0o664), ("tool", 0o775)):
         os.chmod(environment.file(f"odd/{name}"), mode)
@@ -130,7 +130,7 @@ def test_adopt_then_release_gives_everything_back(filesystem: Disk, mode: str) -
 
 
 def test_what_a_later_adopt_notes(filesystem: Disk) -> None:
-    """Adopted twice, partly installed anew between: each file has the time of its own installation."""
+    """Adopted twice, and partly installed again in between: each file has the time of its installation."""
     donor, environment = odd(filesystem / "first", after=0), odd(filesystem / "env", after=500)
     pipm = Pipm(store=filesystem / "store")
     before = states(environment.path)
@@ -308,7 +308,7 @@ def test_hard_links_whose_store_is_gone(tmp_path: Path, *, another: bool) -> Non
 
 
 def test_an_empty_file_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:
-    """It lies where the finder serves an empty file, and has the mode of a file that is being written."""
+    """It is in the place of an empty file that the finder serves, with the mode of a new file."""
     environment = plain(str(tmp_path / "environment"))
     pipm = Pipm(store=str(tmp_path / "store"))
     pipm("adopt", environment.path, "--link-mode", "finder").expect()
@@ -348,7 +348,7 @@ def test_empty_files_of_a_distribution_without_an_entry(tmp_path: Path) -> None:
 
 
 def test_metadata_that_says_the_same_is_one_inode(filesystem: Disk) -> None:
-    """On btrfs, too, where an open directory does not show what was renamed into it since."""
+    """Also on btrfs, where an open directory does not show later renames into it."""
     environment = plain(filesystem / "environment")
     Pipm(store=filesystem / "store")("adopt", environment.path, "--link-mode", "finder").expect()
     wheels = [os.stat(environment.file(f"{name}-1.0.dist-info/WHEEL")) for name in ("alpha", "odd")]

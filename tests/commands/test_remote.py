@@ -226,7 +226,7 @@ def test_what_the_remote_lacks_is_told(tmp_path: Path) -> None:
 
 
 def test_sync_takes_what_the_remote_has(tmp_path: Path) -> None:
-    """No index is asked; a remote that is down, or lies, costs a note, and the index has the rest."""
+    """No index is asked. If the remote is down or lies, a note says so, and the index is used."""
     remote, lock, key = pushed(str(tmp_path), WHEELS)
     puller = person(str(tmp_path), "puller", PIPM_TRUSTED_KEYS=key, PIPM_REMOTE=remote)
     sync = ("sync", lock, "--python", sys.executable, "--env")

@@ -71,7 +71,7 @@ def test_what_no_index_names_is_removed_when_it_is_old(tmp_path: Path) -> None:
 
 
 def test_what_no_push_names_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First by the index; its packs stay for those who have read the index before."""
+    """First the index forgets it; its packs stay for pulls that read the index before."""
     remote, pusher = f"{tmp_path}/remote", person(str(tmp_path), "pusher")
     key_of(pusher)
     key = key_from(pusher, monkeypatch)

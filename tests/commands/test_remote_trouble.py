@@ -23,7 +23,7 @@ RANDOM = {"alpha/large.bin": os.urandom(300_000)}
 
 
 def pushed(folder: str) -> tuple[str, Pipm, str]:
-    """A remote of one distribution, who pushed it, and the key."""
+    """A remote with one distribution, the user that pushed it, and the key."""
     pusher = person(folder, "pusher")
     key = key_of(pusher)
     lock_of(folder, {"alpha==1.0": package("alpha", modules=2) | RANDOM}, pusher)
@@ -44,7 +44,7 @@ def small_disk(disks: Disks, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.mounts
 def test_a_pull_to_a_full_disk(small_disk: str, tmp_path: Path) -> None:
-    """It is full after each number of files; with room again, the pull goes on."""
+    """The disk is full after each number of files; with free space again, the pull continues."""
     remote, _, key = pushed(str(tmp_path))
     environ = person(str(tmp_path), "puller", PIPM_TRUSTED_KEYS=key).environ
     puller = Pipm(store=f"{small_disk}/store", environ=environ)

@@ -341,7 +341,7 @@ def words_drawn(page: Page) -> str:
 
 
 def test_the_map_by_what_deleting_frees(page: Page, tmp_path: Path) -> None:
-    """Its areas are the exclusive bytes of the list, and large ones say what they are."""
+    """Its areas are the exclusive bytes of the list; large areas have labels."""
     document = crowd(5)
     rows = document["environments"]
     assert isinstance(rows, list)

@@ -94,7 +94,7 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_killed_at_each_change(tmp_path: Path, pipm: Pipm) -> None:
-    """The environment is whole, or gone; the one that shares its files is as before."""
+    """The environment is complete or gone; the one that shares its files is unchanged."""
     if shutil.which("strace", path=clean_environ()["PATH"]) is None:
         pytest.skip("strace is not installed")
     other = make_environment(str(tmp_path / "other"))

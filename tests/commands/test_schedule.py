@@ -42,7 +42,7 @@ def with_alpha(path: Path) -> Environment:
 
 @pytest.fixture(params=["systemd", "cron"])
 def person(request: pytest.FixtureRequest, tmp_path: Path, pipm: Pipm) -> Pipm:
-    """pipm with programs that stand for systemd's and cron's."""
+    """pipm with programs that replace systemd's and cron's."""
     text = SYSTEMCTL.format(tmp_path, 0 if request.param == "systemd" else 1)
     write(f"{tmp_path}/bin/systemctl", text.encode(), mode=0o755)
     write(f"{tmp_path}/bin/crontab", CRONTAB.format(tmp_path).encode(), mode=0o755)

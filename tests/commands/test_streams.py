@@ -37,7 +37,7 @@ def started(pipm: Pipm, *words: str, out: int | None = None, shell: str = "") ->
 
 
 def assert_one_line(code: int, said: str, reason: str, *, as_json: bool) -> None:
-    """Check that the failure was told in one line, with its hint."""
+    """Check that the failure is one line with its hint."""
     assert code == 1
     assert f"Cannot write to standard output: {reason}" in said
     assert "Internal error" not in said

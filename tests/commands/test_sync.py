@@ -35,7 +35,7 @@ DEMO: Files = {
 
 
 def wheels_in(folder: str) -> list[str]:
-    """Write three wheels: a package, one that shares a namespace, one with everything that is awkward."""
+    """Write three wheels: a package, one that shares a namespace, and one with all unusual features."""
     other = package("other") | {"awkward_space/more/__init__.py": b"PART = 'other'\n"}
     return [
         make_wheel(folder, "first==1.0", package("first")),
@@ -248,7 +248,7 @@ def test_a_wheel_that_is_not_what_the_lock_promises(pipm: Pipm, tmp_path: object
 
 
 def test_a_wheel_whose_record_is_wrong(pipm: Pipm, tmp_path: object) -> None:
-    """The lock's hash vouches for the archive: what that holds counts, and it is told."""
+    """The lock has the archive's hash: its content counts, and a note names the difference."""
     base = str(tmp_path)
     wheel = make_wheel(f"{base}/wheels", "first==1.0", package("first"))
     lying = f"{base}/lying/{os.path.basename(wheel)}"

@@ -110,7 +110,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Gets the name of each distribution all of whose files a sync looks at."""
+    """Gets the name of each distribution whose files a sync compares."""
     names: list[str] = []
     fit = EnvironmentScan._fit
 
@@ -271,7 +271,7 @@ def test_what_changed_after_another_lock_is_mended(scene: Scene, looked: list[st
 
 
 def test_what_another_does_while_one_is_added_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder's time is that of our own work: only its files tell."""
+    """The folder has the time of pipm's own change, so its files are compared."""
     file = scene.environment.file("beta-2.0.dist-info/METADATA")
 
     def meanwhile(*arguments: object) -> Materialised:

@@ -38,7 +38,7 @@ _HOPELESS = "hopeless.py"
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A wheel with more modules than are compiled at once, one of which does not compile."""
+    """A wheel with more modules than a sync compiles itself; one does not compile."""
     files = {f"many/module_{number}.py": f"NUMBER = {number}\n".encode() for number in range(_MODULES)}
     files |= {"many/__init__.py": b"", f"many/{_HOPELESS}": b"def :\n", "many/data/table.json": b"{}"}
     return [make_wheel(str(tmp_path_factory.mktemp("many")), "many==1.0", files)]
@@ -154,7 +154,7 @@ def test_options_leave_nothing_pending(
 
 
 def test_another_sync_meanwhile(pipm: Pipm, lock: str, wheels: list[str], tmp_path: Path) -> None:
-    """What it adds is complete; what was pending is not taken for damaged."""
+    """It is complete, and pending bytecode does not count as damage."""
     env = Environment(path=f"{tmp_path}/env")
     sync_only(pipm, lock, env.path)
     both = [*wheels, make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))]
@@ -178,7 +178,7 @@ def test_by_the_finder(pipm: Pipm, lock: str, tmp_path: Path) -> None:
 
 
 def test_what_changed_since_is_left_alone(pipm: Pipm, lock: str, tmp_path: Path) -> None:
-    """A module that was edited, an environment that was released, one that is gone."""
+    """An edited module, a released environment, a removed one."""
     envs = [f"{tmp_path}/{name}" for name in ("edited", "released", "gone")]
     for env in envs:
         sync_only(pipm, lock, env)

@@ -98,7 +98,7 @@ def test_an_editable_project_stays_editable(pipm: Pipm, tmp_path: object) -> Non
 
 
 def test_a_changed_editable_project_is_installed_anew(pipm: Pipm, tmp_path: object) -> None:
-    """In a folder whose name pip could take for extras."""
+    """The name of its folder looks like extras."""
     base = str(tmp_path)
     folder = make_project(f"{base}/br[x]", "editable")
     lock = lock_of(base, f'name = "editable"\ndirectory = {{ path = "{folder}", editable = true }}')

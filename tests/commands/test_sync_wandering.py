@@ -104,7 +104,7 @@ class Walk:
         return f"{kind} {victim}"
 
     def by_uv(self, uv: str) -> str:
-        """Let uv install or uninstall something; what it was."""
+        """Let uv install or uninstall something; return what it was."""
         name = self.chance.choice(list(CHOICES))
         if self.chance.random() < 0.5:
             wheel = self.wheels[name, self.chance.choice(list(CHOICES[name]))]
@@ -127,7 +127,7 @@ def contents(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def files_of(path: str) -> dict[str, bytes]:
-    """The bytes of all files of an environment but those of its interpreter, with its own path left out."""
+    """Return the bytes of all files of an environment except its interpreter's, without its own path."""
     found = {}
     for folder, folders, names in os.walk(path):
         folders[:] = [name for name in folders if os.path.join(folder, name) != f"{path}/.pipm"]
@@ -158,7 +158,7 @@ def append(path: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """With all that lies beside the file, but never site-packages or bin itself."""
+    """Remove the folder of the file, but never site-packages or bin."""
     above = os.path.dirname(path)
     if os.path.basename(above) in ("site-packages", "bin"):
         os.unlink(path)

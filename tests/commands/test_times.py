@@ -39,7 +39,7 @@ def times(environment: Environment) -> dict[str, tuple[str, int]]:
 
 
 def upgrade(disk: Disk, way: str) -> tuple[Environment, dict[str, tuple[str, int]], int]:
-    """Upgrade alpha in one of the ways; returns what was there before, and the time of a marker."""
+    """Upgrade alpha in one of the ways; return the earlier files, and the time of a marker."""
     wheels = [make_wheel(disk / "wheels", f"alpha=={seed}.0", package("alpha", seed=seed)) for seed in (1, 2)]
     pipm = Pipm(store=disk / "store")
     path = disk / "env"
@@ -80,7 +80,7 @@ def test_what_an_upgrade_changes_is_newer_than_a_marker(either_mode: Disk, way: 
 @pytest.mark.timing
 @pytest.mark.parametrize("mode", ["auto", "symlink", "copy", "finder"])
 def test_a_version_that_the_store_knew_has_the_stores_times(either_mode: Disk, mode: str) -> None:
-    """Whatever the mode: one `.pyc` of the store fits, and a stat tells what was edited since."""
+    """In each link mode one `.pyc` of the store fits, and a stat shows later edits."""
     wheels = [
         make_wheel(either_mode / "wheels", f"alpha=={seed}.0", package("alpha", seed=seed)) for seed in (1, 2)
     ]

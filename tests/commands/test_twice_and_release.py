@@ -177,7 +177,7 @@ def test_release_of_all_below_a_folder(filesystem: Disk) -> None:
 
 
 def test_one_that_cannot_be_released_stops_no_other(pipm: Pipm, tmp_path: Path) -> None:
-    """Nor does one that was moved stay behind."""
+    """A moved environment does not stop the others either."""
     first, second, broken = (compiled(str(tmp_path / f"code/{name}")) for name in ("a", "b", "broken"))
     pipm.adopt(first.path, second.path)
     pipm.adopt(broken.path, mode="finder")

@@ -213,7 +213,7 @@ def test_unused_and_sort(pipm: Pipm, tmp_path: Path) -> None:
 
 
 def test_by_distribution_and_broken(pipm: Pipm, tmp_path: Path) -> None:
-    """Adopted or not, by the finder without metadata folders too; one whose interpreter is gone."""
+    """With and without adoption, by the finder without metadata folders, and without an interpreter."""
     old, new, served = (make_environment(str(tmp_path / name)) for name in ("old", "new", "served"))
     for environment, version in ((old, "1.9"), (new, "2.0"), (served, "1.5")):
         install(environment, f"alpha=={version}", package("alpha"))

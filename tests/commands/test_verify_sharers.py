@@ -34,7 +34,7 @@ def environment(disk: Disk, name: str, files: Files = FILES, spec: str = "alpha=
 
 
 def overwrite(path: str, *, keep_time: bool) -> None:
-    """Change the value in place, with the same size, as an editor that is told to force it does."""
+    """Change the value in place, with the same size, like an editor that overrides the mode."""
     status = os.stat(path)
     os.chmod(path, 0o644)
     with open(path, "r+b") as file:

@@ -27,7 +27,7 @@ def why(pipm: Pipm, subject: str) -> dict[str, Any]:
 
 @pytest.fixture
 def context(filesystem: Disk) -> tuple[Pipm, Environment, Environment, Environment]:
-    """Two environments that share alpha, one that is not adopted; beta in two versions."""
+    """Two environments that share alpha, one that is not adopted; two versions of beta."""
     one, two, own = (make_environment(filesystem / name) for name in ("one", "two", "own"))
     for environment in (one, two, own):
         install(environment, "alpha==1.0", package("alpha"))
@@ -57,7 +57,7 @@ def test_why_a_name(context: tuple[Pipm, Environment, Environment, Environment])
 
 
 def test_why_an_environment(context: tuple[Pipm, Environment, Environment, Environment]) -> None:
-    """One row a distribution: what it takes, and who else keeps it."""
+    """One row for each distribution: its bytes, and the other environments that need it."""
     pipm, one, two, own = context
     rows = [line.split() for line in pipm("why", one.path).expect().out.splitlines()[3:]]
     assert rows[0] == ["DISTRIBUTION", "VERSION", "ON", "DISK", "ALSO", "KEPT", "BY"]

@@ -113,7 +113,7 @@ def test_a_file_open_for_writing_is_left_and_named(filesystem: Disk, writer: str
 
 
 def test_what_a_writer_writes_after_adopt_is_only_there(filesystem: Disk) -> None:
-    """The Nix case: a file is linked while somebody who opened it earlier goes on writing."""
+    """As in Nix: a process that opened the file earlier writes after it was linked."""
     first, second = with_alpha(filesystem / "first"), with_alpha(filesystem / "second")
     pipm = Pipm(store=filesystem / "store")
     path = first.file(TARGET)

@@ -41,7 +41,7 @@ _KEYS = {
 
 
 def find_chromium() -> str:
-    """Return the browser's path; the test is skipped where there is none."""
+    """Return the browser's path; skip the test if there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
         if path is not None:
@@ -145,7 +145,7 @@ class Page:
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: str) -> None:
-        """Write what is seen as PNG."""
+        """Write the visible page as PNG."""
         picture = self.call("Page.captureScreenshot", format="png")["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(picture))

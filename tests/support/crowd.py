@@ -97,7 +97,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Crowd:
-    """Five environments of one store above a layer, and one of another user above the same layer."""
+    """Five environments of one store with a layer, and one of another user with the same layer."""
 
     disk: Disk
     seed: int
@@ -181,7 +181,7 @@ class Crowd:
         self._owner(name)[0](*self._sync_words(name, lock)).expect()
 
     def _now(self, name: str) -> Snapshot:
-        """The environment without what is another in each run: the finder's table has times in it."""
+        """Return the environment without the parts that differ in each run: the finder's table has times."""
         taken = snapshot(self._owner(name)[1])
         return {path: entry for path, entry in taken.items() if not path.startswith(".pipm/")}
 
@@ -236,7 +236,7 @@ class Crowd:
         return " ".join(command), functools.partial(pipm.start, *command)
 
     def _watch(self, process: subprocess.Popen[str], words: str, chance: random.Random) -> Ended:
-        """Let a command come to its end, by itself or not."""
+        """Wait for the end of a command, whether it was killed or not."""
         fate, killed = chance.random(), False
         if fate < 0.3:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -65,7 +65,7 @@ def has_shared_extent(path: str) -> bool:
 
 
 def same_place(path: str, other: str) -> bool:
-    """Tell whether two names share what lies on the disk: one inode, or the same extents."""
+    """Return whether two names share data on the disk: one inode, or the same extents."""
     if os.path.samestat(os.lstat(path), os.lstat(other)):
         return True
     mine, theirs = extents(path), extents(other)

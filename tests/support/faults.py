@@ -85,7 +85,7 @@ class Bench:
         ]
 
     def check(self, point: Point) -> list[str]:
-        """Run the command with the fault of *point*; return what is wrong then and after it ran again."""
+        """Run the command with the fault of *point*; return the faults after it, and after a second run."""
         fault = Fault(self._numbers[point.call], point.number, point.fault)
         with self._restored():
             done = self._command(fault=fault)
@@ -161,7 +161,7 @@ class Bench:
         }
 
     def _changed(self, code: int) -> list[str]:
-        """What is neither as before nor as the finished command leaves it, and what works no more."""
+        """Return the files that are neither as before nor as after the command, and what no longer works."""
         now, faults = self._taken(), []
         for name in sorted(self._before.keys() | now.keys()):
             known = self._known(name)
@@ -183,7 +183,7 @@ class Bench:
         return faults[:6]
 
     def _halves(self, now: States) -> list[str]:
-        """Return the folders in site-packages of what is replaced that are half there."""
+        """Return the folders in site-packages of replaced distributions that are incomplete."""
         begin = f"/site-packages/{self.case.replaced}"
         names = {name for name in now if self.case.replaced and begin in name}
         folders = {name for name in names if "/" not in name.partition("/site-packages/")[2]}
@@ -339,7 +339,7 @@ def _paths(tree: str) -> Iterator[str]:
 
 
 def _said(done: Result, *, hinted: bool, foreign: bool) -> list[str]:
-    """What is wrong with how a command told of an error."""
+    """Return what is wrong with a command's message about an error."""
     text = f"{done.out}{done.err}"
     ours = _TRACEBACK[0] not in text or any(word in text for word in _OURS)
     if foreign and done.code in _PIPS_OWN and not ours:

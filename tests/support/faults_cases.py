@@ -75,7 +75,7 @@ class Case:
         return tuple(word.format(point=point) for word in self.words)
 
     def works(self, point: str) -> bool:
-        """Whether the environment does what it did."""
+        """Return whether the environment works as before."""
         python = Environment(path=f"{point}/first").python
         return run(python, "-B", "-c", self.code, cwd=point).returncode == 0
 

@@ -91,4 +91,4 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients hang up on what they do not want."""
+        """Ignore errors: clients close connections."""

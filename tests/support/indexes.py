@@ -47,7 +47,7 @@ class Index:
         return url.replace("http://", f"http://{self.login}@")
 
     def page(self, path: str) -> bytes | None:
-        """The content behind *path*; None where there is none."""
+        """Return the content at *path*; None if there is none."""
         kind, _, name = path.strip("/").partition("/")
         if kind == "simple":
             names = [one for one in sorted(os.listdir(self.folder)) if one.startswith(f"{name}-")]

@@ -25,12 +25,12 @@ class Wheelhouse:
     path: str
 
     def fetch(self, *specs: str) -> None:
-        """Fetch wheels and what they need for this interpreter."""
+        """Fetch wheels and their dependencies for this interpreter."""
         command = (sys.executable, "-m", "pip", "download", "-q", "--only-binary", ":all:")
         check(*command, "-d", self.path, *specs)
 
     def direct(self, *pins: str) -> list[str]:
-        """Return a direct reference for each wheel here; pins choose where there are versions."""
+        """Return a direct reference for each local wheel; pins choose versions."""
         versions: dict[str, dict[str, str]] = {}
         for file in sorted(os.listdir(self.path)):
             name, version = file.lower().split("-")[:2]
@@ -47,7 +47,7 @@ class Wheelhouse:
 
 
 def find_version(path: str) -> Environment:
-    """Return an existing environment whose interpreter's version is read from its folders."""
+    """Return an existing environment, with the interpreter's version from its folders."""
     (name,) = (name for name in os.listdir(os.path.join(path, "lib")) if name.startswith(("python", "pypy")))
     implementation = name.rstrip("0123456789.")
     return Environment(path=path, version=name.removeprefix(implementation), implementation=implementation)

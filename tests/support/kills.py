@@ -60,7 +60,7 @@ class Span:
         return chance.uniform(min(self.begin, self.end), self.end)
 
     def learn(self, took: float, *, hit: bool, amid: bool) -> None:
-        """A run came to the age of *took*; *hit* and *amid* are those of a kill."""
+        """Learn from a run of *took* seconds; *hit* and *amid* are those of its kill."""
         if not hit or took > self.end:
             self.end = took
         else:
@@ -82,7 +82,7 @@ def torn_store(store: str) -> list[str]:
 
 
 def end_of_group(leader: int, seconds: float = 20) -> bool:
-    """Wait until no process of a group is left; tell whether that came true."""
+    """Wait until a process group has no process; return whether this happened."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -296,7 +296,7 @@ class ReleaseGround(KillGround):
 
 
 class GcGround(KillGround):
-    """A collection after one of them was deleted; the other one lives on."""
+    """gc after one of two environments was deleted; the other one stays."""
 
     def arguments(self) -> tuple[str, ...]:
         return ("gc", "--keep", "0")

@@ -79,7 +79,7 @@ class Project:
 
 
 class Tool(Protocol):
-    """One way to lock, and to install what was locked."""
+    """A way to lock a project and to install the lock."""
 
     name: str
 

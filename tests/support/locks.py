@@ -36,7 +36,7 @@ def pylock(folder: str, wheels: Iterable[str], *, hashes: dict[str, str] | None 
 
 
 def assert_holds(environment: Environment, wheels: Iterable[str]) -> None:
-    """Check that each file of these wheels is in site-packages with its bytes, and RECORD tells the truth."""
+    """Check that each file of these wheels is in site-packages with its bytes, and that RECORD is right."""
     for path in wheels:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
@@ -66,7 +66,7 @@ def assert_record(environment: Environment, info: str) -> None:
 
 
 def stale_bytecode(environment: Environment) -> list[str]:
-    """Return the sources whose bytecode is missing, or is not for their time and size."""
+    """Return the sources whose bytecode is missing, or has another time or size."""
     stale = []
     tag = environment.run("import sys; print(sys.implementation.cache_tag)").strip()
     for row in walk(environment.site):

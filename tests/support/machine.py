@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(number=st.integers(0, 99), name=st.sampled_from(NAMES), version=st.sampled_from(VERSIONS))
     def upgrade(self, number: int, name: str, version: str) -> None:
-        """An installer removes one version and writes another, each file anew."""
+        """An installer removes one version and writes another as new files."""
         at = self._pick(number)
         one = self.known[at]
         if name in one.versions:
@@ -288,7 +288,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def run_machine(folder: str, *, examples: int, steps: int, seed: int) -> None:
-    """Run so many random sequences below *folder*; raises with the shortest one that fails."""
+    """Run random sequences below *folder*; raise with the shortest one that fails."""
     machine = hypothesis_seed(seed)(type("Here", (Machine,), {"folder": folder}))
     run_state_machine_as_test(
         machine,

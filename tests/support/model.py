@@ -35,7 +35,7 @@ print(json.dumps(found))
 
 
 def files_of(name: str, version: str) -> Files:
-    """A small distribution: most of it is the same in both versions; one file lies inline on btrfs."""
+    """A small distribution: most of it is equal in both versions; one file is inline on btrfs."""
     large = (name * 40_000)[:150_000].encode()
     return {
         f"{name}/__init__.py": f"VERSION = {version!r}\n".encode(),

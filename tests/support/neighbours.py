@@ -135,7 +135,7 @@ class Neighbourhood:
         return NEIGHBOURS[neighbour](self) or []
 
     def run(self, command: str) -> list[str]:
-        """Run one command of `COMMANDS`; return what differs outside of what it may change."""
+        """Run one of `COMMANDS`; return the differences outside of the files that it may change."""
         self.finder = self.finder or "finder" in command
         _, found = self.watch(*self.arguments(command), own=self.own(command))
         return found
@@ -312,7 +312,7 @@ def modes(disk: Disk) -> tuple[str, ...]:
 
 
 def sequences(disk: Disk) -> st.SearchStrategy[tuple[str, list[str]]]:
-    """Return a strategy of who made the environment, and what happens around it and to it."""
+    """Return a strategy for the maker of the environment, and for the events around it."""
     commands = st.sampled_from(COMMANDS)
     mode = st.sampled_from(modes(disk))
     command = st.builds(lambda text, mode: text.replace("MODE", mode), commands, mode)
@@ -322,7 +322,7 @@ def sequences(disk: Disk) -> st.SearchStrategy[tuple[str, list[str]]]:
 
 
 def run_random(disk: Disk, *, examples: int, seed: int) -> None:
-    """Run so many random sequences on a whole file system; raises with the shortest one that fails."""
+    """Run random sequences on a whole file system; raise with the shortest one that fails."""
 
     @hypothesis_seed(seed)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -95,5 +95,5 @@ def make_pair(folder: str, python: str = "") -> Pair:
 
 
 def modules_in(environment: Environment) -> set[str]:
-    """What lies in site-packages besides metadata."""
+    """Return the names in site-packages without metadata."""
     return {name for name in os.listdir(environment.site) if not name.endswith((".dist-info", "__pycache__"))}

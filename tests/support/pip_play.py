@@ -70,7 +70,7 @@ def _play(case: Case, run: Callable[..., Outcome], path: str, wheels: str) -> Pl
 
 
 def _expectations(case: Case, identical: Twins, played: Played) -> list[str]:
-    """Compare the wrapped run with what the case says by itself."""
+    """Compare the wrapped run with the expectations of the case."""
     environment = identical.environment
     found = [
         f"pip {' '.join(arguments)}: exit code {outcome.code}, not {code}: {outcome.err}"

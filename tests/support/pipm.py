@@ -75,7 +75,7 @@ class Result:
         return {f"{row['path']}/{path}": why for row in rows for path, why in left_in(row).items()}
 
     def expect(self, *codes: int) -> Result:
-        """Return itself if the exit code is one of these (default: done)."""
+        """Return itself; the exit code must be one of these (default: done)."""
         wanted = codes or (DONE,)
         text = f"{self.command}\nexit code {self.code}, not in {wanted}\n{self.out[:1500]}\n{self.err[:3000]}"
         assert self.code in wanted, text

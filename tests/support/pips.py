@@ -142,7 +142,7 @@ def fetch_pips(folder: str, *versions: str) -> dict[str, str]:
 
 
 def environment_with_pip(path: str, *, python: str, pip: str) -> Environment:
-    """Make an environment whose pip is the wheel *pip*, without the time that an installer takes."""
+    """Make an environment with pip from the wheel *pip*, without an installer."""
     environment = venv(path, python=python, pip=False)
     with zipfile.ZipFile(pip) as archive:
         archive.extractall(environment.site)
@@ -159,7 +159,7 @@ BROKEN = b"def broken(:\n"
 
 
 def rich_wheel(folder: str, spec: str, extra: Mapping[str, bytes] | None = None) -> str:
-    """Write a wheel that has one of everything that wheels may bring; returns its path."""
+    """Write a wheel with each feature of the format; return its path."""
     name, version = spec.split("==")
     data = f"{name}-{version}.data"
     info = dist_info(name, version)

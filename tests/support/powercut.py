@@ -161,7 +161,7 @@ class CommandCut(CrashStates):
 
 
 class PowerCut(CrashStates):
-    """A durable environment and one that was just written."""
+    """A durable environment and one that was just written, when the power is cut."""
 
     def __init__(self, kind: str, *, images: Disk, point: str, modules: int = 80) -> None:
         super().__init__(kind, images=images, point=point)

@@ -52,7 +52,7 @@ def run(
     user: int | None = None,
     timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and keep what it wrote; the caller looks at the exit code."""
+    """Run a program to its end and capture its output; the caller checks the exit code."""
     return subprocess.run(
         command,
         cwd=cwd or ROOT,

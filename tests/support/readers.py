@@ -66,7 +66,7 @@ def hammering(files: dict[str, str], stop: str) -> Iterator[dict[str, Any]]:
 
 
 class Program:
-    """A Python program in an environment which stops at each `wait()` until it is told to go on."""
+    """A Python program in an environment that stops at each `wait()` until `go` is called."""
 
     def __init__(self, python: str, code: str) -> None:
         whole = f"import sys\ndef wait():\n    print('at', flush=True)\n    input()\n{code}"
@@ -85,7 +85,7 @@ class Program:
         assert self._process.stdout.readline() == "at\n"
 
     def finish(self) -> str:
-        """Let it go on to its end and return what it printed."""
+        """Let it run to its end and return its output."""
         out, _ = self._process.communicate("\n" * 10, timeout=300)
         assert self._process.returncode == 0, out
         return out

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_runner(folder: str, **environ: str) -> Pipm:
-    """The command in *folder*, whose own folders for store, cache and data it gets."""
+    """Return the command in *folder*, with its own folders for store, cache and data."""
     wheels = os.path.join(folder, "index")
     os.makedirs(wheels, exist_ok=True)
     variables = {
@@ -41,7 +41,7 @@ def publish(folder: str, spec: str, *needs: str, text: str = "") -> str:
 
 
 def withdraw_index(folder: str) -> None:
-    """Take the index away: what is asked for now must be here already."""
+    """Remove the index: all files must be available already."""
     os.rename(os.path.join(folder, "index"), os.path.join(folder, "gone"))
 
 

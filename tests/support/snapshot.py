@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One name: what is there, its content, whether it may be executed, where it points."""
+    """A name: its kind, its content, whether it is executable, and its target."""
 
     kind: str
     digest: str = ""

@@ -147,7 +147,7 @@ def _paths(folder: str, skipped: Collection[str]) -> Iterator[str]:
 
 
 def states(tree: str) -> States:
-    """Return the state of a folder and of all below it by relative name, without what is mounted below."""
+    """Return the states of a folder and of all below it by relative name, without other mounts."""
     sync_file_system(tree)  # else extents are allocated, and move, while they are looked at
     known: dict[tuple[int, int], State] = {}
     found: States = {}
@@ -161,17 +161,17 @@ def states(tree: str) -> States:
 
 
 def below(taken: States, *folders: str) -> States:
-    """Return the part of *taken* that lies in these folders."""
+    """Return the part of *taken* in these folders."""
     return {name: row for name, row in taken.items() if is_below(name, folders)}
 
 
 def outside(taken: States, *folders: str) -> States:
-    """Return the part of *taken* that lies in none of these folders."""
+    """Return the part of *taken* outside of these folders."""
     return {name: row for name, row in taken.items() if not is_below(name, folders)}
 
 
 def is_below(name: str, folders: Collection[str]) -> bool:
-    """Tell whether a relative name is one of these folders or lies in one."""
+    """Return whether a relative name is one of these folders, or in one of them."""
     return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 

@@ -16,7 +16,7 @@ _PRIVATE = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.jso
 
 
 def object_path(store: str, digest: str, *, executable: bool = False) -> str:
-    """Return where the store has a content: an object that Python imports, else one of data."""
+    """Return the path of a content in the store: a read-only object, or else a writable one."""
     kind = "-x" if executable else ""
     path = os.path.join(store, "v1", "objects", digest[:2], digest[2:] + kind)
     data = path + "w" if executable else f"{path}-w"
@@ -46,7 +46,7 @@ def root_count(store: str) -> int:
 
 
 def damage(store: str) -> list[str]:
-    """Return what is wrong in a store: false content, writable files, torn entries, leftovers."""
+    """Return the damage in a store: wrong content, writable files, incomplete entries, leftovers."""
     found = []
     for name in sorted(object_names(store)):
         path = os.path.join(store, "v1", "objects", name)
@@ -74,7 +74,7 @@ def _object(store: str, digest: str, kind: int) -> str:
 
 
 def leftovers(store: str) -> list[os.DirEntry[str]]:
-    """Return what lies in the store's tmp folder."""
+    """Return the names in the store's tmp folder."""
     folder = os.path.join(store, "v1", "tmp")
     return list(walk(folder)) if os.path.isdir(folder) else []
 
@@ -111,7 +111,7 @@ def unshared(site: str, store: str) -> list[str]:
 
 
 def in_store(path: str, store: str) -> bool:
-    """Tell whether a file's bytes lie where the store's object of the same content lies."""
+    """Return whether a file shares its data with the store's object of the same content."""
     executable = bool(os.stat(path).st_mode & 0o100)
     digest = file_digest(path)
     objects = [_object(store, digest, executable | writable << 1) for writable in (False, True)]

@@ -59,7 +59,7 @@ class SyncGround(Ground):
         return self._command(self._target)
 
     def prepare(self, chance: random.Random) -> Hashable:
-        """By links or the finder: no environment yet, or one of the old lock; the wheels known, or not."""
+        """Prepare an environment for links or the finder: new, or with the old lock; wheels known or not."""
         known, there = chance.random() < 0.7, chance.random() < 0.7
         self.prepare_state(chance.choice(list(MODES)), known=known, there=there)
         return self._mode, known, there
@@ -114,7 +114,7 @@ class SyncGround(Ground):
         return min((difference(one, now) for one in right), key=len)
 
     def _unlike(self, name: str) -> list[str]:
-        """Which files are not those of a lock."""
+        """Return the files that are not those of a lock."""
         right, now = self._right[self._mode, name], self._now()
         faults = difference(sources(right), sources(now))  # which references marshal shares is chance
         bytecode = [path for path in sorted(right.keys() ^ now.keys()) if is_bytecode(path)]
@@ -152,7 +152,7 @@ class SyncGround(Ground):
         return ""
 
     def _now(self) -> Snapshot:
-        """The environment without what tells one run from another: the finder's table has times in it."""
+        """Return the environment without the parts that differ in each run: the finder's table has times."""
         if not os.path.isdir(self._environment.path):
             return {}
         taken = snapshot(self._environment.path)

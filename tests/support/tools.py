@@ -68,7 +68,7 @@ def find_interpreter(version: str) -> str | None:
 
 
 def interpreter(version: str) -> str:
-    """Return a CPython of this version; skip the test where there is none."""
+    """Return a CPython of this version; skip the test if there is none."""
     found = find_interpreter(version)
     if found is None:
         pytest.skip(f"no CPython {version} here")
@@ -76,7 +76,7 @@ def interpreter(version: str) -> str:
 
 
 def newest_interpreter() -> str:
-    """Return the newest CPython here; skip the test where there is none."""
+    """Return the newest CPython; skip the test if there is none."""
     found = next(filter(None, map(find_interpreter, reversed(VERSIONS))), None)
     if found is None:
         pytest.skip("no CPython that makes environments here")
@@ -95,7 +95,7 @@ def find_pypy() -> tuple[str, str] | None:
 
 
 def any_interpreter(version: str) -> str:
-    """Return a CPython of this version, or PyPy (``pypy3.9``); skip the test where there is none."""
+    """Return a CPython of this version, or PyPy (``pypy3.9``); skip the test if there is none."""
     if not version.startswith("pypy"):
         return interpreter(version)
     path, found = pypy()
@@ -105,7 +105,7 @@ def any_interpreter(version: str) -> str:
 
 
 def pypy() -> tuple[str, str]:
-    """Return PyPy and its version; skip the test where there is none."""
+    """Return PyPy and its version; skip the test if there is none."""
     found = find_pypy()
     if found is None:
         pytest.skip("no PyPy here")

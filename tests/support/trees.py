@@ -27,7 +27,7 @@ _OF_VENV_BIN = ("python", "activate", "Activate.ps1", "deactivate", "pydoc", "py
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """What a file of an environment is to a person who uses it."""
+    """The features of a file that a user of an environment sees."""
 
     digest: str
     executable: bool

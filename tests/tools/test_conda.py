@@ -47,7 +47,7 @@ def tools_python() -> str:
 
 
 def conda_package(folder: str, spec: str, files: Mapping[str, bytes], **index: object) -> None:
-    """Write a package as conda's specification says: the files, and what they are in `info`."""
+    """Write a package by conda's specification: the files, and their list in `info`."""
     name, version = spec.split("==")
     build, subdir = "0", "noarch" if index else "linux-64"
     about = {"name": name, "version": version, "build": build, "build_number": 0, "depends": []}

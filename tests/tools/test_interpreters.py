@@ -100,7 +100,7 @@ def test_compile_uses_the_environments_interpreter(tmp_path: Path, pipm: Pipm) -
 
 @pytest.mark.parametrize("version", [*VERSIONS, "pypy3.11"])
 def test_every_command(tmp_path: Path, pipm: Pipm, version: str) -> None:
-    """Sync in each mode, adopt and release of what it made, the wrapped pip, run."""
+    """Sync in each mode, then adopt and release; the wrapped pip; run."""
     python = any_interpreter(version)
     wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha", modules=2))
     lock = pylock(str(tmp_path), [wheel])

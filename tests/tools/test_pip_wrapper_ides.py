@@ -72,7 +72,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Wheelhouse) -
 def pair(
     request: pytest.FixtureRequest, disks: Disks, wheelhouse: Wheelhouse, ordinary: Environment
 ) -> Iterator[tuple[Environment, Environment]]:
-    """The plain environment, and one whose pip put the same into the store and out of it."""
+    """The ordinary environment, and one with the same distributions by a wrapped pip."""
     mode = request.param
     for disk in fresh_folder(disks, "xfs" if mode == "reflink" else "ext4"):
         yield ordinary, wrapped_environment(disk, wheelhouse, mode)
@@ -124,7 +124,7 @@ def test_pip_as_vs_code_asks_it(pair: tuple[Environment, Environment], command: 
 
 
 def inspected(text: str) -> dict[str, object]:
-    """Name → metadata, since pip tells them in the folder's own order."""
+    """Return metadata by name, because pip prints them in the folder's order."""
     metadata = [row["metadata"] for row in json.loads(text)["installed"]]
     return {row["name"]: row for row in metadata}
 
@@ -148,7 +148,7 @@ def checked_by(
     folder: Path,
     command: Callable[[Environment, str], tuple[str, ...]],
 ) -> str:
-    """Let a tool look at the same program with either environment; returns what it says of both."""
+    """Run a tool on the same program with each environment; return both outputs."""
     said = []
     for number, one in enumerate(pair):
         place = folder / str(number)

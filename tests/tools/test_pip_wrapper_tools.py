@@ -59,7 +59,7 @@ def by_pdm(project: str, wheels: Wheelhouse) -> None:
 
 
 def write_project(project: str, wheels: Wheelhouse, rest: str) -> None:
-    """A project that needs one distribution, which is at hand."""
+    """Write a project with one dependency, which is available."""
     names = ("click ", "colorama ")  # Poetry locks for all platforms
     needs = [need for need in wheels.direct("click==8.1.8") if need.startswith(names)]
     with open(f"{project}/pyproject.toml", "w", encoding="utf-8") as stream:

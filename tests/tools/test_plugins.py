@@ -64,7 +64,7 @@ def beside(tmp_path: Path, pipm: Pipm, module: str) -> Tool:
 
 @pytest.fixture
 def project(tmp_path: Path) -> str:
-    """A project that needs one distribution, which is at hand, by each tool."""
+    """A project with one dependency, which is available, for each tool."""
     wheel = make_wheel(f"{tmp_path}/wheels", "alpha==1.0", package("alpha"))
     text = f"""\
 [project]

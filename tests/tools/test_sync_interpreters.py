@@ -72,7 +72,7 @@ def expected(implementation: str, version: str) -> set[str]:
 
 
 def wheel(folder: str, spec: str, tag: str, **values: str) -> str:
-    """Write a wheel with *tag*, whose package has *values*, and return its entry in a lock."""
+    """Write a wheel with *tag* and a package with *values*; return its entry in a lock."""
     name = spec.partition("==")[0]
     text = "".join(f"{key} = {value!r}\n" for key, value in values.items())
     files = package(name, modules=2) | {f"{name}/__init__.py": text.encode()}

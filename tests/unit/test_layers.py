@@ -124,7 +124,7 @@ def room(module: str) -> str:
 
 
 def broken(law: Callable[[str], object], modules: Iterable[str]) -> dict[str, object]:
-    """The modules that break the *law*, each with what it does: nothing for one that keeps it."""
+    """Return the modules that break the *law*, each with the reason."""
     found = {module: law(module) for module in modules}
     return {module: wrong for module, wrong in found.items() if wrong}
 

@@ -169,7 +169,9 @@ class AdoptWorker:
         started = time.monotonic()
         begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
         works = [(one, work) for one, work in begun if work is not None]
-        for _, group in groupby(works, lambda pair: pair[1].ordinary is None):  # the first one gives its content
+        for _, group in groupby(
+            works, lambda pair: pair[1].ordinary is None
+        ):  # the first one gives its content
             together = list(group)
             self._fast.share([work.ordinary for _, work in together if work.ordinary is not None])
             for one, work in together:

@@ -14,7 +14,7 @@ _TASKS = [CompileTask(f"{number}.py", "", "", "", 0, 0, 0) for number in range(5
 
 
 def _compiler(monkeypatch: pytest.MonkeyPatch, *, runs: bool, deadly: str) -> CompilerProcess:
-    """A process whose interpreter ends over the source *deadly*."""
+    """A process whose interpreter dies at the source *deadly*."""
 
     def ask(_: CompilerProcess, tasks: list[tuple[object, ...]]) -> list[bool] | None:
         return None if not runs or any(deadly in task for task in tasks) else [True] * len(tasks)

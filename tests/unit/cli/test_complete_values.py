@@ -63,7 +63,7 @@ def variables(pipm: Pipm, tmp_path: Path) -> dict[str, str]:
 
 
 def typed(shell: str, lines: list[str], cwd: str, variables: Mapping[str, str]) -> list[str]:
-    """Type *lines*, with their keys, into a shell at a terminal; return what it wrote to the file `words`."""
+    """Type *lines*, with their keys, into a shell at a terminal; return the content of the file `words`."""
     reads, writes = pty.openpty()
     with subprocess.Popen(
         STARTS[shell],

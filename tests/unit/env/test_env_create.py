@@ -119,7 +119,7 @@ def test_a_broken_shim_is_passed_over(machine: Path) -> None:
 def test_a_shim_is_not_started(
     machine: Path, monkeypatch: pytest.MonkeyPatch, variable: str, local: str, everywhere: str, path: str
 ) -> None:
-    """What pyenv would choose is told by its variable and its files."""
+    """pyenv's variable and files name the chosen version."""
     shim = python(machine / "pyenv/shims", "python3", "3.12.99")
     monkeypatch.setenv("PATH", f"{os.path.dirname(shim)}/:{machine}/path")
     monkeypatch.setenv("PYENV_VERSION", variable)

@@ -61,7 +61,7 @@ def settings(**variables: str) -> NetworkSettings:
 
 
 def pin(url: str | None = None, *, index: str | None = None, size: int | None = None) -> Pin:
-    """The one that a lock has for `NAME`."""
+    """Return a lock's pin for `NAME`."""
     archive = Archive(NAME, url, size=size, hashes=(("sha256", DIGEST),))
     return Pin("demo", "1.0", wheels=(archive,), index_url=index)
 

@@ -58,7 +58,7 @@ def let_go(child: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def held_exclusively(path: str) -> Iterator[int]:
-    """Another process, whose number this is, has the lock alone."""
+    """Another process (its number is the value) holds the exclusive lock."""
     child = hold(path, "O_RDWR", "LOCK_EX")
     yield child.pid
     let_go(child)

@@ -37,7 +37,7 @@ def test_what_is_written_is_read(outside: dict[str, int]) -> None:
 
 @given(st.dictionaries(st.integers(0, 500), st.tuples(st.integers(1, 200_000), st.floats(0, 1000))))
 def test_every_environment_has_its_turn(crowd: dict[int, tuple[int, float]]) -> None:
-    """Measuring what is due again and again reaches all of them, however large they are."""
+    """After enough measurements each environment was measured, also large ones."""
     usage_cache = UsageCache(name="x", rows={}, now=0.0)
     known = {
         str(number): (figures(files=files, when=when), EnvironmentStamp("1 2 3", 0.0))

@@ -98,7 +98,7 @@ class LockFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folder:
-    """Where a test writes its lock and what lies beside it."""
+    """The folder of a test's lock and the files beside it."""
 
     path: str
 
@@ -128,7 +128,7 @@ def lines_of(pins: Iterable[Pin]) -> list[str]:
 
 
 def assert_harmless(pins: Iterable[Pin]) -> None:
-    """Check that pip reads each line as one line with the one requirement or option that is meant."""
+    """Check that pip reads each line as exactly one requirement or option, the right one."""
     for line in lines_of(pins):
         assert line.splitlines() == [line]
         assert "${" not in line

@@ -304,7 +304,7 @@ def torn(chance: random.Random, text: str) -> bytes:
 
 
 def read(path: str) -> list[tuple[Pin, ...]]:
-    """Read a file for two interpreters and two selections; what is no LockError goes through."""
+    """Read a file for two interpreters and two selections; ignore LockError, raise others."""
     found, messages = [], []
     for target in (LINUX, OLD):
         for selection in (Selection(), Selection(extras=("fast",), groups=("dev",), default_groups=False)):
@@ -332,7 +332,7 @@ def test_the_sound_ones_are_read(tmp_path: object, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in LOCKS if name != "requirements.txt"])
 @pytest.mark.parametrize("old", [False, True])
 def test_wrong_values(tmp_path: object, name: str, *, old: bool) -> None:
-    """*old*: formats that are walked from the project, which is then what is wrong every other time."""
+    """*old* formats are walked from the project; every other time its values are wrong."""
     chance = random.Random(SEED)
     folder = Folder(path=str(tmp_path))
     text = LOCKS[name]

@@ -125,7 +125,7 @@ def test_conflicting_extras(folder: Folder) -> None:
 
 
 def test_an_extra_that_a_dependency_switches_on(folder: Folder) -> None:
-    """The choice of one dependency depends on an extra which another one brings, wherever they stand."""
+    """One dependency depends on an extra that another one activates, in any order."""
     head = 'conflicts = [[{ package = "lib", extra = "a" }, { package = "lib", extra = "b" }]]\n'
     cpu = "{ name = 'one', version = '1.0', marker = \"extra == 'extra-3-lib-a'\" }"
     gpu = "{ name = 'one', version = '2.0', marker = \"extra != 'extra-3-lib-a'\" }"

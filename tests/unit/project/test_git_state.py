@@ -27,7 +27,7 @@ def state(folder: str) -> str:
 
 
 def repository(folder: str, text: str) -> str:
-    """Make a repository whose project lies in a folder of it; returns that."""
+    """Make a repository with a project in a subfolder; return the subfolder."""
     project = f"{folder}/part"
     os.makedirs(project)
     with open(f"{project}/pyproject.toml", "w", encoding="ascii") as stream:

@@ -162,7 +162,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
 def test_a_library_that_does_not_load_is_not_called_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small image of a container has the library, but not the one that it is linked to."""
+    """A small container image has the library, but not a library that it is linked to."""
     (tmp_path / "linked_library.py").write_text("raise ImportError('libgcc_s.so.1: cannot open')\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match=r"does not load \(libgcc_s"):

@@ -114,7 +114,7 @@ def test_a_layer_that_all_can_write_to(
 
 @pytest.fixture(autouse=True)
 def _forgetful() -> Iterator[None]:
-    """What was found out of users is found out anew."""
+    """Clear the cached facts about users."""
     trust._users = frozenset()
     yield
     trust._users = frozenset()

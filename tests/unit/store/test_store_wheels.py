@@ -121,7 +121,7 @@ def test_a_partial_entry_is_completed(opened: Store, monkeypatch: pytest.MonkeyP
 
 
 def test_eight_equal_digits_are_not_the_same_wheel(opened: Store) -> None:
-    """Somebody who wants two such wheels tries some billions of them."""
+    """An attacker can find two such wheels with some billions of attempts."""
     honest = manifest("demo.py")
     link_identical = Digest(honest.identity[:4] + bytes(28))
     published(opened, honest)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_no_empty_metadata_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be a distribution whose files nobody knows: no later sync could remove it."""
+    """A distribution without RECORD could not be removed by a later sync."""
     write(str(tmp_path / "site/demo.py"), b"")
     write(str(tmp_path / "site/demo-1.dist-info/RECORD"), b"demo.py,,\ndemo-1.dist-info/RECORD,,\n")
     (tmp_path / "tmp").mkdir()

@@ -50,7 +50,7 @@ def also(*names: str) -> Spoil:
 
 
 def renamed(old: str, new: bytes) -> Spoil:
-    """A wheel in whose directories a member has a name that `zipfile` does not write."""
+    """A wheel with a member name that `zipfile` does not write."""
 
     def spoil(archive: Archive, folder: str) -> str:
         archive.files[old] = b"x"
@@ -72,7 +72,7 @@ def record(change: Callable[[str], str]) -> Spoil:
 
 
 def central(offset: int, layout: str, value: int, *, name: str = "demo/__init__.py") -> Spoil:
-    """A wheel whose directory lies about a member."""
+    """A wheel with a wrong central directory."""
 
     def spoil(archive: Archive, folder: str) -> str:
         path = archive.write(folder)
@@ -117,7 +117,7 @@ def entry_points(content: bytes) -> Spoil:
 
 
 def info(name: str) -> Spoil:
-    """A wheel whose metadata folder has another name."""
+    """A wheel with another name of the metadata folder."""
 
     def spoil(archive: Archive, folder: str) -> str:
         archive.info = name

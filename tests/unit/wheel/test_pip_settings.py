@@ -57,7 +57,7 @@ def test_the_pip_that_builds_asks_no_further_index() -> None:
 
 
 def test_files_override_each_other_as_in_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's own file counts most, and of one file what is said for installing."""
+    """The environment's own file overrides others, and its section `install` overrides `global`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/one:{tmp_path}/two")

@@ -53,7 +53,7 @@ def test_hostile_wheels(tmp_path: Path, empty_store: Store, case: str) -> None:
 
 
 def let_in(store: Store, path: str, algorithm: str = "sha256", value: str = "") -> StoredWheel:
-    """Let a wheel in whose hash a lock has."""
+    """Accept a wheel whose hash a lock has."""
     with open(path, "rb") as stream:
         value = value or hashlib.file_digest(stream, algorithm).hexdigest()
     with store.writing(), store.run() as (run, _):
@@ -223,7 +223,7 @@ def test_a_full_disk_publishes_nothing(
 
 
 def test_the_archive_is_read_through_one_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its digest is a promise: what is unpacked is what was hashed."""
+    """The unpacked bytes are those that were hashed."""
     path = good().write(str(tmp_path))
     evil = Archive(files={"evil.py": b"evil"}).write(str(tmp_path / "evil"))
     real = zipfile.ZipFile
