@@ -1,4 +1,4 @@
-"""Folders of an environment: opened one in the other, never through a symlink, and made where missing."""
+"""Folders of an environment: each is opened relative to the folder above it; missing ones are made."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import os
 from pipm.errors import FileSystemError
 
 State = tuple[int, int, int]
-"""The state of a folder: when a name in it last changed (ns), its inode, its size."""
+"""The state of a folder: the time of its last change (ctime, ns), its inode, its size."""
 FolderState = dict[str, State]
 """The states of folders when the work in them ended, by path."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def state_of(folder: int) -> State:
-    """Return how the open *folder* is now."""
+    """Return the state of the open *folder*."""
     return _state(os.fstat(folder))
 
 
 def state_in(parent: int, name: str) -> State:
-    """Return how the folder *name* of the open folder *parent* is now."""
+    """Return the state of the folder *name* of the open folder *parent*."""
     return _state(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
 
@@ -30,7 +30,7 @@ def _state(status: os.stat_result) -> State:
 
 
 def make_folder(parent: int, name: str) -> int:
-    """Make the folder *name* in folder *parent* unless it is there, and open it; never through a symlink."""
+    """Open the folder *name* in folder *parent*; make it if it is missing; follow no symlink."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, dir_fd=parent)
     try:
@@ -45,11 +45,11 @@ def make_folder(parent: int, name: str) -> int:
 
 
 class FolderStack:
-    """The current folder and those above it, open; missing ones are made.
+    """The current folder and the folders above it, all open; missing ones are made.
 
-    Each is opened in the one that it lies in and never through a symlink, so nothing lands outside of
-    the environment. Paths that come sorted by their parts cost one open a folder. ``left`` has how each was
-    when the work in it ended.
+    Each is opened relative to the folder above it and never through a symlink, so no file gets outside of the
+    environment. If paths come sorted by their parts, each folder is opened once. ``left`` has the state of
+    each folder when the work in it ended.
     """
 
     def __init__(self, root: int) -> None:
@@ -57,7 +57,7 @@ class FolderStack:
         self.left: FolderState = {}
 
     def enter(self, path: str) -> int:
-        """Return the folder *path* below the root, open until another one is entered."""
+        """Return the open folder *path* below the root; it stays open until another one is entered."""
         folders = self._folders
         while len(folders) > 1 and path != folders[-1][0] and not path.startswith(f"{folders[-1][0]}/"):
             self._leave()

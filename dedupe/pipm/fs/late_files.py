@@ -1,8 +1,8 @@
 """Files of other programs in folders that a sync replaced: they go back into the environment.
 
-A program whose current folder was replaced still writes into the old one, which lies in TREE, in the folder
-of temporary names, at its path in the environment. A note beside TREE lists the files that may go: so the
-next run gives the other ones back if this one is killed.
+If the current folder of a program is replaced, the program still writes into the old folder. That is in TREE,
+in the folder of temporary names, at its path in the environment. The file NOTE lists the files that may be
+removed: if this run is killed, the next run moves all others back.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TREE = "new"
-"""The folder in which a sync makes its files; the ones that they replace come into it."""
+"""The folder in which a sync makes its files; the replaced files are moved into it."""
 NOTE = "own"
-"""The file beside it that says which files may go."""
+"""The file beside TREE with the paths that may be removed."""
 DEEPEST = 100
 """Folders are replaced as a whole only above this depth."""
 _CACHE = "__pycache__"
@@ -41,7 +41,7 @@ class OwnPaths:
                 folder = folder.rpartition("/")[0]
 
     def has_folder(self, path: str) -> bool:
-        """Return whether the folder *path* is one of these files, or of their bytecode."""
+        """Return whether the folder *path* contains such files, or their bytecode."""
         above, _, last = path.rpartition("/")
         return (above if last == _CACHE else path) in self._folders
 
@@ -54,7 +54,7 @@ class OwnPaths:
 
 
 def note_own(staging: int, paths: Iterable[str]) -> None:
-    """Note in the open folder *staging* which files of the environment, old and new ones, may go."""
+    """Write the *paths* of the environment that may be removed to NOTE in the open folder *staging*."""
     with created(staging, NOTE) as file, open(file, "wb", closefd=False) as stream:
         stream.write(os.fsencode("\0".join(paths)))
 
@@ -69,9 +69,9 @@ def names_in(folder: int) -> tuple[list[str], list[str]]:
 
 
 def give_back(root: int, staging: int) -> None:
-    """Move what may not go from the open folder *staging* to its place in the environment *root*.
+    """Move files that must stay from the open folder *staging* to their places in the environment *root*.
 
-    If something else is in that place now, it comes into a new folder ``pipm-kept-…`` of the environment.
+    If a place has another file now, the file is moved to a new folder ``pipm-kept-…`` of the environment.
     """
     with contextlib.suppress(FileNotFoundError), opened(os.open(NOTE, os.O_RDONLY, dir_fd=staging)) as file:
         with open(file, "rb", closefd=False) as stream:
@@ -86,7 +86,7 @@ class _Return:
         self._kept = f"pipm-kept-{os.urandom(4).hex()}"
 
     def from_folder(self, folder: int, place: str) -> None:
-        """Give back what is in the open *folder*, which was *place*."""
+        """Move the files of the open *folder*, formerly *place*, back."""
         files, below = names_in(folder)
         for name in below:
             path = f"{place}/{name}".lstrip("/")
@@ -104,7 +104,7 @@ class _Return:
             with contextlib.closing(FolderStack(self._root)) as folders:
                 try:
                     target = folders.enter(path)
-                except FileSystemError:  # what was a folder is a file now
+                except FileSystemError:  # a file has the name of the folder now
                     continue
                 if not is_there(target, name):
                     os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)

@@ -55,10 +55,11 @@ def staged_tree(staging: int, name: str, model: int) -> int:
 class SwapFolders:
     """Puts a staged tree into an environment.
 
-    *aside* is the open folder of temporary names. Files *own* of the environment may go: folders of them come
-    into the tree in place of new ones. What is in the folder *apart* is left to the caller. Folders *mounted*
-    stay in their places. Paths are relative to the environment. ``folders`` were swapped as a whole,
-    ``files`` were put into folders that stay. ``left`` is the state of new folders in those.
+    *aside* is the open folder of temporary names. The environment's files *own* may be removed: their folders
+    are moved into the staged tree in exchange for the new ones. The caller replaces the folder *apart*. The
+    folders *mounted* stay in their places. Paths are relative to the environment. ``folders`` are those that
+    were swapped as a whole, ``files`` those that were put into folders which stay. ``left`` is the state of
+    the new folders.
     """
 
     def __init__(self, own: OwnPaths, aside: int, apart: str, mounted: Container[str] = ()) -> None:
@@ -123,7 +124,7 @@ class SwapFolders:
         self.files.add(place)
 
     def take_away(self, staged: int, target: int, path: str, name: str) -> bool:
-        """Move the folder *name* of *target*, the environment's *path*, to *staged*, if all in it may go."""
+        """Move the folder *name* of *target*, the environment's *path*, to *staged* if its files may go."""
         there = status_beneath(target, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             return False
@@ -141,10 +142,10 @@ class SwapFolders:
         return False
 
     def _exchange(self, staged: int, name: str, target: int, place: str) -> bool:
-        """Let *name* in two folders change places; return False if they must be merged instead."""
+        """Exchange *name* in two folders; return False if they must be merged instead."""
         call, encoded = _exchange_call(), os.fsencode(name)
         if call is None or call(staged, encoded, target, encoded, _EXCHANGE):
-            # If this is killed, the old one lies in its place in the tree, too.
+            # After a kill the old one is also at its path in the tree.
             os.rename(name, _SWAPPED, src_dir_fd=staged, dst_dir_fd=self._aside)
             if not _take(target, name, staged):
                 os.rename(_SWAPPED, name, src_dir_fd=self._aside, dst_dir_fd=staged)
@@ -158,7 +159,7 @@ class SwapFolders:
         return True
 
     def _may_go(self, parent: int, name: str, place: str) -> bool:
-        """Return whether all in the folder *name* of the open folder *parent* may go."""
+        """Return whether all files in the folder *name* of the open folder *parent* may go."""
         if not self._own.has_folder(place) or place.count("/") > DEEPEST:
             return False
         try:
@@ -202,11 +203,11 @@ def _move(staged: int, name: str, target: int) -> bool:
 
 
 def _take(target: int, name: str, staged: int) -> bool:
-    """Move *name* out of *target*; return False if no rename does that."""
+    """Move *name* out of *target*; return False if rename(2) cannot do it."""
     try:
         os.rename(name, name, src_dir_fd=target, dst_dir_fd=staged)
     except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EBUSY):  # of a lower layer, or mounted
+        if error.errno not in (errno.EXDEV, errno.EBUSY):  # in overlayfs's lower layer, or mounted
             raise
         return False
     return True
