@@ -171,7 +171,6 @@ class Transfer:
         self.address = self.content_type = ""
         self._done = 0
         self._validator = ""
-        self._broken = False
 
     def __iter__(self) -> Iterator[bytes]:
         retries = left = self._client.settings.retries

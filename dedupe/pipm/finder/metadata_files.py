@@ -32,7 +32,7 @@ def make_real(root: int, site: str, metadata: Iterable[str]) -> None:
         identical = IdenticalFiles(area)
         for folder in folders:
             for file in set(names_in(folder)).intersection(KEPT_METADATA):
-                if _is_link(folder, file):
+                if stat.S_ISLNK(_status(folder, file).st_mode):
                     _copy_over(area, folder, file)
             for file in set(names_in(folder)).intersection(_ALIKE):
                 _put_alike(identical, folder, file)
@@ -83,10 +83,6 @@ def _put_alike(identical: IdenticalFiles, folder: int, name: str) -> None:
 def _copy_over(area: Staging, folder: int, name: str) -> None:
     with opened(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as source:
         area.move(area.copy(source, _FILE & ~_umask()), folder, name)
-
-
-def _is_link(folder: int, name: str) -> bool:
-    return stat.S_ISLNK(_status(folder, name).st_mode)
 
 
 def _status(folder: int, name: str) -> os.stat_result:

@@ -81,7 +81,7 @@ class PrivateCopies:
         try:
             new = self._new = self._new or _new_file(target)
             if (flags ^ new.flags) & _KEPT:  # before there is data: NOCOW is for empty files
-                _set_flags(target, (new.flags & ~_KEPT) | (flags & _KEPT))
+                fcntl.ioctl(target, _SETFLAGS, _FLAGS.pack((new.flags & ~_KEPT) | (flags & _KEPT)))
             _copy_data(file, status, target, wanted.source)
             _copy_metadata(file, status, target, new, wanted)
         except BaseException as error:
@@ -207,7 +207,3 @@ def _flags(file: int) -> int:
         return 0
     flags: int = _FLAGS.unpack(buffer)[0]
     return flags
-
-
-def _set_flags(file: int, flags: int) -> None:
-    fcntl.ioctl(file, _SETFLAGS, _FLAGS.pack(flags))

@@ -59,7 +59,7 @@ def note_own(staging: int, paths: Iterable[str]) -> None:
         stream.write(os.fsencode("\0".join(paths)))
 
 
-def names_in(folder: int) -> tuple[list[str], list[str]]:
+def files_and_folders(folder: int) -> tuple[list[str], list[str]]:
     """Return the names of files and of folders in the open *folder*."""
     names: tuple[list[str], list[str]] = ([], [])
     with os.scandir(folder) as scan:
@@ -87,7 +87,7 @@ class _Return:
 
     def from_folder(self, folder: int, place: str) -> None:
         """Move the files of the open *folder*, formerly *place*, back."""
-        files, below = names_in(folder)
+        files, below = files_and_folders(folder)
         for name in below:
             path = f"{place}/{name}".lstrip("/")
             if not self._own.has_folder(path):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import status_beneath
 from pipm.fs.folder_stack import FOLDER, state_in
-from pipm.fs.late_files import DEEPEST, names_in
+from pipm.fs.late_files import DEEPEST, files_and_folders
 from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
 from pipm.fs.share_file import forget
@@ -170,7 +170,7 @@ class SwapFolders:
             # A mount point, or root's folder in another user's environment: its files could not be removed.
             if place in self._mounted or not os.access(".", os.W_OK, dir_fd=folder):
                 return False
-            files, below = names_in(folder)
+            files, below = files_and_folders(folder)
             return all(self._own.has_file(f"{place}/{file}") for file in files) and all(
                 self._may_go(folder, other, f"{place}/{other}") for other in below
             )
