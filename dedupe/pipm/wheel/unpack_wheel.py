@@ -12,7 +12,6 @@ import re
 import stat
 import struct
 import zipfile
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -58,7 +57,6 @@ _UNSOUND = (
     EOFError,
     ValueError,  # names that are not UTF-8, offsets before the file's start
     struct.error,
-    zlib.error,
 )
 
 

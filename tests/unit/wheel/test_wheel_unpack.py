@@ -13,6 +13,7 @@ from pipm.adopt.adopt import adopt
 from pipm.context.progress import Progress
 from pipm.core.digest import Digest
 from pipm.core.manifest import FileEntry
+from pipm.errors import WheelError
 from pipm.fs.link_modes import LinkMode
 from pipm.share.add_wheels import add_wheel_file
 from pipm.share.adoption import AdoptOptions
@@ -37,6 +38,24 @@ if TYPE_CHECKING:
     Spoil = Callable[[Archive, str], str]
 
 
+@pytest.fixture(params=["zlib", "isal.isal_zlib"])
+def inflating(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra ``fast``, and without."""
+    monkeypatch.setattr("pipm.wheel.read_members.zlib", pytest.importorskip(request.param))
+
+
+@pytest.mark.usefixtures("inflating")
+@pytest.mark.parametrize("place", range(40))
+def test_damaged_content(tmp_path: Path, place: int) -> None:
+    path = good().write(str(tmp_path))
+    with open(path, "r+b") as file:
+        file.seek(file.read().index(b"METADATA") + 8 + place)
+        file.write(b"\xff")
+    with pytest.raises(WheelError, match="METADATA"):
+        add_wheel_file(str(tmp_path / "store"), path)
+
+
+@pytest.mark.usefixtures("inflating")
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_members_of_many_chunks(tmp_path: Path, method: int) -> None:
     store = opened(str(tmp_path / "store"))
