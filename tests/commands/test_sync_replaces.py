@@ -11,6 +11,7 @@ import pytest
 from pipm.context.progress import Progress
 from pipm.core.pins import Selection
 from pipm.fs import swap_folders
+from pipm.fs.late_files import note_own
 from pipm.fs.link_modes import LinkMode
 from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
@@ -22,7 +23,7 @@ from support.snapshot import snapshot
 from support.synthetic import Environment, make_wheel, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from support.pipm import Pipm
@@ -175,6 +176,30 @@ def test_what_came_into_a_folder_that_goes_stays(
     assert late.read_text() == "mine"
     assert ("pipm-kept-" in str(late)) == (place == "shape")
     assert not os.path.exists(f"{made.path}/.pipm-tmp")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, -1])
+def test_a_note_cut_short_brings_no_new_file(
+    pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A full disk, a kill or a power cut while it is written: no folder has changed places yet."""
+    old, new = (
+        make_wheel(f"{tmp_path}/{number}", f"alpha=={number}.0", files)
+        for number, files in ((1, OLD), (2, {**NEW, "alpha/only_new.py": b""}))
+    )
+    made = _sync(pipm, tmp_path, old)
+    before = snapshot(made.path)
+
+    def torn(staging: int, paths: Iterable[str]) -> None:
+        note_own(staging, paths)
+        os.truncate(f"{made.path}/.pipm-tmp/own", size % os.stat("own", dir_fd=staging).st_size)
+        os._exit(9)
+
+    monkeypatch.setattr("pipm.sync.replace.note_own", torn)
+    _in_child(lambda: _sync(pipm, tmp_path, new))
+    assert os.path.exists(f"{made.path}/.pipm-tmp/own")
+    pipm("adopt", made.path).expect()
+    assert snapshot(made.path) == before
 
 
 def test_what_came_twice_stays(pipm: Pipm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

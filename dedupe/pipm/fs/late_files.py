@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
-from pipm.fs.beneath import is_there
+from pipm.fs.beneath import is_there, read_beneath
 from pipm.fs.folder_stack import FOLDER, FolderStack
 from pipm.fs.opened import created, opened
 
@@ -26,6 +27,7 @@ NOTE = "own"
 DEEPEST = 100
 """Folders are replaced as a whole only above this depth."""
 _CACHE = "__pycache__"
+_CHECKSUM = 4
 
 
 class OwnPaths:
@@ -55,8 +57,9 @@ class OwnPaths:
 
 def note_own(staging: int, paths: Iterable[str]) -> None:
     """Write the *paths* of the environment that may be removed to NOTE in the open folder *staging*."""
+    data = os.fsencode("\0".join(paths))
     with created(staging, NOTE) as file, open(file, "wb", closefd=False) as stream:
-        stream.write(os.fsencode("\0".join(paths)))
+        stream.write(zlib.crc32(data).to_bytes(_CHECKSUM, "little") + data)
 
 
 def files_and_folders(folder: int) -> tuple[list[str], list[str]]:
@@ -72,12 +75,14 @@ def give_back(root: int, staging: int) -> None:
     """Move files that must stay from the open folder *staging* to their places in the environment *root*.
 
     If a place has another file now, the file is moved to a new folder ``pipm-kept-…`` of the environment.
+    Without a complete note no folder was replaced yet, and all files are new ones.
     """
-    with contextlib.suppress(FileNotFoundError), opened(os.open(NOTE, os.O_RDONLY, dir_fd=staging)) as file:
-        with open(file, "rb", closefd=False) as stream:
-            own = OwnPaths(os.fsdecode(stream.read()).split("\0"))
-        with opened(os.open(TREE, FOLDER, dir_fd=staging)) as tree:
-            _Return(root, own).from_folder(tree, "")
+    note = read_beneath(staging, NOTE) or b""
+    checksum, data = note[:_CHECKSUM], note[_CHECKSUM:]
+    if not data or zlib.crc32(data).to_bytes(_CHECKSUM, "little") != checksum:
+        return
+    with opened(os.open(TREE, FOLDER, dir_fd=staging)) as tree:
+        _Return(root, OwnPaths(os.fsdecode(data).split("\0"))).from_folder(tree, "")
 
 
 class _Return:
