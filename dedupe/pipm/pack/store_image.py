@@ -34,7 +34,8 @@ def store_image(
 ) -> list[ImageFile]:
     """Return the files of a store with *entries* and their bytecode, all with one *time*."""
     manifests = {entry: _timed(load_manifest(store, entry), time) for entry in entries}
-    found = {file.path: file for entry, one in manifests.items() for file in _entry_files(store, entry, one)}
+    names: dict[str, str] = {}
+    found = {f.path: f for entry, one in manifests.items() for f in _entry_files(store, entry, one, names)}
     for folder in ("objects", "bytecode", "wheels", "by-wheel"):
         found[f"v1/{folder}"] = ImageFile(f"v1/{folder}", DIRECTORY)
     for entry in manifests.values():
@@ -61,7 +62,14 @@ def _timed(manifest: Manifest, time: int) -> Manifest:
     return replace(manifest, origin="image", files=tuple(sorted(files)), wheels=wheels)
 
 
-def _entry_files(store: Store, entry: str, manifest: Manifest) -> Iterator[ImageFile]:
+def _entry_files(
+    store: Store, entry: str, manifest: Manifest, names: dict[str, str]
+) -> Iterator[ImageFile]:
+    """Yield the files of *entry*; *names* has the first name of each object.
+
+    An image has contents in the order of their first names. So these are the ones in the entries: what is
+    imported together lies together, and is compressed together.
+    """
     tree = f"v1/wheels/{manifest.label.directory}"
     for file in manifest.files:
         path = f"{tree}/{file.path}"
@@ -69,9 +77,13 @@ def _entry_files(store: Store, entry: str, manifest: Manifest) -> Iterator[Image
             yield ImageFile(path, file.mode)
             continue
         name = f"v1/objects/{file.object_name}"
-        source = f"{store.path}/v1/wheels/{entry}/{file.path}"
-        yield ImageFile(name, file.mode, source=source, digest=file.digest)
-        yield ImageFile(path, file.mode, link=name)
+        if name not in names:
+            names[name] = path
+            source = f"{store.path}/v1/wheels/{entry}/{file.path}"
+            yield ImageFile(path, file.mode, source=source, digest=file.digest)
+            yield ImageFile(name, file.mode, link=path)
+        else:
+            yield ImageFile(path, file.mode, link=names[name])
     yield ImageFile(f"{tree}/{MANIFEST}", data=manifest.to_json())
     for wheel in manifest.wheels:
         yield ImageFile(f"v1/by-wheel/{wheel.hex()}", data=f"{manifest.label.directory}\n".encode())
@@ -102,15 +114,20 @@ def _bytecode(
                 path = f"{store.path}/v1/wheels/{entry}/{file.path}"
                 known = ImageModule(path, file.digest, file.size, file.path.removeprefix("site/"))
                 sources.setdefault(file.digest, known)
-    compiled = compile_sources(list(sources.values()), interpreter, run_path, time, progress)
+    found = compile_sources(list(sources.values()), interpreter, run_path, time, progress)
+    compiled = {source.digest: path for source, path in found.items()}
     pool = f"v1/bytecode/{interpreter.pool('')}"
-    names = {source.digest: f"{pool}/{key_path(bytecode_key(source.digest, time))}" for source in compiled}
-    for source, path in compiled.items():
-        yield ImageFile(names[source.digest], 0o444, source=path)
+    names = {digest: f"{pool}/{key_path(bytecode_key(digest, time))}" for digest in compiled}
+    first: dict[Digest, str] = {}
     for manifest in manifests.values():
         for file in manifest.files:
             if file.digest in names and file.path.startswith("site/") and file.path.endswith(".py"):
                 folder, _, name = file.path.rpartition("/")
                 compiled_name = f"{folder}/__pycache__/{name[:-3]}.{interpreter.cache_tag}.pyc"
                 path = f"v1/wheels/{manifest.label.directory}/{compiled_name}"
-                yield ImageFile(path, 0o444, link=names[file.digest])
+                if file.digest in first:
+                    yield ImageFile(path, 0o444, link=first[file.digest])
+                    continue
+                first[file.digest] = path
+                yield ImageFile(path, 0o444, source=compiled[file.digest])
+                yield ImageFile(names[file.digest], 0o444, link=path)

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from pipm.fs.image_files import ImageFile
 
 SQUASHFS, EROFS = ".squashfs", ".erofs"
+_LEVEL = ("-Xcompression-level", "9")
+"""With 15, the default, an image is 5 % smaller and takes eight times as long."""
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
-_TOOLS = {SQUASHFS: ("sqfstar", "squashfs-tools"), EROFS: ("mkfs.erofs", "erofs-utils")}
+_TOOLS = {SQUASHFS: ("mksquashfs", "squashfs-tools"), EROFS: ("mkfs.erofs", "erofs-utils")}
 
 
 def check_output(path: str) -> None:
@@ -76,7 +78,9 @@ def _kind(path: str) -> str:
 
 def _squashfs(path: str, files: Iterable[ImageFile], time: int) -> None:
     fixed = ["-mkfs-time", str(time), "-all-time", str(time), "-root-mode", "755"]
-    command = ["sqfstar", "-quiet", "-no-progress", "-no-xattrs", "-comp", "zstd", *fixed, path]
+    quiet = ["-quiet", "-no-progress", "-no-xattrs"]
+    # Not sqfstar, which is the same program: version 4.5.1 of it refuses -Xcompression-level.
+    command = ["mksquashfs", "-", path, "-tar", *quiet, "-comp", "zstd", *_LEVEL, *fixed]
     environ = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ
