@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 README = Path(__file__).parent / "README.md"
-NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote")
-SLOW = frozenset({"pip", "remote"})
+NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote", "pack")
+SLOW = frozenset({"pip", "remote", "pack"})
 """Not in a quick run."""
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    add("--quick", action="store_true", help="a part of each in a few minutes, pip and remote left out")
+    add("--quick", action="store_true", help="a part of each in a few minutes, pip, remote and pack left out")
     add("--tables", action="store_true", help="write the tables alone")
     add("--rounds", type=int)
     add("--kind", action="append", default=[], choices=("ext4", "xfs", "btrfs"), help="default: all")

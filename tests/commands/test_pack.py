@@ -26,7 +26,9 @@ ENTRY_POINT = b"[console_scripts]\nalpha-run = gc:enable\n"
 PYTHON = ("--python", sys.executable)
 IMAGES = [
     pytest.param("", id="directory"),
-    pytest.param(".squashfs", marks=pytest.mark.skipif(not shutil.which("mksquashfs"), reason="no mksquashfs")),
+    pytest.param(
+        ".squashfs", marks=pytest.mark.skipif(not shutil.which("mksquashfs"), reason="no mksquashfs")
+    ),
     pytest.param(".erofs", marks=pytest.mark.skipif(not shutil.which("mkfs.erofs"), reason="no mkfs.erofs")),
 ]
 

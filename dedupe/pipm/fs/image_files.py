@@ -77,8 +77,7 @@ def write_tree(folder: str, files: Iterable[ImageFile], time: int) -> None:
             os.symlink(file.symlink, path)
         else:
             with open(path, "xb") as stream:
-                for chunk in _content(file):
-                    stream.write(chunk)
+                stream.writelines(_content(file))
                 os.fchmod(stream.fileno(), file.mode)
             os.utime(path, (time, time))
     for path in reversed(folders):

@@ -62,9 +62,7 @@ def _timed(manifest: Manifest, time: int) -> Manifest:
     return replace(manifest, origin="image", files=tuple(sorted(files)), wheels=wheels)
 
 
-def _entry_files(
-    store: Store, entry: str, manifest: Manifest, names: dict[str, str]
-) -> Iterator[ImageFile]:
+def _entry_files(store: Store, entry: str, manifest: Manifest, names: dict[str, str]) -> Iterator[ImageFile]:
     """Yield the files of *entry*; *names* has the first name of each object.
 
     An image has contents in the order of their first names. So these are the ones in the entries: what is
