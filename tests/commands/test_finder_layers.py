@@ -216,3 +216,27 @@ def test_a_store_is_a_layer(tmp_path: Path) -> None:
     assert environment.run(WHERE).startswith(f"{maker.store}/v1/wheels/alpha/")
     assert snapshot(maker.store) == before
     assert os.path.isdir(f"{environment.path}/.pipm/bytecode")
+
+
+@pytest.mark.parametrize("mode", [FINDER, ("--link-mode", "auto", "--json")])
+def test_a_preview_fetches_nothing_that_a_layer_has(tmp_path: Path, mode: tuple[str, ...]) -> None:
+    served = Served(tmp_path)
+    words = ("sync", served.lock, "-n", *PYTHON, *mode, "--env")
+    again = served.pipm(*words, served.environment.path).expect().json
+    assert (again["fetched"], again["added"], again["unchanged"]) == (0, [], 2)
+    new = served.pipm(*words, f"{tmp_path}/new").expect().json
+    assert (new["fetched"], len(new["added"])) == (0, 2)
+    assert served.entries() == []
+
+
+@pytest.mark.parametrize("options", [(), ("--no-dist-info",)])
+def test_a_sync_with_nothing_to_do_reads_no_manifest_of_a_layer(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    served = Served(tmp_path, *options)
+    shutil.rmtree(served.pipm.environ["XDG_CACHE_HOME"])
+    served.sync(*options)  # looks at everything, and remembers that
+    for name in files_below(f"{served.layer}/v1/wheels"):
+        if name.endswith("/manifest.json"):
+            os.truncate(name, 0)
+    assert served.sync(*options)["unchanged"] == 2

@@ -106,9 +106,10 @@ def _paths(one: InstallPlan, scheme: Scheme, *, no_dist_info: bool) -> Iterator[
             yield f"{path}/__pycache__/"
         yield from (f"{path}/{name}" for name, _, _ in folder.empty)
     if not no_dist_info:
-        # In finder environments these are copies if links are impossible.
-        names = _OWN if one.folders else (*_OWN, *one.metadata_folders[0].names)
-        yield from (f"{site}/{one.metadata}/{name}" for name in names)
+        yield from (f"{site}/{one.metadata}/{name}" for name in _OWN)
+        if not one.folders:  # in finder environments these are copies if links are impossible
+            rows = [(folder.path, name) for folder in one.metadata_folders for name in folder.names]
+            yield from (f"{site}/{folder}/{name}" for folder, name in rows)
     yield from (f"{site}/{name}" for name, _, _ in one.copies)
     for other in one.data_files:
         if other.scheme != "scripts":  # scripts are in bin

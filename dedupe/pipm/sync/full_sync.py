@@ -78,12 +78,13 @@ class FullSync:
         with ExitStack() as stack:
             stack.enter_context(self.store.writing())  # so that gc removes no entry that is found below
             entries = {pin.name: resolver.find(pin) for pin in pins}
-            if not self.options.dry_run:
-                lacking = [pin for pin in pins if entries[pin.name] is None and not _is_local(pin)]
-                entries |= self._pulled(lacking, target, trust)
-            missing = [pin for pin in pins if entries[pin.name] is None]
+            lacking = [pin for pin in pins if entries[pin.name] is None and not _is_local(pin)]
+            layered = self._in_layers(lacking, target, trust)
             if self.options.dry_run:
-                return self._preview(pins, entries)
+                return self._preview(pins, entries | {name: entry for name, (_, entry) in layered.items()})
+            if lacking:
+                entries |= self._pulled(lacking, layered, target, trust)
+            missing = [pin for pin in pins if entries[pin.name] is None]
             mismatches: tuple[RecordMismatch, ...] = ()
             local = [pin for pin in missing if _is_local(pin)]
             if len(local) < len(missing):
@@ -132,13 +133,23 @@ class FullSync:
         environments = BuildEnvironments(self.store, self.destination.python, target, make, stopping)
         return build_projects(pins, resolver, environments, self.progress, self.shared_state)
 
-    def _pulled(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, str | None]:
-        """Take entries from layers and the remote into the store; return them by name.
+    def _in_layers(self, pins: list[Pin], target: Target, trust: Trust) -> dict[str, tuple[Store, str]]:
+        """Return for each of *pins*, by name, the first layer that has its entry, and the entry."""
+        found: dict[str, tuple[Store, str]] = {}
+        for layer in open_layers(self.store.path) if pins else ():
+            resolver = PinResolver(layer, target, trust)
+            for pin in pins:
+                if pin.name not in found and (entry := resolver.find(pin)) is not None:
+                    found[pin.name] = layer, entry
+        return found
+
+    def _pulled(
+        self, pins: list[Pin], layered: dict[str, tuple[Store, str]], target: Target, trust: Trust
+    ) -> dict[str, str | None]:
+        """Take entries from layers (*layered*) and the remote into the store; return them by name.
 
         The finder serves those of a layer where they lie.
         """
-        if not pins:
-            return {}
         from pipm.share.copy_from_layer import pull_entry  # noqa: PLC0415 - needed only for missing entries
         from pipm.sync.remote_entries import pull_missing  # noqa: PLC0415 - likewise
 
@@ -147,17 +158,10 @@ class FullSync:
             environment is not None and receipt_at(environment.path) is not None
         )
         found: dict[str, str | None] = {}
-        for layer in open_layers(self.store.path):
-            resolver = PinResolver(layer, target, trust)
-            with self.store.run() as (run, _):
-                for pin in pins:
-                    entry = None if pin.name in found else resolver.find(pin)
-                    if entry is None:
-                        continue
-                    in_place = (
-                        is_finder and not has_entry(self.store, entry) and is_served_in_place(layer, entry)
-                    )
-                    found[pin.name] = entry if in_place else pull_entry(self.store, run, layer, entry)
+        with self.store.run() as (run, _):
+            for name, (layer, entry) in layered.items():
+                in_place = is_finder and not has_entry(self.store, entry) and is_served_in_place(layer, entry)
+                found[name] = entry if in_place else pull_entry(self.store, run, layer, entry)
         lacking = [pin for pin in pins if pin.name not in found]
         interpreter = ask_interpreter(self.destination.python) if self.options.compiled else None
         pulled = pull_missing(

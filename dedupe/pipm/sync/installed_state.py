@@ -65,7 +65,7 @@ class EnvironmentScan:
         self.made: AbstractSet[str] = frozenset()
         """Entries whose files this sync made beside and has just put there."""
         self.linked = True
-        """True until a file is found that should be a link and is not."""
+        """True until a file is found that should be a link and is not, and whose own time nobody looks at."""
         self._pool = None if interpreter is None else interpreter.pool("")
 
     @cached_property
@@ -222,6 +222,7 @@ class EnvironmentScan:
         """
         install_plan, scheme, ours = wanted.install_plan, self.scheme, record is not None
         stored = install_plan.metadata in self.stored_metadata
+        linked = self.linked
         given_up = {path for entry, path in lost if entry == wanted.entry}
         with opened(os.open(scheme.site, FOLDER, dir_fd=self.root)) as site:
             for folder in (*install_plan.folders, *(() if stored else install_plan.metadata_folders)):
@@ -231,6 +232,8 @@ class EnvironmentScan:
                 site, [row[:2] for row in install_plan.copies if f"{scheme.site}/{row[0]}" not in given_up]
             ):
                 return False
+        if not install_plan.folders:
+            self.linked = linked  # `groups_of` has each file of the metadata folders
         others = [
             (scheme_path(other, install_plan.name, scheme), other.size)
             for other in install_plan.data_files
