@@ -102,7 +102,7 @@ def _ordered(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
 
 
 def _content(file: ImageFile, size: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of *file*; raise StoreError at the end if their digest or *size* is not the expected one."""
+    """Yield the bytes of *file*; raise StoreError at the end for another digest or *size*."""
     if not file.source:
         yield file.data
         return
