@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -56,6 +57,7 @@ def _code() -> int:
 
         code = print_version()
     elif "sync" in sys.argv:
+        gc.disable()  # sync works without it, and importing its modules would start it ten times
         from pipm.cli.quick_start import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 
         code = quick_sync(sys.argv[1:])
