@@ -306,6 +306,25 @@ def test_an_entry_that_the_store_lost_is_not_passed_over(scene: Scene) -> None:
 
 
 @pytest.mark.timing
+def test_what_is_right_stays_when_the_rest_is_mended(scene: Scene) -> None:
+    """A script of a damaged distribution is the same inode; one that another file replaced is written."""
+    programs = [f"{scene.environment.path}/bin/{name}" for name in ("alpha", "alpha-script")]
+    notes = f"{scene.environment.path}/share/alpha/notes.txt"
+    before = [os.stat(path) for path in programs]
+    os.unlink(notes)
+    scene.sync()
+    assert os.path.exists(notes)
+    assert [(one.st_ino, one.st_ctime_ns) for one in map(os.stat, programs)] == [
+        (one.st_ino, one.st_ctime_ns) for one in before
+    ]
+    os.unlink(notes)
+    with open(programs[0], "a", encoding="ascii") as file:
+        file.write("# mine\n")
+    scene.sync()
+    assert os.path.exists(notes)
+    assert os.stat(programs[0]).st_size == before[0].st_size
+
+
 def test_reflinks_are_left_to_verify(either_mode: Disk, looked: list[str]) -> None:
     """Like hard links: a second sync looks at folders, and verify finds what was changed in place."""
     store = f"{either_mode.path}/store"

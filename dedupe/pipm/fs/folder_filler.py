@@ -6,6 +6,7 @@ copied. An existing file is kept if it is the same, else replaced by rename(2), 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -147,14 +148,17 @@ class FolderFiller:
         self.placed += 1
 
     def write(self, target: int, name: str, data: bytes, *, executable: bool = False) -> None:
-        """Write the private file *name*; replace an old one."""
+        """Write the private file *name*; replace an old one, unless it is the same."""
         mode = 0o777 if executable else 0o666
         try:
             _write(target, name, data, mode)
         except FileExistsError:
             temporary = self._staging.name()
             _write(self._staging.directory, temporary, data, mode)
-            self._move(temporary, target, name)
+            if _is_alike(self._staging.directory, temporary, target, name):
+                os.unlink(temporary, dir_fd=self._staging.directory)
+            else:
+                self._move(temporary, target, name)
 
     def write_alike(self, target: int, name: str, data: bytes) -> None:
         """Write a small private file that many folders have; all are one inode where links work."""
@@ -270,6 +274,17 @@ def _is_same(mode: LinkMode, source: int, path: str, stored: str, target: int, n
         1,
     )
     return alike and digest_at(target, name) == digest_at(source, stored)
+
+
+def _is_alike(source: int, new: str, target: int, name: str) -> bool:
+    """Return whether *name* in *target* is a file of its own with the bytes and the mode of *new*."""
+    with contextlib.suppress(OSError):
+        wanted, there = (
+            os.stat(one, dir_fd=at, follow_symlinks=False) for one, at in ((new, source), (name, target))
+        )
+        same = (there.st_mode, there.st_size, there.st_nlink) == (wanted.st_mode, wanted.st_size, 1)
+        return same and digest_at(target, name) == digest_at(source, new)
+    return False
 
 
 def _write(target: int, name: str, data: bytes, mode: int) -> None:
