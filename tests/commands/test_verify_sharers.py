@@ -11,6 +11,7 @@ from support.pipm import FAILED, Pipm
 from support.snapshot import file_digest
 from support.store import damage, object_path
 from support.synthetic import Environment, Files, import_all, install, make_environment, make_wheel, write
+from support.tools import interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +96,27 @@ def test_a_damaged_source_is_compiled_for_nobody(tmp_path: Path, mode: str) -> N
     pipm("verify", "--full", "--repair").expect()
     pipm("sync", lock, "--env", str(tmp_path / "env"), "--link-mode", mode).expect()
     assert Environment(path=str(tmp_path / "env")).run(ASK) == "1\n"
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "finder"])
+def test_a_damaged_source_is_compiled_for_no_further_interpreter(tmp_path: Path, mode: str) -> None:
+    """The store has sound bytecode for one interpreter; another one would compile what is there now."""
+    other = interpreter("3.12")
+    lock = pylock(str(tmp_path), [make_wheel(str(tmp_path / "wheels"), "alpha==1.0", FILES)])
+    pipm = Pipm(store=str(tmp_path / "store"), environ=NO_INDEX)
+    pipm("sync", lock, "--env", str(tmp_path / "one"), "--link-mode", mode).expect()
+    (pool,) = os.listdir(f"{pipm.store}/v1/bytecode")
+    overwrite(object_path(pipm.store, file_digest(environment_file(tmp_path))), keep_time=True)
+    words = ("--env", str(tmp_path / "two"), "--python", other, "--link-mode", mode)
+    refused = pipm("sync", lock, *words).expect(FAILED)
+    assert "alpha/m1.py was changed in place" in refused.err
+    compiled = [
+        name
+        for folder, _, names in os.walk(f"{pipm.store}/v1/bytecode")
+        for name in names
+        if not folder.startswith(f"{pipm.store}/v1/bytecode/{pool}")
+    ]
+    assert compiled == []
 
 
 def environment_file(tmp_path: Path) -> str:

@@ -222,6 +222,7 @@ def test_whatever_a_lock_holds_pip_reads_what_is_meant(name: str, url: str, comm
         lambda: SourceFolder("/x", subdirectory="../y"),
         lambda: Pin("x", "1", index_url="--extra-index-url"),
         lambda: Pin("x", "1", options=("--find-links", "a\nb")),
+        *(lambda bad=bad: Repository("git", "https://h/g", COMMIT, f"main{bad}x") for bad in BREAKS),
     ],
 )
 def test_values_are_checked_when_they_are_made(make: Callable[[], object]) -> None:
