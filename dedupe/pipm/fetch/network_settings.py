@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 15.0
 _ENDLESS = 1e7
 _RETRIES = 5
-_NOT_OURS = ("PIP_CLIENT_CERT", "PIP_USE_DEPRECATED")
+_NOT_OURS = ("PIP_CLIENT_CERT", "PIP_NO_PROXY_ENV", "PIP_USE_DEPRECATED")
 """If one of these settings exists, pip sends all requests."""
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

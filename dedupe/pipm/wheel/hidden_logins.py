@@ -27,6 +27,7 @@ _URL = re.compile(
     r"(?P<git>git\+)?(?P<scheme>https?)://(?:(?P<user>[^/?#\s:@]*)(?::(?P<password>[^/?#\s@]*))?@)?"
     r"(?P<host>[^/?#\s@'\"]+)"
 )
+_REPOSITORY = re.compile(r"\b(git|hg|svn|bzr)\+")
 _SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 _HELPER = (
     '!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n"'
@@ -69,6 +70,12 @@ def hide_logins(
     netrc file cannot contain it.
     """
     environ = dict(pip.environ)
+    proxy = environ.get("PIP_PROXY", "")
+    if "@" in proxy and not any(map(_REPOSITORY.search, lines)):
+        # pip gives its setting as an option to the pip that it starts. Programs that clone read these, too.
+        unused = ("_proxy", "_proxy_env")
+        environ = {name: value for name, value in environ.items() if not name.lower().endswith(unused)}
+        environ |= {"http_proxy": proxy, "https_proxy": proxy}
     texts = [*lines, *(environ[name] for name in _SOURCES if name in environ)]
     found = [match for text in texts for match in _URL.finditer(text)]
     cloned = _logins([match for match in found if match["git"]]) if _git_reads_variables() else {}

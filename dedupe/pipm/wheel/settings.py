@@ -31,6 +31,7 @@ KEPT: Mapping[str, str] = {
     "no-index": _SOURCES,
     "trusted-host": _NETWORK,
     "proxy": _NETWORK,
+    "no-proxy-env": _NETWORK,
     "cert": _NETWORK,
     "client-cert": _NETWORK,
     "keyring-provider": _NETWORK,

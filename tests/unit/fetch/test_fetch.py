@@ -300,6 +300,7 @@ def test_pages_that_are_none_are_left_to_pip(text: str) -> None:
     "variables",
     [
         {"PIP_CLIENT_CERT": "/x"},
+        {"PIP_NO_PROXY_ENV": "1"},
         {"PIP_KEYRING_PROVIDER": "import"},
         {"PIP_USE_DEPRECATED": "legacy-certs"},
         {"PIP_TIMEOUT": "soon"},

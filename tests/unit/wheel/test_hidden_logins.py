@@ -46,6 +46,21 @@ def test_a_netrc_file_has_what_leaves_the_urls(folder: int, tmp_path: Path) -> N
     assert known.authenticators("own.invalid") == ("a", "", "b")
 
 
+def test_the_login_of_a_proxy_is_no_option_of_the_pip_that_pip_starts(folder: int, tmp_path: Path) -> None:
+    proxy, more = "http://me:pw@proxy.invalid:8080", {"NO_PROXY": "one.invalid", "HTTPS_PROXY": "http://x"}
+    own = {"PIP_PROXY": proxy, "PIP_NO_PROXY_ENV": "1", **more}
+
+    def told(line: str, environ: dict[str, str]) -> dict[str, str]:
+        pip = PipCommand(command=("pip",), environ=environ)
+        return dict(hide_logins(pip, [line], folder, str(tmp_path))[0].environ)
+
+    assert told("x @ https://h.invalid/x.tar.gz", own) == {"http_proxy": proxy, "https_proxy": proxy}
+    # git would use the variables, which the setting does not ask for.
+    assert told("x @ git+https://h.invalid/x@0", own) == own
+    plain = {**own, "PIP_PROXY": "http://proxy.invalid:8080"}
+    assert told("x @ https://h.invalid/x.tar.gz", plain) == plain
+
+
 @pytest.mark.parametrize(
     "text",
     [
