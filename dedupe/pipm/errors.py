@@ -57,7 +57,7 @@ class NotAnEnvironmentError(PipmError):
 
 
 class InterpreterError(PipmError):
-    """There is no such Python interpreter, or it cannot do what is asked of it."""
+    """The Python interpreter does not exist, does not run, or lacks a feature."""
 
     kind = "interpreter"
 

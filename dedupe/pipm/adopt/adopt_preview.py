@@ -166,7 +166,7 @@ class Preview:
         return self._objects
 
     def _is_stored(self, name: str) -> bool:
-        """Whether the store has the object *name*, of another distribution."""
+        """Return whether the store already has the object *name*."""
         return bool(name) and self._store is not None and is_there(self._store.objects, name)
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096
 _IN_INODE, _IN_ONE_BLOCK, _IN_EACH = 4, 56, 40
-"""Names of objects in a folder's inode, in its only block, and in each of more: ext4 halves what is full."""
+"""Names of objects in a folder's inode, in its first block, and in each of more: ext4 halves full blocks."""
 _PARENTS = 4
 """The folders of an entry above its files: name, version, entry, site-packages."""
 _ROW = 130
-"""Bytes of one file in a manifest, and in what is kept of an environment's times."""
+"""Bytes of one file in a manifest, and in the record of an environment's originals."""
 
 
 class ExpectedGrowth:
@@ -32,7 +32,7 @@ class ExpectedGrowth:
     def __init__(self, store: Store | None) -> None:
         self._reserve = RESERVE_SIZE if store is None else 0
         self._names: Counter[str] = Counter()
-        """How many names each folder of objects has."""
+        """The number of names in each folder of objects."""
         if store is not None:
             self._see("", store.objects)
             for interpreter in names_in(store.bytecode):
@@ -79,7 +79,7 @@ class ExpectedGrowth:
         statistics.entries += len(copied) + _PARENTS + 1 + files
 
     def count_environment(self, files: int, statistics: Statistics) -> None:
-        """Count what is recorded of an environment with *files*, and once the reserve of a new store."""
+        """Count root and originals of an environment with *files*, and once the reserve of a new store."""
         statistics.taken += self._reserve + _BLOCK + -(-files * _ROW // 2 // _BLOCK) * _BLOCK
         statistics.made += 2
         self._reserve = 0

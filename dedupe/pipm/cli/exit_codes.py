@@ -86,7 +86,7 @@ def explained(error: Exception, output: Output = Output()) -> int:  # noqa: B008
     if show is None:
         output.error(_meant(error))
         if "-v" in sys.argv or "--verbose" in sys.argv:
-            import traceback  # noqa: PLC0415 - for who looks for our defects
+            import traceback  # noqa: PLC0415 - only for reports of errors in pipm
 
             traceback.print_exception(error)
     elif output.json:

@@ -109,7 +109,7 @@ def _existing(text: str) -> str:
     if text.startswith("@") and not os.path.isdir(path):
         raise UsageError(f"There is no environment {text}", hint=f"make it: pipm venv {text} --lock LOCK")
     from pipm.cli.named_environments import existing_environment  # noqa: PLC0415 - most are named themselves
-    from pipm.env.environment import load_environment, require_venv  # noqa: PLC0415 - it says what is wrong
+    from pipm.env.environment import load_environment, require_venv  # noqa: PLC0415 - only for its error
 
     environment = load_environment(existing_environment(text))
     if not environment.is_prefix:

@@ -28,7 +28,7 @@ class DiskUsage:
 
     @property
     def about(self) -> bool:
-        """Whether ``exclusive`` may be wrong by more than one hundredth."""
+        """True if ``exclusive`` may be wrong by more than one hundredth."""
         return is_rough(self.estimated, self.exclusive)
 
     @property
@@ -71,12 +71,12 @@ class Accounting:
 
     @property
     def packed(self) -> bool:
-        """Whether inodes, names and small files are together in trees, whose leaves are not always full."""
+        """True if inodes, names and small files are in trees; their leaves are not always full."""
         return self.inline > 0
 
     @property
     def exact(self) -> bool:
-        """Whether blocks are all that a file takes; otherwise the metadata is estimated."""
+        """True if a file needs only its blocks; otherwise its metadata is estimated."""
         return not self.made
 
     def entry_of(self, letters: int) -> int:

@@ -13,7 +13,7 @@ _PLAIN = re.compile(
     rf"(?P<name>[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*)"
     rf"-(?P<version>{_NUMBER}(?:\.{_NUMBER})*(?:(?:a|b|rc|\.post|\.dev){_NUMBER})?)\.[a-z-]+"
 )
-"""What nearly all metadata folders are called: the version is normalised, the name nearly so."""
+"""Matches the usual names of metadata folders: a normalised version, and a nearly normalised name."""
 
 
 def name_and_version(metadata: str) -> tuple[str, str]:
@@ -35,6 +35,6 @@ def name_and_version(metadata: str) -> tuple[str, str]:
 
 
 def without_metadata_folder(away: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Those of the metadata folders *away* whose projects have none among the *names* in site-packages."""
+    """Return the folders of *away* whose projects have no metadata folder among *names* in site-packages."""
     real = {name_and_version(name)[0] for name in names if name.endswith(".dist-info")}
     return [metadata for metadata in sorted(away) if name_and_version(metadata)[0] not in real]

@@ -24,7 +24,7 @@ _BINARY_ENDINGS = (".so", ".pyd")
 
 
 class Kind(Enum):
-    """How a name is imported; the values are those of the table that the hook reads."""
+    """The kind of a module; the hook's table has the same values."""
 
     NAMESPACE = 0
     SOURCE = 1
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 
 class Module(NamedTuple):
-    """Where a name of the top level is: in which distributions, in which file.
+    """The distributions and the file of a top-level name.
 
     Only a namespace has several; ``file`` is relative to site-packages, empty for a namespace.
     """

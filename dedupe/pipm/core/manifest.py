@@ -112,7 +112,7 @@ class Manifest:
 
     @property
     def partial(self) -> bool:
-        """Whether files of the wheel are missing."""
+        """True if files of the wheel are missing."""
         return bool(self.missing)
 
     @property

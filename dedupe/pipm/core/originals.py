@@ -30,7 +30,7 @@ class Original(NamedTuple):
 
 
 Originals = dict[str, dict[str, Original]]
-"""By metadata folder, then by path, both relative to the environment; a folder's path ends with ``/``."""
+"""Originals by metadata folder and path, relative to the environment; a folder's path ends with ``/``."""
 
 
 def originals_bytes(originals: Mapping[str, Mapping[str, Original]]) -> bytes:

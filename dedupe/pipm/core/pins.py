@@ -114,7 +114,7 @@ class SourceFolder(_Folder):
 
 
 Archives = Literal["any", "wheel", "source"]
-"""What may serve a pin, as ``--only-binary`` (wheel) and ``--no-binary`` (source) say."""
+"""The archives allowed for a pin by ``--only-binary`` (wheel) and ``--no-binary`` (source)."""
 
 
 _OF_ADDRESSES = frozenset({"--index-url", "--extra-index-url", "--find-links"})

@@ -37,7 +37,7 @@ _INSTALLERS_OWN = frozenset(
 
 
 _MOST_DIGITS = 19
-"""Of a size in bytes that a file can have; Python refuses to read numbers of thousands of digits."""
+"""The most digits of a file's size; Python refuses to read numbers with thousands of digits."""
 
 
 class RecordRow(NamedTuple):
@@ -124,7 +124,7 @@ def locate(path: str, site: str) -> Location:
 
 
 _HEADERS = re.compile(r"include/site/[^/]+/[^/]+/")
-"""Where installers put a wheel's headers: below the Python version and the distribution's name."""
+"""Matches the folder of a wheel's headers: it contains the Python version and the distribution's name."""
 
 
 def entry_path(place: RecordPlace, path: str) -> str:

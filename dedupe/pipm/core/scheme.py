@@ -1,4 +1,4 @@
-"""Where the parts of a wheel go in one environment."""
+"""The folders of one environment for the parts of a wheel."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 
 class Scheme(NamedTuple):
-    """The folders of one environment, relative to it, and what its interpreter reads.
+    """The folders of one environment, relative to it, and its interpreter.
 
-    ``python`` is the interpreter that scripts name: an absolute path, or in a relocatable environment the
-    name of a file beside them. ``cache_tag`` (PEP 3147) is empty
-    where no bytecode is wanted.
+    ``python`` is the interpreter in scripts: an absolute path, or in a relocatable environment the name of a
+    file beside them. ``cache_tag`` (PEP 3147) is "" if no bytecode is wanted.
     """
 
     site: str
@@ -33,7 +32,7 @@ class Scheme(NamedTuple):
         return f"include/site/python{self.version}"
 
     def folder(self, scheme: str, name: str) -> str:
-        """The folder of one *scheme* of a wheel of the distribution *name*; empty is the environment."""
+        """Return the folder for a wheel's *scheme* of the distribution *name*; "" is the environment."""
         match scheme:
             case "headers":
                 return f"{self.headers}/{name}"
@@ -44,7 +43,7 @@ class Scheme(NamedTuple):
         return self.site
 
     def recorded(self, path: str) -> str:
-        """Return how RECORD names *path*, which is relative to the environment: seen from site-packages."""
+        """Return *path* (relative to the environment) as RECORD writes it: relative to site-packages."""
         if path.startswith(f"{self.site}/"):
             return path[len(self.site) + 1 :]
         site, other = self.site.split("/"), path.split("/")

@@ -1,4 +1,4 @@
-"""Connections to servers that send the head of an answer so slowly that no single read is late."""
+"""Connections with a time limit for the whole head of an answer: a server may send it byte by byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TIMEOUTS = 4
-"""The whole head of an answer may take so many times as long as a single read."""
+"""The limit for the whole head of an answer, as a multiple of the limit for a single read."""
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def _in_time(connection: HTTPConnection) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        if late.is_set():  # the end of a connection also ends a head
+        if late.is_set():  # the head may be incomplete
             raise TimeoutError
 
 
@@ -46,7 +46,7 @@ class _LimitedConnection(HTTPConnection):
 
 
 class _LimitedTlsConnection(HTTPSConnection):
-    def connect(self) -> None:  # a proxy answers here
+    def connect(self) -> None:  # this reads the answer of a proxy
         with _in_time(self):
             super().connect()
 

@@ -1,4 +1,4 @@
-"""Places of an environment where a folder belongs and a file or a symlink is, or the other way round."""
+"""Paths of an environment with a file or symlink where a folder belongs, or the other way round."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def accounting(kind: str) -> Accounting:
     them in chunks of 64 and frees only empty chunks, so removing scattered files frees no inodes. btrfs keeps
     inodes, names and small files in trees; both copies are counted.
     """
-    from pipm.core.disk_usage import Accounting  # noqa: PLC0415 - for who counts bytes
+    from pipm.core.disk_usage import Accounting  # noqa: PLC0415 - few commands count bytes
 
     match kind:
         case "xfs":

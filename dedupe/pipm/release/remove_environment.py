@@ -22,7 +22,7 @@ _OF_ENVIRONMENTS = re.compile(
     r"bin|include|lib|lib64|share|etc|man|Scripts|Lib|site-packages|pyvenv\.cfg|\.pipm|\.gitignore|\.lock"
     r"|CACHEDIR\.TAG|uv-receipt\.toml|pipx_metadata\.json|pip-selfcheck\.json|\.tox-info\.json|log|tmp|\.DS_Store"
 )
-"""What venv, virtualenv, uv, tox, pipx and pipm put into an environment's folder, and the data of wheels."""
+"""The names that venv, virtualenv, uv, tox, pipx, pipm and wheels make in an environment's folder."""
 
 
 def removable_environment(store_path: str, path: str) -> Environment:

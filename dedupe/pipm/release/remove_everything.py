@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pipm.fs.removal import Stuck
 
 _COMPLETIONS = ("~/.bash_completions/pipm.sh", "~/.zfunc/_pipm", "~/.config/fish/completions/pipm.fish")
-"""Where ``pipm --install-completion`` writes."""
+"""The files that ``pipm --install-completion`` writes to."""
 _MARK = b"_PIPM_COMPLETE"
 _BASH_START = "~/.bashrc"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leftovers:
-    """What pipm has of this user: environments to be released, folders and files to be removed.
+    """Everything of pipm that this user has: environments to release, folders and files to remove.
 
     ``away`` are environments that cannot be reached now, ``needing`` those of them that read the files of the
     store and would be broken without it. ``kept`` stays, since nothing can make it again.

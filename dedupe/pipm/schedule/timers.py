@@ -50,7 +50,7 @@ WantedBy=timers.target
 
 
 class Change(NamedTuple):
-    """What was, or would be, written or run, in words; ``new`` says whether it was different before."""
+    """A description of a file or command, done or planned; ``new`` is true if it was different before."""
 
     means: str
     lines: tuple[str, ...]

@@ -60,7 +60,7 @@ _OF_A_WHEEL = (RecordPlace.SITE, RecordPlace.DATA, RecordPlace.HEADERS)
 
 
 class AdoptResult(NamedTuple):
-    """What a worker returns after a stage: all its work so far.
+    """The result of a worker after a stage, with all its work so far.
 
     ``pending`` are copies that the parent renames into the store after a sync; ``unfinished`` is the number
     of bytecode files that "finish_bytecode" will link.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Row = tuple[int, int, int]
     Times = Mapping[str, Row]
-    """By path (a folder's ends with a slash): ctime (ns), inode, size."""
+    """The ctime (ns), inode and size of each path; a folder's path ends with a slash."""
     Groups = Mapping[str, Sequence[str]]
     """The paths of each entry; other paths are in `COMMON`, and the folder of scripts in `BIN`."""
 

@@ -72,7 +72,7 @@ class Replacement:
         ):
             made = materialise(context._replace(root=tree), plan)
             note_own(context.staging, self._staged_or_old)
-            sync_file_system(tree)  # a name that replaces another one stands for bytes that are on disk
+            sync_file_system(tree)  # a new name must replace an old one only if its bytes are on disk
             context.shared_state.check()
             with opened(open_directory_beneath(tree, self._site)) as staged:
                 switched = self._place(tree, staged, site, switch)

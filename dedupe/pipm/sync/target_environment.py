@@ -49,7 +49,7 @@ def find_target(store_path: str, path: str, python: str | None) -> TargetEnviron
         return TargetEnvironment(path=path, environment=environment, base=None)
     if f"{real}/".startswith(f"{store_path}/"):
         raise UsageError(f"{path} is inside the store", hint="name a folder outside of it")
-    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for what is to be made alone
+    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - only a new environment needs it
 
     return TargetEnvironment(path=path, environment=None, base=find_interpreter(python))
 
@@ -109,7 +109,7 @@ def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Inte
 
 
 def _check_version(environment: Environment, python: str) -> None:
-    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - for who names one
+    from pipm.env.base_interpreter import find_interpreter  # noqa: PLC0415 - only --python needs it
 
     base = find_interpreter(python)
     wanted, there = ".".join(map(str, base.version[:2])), ".".join(environment.python.split(".")[:2])

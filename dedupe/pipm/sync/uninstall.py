@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def uninstall(context: SyncContext, installed: Installed, stays: Callable[[str], bool]) -> None:
     """Remove the files of *installed*, RECORD last, so that the next sync can finish a killed removal.
 
-    *stays* tells of a path, relative to the environment, whether another distribution also has that file.
+    *stays* returns whether another distribution also has the file at a path (relative to the environment).
     """
     *paths, record = installed_paths(context, installed)
     remove(context, (path for path in paths if path != record and not stays(path)), installed.site)

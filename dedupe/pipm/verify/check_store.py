@@ -182,7 +182,7 @@ class StoreCheck:
         return sorted(named - self._layered)
 
     def _look_at_layers(self) -> None:
-        """Note which environments import from layers; what is there, their owners check."""
+        """Record the environments that import from layers; the owner of a layer checks its files."""
         for environment in self.environments:
             receipt = receipt_at(environment.path)
             rows = () if receipt is None else receipt.served.values()

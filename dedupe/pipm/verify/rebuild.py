@@ -54,7 +54,7 @@ _SCHEMES = ("site", "data", "headers", "scripts")
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How many of each were made again; ``roots`` are the environments that are known again."""
+    """The numbers of rebuilt files by kind; ``roots`` are the environments that are known again."""
 
     manifests: int = 0
     objects: int = 0

@@ -38,7 +38,7 @@ _FIRST_GIT = (2, 31)
 """The first version of git that reads GIT_CONFIG_COUNT."""
 
 
-class _Login(NamedTuple):
+class _HiddenLogin(NamedTuple):
     user: str
     password: str
 
@@ -112,12 +112,12 @@ def hide_logins(
     return replace(pip, environ=environ), [_URL.sub(plain, line) for line in lines]
 
 
-def _logins(found: Iterable[re.Match[str]]) -> dict[str, _Login]:
+def _logins(found: Iterable[re.Match[str]]) -> dict[str, _HiddenLogin]:
     """Return the login of each scheme and host that has exactly one."""
-    several: dict[str, set[_Login | None]] = {}
+    several: dict[str, set[_HiddenLogin | None]] = {}
     for match in found:
         user, password = match["user"], match["password"]
-        login = None if user is None else _Login(unquote(user), unquote(password or ""))
+        login = None if user is None else _HiddenLogin(unquote(user), unquote(password or ""))
         several.setdefault(_key(match), set()).add(login)
     return {key: login for key, logins in several.items() for login in logins if login and len(logins) == 1}
 

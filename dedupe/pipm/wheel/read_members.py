@@ -1,7 +1,7 @@
 """Reading the members of an archive, most of them by one pread(2).
 
-`zipfile` reads the archive's directory only: a stream of its own for each member takes longer than to inflate
-most modules. The checks of `ZipFile.open` are made here, that of overlapping members for every Python.
+`zipfile` reads only the archive's directory, because its stream for each member takes longer than inflating
+most modules. This module has the checks of `ZipFile.open`, for each Python that of overlapping members, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _HEADER = struct.Struct("<4s2xH18xHH")
-"""Of a local header: its signature, flags, lengths of name and extra field; both follow it."""
+"""A local header: signature, flags, lengths of name and extra field, which follow the header."""
 _SIGNATURE = b"PK\3\4"
 _UTF_8 = 0x800
 _NOT_READ = 0x20 | 0x40
@@ -37,7 +37,7 @@ class MemberReader:
         self._ends = dict(zip(begins, [*begins[1:], wheel.start_dir], strict=False))
 
     def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Yield the content of *member*; raise BadZipFile, EOFError or ValueError for damage."""
+        """Yield the content of *member*; damage raises BadZipFile, EOFError or ValueError."""
         pieces = self._pieces(member)
         crc = 0
         for chunk in pieces if member.compress_type == zipfile.ZIP_STORED else _inflated(pieces):
@@ -47,7 +47,7 @@ class MemberReader:
             raise zipfile.BadZipFile("Bad CRC-32")
 
     def _pieces(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Yield the bytes of *member* as they are in the archive."""
+        """Yield the compressed bytes of *member*."""
         begin = member.header_offset
         end = self._ends[begin]
         data = self._read(min(_CHUNK, end - begin), begin)

@@ -24,7 +24,7 @@ class Fate(Enum):
 
     ALIVE = "alive"
     GONE = "gone"
-    """It was deleted or moved: the nearest directory above it is there."""
+    """It was deleted or moved: the file system above it is mounted."""
     REPLACED = "replaced"
     """Another environment has its path."""
     UNREACHABLE = "unreachable"

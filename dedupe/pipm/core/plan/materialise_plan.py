@@ -111,7 +111,7 @@ class MaterialisePlan(NamedTuple):
 
     @property
     def files(self) -> int:
-        """How many files of wheels there are."""
+        """The number of files from wheels."""
         rest = [folder for _, folders in self.metadata_folders for folder in folders]
         return sum(
             sum(len(part.names) for part in (*folder.links, *folder.copies)) + len(folder.empty)

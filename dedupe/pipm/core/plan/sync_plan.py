@@ -14,7 +14,7 @@ _NO_OLD_SEEDS = (3, 12)
 
 
 class InstalledMatch(Enum):
-    """How an installed distribution compares with the wanted one of its name."""
+    """The result of comparing an installed distribution with the wanted one of its name."""
 
     SAME = "the same files, all there"
     BROKEN = "the same, but something is missing or has another size"
