@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def _in_time(connection: HTTPConnection) -> Iterator[None]:
     finally:
         timer.cancel()
         if late.is_set():  # the head may be incomplete
-            raise TimeoutError
+            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
 
 
 class _LimitedConnection(HTTPConnection):
