@@ -198,6 +198,25 @@ def test_a_pull_goes_on_after_the_network_failed(tmp_path: Path) -> None:
         assert_refused(person(str(tmp_path), "pusher")("push", server.url, "--all", "--json"), code=USAGE)
 
 
+def test_an_index_that_did_not_change_is_not_sent_again(tmp_path: Path) -> None:
+    remote, _, key = pushed(str(tmp_path), {"alpha==1.0": package("alpha")})
+    puller = person(str(tmp_path), "puller", PIPM_TRUSTED_KEYS=key)
+    with web_server(remote) as server:
+        puller("pull", server.url, "--all").expect()
+        server.requests, server.sent = [], 0
+        puller("pull", server.url, "--all").expect()
+        assert (len(server.requests), server.sent) == (1, 0)
+        # Another index is read, and so is one whose cached copy is damaged.
+        pusher = person(str(tmp_path), "pusher")
+        lock_of(str(tmp_path), {"beta==2.0": package("beta")}, pusher)
+        pusher("push", remote, "--all").expect()
+        assert puller("pull", server.url, "--all", "--json").expect().json["entries"] == 2
+        for path in files_below(puller.environ["XDG_CACHE_HOME"]):
+            os.truncate(path, 40)
+        assert puller("pull", server.url, "--all", "--json").expect().json["entries"] == 2
+        assert server.sent > 0
+
+
 def test_pushes_at_once_lose_nothing(tmp_path: Path) -> None:
     pushers = [person(str(tmp_path), f"pusher-{number}") for number in range(3)]
     key_of(pushers[0])

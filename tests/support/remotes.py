@@ -72,14 +72,22 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             return
         with open(path, "rb") as stream:
             data = stream.read()
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        if self.headers.get("If-None-Match") == tag:
+            self.send_response(304)
+            self.send_header("ETag", tag)
+            self.end_headers()
+            return
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         part = data[int(asked[1]) : int(asked[2]) + 1] if asked else data
         self.send_response(206 if asked else 200)
         if asked:
             self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(part)))
+        self.send_header("ETag", tag)
         self.send_header("Last-Modified", self.date_time_string(os.stat(path).st_mtime))
         self.end_headers()
+        self.server.sent += len(part)
         self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
@@ -96,6 +104,7 @@ class WebServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, folder: str) -> None:
         self.requests: list[str] = []
+        self.sent = 0
         self.allowed: int | None = None
         self.meanwhile: Callable[[int], object] = bool
         super().__init__(("127.0.0.1", 0), lambda *a: _Handler(*a, directory=folder))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipm.errors import RemoteError, UsageError, redacted
+from pipm.fs.cache_files import read_value, write_value
 from pipm.remote.extra_libraries import extra_library
 from pipm.remote.transport import LARGEST_INDEX, StoredFile, Version
 
@@ -22,6 +23,7 @@ _WEB = ("http", "https")
 _CONNECT_SECONDS, _INDEX_SECONDS, _PACK_SECONDS = 5, 15, 300
 _RETRIES = 3
 _LONGEST_CAUSE = 200
+_KIND = "index"
 
 
 def is_object_store(scheme: str) -> bool:
@@ -57,16 +59,23 @@ class ObjectStoreTransport:
             ) from error
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
-        """GET a whole file."""
+        """GET a whole file, or nothing if it still is the one that was read last (If-None-Match)."""
+        state = f"{self._url} {name}"
+        tag, data = read_value(_KIND, state) or ("", b"")
         try:
-            answer = self._obstore.get(self._index, name)
+            answer = self._obstore.get(self._index, name, options={"if_none_match": tag} if tag else {})
             if answer.meta["size"] > LARGEST_INDEX:
                 raise RemoteError(f"{self._url}/{name} is larger than any index", hint="do not use it")
-            return [bytes(answer.bytes())], Version(answer.meta["e_tag"] or "")
+            tag, data = answer.meta["e_tag"] or "", bytes(answer.bytes())
+        except self._errors.NotModifiedError:
+            return [data], Version(tag)
         except FileNotFoundError:
             return [], Version(None)
         except self._errors.BaseError as error:
             raise self._failed(name, error) from error
+        if tag:
+            write_value(_KIND, state, (tag, data))
+        return [data], Version(tag)
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """GET a part of a file."""

@@ -65,11 +65,16 @@ def pull_entries(
     """
     have = {row.key: entry for row in rows if (entry := _complete(store, row))}
     lacking = [row for row in rows if row.key not in have]
-    code = [(row, name, row.bytecode[name]) for row in rows for name in interpreters if name in row.bytecode]
+    manifests = {key: load_manifest(store, entry) for key, entry in have.items()}
+    code = [
+        (row, name, row.bytecode[name])
+        for row in rows
+        for name in interpreters
+        if name in row.bytecode and (row.key not in have or not _is_compiled(store, manifests[row.key], name))
+    ]
     found = read_manifests(transport, [*(row.manifest for row in lacking), *(blob for _, _, blob in code)])
     with store.run() as (run, _):
         incoming = _Incoming(store, run)
-        manifests = {key: load_manifest(store, entry) for key, entry in have.items()}
         for row in lacking:
             remote = found[row.manifest.digest]
             manifests[row.key] = checked_manifest(row, remote, incoming.now_ns)
@@ -87,6 +92,13 @@ def _complete(store: Store, row: IndexEntry) -> str | None:
     """Return the store's complete entry with that identity, or None."""
     entry = find_entry(store, row.name, row.version, row.identity)
     return entry if entry is not None and has_complete_entry(store, entry) else None
+
+
+def _is_compiled(store: Store, manifest: Manifest, interpreter: str) -> bool:
+    """Return whether the pool of *interpreter* has the bytecode of all modules: no manifest need be read."""
+    pool = Pool(folder=store.bytecode, interpreter=interpreter)
+    modules = [one for one in manifest.files if one.path.startswith("site/") and one.path.endswith(".py")]
+    return all(pool.find(one.digest, header_time(one.mtime_ns)) for one in true_rows(store, modules))
 
 
 def checked_manifest(row: IndexEntry, remote: RemoteManifest, now_ns: int) -> Manifest:
