@@ -53,8 +53,10 @@ def test_the_only_environment_of_a_deleted_store_is_told(tmp_path: Path) -> None
     assert told.err == ""
     pipm("adopt", environment.path, "--link-mode", "hardlink").expect()
     shutil.rmtree(pipm.store)
-    for command in ("gc", "verify"):
+    for command in ("gc", "verify", "list"):
         assert f"there is no store at {pipm.store}" in pipm(command).expect().err
+    assert pipm("verify").expect().out == "Nothing to verify\n"
+    assert "if it was moved: --store DIR" in pipm("df").expect().err + pipm("doctor").expect().out
     told = pipm("release", environment.path).expect()
     assert "cannot be written to: another store may have shared them" in told.err
     assert f"chmod -R u+w {environment.path}" in told.err

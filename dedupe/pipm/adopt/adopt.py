@@ -27,7 +27,7 @@ from pipm.errors import (
 )
 from pipm.finder.finder_usage import missing_store
 from pipm.fs.compression import compresses
-from pipm.fs.durability import Durability, writing_ahead
+from pipm.fs.durability import Durability, syncing, writing_ahead
 from pipm.fs.free_space import accounting, file_system_type, free_space, stable_free_space
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.os_errors import explain_os_error
@@ -157,9 +157,8 @@ class _Run:
         forbid_lease_signals()
         try:
             with ExitStack() as stack:
-                known = all(find_root(self._store, one.path) for one in self._environments.values())
-                first = _WRITE_EVERY if known else 0.0
-                stack.enter_context(writing_ahead([self._store.v1], first, _WRITE_EVERY))
+                if not all(find_root(self._store, one.path) for one in self._environments.values()):
+                    stack.enter_context(syncing([self._store.v1]))  # there is work, which begins with a sync
                 self._lock(stack)
                 with interruptible(self._shared_state):
                     count_unchanged(
@@ -245,6 +244,7 @@ class _Run:
             release_reserve(self._store)
         before = 0 if is_new else folder_blocks(self._store)
         with ExitStack() as stack:
+            stack.enter_context(writing_ahead([self._store.v1], _WRITE_EVERY))
             run, run_path = stack.enter_context(self._store.run())
             adopt_run = AdoptRun(
                 store=self._store,

@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.cli.format_text import age_text, count_text, counted, path_text, size_text
+from pipm.cli.format_text import age_text, count_text, counted, missing_store_text, path_text, size_text
 from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
+from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
 from pipm.env.places import VENV
 from pipm.errors import UsageError
@@ -64,9 +65,15 @@ def show_list(
         raise UsageError(f"Cannot sort by {sort!r}", hint=f"choose one of {', '.join(SORTS)}")
     now = time.time()
     passed: list[Passed] = []
-    every = list_environments(store, folder, exclude=exclude, uses=chosen.uses, passed=passed, exact=exact)
-    if folder is not None:
-        every = with_estimates(store, every)
+    progress = progress_for(output)
+    try:
+        every = list_environments(
+            store, folder, exclude=exclude, uses=chosen.uses, passed=passed, exact=exact, progress=progress
+        )
+        if folder is not None:
+            every = with_estimates(store, every, progress)
+    finally:
+        progress.done()
     rest = not_handled(passed, [] if folder is None else [one.path for one in every])
     found = [one for one in every if chosen.takes(one, now)]
     found.sort(key=SORTS[sort])  # type: ignore[arg-type]
@@ -78,8 +85,13 @@ def show_list(
         for one in found:
             output.data(one.path)
         return 0
+    if every and not found:
+        output.result(f"None of {counted(len(every), 'environment')} matches")
+        return 0
     if not found:
         output.result("No environments")
+        if folder is None and (missing := missing_store_text(store)):
+            output.note("note", missing)
         output.note("hint", "`pipm list DIR` looks for those below a folder, `pipm adopt ENV` adds one")
         return 0
     output.table(_environment_rows(found, now))
@@ -158,13 +170,17 @@ def _print_age(output: Output, oldest: float, now: float) -> None:
 
 def show_df(output: Output, store: str, *, exact: bool) -> int:
     """Run `pipm df`."""
-    report = disk_report(store, exact=exact, by_distribution=output.verbose)
+    progress = progress_for(output)
+    try:
+        report = disk_report(store, exact=exact, by_distribution=output.verbose, progress=progress)
+    finally:
+        progress.done()
     if output.json:
         output.document("df", report_document(report, store))
         return 0
     if report.store is None:
-        output.result(f"There is no store yet at {path_text(store)}")
-        output.note("hint", "`pipm adopt ENV` makes it")
+        output.result(f"There is no store at {path_text(store)}")
+        output.note("hint", "`pipm adopt ENV` makes it; if it was moved: --store DIR")
         return 0
     output.table(_total_rows(report, report.store))
     kinds = Counter(one.kind for one in report.environments if one.kind)

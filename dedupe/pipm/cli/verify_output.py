@@ -34,10 +34,11 @@ def verify_store(
     findings, rebuilt = verify(store, named, progress, full=full, repair=repair, anew=anew)
     if output.json:
         output.document("verify", _document(findings, rebuilt))
+    elif missing := missing_store_text(store):
+        output.result("Nothing to verify")
+        output.note("note", missing)
     else:
         _print(output, findings, rebuilt, repair=repair)
-        if missing := missing_store_text(store):
-            output.note("note", missing)
     return 1 if findings.remaining else 0
 
 
@@ -104,9 +105,8 @@ def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repai
 
 def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
     if findings.modified:
-        output.note(
-            "note", f"{counted(len(findings.modified), 'file')} edited in their environments, private"
-        )
+        where = "its environment" if len(findings.modified) == 1 else "their environments"
+        output.note("note", f"{counted(len(findings.modified), 'file')} edited in {where}, not shared")
         output.named(path_text(path) for path in findings.modified)
     for reason in findings.not_run:
         output.note("note", printable(reason))

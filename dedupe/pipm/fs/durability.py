@@ -51,8 +51,8 @@ def sync_file_systems(files: Iterable[int]) -> None:
 
 
 @contextlib.contextmanager
-def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[None]:
-    """Sync the file systems of the open *files* in a thread after *first* and then every *pause* seconds.
+def writing_ahead(files: Sequence[int], pause: float) -> Iterator[None]:
+    """Sync the file systems of the open *files* in a thread, with *pause* seconds before each time.
 
     The sync at the end of the with block then has less to write. An error, which syncfs(2) reports only
     once, is raised at the end.
@@ -63,13 +63,11 @@ def writing_ahead(files: Sequence[int], first: float, pause: float) -> Iterator[
     errors: list[OSError] = []
 
     def write() -> None:
-        seconds = first
-        while not errors and not done.wait(seconds):
+        while not errors and not done.wait(pause):
             try:
                 sync_file_systems(files)
             except OSError as error:
                 errors.append(error)
-            seconds = pause
 
     thread = threading.Thread(target=write, name="writing ahead", daemon=True)
     try:

@@ -14,10 +14,13 @@ from pipm.share.adoption import AdoptOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipm.context.progress import Progress
     from pipm.inspect.environment_usage import EnvironmentUsage
 
 
-def with_estimates(store_path: str, found: Sequence[EnvironmentUsage]) -> list[EnvironmentUsage]:
+def with_estimates(
+    store_path: str, found: Sequence[EnvironmentUsage], progress: Progress
+) -> list[EnvironmentUsage]:
     """Add to each environment of *found* that could share more an estimate of what adopting it would free.
 
     Each estimate assumes that the earlier ones are adopted.
@@ -25,7 +28,12 @@ def with_estimates(store_path: str, found: Sequence[EnvironmentUsage]) -> list[E
     if not any(map(_may_share_more, found)):
         return list(found)
     preview = Preview(store_path, AdoptOptions())  # slow: it lists the folders of objects
-    return [_estimated(one, preview) if _may_share_more(one) else one for one in found]
+    progress.phase("Estimating what adopting frees", len(found))
+    estimated = []
+    for number, one in enumerate(found):
+        progress.advance(number, 0)
+        estimated.append(_estimated(one, preview) if _may_share_more(one) else one)
+    return estimated
 
 
 def _may_share_more(one: EnvironmentUsage) -> bool:

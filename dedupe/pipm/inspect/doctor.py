@@ -57,8 +57,8 @@ def diagnose(store_path: str) -> list[Diagnosis]:
     except PipmError as error:
         return [*checks, _failed("store", error)]
     if store is None:
-        missing = Diagnosis(name="store", ok=True, detail=f"none yet at {store_path}", hint="pipm adopt ENV")
-        return [*checks, missing]
+        detail = f"there is none at {store_path}; `pipm adopt ENV` makes it; if it was moved: --store DIR"
+        return [*checks, Diagnosis(name="store", ok=True, detail=detail)]
     checks += [Diagnosis(name="store", ok=True, detail=store_path), _lock(store), *_leftovers(store)]
     try:
         return [*checks, *_of_roots(store, list(all_roots(store)))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipm.context.liveness import environment_fate, still_shares
+from pipm.context.progress import Progress
 from pipm.core.disk_usage import DiskUsage
 from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.env.environment import load_environment
@@ -142,6 +143,7 @@ def list_environments(
     uses: str | None = None,
     passed: list[Passed] | None = None,
     exact: bool = False,
+    progress: Progress | None = None,
 ) -> list[EnvironmentUsage]:
     """Measure the environments that the store knows or, with *folder*, all below it.
 
@@ -157,16 +159,18 @@ def list_environments(
         known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
         every = known if paths is None else paths
         paths = [path for path in every if _has(path, known.get(path, ()), wanted)]
-    return _measure(store, store_path, inventory, paths, exact=exact).environments
+    return _measure(store, store_path, inventory, paths, progress or Progress(), exact=exact).environments
 
 
-def disk_report(store_path: str, *, exact: bool = False, by_distribution: bool = False) -> Report:
+def disk_report(
+    store_path: str, *, exact: bool = False, by_distribution: bool = False, progress: Progress | None = None
+) -> Report:
     """Measure the store and the environments that it knows."""
     store = open_store(store_path, create=False)
     if store is None:
         return Report(store=None, environments=(), saved=0)
     inventory = store_inventory(store)
-    measured = _measure(store, store_path, inventory, None, exact=exact)
+    measured = _measure(store, store_path, inventory, None, progress or Progress(), exact=exact)
     outside: dict[str, int] = {}
     for figures in measured.figures.values():
         outside.update(figures.outside)
@@ -202,6 +206,7 @@ def _measure(
     store_path: str,
     inventory: StoreInventory | None,
     paths: Iterable[str] | None,
+    progress: Progress,
     *,
     exact: bool,
 ) -> _Measured:
@@ -217,7 +222,9 @@ def _measure(
     found = []
     kept: dict[str, Figures] = {}
     moved = {(root.device, root.inode): root for root in roots.values() if not os.path.lexists(root.path)}
-    for path in chosen:
+    progress.phase("Measuring environments", len(chosen))
+    for number, path in enumerate(chosen):
+        progress.advance(number, 0)
         root = roots.get(path)
         if path in known and path not in due:
             figures, stamp = known[path]

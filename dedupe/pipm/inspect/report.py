@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipm.context.progress import Progress
 from pipm.core.plan.gc_plan import Limits
 from pipm.env.environment import load_environment
 from pipm.env.installed import installed_distributions
@@ -62,7 +63,7 @@ def full_report(
     report = disk_report(store_path, exact=exact)
     known = {one.path for one in report.environments}
     found = [] if folder is None else list_environments(store_path, folder, exclude=exclude, exact=exact)
-    found = with_estimates(store_path, found)
+    found = with_estimates(store_path, found, Progress())
     environments = (*report.environments, *(one for one in found if one.path not in known))
     return FullReport(
         report=report,

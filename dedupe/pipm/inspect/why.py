@@ -60,7 +60,10 @@ def explain(store_path: str, subject: str) -> Explanation:
     """Explain the distribution or the path *subject*; raise NotFoundError if it is neither."""
     store = open_store(store_path, create=False)
     if store is None:
-        raise NotFoundError(f"There is no store yet at {store_path}", hint="`pipm adopt ENV` makes it")
+        raise NotFoundError(
+            f"There is no store at {store_path}",
+            hint="`pipm adopt ENV` makes it; if it was moved: --store DIR",
+        )
     inventory = store_inventory(store)
     roots = list(all_roots(store))
     if _is_path(subject):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipm.env.installed import InstalledDistribution
     from pipm.share.adopt_job import AdoptJob
     from pipm.share.adoption import AdoptOptions
-    from pipm.share.fast_hardlink import OrdinaryRow
+    from pipm.share.fast_hardlink import Folders, OrdinaryRow
     from pipm.store.known import KnownFiles
     from pipm.store.layout import Store
 
@@ -66,7 +66,8 @@ def count_unchanged(
 ) -> None:
     """Count in each job the unchanged distributions of an earlier run, and remove them from ``left``."""
     trusted = [job for job in jobs if _trust(job, options)]
-    rechecks = [_Recheck(store, job, compile_missing=options.compile_missing) for job in trusted]
+    common = _Common(Releases(store), set())
+    rechecks = [_Recheck(store, job, common, compile_missing=options.compile_missing) for job in trusted]
     order = work_order(trusted)
     files = lines(trusted)
     if not order:
@@ -117,10 +118,11 @@ class _RecheckWorker:
     def run(self, _stage: str) -> list[Rechecked]:
         """Recheck all distributions; return the results by environment."""
         for index in self._queue:
+            known: dict[bytes, OrdinaryRow] = {}
             for environment, number in self._order[index]:
                 self._shared_state.check()
                 recheck = self._rechecks[environment]
-                recheck.recheck(number)
+                recheck.recheck(number, known)
                 self._shared_state.advance(0, recheck.distributions[number].lines)
                 self._shared_state.tell()
         return [recheck.seen for recheck in self._rechecks]
@@ -133,10 +135,21 @@ class _NeedsWorkError(Exception):
     """Raised for a distribution that must be adopted again."""
 
 
+class _Common(NamedTuple):
+    """What the environments of a run have in common, so that it is read once.
+
+    ``plain`` gets the inodes that changed since a run but have no attributes: a link of any sharer changes
+    them.
+    """
+
+    releases: Releases
+    plain: set[int]
+
+
 class _Recheck:
     """One environment that an earlier run adopted."""
 
-    def __init__(self, store: Store, job: AdoptJob, *, compile_missing: bool) -> None:
+    def __init__(self, store: Store, job: AdoptJob, common: _Common, *, compile_missing: bool) -> None:
         locked = job.locked
         self._links = f"{store.path}/v1/"
         self._store = store
@@ -151,7 +164,7 @@ class _Recheck:
         self._observer = FactGatherer(
             root=locked.root,
             store=store,
-            releases=Releases(store),
+            releases=common.releases,
             trusted=True,
             by_inode=self._by_inode,
             contested=locked.contested,
@@ -160,15 +173,16 @@ class _Recheck:
             programs=job.earlier_mode is not LinkMode.SYMLINK,
         )
         self._seen_ns = locked.seen_ns
+        self._plain = common.plain
         self.seen = Rechecked(Statistics(job.statistics.accounting), [], [])
 
-    def recheck(self, number: int) -> None:
-        """Check one distribution, and count it if it is unchanged."""
+    def recheck(self, number: int, rows: dict[bytes, OrdinaryRow]) -> None:
+        """Check one distribution, and count it if it is unchanged; *rows* of its release are parsed once."""
         distribution = self.distributions[number]
         statistics = Statistics(self.seen.statistics.accounting)
         sources: dict[str, Sources] = {}
         try:
-            entry = self._entry(distribution, sources, statistics)
+            entry = self._entry(distribution, rows, sources, statistics)
             for directory, modules in sources.items():
                 self._bytecode(directory, modules, statistics)
         except _NeedsWorkError:
@@ -179,7 +193,11 @@ class _Recheck:
             self.seen.entries.append(entry)
 
     def _entry(
-        self, distribution: InstalledDistribution, sources: dict[str, Sources], statistics: Statistics
+        self,
+        distribution: InstalledDistribution,
+        parsed: dict[bytes, OrdinaryRow],
+        sources: dict[str, Sources],
+        statistics: Statistics,
     ) -> str | None:
         """Return the entry of a distribution if its files are shared; raise _NeedsWorkError if not."""
         if distribution.refusal is not None:
@@ -190,7 +208,8 @@ class _Recheck:
         if entry is None or not has_entry(self._store, entry):
             raise _NeedsWorkError
         known = self._observer.known(distribution)
-        rest = self._count_ordinary(distribution, sources, known, statistics)
+        rows = ordinary_rows(distribution, parsed)
+        rest = self._count_ordinary(distribution, rows, sources, known, statistics)
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:
                 action = plan_file(fact, user=self._user, by_inode=self._by_inode)
@@ -206,6 +225,7 @@ class _Recheck:
     def _count_ordinary(
         self,
         distribution: InstalledDistribution,
+        rows_and_rest: tuple[Folders, bytes],
         sources: dict[str, Sources],
         known: KnownFiles,
         statistics: Statistics,
@@ -216,13 +236,13 @@ class _Recheck:
         """
         if self._contested:
             return distribution.record
-        folders, other = ordinary_rows(distribution)
+        folders, other = rows_and_rest
         rest = [other]
-        for folder, rows in folders.items():
-            directory = f"{distribution.site}/{os.fsdecode(folder)}"
+        for name, rows in folders.items():
+            folder = os.fsdecode(name)
+            directory = f"{distribution.site}/{folder}"
             recorded = [
-                (row, known.time_at(f"site/{os.fsdecode(folder)}/{row.name}", row.digest))
-                for row in rows.values()
+                (row, known.time_at(f"site/{folder}/{row.name}", row.digest)) for row in rows.values()
             ]
             rest += self._unshared(directory, recorded, sources.setdefault(directory, {}), statistics)
         return b"\n".join(rest)
@@ -247,9 +267,11 @@ class _Recheck:
                     yield row.row
                     continue
                 changed = self._by_inode and status.st_ctime_ns > self._seen_ns
-                if changed and has_attributes_in(folder, row.name):
-                    yield row.row
-                    continue
+                if changed and status.st_ino not in self._plain:
+                    if has_attributes_in(folder, row.name):
+                        yield row.row
+                        continue
+                    self._plain.add(status.st_ino)
                 statistics.files += 1
                 statistics.already += 1
                 statistics.bytes_shared += row.size
