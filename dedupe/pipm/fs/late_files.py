@@ -81,7 +81,11 @@ def give_back(root: int, staging: int) -> None:
     checksum, data = note[:_CHECKSUM], note[_CHECKSUM:]
     if not data or zlib.crc32(data).to_bytes(_CHECKSUM, "little") != checksum:
         return
-    with opened(os.open(TREE, FOLDER, dir_fd=staging)) as tree:
+    try:
+        folder = os.open(TREE, FOLDER, dir_fd=staging)
+    except FileNotFoundError:  # a run that was killed while it removed both
+        return
+    with opened(folder) as tree:
         _Return(root, OwnPaths(os.fsdecode(data).split("\0"))).from_folder(tree, "")
 
 
