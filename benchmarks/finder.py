@@ -68,7 +68,7 @@ def serve(folder: str) -> None:
     flat, finder, lines = (f"{folder}/{kind}" for kind in ("flat", "finder", "lines"))
     if not os.path.isdir(finder):
         subprocess.run(["cp", "-a", flat, finder], check=True)
-        command = [f"{sys.prefix}/bin/pipm", "-q", "adopt", "--link-mode", "finder", finder]
+        command = [f"{sys.prefix}/bin/pipm", "-qq", "adopt", "--link-mode", "finder", finder]
         environ = child_environment() | {"PIPM_STORE": f"{folder}/store"}
         if subprocess.run(command, env=environ, check=False).returncode not in (0, 3):
             raise SystemExit("pipm adopt failed")
