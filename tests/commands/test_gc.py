@@ -140,6 +140,8 @@ def test_a_living_environment_is_not_forgotten(either_mode: Disk) -> None:
     pipm.adopt(first.path)
     assert_refused(pipm("gc", "--forget", first.path, "--json"), "release", code=USAGE)
     assert_refused(pipm("gc", "--forget", "/nowhere", "--json"), "/nowhere", code=USAGE)
+    named = "pipm-environments/nowhere"
+    assert_refused(pipm("gc", "--forget", "@nowhere", "--json"), named, code=USAGE)
     assert_refused(pipm("gc", "--keep", "soon", "--json"), "soon", code=USAGE)
     assert root_count(pipm.store) == 1
 

@@ -82,7 +82,9 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     lock = pylock(f"{folder}/project", [wheel])
     pipm("store", "add", other).expect()
     before = fingerprint(folder)
-    assert "Would sync" in pipm("sync", lock, "--env", f"{folder}/env", "--check").expect(FAILED).out
+    done = pipm("sync", lock, "--env", f"{folder}/env", "--check").expect(FAILED)
+    assert "Would sync" in done.out
+    assert "note: no files changed due to --check" in done.err
     assert not os.path.exists(f"{folder}/env")
     assert [line for line in changes(before, fingerprint(folder)) if "cache" not in line] == []
     pipm("sync", lock, "--env", f"{folder}/env").expect()

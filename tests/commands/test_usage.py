@@ -326,3 +326,22 @@ def test_what_came_since_is_offered(pipm: Pipm, tmp_path: Path) -> None:
     assert "adopting_frees" in rows(pipm, str(tmp_path / "code"))[environment.path]
     pipm("adopt", "--all", str(tmp_path / "code")).expect()
     assert "adopting_frees" not in rows(pipm, str(tmp_path / "code"))[environment.path]
+
+
+def test_a_moved_environment_is_listed_once(pipm: Pipm, tmp_path: Path) -> None:
+    environment = make_environment(str(tmp_path / "old"))
+    install(environment, "alpha==1.0", package("alpha"))
+    pipm.adopt(environment.path)
+    os.rename(environment.path, tmp_path / "new")
+    assert {path: row["state"] for path, row in rows(pipm).items()} == {environment.path: "missing"}
+    pipm.adopt(str(tmp_path / "new"))
+    assert {path: row["state"] for path, row in rows(pipm).items()} == {str(tmp_path / "new"): "adopted"}
+
+
+def test_adopt_says_that_the_interpreter_is_gone(pipm: Pipm, tmp_path: Path) -> None:
+    environment = make_environment(str(tmp_path / "venv"))
+    install(environment, "alpha==1.0", package("alpha"))
+    assert "interpreter" not in pipm("adopt", "-n", environment.path).expect().err
+    os.remove(environment.python)
+    for option in ("-n", "--no-wrap-pip"):
+        assert "its interpreter is gone" in pipm("adopt", option, environment.path).expect().err

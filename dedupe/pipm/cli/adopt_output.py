@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipm.cli.changed_files_output import changes_text
 from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
 from pipm.core.reasons import Reason
-from pipm.env.places import VENV
+from pipm.env.places import VENV, lost_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,6 +190,8 @@ def _balance(adoption: Adoption, *, brief: bool = False) -> str:
 
 
 def _print_skipped(output: Output, adoption: Adoption) -> None:
+    if lost := lost_interpreter(adoption.path):
+        output.note("note", f"{path_text(adoption.path)}: {lost}")
     released = [left.path for left in adoption.left if left.reason is Reason.RELEASED]
     if released:
         names = [path.rpartition("/")[2].partition("-")[0] for path in released]

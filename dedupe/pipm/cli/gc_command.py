@@ -22,7 +22,7 @@ def gc_command(
     ] = None,
     forget: Annotated[
         list[str] | None,
-        typer.Option("--forget", metavar="PATH", help="Forget the environments at or below PATH."),
+        typer.Option("--forget", metavar="PATH", help="Forget the environments at or below PATH, or @NAME."),
     ] = None,
     missing: Annotated[
         bool,
@@ -50,11 +50,12 @@ def gc_command(
     from pipm.cli.gc_output import collect_garbage
     from pipm.core.plan.gc_plan import Limits
     from pipm.core.quantities import parse_age, parse_size
+    from pipm.store.paths import environment_path
 
     limits = Limits(
         keep=parse_age(keep),
         max_size=None if max_size is None else parse_size(max_size),
-        forget=tuple(os.path.realpath(os.path.expanduser(path)) for path in forget or ()),
+        forget=tuple(os.path.realpath(environment_path(os.path.expanduser(path))) for path in forget or ()),
         missing=missing,
     )
     return collect_garbage(session.output, session.store, limits, timeout=timeout, dry_run=dry_run)

@@ -48,6 +48,7 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 
       pipm list --uses 'numpy<2'
 
+    EXCLUSIVE is what deleting an environment frees. A terminal that is too narrow shows fewer columns.
     With DIR it also estimates how much adopting would free, environment after environment, for those
     that are not adopted or grew since, as `pipm adopt --dry-run` does.
     """

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -19,12 +20,28 @@ if TYPE_CHECKING:
 
 _CODES = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "bold": "1"}
 _MOST_NAMED = 20
+_GAP = "  "
+_SHORTEST = 12
+"""Characters that stay of the first column of a table."""
 
 
 def _print(text: str) -> None:
     """Print to standard error; ignore a closed or full one."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)
+
+
+def _room_beside(widths: Sequence[int]) -> int:
+    """Return the width of all columns but the first, with gaps; a column without width is left out."""
+    return sum(width + len(_GAP) for width in widths[1:] if width)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Leave out the middle of *text* if it is longer than *width*."""
+    if len(text) <= width:
+        return text
+    end = width * 2 // 3
+    return f"{text[: width - end - 1]}…{text[-end:]}"
 
 
 class Output(NamedTuple):
@@ -40,16 +57,30 @@ class Output(NamedTuple):
         if self.quiet < 2 and not self.json:
             print(text)
 
-    def table(self, rows: Sequence[tuple[str, ...]]) -> None:
-        """Print columns without borders; heads begin with the alignment, ``<`` or ``>``."""
+    def table(self, rows: Sequence[tuple[str, ...]], spare: Iterable[str] = ()) -> None:
+        """Print columns without borders; heads begin with the alignment, ``<`` or ``>``.
+
+        A terminal that is too narrow gets no *spare* columns, the first of them first, and a shorter first
+        column. A pipe or a file gets everything.
+        """
         alignment = [head[0] for head in rows[0]]
         plain = [tuple(head[1:] for head in rows[0]), *rows[1:]]
-        widths = [max(len(row[column]) for row in plain) for column in range(len(alignment))]
+        heads = list(plain[0])
+        widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
+        left_out = []
+        if sys.stdout.isatty():
+            most = shutil.get_terminal_size().columns
+            waiting = [head for head in spare if head in heads]
+            while waiting and _room_beside(widths) + min(widths[0], most // 2) > most:
+                left_out.append(waiting.pop(0))
+                widths[heads.index(left_out[-1])] = 0
+            widths[0] = max(min(widths[0], most - _room_beside(widths)), _SHORTEST)
         for row in plain:
-            cells = (
-                f"{cell:{align}{width}}" for cell, align, width in zip(row, alignment, widths, strict=True)
-            )
-            self.result("  ".join(cells).rstrip())
+            columns = zip((_shortened(row[0], widths[0]), *row[1:]), alignment, widths, strict=True)
+            cells = (f"{cell:{align}{width}}" for cell, align, width in columns if width)
+            self.result(_GAP.join(cells).rstrip())
+        if left_out:
+            self.note("note", f"the terminal is too narrow for {', '.join(left_out)}")
 
     def data(self, text: str) -> None:
         """Print data, even with --quiet."""

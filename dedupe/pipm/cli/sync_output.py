@@ -68,6 +68,8 @@ def sync_environment(output: Output, store: str, arguments: SyncArguments) -> in
         output.document("sync", _document(done) | {"changed": list(changed)})
     else:
         _print(output, done, lock.path, dry_run=arguments.dry_run)
+        if arguments.dry_run:
+            output.note("note", f"no files changed due to --{'check' if arguments.check else 'dry-run'}")
         warn_of_changes(output, changed)
     if done.pending and not arguments.dry_run:
         finish_output()  # the user sees the result before the work goes on
@@ -163,8 +165,6 @@ def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> Non
     if done.pending and not dry_run:
         output.result("Bytecode is compiled in the background (`--compile` waits for it)")
     _warn(output, done)
-    if dry_run:
-        output.note("warning", "no files changed due to --dry-run")
 
 
 def _changes(done: SyncResult) -> list[str]:

@@ -32,6 +32,9 @@ SORTS: dict[str, Callable[[EnvironmentUsage], object]] = {
     "used": lambda one: -one.last_used,
     "frees": lambda one: -(one.adoptable or 0),
 }
+_SORTED_BY = {"size": "ON DISK", "used": "USED"}
+_SPARE = ("PYTHON", "DISTS", "APPARENT", "KIND", "USED", "ON DISK", "STATE")
+"""The columns that a narrow terminal leaves out, the first of them first."""
 _MOST_NOTES = 10
 _ABOUT = "~ within a tenth: this file system keeps names, inodes and small files in trees"
 
@@ -94,7 +97,7 @@ def show_list(
             output.note("note", missing)
         output.note("hint", "`pipm list DIR` looks for those below a folder, `pipm adopt ENV` adds one")
         return 0
-    output.table(_environment_rows(found, now))
+    output.table(_environment_rows(found, now), [head for head in _SPARE if head != _SORTED_BY.get(sort)])
     _print_notes(output, found)
     if any(one.usage.about for one in found):
         output.note("note", _ABOUT)

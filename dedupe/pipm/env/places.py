@@ -65,6 +65,13 @@ def kind_of(path: str) -> str:
     return (_library_kind(path) if version_in_path(path) else "") or VENV
 
 
+def lost_interpreter(path: str) -> str:
+    """Return what to do about the environment *path* if its interpreter is gone, else ""."""
+    if kind_of(path) in LIBRARIES or os.path.exists(f"{path}/bin/python"):
+        return ""
+    return "its interpreter is gone: create the environment again, or delete it"
+
+
 def version_in_path(path: str) -> str:
     """Return the version of Python in the name: of ``lib/python3.12``, or of ``__pypackages__/3.12``."""
     found = _LIBRARY.fullmatch(os.path.basename(path))

@@ -13,7 +13,7 @@ from pipm.core.plan.gc_plan import Fate, Limits
 from pipm.env.environment import load_environment
 from pipm.env.find_environments import find_environments
 from pipm.env.installed import stored_metadata_folders
-from pipm.env.places import LIBRARIES, kind_of
+from pipm.env.places import kind_of, lost_interpreter
 from pipm.errors import NotAnEnvironmentError
 from pipm.finder.finder_usage import missing_store, served_inodes
 from pipm.fs.measure import measure_tree
@@ -27,7 +27,7 @@ from pipm.store.paths import environment_path
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from packaging.requirements import Requirement
 
@@ -211,7 +211,7 @@ def _measure(
     exact: bool,
 ) -> _Measured:
     roots = {root.path: root for root in all_roots(store)} if store is not None else {}
-    chosen = sorted(roots if paths is None else paths)
+    chosen = sorted(_without_old_places(roots) if paths is None else paths)
     usage_cache = open_usage_cache(store_path)
     known = {
         path: entry
@@ -251,6 +251,13 @@ def _measure(
     return _Measured(found, {path: kept[path] for path in kept if path in roots}, usage_cache.now)
 
 
+def _without_old_places(roots: Mapping[str, Root]) -> list[str]:
+    """Return the paths of *roots* but for those from which an environment moved to another of them."""
+    there = {path for path in roots if os.path.lexists(path)}
+    living = {(roots[path].device, roots[path].inode) for path in there}
+    return [path for path, root in roots.items() if path in there or (root.device, root.inode) not in living]
+
+
 def _figures(
     environment: Environment, root: Root | None, inventory: StoreInventory | None, stamp: str, now: float
 ) -> Figures:
@@ -283,8 +290,8 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
     kind = kind_of(path)
-    if kind not in LIBRARIES and not os.path.exists(f"{path}/bin/python"):
-        state, note = "broken", "its interpreter is gone: create the environment again, or delete it"
+    if lost := lost_interpreter(path):
+        state, note = "broken", lost
     elif gone := missing_store(path, figures.sites):
         state, note = "broken", f"it reads files of the store {gone}, which is gone or was moved"
     return EnvironmentUsage(
