@@ -134,6 +134,24 @@ def test_a_deleted_project_comes_back_as_space(either_mode: Disk) -> None:
     assert stored_files(pipm.store) == []
 
 
+def test_df_counts_what_waits_in_the_trash(either_mode: Disk) -> None:
+    """While some environment reads the store's files, gc frees others only after a day."""
+    first, finder = environment(either_mode, "a", "alpha"), environment(either_mode, "b", "beta")
+    pipm = Pipm(store=either_mode / "store")
+    pipm.adopt(first.path)
+    pipm("adopt", "--link-mode", "finder", finder.path).expect()
+    shutil.rmtree(first.path)
+    assert "after a day in the trash" in pipm("df").expect().out
+    reclaimable = pipm("df", "--json").expect().json["store"]["reclaimable"]
+    now, later = (
+        pipm("gc", "-n", "--missing", "--json", *options).expect().json["bytes_freed"]
+        for options in ((), ("--keep", "0"))
+    )
+    assert now < reclaimable / 2 < reclaimable <= later
+    pipm("gc", "--missing").expect()
+    assert pipm("df", "--json").expect().json["store"]["reclaimable"] >= reclaimable - now
+
+
 def test_a_living_environment_is_not_forgotten(either_mode: Disk) -> None:
     first = environment(either_mode, "a", "alpha")
     pipm = Pipm(store=either_mode / "store")

@@ -168,3 +168,17 @@ def test_no_repository(repository: Repository) -> None:
     check("git", "init", "-q", "--bare", f"{repository.base}/bare")
     failed = repository.pipm("hook", "git", "install", "--repository", f"{repository.base}/bare", "--json")
     assert "is not a git repository" in failed.expect(USAGE).error["message"]
+
+
+def test_uninstall_removes_the_hook_of_a_known_environment(repository: Repository) -> None:
+    repository.hook("install")
+    repository.git("switch", "-q", "-c", "two")  # makes the environment
+    path = f"{repository.path}/.git/hooks/post-checkout"
+    environ = repository.environ | {"XDG_DATA_HOME": f"{repository.base}/data", "HOME": repository.base}
+    pipm = Pipm(store=repository.pipm.store, environ=environ)
+    assert f"Would remove the git hook of {repository.path}" in pipm("uninstall", "-n").expect().out
+    assert os.path.exists(path)
+    pipm("uninstall").expect()
+    assert not os.path.lexists(path)
+    repository.git("switch", "-q", "-c", "three")
+    assert not os.path.lexists(pipm.store)

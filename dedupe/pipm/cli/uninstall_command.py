@@ -9,7 +9,8 @@ from pipm.cli.options import DryRun, Session, app, command
 def uninstall_command(session: Session, dry_run: DryRun = False) -> int:
     """Undo everything: release all environments, remove the store.
 
-    It also removes pipm's caches, settings, named environments and shell completions.
+    It also removes pipm's caches, settings, named environments, shell completions, schedule and the git hooks
+    of the environments' projects.
 
     Examples:
 

@@ -11,6 +11,7 @@ from pipm.cli.environments_output import check_room, each, planned
 from pipm.cli.exit_codes import PARTLY
 from pipm.cli.format_text import counted, path_text
 from pipm.cli.terminal_progress import progress_for
+from pipm.hook.git_hook import has_git_hook, remove_git_hook
 from pipm.release.release import release_environment
 from pipm.release.remove_everything import (
     find_leftovers,
@@ -22,6 +23,8 @@ from pipm.release.remove_everything import (
 from pipm.schedule.timers import unschedule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pipm.cli.output import Output
     from pipm.release.remove_everything import Leftovers
     from pipm.share.private_copies import Released
@@ -48,7 +51,7 @@ def uninstall(output: Output, store: str, *, dry_run: bool) -> int:
     failed = [path for path in found.environments if path not in {released.path for released in done}]
     needing = (*failed, *found.needing, *(released.path for released in done if released.left))
     removed = [*found.paths, *(() if needing or not os.path.isdir(store) else (store,))]
-    removed += unschedule(dry_run=dry_run)
+    removed += (*unschedule(dry_run=dry_run), *_without_hooks(found.environments, dry_run=dry_run))
     stuck = []
     if not dry_run:
         stuck = [*remove_leftovers(found), *(() if needing else remove_store(store))]
@@ -66,6 +69,15 @@ def uninstall(output: Output, store: str, *, dry_run: bool) -> int:
         output.note("note", "nothing was changed due to --dry-run")
     output.result(f"The program itself: {removal_command()}")
     return PARTLY if needing or stuck else 0
+
+
+def _without_hooks(environments: Iterable[str], *, dry_run: bool) -> Iterator[str]:
+    """Remove pipm's git hooks of the projects that contain *environments*; yields what they are."""
+    for folder in sorted({os.path.dirname(path) for path in environments}):
+        if has_git_hook(folder):
+            if not dry_run:
+                remove_git_hook(folder)
+            yield f"the git hook of {folder}"
 
 
 def _say_kept(output: Output, done: list[Released]) -> None:

@@ -229,7 +229,9 @@ def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
     about = "about " if is_rough(of_store.estimated, of_store.reclaimable) else ""
     missing = [one for one in report.environments if one.state == "missing"]
     command = "pipm gc --missing" if missing else "pipm gc"
-    more = f"; `{command}` frees {about}{size_text(of_store.reclaimable)}" if of_store.reclaimable else ""
+    later = " (after a day in the trash, or with `--keep 0`)" if of_store.waits else ""
+    frees = f"; `{command}` frees {about}{size_text(of_store.reclaimable)}{later}"
+    more = frees if of_store.reclaimable else ""
     saved = f"{'about ' if is_rough(report.estimated, report.saved) else ''}{size_text(report.saved)}"
     output.result(f"Sharing saves {saved}{more}")
     if missing:

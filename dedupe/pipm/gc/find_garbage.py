@@ -72,7 +72,7 @@ def find_garbage(store: Store, limits: Limits, now: float, progress: Progress | 
     kept = [name for name in verdict.kept if name not in evicted]
     condemned = (*verdict.condemned, *evicted)
     # Only environments that read the store's own files can miss them: without any, no entry needs the trash.
-    wait = min(limits.keep, DAY) if verdict.borrowed else 0.0
+    wait = min(limits.keep, DAY) if verdict.borrowed and limits.trash else 0.0
     restored, inventory, due = _sorted_trash(store, verdict, kept, now - wait)
     staying = [f"wheels/{name}" for name in kept] + [one.path for one in (*restored, *inventory)]
     going = [one.path for one in due]

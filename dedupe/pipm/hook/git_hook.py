@@ -6,6 +6,7 @@ another name, and pipm's hook runs it first and ends with its exit code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.errors import UsageError
 from pipm.fs.durability import write_durably
+from pipm.fs.home import is_own
 from pipm.fs.opened import opened_folder
 from pipm.fs.own_files import make_folders, move, remove_file
 from pipm.lockfile.find_lock import ORDER
@@ -69,6 +71,15 @@ def install_git_hook(repository: str, words: Sequence[str]) -> GitHook:
     with opened_folder(folder) as directory:
         write_durably(directory, HOOK, f"{_HEAD}{body}{_TAIL}".encode("utf-8", "surrogateescape"), mode=0o755)
     return GitHook(path, os.path.lexists(earlier))
+
+
+def has_git_hook(folder: str) -> bool:
+    """Return whether *folder* is a worktree of this user whose repository has pipm's hook, unchanged."""
+    if not is_own(folder) or not os.path.lexists(f"{folder}/.git"):
+        return False
+    with contextlib.suppress(UsageError):
+        return _is_ours(f"{_hooks_folder(folder)}/{HOOK}")
+    return False
 
 
 def remove_git_hook(repository: str) -> GitHook | None:

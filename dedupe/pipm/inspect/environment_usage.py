@@ -67,7 +67,10 @@ class EnvironmentUsage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreUsage:
-    """The store's bytes; ``reclaimable`` is what `pipm gc` would free, some of it ``estimated``."""
+    """The store's bytes; ``reclaimable`` is what `pipm gc` would free, some of it ``estimated``.
+
+    With ``waits`` that stays in the store's trash for a day first.
+    """
 
     path: str
     usage: DiskUsage
@@ -76,6 +79,7 @@ class StoreUsage:
     entries: int
     active: int
     objects: int
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -349,7 +353,7 @@ def _metadata_folders(environment: Environment) -> list[str]:
 
 
 def _store_usage(store: Store, inventory: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
-    garbage = preview_collection(store, Limits(missing=True))
+    garbage = preview_collection(store, Limits(missing=True, trash=False))
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,
@@ -359,6 +363,7 @@ def _store_usage(store: Store, inventory: StoreInventory, environments: list[Env
         entries=len(inventory.entries),
         active=len(living.intersection(inventory.entries)),
         objects=len(inventory.objects),
+        waits=any(root.borrows for root in all_roots(store)),
     )
 
 

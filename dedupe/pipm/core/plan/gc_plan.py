@@ -62,7 +62,8 @@ class Limits:
 
     With ``max_size`` (bytes) more unneeded entries are removed while the store is larger. ``forget`` are
     paths of environments that will not come back; ``missing``: no missing one will. Entries that only these
-    needed are removed at once. ``retired`` are environments that this run removes.
+    needed are removed at once. ``retired`` are environments that this run removes. Without ``trash`` nothing
+    waits there.
     """
 
     keep: float = 14 * DAY
@@ -70,6 +71,7 @@ class Limits:
     forget: tuple[str, ...] = ()
     missing: bool = False
     retired: tuple[str, ...] = ()
+    trash: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
