@@ -394,3 +394,13 @@ def test_a_thousand_environments_stay_usable(page: Page, tmp_path: Path) -> None
     chosen = page.run("document.querySelectorAll('td button')[700].textContent")
     assert text(page, "path").endswith(f"/ \u203a {chosen}")
     assert page.errors == []
+
+
+def test_the_command_takes_what_only_missing_environments_needed(page: Page, tmp_path: Path) -> None:
+    data = crowd(1000)
+    assert isinstance(data["environments"], list)
+    for number in (5, 1000):
+        load(page, tmp_path, number)
+        missing = any(row["state"] == "missing" for row in data["environments"][:number])
+        assert missing == (number == 1000)
+        assert ("pipm gc --missing" in text(page, "cards")) == missing

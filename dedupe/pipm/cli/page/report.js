@@ -383,10 +383,11 @@
     make("b", good ? { class: "good" } : {}, value), make("span", { class: "what" }, what),
     ...(command ? [make("br"), make("code", {}, command)] : []));
   const own = environments.filter((one) => one.adopting !== null);
+  const collect = environments.some((one) => one.state === "missing") ? "pipm gc --missing" : "pipm gc";
   $("cards").append(
     card(size(data.total), `on disk: ${counted(environments.length, "environment")}, ${counted(entries.length, "distribution")} in the store`),
     card(size(data.saved), "saved by sharing", "", true),
-    card(size(data.store.reclaimable), "can be removed: nothing uses it", data.store.reclaimable ? "pipm gc" : ""));
+    card(size(data.store.reclaimable), "can be removed: nothing uses it", data.store.reclaimable ? collect : ""));
   if (own.length) $("cards").append(card(`~ ${size(Math.max(own.reduce((sum, one) => sum + one.adopting, 0), 0))}`,
     `more by adopting ${counted(own.length, "environment")}`, `pipm adopt --all ${data.folder}`));
   $("legend").append(...[["shared", "shared by environments"], ["alone", "in the store for one"],
