@@ -41,6 +41,8 @@ _TORN = (".pyvenv.cfg.", ".000_pipm")
 _HINTLESS = frozenset({0, 3})
 _PIPS_OWN = frozenset({1, 2})
 """The exit code of a pip, or its interpreter, that ends with a traceback of its own."""
+_LOGGING = "--- Logging error ---"
+"""What pip prints, with a traceback, if its own output cannot be written."""
 _OURS = ("/dedupe/pipm/", "/.pipm/", "_pipm_")
 """What names code of pipm in a traceback."""
 
@@ -342,7 +344,7 @@ def _said(done: Result, *, hinted: bool, foreign: bool) -> list[str]:
     """Return what is wrong with a command's message about an error."""
     text = f"{done.out}{done.err}"
     ours = _TRACEBACK[0] not in text or any(word in text for word in _OURS)
-    if foreign and done.code in _PIPS_OWN and not ours:
+    if foreign and (_LOGGING in text or (done.code in _PIPS_OWN and not ours)):
         return []
     faults = [f"{word}: {text[-900:]}" for word in _TRACEBACK if word in text]
     if done.code not in {0, 1, 3}:
