@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -57,6 +56,8 @@ def _code() -> int:
 
         code = print_version()
     elif "sync" in sys.argv:
+        import gc  # noqa: PLC0415 - likewise
+
         gc.disable()  # sync works without it, and importing its modules would start it ten times
         from pipm.cli.quick_start import quick_sync  # noqa: PLC0415 - likewise, where it is plain what is meant
 
