@@ -38,10 +38,15 @@ def make_folder(parent: int, name: str) -> int:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-        raise FileSystemError(
-            f"{name!r} in the environment is not a folder, but a distribution has one of that name",
-            hint="move it away and run the same command again",
-        ) from error
+        raise not_a_folder(name) from error
+
+
+def not_a_folder(name: str) -> FileSystemError:
+    """Return the error for *name* in an environment, which is not a folder as in a distribution."""
+    return FileSystemError(
+        f"{name!r} in the environment is not a folder, but a distribution has one of that name",
+        hint="move it away and run the same command again",
+    )
 
 
 class FolderStack:

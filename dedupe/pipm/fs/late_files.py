@@ -26,7 +26,7 @@ NOTE = "own"
 """The file beside TREE with the paths that may be removed."""
 DEEPEST = 100
 """Folders are replaced as a whole only above this depth."""
-_CACHE = "__pycache__"
+CACHE = "__pycache__"
 _CHECKSUM = 4
 
 
@@ -45,14 +45,14 @@ class OwnPaths:
     def has_folder(self, path: str) -> bool:
         """Return whether the folder *path* contains such files, or their bytecode."""
         above, _, last = path.rpartition("/")
-        return (above if last == _CACHE else path) in self._folders
+        return (above if last == CACHE else path) in self._folders
 
     def has_file(self, path: str) -> bool:
         """Return whether *path* is one of these files, or the bytecode of one."""
         folder, _, name = path.rpartition("/")
         above, _, last = folder.rpartition("/")
         module = f"{above}/{name.partition('.')[0]}.py"
-        return path in self._paths or (last == _CACHE and name.endswith(".pyc") and module in self._paths)
+        return path in self._paths or (last == CACHE and name.endswith(".pyc") and module in self._paths)
 
 
 def note_own(staging: int, paths: Iterable[str]) -> None:
@@ -118,5 +118,5 @@ class _Return:
                 if not is_there(target, name):
                     os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target)
                     return
-                if place.endswith(_CACHE) and name.endswith(".pyc"):
+                if place.endswith(CACHE) and name.endswith(".pyc"):
                     return  # Python has written it again

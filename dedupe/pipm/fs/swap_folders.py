@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import status_beneath
-from pipm.fs.folder_stack import FOLDER, state_in
-from pipm.fs.late_files import DEEPEST, files_and_folders
+from pipm.fs.folder_stack import FOLDER, not_a_folder, state_in
+from pipm.fs.late_files import CACHE, DEEPEST, files_and_folders
 from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
 from pipm.fs.share_file import forget
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pipm.fs.folder_stack import FolderState
     from pipm.fs.late_files import OwnPaths
 
-_CACHE = "__pycache__"
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS."""
 _SWAPPED = "swapped"
@@ -88,10 +87,7 @@ class SwapFolders:
         there = status_beneath(target, name)
         if there is not None and not stat.S_ISDIR(there.st_mode):
             if not (self._own.has_file(place) and self._exchange(staged, name, target, place)):
-                raise FileSystemError(
-                    f"{name!r} in the environment is not a folder, but a distribution has one of that name",
-                    hint="move it away and run the same command again",
-                )
+                raise not_a_folder(name)
         elif there is None and _move(staged, name, target):
             self.folders.add(place)
         elif there is None:
@@ -182,7 +178,7 @@ def _forget_bytecode(folder: int, modules: Container[str]) -> None:
     Python compares times in whole seconds, so it could take old bytecode for that of the new source.
     """
     try:
-        cache = os.open(_CACHE, FOLDER, dir_fd=folder)
+        cache = os.open(CACHE, FOLDER, dir_fd=folder)
     except OSError:
         return
     with opened(cache):
