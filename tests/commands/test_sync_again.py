@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.context.progress import Progress
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.fs.link_modes import LinkMode
 from pipm.store.layout import open_store
 from pipm.sync import apply_plan

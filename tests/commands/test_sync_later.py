@@ -16,7 +16,7 @@ from pipm.cli import sync_output
 from pipm.cli.option_table import SyncArguments
 from pipm.cli.output import Output
 from pipm.context.progress import Progress
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.fs.link_modes import LinkMode
 from pipm.store.layout import open_store
 from pipm.store.roots import find_root

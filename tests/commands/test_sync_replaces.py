@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.context.progress import Progress
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.fs import swap_folders
 from pipm.fs.late_files import note_own
 from pipm.fs.link_modes import LinkMode
@@ -166,7 +166,7 @@ def test_what_came_into_a_folder_that_goes_stays(
         os._exit(9)
 
     monkeypatch.setattr(swap_folders.SwapFolders, "_may_go", interfere)
-    monkeypatch.setattr("pipm.fs.leftovers.give_back", removed)
+    monkeypatch.setattr("pipm.fs.late_files.give_back", removed)
     _in_child(lambda: _sync(pipm, tmp_path, new))
     monkeypatch.undo()
     assert not os.path.exists(made.file(f"{place}/late.txt"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pipm.context.progress import Progress
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.fs.link_modes import LinkMode
 from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync

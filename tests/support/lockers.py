@@ -14,7 +14,7 @@ from support.tools import find_tool
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipm.core.pins import Selection
+    from pipm.core.selection import Selection
 
     from support.locking import Project
 

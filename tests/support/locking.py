@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.ask_target import ask_target
 from pipm.lockfile.read_lock import read_lock
 

@@ -26,7 +26,7 @@ from support.tools import interpreter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.core.pins import Selection
+    from pipm.core.selection import Selection
     from support.locking import Tool
 
 pytestmark = pytest.mark.network

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import counted
 from pipm.fs.cache_files import read_value, write_value
-from pipm.store.entries import changed_files
-from pipm.store.layout import open_store
-from pipm.store.roots import find_root
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,6 +34,10 @@ def changes_text(number: int) -> str:
 
 def changes_below(store_path: str, environment: str) -> tuple[str, ...]:
     """Find the changed files of the store that *environment* shares, by one stat for each file."""
+    from pipm.store.entries import changed_files  # noqa: PLC0415 - once a day for an environment
+    from pipm.store.layout import open_store  # noqa: PLC0415 - likewise
+    from pipm.store.roots import find_root  # noqa: PLC0415 - likewise
+
     store = open_store(store_path, create=False)
     root = None if store is None else find_root(store, environment)
     return () if store is None or root is None else tuple(changed_files(store, root.entries))

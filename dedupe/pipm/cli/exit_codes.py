@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from pipm.cli.output import Output, check_output
 from pipm.cli.streams import drop_output, finish_output
@@ -14,8 +13,10 @@ from pipm.fs.flock import announce_waits
 from pipm.store.paths import store_path
 from pipm.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 DONE, FAILED, PARTLY = 0, 1, 3
 """Exit codes; the error classes have the others: 2 (wrong usage) and 130 (interrupted)."""

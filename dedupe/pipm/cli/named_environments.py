@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
 
 from pipm.cli.format_text import path_text
 from pipm.env.environment import is_environment
 from pipm.env.places import marker_of
 from pipm.errors import UsageError
-from pipm.fs.own_files import make_folders
 from pipm.store.paths import environment_path
 
 _MOST_NAMED = 10
@@ -19,6 +17,8 @@ def environment_folder(text: str) -> str:
     """Return the folder that *text* means; create the folder of named environments if missing."""
     path = environment_path(text)
     if path != text:
+        from pipm.fs.own_files import make_folders  # noqa: PLC0415 - few environments have a name
+
         make_folders(os.path.dirname(path))
     return path
 
@@ -36,6 +36,8 @@ def existing_environment(text: str = "") -> str:
     project = environment_path(os.path.join(path, ".venv"))
     if is_environment(project):
         return project
+    from itertools import islice  # noqa: PLC0415 - likewise
+
     from pipm.env.find_environments import find_environments  # noqa: PLC0415 - most name an environment
 
     folder = os.path.realpath(path)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import shutil
 import sys
-from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipm.cli.format_text import printable
+from pipm.core.named_tuple import NamedTuple
 from pipm.errors import BuildError, OutputError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import IO
 
     from pipm.errors import PipmError
 
@@ -69,6 +69,8 @@ class Output(NamedTuple):
         widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
         left_out = []
         if sys.stdout.isatty():
+            import shutil  # noqa: PLC0415 - takes 3 ms, and few commands print a table
+
             most = shutil.get_terminal_size().columns
             waiting = [head for head in spare if head in heads]
             while waiting and _room_beside(widths) + min(widths[0], most // 2) > most:
@@ -88,6 +90,8 @@ class Output(NamedTuple):
 
     def document(self, command: str, content: dict[str, object]) -> None:
         """Print the command's one JSON object."""
+        import json  # noqa: PLC0415 - most output is text
+
         print(json.dumps({"version": 1, "command": command, **content}))
 
     def note(self, kind: str, text: str) -> None:
@@ -110,6 +114,8 @@ class Output(NamedTuple):
     def error(self, error: PipmError) -> None:
         """Print an error and its hint."""
         if self.json:
+            import json  # noqa: PLC0415 - likewise
+
             content = {
                 "kind": error.kind,
                 "message": error.message,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words
 from pipm.cli.exit_codes import run_guarded, run_program_to_end
 from pipm.cli.option_table import ADOPT, COMMON, SYNC, AdoptArguments, SyncArguments
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

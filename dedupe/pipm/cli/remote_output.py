@@ -10,7 +10,7 @@ from pipm.cli.exit_codes import DONE, PARTLY
 from pipm.cli.format_text import counted, path_text, seconds_text, size_text
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.environment import load_environment
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import NotFoundError, UsageError, redacted

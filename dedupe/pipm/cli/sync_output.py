@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.cli.arguments import parse_words, words_of
 from pipm.cli.changed_files_output import daily_changes_below, warn_of_changes
@@ -13,17 +12,18 @@ from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_table import COMMON, SYNC, SyncArguments
 from pipm.cli.streams import finish_output
 from pipm.cli.terminal_progress import progress_for
-from pipm.core.pins import Selection
-from pipm.fs.link_modes import parse_link_mode
+from pipm.core.selection import Selection
 from pipm.store.configuration import setting
 from pipm.sync.open_lock import member_here, open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipm.cli.output import Output
+    from pipm.fs.link_modes import LinkMode
     from pipm.sync.sync_values import Lock, SyncResult
 
 _MOST_SHOWN = 40
@@ -102,7 +102,7 @@ def _lock_of(arguments: SyncArguments) -> Lock:
 
 def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) -> SyncResult:
     options = SyncOptions(
-        link_mode=parse_link_mode(arguments.link_mode),
+        link_mode=_link_mode(arguments.link_mode),
         python=arguments.python,
         compiled=arguments.compiled is not False,
         compiled_later=arguments.compiled is None,
@@ -113,6 +113,14 @@ def _synced(output: Output, store: str, arguments: SyncArguments, lock: Lock) ->
         dry_run=arguments.dry_run,
     )
     return sync(store, environment_folder(arguments.environment), lock, options, progress_for(output))
+
+
+def _link_mode(text: str) -> LinkMode | None:
+    if not text:
+        return None
+    from pipm.fs.link_modes import parse_link_mode  # noqa: PLC0415 - most syncs leave it to pipm
+
+    return parse_link_mode(text)
 
 
 def _document(done: SyncResult) -> dict[str, object]:

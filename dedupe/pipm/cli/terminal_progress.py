@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from pipm.cli.format_text import count_text, size_text
 from pipm.context.progress import Progress
 from pipm.fs.flock import announce_waits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pipm.cli.output import Output
 

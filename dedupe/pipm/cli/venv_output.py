@@ -9,7 +9,7 @@ from pipm.cli.named_environments import environment_folder
 from pipm.cli.option_table import SyncArguments
 from pipm.cli.sync_output import sync_environment
 from pipm.cli.terminal_progress import progress_for
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.base_interpreter import find_interpreter
 from pipm.fs.link_modes import parse_link_mode
 from pipm.share.adoption import AdoptOptions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, load_environment
 from pipm.errors import NotAnEnvironmentError, UsageError
@@ -16,6 +15,7 @@ from pipm.fs.trust import user_name
 from pipm.store.roots import ADOPTED, ORIGINALS, Root, root_name
 from pipm.store.trash import restore_entry, trashed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

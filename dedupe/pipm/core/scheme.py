@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from typing import NamedTuple
+
+from pipm.core.named_tuple import NamedTuple
 
 
 class Scheme(NamedTuple):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-from typing import NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.env.find_program import which
 from pipm.env.places import (
     CONDA,
@@ -16,18 +15,18 @@ from pipm.env.places import (
     interpreter_of_library,
     kind_of,
     marker_of,
+    version_in_name,
     version_in_path,
 )
 from pipm.errors import NotAnEnvironmentError, UsageError
+from pipm.fs.durability import final_name
 from pipm.fs.os_errors import stops_everything
 
-_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9a-z+]{1,20}){0,5}")
-"""``3.12.1``, ``3.12.1.final.0``; nothing else may be printed, because another user may own the file."""
-_OF_VENV = re.compile(r"bin|include|lib|lib64|pyvenv\.cfg|\.pyvenv\.cfg\.[0-9a-f]{16}|\.gitignore|\.pipm")
-_PROGRAM = re.compile(r"(python|pypy)[\d.]*|activate(\.\w+)?", re.IGNORECASE)
-_RELEASE = re.compile(r"(?:python|pypy)(\d\.\d{1,3})[a-z]*")
-"""The name of an interpreter's file if it contains the version."""
-_LIBRARY = re.compile(r"(python|pypy)\d+(\.\d+)?[a-z]*")
+_OF_VENV = frozenset({"bin", "include", "lib", "lib64", CONFIGURATION, ".gitignore", ".pipm"})
+_PROGRAM = r"(python|pypy)[\d.]*|activate(\.\w+)?"
+_LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz+")
+_MOST_PARTS, _LONGEST_PART = 6, 20
+"""Limits of a version in pyvenv.cfg."""
 
 
 class Environment(NamedTuple):
@@ -79,9 +78,9 @@ class Environment(NamedTuple):
     @property
     def site(self) -> str:
         """The site-packages that its interpreter uses, relative to it."""
-        release = re.escape(".".join(self.python.split(".")[:2]))
-        pattern = re.compile(rf"/(python|pypy){release}[a-z]*/")
-        return next((site for site in self.sites if pattern.search(site)), self.sites[0])
+        release = ".".join(self.python.split(".")[:2])
+        named = (site for site in self.sites if release in map(version_in_name, site.split("/")))
+        return next(named, self.sites[0])
 
 
 def load_environment(path: str) -> Environment:
@@ -109,14 +108,14 @@ def load_environment(path: str) -> Environment:
         raise NotAnEnvironmentError(
             f"Cannot read {error.filename or path}: {error.strerror}", hint="look at that file or folder"
         ) from error
-    version = _VERSION.match(configuration.get("version") or configuration.get("version_info") or "")
+    version = _stated_version(configuration.get("version") or configuration.get("version_info") or "")
     if not sites:
         raise NotAnEnvironmentError(
             f"{path} has no site-packages of its own", hint="it may be incomplete; create it again"
         )
     environment = Environment(
         path=real,
-        python=version[0] if version is not None else version_in_path(real),
+        python=version or version_in_path(real),
         sites=sites,
         owner=status.st_uid,
         device=marker.st_dev,
@@ -129,10 +128,28 @@ def load_environment(path: str) -> Environment:
     )
     if not environment.is_prefix:
         return environment
-    release = _RELEASE.fullmatch(os.path.basename(os.path.realpath(environment.interpreter or "")))
-    if release is None or f"{environment.python}.".startswith(f"{release[1]}."):
+    release = version_in_name(os.path.basename(os.path.realpath(environment.interpreter or "")))
+    if "." not in release or f"{environment.python}.".startswith(f"{release}."):
         return environment
-    return environment._replace(python=release[1], stated=environment.python)
+    return environment._replace(python=release, stated=environment.python)
+
+
+def _stated_version(text: str) -> str:
+    """Return the version at the beginning of *text*: ``3.12.1``, ``3.12.1.final.0``; or "".
+
+    Nothing else may be printed, because another user may own the file.
+    """
+    parts: list[str] = []
+    for part in text.split(".")[:_MOST_PARTS]:
+        known = len(part)
+        while not _LETTERS.issuperset(part[:known]):
+            known -= 1
+        if not known or not (parts or part[:known].isdecimal()):
+            break
+        parts.append(part[: min(known, _LONGEST_PART)])
+        if parts[-1] != part:
+            break
+    return ".".join(parts)
 
 
 def require_venv(environment: Environment, what: str) -> None:
@@ -161,14 +178,19 @@ def is_half_made(path: str) -> bool:
     one is missing or blank: after a power cut a file may be empty or full of zeros. On btrfs pipm's own files
     can be on disk before the name of ``pyvenv.cfg``, which was renamed earlier.
     """
-    if not all(_OF_VENV.fullmatch(name) for name in os.listdir(path)) or not os.path.isdir(f"{path}/bin"):
+    names = os.listdir(path)
+    if not all(name in _OF_VENV or final_name(name) == CONFIGURATION for name in names):
+        return False
+    if not os.path.isdir(f"{path}/bin"):
         return False
     if os.stat(path).st_uid != os.geteuid():
         return False
     if any(names for base in ("lib", "include") for _, _, names in os.walk(f"{path}/{base}")):
         return False
+    import re  # noqa: PLC0415 - few environments are half made
+
     names = os.listdir(f"{path}/bin")
-    if not all(_PROGRAM.fullmatch(name) for name in names):
+    if not all(re.fullmatch(_PROGRAM, name, re.IGNORECASE) for name in names):
         return False
     files = [f"{path}/pyvenv.cfg", *(f"{path}/bin/{name}" for name in names)]
     return not os.access(f"{path}/bin/python", os.X_OK) or any(_is_blank(file) for file in files)
@@ -235,7 +257,7 @@ def _sites(real: str) -> list[str]:
             continue
         for name in sorted(os.listdir(f"{real}/{library}")):
             site = f"{library}/{name}/site-packages"
-            if _LIBRARY.fullmatch(name) and _is_real_folder(real, site):
+            if version_in_name(name) and _is_real_folder(real, site):
                 found.append(site)
     others = ("site-packages", "Lib/site-packages")  # PyPy before 3.8; Windows
     return found + [site for site in others if _is_real_folder(real, site)]

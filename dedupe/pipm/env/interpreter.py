@@ -7,8 +7,8 @@ import sys
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
-from typing import NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.env.interpreter_cache import ask_json_or_none, cached_answer
 from pipm.env.permission import refusal
 

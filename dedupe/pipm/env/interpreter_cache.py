@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
 
-from pipm.core.sha256 import sha256
-from pipm.fs.cache_files import read_cache, write_cache
+from pipm.fs.cache_files import read_value, write_value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _FORMAT = 1
 _SECONDS = 60.0
@@ -21,7 +20,8 @@ def ask_json(program: str, *words: str) -> Any:  # noqa: ANN401 - any JSON value
 
     Raises OSError, SubprocessError or ValueError if it does not run, or prints something else.
     """
-    import subprocess  # noqa: PLC0415 - most answers are cached
+    import json  # noqa: PLC0415 - most answers are cached
+    import subprocess  # noqa: PLC0415 - likewise
 
     answer = subprocess.run(
         [program, *words], capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -49,17 +49,13 @@ def cached_answer(program: str, question: str, ask: Callable[[], Any]) -> Any:  
         identity = _identity(program)
     except OSError:
         return ask()
-    name = f"interpreter-{sha256(os.fsencode(program)).hexdigest()[:16]}"
-    known = _load(name)
-    if known.get("of") != identity:
-        known = {"of": identity}
-    if question not in known:
+    state = f"{identity} {question}"
+    answer = read_value("interpreter", state)
+    if answer is None:
         answer = ask()
-        if answer is None or _is_script(program):
-            return answer
-        known[question] = answer
-        write_cache(name, json.dumps(known).encode())
-    return known[question]
+        if answer is not None and not _is_script(program):
+            write_value("interpreter", state, answer)
+    return answer
 
 
 def _identity(program: str) -> list[Any]:
@@ -77,14 +73,6 @@ def _identity(program: str) -> list[Any]:
         *(system.sysname, system.release, system.version, system.machine),
         library,
     ]
-
-
-def _load(name: str) -> dict[str, Any]:
-    try:
-        known = json.loads(read_cache(name) or b"{}")
-    except ValueError:  # incomplete after a power cut
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _is_script(program: str) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from typing import TYPE_CHECKING
 
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import read_beneath
-from pipm.fs.free_space import mounted_below
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,17 +16,15 @@ CONDA = "conda-meta"
 VENV, USER, INTERPRETER, PROJECT = "venv", "user", "interpreter", "__pypackages__"
 LIBRARIES = frozenset({USER, INTERPRETER, PROJECT})
 """The kinds of places to which only the packages belong, not the files beside them."""
-_LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?")
 _SYSTEMS = frozenset({"usr", "files"})
 """Prefixes in the tree of a whole system: of an image, a container, Flatpak (``files``)."""
-_BY_PATH = (
-    ("hatch", re.compile(r"/hatch/env/")),
-    ("poetry", re.compile(r"/pypoetry/virtualenvs/[^/]+$")),
-    ("pre-commit", re.compile(r"/pre-commit/.*/py_env-[^/]+$")),
-    ("tox", re.compile(r"/\.tox/[^/]+$")),
-    ("nox", re.compile(r"/\.nox/[^/]+$")),
-    ("pixi", re.compile(r"/\.pixi/envs/[^/]+$")),
+_BY_FOLDER = (
+    ("poetry", "/pypoetry/virtualenvs"),
+    ("tox", "/.tox"),
+    ("nox", "/.nox"),
+    ("pixi", "/.pixi/envs"),
 )
+"""Kinds by the end of the path of the folder that contains the environment."""
 _BY_FILE = (("pipx", "pipx_metadata.json"), ("uv tool", "uv-receipt.toml"), ("conda", CONDA))
 
 
@@ -52,9 +47,9 @@ def marker_of(path: str) -> str:
 
 def kind_of(path: str) -> str:
     """Return the kind of the place *path*: venv, conda, user, interpreter, project, or a tool's name."""
-    for kind, pattern in _BY_PATH:
-        if pattern.search(path):
-            return kind
+    tool = _tool_by_path(path)
+    if tool:
+        return tool
     for kind, name in _BY_FILE:
         if os.path.lexists(f"{path}/{name}"):
             return kind
@@ -63,6 +58,15 @@ def kind_of(path: str) -> str:
     if _is_projects(path):
         return PROJECT
     return (_library_kind(path) if version_in_path(path) else "") or VENV
+
+
+def _tool_by_path(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    if "/hatch/env/" in path:
+        return "hatch"
+    if "/pre-commit/" in folder and name.startswith("py_env-"):
+        return "pre-commit"
+    return next((tool for tool, ending in _BY_FOLDER if folder.endswith(ending)), "")
 
 
 def lost_interpreter(path: str) -> str:
@@ -74,10 +78,18 @@ def lost_interpreter(path: str) -> str:
 
 def version_in_path(path: str) -> str:
     """Return the version of Python in the name: of ``lib/python3.12``, or of ``__pypackages__/3.12``."""
-    found = _LIBRARY.fullmatch(os.path.basename(path))
-    if found is not None:
-        return found[1]
-    return os.path.basename(path) if _is_projects(path) else ""
+    name = os.path.basename(path)
+    version = version_in_name(name)
+    return version if "." in version else name if _is_projects(path) else ""
+
+
+def version_in_name(name: str) -> str:
+    """Return the version in a name such as ``python3.12``, ``python3.13t`` or ``python3``; or ""."""
+    rest = name.removeprefix("python").removeprefix("pypy")
+    version = rest.rstrip("abcdefghijklmnopqrstuvwxyz")
+    numbers = version.split(".")
+    known = rest != name and len(numbers) <= 2 and all(one.isascii() and one.isdecimal() for one in numbers)
+    return version if known else ""
 
 
 def _is_projects(path: str) -> bool:
@@ -110,6 +122,8 @@ def paths_of_others(path: str, root: int) -> frozenset[str]:
 
     Raises NotAnEnvironmentError as `conda_paths` does.
     """
+    from pipm.fs.free_space import mounted_below  # noqa: PLC0415 - a sync with nothing to do lists no files
+
     return conda_paths(root) | mounted_below(path)
 
 
@@ -131,6 +145,8 @@ def conda_paths(root: int) -> frozenset[str]:
 
 def _paths_of(root: int, name: str) -> Iterator[str]:
     """Yield the paths of one package: those of ``files``, and of ``paths_data``, which has the details."""
+    import json  # noqa: PLC0415 - only conda has such files
+
     try:
         package = json.loads(read_beneath(root, name) or b"")
         if not {"files", "paths_data"}.intersection(package):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.beneath import directory_beneath, is_there, read_beneath
+from pipm.fs.cache_files import parsed_json
 from pipm.fs.opened import opened_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 FOLDER = ".pipm/finder"
 RECEIPT = "receipt.json"
@@ -51,7 +53,7 @@ def read_receipt(root: int) -> Receipt | None:
     if data is None:
         return None
     try:
-        document = json.loads(data)
+        document = parsed_json("receipt", data)
         if document["version"] != _FORMAT:
             return None
         rows = [
@@ -135,6 +137,8 @@ def stored_metadata_bytes(away: Mapping[str, Mapping[str, StoredMetadataFile]]) 
 
 def receipt_bytes(store: str, site: str, served: Iterable[ServedDistribution]) -> bytes:
     """Serialise for `read_receipt`."""
+    import json  # noqa: PLC0415 - only a sync of finder environments writes one
+
     rows = [row if row.layer else row[:-1] for row in sorted(served)]  # an earlier pipm knows no layers
     document = {"version": _FORMAT, "store": store, "site": site, "folded": rows}
     return json.dumps(document, separators=(",", ":")).encode("ascii")

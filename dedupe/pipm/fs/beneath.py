@@ -8,25 +8,26 @@ Comparing the beginning of a joined path with the root would not be safe (pip's 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
-import struct
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from pipm.fs.trust import is_foreign
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
-_HOW = struct.Struct("=QQQ")
+_HOW_SIZE = 24
+_FEW = 64
+"""The number of opens by steps before the first by openat2: importing ctypes takes as long as all of them."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,6 +36,8 @@ def _openat2_call() -> Any | None:  # noqa: ANN401 - ctypes gives no better type
     # The number is the same on all architectures but alpha (it was added after they were unified).
     if sys.platform != "linux" or os.uname().machine == "alpha":
         return None
+    import ctypes  # noqa: PLC0415 - short commands open few files
+
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
     call.restype = ctypes.c_long
@@ -45,13 +48,14 @@ NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, er
 """Errors for a path that is missing, leads through a symlink, leaves its root or may not be entered."""
 
 _missing = False
+_opens = 0
 
 
 @cache
 def _how(flags: int) -> bytes:
     """Return the kernel's ``struct open_how``: flags, mode and rules for resolving the path."""
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    return _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
+    return b"".join(number.to_bytes(8, sys.byteorder) for number in (flags | os.O_CLOEXEC, 0, resolve))
 
 
 def open_beneath(root: int, path: str, flags: int) -> int:
@@ -60,18 +64,21 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     Raises OSError: ELOOP or ENOTDIR for a symlink in the path, EXDEV for an absolute path or a path with
     ``..``, ENOENT for an empty path or a path with a NUL byte.
     """
-    global _missing  # noqa: PLW0603 - one failed call is enough on an old kernel
+    global _missing, _opens  # noqa: PLW0603 - one failed call is enough on an old kernel
     if "\0" in path:  # the kernel would open the part before the NUL byte
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if ".." in path and ".." in path.split("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
-    call = _openat2_call()
-    if call is None or _missing:
+    _opens += 1
+    call = None if _missing or _opens <= _FEW else _openat2_call()
+    if call is None:
         return _open_by_steps(root, path, flags)
-    file: int = call(_SYS_OPENAT2, root, os.fsencode(path), _how(flags), _HOW.size)
+    file: int = call(_SYS_OPENAT2, root, os.fsencode(path), _how(flags), _HOW_SIZE)
     if file >= 0:
         return file
-    number = ctypes.get_errno()
+    from ctypes import get_errno  # noqa: PLC0415 - imported already
+
+    number = get_errno()
     if number in (
         errno.ENOSYS,
         errno.EPERM,

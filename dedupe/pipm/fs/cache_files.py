@@ -6,23 +6,22 @@ import contextlib
 import marshal
 import os
 import stat
-import struct
 import sys
-import time
 import zlib
-from typing import Any
 
 from pipm.core.sha256 import sha256
-from pipm.fs.durability import Durability, write_durably
 from pipm.fs.home import cache_home
-from pipm.fs.leftovers import remove_torn_writes
-from pipm.fs.opened import opened_folder
 from pipm.fs.trust import is_foreign
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _DIGEST = 32
 _LONG = 60.0
 """Seconds after which an unfinished write is abandoned."""
-_CHECK = struct.Struct("<I")
+_CHECK = 4
+"""Bytes of the checksum."""
 
 
 def user_cache_folder() -> str:
@@ -49,6 +48,12 @@ def read_cache(name: str) -> bytes | None:
 
 def write_cache(name: str, data: bytes) -> None:
     """Cache *data* as *name*; errors are ignored."""
+    import time  # noqa: PLC0415 - most commands write none
+
+    from pipm.fs.durability import Durability, write_durably  # noqa: PLC0415 - likewise
+    from pipm.fs.leftovers import remove_torn_writes  # noqa: PLC0415 - likewise
+    from pipm.fs.opened import opened_folder  # noqa: PLC0415 - likewise
+
     with contextlib.suppress(OSError):
         os.makedirs(user_cache_folder(), mode=0o700, exist_ok=True)
         with opened_folder(user_cache_folder()) as folder:
@@ -60,8 +65,8 @@ def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - any value that m
     """Return the value that `write_value` cached for *kind* and *state*, or None."""
     key = _key(state)
     kept = memoryview(read_cache(_place(kind, key)) or b"")
-    check, data = kept[_DIGEST : _DIGEST + _CHECK.size], kept[_DIGEST + _CHECK.size :]
-    if kept[:_DIGEST] != key or check != _CHECK.pack(zlib.crc32(data)):
+    check, data = kept[_DIGEST : _DIGEST + _CHECK], kept[_DIGEST + _CHECK :]
+    if kept[:_DIGEST] != key or check != _checksum(data):
         return None
     return marshal.loads(data)  # noqa: S302 - pipm wrote it: owner, key and checksum are right
 
@@ -69,7 +74,28 @@ def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - any value that m
 def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
     """Cache *value* for *kind* and *state*, in one of 256 files; the digest of *state* chooses it."""
     key, data = _key(state), marshal.dumps(value)
-    write_cache(_place(kind, key), key + _CHECK.pack(zlib.crc32(data)) + data)
+    write_cache(_place(kind, key), key + _checksum(data) + data)
+
+
+def parsed_json(kind: str, data: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of the JSON *data*; raise ValueError or RecursionError if it is none.
+
+    json and its re take 5 ms to import. So the values of the same bytes are cached, for commands that import
+    neither.
+    """
+    state = "" if "json" in sys.modules else f"{kind} {sha256(data).hexdigest()}"
+    value = read_value(kind, state) if state else None
+    if value is None:
+        import json  # noqa: PLC0415 - see above
+
+        value = json.loads(data)
+        if state:
+            write_value(kind, state, value)
+    return value
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
+    return zlib.crc32(data).to_bytes(_CHECK, "little")
 
 
 def _key(state: str) -> bytes:

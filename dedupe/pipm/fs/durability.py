@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import stat
 import sys
-from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.opened import created, opened_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
 _RANDOM = 16
 """Hexadecimal digits that end the name of a file being written: ``.NAME.0123456789abcdef``."""
@@ -22,6 +22,8 @@ _RANDOM = 16
 
 @cache
 def _libc() -> Any:  # noqa: ANN401 - ctypes gives no better type
+    import ctypes  # noqa: PLC0415 - takes a millisecond, and few commands sync a file system
+
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,7 +36,9 @@ def sync_file_system(file: int) -> None:
         os.sync()
         return
     if _libc().syncfs(file):
-        number = ctypes.get_errno()
+        from ctypes import get_errno  # noqa: PLC0415 - imported already
+
+        number = get_errno()
         raise OSError(number, os.strerror(number))
 
 
@@ -104,12 +108,18 @@ def syncing(files: Iterable[int]) -> Iterator[None]:
         raise errors[0]
 
 
-class Durability(Enum):
-    """How durable a written file is when the call returns."""
+class Durability:
+    """How durable a written file is when the call returns; no Enum, whose import takes a millisecond."""
 
-    LATER = "not at all: the caller syncs the file system"
-    WHOLE = "after a power cut there is either the old or the whole new file"
-    NOW = "after a power cut there is the new file"
+    LATER: Durability
+    """Not at all: the caller syncs the file system."""
+    WHOLE: Durability
+    """After a power cut there is either the old or the whole new file."""
+    NOW: Durability
+    """After a power cut there is the new file."""
+
+
+Durability.LATER, Durability.WHOLE, Durability.NOW = Durability(), Durability(), Durability()
 
 
 class SmallFile(NamedTuple):

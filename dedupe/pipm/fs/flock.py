@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import math
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pipm.errors import BusyError, StoreError
 from pipm.fs.opened import opened
-from pipm.fs.processes import lock_holders
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -40,7 +38,7 @@ def lock_timeout() -> float:
     text = os.environ.get("PIPM_LOCK_TIMEOUT", "")
     try:
         seconds = float(text) if text else 300.0
-        if math.isnan(seconds):
+        if seconds != seconds:  # noqa: PLR0124 - NaN; importing math takes longer
             raise ValueError  # noqa: TRY301 - the same message as for text
     except ValueError:
         raise StoreError(
@@ -137,7 +135,7 @@ def _acquire(
         late = time.monotonic() >= deadline
         if (late or pause >= _TOLD_AT) and not told and _Waits.tell is not None:
             told = True
-            limit = "as long as it takes" if timeout == math.inf else f"at most {timeout:g} s"
+            limit = "as long as it takes" if timeout == float("inf") else f"at most {timeout:g} s"
             _Waits.tell(f"{_in_use(what, _holders(file)[0])}: waiting {limit}")
         if late:
             holders, stopped = _holders(file)
@@ -156,6 +154,8 @@ def _in_use(what: str, holders: str) -> str:
 
 def _holders(file: int) -> tuple[str, list[int]]:
     """Describe the processes that hold the lock on the open *file*, and list the stopped ones."""
+    from pipm.fs.processes import lock_holders  # noqa: PLC0415 - few processes wait
+
     holders = lock_holders(file)
     if not holders:
         return "another process", []

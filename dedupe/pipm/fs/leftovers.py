@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import directory_beneath, is_there
 from pipm.fs.durability import final_name
-from pipm.fs.folder_time import same_folder_time
-from pipm.fs.late_files import NOTE, give_back
-from pipm.fs.removal import remove_tree
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -66,6 +63,10 @@ def sweep(environment: int) -> None:
         raise FileSystemError(
             f"{STAGING} in the environment was not made by pipm", hint="look at it and move it away"
         )
+    from pipm.fs.folder_time import same_folder_time  # noqa: PLC0415 - few runs are killed
+    from pipm.fs.late_files import NOTE, give_back  # noqa: PLC0415 - likewise
+    from pipm.fs.removal import remove_tree  # noqa: PLC0415 - likewise
+
     if is_there(environment, f"{STAGING}/{NOTE}"):
         with directory_beneath(environment, STAGING) as staging:
             assert staging is not None

@@ -10,12 +10,12 @@ import contextlib
 import errno
 import os
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError, LinkingImpossibleError, UsageError
 from pipm.fs.opened import created, opened
 from pipm.fs.os_errors import explain_os_error, stops_everything
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.opened import opened, opened_folder
 from pipm.fs.removal import remove_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

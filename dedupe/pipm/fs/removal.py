@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.opened import opened, opened_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

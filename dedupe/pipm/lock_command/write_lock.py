@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shutil import which
 from typing import TYPE_CHECKING
 
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.ask_target import ask_target
 from pipm.errors import FetchError, UsageError
 from pipm.lockfile.checked_table import load_toml

@@ -14,7 +14,8 @@ from pipm.lockfile.pyproject import Project, load_project
 from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
-    from pipm.core.pins import Pin, Selection
+    from pipm.core.pins import Pin
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 _SYSTEMS = {"windows": "win32", "win": "win32", "macos": "darwin", "macosx": "darwin"}

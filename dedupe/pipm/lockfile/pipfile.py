@@ -8,11 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import SpecifierSet
 
-from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.checked_table import LockTable, load_json
 from pipm.lockfile.target_match import TargetMatch, archive_name, is_archive
 
 if TYPE_CHECKING:
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 _FORMAT = 6

@@ -16,7 +16,8 @@ from pipm.lockfile.target_match import TargetMatch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipm.core.pins import Pin, Selection
+    from pipm.core.pins import Pin
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 _MAIN = "main"

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.pylock import Pylock, PylockSelectError, PylockUnsupportedVersionError, PylockValidationError
 from packaging.tags import Tag
 
-from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.target_match import TargetMatch, archive_name, checked_name, is_variant, variant_error
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
     from packaging.pylock import Package, PackageArchive, PackageSdist, PackageVcs, PackageWheel
 
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 

@@ -6,13 +6,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from pipm.core.pins import Pin, Selection
+from pipm.core.selection import Selection
 from pipm.errors import LockError
 from pipm.lockfile.find_lock import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipm.core.pins import Pin
     from pipm.core.target import Target
     from pipm.lockfile.checked_table import LockTable
 

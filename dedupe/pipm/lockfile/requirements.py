@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pipm.core.pins import Archive, Pin, Selection
+from pipm.core.pins import Archive, Pin
 from pipm.lockfile.checked_table import LockTable
 from pipm.lockfile.requirement_lines import Line, RequirementOptions, allowed_archives, marker_of, read_lines
 from pipm.lockfile.requirement_urls import Direct, direct, is_direct
 from pipm.lockfile.target_match import TargetMatch
 
 if TYPE_CHECKING:
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 _Found = tuple[Pin, LockTable]

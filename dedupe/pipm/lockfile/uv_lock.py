@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipm.core.pins import Pin, Selection, SourceFolder
+from pipm.core.pins import Pin, SourceFolder
 from pipm.lockfile.checked_table import LockTable, load_toml
 from pipm.lockfile.pyproject import load_project
 from pipm.lockfile.target_match import TargetMatch
@@ -14,6 +14,7 @@ from pipm.lockfile.uv_sources import uv_pin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 _Node = tuple[int, str]

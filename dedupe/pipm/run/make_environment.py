@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.ask_target import ask_target
 from pipm.env.base_interpreter import find_fitting, find_interpreter
 from pipm.env.environment import load_environment

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import re
 import sys
-from typing import TYPE_CHECKING
 
-from pipm.core.digest import Digest
 from pipm.errors import StoreError
 from pipm.fs.beneath import is_there, open_beneath, open_directory_beneath
-from pipm.fs.durability import Durability, SmallFile, write_durably, write_together
-from pipm.fs.flock import locked_folder
+from pipm.fs.durability import Durability
 from pipm.fs.opened import opened
-from pipm.fs.removal import remove_tree
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipm.core.digest import Digest
     from pipm.core.manifest import Label, Manifest, Row
     from pipm.fs.tree_builder import TreeBuilder
     from pipm.store.layout import Store
@@ -37,9 +33,7 @@ EDITABLE = "0.editable"
 _CACHE = "__pycache__"
 PARTIAL = "partial"
 """An empty file of this name marks an entry that lacks files of its wheel."""
-_HEAD = re.compile(
-    rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
-)
+_HEAD = rb'\{"version":[12],"name":"[^"]*","release":"[^"]*","tag":"[^"]*","identity":"([0-9a-f]{64})"'
 """Matches the beginning of a manifest with the identity, so that its rows need not be read."""
 _HEAD_SIZE = 4096
 _RENAME_EXCHANGE = 2
@@ -124,10 +118,14 @@ def find_entry(store: Store, name: str, version: str, identity: Digest) -> str |
 
 
 def _identity(store: Store, entry: str) -> Digest:
+    import re  # noqa: PLC0415 - takes 4 ms; a sync with nothing to do looks for no entry
+
+    from pipm.core.digest import Digest  # noqa: PLC0415 - likewise
+
     try:
         file = open_beneath(store.v1, f"wheels/{entry}/{MANIFEST}", os.O_RDONLY)
         with open(file, "rb") as stream:
-            head = _HEAD.match(stream.read(_HEAD_SIZE))
+            head = re.match(_HEAD, stream.read(_HEAD_SIZE))
     except OSError:
         head = None  # load_manifest raises the error
     return Digest.from_hex(head[1].decode("ascii")) if head else load_manifest(store, entry).identity
@@ -227,6 +225,8 @@ def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing:
     If another process published the entry first, that entry is used. A partial entry is exchanged atomically;
     with *replacing* a complete entry, too. The path is below ``wheels/``.
     """
+    from pipm.fs.removal import remove_tree  # noqa: PLC0415 - a sync with nothing to do publishes nothing
+
     existing = find_entry(store, label.name, label.version, label.identity)
     if existing is None:
         entry = label.directory
@@ -254,6 +254,8 @@ def _completes(new: Manifest, old: Manifest) -> bool:
 
 def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
     if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - few entries are exchanged
+
         library = ctypes.CDLL(None, use_errno=True)
         if not library.renameat2(run, os.fsencode(tree), v1, os.fsencode(entry), _RENAME_EXCHANGE):
             return
@@ -268,6 +270,9 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
 
     The lock of the index is held, so that no concurrent update is lost.
     """
+    from pipm.fs.durability import SmallFile, write_together  # noqa: PLC0415 - likewise
+    from pipm.fs.flock import locked_folder  # noqa: PLC0415 - likewise
+
     with contextlib.ExitStack() as stack:
 
         def opened(path: str) -> int:
@@ -309,5 +314,7 @@ def entry_of_wheel(store: Store, wheel: Digest) -> str | None:
 
 def index_wheel(store: Store, wheel: Digest, entry: str, durability: Durability = Durability.NOW) -> None:
     """Record that the wheel archive with this sha256 unpacks to *entry*."""
+    from pipm.fs.durability import write_durably  # noqa: PLC0415 - likewise
+
     with opened(open_directory_beneath(store.v1, "by-wheel")) as folder:
         write_durably(folder, wheel.hex(), f"{entry}\n".encode("ascii"), durability)

@@ -16,7 +16,6 @@ from pipm.fs.trust import foreign_part
 from pipm.store.configuration import words
 from pipm.store.entries import has_complete_entry
 from pipm.store.layout import VERSION, Store
-from pipm.store.objects import find_object
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOWHERE = -1
@@ -68,5 +67,7 @@ def is_served_in_place(layer: Store, entry: str) -> bool:
 
 def layered_object(layer: Store, name: str) -> os.stat_result | None:
     """Look up the object *name* in *layer*. The user who configured the layer trusts its owner."""
+    from pipm.store.objects import find_object  # noqa: PLC0415 - only syncs that make files need it
+
     status = find_object(layer.objects, name)
     return status if status is not None and stat.S_ISREG(status.st_mode) else None

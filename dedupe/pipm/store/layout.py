@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.errors import StoreError
 from pipm.fs.beneath import is_there
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.flock import locked, locked_folder, try_lock
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import explain_os_error
-from pipm.fs.removal import remove_below, remove_tree, stuck_at
 from pipm.fs.trust import foreign_part, is_foreign, user_name
 from pipm.fs.walk_tree import names_in
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -39,6 +38,8 @@ RESERVE = "reserve"
 RESERVE_SIZE = 512 << 10
 """Bytes of the reserve for a full disk: sharing frees space, but it first needs some blocks."""
 _UNFINISHED = f".{VERSION}-"
+_RANDOM = 8
+"""Hexadecimal digits that end the name of an unfinished store."""
 _README = """\
 This folder is a store of pipm (venv-dedupe). Environments share the files in it.
 
@@ -130,6 +131,8 @@ class Store(NamedTuple):
 
     def _remove_run(self, name: str) -> list[Stuck]:
         """Remove the folder *name* of ``tmp/``; return files (immutable ones) that could not be removed."""
+        from pipm.fs.removal import remove_below  # noqa: PLC0415 - a sync with nothing to do has no such folder
+
         return remove_below(self.tmp, name, f"{self.path}/{VERSION}/tmp/{name}")  # noqa: S108 - the store's
 
     def remove_folder(self, path: str) -> list[Stuck]:
@@ -144,6 +147,8 @@ class Store(NamedTuple):
         except FileNotFoundError:
             return []
         except OSError as error:
+            from pipm.fs.removal import stuck_at  # noqa: PLC0415 - ends the run
+
             return [stuck_at(self.v1, path, f"{self.path}/{VERSION}/{path}", error)]
         return self._remove_run(name)
 
@@ -257,6 +262,8 @@ def _create(path: str) -> None:
                 f"{path} contains files that are not pipm's ({min(unexpected)})",
                 hint="choose an empty or new folder with --store or PIPM_STORE",
             )
+    from pipm.fs.removal import remove_tree  # noqa: PLC0415 - once for each store
+
     os.makedirs(path, mode=0o700, exist_ok=True)
     with locked(f"{path}/lock", what="the store"):
         if os.path.isdir(f"{path}/{VERSION}"):
@@ -268,7 +275,7 @@ def _create(path: str) -> None:
             for name in filter(_is_unfinished, os.listdir(parent)):
                 remove_tree(parent, name)
         # Made under a temporary name and renamed, so that a killed process leaves no half store.
-        new = f"{path}/{_UNFINISHED}{os.urandom(4).hex()}"
+        new = f"{path}/{_UNFINISHED}{os.urandom(_RANDOM // 2).hex()}"
         os.mkdir(new, 0o700)  # not the umask's mode: a group must not write to it
         for name in _FOLDERS:
             os.mkdir(f"{new}/{name}", 0o700)
@@ -278,7 +285,8 @@ def _create(path: str) -> None:
 
 
 def _is_unfinished(name: str) -> bool:
-    return re.fullmatch(rf"{re.escape(_UNFINISHED)}[0-9a-f]{{8}}", name) is not None
+    end = name.removeprefix(_UNFINISHED)
+    return name != end and len(end) == _RANDOM and not end.strip("0123456789abcdef")
 
 
 def _check_owner(path: str, v1: int) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.sha256 import sha256
 from pipm.errors import StoreError
 from pipm.fs.beneath import directory_beneath
+from pipm.fs.cache_files import parsed_json
 from pipm.fs.durability import Aside, Durability, SmallFile, write_aside, write_durably, write_together
 from pipm.fs.walk_tree import names_in
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -106,6 +107,8 @@ def prepare_root(store: Store, root: Root) -> Aside:
 
 
 def _document(root: Root) -> bytes:
+    import json  # noqa: PLC0415 - a sync with nothing to do writes no root
+
     document = {"version": FORMAT, **root._asdict()}
     document["promise"] = document.pop("fingerprint")  # the key in the file
     return json.dumps(document, indent=1).encode("ascii")
@@ -173,7 +176,7 @@ def _read(store: Store, name: str) -> Root:
     with open(file, "rb") as stream:
         data = stream.read()
     try:
-        document = json.loads(data)
+        document = parsed_json("root", data)
         if not isinstance(document, dict) or document.pop("version") != FORMAT:
             raise ValueError("it has another format")  # noqa: TRY301 - the same message as for other damage
         document["entries"] = tuple(document["entries"])

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.beneath import directory_beneath
-from pipm.fs.removal import remove_empty_below
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pipm.store.layout import Store
 
@@ -63,6 +63,8 @@ def restore_entry(store: Store, one: Trashed) -> bool:
 def tidy(store: Store) -> None:
     """Remove the trash's empty folders."""
     if os.path.isdir(f"{store.path}/v1/{_FOLDER}"):
+        from pipm.fs.removal import remove_empty_below  # noqa: PLC0415 - only gc tidies
+
         remove_empty_below(f"{store.path}/v1/{_FOLDER}", 3)
 
 

@@ -49,7 +49,7 @@ def passes_full_check(
     served = frozenset() if receipt is None else {row.entry for row in receipt.served.values()}
     install_plans = {entry: _load(store, entry, served=entry in served) for entry in known.entries}
     scan = EnvironmentScan(store, root, environment, scheme, interpreter, stored_metadata)
-    return passes_plan_check(scan, install_plans, change_cache.before, change_cache, {})
+    return passes_plan_check(scan, install_plans, change_cache.unchanged(), change_cache, {})
 
 
 def passes_plan_check(

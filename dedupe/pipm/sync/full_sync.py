@@ -234,9 +234,7 @@ class FullSync:
         previous = find_root(self.store, environment.path)
         if previous is None or previous.state != SYNCED:
             return NOTHING
-        change_cache = ChangeCache(environment, root, previous, scheme)
-        change_cache.holds()
-        return change_cache.before
+        return ChangeCache(environment, root, previous, scheme).unchanged()
 
     def _note(
         self, scan: EnvironmentScan, wanted: list[Wanted], done: AppliedPlan, before: SeenTimes

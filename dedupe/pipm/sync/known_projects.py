@@ -5,11 +5,10 @@ The folders of a lock are remembered, so that a sync with nothing to do reads no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipm.core.sha256 import sha256
 from pipm.fs.cache_files import read_value, write_value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pipm.core.sha256 import sha256
 from pipm.env.permission import check_found
 from pipm.errors import LockError
 from pipm.lockfile.find_lock import find_lock, lock_content, member_here
-from pipm.lockfile.read_lock import read_lock
-from pipm.sync.pins_cache import cached_pins
 from pipm.sync.sync_values import Lock, LockStamp
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipm.core.pins import Pin, Selection
+    from pipm.core.pins import Pin
+    from pipm.core.selection import Selection
     from pipm.core.target import Target
 
 __all__ = ["member_here", "open_lock"]
@@ -46,6 +45,9 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
     fingerprint = sha256(decisive.encode()).hexdigest()
 
     def pins(target: Target) -> Sequence[Pin]:
+        from pipm.lockfile.read_lock import read_lock  # noqa: PLC0415 - a sync with nothing to do reads no lock
+        from pipm.sync.pins_cache import cached_pins  # noqa: PLC0415 - likewise
+
         def read() -> Sequence[Pin]:
             return read_lock(found, target, selection)
 

@@ -6,14 +6,13 @@ import contextlib
 import gc
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import locked_environment
 from pipm.env.receipt import read_stored_metadata
 from pipm.finder.finder_usage import missing_store
 from pipm.fs.os_errors import explain_os_error
 from pipm.store.entries import has_complete_entry
-from pipm.store.layers import home_of
+from pipm.store.layers import open_layers
 from pipm.store.layout import open_store
 from pipm.store.roots import SYNCED, find_root
 from pipm.sync.change_cache import ChangeCache
@@ -21,6 +20,7 @@ from pipm.sync.known_projects import is_current
 from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
 from pipm.sync.target_environment import find_target, scheme_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -118,4 +118,5 @@ def _nothing_to_do(
 
 
 def _are_stored(store: Store, known: Root) -> bool:
-    return all(has_complete_entry(home_of(store, entry), entry) for entry in known.entries)
+    homes = (store, *open_layers(store.path))
+    return all(any(has_complete_entry(home, entry) for home in homes) for entry in known.entries)

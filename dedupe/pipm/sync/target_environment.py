@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.environment_lock import checked_environment
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.scheme import Scheme
 from pipm.env.environment import is_half_made
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.permission import check_runnable
+from pipm.env.places import version_in_name
 from pipm.errors import InterpreterError, UsageError
 from pipm.fs.flock import locked_folder
 from pipm.fs.opened import opened_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,8 +95,8 @@ def scheme_of(environment: Environment, *, compiled: bool) -> tuple[Scheme, Inte
     python = interpreter_of_target(environment)
     interpreter = ask_interpreter(python) if compiled else None
     release = ".".join(environment.python.split(".")[:2])
-    named = re.search(r"/(?:python|pypy)(\d+\.\d+)", environment.site)
-    if named is not None and named[1] != release:
+    named = next(filter(None, map(version_in_name, environment.site.split("/"))), release)
+    if "." in named and named != release:
         raise InterpreterError(
             f"The interpreter of {environment.path} is Python {release}, which has no site-packages there",
             hint=f"python{release} -m venv --upgrade {environment.path}",

@@ -17,6 +17,7 @@ from pipm.core import distribution_names
 from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, header_time, parse_bytecode_key
 from pipm.core.digest import EMPTY, Digest, digest_of
 from pipm.core.disk_usage import DiskUsage
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.reasons import Reason
 from pipm.errors import BusyError, InterruptedRunError, PipmError, UsageError, WheelError
 
@@ -185,3 +186,30 @@ def test_every_kind_of_error_has_a_name_of_its_own() -> None:
     kinds: list[type[PipmError]] = [PipmError, *PipmError.__subclasses__()]
     assert len(kinds) > 5
     assert len({kind.kind for kind in kinds}) == len(kinds)
+
+
+class Point(NamedTuple):
+    """A point with a method."""
+
+    x: int
+    y: int = 2
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.x + self.y
+
+
+def test_a_named_tuple_is_one_of_typing() -> None:
+    point = Point(1)
+    assert (point, point._fields, Point._field_defaults) == ((1, 2), ("x", "y"), {"y": 2})
+    assert (point.total, point._replace(y=5).total, repr(point)) == (3, 6, "Point(x=1, y=2)")
+    assert (Point.__doc__, Point.__module__, Point.__bases__) == (
+        "A point with a method.",
+        __name__,
+        (tuple,),
+    )
+    assert pickle.loads(pickle.dumps(point)) == point
+    assert type(pickle.loads(pickle.dumps(point))) is Point
+    with pytest.raises(TypeError):
+        Point()  # type: ignore[call-arg]

@@ -8,7 +8,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.pins import Archive, Pin, Selection, SourceFolder
+from pipm.core.pins import Archive, Pin, SourceFolder
+from pipm.core.selection import Selection
 from pipm.core.target import Target
 from pipm.errors import FetchError, LockError
 from pipm.lockfile.read_lock import read_lock

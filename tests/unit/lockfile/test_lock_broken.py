@@ -10,13 +10,16 @@ import os
 import random
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lock_files import LINUX, OLD, A, Folder, assert_harmless
-from pipm.core.pins import Pin, Selection
+from pipm.core.selection import Selection
 from pipm.errors import LockError
 from pipm.lockfile.read_lock import read_lock
+
+if TYPE_CHECKING:
+    from pipm.core.pins import Pin
 
 SEED = int(os.environ.get("PIPM_FUZZ_SEED", "1"))
 RUNS = int(os.environ.get("PIPM_FUZZ_RUNS", "20"))

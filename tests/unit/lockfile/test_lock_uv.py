@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from lock_files import LINUX, OLD, WINDOWS, A, B, Folder, LockFile, file_names
-from pipm.core.pins import Archive, Repository, Selection
+from pipm.core.pins import Archive, Repository
 from pipm.core.pins import SourceFolder as Local
+from pipm.core.selection import Selection
 from pipm.errors import LockError
 from pipm.lockfile.read_lock import read_lock
 

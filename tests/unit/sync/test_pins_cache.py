@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from pipm.core.pins import Archive, Pin, Repository, Selection, SourceFolder
+from pipm.core.pins import Archive, Pin, Repository, SourceFolder
+from pipm.core.selection import Selection
 from pipm.core.target import Target
 from pipm.errors import LockError
 from pipm.fs.cache_files import user_cache_folder

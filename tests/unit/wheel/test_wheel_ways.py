@@ -10,7 +10,7 @@ import pytest
 from hostile_wheels import HOSTILE, entry_points
 from pipm.context.progress import Progress
 from pipm.context.workers import SharedState
-from pipm.core.pins import Selection
+from pipm.core.selection import Selection
 from pipm.env.base_interpreter import find_interpreter
 from pipm.env.create_environment import create_environment
 from pipm.errors import PipmError
