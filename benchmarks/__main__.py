@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.process import REPOSITORY, child_environment, end_on_signals
+from benchmarks.process import REPOSITORY, busy_seconds, child_environment, end_on_signals
 from benchmarks.record import FOLDER, keep, read
 from benchmarks.setting import Setting
 from benchmarks.tables import markdown, write_into
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 README = Path(__file__).parent / "README.md"
 NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote", "pack")
+_IDLE = 0.2
+"""Seconds that the processors may be busy in two seconds of an idle machine."""
 SLOW = frozenset({"pip", "remote", "pack"})
 """Not in a quick run."""
 
@@ -47,7 +49,7 @@ def main() -> None:
     add("--tables", action="store_true", help="write the tables alone")
     add("--rounds", type=int)
     add("--kind", action="append", default=[], choices=("ext4", "xfs", "btrfs"), help="default: all")
-    add("--group", action="append", default=[], help="of sync")
+    add("--group", action="append", default=[], help="of sync; of adopt: a program; of scale: a number")
     add("--scratch", type=Path, default=Path("/var/tmp/pipm-bench"), help="default: %(default)s")
     add("--uv", default="uv")
     arguments = parser.parse_args()
@@ -85,21 +87,25 @@ def measure(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -
     compile_all = [sys.executable, "-m", "compileall", "-q", str(REPOSITORY / "dedupe")]
     subprocess.run(compile_all, check=True, env=child_environment())
     for name in names:
+        where = seen(quick=arguments.quick)
         started = time.monotonic()
         records: list[Record] = []
         try:
             made = importlib.import_module(f"benchmarks.{name}").measure(setting)
-            records.extend(record._replace(seen=seen(quick=arguments.quick)) for record in made)
+            records.extend(record._replace(seen=where) for record in made)
         finally:
             keep(name, records, folder)  # what was measured before an interruption, too
         print(f"{name}: {len(records)} runs, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def seen(*, quick: bool) -> str:
-    """Return where and when this run measures."""
+    """Return where and when this run measures, and whether the machine is idle before it."""
     day = dt.datetime.now(dt.UTC).date().isoformat()
     machine = f"Python {platform.python_version()}, {os.cpu_count()} processors"
-    load = "quiet" if os.getloadavg()[1] < 1.5 else "other work beside"
+    # A load average would still have the benchmark before this one in it.
+    busy = busy_seconds()
+    time.sleep(2)
+    load = "quiet" if busy_seconds() - busy < _IDLE else "other work beside"
     return ", ".join([day, machine, load, *(["quick"] if quick else [])])
 
 

@@ -56,8 +56,9 @@ def contenders(setting: Setting) -> list[Contender]:
         Contender(name="rdfind", kinds=every, options=rdfind),
         Contender(name="hardlink -c", kinds=every, options=("hardlink", "-q", "-c")),
     ]
+    wanted = setting.groups or (("pipm, hard links", "jdupes -L") if setting.quick else ())
     there = [one for one in known if shutil.which(one.options[0])]
-    return [one for one in there if not setting.quick or one.name in ("pipm, hard links", "jdupes -L")]
+    return [one for one in there if not wanted or one.name in wanted]
 
 
 def measure(setting: Setting) -> Iterator[Record]:

@@ -72,7 +72,7 @@ def measure(setting: Setting) -> Iterator[Record]:
     store, entries = make_store(store_path, crowd, f"{place}/wheels")
     environ = {"PIPM_STORE": store_path, "XDG_CACHE_HOME": f"{place}/cache"}
     made = 0
-    for size in (30, 100) if setting.quick else SIZES:
+    for size in map(int, setting.groups) if setting.groups else (30, 100) if setting.quick else SIZES:
         add_environments(store, entries, folder, replace(crowd, environments=size), first=made)
         made = size
         os.sync()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,16 @@ def test_an_environment_is_deleted(tmp_path: Path, pipm: Pipm) -> None:
     assert "pipm gc --keep 0" in told.err
     pipm("gc", "--keep", "0").expect()
     assert pipm("store", "ls").expect().out == ""
+
+
+def test_a_kernel_of_it_is_named(tmp_path: Path, pipm: Pipm, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = with_alpha(tmp_path / "a")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    spec = json.dumps({"argv": [gone.python, "-m", "ipykernel_launcher"]})
+    write(str(tmp_path / "jupyter/kernels/mine/kernel.json"), spec.encode())
+    assert "jupyter kernelspec remove mine" in pipm("rm", "-n", gone.path).expect().err
+    assert "jupyter kernelspec remove mine" in pipm("rm", "-y", gone.path).expect().err
+    assert os.path.exists(tmp_path / "jupyter/kernels/mine/kernel.json")
 
 
 def test_what_is_no_environment_alone_stays(tmp_path: Path, pipm: Pipm) -> None:

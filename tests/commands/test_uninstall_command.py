@@ -71,6 +71,10 @@ def test_nothing_stays(home: Path) -> None:
     with_alpha(named)
     pipm.adopt(str(named))
     (home / ".config/pipm").mkdir(parents=True)
+    for name, program in (("science", f"{named}/bin/python"), ("other", "/usr/bin/python3")):
+        kernel = home / f".local/share/jupyter/kernels/{name}/kernel.json"
+        kernel.parent.mkdir(parents=True)
+        kernel.write_text(json.dumps({"argv": [program, "-m", "ipykernel_launcher"]}))
     all_there = snapshot(str(home))
 
     told = pipm("uninstall", "-n").expect()
@@ -78,6 +82,7 @@ def test_nothing_stays(home: Path) -> None:
     assert snapshot(str(home)) == all_there
 
     told = pipm("uninstall").expect()
+    assert "jupyter kernelspec remove science\n" in told.err
     assert "left shared with uv's cache, as uv made them: 1 file" in told.err
     assert told.out.rstrip().endswith("pip uninstall venv-dedupe")
     for one in (first, second):

@@ -11,15 +11,15 @@ from pipm.fs.bytecode_header import finish
 from pipm.fs.share_file import NewFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from pipm.core.digest import Digest
     from pipm.env.interpreter import Interpreter
 
 MODE = 0o444
 """The mode of bytecode in the store."""
-_BATCH = 64
-"""Sources that one process compiles between two calls of *advance*."""
+_BATCH, _BATCH_SIZE = 64, 256 << 10
+"""Sources, and bytes of them, that one process compiles between two calls of *advance*."""
 
 
 class SourceFile(NamedTuple):
@@ -73,13 +73,13 @@ def compile_sources(
     *advance* is called with the number of finished sources; an exception that it raises ends the work.
     """
     compiled = Compiled({}, [], [], [])
-    names, step = list(sources), _BATCH * len(workers)
-    for start in range(0, len(names), step):
-        advance(start)
-        parts = [names[start + number : start + step : len(workers)] for number in range(len(workers))]
-        tasks = [[_task(sources[name], f"{run[1]}/{name}") for name in part] for part in parts]
-        for part, answers in zip(parts, _answers(workers, tasks), strict=True):
-            for name, good in zip(part, answers, strict=True):
+    refused: list[str] = []
+    done = 0
+    with closing(_answers(workers, sources, run[1])) as answered:
+        for names, answers in answered:
+            done += len(names)
+            advance(done)
+            for name, good in zip(names, answers, strict=True):
                 if good:
                     compiled.made[name] = NewFile(run[0], name)
                     finish(run[0], name, MODE, sources[name].time)
@@ -87,18 +87,60 @@ def compile_sources(
                     compiled.changed.append(name)
                 elif good is not False:
                     compiled.failed.append(name)
-                elif any(answers):
-                    compiled.hopeless.append(name)
+                else:
+                    refused.append(name)
+    if compiled.made:
+        compiled.hopeless.extend(refused)
     return compiled
 
 
-def _answers(workers: Sequence[CompilerProcess], tasks: list[list[CompileTask]]) -> list[list[int | None]]:
-    if len(workers) == 1:
-        return [workers[0].compile(tasks[0])]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most runs compile little
+def _batches(sources: Mapping[str, SourceFile]) -> Iterator[list[str]]:
+    """Divide *sources*, the largest first: then no process is left with much work at the end."""
+    batch: list[str] = []
+    size = 0
+    for name in sorted(sources, key=lambda name: -sources[name].size):
+        batch.append(name)
+        size += sources[name].size
+        if len(batch) == _BATCH or size >= _BATCH_SIZE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
-    with ThreadPoolExecutor(len(workers)) as pool:
-        return list(pool.map(CompilerProcess.compile, workers, tasks))
+
+def _answers(
+    workers: Sequence[CompilerProcess], sources: Mapping[str, SourceFile], folder: str
+) -> Generator[tuple[list[str], list[int | None]]]:
+    """Yield each batch with its answers; a process that finished one takes the next."""
+
+    def tasks(batch: list[str]) -> list[CompileTask]:
+        return [_task(sources[name], f"{folder}/{name}") for name in batch]
+
+    if len(workers) == 1:
+        for batch in _batches(sources):
+            yield batch, workers[0].compile(tasks(batch))
+        return
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # noqa: PLC0415 - most runs compile little
+    from queue import SimpleQueue  # noqa: PLC0415 - likewise
+
+    idle: SimpleQueue[CompilerProcess] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def compiled(batch: list[str]) -> list[int | None]:
+        worker = idle.get()
+        try:
+            return worker.compile(tasks(batch))
+        finally:
+            idle.put(worker)
+
+    pool = ThreadPoolExecutor(len(workers))
+    try:
+        futures = {pool.submit(compiled, batch): batch for batch in _batches(sources)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _task(source: SourceFile, target: str) -> CompileTask:

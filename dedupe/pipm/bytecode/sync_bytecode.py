@@ -101,8 +101,12 @@ class SyncBytecode:
 
     def finish(self) -> None:
         """Compile the missing bytecode, and link it into the pool and the environment."""
+        late: dict[str, list[tuple[str, str]]] = {}
         for key in self.fill_pool():
-            self._link_late(key)
+            for folder, stem, _ in self.missing[key]:
+                late.setdefault(folder, []).append((key, stem))
+        for folder, rows in late.items():
+            self._link_late(folder, rows)
 
     def fill_pool(self) -> Collection[str]:
         """Compile missing bytecode into the pool; return its names there."""
@@ -123,16 +127,15 @@ class SyncBytecode:
         store, pool = self._context.store, self._pool.interpreter
         self.uncompiled |= {key for key in self.missing if is_uncompilable(store, pool, key)}
 
-    def _link_late(self, key: str) -> None:
+    def _link_late(self, folder: str, rows: list[tuple[str, str]]) -> None:
         assert self._context.interpreter is not None
         assert self._filler is not None
         tag = self._context.interpreter.cache_tag
-        for folder, stem, _ in self.missing[key]:
-            path = f"{folder}/{_CACHE}" if folder else _CACHE
-            with opened(open_directory_beneath(self._context.root, path)) as target:
-                wanted = [(key_path(key), f"{stem}.{tag}.pyc")]
-                self._filler.link_bytecode(self._folder, self._path, wanted, target)
-                self.left[path] = state_of(target)
+        path = f"{folder}/{_CACHE}" if folder else _CACHE
+        with opened(open_directory_beneath(self._context.root, path)) as target:
+            wanted = [(key_path(key), f"{stem}.{tag}.pyc") for key, stem in rows]
+            self._filler.link_bytecode(self._folder, self._path, wanted, target)
+            self.left[path] = state_of(target)
 
     def _compile(self, interpreter: Interpreter, keys: list[str]) -> dict[str, NewFile]:
         """Compile the sources of this bytecode; return the new files by key."""

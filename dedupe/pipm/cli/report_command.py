@@ -13,7 +13,8 @@ from pipm.cli.options import Exact, Exclude, Session, app, command
 def report_command(
     session: Session,
     folder: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="Also environments below DIR, adopted or not.")
+        str | None,
+        typer.Argument(metavar="[DIR]", help="All environments below DIR; else those that the store knows."),
     ] = None,
     target: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The file to write; - prints the page.")
@@ -25,7 +26,11 @@ def report_command(
 
     The page loads nothing from elsewhere. Examples:
 
+      pipm report
+
       pipm report ~/code -o report.html
+
+      pipm report @science
     """
     from pipm.cli.report_output import make_report
 

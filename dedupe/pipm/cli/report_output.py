@@ -70,13 +70,15 @@ def document_of(found: FullReport, now: float) -> dict[str, object]:
         "oldest": report.oldest or now,
         "folder": found.folder,
         "saved": report.saved,
-        "total": exclusive + report.outside + on_disk,
+        "total": exclusive + on_disk + (0 if found.folder else report.outside),
         "store": {
             "path": "" if of_store is None else path_text(of_store.path),
             "on_disk": on_disk,
             "reclaimable": 0 if of_store is None else of_store.reclaimable,
         },
-        "entries": [(one.name, one.version, one.on_disk, int(one.condemned)) for one in found.entries],
+        "entries": [
+            (one.name, one.version, one.on_disk, int(one.condemned), one.elsewhere) for one in found.entries
+        ],
         "environments": [_environment(one, numbers) for one in found.environments],
     }
 

@@ -8,6 +8,7 @@ from pipm.cli.environments_output import each
 from pipm.cli.format_text import counted, path_text, size_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.plan.gc_plan import Limits
+from pipm.env.kernels import kernels_of
 from pipm.gc.collect import preview_collection
 from pipm.inspect.exclusive_bytes import exclusive_bytes
 from pipm.release.remove_environment import removable_environment, remove_environment
@@ -33,6 +34,7 @@ def remove_environments(
     sizes = {path: exclusive_bytes(store, environment.path) for path, environment in found.items()}
     for path in found:
         output.result(f"{path_text(path)}  frees {size_text(sizes[path])}")
+    print_kernels(output, kernels_of(environment.path for environment in found.values()))
     total = size_text(sum(sizes.values()))
     if not found or dry_run:
         if dry_run:
@@ -58,3 +60,10 @@ def remove_environments(
     if rest:
         output.note("hint", f"no environment needs {size_text(rest)} of the store: pipm gc --keep 0")
     return code
+
+
+def print_kernels(output: Output, kernels: Sequence[str]) -> None:
+    """Print which Jupyter *kernels* lose their environment; they are another program's files."""
+    if kernels:
+        output.note("note", f"Jupyter kernels of deleted environments: {', '.join(map(path_text, kernels))}")
+        output.note("hint", f"jupyter kernelspec remove {' '.join(map(path_text, kernels))}")

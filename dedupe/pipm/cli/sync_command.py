@@ -90,7 +90,8 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
       pipm sync uv.lock --env .venv --group dev
 
     It adds, replaces and removes distributions; it creates a missing environment. It needs no network for
-    what the store has; the rest is fetched or built. pip itself stays in the environment.
+    what the store has; the rest is fetched or built. pip itself stays in the environment. It never
+    changes the lock, so it needs no option like --frozen or --locked.
     """
     arguments = locals()
     from pipm.cli.option_table import SyncArguments

@@ -10,7 +10,9 @@ from pipm.cli.adopt_output import release_document, release_total
 from pipm.cli.environments_output import check_room, each, planned
 from pipm.cli.exit_codes import PARTLY
 from pipm.cli.format_text import counted, path_text
+from pipm.cli.rm_output import print_kernels
 from pipm.cli.terminal_progress import progress_for
+from pipm.env.kernels import kernels_of
 from pipm.hook.git_hook import has_git_hook, remove_git_hook
 from pipm.release.release import release_environment
 from pipm.release.remove_everything import (
@@ -52,11 +54,13 @@ def uninstall(output: Output, store: str, *, dry_run: bool) -> int:
     needing = (*failed, *found.needing, *(released.path for released in done if released.left))
     removed = [*found.paths, *(() if needing or not os.path.isdir(store) else (store,))]
     removed += (*unschedule(dry_run=dry_run), *_without_hooks(found.environments, dry_run=dry_run))
+    kernels = kernels_of(found.paths)
     stuck = []
     if not dry_run:
         stuck = [*remove_leftovers(found), *(() if needing else remove_store(store))]
     for path in removed:
         output.result(f"{'Would remove' if dry_run else 'Removed'} {path_text(path)}")
+    print_kernels(output, kernels)
     _say_staying(output, found, needing, store)
     if stuck:
         output.note("warning", f"{counted(len(stuck), 'file')} could not be removed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,17 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEntry:
-    """An entry with its bytecode, in bytes on disk; if ``condemned``, `pipm gc` removes it now."""
+    """An entry with its bytecode, in bytes on disk; if ``condemned``, `pipm gc` removes it now.
+
+    ``elsewhere`` is the number of environments that use it and are not in the report.
+    """
 
     name: str
     version: str
     entry: str
     on_disk: int
     condemned: bool
+    elsewhere: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +53,10 @@ class Mapped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FullReport:
-    """The data of a report; ``folder`` is the searched folder, or empty."""
+    """The data of a report; ``folder`` is the searched folder, or empty.
+
+    With a folder it has only the entries that the environments there use.
+    """
 
     report: Report
     entries: tuple[StoredEntry, ...]
@@ -59,21 +67,26 @@ class FullReport:
 def full_report(
     store_path: str, folder: str | None, exclude: Sequence[str] = (), *, exact: bool
 ) -> FullReport:
-    """Measure what the store knows, and all environments below *folder*."""
+    """Measure the store and the environments that it knows or, with *folder*, all below that."""
     report = disk_report(store_path, exact=exact)
-    known = {one.path for one in report.environments}
-    found = [] if folder is None else list_environments(store_path, folder, exclude=exclude, exact=exact)
-    found = with_estimates(store_path, found, Progress())
-    environments = (*report.environments, *(one for one in found if one.path not in known))
+    environments = report.environments
+    if folder is not None:
+        found = list_environments(store_path, folder, exclude=exclude, exact=exact)
+        environments = tuple(with_estimates(store_path, found, Progress()))
+    shown = {one.path for one in environments}
+    elsewhere = Counter(
+        entry for one in report.environments if one.path not in shown for entry in one.entries
+    )
+    used = None if folder is None else {entry for one in environments for entry in one.entries}
     return FullReport(
         report=report,
-        entries=_entries(store_path),
+        entries=tuple(one for one in _entries(store_path, elsewhere) if used is None or one.entry in used),
         environments=tuple(Mapped(usage=one, parts=_parts(one)) for one in environments),
         folder="" if folder is None else os.path.realpath(environment_path(folder)),
     )
 
 
-def _entries(store_path: str) -> tuple[StoredEntry, ...]:
+def _entries(store_path: str, elsewhere: Counter[str]) -> tuple[StoredEntry, ...]:
     store = open_store(store_path, create=False)
     if store is None:
         return ()
@@ -86,6 +99,7 @@ def _entries(store_path: str) -> tuple[StoredEntry, ...]:
             entry=entry,
             on_disk=inventory.bytes_of(inventory.with_bytecode(inventory.entries[entry])),
             condemned=entry in condemned,
+            elsewhere=elsewhere[entry],
         )
         for entry in sorted(inventory.entries)
     )

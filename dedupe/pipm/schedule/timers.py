@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.errors import PipmError, UsageError
+from pipm.errors import PipmError
 from pipm.fs.beneath import read_file
 from pipm.fs.durability import write_file
 from pipm.fs.home import config_home
@@ -66,14 +66,14 @@ def adopt_command(store: str, folders: Sequence[str], exclude: Sequence[str]) ->
 
 
 def schedule(command: Sequence[str], often: str, *, dry_run: bool) -> Change:
-    """Let *command* run *often* (daily or weekly); UsageError where the system has nothing for that."""
+    """Let *command* run *often* (daily or weekly); raise PipmError if the system has no timer."""
     if _has_systemd():
         return _by_systemd(command, often, dry_run=dry_run)
     before = _crontab()
     if before is None:
-        raise UsageError(
-            "Neither a systemd of this user nor crontab answers",
-            hint=f"let something run it {often}: {shlex.join(command)}",
+        raise PipmError(
+            "This machine has neither a systemd for your user nor cron",
+            hint=f"let another program run it {often}: {shlex.join(command)}",
         )
     line = f"{_CRON_TIMES[often]} nice -n 19 {shlex.join(command)} {_MARK}".replace("%", "\\%")
     rest = [text for text in before if not text.endswith(_MARK)]

@@ -35,8 +35,8 @@
   };
 
   // What is known ----------------------------------------------------------------------------------
-  const entries = data.entries.map(([name, version, bytes, condemned]) => (
-    { name, version, bytes, condemned: Boolean(condemned), users: 0 }));
+  const entries = data.entries.map(([name, version, bytes, condemned, elsewhere = 0]) => (
+    { name, version, bytes, condemned: Boolean(condemned), users: elsewhere }));
   const environments = data.environments;
   for (const one of environments) for (const index of one.entries) entries[index].users += 1;
   const distributions = [...entries.reduce((found, entry) => {
@@ -386,7 +386,7 @@
   const collect = environments.some((one) => one.state === "missing") ? "pipm gc --missing" : "pipm gc";
   $("cards").append(
     card(size(data.total), `on disk: ${counted(environments.length, "environment")}, ${counted(entries.length, "distribution")} in the store`),
-    card(size(data.saved), "saved by sharing", "", true),
+    card(size(data.saved), `saved by sharing${data.folder ? " in all environments" : ""}`, "", true),
     card(size(data.store.reclaimable), "can be removed: nothing uses it", data.store.reclaimable ? collect : ""));
   if (own.length) $("cards").append(card(`~ ${size(Math.max(own.reduce((sum, one) => sum + one.adopting, 0), 0))}`,
     `more by adopting ${counted(own.length, "environment")}`, `pipm adopt --all ${data.folder}`));
