@@ -255,6 +255,11 @@ def give_name(new: NewFile, store: int, name: str) -> bool:
     return True
 
 
+def rename_over(new: NewFile, store: int, name: str) -> None:
+    """Rename the finished file *new* to *name* below directory *store*, which may have an older one."""
+    os.rename(new.name, name, src_dir_fd=new.directory, dst_dir_fd=store)
+
+
 def bring_file(source: int, name: str, new: NewFile, *, link: bool, copy: bool) -> bool:
     """Make *new* a hard link (if *link*), a reflink or a copy (if *copy*) of the file *name* of *source*.
 

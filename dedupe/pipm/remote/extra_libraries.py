@@ -31,7 +31,7 @@ def compress(data: bytes) -> bytes:
     return frame
 
 
-def decompress(frame: bytes, size: int) -> bytes:
+def decompress(frame: bytes | memoryview, size: int) -> bytes:
     """Return the *size* bytes of a zstd *frame*; raise RemoteError for other data, even a larger content."""
     zstd = _zstd()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,21 +19,30 @@ from pipm.errors import RemoteError
 from pipm.fs.bytecode_header import with_source_time
 from pipm.fs.durability import sync_file_system
 from pipm.fs.free_space import free_space
-from pipm.fs.share_file import NewFile, forget
+from pipm.fs.share_file import NewFile, Stored, forget, give_name, rename_over
+from pipm.fs.tree_builder import TreeBuilder
 from pipm.remote.pack_writer import frame_starts
-from pipm.remote.read_frames import WantedFile, bring_files, located, read_manifests
-from pipm.share.copy_from_layer import name_files, publish_entries, true_rows
+from pipm.remote.read_frames import FileDownload, WantedFile, located, read_manifests
+from pipm.share.copy_from_layer import true_rows
 from pipm.store.bytecode_pool import Pool
-from pipm.store.entries import find_entry, has_complete_entry, link_archives, load_manifest
-from pipm.store.objects import find_object, is_trusted, object_mode
+from pipm.store.entries import (
+    MANIFEST,
+    find_entry,
+    has_complete_entry,
+    link_archives,
+    load_manifest,
+    publish_entry,
+)
+from pipm.store.objects import ObjectFolders, find_object, is_trusted, object_mode
 from pipm.wheel.entry_paths import EntryPaths, name_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipm.context.progress import Progress
     from pipm.core.digest import Digest
-    from pipm.remote.remote_values import IndexEntry, RemoteManifest
+    from pipm.core.manifest import Label
+    from pipm.remote.remote_values import Frame, IndexEntry, RemoteManifest
     from pipm.remote.transport import Transport
     from pipm.store.layout import Store
 
@@ -66,26 +76,45 @@ def pull_entries(
     have = {row.key: entry for row in rows if (entry := _complete(store, row))}
     lacking = [row for row in rows if row.key not in have]
     manifests = {key: load_manifest(store, entry) for key, entry in have.items()}
-    code = [
-        (row, name, row.bytecode[name])
+    pools = sorted(interpreters)
+    code = {
+        row.key: [
+            (name, row.bytecode[name])
+            for name in pools
+            if name in row.bytecode
+            and (row.key not in have or not _is_compiled(store, manifests[row.key], name))
+        ]
         for row in rows
-        for name in interpreters
-        if name in row.bytecode and (row.key not in have or not _is_compiled(store, manifests[row.key], name))
-    ]
-    found = read_manifests(transport, [*(row.manifest for row in lacking), *(blob for _, _, blob in code)])
-    with store.run() as (run, _):
-        incoming = _Incoming(store, run)
-        for row in lacking:
-            remote = found[row.manifest.digest]
-            manifests[row.key] = checked_manifest(row, remote, incoming.now_ns)
-            incoming.add_objects(manifests[row.key], remote)
-        for row, name, blob in code:
-            incoming.add_bytecode(name, manifests[row.key], found[blob.digest])
-        incoming.bring(transport, progress)
-        new = publish_entries(store, run, [manifests[row.key] for row in lacking], "tree-")
-    link_archives(store, [(have[row.key], one) for row in rows if row.key in have for one in row.archives])
-    have |= dict(zip((row.key for row in lacking), new, strict=True))
-    return Pulled(tuple(have[row.key] for row in rows), tuple(new), *incoming.totals())
+    }
+    compiled = (blob for parts in code.values() for _, blob in parts)
+    found = read_manifests(transport, [*(row.manifest for row in lacking), *compiled])
+    progress.phase("Pulling", sum(len(remote.files) for remote in found.values()))
+    with store.run() as (run, _), FileDownload(transport, progress.advance) as download:
+        incoming = _Incoming(store, run, download, progress)
+        for row in sorted(rows, key=lambda row: _first_frame(found, row)):
+            if row.key not in have:
+                remote = found[row.manifest.digest]
+                checked = checked_manifest(row, remote, incoming.now_ns)
+                manifests[row.key] = incoming.add_entry(checked, remote)
+            elif code[row.key]:
+                known = manifests[row.key]
+                manifests[row.key] = replace(known, files=true_rows(store, known.files))
+            for name, blob in code[row.key]:
+                incoming.add_bytecode(name, manifests[row.key], found[blob.digest])
+        download.finish()
+        new = incoming.publish()
+    have |= {row.key: new[manifests[row.key].label] for row in lacking}
+    link_archives(store, [(have[row.key], one) for row in rows for one in row.archives])
+    return Pulled(
+        tuple(have[row.key] for row in rows), tuple(have[row.key] for row in lacking), *incoming.totals()
+    )
+
+
+def _first_frame(found: Mapping[Digest, RemoteManifest], row: IndexEntry) -> tuple[str, int]:
+    """Return the place of the first frame of an entry: in this order downloads need the fewest requests."""
+    blobs = (row.manifest, *row.bytecode.values())
+    frames = (frame for blob in blobs if blob.digest in found for frame in found[blob.digest].frames)
+    return min((frame[:2] for frame in frames), default=("", 0))
 
 
 def _complete(store: Store, row: IndexEntry) -> str | None:
@@ -153,70 +182,117 @@ def _file_refusal(path: str, digest: Digest, size: int) -> str | None:
 
 
 class _Incoming:
-    """Files to fetch into the store, each once, by their future names."""
+    """The trees of new entries and the new bytecode, in the run's folder until all of it was hashed."""
 
-    def __init__(self, store: Store, run: int) -> None:
+    def __init__(self, store: Store, run: int, download: FileDownload, progress: Progress) -> None:
         self._store, self._run = store, run
-        self._wanted: dict[tuple[int, str], WantedFile] = {}
-        self._damaged: set[tuple[int, str]] = set()
+        self._download, self._progress = download, progress
+        self._free = free_space(run).size
+        self._trees: list[tuple[TreeBuilder, Manifest]] = []
+        self._objects: dict[str, tuple[TreeBuilder, str]] = {}
+        """New objects: the tree and the path of the file that becomes one."""
+        self._copies: list[tuple[str, TreeBuilder, str]] = []
+        """Further files of new objects: names of objects, trees and paths."""
+        self._bytecode: dict[str, NewFile] = {}
+        self._damaged: list[str] = []
+        self._frames: set[Frame] = set()
         self.now_ns = os.fstat(run).st_mtime_ns
         """One time for all objects, with the file system's resolution."""
 
-    def add_objects(self, manifest: Manifest, remote: RemoteManifest) -> None:
-        """Add an entry's files that the store lacks."""
+    def add_entry(self, manifest: Manifest, remote: RemoteManifest) -> Manifest:
+        """Begin the tree of an entry; return its manifest, with the store's modes and times."""
+        tree = TreeBuilder(self._run, f"tree-{len(self._trees)}")
         starts = frame_starts(remote.frames)
+        wanted = []
+        files = []
         for file, row in zip(manifest.files, remote.files, strict=True):
-            status = find_object(self._store.objects, file.object_name) if file.size else None
-            known = status is not None and is_trusted(status) and status.st_size == file.size
-            if file.size and not known:
-                new = WantedFile(row, *located(remote, starts, row), self._new(), file.mode, self.now_ns)
-                self._add(self._store.objects, file.object_name, new, is_there=status is not None)
+            name, path = file.object_name, file.path
+            known = self._known(file) if file.size and name not in self._objects else None
+            if not file.size:
+                tree.empty(path, file.mode, file.mtime_ns)
+            elif known is not None:
+                tree.link(self._store.objects, name, path)
+            elif name in self._objects:
+                tree.make_folders(path)
+                self._copies.append((name, tree, path))
+            else:
+                self._objects[name] = tree, path
+                new = NewFile(self._run, f"new-{len(self._objects)}")
+                place, later = located(remote, starts, row), tree.new_file(path)
+                wanted.append(WantedFile(row, *place, new, later.name, file.mode, self.now_ns))
+            files.append(file if known is None else file._replace(**Stored.of(known)._asdict()))
+        self._add(wanted, len(files))
+        manifest = replace(manifest, files=tuple(files))
+        self._trees.append((tree, manifest))
+        return manifest
 
     def add_bytecode(self, interpreter: str, manifest: Manifest, remote: RemoteManifest) -> None:
         """Add bytecode that the pool of *interpreter* lacks, with the source's time in its header."""
         pool = Pool(folder=self._store.bytecode, interpreter=interpreter)
         compiled = {row.path: row for row in remote.files}
         starts = frame_starts(remote.frames)
-        for file in true_rows(self._store, manifest.files):
+        wanted = []
+        for file in manifest.files:
             row = compiled.get(file.digest.hex()) if file.path.endswith(".py") else None
             time = header_time(file.mtime_ns)
-            if row is None or not row.size or pool.find(file.digest, time) is not None:
-                continue
             name = pool.name(file.digest, time)
+            if row is None or not row.size or name in self._bytecode or pool.find(file.digest, time):
+                continue
             header = partial(_with_header, interpreter, file.size, time)
+            new = self._bytecode[name] = NewFile(self._run, f"bytecode-{len(self._bytecode)}")
             place, mtime_ns = located(remote, starts, row), bytecode_mtime_ns(time)
-            new = WantedFile(row, *place, self._new(), _BYTECODE_MODE, mtime_ns, header)
-            is_there = find_object(self._store.bytecode, name) is not None  # of another time
-            self._add(self._store.bytecode, name, new, is_there=is_there)
+            wanted.append(WantedFile(row, *place, new, new.name, _BYTECODE_MODE, mtime_ns, header))
+            pool.make_room(file.digest)
+        self._add(wanted, len(compiled))
 
-    def bring(self, transport: Transport, progress: Progress) -> None:
-        """Download all files, hash them, and rename them to their final names."""
-        need = sum(one.file.size for one in self._wanted.values())
-        free = free_space(self._run).size
-        if need > free:
-            raise RemoteError(
-                f"The remote's files need {need >> 20} MiB, the store's disk has {free >> 20} MiB free",
-                hint="free some space there",
-            )
-        progress.phase("Pulling", len(self._wanted))
-        bring_files(transport, self._wanted.values(), progress.advance)
+    def publish(self) -> dict[Label, str]:
+        """Give all that was downloaded its names in the store; return the new entries."""
+        store, objects = self._store, self._store.objects
         sync_file_system(self._run)  # the bytes must be on disk before the names
-        for folder, name in self._damaged:
-            forget(folder, name)
-        name_files((folder, one.new, name) for (folder, name), one in self._wanted.items())
+        for name in self._damaged:
+            forget(objects, name)
+        for name, new in self._bytecode.items():
+            rename_over(new, store.bytecode, name)
+        rooms, others = ObjectFolders(objects), False
+        for name, (tree, path) in self._objects.items():
+            rooms.make(name)
+            if not give_name(tree.new_file(path), objects, name):
+                tree.replace(objects, name, path)
+                others = True  # another process brought it, with another time
+        for name, tree, path in self._copies:
+            tree.link(objects, name, path)
+        for tree, manifest in self._trees:
+            rows = true_rows(store, manifest.files) if others else manifest.files
+            tree.write(MANIFEST, replace(manifest, files=rows).to_json())
+        sync_file_system(self._run)
+        return {
+            manifest.label: publish_entry(store, self._run, tree.name, manifest.label)
+            for tree, manifest in self._trees
+        }
 
     def totals(self) -> tuple[int, int]:
         """The numbers of fetched files and bytes."""
-        frames = {frame for one in self._wanted.values() for frame in one.frames}
-        return len(self._wanted), sum(frame.length for frame in frames)
+        return len(self._objects) + len(self._bytecode), sum(frame.length for frame in self._frames)
 
-    def _add(self, folder: int, name: str, new: WantedFile, *, is_there: bool) -> None:
-        self._wanted.setdefault((folder, name), new)
-        if is_there:  # another size, or another user's file
-            self._damaged.add((folder, name))
+    def _known(self, file: FileEntry) -> os.stat_result | None:
+        """Return the stat of the store's object for *file*, unless it is missing or damaged."""
+        status = find_object(self._store.objects, file.object_name)
+        if status is None or (is_trusted(status) and status.st_size == file.size):
+            return status
+        self._damaged.append(file.object_name)  # another size, or another user's file
+        return None
 
-    def _new(self) -> NewFile:
-        return NewFile(self._run, f"pulled-{len(self._wanted)}")
+    def _add(self, wanted: list[WantedFile], files: int) -> None:
+        """Download *wanted* of a number of *files*."""
+        self._free -= sum(one.file.size for one in wanted)
+        if self._free < 0:
+            raise RemoteError(
+                f"The remote's files need {-self._free >> 20} MiB or more than the store's disk has free",
+                hint="free some space there",
+            )
+        self._frames.update(frame for one in wanted for frame in one.frames)
+        self._progress.advance(files - len(wanted), 0)
+        self._download.add(wanted)
 
 
 def _with_header(interpreter: str, source_size: int, time: int, data: bytes) -> bytes:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, nullcontext
 from threading import Semaphore
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from pipm.core.digest import Digest
 from pipm.errors import RemoteError
-from pipm.fs.share_file import NewFile, write_new_file
+from pipm.fs.share_file import NewFile, rename_over, write_new_file
 from pipm.remote.extra_libraries import decompress
 from pipm.remote.pack_writer import frames_of, pack_name
 from pipm.remote.remote_values import RemoteManifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from pipm.remote.remote_values import Blob, Frame, RemoteFile
     from pipm.remote.transport import Transport
 
 _T = TypeVar("_T")
+_Group = list[tuple[tuple["Frame", ...], _T]]
+"""Rows that one request brings, with the frames of each."""
 _REQUEST = 4 << 20
 """Maximum bytes of one request: at 100 Mbit/s and 20 ms a few requests use the full bandwidth."""
 _GAP = 32 << 10
@@ -31,13 +36,16 @@ _AT_ONCE = 12
 class WantedFile(NamedTuple):
     """A file to fetch: its frames, its start in the first frame, and its target.
 
-    ``header`` replaces its first bytes: those of bytecode depend on the store.
+    It is written as ``new`` and then renamed to ``path`` in the same directory: ext4 puts a new inode near
+    its folder's, so creating files in thousands of folders takes twice as long. ``header`` replaces its first
+    bytes: those of bytecode depend on the store.
     """
 
     file: RemoteFile
     frames: tuple[Frame, ...]
     skip: int
     new: NewFile
+    path: str
     mode: int
     mtime_ns: int
     header: Callable[[bytes], bytes] | None = None
@@ -55,7 +63,7 @@ def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, 
     groups = _grouped(((blob.frame,), blob) for blob in wanted.values())
     found: dict[Digest, RemoteManifest] = {}
 
-    def read(group: list[tuple[tuple[Frame, ...], Blob]]) -> None:
+    def read(group: _Group[Blob]) -> None:
         frames = _frames(transport, [frame for several, _ in group for frame in several])
         for (_, data), (_, blob) in zip(frames, group, strict=True):
             if Digest.of(data) != blob.digest:
@@ -66,27 +74,49 @@ def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, 
     return found
 
 
-def bring_files(
-    transport: Transport, wanted: Iterable[WantedFile], advance: Callable[[int, int], None]
-) -> None:
-    """Write all files of *wanted*; raise RemoteError for one that differs from its manifest.
+class FileDownload:
+    """Downloads files by several requests at once while the caller adds more.
 
-    Call *advance* with the numbers of finished files and bytes.
+    Calls *advance* with the numbers of finished files and bytes. At its end nothing is downloaded any more.
     """
-    groups = _grouped((one.frames, one) for one in wanted)
-    # All threads may wait for the network. If more than there are processors write, they only wait for the
-    # interpreter's lock, which each system call gives away: four times as many context switches.
-    writing = Semaphore(os.cpu_count() or 1)
 
-    def read(group: list[tuple[tuple[Frame, ...], WantedFile]]) -> None:
-        with writing:
-            frames = _frames(transport, _union([frames for frames, _ in group]), writing)
+    def __init__(self, transport: Transport, advance: Callable[[int, int], None]) -> None:
+        self._transport, self._advance = transport, advance
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._started: list[Future[None]] = []
+        self._waiting: _Group[WantedFile] = []
+        # All threads may wait for the network. If more than there are processors write, they only wait for
+        # the interpreter's lock, which each system call gives away: four times as many context switches.
+        self._writing = Semaphore(os.cpu_count() or 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, wanted: Iterable[WantedFile]) -> None:
+        """Download *wanted*; those that fill no request wait for the next ones.
+
+        Files that are added in the order of their frames need the fewest requests.
+        """
+        groups = _grouped([*self._waiting, *((one.frames, one) for one in wanted)])
+        self._waiting = groups.pop() if groups else []
+        self._started += [self._pool.submit(self._bring, group) for group in groups]
+
+    def finish(self) -> None:
+        """Wait for all files; raise RemoteError for one that differs from its manifest."""
+        self._started.append(self._pool.submit(self._bring, self._waiting))
+        for done in as_completed(self._started):
+            done.result()
+
+    def _bring(self, group: _Group[WantedFile]) -> None:
+        frames = _frames(self._transport, _union([frames for frames, _ in group]), self._writing)
+        with closing(frames):
             current: tuple[Frame | None, bytes] = (None, b"")
             for _, one in group:
                 current = _bring(one, frames, current)
-        advance(len(group), sum(one.file.size for _, one in group))
-
-    _at_once(read, groups)
+        self._advance(len(group), sum(one.file.size for _, one in group))
 
 
 def _bring(
@@ -115,12 +145,14 @@ def _bring(
             write_new_file(one.new, [one.header(data)], one.mode, one.mtime_ns)
     if (digest, size) != (one.file.digest, one.file.size):
         raise RemoteError(f"{one.file.path} differs from what its signer named: its sha256 is {digest.hex()}")
+    if one.path != one.new.name:
+        rename_over(one.new, one.new.directory, one.path)
     return current
 
 
-def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[list[tuple[tuple[Frame, ...], _T]]]:
+def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[_Group[_T]]:
     """Group rows for requests; a group needs each frame once, in order."""
-    groups: list[list[tuple[tuple[Frame, ...], _T]]] = []
+    groups: list[_Group[_T]] = []
     last: Frame | None = None
     begin = 0
     for row in sorted(rows, key=lambda row: [frame[:2] for frame in row[0]]):
@@ -150,11 +182,11 @@ def _union(several: Iterable[tuple[Frame, ...]]) -> list[Frame]:
 
 
 def _frames(
-    transport: Transport, frames: list[Frame], writing: Semaphore | None = None
-) -> Iterator[tuple[Frame, bytes]]:
+    transport: Transport, frames: list[Frame], writing: AbstractContextManager[object] | None = None
+) -> Generator[tuple[Frame, bytes]]:
     """Read ordered frames in requests of at most `_REQUEST` bytes, and unpack them.
 
-    *writing*, which the caller holds, is given back during a request.
+    Hold *writing* while the frames of a request are unpacked and used, not during the request.
     """
     start = 0
     while start < len(frames):
@@ -167,16 +199,11 @@ def _frames(
             stop += 1
         last = frames[stop - 1]
         length = last.offset + last.length - first.offset
-        if writing is not None:
-            writing.release()
-        try:
-            data = memoryview(transport.read_range(pack_name(first.pack), first.offset, length))
-        finally:
-            if writing is not None:
-                writing.acquire()
-        for frame in frames[start:stop]:
-            begin = frame.offset - first.offset
-            yield frame, decompress(bytes(data[begin : begin + frame.length]), frame.size)
+        data = memoryview(transport.read_range(pack_name(first.pack), first.offset, length))
+        with writing or nullcontext():
+            for frame in frames[start:stop]:
+                begin = frame.offset - first.offset
+                yield frame, decompress(data[begin : begin + frame.length], frame.size)
         start = stop
 
 
