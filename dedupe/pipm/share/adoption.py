@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipm.context.statistics import SkippedFile, Statistics
     from pipm.env.environment import Environment
     from pipm.fs.link_modes import LinkMode
@@ -25,6 +27,20 @@ class AdoptOptions:
     compile_missing: bool = False
     dist_info: bool | None = None
     again: tuple[str, ...] = ()
+
+
+class Unchanged(NamedTuple):
+    """The result of an earlier run for an environment that did not change since.
+
+    ``left`` are path and reason of the files that stay private.
+    """
+
+    distributions: int
+    files: int
+    already: int
+    bytes_shared: int
+    left: Sequence[tuple[str, str]]
+    entries: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,10 +41,11 @@ if TYPE_CHECKING:
     from pipm.fs.staging import Staging
     from pipm.store.known import KnownFiles, Releases
 
-_ORDINARY_ROW = re.compile(
-    rb"((?!\.\.?/)[^,\"]*(?<!\.dist-info))/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
-)
+_ROW = rb"((?!\.\.?/)[^,\"]*%b)/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
+_ORDINARY_ROW = re.compile(_ROW % rb"(?<!\.dist-info)")
 """A row of RECORD for a file in a package: folder, name, digest, size in bytes."""
+ROW_BELOW_SITE = re.compile(_ROW % b"")
+"""A row for a file in a package or in the metadata folder."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 1 << 20
 _EXECUTABLE = 0o100
@@ -68,7 +69,9 @@ Folders = dict[bytes, dict[str, OrdinaryRow]]
 
 
 def ordinary_rows(
-    distribution: InstalledDistribution, known: dict[bytes, OrdinaryRow] | None = None
+    distribution: InstalledDistribution,
+    known: dict[bytes, OrdinaryRow] | None = None,
+    pattern: re.Pattern[bytes] = _ORDINARY_ROW,
 ) -> tuple[Folders, bytes]:
     """Return RECORD's rows of ordinary files by folder (in site-packages) and name, and all other rows.
 
@@ -83,7 +86,7 @@ def ordinary_rows(
     for line in distribution.record.splitlines():
         row = known.get(line)
         if row is None:
-            found = _ORDINARY_ROW.fullmatch(line)
+            found = pattern.fullmatch(line)
             if found is None:
                 if not line.endswith(b".pyc,,"):
                     rest.append(line)

@@ -23,20 +23,26 @@ from pipm.fs.staging import staging
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
-    from pipm.share.adoption import AdoptOptions
+    from pipm.share.adoption import AdoptOptions, Unchanged
     from pipm.store.layout import Store
     from pipm.store.roots import Root
+
+    Look = Callable[[Environment, Root | None, int], Unchanged | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedEnvironment:
-    """A locked, unchanged environment; ``root`` is its open folder, ``previous`` its root in the store."""
+    """A locked, unchanged environment; ``root`` is its open folder, ``previous`` its root in the store.
+
+    If nothing in it changed since an earlier run, ``unchanged`` is the result of that, and no distributions
+    are listed.
+    """
 
     environment: Environment
     root: int
@@ -44,6 +50,7 @@ class LockedEnvironment:
     distributions: list[InstalledDistribution]
     contested: frozenset[tuple[str, str]]
     released: tuple[str, ...]
+    unchanged: Unchanged | None = None
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -65,12 +72,28 @@ class LockedEnvironment:
 
 @contextlib.contextmanager
 def lock_environment(
-    store: Store, environment: Environment, progress: Progress, again: Sequence[str]
+    store: Store, environment: Environment, progress: Progress, again: Sequence[str], look: Look
 ) -> Iterator[LockedEnvironment]:
-    """Lock the environment and list its distributions; the names *again* are no longer released by name."""
+    """Lock the environment and list its distributions; the names *again* are no longer released by name.
+
+    If *look* returns an earlier result, no distributions are listed.
+    """
     with locked_environment(store, environment, progress) as root:
-        distributions = installed_distributions(environment, root)
         previous = find_root(store, environment.path)
+        unchanged = look(environment, previous, root)
+        if unchanged is not None:
+            assert previous is not None
+            yield LockedEnvironment(
+                environment=environment,
+                root=root,
+                previous=previous,
+                distributions=[],
+                contested=frozenset(),
+                released=previous.released,
+                unchanged=unchanged,
+            )
+            return
+        distributions = installed_distributions(environment, root)
         released = released_names(previous, environment, distributions, again)
         yield LockedEnvironment(
             environment=environment,

@@ -1,7 +1,7 @@
 """Rechecking environments that an earlier run adopted: an unchanged one needs no write and no sync.
 
 One stat for each file and one listing for each ``__pycache__`` show that a distribution is shared; no content
-is read. In doubt the distribution is adopted again.
+is read. In doubt the distribution is adopted again. `unchanged` remembers the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.xattrs import has_attributes_in
 from pipm.share.adopt_job import lines, work_order
-from pipm.share.fast_hardlink import NOT_ORDINARY, ordinary_rows
+from pipm.share.fast_hardlink import NOT_ORDINARY, ROW_BELOW_SITE, ordinary_rows
 from pipm.share.file_facts import FactGatherer
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.store.entries import has_entry
@@ -208,7 +208,7 @@ class _Recheck:
         if entry is None or not has_entry(self._store, entry):
             raise _NeedsWorkError
         known = self._observer.known(distribution)
-        rows = ordinary_rows(distribution, parsed)
+        rows = ordinary_rows(distribution, parsed, ROW_BELOW_SITE)
         rest = self._count_ordinary(distribution, rows, sources, known, statistics)
         for _, directory, facts in self._observer.folders(distribution.narrowed(rest)):
             for fact in facts:

@@ -141,6 +141,14 @@ def has_entry(store: Store, entry: str) -> bool:
     return is_there(store.v1, f"wheels/{entry}/{MANIFEST}")
 
 
+def manifest_inode(store: Store, entry: str) -> int:
+    """Return the inode of the manifest of *entry*, which changes with the manifest; 0 if there is none."""
+    try:
+        return os.stat(f"wheels/{entry}/{MANIFEST}", dir_fd=store.v1, follow_symlinks=False).st_ino
+    except OSError:
+        return 0
+
+
 def has_complete_entry(store: Store, entry: str) -> bool:
     """Return whether *entry* exists and is complete."""
     return has_entry(store, entry) and not is_partial(store, entry)
