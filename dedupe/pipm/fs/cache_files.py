@@ -74,10 +74,19 @@ def read_value(kind: str, state: str, of: str = "") -> Any:  # noqa: ANN401 - an
 def write_value(kind: str, state: str, value: Any, of: str = "") -> None:  # noqa: ANN401 - likewise
     """Cache *value* for *kind* and *state*, in one of 256 files; the digest of *state* chooses it.
 
-    If it is a value *of* something, that chooses one of 4096 files.
+    A value *of* something has a file of its own; `remove_values` removes old ones.
     """
     key, data = _key(state), marshal.dumps(value)
     write_cache(_place(kind, key, of), key + _checksum(data) + data)
+
+
+def remove_values(kind: str, before: float) -> None:
+    """Remove the values of *kind* that were cached *before* that time (seconds since the epoch)."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(user_cache_folder()):
+            path = f"{user_cache_folder()}/{name}"
+            if name.startswith(f"{kind}-") and os.lstat(path).st_mtime < before:
+                os.unlink(path)
 
 
 def parsed_json(kind: str, data: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -106,4 +115,4 @@ def _key(state: str) -> bytes:
 
 
 def _place(kind: str, key: bytes, of: str) -> str:
-    return f"{kind}-{_key(of).hex()[:3] if of else key[:1].hex()}"
+    return f"{kind}-{_key(of).hex()[:16] if of else key[:1].hex()}"

@@ -23,7 +23,7 @@ from pipm import __version__
 from pipm.context.progress import Progress
 from pipm.context.workers import worker_pool
 from pipm.env.interpreter import ask_interpreter
-from pipm.fs.cache_files import read_value, write_value
+from pipm.fs.cache_files import read_value, remove_values, write_value
 from pipm.fs.free_space import mount_points_below
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.xattrs import has_attributes_in
@@ -53,6 +53,8 @@ _MODES = (LinkMode.HARDLINK.value, LinkMode.REFLINK.value)
 _MARGIN = 20_000_000
 """Nanoseconds; the clock of ctimes is behind by up to ten milliseconds."""
 _SECOND = 1_000_000_000
+_KEPT = 30 * 86400.0
+"""Seconds; the environments of older results may be deleted, and noting one again is quick."""
 _TIME, _FACT = struct.Struct("=2Q"), struct.Struct("=4Q")
 
 
@@ -98,6 +100,7 @@ class UnchangedCache:
         files = sum(job.statistics.files for job in jobs)
         with worker_pool(work, len(jobs), files, shared_state, Progress()) as pool:
             pool.run("note")
+        remove_values(_KIND, time.time() - _KEPT)
 
     def note(self, job: AdoptJob) -> None:
         """Note the result of *job*."""

@@ -131,6 +131,18 @@ def test_what_others_do(tmp_path: Path) -> None:
     assert not holds(pipm, three)
 
 
+def test_old_results_are_removed(tmp_path: Path, cache: str) -> None:
+    pipm, (one,) = prepared(str(tmp_path), (0,))
+    (noted,) = Path(cache, "pipm").glob("adopted-*")
+    os.utime(noted, (0, 0))
+    two = make_environment(f"{tmp_path}/two")
+    install(two, "alpha==1.0", package("alpha", modules=4, seed=0))
+    pipm.adopt(two.path)
+    pipm.adopt(two.path)
+    assert holds(pipm, two)
+    assert not holds(pipm, one)
+
+
 def test_nothing_newer_than_the_run_is_noted(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.utime(tmp_path / "file", (0, 0))  # a file's time proves nothing: its ctime counts
