@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WHEELS = {"alpha==1.0": package("alpha"), "beta==2.0": package("beta", modules=3)}
-BIG = {"alpha/large.bin": os.urandom(3 << 20)}  # more than one frame
+BIG = {"alpha/large.bin": os.urandom(5 << 20)}  # more than one frame
 
 
 def pushed(folder: str, wheels: dict[str, dict[str, bytes]]) -> tuple[str, str, str]:
@@ -87,6 +87,21 @@ def test_only_what_is_new_moves(tmp_path: Path) -> None:
     other("pull", remote, later, *python).expect()
     assert damage(other.store) == []
     assert len(entry_names(other.store)) == 1
+
+
+def test_equal_stores_push_equal_packs(tmp_path: Path) -> None:
+    """Whatever the order of distributions and files in wheels: files are packed by name."""
+    packs = []
+    for number in (0, 1):
+        folder = f"{tmp_path}/{number}"
+        pusher = person(folder, "pusher")
+        key_of(pusher)
+        wheels = {spec: dict(sorted(files.items(), reverse=bool(number))) for spec, files in WHEELS.items()}
+        lock_of(folder, dict(sorted(wheels.items(), reverse=bool(number))), pusher)
+        pusher("push", f"{folder}/remote", "--all").expect()
+        packs.append({os.path.basename(path) for path in files_below(f"{folder}/remote/v1/packs")})
+    assert packs[0] == packs[1]
+    assert len(packs[0]) == 2  # of files and of manifests
 
 
 def test_what_is_not_signed_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from pipm.errors import RemoteError, UsageError
 
+_LEVEL = 19
+"""Of zstd. Each pull then has 10 % fewer bytes than with level 9; a push takes eight times as long."""
+
 
 def extra_library(name: str) -> Any:  # noqa: ANN401 - a module
     """Import the library *name* of the extra; raise UsageError if it is not installed or does not load."""
@@ -27,7 +30,7 @@ def _zstd() -> Any:  # noqa: ANN401 - a module
 
 def compress(data: bytes) -> bytes:
     """Return *data* as one zstd frame."""
-    frame: bytes = _zstd().compress(data, 9)
+    frame: bytes = _zstd().compress(data, _LEVEL)
     return frame
 
 

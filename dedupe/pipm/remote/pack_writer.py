@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _PACK_SIZE = 32 << 20
 """Bytes of a pack; a pull reads parts of it. At most two are in memory."""
-
+_PROCESSORS = min(os.cpu_count() or 1, 8)
+"""Processors that compress; each needs about 100 MB."""
 
 _NEW_SECONDS = 24 * 3600
 """Seconds: a push uses only unnamed packs younger than this; they stay until it ends (`GRACE_DAYS`)."""
@@ -43,7 +44,7 @@ class _Uploaded(NamedTuple):
 
 
 class PackWriter:
-    """Compresses frames on all processors, in their order, and uploads packs of them.
+    """Compresses frames on several processors, in their order, and uploads packs of them.
 
     Until `finish` a frame has a number instead of a place, because only a full pack has a name. The same
     frames in the same order give the same packs, so a repeated push finds what the interrupted one
@@ -52,7 +53,7 @@ class PackWriter:
 
     def __init__(self, transport: Transport, known: Collection[str]) -> None:
         self._transport, self._known = transport, known
-        self._pool = ThreadPoolExecutor(2 + (os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(2 + _PROCESSORS)
         self._compressing: deque[tuple[int, Future[bytes]]] = deque()
         self._uploading: deque[tuple[list[tuple[int, int, int]], Future[_Uploaded]]] = deque()
         self._parts: list[bytes] = []
@@ -73,7 +74,7 @@ class PackWriter:
     def add(self, data: bytes) -> Frame:
         """Add a frame of *data*; `resolved` gives its place later."""
         self._compressing.append((len(data), self._pool.submit(compress, data)))
-        while len(self._compressing) > 2 * (os.cpu_count() or 1):
+        while len(self._compressing) > 2 * _PROCESSORS:
             self._take()
         self._count += 1
         return Frame("", self._count - 1, 0, len(data))

@@ -30,7 +30,9 @@ def test_an_archive_is_what_tarfile_writes(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(content)
     source = ImageFile(LONG, 0o444, source=f"{tmp_path}/source", digest=Digest.of(content))
     files = [ImageFile("a", link=LONG), source, ImageFile("b/c", symlink="d"), ImageFile("e", data=b"text")]
-    written = archive_of(*files, ImageFile("f", DIRECTORY), ImageFile("g"))
+    files += [ImageFile("f", DIRECTORY), ImageFile("g")]
+    written = archive_of(*files)
+    assert archive_of(*reversed(files)) == written
     with tarfile.open(fileobj=io.BytesIO(written)) as archive:
         members = archive.getmembers()
         assert {member.mtime for member in members} == {TIME}
