@@ -285,6 +285,46 @@ class WorkQueue:
         os.close(self._reader)
 
 
+class ItemPipe:
+    """A pipe by which one process gives items to several; each item goes to one of them.
+
+    An item is pickled into one page at most, which a pipe takes and gives as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+
+    def put(self, item: object, stopping: Callable[[], bool]) -> bool:
+        """Wait for room, and write *item*; return False if it does not fit, or once *stopping* is true."""
+        import pickle  # noqa: PLC0415 - only fetching needs it
+        import select  # noqa: PLC0415 - likewise
+
+        data = pickle.dumps(item)
+        if len(data) > select.PIPE_BUF:
+            return False
+        while not select.select([], [self._writer], [], _TICK / 1000)[1]:
+            if stopping():
+                return False
+        os.write(self._writer, data.ljust(select.PIPE_BUF, b"\0"))
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield items until the writing process closes its end."""
+        import pickle  # noqa: PLC0415 - likewise
+        import select  # noqa: PLC0415 - likewise
+
+        while data := os.read(self._reader, select.PIPE_BUF):
+            yield pickle.loads(data)  # noqa: S301 - from a fork of this process
+
+    def end(self) -> None:
+        """Close the end for writing; each process that has it does this."""
+        os.close(self._writer)
+
+    def close(self) -> None:
+        """Close the end for reading."""
+        os.close(self._reader)
+
+
 @contextlib.contextmanager
 def worker_pool(
     work: Callable[[int, WorkQueue], Worker],

@@ -20,6 +20,9 @@ _RANDOM = 16
 """Hexadecimal digits that end the name of a file being written: ``.NAME.0123456789abcdef``."""
 
 
+_SYNC_FILE_RANGE_WRITE = 2
+
+
 @cache
 def _libc() -> Any:  # noqa: ANN401 - ctypes gives no better type
     import ctypes  # noqa: PLC0415 - takes a millisecond, and few commands sync a file system
@@ -40,6 +43,14 @@ def sync_file_system(file: int) -> None:
 
         number = get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def begin_writing(file: int) -> None:
+    """Begin to write the open *file* to the disk, so that the sync of the file system waits less for it."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - likewise
+
+        _libc().sync_file_range(file, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_tree(path: str) -> None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pipm.core.digest import Digest
 from pipm.core.reasons import Reason
+from pipm.fs.durability import begin_writing
 from pipm.fs.file_content import same_bytes
 from pipm.fs.link_modes import copy_into
 from pipm.fs.opened import opened
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LARGE = 1 << 16
+"""Bytes of a file from which on it is worth a system call to begin writing it to the disk."""
 _OURS = 2
 """The number of names of an inode that has one name in an environment and one in the store."""
 
@@ -216,11 +219,12 @@ def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool
 
 
 def write_new_file(
-    new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None
+    new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None, *, lasting: bool = False
 ) -> tuple[Digest, int]:
     """Write *new* with *mode*, and with a time unless it is None; return digest and size. Nothing is synced.
 
-    If writing fails, *new* is removed.
+    If the file is *lasting*, the kernel begins to write its bytes to the disk. If writing fails, *new* is
+    removed.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's sha256 is the fastest, but takes a while to load
@@ -239,6 +243,8 @@ def write_new_file(
             if mtime_ns is not None:
                 os.utime(file, ns=(mtime_ns, mtime_ns))
             os.fchmod(file, mode)
+            if lasting and size >= _LARGE:
+                begin_writing(file)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(new.name, dir_fd=new.directory)

@@ -126,10 +126,10 @@ def store_wheels(
 
 
 class WheelBatch:
-    """Wheels that are added to the store together, with one sync; *run* is a private folder."""
+    """Wheels that are added to the store together; trees in the private folder *run* begin with *name*."""
 
-    def __init__(self, store: Store, run: int) -> None:
-        self._store, self._run = store, run
+    def __init__(self, store: Store, run: int, name: str = "tree") -> None:
+        self._store, self._run, self._name = store, run, name
         self._number = 0
         self._arrivals: list[_IncomingWheel] = []
 
@@ -146,7 +146,7 @@ class WheelBatch:
 
         *digest* is the archive's sha256 if this run hashed it while writing it to a private folder.
         """
-        tree = TreeBuilder(self._run, f"tree-{self._number}")
+        tree = TreeBuilder(self._run, f"{self._name}-{self._number}")
         self._number += 1
         try:
             unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
@@ -157,15 +157,23 @@ class WheelBatch:
 
     def publish(self) -> list[StoredWheel]:
         """Give all wheels their names in the store."""
-        arrivals, self._arrivals = self._arrivals, []
-        if any(arrival.is_new for arrival in arrivals):
+        if any(arrival.is_new for arrival in self._arrivals):
             sync_file_system(self._run)  # the store must get only objects whose bytes are on disk
-            for arrival in arrivals:
-                arrival.build()
+            self.build()
             sync_file_system(self._run)
-        kept = [arrival.publish() for arrival in arrivals]
+        kept = self.rename()
         link_archives(self._store, [(one.entry, one.archive) for one in kept])
         return kept
+
+    def build(self) -> None:
+        """Link all files into the store, and complete the trees; the caller has synced them."""
+        for arrival in self._arrivals:
+            arrival.build()
+
+    def rename(self) -> list[StoredWheel]:
+        """Give the trees their names in the store; the caller has synced them, and links the archives."""
+        arrivals, self._arrivals = self._arrivals, []
+        return [arrival.publish() for arrival in arrivals]
 
 
 class _IncomingWheel:

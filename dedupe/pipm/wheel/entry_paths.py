@@ -10,6 +10,7 @@ from pipm.wheel.reserved import reserved_path
 _LONGEST_PART = 255
 """Maximum bytes of a file name, on nearly all file systems."""
 _LONGEST_PATH = 2048
+_ODD_PARTS = frozenset({"", ".", ".."})
 _DEEPEST = 100
 """Maximum depth of folders. Real wheels have far fewer; a path of 4096 bytes could have 2 000."""
 
@@ -18,7 +19,7 @@ def name_refusal(name: str) -> str | None:
     """Return the reason why a wheel may not contain a file *name*; None if it may."""
     parts = name.rstrip("/").split("/")
     odd = "\\" in name or ":" in parts[0] or not name.isprintable()
-    if odd or any(part in ("", ".", "..") for part in parts):
+    if odd or not _ODD_PARTS.isdisjoint(parts):
         return "is not a valid name in a wheel"
     encoded = os.fsencode(name)
     if len(encoded) > _LONGEST_PATH or max(map(len, encoded.split(b"/"))) > _LONGEST_PART:
@@ -44,7 +45,8 @@ class EntryPaths:
         why = reserved_path(name)
         if why is not None:
             return why
-        above = _folders(name)
+        folder = name.rpartition("/")[0]
+        above = () if folder in self._folders else _folders(name)
         if name in self._taken or name in self._folders or not self._taken.isdisjoint(above):
             return "has the same path as another member"
         self._taken.add(name)

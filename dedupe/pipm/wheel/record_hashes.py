@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pipm.core.digest import Digest
     from pipm.core.record import RecordRow
 
-_ALGORITHMS = ("sha256", "sha384", "sha512")
+_ALGORITHMS = {"sha256": 32, "sha384": 48, "sha512": 64}
+"""The bytes of a digest."""
 
 
 class RecordHash(NamedTuple):
@@ -40,7 +41,7 @@ def record_hash(row: RecordRow) -> RecordHash | None:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
-    return RecordHash(algorithm, raw, row.size) if len(raw) == hashlib.new(algorithm).digest_size else None
+    return RecordHash(algorithm, raw, row.size) if len(raw) == _ALGORITHMS[algorithm] else None
 
 
 def is_locked(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, str]]) -> bool:
@@ -51,7 +52,7 @@ def is_locked(stream: IO[bytes], archive: Digest, hashes: Iterable[tuple[str, st
     for algorithm, value in hashes:
         if algorithm == "sha256" and value == archive.hex():
             return True
-        if algorithm in _ALGORITHMS[1:]:
+        if algorithm != "sha256" and algorithm in _ALGORITHMS:
             stream.seek(0)
             if hashlib.file_digest(stream, algorithm).hexdigest() == value:  # type: ignore[arg-type] # it is a file
                 return True

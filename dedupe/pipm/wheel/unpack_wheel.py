@@ -351,7 +351,7 @@ class _Unpacking:
             digest, size = digest_of(content), member.file_size
         else:
             new = self.tree.new_file(entry_path)
-            digest, size = write_new_file(new, content, stored_mode, self.now_ns)
+            digest, size = write_new_file(new, content, stored_mode, self.now_ns, lasting=True)
         if expected is not None:
             actual = digest if check is None else check.digest()
             if actual != expected.digest or expected.size not in (None, size):

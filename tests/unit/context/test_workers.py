@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 import pytest
-from pipm.context.workers import SharedState, WorkerPool
+from pipm.context.workers import ItemPipe, SharedState, WorkerPool
 from pipm.errors import PipmError, StoreError
 
 
@@ -54,3 +54,63 @@ def test_what_happens_to_one_is_raised(stage: str, message: str) -> None:
             workers.run(stage)
     finally:
         workers.close()
+
+
+def test_each_item_of_a_pipe_goes_to_one_process() -> None:
+    pipe = ItemPipe()
+    items = [(number, "x" * number) for number in range(300)]
+
+    class Reader:
+        def run(self, _stage: str) -> list[object]:
+            pipe.end()
+            return list(pipe)
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    class Writer:
+        def run(self, _stage: str) -> list[object]:
+            assert all(pipe.put(item, lambda: False) for item in items)
+            pipe.end()
+            return []
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    pool = WorkerPool([Writer(), Reader(), Reader()], SharedState(), lambda: None)
+    pipe.end()
+    try:
+        answers = pool.run("")
+    finally:
+        pool.close()
+        pipe.close()
+
+    assert sorted(item for part in answers for item in part) == items
+
+
+def test_a_pipe_that_nobody_reads_stops_on_request() -> None:
+    pipe = ItemPipe()
+    asked: list[bool] = []
+
+    def stopping() -> bool:
+        asked.append(True)
+        return True
+
+    try:
+        while pipe.put(1, stopping):
+            assert not asked
+        assert asked == [True]
+    finally:
+        pipe.end()
+        pipe.close()
+
+
+def test_a_pipe_takes_no_item_larger_than_its_page() -> None:
+    pipe = ItemPipe()
+    try:
+        assert not pipe.put("x" * 5000, lambda: False)
+        assert pipe.put("x", lambda: False)
+        assert next(iter(pipe)) == "x"
+    finally:
+        pipe.end()
+        pipe.close()
