@@ -11,6 +11,7 @@ from support.disks import make_image, mounted
 from support.extents import free_bytes
 from support.installers import copy_environment
 from support.pipm import Pipm
+from support.process import run
 from support.snapshot import assert_kept, snapshot
 from support.store import still_shared
 from support.synthetic import install, make_environment
@@ -154,3 +155,32 @@ def test_release_takes_back_what_adopt_freed(filesystem: Disk, pip_template: Env
         assert_kept(was, environment.path)
         assert sorted(snapshot(environment.path)) == sorted(was)
         assert still_shared(environment.path) == []
+
+
+def test_blocks_that_another_cache_has_too_are_not_promised(filesystem: Disk) -> None:
+    """uv makes environments of clones (or links) of its cache: sharing them frees nothing."""
+    pipm = Pipm(store=filesystem / "store")
+    content = {f"alpha/part{n}.bin": os.urandom(4 * 2**20) for n in range(2)}
+    environments = [make_environment(filesystem / name) for name in ("one", "two")]
+    for environment in environments:
+        install(environment, "alpha==1.0", content)
+        for name in content:
+            path = environment.file(name)
+            cached = filesystem / f"cached-{os.path.basename(name)}"
+            if not os.path.exists(cached):
+                shutil.copyfile(path, cached)
+                os.utime(cached, (1e9, 1e9))
+            os.unlink(path)
+            if filesystem.kind == "ext4":
+                os.link(cached, path)
+            else:
+                run("cp", "--reflink=always", "-p", cached, path)
+    os.sync()
+    paths = [environment.path for environment in environments]
+    listed = pipm("list", filesystem.path, "--json").expect().json["environments"]
+    said = pipm("adopt", "-n", "--json", *paths).expect().json["environments"]
+    assert [row["adopting_frees"] for row in listed] == [row["bytes_freed"] for row in said]
+    promised = sum(row["bytes_freed"] for row in said)
+    assert abs(promised) < 2**21, promised
+    done = pipm("adopt", "--json", *paths).expect().json["environments"]
+    assert abs(sum(row["bytes_freed"] for row in done) - promised) < 2**20

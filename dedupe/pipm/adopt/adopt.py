@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pipm.context.environment_lock import checked_environment, is_unchanged, root_of
-from pipm.context.statistics import Statistics, count_freed_inodes
+from pipm.context.statistics import Statistics, count_folders, count_freed_inodes
 from pipm.context.workers import SharedState, interruptible
 from pipm.core.reasons import Reason
 from pipm.env.receipt import receipt_at
@@ -278,22 +278,10 @@ class _Run:
             if at_work:
                 run_stages(at_work, self._shared_state, self._progress)
         grown = folder_blocks(self._store) - before
-        self._count_folders([job for job, _ in at_work], grown, RESERVE_SIZE if is_new else 0)
+        count_folders([job.statistics for job, _ in at_work], grown, RESERVE_SIZE if is_new else 0)
         if tight:
             for job, _ in at_work:
                 _explain_full_disk(self._store, job.statistics)
-
-    @staticmethod
-    def _count_folders(jobs: list[AdoptJob], grown: int, reserve: int) -> None:
-        """Distribute the growth of the store's folders over the jobs, by the files that each added."""
-        brought = sum(job.statistics.ingested for job in jobs)
-        rest = grown
-        for job in jobs:
-            share = grown * job.statistics.ingested // brought if brought else 0
-            job.statistics.taken += share
-            rest -= share
-        if jobs:
-            jobs[0].statistics.taken += rest + reserve
 
     def _free_before(self) -> int:
         """Return the free space in bytes; on a compressed file system all data is written first.

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.adopt.expected_growth import ExpectedGrowth
 from pipm.context.environment_lock import checked_environment, is_unchanged
-from pipm.context.statistics import Statistics, count_freed_inodes
+from pipm.context.statistics import Statistics, count_folders, count_freed_inodes
 from pipm.core.bytecode import header_time
 from pipm.core.plan.adopt_plan import AlreadyShared, IngestCopy, Leave, Share, plan_file
 from pipm.core.reasons import Reason
 from pipm.core.record import RecordPlace
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.places import paths_of_others
-from pipm.errors import UsageError
+from pipm.errors import PipmError, UsageError
 from pipm.fs.beneath import directory_beneath, is_there
 from pipm.fs.compression import compresses
 from pipm.fs.free_space import accounting, file_system_type, has_reflinks
 from pipm.fs.link_modes import LinkMode
+from pipm.fs.measure import own_bytes
 from pipm.fs.opened import opened_folder
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.walk_tree import named_inodes, names_in
@@ -33,12 +34,23 @@ from pipm.store.layout import VERSION, open_store
 from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipm.core.plan.adopt_plan import Action, FileFact
     from pipm.env.environment import Environment
     from pipm.env.installed import InstalledDistribution
     from pipm.store.layout import Store
 
 _LIBRARY = re.compile(r"(python|pypy)(\d+\.\d+t?)/site-packages")
+
+
+class _Planned(NamedTuple):
+    """The plan for an environment, made in so many ``seconds``."""
+
+    environment: Environment
+    statistics: Statistics
+    distributions: int
+    seconds: float
 
 
 class Preview:
@@ -54,13 +66,32 @@ class Preview:
         self._planned: set[str] = set()
         self._objects: frozenset[int] | None = None
         self._by_blocks = False
+        self._place = ""
         self._growth = ExpectedGrowth(self._store)
 
-    def adoption(self, path: str) -> Adoption:
-        """Return what adopting the environment at *path* would do; bytes freed are an estimate.
+    def together(self, paths: Sequence[str]) -> dict[str, Adoption | PipmError]:
+        """Return what adopting the environments *paths* in one run would do, or an error.
 
-        They are an upper limit on a file system with compression.
+        Bytes freed are an estimate: an upper limit on a file system with compression.
         """
+        outcomes: dict[str, Adoption | PipmError] = {}
+        planned: dict[str, _Planned] = {}
+        for path in paths:
+            try:
+                planned[path] = self._plan_environment(path)
+            except PipmError as error:
+                outcomes[path] = error
+        every = [one.statistics for one in planned.values()]
+        count_folders(every, self._growth.take_grown())
+        count_freed_inodes(every)
+        link_mode = "auto" if self._mode is None else self._mode.value
+        for path, one in planned.items():
+            outcomes[path] = adoption_of(
+                one.environment, link_mode, one.distributions, one.statistics, one.seconds
+            )
+        return outcomes
+
+    def _plan_environment(self, path: str) -> _Planned:
         started = time.monotonic()
         environment = checked_environment(self._store_path, path)
         try:
@@ -68,8 +99,7 @@ class Preview:
                 statistics, count = self._statistics(environment, root)
         except OSError as error:
             raise explain_os_error(error, f"look at {path}") from error
-        link_mode = "auto" if self._mode is None else self._mode.value
-        return adoption_of(environment, link_mode, count, statistics, time.monotonic() - started)
+        return _Planned(environment, statistics, count, time.monotonic() - started)
 
     def _statistics(self, environment: Environment, root: int) -> tuple[Statistics, int]:
         distributions = installed_distributions(environment, root)
@@ -86,6 +116,7 @@ class Preview:
             contested=contested_paths(distributions, paths_of_others(environment.path, root)),
         )
         bytecode = _Bytecode.of(environment, root, self._store, self._growth)
+        self._place = environment.path
         kind = file_system_type(environment.path)
         statistics = Statistics(accounting(kind), at_most=compresses(environment.path))
         self._by_blocks = self._mode is LinkMode.REFLINK or (self._mode is None and has_reflinks(kind))
@@ -93,7 +124,6 @@ class Preview:
             self._plan(distribution, observer, bytecode, statistics)
         if statistics.shared or statistics.ingested:
             self._growth.count_environment(statistics.files, statistics)
-        count_freed_inodes([statistics])
         return statistics, len(distributions)
 
     def _plan(
@@ -138,8 +168,11 @@ class Preview:
         if isinstance(action, Share) or name in self._planned or self._is_stored(name):
             if not self._by_blocks:
                 statistics.replaced(fact.status)
-            elif fact.status.st_size > statistics.accounting.inline:
-                statistics.freed += fact.status.st_blocks * 512
+            else:
+                # Blocks that another file shares, too (uv's cache), stay in use.
+                freed = own_bytes(f"{self._place}/{fact.shown}")
+                statistics.freed += freed
+                statistics.references += freed > 0
         else:
             statistics.ingested += 1
             if name:

@@ -31,6 +31,7 @@ class ExpectedGrowth:
 
     def __init__(self, store: Store | None) -> None:
         self._reserve = RESERVE_SIZE if store is None else 0
+        self._grown = 0
         self._names: Counter[str] = Counter()
         """The number of names in each folder of objects."""
         if store is not None:
@@ -59,7 +60,12 @@ class ExpectedGrowth:
         statistics.names += 1
         statistics.made += before == 0
         account = statistics.accounting
-        statistics.taken += _folder_size(before + 1, account) - _folder_size(before, account)
+        self._grown += _folder_size(before + 1, account) - _folder_size(before, account)
+
+    def take_grown(self) -> int:
+        """Return the growth of the folders of objects and bytecode since the last call."""
+        grown, self._grown = self._grown, 0
+        return grown
 
     def count_entry(
         self, root: int, site: str, folders: Iterable[str], files: int, statistics: Statistics

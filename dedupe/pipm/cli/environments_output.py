@@ -28,7 +28,7 @@ from pipm.fs.free_space import free_space
 from pipm.fs.home import is_own, is_read_only
 from pipm.fs.link_modes import parse_link_mode
 from pipm.inspect.not_handled import not_handled
-from pipm.share.adoption import AdoptOptions
+from pipm.share.adoption import TOGETHER, AdoptOptions
 from pipm.store.configuration import setting, words
 from pipm.venv.wrap_pip import wrap_pip
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipm.cli.option_table import AdoptArguments
+    from pipm.context.progress import Progress
     from pipm.share.adoption import Adoption
     from pipm.share.private_copies import Released
 
-_TOGETHER = 12
-"""The number of environments that one batch adopts; it locks all of them."""
+    _Work = Callable[[list[str]], dict[str, Adoption | PipmError]]
 
 
 def adopt_environments(output: Output, store: str, arguments: AdoptArguments) -> int:
@@ -54,29 +54,22 @@ def adopt_environments(output: Output, store: str, arguments: AdoptArguments) ->
     if options.again and arguments.below:
         raise UsageError("--dist is for named environments, not for --all", hint="pipm adopt --dist NAME ENV")
     wrap, dry_run = arguments.wrap, arguments.dry_run
-    preview = None
-    if dry_run:
-        from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
-
-        preview = Preview(store, options)
     passed: list[Passed] = []
     exclude = [*(arguments.exclude or []), *words("exclude")]
     named = Named(arguments.environments or [], arguments.below or [], exclude)
     paths = _paths(output, named, store, passed=passed)
-    adoptions = _Adoptions(store, paths, options, output)
+    progress = progress_for(output)
+    adoptions = _Adoptions(paths, _work(store, options, progress, dry_run=dry_run), progress)
     results = _Results(output, several=len(paths) > 1)
     done: list[Adoption] = []
 
     def one(path: str) -> None:
         if wrap:
             require_venv(load_environment(path), "A wrapped pip")
-        if preview is not None:
-            done.append(preview.adoption(path))
-            results.add(partial(print_preview, several=len(paths) > 1), done[-1])
-            return
         done.append(adoptions.of(path))
-        results.add(partial(print_adoption, several=len(paths) > 1), done[-1])
-        if wrap_pip(store, path, done[-1].link_mode, wanted=wrap) and wrap:
+        printed = print_preview if dry_run else print_adoption
+        results.add(partial(printed, several=len(paths) > 1), done[-1])
+        if not dry_run and wrap_pip(store, path, done[-1].link_mode, wanted=wrap) and wrap:
             results.add(Output.result, "Its pip takes files from the store from now on")
 
     try:
@@ -142,25 +135,33 @@ class _Results:
         self._texts.clear()
 
 
-class _Adoptions:
-    """Adopts *paths* in batches; the first request for a result adopts its batch."""
+def _work(store: str, options: AdoptOptions, progress: Progress, *, dry_run: bool) -> _Work:
+    """Return the function that adopts environments in one run, or that says what this would do."""
+    if dry_run:
+        from pipm.adopt.adopt_preview import Preview  # noqa: PLC0415 - each command loads its own
 
-    def __init__(self, store: str, paths: list[str], options: AdoptOptions, output: Output) -> None:
-        self._store = store
+        return Preview(store, options).together
+    from pipm.adopt.choose_mode import adopt_by_best_mode  # noqa: PLC0415 - likewise
+
+    return lambda paths: adopt_by_best_mode(store, paths, options, progress)
+
+
+class _Adoptions:
+    """Runs *work* on *paths* in batches; the first request for a result does it for its batch."""
+
+    def __init__(self, paths: list[str], work: _Work, progress: Progress) -> None:
         self._paths = paths
-        self._options = options
-        self._progress = progress_for(output)
+        self._work = work
+        self._progress = progress
         self._outcomes: dict[str, Adoption | PipmError] = {}
 
     def of(self, path: str) -> Adoption:
         """Return the result for *path*, or raise its error."""
-        from pipm.adopt.choose_mode import adopt_by_best_mode  # noqa: PLC0415 - each command loads its own
-
         if path not in self._outcomes:
             start = self._paths.index(path)
-            together = self._paths[start : start + _TOGETHER]
+            together = self._paths[start : start + TOGETHER]
             self._progress.part(start + 1, start + len(together), len(self._paths))
-            self._outcomes = adopt_by_best_mode(self._store, together, self._options, self._progress)
+            self._outcomes = self._work(together)
         outcome = self._outcomes[path]
         if isinstance(outcome, PipmError):
             raise outcome
@@ -255,7 +256,7 @@ def _paths(
         top = os.path.realpath(folder)
         every = find_environments(top, leave_out=store, exclude=named.exclude, passed=passed)
         own = _own(filter(takes, every) if takes else every, passed)
-        found += _writable(output, own)
+        found += sorted(_writable(output, own))  # the order of `pipm list`
     if not named.environments and not named.below:
         found = [existing_environment()]
     return list({os.path.realpath(path): path for path in found}.values())

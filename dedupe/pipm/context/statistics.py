@@ -109,6 +109,21 @@ def count_freed_inodes(all_statistics: Sequence[Statistics]) -> None:
             last.gone += 1
 
 
+def count_folders(all_statistics: Sequence[Statistics], grown: int, reserve: int = 0) -> None:
+    """Distribute the growth of the store's folders over environments, by the files that each added.
+
+    The first one pays the *reserve* of a new store.
+    """
+    added = sum(statistics.ingested for statistics in all_statistics)
+    rest = grown
+    for statistics in all_statistics:
+        share = grown * statistics.ingested // added if added else 0
+        statistics.taken += share
+        rest -= share
+    if all_statistics:
+        all_statistics[0].taken += rest + reserve
+
+
 _SUMMED = (
     *("files", "shared", "already", "ingested", "bytes_shared", "freed", "taken"),
     *("made", "gone", "names", "entries", "references", "left", "seconds"),

@@ -321,6 +321,11 @@ def file_extents(path: str) -> list[Extent]:
         os.close(file)
 
 
+def own_bytes(path: str) -> int:
+    """Return the bytes of blocks that only the file at *path* uses; deduplicating it frees them."""
+    return sum(extent.size for extent in file_extents(path) if not extent.shared and not extent.inline)
+
+
 def shares_extents(path: str) -> bool:
     """Return whether the file at *path* shares blocks with another one; False if it cannot be opened."""
     return any(extent.shared for extent in file_extents(path))

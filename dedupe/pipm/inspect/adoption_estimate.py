@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipm.adopt.adopt_preview import Preview
 from pipm.errors import PipmError
 from pipm.fs.home import is_own
-from pipm.share.adoption import AdoptOptions
+from pipm.share.adoption import TOGETHER, AdoptOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipm.context.progress import Progress
     from pipm.inspect.environment_usage import EnvironmentUsage
+    from pipm.share.adoption import Adoption
 
 
 def with_estimates(
@@ -23,17 +23,18 @@ def with_estimates(
 ) -> list[EnvironmentUsage]:
     """Add to each environment of *found* that could share more an estimate of what adopting it would free.
 
-    Each estimate assumes that the earlier ones are adopted.
+    The estimates are those of `pipm adopt --dry-run`.
     """
-    if not any(map(_may_share_more, found)):
+    paths = [one.path for one in found if _may_share_more(one)]
+    if not paths:
         return list(found)
     preview = Preview(store_path, AdoptOptions())  # slow: it lists the folders of objects
-    progress.phase("Estimating what adopting frees", len(found))
-    estimated = []
-    for number, one in enumerate(found):
-        progress.advance(number, 0)
-        estimated.append(_estimated(one, preview) if _may_share_more(one) else one)
-    return estimated
+    progress.phase("Estimating what adopting frees", len(paths))
+    outcomes: dict[str, Adoption | PipmError] = {}
+    for start in range(0, len(paths), TOGETHER):
+        progress.advance(start, 0)
+        outcomes |= preview.together(paths[start : start + TOGETHER])
+    return [_estimated(one, outcomes[one.path]) if one.path in outcomes else one for one in found]
 
 
 def _may_share_more(one: EnvironmentUsage) -> bool:
@@ -42,14 +43,13 @@ def _may_share_more(one: EnvironmentUsage) -> bool:
     return (one.state == "own copy" or has_grown) and is_own(one.path)
 
 
-def _estimated(one: EnvironmentUsage, preview: Preview) -> EnvironmentUsage:
+def _estimated(one: EnvironmentUsage, outcome: Adoption | PipmError) -> EnvironmentUsage:
     """Add what adopting would free; skip an adopted environment without new files."""
     freed, shared = 0, 0
-    with contextlib.suppress(PipmError):  # in this state it cannot be adopted
-        adoption = preview.adoption(one.path)
-        freed, shared = adoption.bytes_freed, adoption.files_shared
+    if not isinstance(outcome, PipmError):  # else it cannot be adopted in this state
+        freed, shared = outcome.bytes_freed, outcome.files_shared
     if one.state == "adopted":
         if not shared:
             return one
         one = replace(one, note=one.note or f"files that came since it was adopted: {shared}")
-    return replace(one, adoptable=min(freed, one.usage.exclusive))
+    return replace(one, adoptable=freed)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pipm.env.environment import Environment
     from pipm.fs.link_modes import LinkMode
 
+TOGETHER = 12
+"""The number of environments that one run adopts; it locks all of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdoptOptions:
