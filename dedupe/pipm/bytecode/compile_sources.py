@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.compiler_process import CompilerProcess, CompileTask
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.bytecode_header import finish
 from pipm.fs.share_file import NewFile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 

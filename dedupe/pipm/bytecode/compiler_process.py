@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import marshal
 import os
-from typing import IO, TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Sequence
+    from typing import IO
 
     from pipm.env.interpreter import Interpreter
 

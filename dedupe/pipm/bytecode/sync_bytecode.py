@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.compile_sources import SourceFile, compile_in_processes
 from pipm.core.bytecode import key_path, parse_bytecode_key
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import Durability, sync_file_system, write_durably
 from pipm.fs.folder_stack import FOLDER, make_folder, state_of
@@ -15,6 +15,7 @@ from pipm.fs.share_file import NewFile, ensure_folder, give_name
 from pipm.store.bytecode_pool import Pool
 from pipm.store.objects import altered
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping
 

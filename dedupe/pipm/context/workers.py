@@ -13,14 +13,26 @@ import os
 import signal
 import struct
 import sys
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.errors import InterruptedRunError, PipmError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import IO, Any, Protocol
 
     from pipm.context.progress import Progress
+
+    class Worker(Protocol):
+        """An object whose stages a worker process runs."""
+
+        def run(self, stage: Any) -> Any:  # noqa: ANN401 - each kind of worker has its own stages and answers
+            """Run one stage and return its picklable answer."""
+
+        def close(self) -> None:
+            """Free the resources of the stages."""
+
 
 _PR_SET_PDEATHSIG = 1
 _TICK = 100
@@ -105,16 +117,6 @@ def interruptible(shared_state: SharedState) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Worker(Protocol):
-    """An object whose stages a worker process runs."""
-
-    def run(self, stage: Any) -> Any:  # noqa: ANN401 - each kind of worker has its own stages and answers
-        """Run one stage and return its picklable answer."""
-
-    def close(self) -> None:
-        """Free the resources of the stages."""
-
-
 class WorkerPool:
     """Workers that run stages in parallel, one process each; a single worker runs in this process."""
 
@@ -150,14 +152,18 @@ class WorkerPool:
         os.close(answers)
         self._children.append(_Child(pid, open(to_child, "wb"), open(from_child, "rb")))  # noqa: SIM115
 
-    def run(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
-        """Run *stage* in all workers and return their answers; raise the first error when all have ended."""
+    def run(self, stage: Any, idle: Callable[[], object] = int) -> list[Any]:  # noqa: ANN401 - likewise
+        """Run *stage* in all workers and return their answers; raise the first error when all have ended.
+
+        *idle* is called while other processes work.
+        """
         if self._inline is not None:
             answers = [self._inline.run(stage)]
             self._tick()
             return answers
         for child in self._children:
             child.send(stage)
+        idle()
         answers = self._collect()
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         # If one worker fails, the others are stopped: their "interrupted" is not the cause.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Self
 
 from pipm.core.sha256 import sha256
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _LEGACY_EPOCH = 315619200

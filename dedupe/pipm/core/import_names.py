@@ -12,8 +12,10 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

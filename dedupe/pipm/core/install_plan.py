@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.bytecode import bytecode_key, header_time
+from pipm.core.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

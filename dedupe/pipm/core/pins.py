@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
 from pipm.core.addresses import (
     checked_line,
     checked_repository,
@@ -13,9 +11,14 @@ from pipm.core.addresses import (
     checked_url,
 )
 from pipm.core.digest import Digest
+from pipm.core.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Literal, Self
+
+    Archives = Literal["any", "wheel", "source"]
+    """The archives allowed for a pin by ``--only-binary`` (wheel) and ``--no-binary`` (source)."""
 
 
 class _Archive(NamedTuple):
@@ -111,10 +114,6 @@ class SourceFolder(_Folder):
     def project(self) -> str:
         """The folder of the project itself."""
         return f"{self.path}/{self.subdirectory}" if self.subdirectory else self.path
-
-
-Archives = Literal["any", "wheel", "source"]
-"""The archives allowed for a pin by ``--only-binary`` (wheel) and ``--no-binary`` (source)."""
 
 
 _OF_ADDRESSES = frozenset({"--index-url", "--extra-index-url", "--find-links"})

@@ -12,10 +12,11 @@ import io
 import posixpath
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
+from pipm.core.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
+from pipm.env.find_program import which
 from pipm.env.interpreter_cache import ask_json_or_none, cached_answer
 from pipm.env.permission import check_runnable, refusal
 from pipm.env.pyenv_shims import shim_target
 from pipm.errors import InterpreterError
 from pipm.fs.home import data_home
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,7 +79,7 @@ def find_interpreter(wanted: str | None) -> BaseInterpreter:
         return _named(wanted)
     spelling = _parse(wanted)
     if spelling is None:
-        path = _which(wanted)
+        path = which(wanted)
         if path is None:
             raise InterpreterError(f"There is no interpreter {wanted} on PATH", hint=_HINT)
         return _named(path)
@@ -126,14 +128,8 @@ def _parse(text: str) -> _InterpreterRequest | None:
     return _InterpreterRequest(implementation=implementation, version=version)
 
 
-def _which(name: str) -> str | None:
-    from shutil import which  # noqa: PLC0415 - its archives' modules take longer than the search
-
-    return which(name)
-
-
 def _default() -> BaseInterpreter:
-    for path in (_which("python3"), _which("python"), sys.executable):
+    for path in (which("python3"), which("python"), sys.executable):
         found = _ask(path) if path else None
         if found is not None and found.version >= _OLDEST:
             return found
@@ -159,7 +155,7 @@ def _candidates(wanted: _InterpreterRequest) -> Iterator[str]:
     stem = "pypy" if wanted.implementation == "pypy" else "python"
     number = ".".join(map(str, wanted.version[:2]))
     for name in dict.fromkeys((f"{stem}{number}", f"{stem}3", stem)):
-        path = _which(name)
+        path = which(name)
         if path is not None:
             yield path
     import glob  # noqa: PLC0415 - only a search by version needs it

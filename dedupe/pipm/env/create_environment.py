@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pipm.env.environment import Environment, is_half_made, load_environment
 from pipm.env.permission import check_runnable
@@ -13,6 +12,7 @@ from pipm.errors import InterpreterError, UsageError
 from pipm.fs.durability import sync_tree
 from pipm.fs.removal import clear_folder, remove_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from pipm.env.interpreter_cache import cached_answer
 from pipm.errors import InterpreterError
@@ -17,6 +16,7 @@ from pipm.fs.cache_files import user_cache_folder
 from pipm.fs.removal import remove_folder
 from pipm.fs.tree_template import read_template, write_template
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -6,10 +6,11 @@ import marshal
 import posixpath
 import re
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.import_names import PATH_FILE
+from pipm.core.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.core.bytecode import header_time
 from pipm.core.digest import Digest
@@ -19,6 +18,7 @@ from pipm.fs.share_file import ensure_folder
 from pipm.store.bytecode_pool import Pool
 from pipm.store.entries import SITE, served_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

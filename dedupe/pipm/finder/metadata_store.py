@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pipm.core.distribution_names import without_metadata_folder
 from pipm.core.install_plan import KEPT_METADATA
@@ -31,6 +30,7 @@ from pipm.fs.share_file import NewFile, ensure_folder, forget, forget_folder, wr
 from pipm.fs.staging import move_folder, staging
 from pipm.store.layers import home_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

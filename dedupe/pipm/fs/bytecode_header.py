@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import NamedTuple
 
 from pipm.core.bytecode import bytecode_mtime_ns
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.reasons import Reason
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything

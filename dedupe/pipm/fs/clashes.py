@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.folder_stack import FOLDER
 from pipm.fs.opened import opened
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from pipm.fs.late_files import OwnPaths
 
@@ -23,7 +23,12 @@ def refuse_clashes(
     *planned* has the folders, relative to it, each with a function for the names of the new files in it.
     What *own* returns may go.
     """
-    folders = {above for folder in planned for above in _with_parents(folder)}
+    folders: set[str] = set()
+    for one in planned:
+        above = one
+        while above and above not in folders:
+            folders.add(above)
+            above = above.rpartition("/")[0]
 
     def check(folder: int, place: str) -> None:
         names = planned[place]() if place in planned else ()
@@ -45,12 +50,6 @@ def refuse_clashes(
                 check(opened_folder, inner)
 
     check(root, "")
-
-
-def _with_parents(folder: str) -> Iterable[str]:
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
 
 
 def _clash(path: str, kind: str, brought: str) -> FileSystemError:

@@ -12,8 +12,8 @@ import fcntl
 import os
 import struct
 import sys
-from typing import NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.reasons import Reason
 from pipm.fs.opened import opened
 from pipm.fs.os_errors import stops_everything

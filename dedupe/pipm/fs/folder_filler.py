@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.file_content import digest_at
@@ -20,6 +19,7 @@ from pipm.fs.opened import created, opened
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.reflinks import clone_contents
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

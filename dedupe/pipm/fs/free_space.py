@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.durability import sync_file_system
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import TYPE_CHECKING
 
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import is_there, read_beneath
 from pipm.fs.folder_stack import FOLDER, FolderStack
 from pipm.fs.opened import created, opened
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -12,8 +12,8 @@ import fcntl
 import os
 import struct
 import sys
-from typing import NamedTuple
 
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.compression import compressed_sizes
 from pipm.fs.opened import created
 

@@ -22,9 +22,9 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pipm.core.digest import Digest
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.reasons import Reason
 from pipm.fs.durability import begin_writing
 from pipm.fs.file_content import same_bytes
@@ -35,8 +35,10 @@ from pipm.fs.read_lease import Lease, take_read_lease
 from pipm.fs.reflinks import Extent, clone_into, dedupe, extents
 from pipm.fs.xattrs import LABEL, attribute_names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGE = 1 << 16

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from pipm.fs.copies import FileMetadata, PrivateCopies
 from pipm.fs.folder_time import FolderTime, same_folder_time
@@ -18,6 +17,7 @@ from pipm.fs.link_modes import LinkMode, copy_into, place_file
 from pipm.fs.reflinks import clone_into
 from pipm.fs.xattrs import stop_inheritance
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from pipm.errors import FileSystemError
 from pipm.fs.beneath import status_beneath
@@ -22,8 +21,10 @@ from pipm.fs.link_modes import LinkMode, place_file
 from pipm.fs.opened import opened
 from pipm.fs.share_file import forget
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
+    from typing import Any
 
     from pipm.fs.folder_stack import FolderState
     from pipm.fs.late_files import OwnPaths

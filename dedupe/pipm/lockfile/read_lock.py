@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from pipm.core.selection import Selection
 from pipm.errors import LockError
 from pipm.lockfile.find_lock import ORDER
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

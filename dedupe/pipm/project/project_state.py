@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING
 
 from pipm.core.pins import SourceFolder
 from pipm.core.sha256 import sha256
 from pipm.fs.beneath import read_file
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -8,7 +8,6 @@ version and environment. A patch release shares the bytecode of unchanged module
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.core.bytecode import bytecode_key, bytecode_mtime_ns, key_path
 from pipm.fs.beneath import directory_beneath, is_there, open_directory_beneath
@@ -18,6 +17,7 @@ from pipm.fs.share_file import ensure_folder
 from pipm.store.layers import home_of
 from pipm.store.objects import trusted_owners
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pipm.core.digest import Digest
     from pipm.store.layout import Store

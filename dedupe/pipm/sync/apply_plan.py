@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.environment_lock import root_of
 from pipm.context.sync_context import SyncContext
-from pipm.core.plan.materialise_plan import plan_materialisation
+from pipm.core.named_tuple import NamedTuple
+from pipm.core.plan.materialise_plan import find_collisions, plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
 from pipm.fs.clashes import refuse_clashes
@@ -29,6 +29,7 @@ from pipm.sync.uninstall import (
 )
 from pipm.wheel.stored_install_plans import load_install_plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -86,16 +87,17 @@ class PlanApplier(NamedTuple):
         self,
         scan: EnvironmentScan,
         wanted: list[Wanted],
+        idle: Callable[[], object],
         meanwhile: Callable[[AppliedPlan], None],
     ) -> AppliedPlan:
         """Make the environment contain exactly *wanted* and seeds.
 
-        *meanwhile* is called during the sync of the file system.
+        *idle* may be called while workers link, *meanwhile* is called during the sync of the file system.
         """
-        everything, plan, installed, kept, unfinished = plan_changes(
-            scan, wanted, self.scheme, clobber=self.clobber
-        )
         previous = find_root(self.store, self.environment.path)
+        collisions, plan, installed, kept, unfinished = plan_changes(
+            scan, wanted, self.scheme, previous, clobber=self.clobber
+        )
         besides = () if self.finder_sync is None else self.finder_sync.kept
         entries = tuple(sorted({*(one.entry for one in wanted), *besides}))
         with ExitStack() as stack, ExitStack() as kept_open:
@@ -118,18 +120,18 @@ class PlanApplier(NamedTuple):
                 stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
                 claimed = claimed_paths(context, unchanged, stay_put)
-            chosen = self._chosen(everything, wanted, plan)
+            chosen = self._chosen(collisions, wanted, plan)
             self._refuse_clashes(context, plan, chosen, unfinished, claimed)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, root._replace(state=SYNCING, entries=used))
-            made, table = self._change(context, plan, chosen, unfinished, claimed)
+            made, table = self._change(context, plan, chosen, unfinished, claimed, idle)
             stack.close()  # remove temporary files now: if a later sync finds nothing to do, it removes none
             if self.finder_sync is not None and table is not None:
                 self.finder_sync.end(table, made.records, made.away)
             if made.pending and not root.pending:
                 root = root._replace(pending=True)
                 final = self._prepared(kept_open, root)
-            done = AppliedPlan(plan=plan, root=root, collisions=everything.collisions, made=made)
+            done = AppliedPlan(plan=plan, root=root, collisions=collisions, made=made)
             self._finish(final, done, meanwhile)
         return done
 
@@ -175,6 +177,7 @@ class PlanApplier(NamedTuple):
         chosen: MaterialisePlan,
         unfinished: list[InstallPlan],
         claimed: frozenset[str],
+        idle: Callable[[], object],
     ) -> tuple[Materialised, ImportTable | None]:
         """Remove what goes and make the files of *chosen*; *claimed* are the files of all that stays."""
         if plan.replaced:
@@ -185,7 +188,7 @@ class PlanApplier(NamedTuple):
             uninstall(context, one, claimed.__contains__)
         for install_plan in unfinished:
             remove_unfinished(context, install_plan, claimed.__contains__)
-        return materialise(context, chosen), table
+        return materialise(context, chosen, idle), table
 
     def _switch(self) -> ImportTable | None:
         """Install the finder where one is; it serves by metadata folders, so new ones are on disk first.
@@ -209,16 +212,18 @@ class PlanApplier(NamedTuple):
         """Return the name of the environment's link mode."""
         return context.mode.value if self.finder_sync is None else LinkMode.FINDER.value
 
-    def _chosen(self, everything: MaterialisePlan, wanted: list[Wanted], plan: SyncPlan) -> MaterialisePlan:
+    def _chosen(
+        self, collisions: tuple[Collision, ...], wanted: list[Wanted], plan: SyncPlan
+    ) -> MaterialisePlan:
         """Return the plan of new files; of two distributions with one path, the same one keeps it."""
         chosen = plan.materialised
         if len(chosen) == len(wanted):
-            return everything
+            return plan_materialisation(wanted, self.scheme)
         touched = {one.entry for one in chosen}
         # A file that an installed distribution overwrote stays overwritten, and vice versa.
         chosen += [
             collision.other
-            for collision in everything.collisions
+            for collision in collisions
             if collision.one.entry in touched and collision.other.entry not in touched
         ]
         order = {one.entry: number for number, one in enumerate(wanted)}
@@ -270,29 +275,32 @@ class PlanApplier(NamedTuple):
 
 
 def plan_changes(
-    scan: EnvironmentScan, wanted: list[Wanted], scheme: Scheme, *, clobber: bool
+    scan: EnvironmentScan, wanted: list[Wanted], scheme: Scheme, previous: Root | None, *, clobber: bool
 ) -> tuple[
-    MaterialisePlan, SyncPlan, list[tuple[Installed, InstalledMatch]], frozenset[str], list[InstallPlan]
+    tuple[Collision, ...],
+    SyncPlan,
+    list[tuple[Installed, InstalledMatch]],
+    frozenset[str],
+    list[InstallPlan],
 ]:
     """Decide what a sync, real or previewed, changes; raise CollisionError.
 
-    Returns the plan of all files, that of the changes, the installed distributions, the names of those that
+    Returns the collisions, the plan of the changes, the installed distributions, the names of those that
     stay, and the install plans that a killed sync began.
     """
-    everything = plan_materialisation(wanted, scheme)
-    if everything.collisions and not clobber:
-        raise _collision(everything.collisions)
-    lost = frozenset((collision.one.entry, collision.path) for collision in everything.collisions)
-    unfinished = _unfinished(scan, wanted)
+    collisions = find_collisions(wanted, scheme)
+    if collisions and not clobber:
+        raise _collision(collisions)
+    lost = frozenset((collision.one.entry, collision.path) for collision in collisions)
+    unfinished = _unfinished(scan, wanted, previous)
     leftovers = {install_plan.metadata for install_plan in unfinished}
     installed = [row for row in scan.compared(wanted, lost) if row[0].metadata not in leftovers]
     kept = scan.kept()
-    return everything, plan_sync(wanted, installed, kept), installed, kept, unfinished
+    return collisions, plan_sync(wanted, installed, kept), installed, kept, unfinished
 
 
-def _unfinished(scan: EnvironmentScan, wanted: list[Wanted]) -> list[InstallPlan]:
-    """Return unwanted entries of the root without a RECORD: a killed sync began to install them."""
-    previous = find_root(scan.store, scan.environment.path)
+def _unfinished(scan: EnvironmentScan, wanted: list[Wanted], previous: Root | None) -> list[InstallPlan]:
+    """Return unwanted entries of *previous* without a RECORD: a killed sync began to install them."""
     if previous is None or previous.state in (SYNCED, ADOPTED):
         return []
     complete = {one.metadata for one in scan.installed() if one.removable}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipm.env.receipt import has_finder
 from pipm.errors import LinkingImpossibleError, UsageError
 from pipm.fs.free_space import file_system_type, free_space, has_reflinks
 from pipm.fs.link_modes import LinkMode, choose_link_mode
 from pipm.fs.staging import staging
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.core.import_names import PATH_FILE
 from pipm.core.install_plan import scheme_path, without_modules
@@ -14,6 +13,7 @@ from pipm.sync.change_cache import BIN, COMMON, seen_times
 from pipm.sync.installed_state import EnvironmentScan
 from pipm.wheel.stored_install_plans import load_install_plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipm.env.interpreter import Interpreter
     from pipm.store.layout import Store
     from pipm.store.roots import Root
-    from pipm.sync.change_cache import ChangeCache, SeenTimes, Times
+    from pipm.sync.change_cache import ChangeCache, Groups, SeenTimes, Times
 
 _OURS = PATH_FILE.removesuffix(".pth")
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
@@ -58,14 +58,17 @@ def passes_plan_check(
     before: SeenTimes,
     change_cache: ChangeCache,
     known: Times,
+    paths: Groups | None = None,
 ) -> bool:
     """Do the same for *install_plans*, by entry; groups with the same times as *before* are not checked.
 
-    Paths in *known* need no stat.
+    Paths in *known* need no stat. *paths* are those of `entry_paths`, if they are known.
     """
     if not change_cache.is_kept:
         return scan.is_exactly(install_plans)
-    groups = groups_of(scan.root, install_plans, scan.scheme, no_dist_info=bool(scan.stored_metadata))
+    if paths is None:
+        paths = entry_paths(install_plans, scan.scheme, no_dist_info=bool(scan.stored_metadata))
+    groups = groups_of(scan.root, scan.scheme, paths)
     seen = seen_times(scan.root, groups, known)
     scan.untouched = seen.untouched_since(before)
     if not scan.is_exactly(install_plans):
@@ -81,19 +84,22 @@ def _load(store: Store, entry: str, *, served: bool) -> InstallPlan:
     return without_modules(whole) if served else whole
 
 
-def groups_of(
-    root: int, install_plans: Mapping[str, InstallPlan], scheme: Scheme, *, no_dist_info: bool
-) -> dict[str, list[str]]:
-    """Return the folders of *install_plans* in the environment open as *root*, and files that are not links.
+def groups_of(root: int, scheme: Scheme, paths: Groups) -> Groups:
+    """Return *paths* of entries, and what several entries have in the environment open as *root*."""
+    common = ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)]
+    common += [path for path in _listed(root, scheme.site) if path.startswith(f"{scheme.site}/{_OURS}")]
+    return {COMMON: common, BIN: list(_listed(root, BIN)), **paths}
+
+
+def entry_paths(install_plans: Mapping[str, InstallPlan], scheme: Scheme, *, no_dist_info: bool) -> Groups:
+    """Return the folders of *install_plans* in an environment, by entry, and files that are not links.
 
     *no_dist_info*: served distributions have no metadata folders.
     """
-    common = ["pyvenv.cfg", f"{scheme.site}/", *_listed(root, FOLDER)]
-    common += [path for path in _listed(root, scheme.site) if path.startswith(f"{scheme.site}/{_OURS}")]
-    groups = {COMMON: common, BIN: list(_listed(root, BIN))}
-    for entry, one in install_plans.items():
-        groups[entry] = list(_paths(one, scheme, no_dist_info=no_dist_info and not one.folders))
-    return groups
+    return {
+        entry: list(_paths(one, scheme, no_dist_info=no_dist_info and not one.folders))
+        for entry, one in install_plans.items()
+    }
 
 
 def _paths(one: InstallPlan, scheme: Scheme, *, no_dist_info: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import cache
 
 from pipm.context.environment_lock import locked_environment
 from pipm.core.install_plan import without_modules
@@ -23,7 +23,7 @@ from pipm.store.roots import SYNCED, SYNCING, find_root
 from pipm.sync.apply_plan import PlanApplier, names_and_versions, plan_changes
 from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
 from pipm.sync.choose_finder import wants_finder
-from pipm.sync.full_check import groups_of, passes_plan_check
+from pipm.sync.full_check import entry_paths, groups_of, passes_plan_check
 from pipm.sync.installed_state import EnvironmentScan
 from pipm.sync.known_projects import remember_projects
 from pipm.sync.pin_resolver import PinResolver, Trust
@@ -33,7 +33,10 @@ from pipm.sync.uv_note import uv_note
 from pipm.wheel.environment_files import direct_url
 from pipm.wheel.stored_install_plans import load_install_plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
     from pipm.store.roots import Root
     from pipm.sync.apply_plan import AppliedPlan
-    from pipm.sync.change_cache import SeenTimes, Times
+    from pipm.sync.change_cache import Groups, SeenTimes, Times
     from pipm.sync.fetched_wheels import Fetched
     from pipm.sync.finder_sync import FinderSync
     from pipm.sync.target_environment import TargetEnvironment
@@ -186,7 +189,9 @@ class FullSync:
             doubted = previous.entries if previous is not None and previous.state == SYNCING else ()
             seen = self._seen(scheme, previous)
             scan = EnvironmentScan(self.store, root, environment, seen, interpreter, doubted=doubted)
-            before = NOTHING if fresh or had_no_dist_info else self._unchanged(environment, root, seen)
+            before = (
+                NOTHING if fresh or had_no_dist_info else self._unchanged(environment, root, previous, seen)
+            )
             no_dist_info = self.options.dist_info is False or (
                 self.options.dist_info is None and had_no_dist_info
             )
@@ -195,10 +200,14 @@ class FullSync:
             )
             if finder_sync is not None:
                 wanted = finder_sync.finder_plan.wanted
+
+            @cache
+            def paths(scheme: Scheme) -> Groups:
+                install_plans = {one.entry: one.install_plan for one in wanted}
+                return entry_paths(install_plans, scheme, no_dist_info=False)
+
             if before.groups:
-                groups = groups_of(
-                    root, {one.entry: one.install_plan for one in wanted}, seen, no_dist_info=False
-                )
+                groups = groups_of(root, seen, paths(seen))
                 # What was built just now may have other scripts than before.
                 scan.untouched = before.named_in(groups) - self.built
             applier = PlanApplier(
@@ -220,7 +229,8 @@ class FullSync:
             done = applier.apply(
                 scan,
                 wanted,
-                lambda done: self._note(scan, wanted, done, before) if is_noted else None,
+                idle=lambda: paths(scan.scheme) if is_noted else None,
+                meanwhile=lambda done: self._note(scan, wanted, done, before, paths) if is_noted else None,
             )
         return _result(environment, done)
 
@@ -229,15 +239,21 @@ class FullSync:
         pending = previous is not None and previous.pending and self.options.compiled_later
         return scheme.without_bytecode() if pending else scheme
 
-    def _unchanged(self, environment: Environment, root: int, scheme: Scheme) -> SeenTimes:
+    def _unchanged(
+        self, environment: Environment, root: int, previous: Root | None, scheme: Scheme
+    ) -> SeenTimes:
         """Return the times of groups that did not change since the last sync."""
-        previous = find_root(self.store, environment.path)
         if previous is None or previous.state != SYNCED:
             return NOTHING
         return ChangeCache(environment, root, previous, scheme).unchanged()
 
     def _note(
-        self, scan: EnvironmentScan, wanted: list[Wanted], done: AppliedPlan, before: SeenTimes
+        self,
+        scan: EnvironmentScan,
+        wanted: list[Wanted],
+        done: AppliedPlan,
+        before: SeenTimes,
+        paths: Callable[[Scheme], Groups],
     ) -> None:
         """Write the change cache for the next sync."""
         if done.root.pending:
@@ -254,11 +270,10 @@ class FullSync:
         if done.plan.replaced and done.made is not None and not done.made.uncompiled:
             scan.made = frozenset(one.entry for one in done.plan.materialised)
         if before.groups:
-            passes_plan_check(scan, install_plans, before, change_cache, _still(before, done, left))
+            still = _still(before, done, left)
+            passes_plan_check(scan, install_plans, before, change_cache, still, paths(scheme))
         elif left:  # a new environment: no other process used it meanwhile
-            change_cache.note(
-                seen_times(root, groups_of(root, install_plans, scheme, no_dist_info=False), left)
-            )
+            change_cache.note(seen_times(root, groups_of(root, scheme, paths(scheme)), left))
 
     def _row(self, environment: Environment) -> LockRow:
         """Return the lock's row in the finder's table, by which a start of Python detects a changed lock."""
@@ -329,7 +344,7 @@ class FullSync:
             )
             previous = find_root(self.store, environment.path)
             scan = EnvironmentScan(self.store, root, environment, self._seen(scheme, previous), interpreter)
-            plan = plan_changes(scan, wanted, scheme, clobber=self.options.clobber)[1]
+            plan = plan_changes(scan, wanted, scheme, previous, clobber=self.options.clobber)[1]
         gone = {one.name: one.version for one in plan.removed}
         asked = {one.entry for one in wanted_all}
         gone |= {entry.split("/")[0]: entry.split("/")[1] for entry in no_dist_info if entry not in asked}

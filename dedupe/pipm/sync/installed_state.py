@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from pipm.bytecode.sync_bytecode import is_uncompilable
 from pipm.core.bytecode import key_path
@@ -23,6 +22,7 @@ from pipm.sync.change_cache import BIN, COMMON
 from pipm.sync.installer_files import installer_metadata, programs_of, scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from collections.abc import Set as AbstractSet

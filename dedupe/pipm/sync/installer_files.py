@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
 from pipm.errors import StoreError
@@ -14,6 +13,7 @@ from pipm.store.layers import home_of
 from pipm.sync.uv_note import FILE as UV_NOTE
 from pipm.wheel.environment_files import INSTALLER, entry_point_script, wheels_own_script
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 

@@ -8,16 +8,17 @@ first file is made.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.bytecode.sync_bytecode import SOON, SyncBytecode
 from pipm.context.workers import worker_count, worker_pool
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.folder_filler import FolderFiller
 from pipm.fs.staging import Staging
 from pipm.sync.materialise_worker import FOLDERS, RECORDS, MaterialiseWorker, StageResult
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
@@ -48,8 +49,13 @@ class Materialised(NamedTuple):
     uncompiled: bool
 
 
-def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
-    """Make all files of *plan* in the environment; raise OSError and PipmError."""
+def materialise(
+    context: SyncContext, plan: MaterialisePlan, idle: Callable[[], object] = int
+) -> Materialised:
+    """Make all files of *plan* in the environment; raise OSError and PipmError.
+
+    *idle* is called while worker processes link, if there are any.
+    """
     files = plan.files
     workers = worker_count(files)
     parts = _divided(plan.folders, _PARTS if workers > 1 else 1)
@@ -60,7 +66,7 @@ def materialise(context: SyncContext, plan: MaterialisePlan) -> Materialised:
 
     context.progress.phase("Linking", files)
     with worker_pool(work, len(parts), files, context.shared_state, context.progress) as pool:
-        first: list[StageResult] = pool.run((FOLDERS, frozenset()))
+        first: list[StageResult] = pool.run((FOLDERS, frozenset()), idle)
         late, pending = _compiled(context, first)
         last: list[StageResult] = pool.run((RECORDS, late.uncompiled))
     done = [*first, late, *last]
@@ -100,7 +106,7 @@ def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageR
 
 def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:
     """Divide *folders* into at most *count* consecutive parts with about the same work."""
-    costs = [_FOLDER + sum(len(part.names) for part in (*one.links, *one.copies)) for one in folders]
+    costs = [_FOLDER + folder.count() for folder in folders]
     enough = sum(costs) / count
     parts: list[Sequence[PlannedFolder]] = []
     begin = done = 0

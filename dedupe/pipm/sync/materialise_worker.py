@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipm.bytecode.sync_bytecode import SyncBytecode
 from pipm.core.install_plan import record_rows, scheme_path
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.plan.materialise_plan import Links
 from pipm.env.receipt import StoredMetadataFile
 from pipm.fs.folder_filler import FolderFiller, written_in_place
@@ -24,9 +24,11 @@ from pipm.sync.installer_files import (
 )
 from pipm.wheel.environment_files import record_digest_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from typing import Any
 
     from pipm.bytecode.sync_bytecode import MissingBytecode
     from pipm.context.sync_context import SyncContext

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.pins import Archive, Repository, SourceFolder, is_editable
 from pipm.errors import FetchError
 from pipm.project.project_state import decided_by, folder_state
@@ -17,6 +17,7 @@ from pipm.store.entries import (
     load_manifest,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

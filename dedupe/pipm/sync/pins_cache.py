@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pipm import __version__
 from pipm.core.addresses import has_credentials
 from pipm.core.pins import Archive, Pin, Repository, SourceFolder
 from pipm.fs.cache_files import read_value, write_value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from pipm.core.target import Target
 

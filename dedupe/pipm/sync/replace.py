@@ -8,7 +8,6 @@ temporary names, which gives back what other programs put into them (`late_files
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
 
 from pipm.fs.beneath import is_there, open_directory_beneath
 from pipm.fs.durability import sync_file_system
@@ -20,8 +19,10 @@ from pipm.fs.walk_tree import names_in
 from pipm.sync.materialise import materialise
 from pipm.sync.uninstall import entry_paths, installed_paths, remove, remove_unfinished, uninstall
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from pipm.context.sync_context import SyncContext
     from pipm.core.install_plan import InstallPlan
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from pipm.core.plan.sync_plan import Installed
     from pipm.sync.materialise import Materialised
 
-Switched = TypeVar("Switched")
+    Switched = TypeVar("Switched")
+
 _METADATA = ".dist-info"
 
 

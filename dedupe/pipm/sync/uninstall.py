@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipm.core.install_plan import scheme_path
 from pipm.core.record import RecordPlace, locate, parse_record
 from pipm.fs.beneath import directory_beneath, read_beneath
@@ -13,6 +11,7 @@ from pipm.fs.staging import move_folder
 from pipm.fs.walk_tree import names_in
 from pipm.sync.uv_note import FILE as UV_NOTE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

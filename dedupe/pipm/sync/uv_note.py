@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 
 from pipm.fs.beneath import read_file
@@ -25,6 +24,8 @@ def uv_note(folder: str) -> bytes | None:
             changed = max(changed, os.stat(f"{folder}/{name}").st_ctime_ns)
     made = _made(f"{folder}/src") if os.path.isdir(f"{folder}/src") else None
     times = {"timestamp": _time(changed), "directories": {"src": made and _time(made)}}
+    import json  # noqa: PLC0415 - few projects are editable
+
     return json.dumps(times | {"commit": None, "tags": None, "env": {}}).encode("ascii")
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
-from typing import TYPE_CHECKING
 
 from pipm.core.addresses import without_credentials
 from pipm.core.pins import Archive, Repository, SourceFolder
 from pipm.core.sha256 import sha256
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pipm.core.pins import Pin
 
@@ -81,6 +80,8 @@ def direct_url(pin: Pin) -> bytes | None:
 def _json(document: dict[str, object], subdirectory: str | None = None) -> bytes:
     if subdirectory:
         document["subdirectory"] = subdirectory
+    import json  # noqa: PLC0415 - few distributions come from elsewhere than an index
+
     return json.dumps(document, sort_keys=True, separators=(", ", ": ")).encode("ascii")
 
 

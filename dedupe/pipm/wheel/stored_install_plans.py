@@ -6,7 +6,6 @@ import marshal
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
 
 from pipm.core.install_plan import DataFile, InstallPlan, PlanFolder, install_plan_of
 from pipm.errors import StoreError
@@ -16,7 +15,10 @@ from pipm.fs.opened import opened
 from pipm.store.entries import load_manifest
 from pipm.store.layers import home_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pipm.core.manifest import Manifest
     from pipm.store.layout import Store
 

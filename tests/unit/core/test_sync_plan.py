@@ -8,7 +8,7 @@ from hypothesis import given
 from pipm.core.digest import Digest
 from pipm.core.install_plan import InstallPlan, install_plan_of, is_start_up_file, record_rows, scheme_path
 from pipm.core.manifest import Manifest
-from pipm.core.plan.materialise_plan import Links, Wanted, plan_materialisation
+from pipm.core.plan.materialise_plan import Links, Wanted, find_collisions, plan_materialisation
 from pipm.core.plan.sync_plan import Installed, InstalledMatch, plan_sync, seeds
 from pipm.core.record import parse_record
 from pipm.core.scheme import Scheme
@@ -172,3 +172,30 @@ def test_a_lock_decides_over_pip_when_it_names_it() -> None:
 )
 def test_who_stays_unnamed(version: tuple[int, ...], uv: bool, names: set[str]) -> None:  # noqa: FBT001
     assert seeds(version, uv_without_seed=uv) == names
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "site/a/x.py",
+                    "site/a/b/x.py",
+                    "site/a/b/c/x.py",
+                    "site/x.py",
+                    "site/x.pth",
+                    f"data/{SITE}/a/x.py",
+                    f"data/{SITE}/x.py",
+                    "data/share/x.txt",
+                    "headers/x.h",
+                ]
+            ),
+            st.sampled_from([b"1", b"2", b""]),
+            min_size=1,
+        ),
+        max_size=3,
+    )
+)
+def test_collisions_are_found_without_the_whole_plan(distributions: list[dict[str, bytes]]) -> None:
+    every = [wanted(f"d{number}", files) for number, files in enumerate(distributions)]
+    assert find_collisions(every, SCHEME) == plan_materialisation(every, SCHEME).collisions
