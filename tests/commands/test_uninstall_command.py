@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def test_nothing_stays(home: Path) -> None:
     cached = home / ".cache/uv/archive-v0/x/module.py"
     cached.parent.mkdir(parents=True)
     os.link(first.file("alpha/module_1.py"), cached)
+    with open(f"{second.path}/pyvenv.cfg", "a", encoding="ascii") as configuration:
+        configuration.write("uv = 0.9.0\n")
     before = {one.path: (snapshot(one.path), times(one)) for one in (first, second)}
     pipm.adopt(first.path, second.path)
     named = home / ".local/share/pipm-environments/science"
@@ -79,6 +82,8 @@ def test_nothing_stays(home: Path) -> None:
 
     told = pipm("uninstall", "-n").expect()
     assert "2 environments would get" in told.out
+    assert "1 environment that uv made: the copies" in told.err
+    assert re.search(r"Would remove \S+/pipm \(\d.* [KM]iB\)", told.out)
     assert snapshot(str(home)) == all_there
 
     told = pipm("uninstall").expect()

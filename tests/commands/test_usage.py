@@ -46,6 +46,23 @@ def everything(report: dict[str, Any]) -> int:
     return int(report["store"]["on_disk"] + exclusive + report["outside"])
 
 
+def test_what_nobody_uses_costs_sharing_nothing(tmp_path: Path) -> None:
+    """gc keeps the packages of a deleted environment for a while; the others share as before."""
+    pipm = Pipm(store=str(tmp_path / "store"))
+    environments = [make_environment(str(tmp_path / name)) for name in ("one", "two", "large")]
+    content = {"alpha/data.bin": os.urandom(MIB)}
+    for environment in environments[:2]:
+        install(environment, "alpha==1.0", content)
+    install(environments[2], "beta==1.0", {"beta/data.bin": os.urandom(9 * MIB)})
+    pipm.adopt(*(environment.path for environment in environments))
+    before = pipm("df", "--json").expect().json["saved"]
+    assert before > MIB // 2
+    pipm("rm", "-y", environments[2].path).expect()
+    assert near(pipm("df", "--json").expect().json["saved"], before, MIB)
+    pipm("rm", "-y", environments[1].path).expect()
+    assert "Sharing saves nothing yet" in pipm("df").expect().out
+
+
 @pytest.mark.parametrize("choice", [0, 1])
 def test_df_is_what_the_disk_has_less(filesystem: Disk, choice: int) -> None:
     """Large and small files in three environments, adopted in each mode: nothing else is on the disk."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipm.cli.changed_files_output import changes_text
 from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
 from pipm.core.reasons import Reason
-from pipm.env.places import VENV, lost_interpreter
+from pipm.env.places import VENV, lost_interpreter, made_by_uv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +134,18 @@ def release_total(releases: Sequence[Released], *, dry_run: bool) -> str:
     size = size_text(sum(one.bytes_used for one in releases))
     verb = "would get" if dry_run else "got"
     return f"{counted(len(releases), 'environment')} {verb} {files} copies of their own, {size}"
+
+
+def print_uv_note(output: Output, releases: Sequence[Released]) -> None:
+    """Print what releasing does not bring back: that environments share space with uv's cache."""
+    copies = [one for one in releases if one.files_released and made_by_uv(one.path)]
+    if copies:
+        size = size_text(sum(one.bytes_used for one in copies))
+        what = "environment that uv made" if len(copies) == 1 else "environments that uv made"
+        output.note(
+            "note", f"{count_text(len(copies))} {what}: the copies ({size}) share no space with uv's cache"
+        )
+        output.note("hint", "`uv sync --reinstall` (or `uv pip install --reinstall`) shares it again")
 
 
 def release_document(released: Released) -> dict[str, object]:

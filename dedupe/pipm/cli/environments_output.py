@@ -12,6 +12,7 @@ from pipm.cli.adopt_output import (
     print_adoption,
     print_preview,
     print_release,
+    print_uv_note,
     release_document,
     release_total,
 )
@@ -199,6 +200,7 @@ def release_environments(
         code = each(output, paths, one)
     finally:
         results.show(release_total(done, dry_run=dry_run))
+        print_uv_note(output, done)
     if names and not dry_run and any(released.files_released for released in done):
         options = " ".join(f"--dist {name}" for name in names)
         where = path_text(done[0].path) if len(done) == 1 else "ENV"

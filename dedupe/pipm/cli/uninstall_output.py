@@ -6,16 +6,17 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipm.cli.adopt_output import release_document, release_total
+from pipm.cli.adopt_output import print_uv_note, release_document, release_total
 from pipm.cli.environments_output import check_room, each, planned
 from pipm.cli.exit_codes import PARTLY
-from pipm.cli.format_text import counted, path_text
+from pipm.cli.format_text import counted, path_text, size_text
 from pipm.cli.rm_output import print_kernels
 from pipm.cli.terminal_progress import progress_for
 from pipm.env.kernels import kernels_of
 from pipm.hook.git_hook import has_git_hook, remove_git_hook
 from pipm.release.release import release_environment
 from pipm.release.remove_everything import (
+    bytes_of_store,
     find_leftovers,
     removal_command,
     remove_leftovers,
@@ -53,13 +54,14 @@ def uninstall(output: Output, store: str, *, dry_run: bool) -> int:
     failed = [path for path in found.environments if path not in {released.path for released in done}]
     needing = (*failed, *found.needing, *(released.path for released in done if released.left))
     removed = [*found.paths, *(() if needing or not os.path.isdir(store) else (store,))]
+    sizes = {store: f" ({size_text(bytes_of_store(store))})"}
     removed += (*unschedule(dry_run=dry_run), *_without_hooks(found.environments, dry_run=dry_run))
     kernels = kernels_of(found.paths)
     stuck = []
     if not dry_run:
         stuck = [*remove_leftovers(found), *(() if needing else remove_store(store))]
     for path in removed:
-        output.result(f"{'Would remove' if dry_run else 'Removed'} {path_text(path)}")
+        output.result(f"{'Would remove' if dry_run else 'Removed'} {path_text(path)}{sizes.get(path, '')}")
     print_kernels(output, kernels)
     _say_staying(output, found, needing, store)
     if stuck:
@@ -88,6 +90,7 @@ def _say_kept(output: Output, done: list[Released]) -> None:
     kept = sum(released.files_kept for released in done)
     if kept:
         output.note("note", f"left shared with uv's cache, as uv made them: {counted(kept, 'file')}")
+    print_uv_note(output, done)
 
 
 def _say_staying(output: Output, found: Leftovers, needing: tuple[str, ...], store: str) -> None:

@@ -233,6 +233,8 @@ def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
     frees = f"; `{command}` frees {about}{size_text(of_store.reclaimable)}{later}"
     more = frees if of_store.reclaimable else ""
     saved = f"{'about ' if is_rough(report.estimated, report.saved) else ''}{size_text(report.saved)}"
+    if not report.saved:
+        saved = "nothing yet: no two environments have enough files in common"
     output.result(f"Sharing saves {saved}{more}")
     if missing:
         output.note("note", f"{counted(len(missing), 'environment')} missing: `pipm list` says which")

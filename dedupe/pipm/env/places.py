@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pipm.errors import NotAnEnvironmentError
-from pipm.fs.beneath import read_beneath
+from pipm.fs.beneath import read_beneath, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def _tool_by_path(path: str) -> str:
     if "/pre-commit/" in folder and name.startswith("py_env-"):
         return "pre-commit"
     return next((tool for tool, ending in _BY_FOLDER if folder.endswith(ending)), "")
+
+
+def made_by_uv(path: str) -> bool:
+    """Return whether uv made the environment at *path*: it says so in ``pyvenv.cfg``."""
+    return b"\nuv =" in b"\n" + (read_file(f"{path}/{CONFIGURATION}") or b"")
 
 
 def lost_interpreter(path: str) -> str:

@@ -179,10 +179,12 @@ def disk_report(
     for figures in measured.figures.values():
         outside.update(figures.outside)
     environments = measured.environments
-    of_store = _store_usage(store, inventory, environments)
+    living = {entry for one in environments if one.state != "missing" for entry in one.entries}
+    of_store = _store_usage(store, inventory, living)
     alone = sum(one.usage.on_disk for one in environments)
     together = sum(one.usage.exclusive for one in environments) + sum(outside.values())
-    together += of_store.usage.on_disk - reserved_bytes(store)  # the reserve shares nothing
+    # The reserve, and files that no environment uses, share nothing.
+    together += of_store.usage.on_disk - reserved_bytes(store) - inventory.bytes_without(living)
     return Report(
         store=of_store,
         environments=tuple(environments),
@@ -352,9 +354,8 @@ def _metadata_folders(environment: Environment) -> list[str]:
     )
 
 
-def _store_usage(store: Store, inventory: StoreInventory, environments: list[EnvironmentUsage]) -> StoreUsage:
+def _store_usage(store: Store, inventory: StoreInventory, living: set[str]) -> StoreUsage:
     garbage = preview_collection(store, Limits(missing=True, trash=False))
-    living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     return StoreUsage(
         path=store.path,
         usage=inventory.listed.usage,

@@ -17,6 +17,7 @@ from pipm.fs.durability import replace_text
 from pipm.fs.home import cache_home, config_home
 from pipm.fs.removal import remove_empty, remove_folder_at, remove_path
 from pipm.fs.walk_tree import inodes_below
+from pipm.store.inventory import store_inventory
 from pipm.store.layout import OWN_NAMES, open_store
 from pipm.store.paths import named_environments_folder, run_cache_folder
 
@@ -108,6 +109,12 @@ def remove_store(store_path: str) -> list[Stuck]:
                 stuck += remove_path(path)
     remove_empty(store_path)
     return stuck
+
+
+def bytes_of_store(store_path: str) -> int:
+    """Return the bytes that the store takes on the disk."""
+    store = open_store(store_path, create=False)
+    return 0 if store is None else store_inventory(store).listed.usage.on_disk
 
 
 def uv_cache_inodes() -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipm.fs.measure import KnownInodes, StoreUsageIndex, catalogue, places_of
@@ -55,6 +56,13 @@ class StoreInventory:
         for inode in tuple(found):
             found.update(self.bytecode.get(self.objects.get(inode, ""), ()))
         return found
+
+    def bytes_without(self, entries: Iterable[str]) -> int:
+        """Return the bytes on disk of contents and bytecode that none of *entries* uses."""
+        used = self.with_bytecode(
+            {inode for entry in entries for inode in self.entries.get(entry, frozenset())}
+        )
+        return self.bytes_of({*self.objects, *chain.from_iterable(self.bytecode.values())} - used)
 
     @cached_property
     def _names(self) -> dict[int, str]:
