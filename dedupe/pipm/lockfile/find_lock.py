@@ -58,18 +58,18 @@ def member_here() -> tuple[str, ...]:
     return ()
 
 
-def lock_content(path: str) -> str:
+def lock_content(path: str, known: tuple[bytes, bytes] | None = None) -> str:
     """Return the digest of everything that decides what the lock at *path* requires.
 
     That includes pyproject.toml, where Poetry and PDM keep groups, extras and sources, and for requirements
-    the included files and the values of variables. Raises LockError if the lock cannot be read.
+    the included files and the values of variables. *known* are the lock's bytes and their sha256, if the
+    caller has them. Raises LockError if the lock cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-    except OSError as error:
-        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
-    state = sha256(sha256(data).digest())
+    if known is None:
+        data = read_whole(path)[0]
+        known = data, sha256(data).digest()
+    data, digest = known
+    state = sha256(digest)
     try:
         with open(os.path.join(os.path.dirname(path), "pyproject.toml"), "rb") as stream:
             state.update(sha256(stream.read()).digest())
@@ -79,6 +79,16 @@ def lock_content(path: str) -> str:
         for part in _parts(path, data, {path}):
             state.update(part)
     return state.hexdigest()
+
+
+def read_whole(path: str) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of the lock at *path* and its earlier status; raise LockError if it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            return stream.read(), status
+    except OSError as error:
+        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
 
 
 def _parts(path: str, data: bytes, seen: set[str]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ import sys
 from pipm.core.sha256 import sha256
 from pipm.env.permission import check_found
 from pipm.errors import LockError
-from pipm.lockfile.find_lock import find_lock, lock_content, member_here
+from pipm.lockfile.find_lock import find_lock, lock_content, member_here, read_whole
 from pipm.sync.sync_values import Lock, LockStamp
 
 TYPE_CHECKING = False
@@ -39,8 +39,11 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
         )
     if path is None:
         check_found(found)
-    stamp = _stamp(found)
-    content = lock_content(found)
+    # The status is from before the lock is read, so that the next check detects any change.
+    data, status = read_whole(found)
+    digest = sha256(data)
+    stamp = LockStamp(status.st_mtime_ns, status.st_size, digest.hexdigest())
+    content = lock_content(found, (data, digest.digest()))
     decisive = f"{_FORMAT} {sys.version} {found} {selection} {' '.join(words)} {content}"
     fingerprint = sha256(decisive.encode()).hexdigest()
 
@@ -63,14 +66,3 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
         words=tuple(words),
         stamp=stamp,
     )
-
-
-def _stamp(path: str) -> LockStamp:
-    """Return the lock's stamp, taken before the lock is read, so that the next check detects any change."""
-    try:
-        with open(path, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            data = stream.read()
-    except OSError as error:
-        raise LockError(f"Cannot read {path}: {error.strerror}", hint="name a lock file") from error
-    return LockStamp(status.st_mtime_ns, status.st_size, sha256(data).hexdigest())
