@@ -83,7 +83,7 @@ def test_links_to_what_the_store_lacks_are_told(tmp_path: Path) -> None:
     before = states(environment.site)
     told = pipm("release", environment.path).expect(PARTLY)
     assert "left shared" in told.err
-    assert "a symbolic link to a file that its store lacks" in told.err
+    assert "a symbolic link to a file that is missing in its store" in told.err
     assert states(environment.site) == before
     replace(pipm, store=str(tmp_path / "moved")).release(environment.path)
     assert not [name for name, row in states(environment.site).items() if row.kind == "symlink"]

@@ -60,7 +60,11 @@ def test_what_nobody_uses_costs_sharing_nothing(tmp_path: Path) -> None:
     pipm("rm", "-y", environments[2].path).expect()
     assert near(pipm("df", "--json").expect().json["saved"], before, MIB)
     pipm("rm", "-y", environments[1].path).expect()
-    assert "Sharing saves nothing yet" in pipm("df").expect().out
+    told = pipm("df").expect()
+    assert "Sharing saves nothing yet" in told.out
+    assert "pipm gc --keep 0" in told.err
+    pipm("gc", "--keep", "0").expect()
+    assert "gc" not in pipm("df").expect().err
 
 
 @pytest.mark.parametrize("choice", [0, 1])
@@ -338,7 +342,7 @@ def test_what_came_since_is_offered(pipm: Pipm, tmp_path: Path) -> None:
     assert "adopting_frees" not in rows(pipm, str(tmp_path / "code"))[environment.path]
     install(environment, "beta==1.0", package("beta"))
     told = pipm("list", str(tmp_path / "code")).expect()
-    assert "files that came since it was adopted:" in told.err
+    assert "files that are new since it was adopted:" in told.err
     assert "1 environment to adopt" in told.err
     assert "adopting_frees" in rows(pipm, str(tmp_path / "code"))[environment.path]
     pipm("adopt", "--all", str(tmp_path / "code")).expect()

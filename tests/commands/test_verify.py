@@ -335,7 +335,7 @@ def test_a_copy_without_hard_links_is_linked_again(either_mode: Disk) -> None:
     shutil.rmtree(either_mode / "old")
     pipm = Pipm(store=either_mode / "home/store", environ=NO_INDEX)
     done = pipm("adopt", either_mode / "home/a", either_mode / "home/b").expect()
-    assert done.err.count("the store has files twice") == 1
+    assert done.err.count("the store has some files twice") == 1
     assert len(pipm("verify", "--json").expect().json["duplicates"]) > 5
     assert "pipm verify --repair links them again" in pipm("verify").expect().err
     assert "that the store had twice" in pipm("verify", "--repair").expect().err

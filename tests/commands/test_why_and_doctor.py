@@ -218,7 +218,7 @@ def test_doctor_on_an_overlay(other_mounts: Path) -> None:
     pipm.adopt(environment.path, mode="hardlink")
     links = checks(pipm, 0)[f"links to {merged}"]
     assert (links["ok"], links["severity"]) == (False, "warning")
-    assert "copies it up" in links["detail"]
+    assert "copies it first" in links["detail"]
 
 
 @pytest.mark.mounts

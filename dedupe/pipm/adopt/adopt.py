@@ -116,9 +116,9 @@ def _checked(store_path: str, path: str, options: AdoptOptions) -> Environment:
         raise UsageError("Copies share nothing", hint="choose reflink, hardlink or symlink")
     if options.link_mode is None and file_system_type(environment.path) == "overlay":
         raise LinkingImpossibleError(
-            f"{environment.path} lies on an overlay file system, where sharing a file of a lower layer"
-            " copies it up and takes more space",
-            hint="in the layer that made the environment, ask for it: --link-mode hardlink",
+            f"{environment.path} is on an overlay file system: sharing a file of a lower layer"
+            " copies it first, which takes more space",
+            hint="adopt it in the layer that made it, with --link-mode hardlink",
         )
     gone = missing_store(environment.path, environment.sites)
     if gone and receipt_at(environment.path) is None:  # adopting leads the finder to the new place
@@ -218,7 +218,7 @@ class _Run:
         self._said = not all(is_linked(self._store, entry) for entry in entries)
         if self._said:
             self._progress.note(
-                "the store has files twice, probably since it was copied without hard links;"
+                "the store has some files twice, probably because it was copied without hard links;"
                 " `pipm verify --repair` links them again"
             )
 
@@ -249,7 +249,7 @@ class _Run:
         free = free_space(self._store.path)
         tight = not self._made.enough and not has_room(free, room_for(files))
         if tight and len(jobs) > 1:
-            raise FileSystemError("There is no room for all of these environments at once")
+            raise FileSystemError("The disk has no room to adopt all these environments at once")
         if tight:
             release_reserve(self._store)
         before = 0 if is_new else folder_blocks(self._store)
@@ -348,7 +348,7 @@ def _explain_full_disk(store: Store, statistics: Statistics) -> None:
     shared = statistics.shared or statistics.already
     if not shared and any(left.reason is Reason.NO_ROOM for left in statistics.left):
         raise FileSystemError(
-            f"The file system of the store {store.path} is full, and the store has nothing of this"
-            " environment yet: no space left",
+            f"No space left: the disk of the store {store.path} is full, and the store has none of this"
+            " environment's files yet",
             hint="free some space (or inodes) there, then run the same command again",
         )

@@ -236,6 +236,9 @@ def _print_sum(output: Output, report: Report, of_store: StoreUsage) -> None:
     if not report.saved:
         saved = "nothing yet: no two environments have enough files in common"
     output.result(f"Sharing saves {saved}{more}")
+    if not missing and report.unused > of_store.reclaimable:
+        unused = size_text(report.unused)
+        output.note("hint", f"no environment uses {unused} of the store: `pipm gc --keep 0` removes it now")
     if missing:
         output.note("note", f"{counted(len(missing), 'environment')} missing: `pipm list` says which")
 

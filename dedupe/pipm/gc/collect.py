@@ -156,5 +156,5 @@ def _refuse_living(limits: Limits, garbage: Garbage, store: Store) -> None:
         if any(root.path == path or root.path.startswith(f"{path}/") for root in garbage.roots):
             continue
         if find_root(store, path) is not None:
-            raise UsageError(f"{path} is there", hint=f"give it its own copies: pipm release {path}")
+            raise UsageError(f"{path} still exists", hint=f"give it its own copies: pipm release {path}")
         raise UsageError(f"The store knows no environment {path}", hint="`pipm list` names those it knows")

@@ -51,5 +51,5 @@ def _estimated(one: EnvironmentUsage, outcome: Adoption | PipmError) -> Environm
     if one.state == "adopted":
         if not shared:
             return one
-        one = replace(one, note=one.note or f"files that came since it was adopted: {shared}")
+        one = replace(one, note=one.note or f"files that are new since it was adopted: {shared}")
     return replace(one, adoptable=freed)

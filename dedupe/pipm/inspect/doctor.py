@@ -112,15 +112,15 @@ def _command() -> Iterator[Diagnosis]:
         own = os.path.dirname(sys.executable)
         yield _warning(
             "PATH",
-            "no folder of PATH has pipm",
+            "pipm is in no folder of PATH",
             hint=f'export PATH="{own}:$PATH"' if os.path.exists(f"{own}/pipm") else "pipx ensurepath",
         )
     elif len(found) > 1:
         first, *others = found.values()
         yield _warning(
             "PATH",
-            f"{first} hides {', '.join(others)}",
-            hint=f"remove {others[0]}, or the one that you do not use",
+            f"{first} comes before {', '.join(others)}",
+            hint="uninstall the one that you do not use",
         )
     else:
         yield Diagnosis(name="PATH", ok=True, detail=next(iter(found.values())))
@@ -138,13 +138,13 @@ def _variables() -> Iterator[Diagnosis]:
 def _wrong_variables() -> Iterator[tuple[str, tuple[str, str]]]:
     for name in sorted(os.environ):
         if name.startswith("PIPM_") and name not in VARIABLES:
-            yield name, ("pipm knows no such variable", f"unset {name}")
+            yield name, ("pipm does not know this variable", f"unset {name}")
     for name in ("PIPM_STORE", "XDG_DATA_HOME"):
         if not os.path.isabs(os.path.expanduser(os.environ.get(name) or "/")):
             yield (
                 name,
                 (
-                    f"{os.environ[name]} is not absolute, so each working folder has another store",
+                    f"{os.environ[name]} is a relative path, so the store depends on the current folder",
                     f"export {name}=/…",
                 ),
             )
@@ -172,7 +172,7 @@ def _permissions(store_path: str) -> Iterator[Diagnosis]:
     if status.st_uid == os.geteuid() and mode & 0o077:
         yield _warning(
             "permissions",
-            f"other users may look into the store {store_path} (mode {mode:o})",
+            f"other users can read the store {store_path} (mode {mode:o})",
             hint=f"chmod 700 {store_path}",
         )
     for path in open_folders(store_path):
@@ -213,7 +213,7 @@ def _leftovers(store: Store) -> Iterator[Diagnosis]:
     if dead:
         yield _warning(
             "temporaries",
-            f"{len(dead)} of killed runs in {store.path}",
+            f"{store.path} has temporary folders of killed runs: {len(dead)}",
             hint="pipm gc",
         )
     else:
@@ -225,7 +225,7 @@ def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Diagnosis]:
         Fate.GONE: ("was deleted or moved", "pipm gc --missing"),
         Fate.REPLACED: ("is another environment now", "pipm adopt {}"),
         Fate.UNREACHABLE: (
-            "cannot be reached, its packages are kept",
+            "cannot be reached; the store keeps its packages",
             "mount its disk, or pipm gc --forget {}",
         ),
     }
@@ -238,7 +238,7 @@ def _roots(roots: list[Root], fates: dict[str, Fate]) -> Iterator[Diagnosis]:
             hint=hint.format(root.path),
         )
     if not odd:
-        yield Diagnosis(name="environments", ok=True, detail=f"{len(roots)} known, all there")
+        yield Diagnosis(name="environments", ok=True, detail=f"{len(roots)} known, all exist")
 
 
 def _links(probe: LinkProbe) -> Iterator[Diagnosis]:
@@ -255,7 +255,7 @@ def _links(probe: LinkProbe) -> Iterator[Diagnosis]:
     elif probe.kind == "overlay":
         yield _warning(
             name,
-            f"{detail}; sharing a file of a lower layer copies it up",
+            f"{detail}; sharing a file of a lower layer copies it first",
             hint="pipm adopt --link-mode hardlink ENV, in the layer that made it",
         )
     else:

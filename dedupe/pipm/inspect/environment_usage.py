@@ -101,8 +101,8 @@ class DistributionUsage:
 class Report:
     """Store, environments, and the bytes that sharing saves: the sum without sharing minus the real sum.
 
-    ``estimated`` of these bytes are known within a tenth.
-    ``outside`` are bytes that environments share only with other files: another tool's cache, each other.
+    ``estimated`` of these bytes are known within a tenth. ``outside`` are bytes that environments share only
+    with other files: another tool's cache, each other. No environment uses ``unused`` bytes of the store.
     ``fresh`` environments were measured now; ``oldest`` is the time of the oldest other measurement.
     """
 
@@ -111,6 +111,7 @@ class Report:
     saved: int
     estimated: int = 0
     outside: int = 0
+    unused: int = 0
     fresh: int = 0
     oldest: float = 0.0
     distributions: tuple[DistributionUsage, ...] = ()
@@ -175,36 +176,34 @@ def disk_report(
         return Report(store=None, environments=(), saved=0)
     inventory = store_inventory(store)
     measured = _measure(store, store_path, inventory, None, progress or Progress(), exact=exact)
-    outside: dict[str, int] = {}
-    for figures in measured.figures.values():
-        outside.update(figures.outside)
+    shared = (figures.outside for figures in measured.figures.values())
+    outside = sum({place: size for one in shared for place, size in one.items()}.values())
     environments = measured.environments
     living = {entry for one in environments if one.state != "missing" for entry in one.entries}
     of_store = _store_usage(store, inventory, living)
-    alone = sum(one.usage.on_disk for one in environments)
-    together = sum(one.usage.exclusive for one in environments) + sum(outside.values())
+    unused = inventory.bytes_without(living)
+    together = sum(one.usage.exclusive for one in environments) + outside
     # The reserve, and files that no environment uses, share nothing.
-    together += of_store.usage.on_disk - reserved_bytes(store) - inventory.bytes_without(living)
+    together += of_store.usage.on_disk - reserved_bytes(store) - unused
     return Report(
         store=of_store,
         environments=tuple(environments),
-        saved=max(alone - together, 0),
+        saved=max(sum(one.usage.on_disk for one in environments) - together, 0),
         estimated=of_store.usage.estimated + sum(one.usage.estimated for one in environments),
-        outside=sum(outside.values()),
+        outside=outside,
+        unused=unused,
         fresh=measured.fresh,
         oldest=measured.oldest,
         distributions=_by_distribution(inventory, environments) if by_distribution else (),
     )
 
 
-def _below(
-    folder: str, store_path: str, exclude: Sequence[str], passed: list[Passed] | None
-) -> Iterable[str]:
+def _below(folder: str, store: str, exclude: Sequence[str], passed: list[Passed] | None) -> Iterable[str]:
     folder = environment_path(folder)
     if not os.path.isdir(folder):
         raise NotAnEnvironmentError(f"There is no folder {folder}", hint="name an existing folder")
-    globs = [*exclude, *words("exclude")]
-    return find_environments(os.path.realpath(folder), leave_out=store_path, exclude=globs, passed=passed)
+    exclude = [*exclude, *words("exclude")]
+    return find_environments(os.path.realpath(folder), leave_out=store, exclude=exclude, passed=passed)
 
 
 def _measure(
@@ -292,7 +291,10 @@ def _usage(path: str, root: Root | None, figures: Figures, used: float, store_pa
         if root.path != path:
             note = f"moved from {root.path}; `pipm adopt {path}` makes the new place known"
         elif root.inode != inode and not still_shares(root, store_path):
-            state, note = "own copy", "created again, or a copy: not the environment that was adopted here"
+            state, note = (
+                "own copy",
+                "it was created again, or is a copy: not the environment that was adopted here",
+            )
         if state == "adopted" and root.state in (SYNCING, SYNCED):
             state = "synced"
     kind = kind_of(path)

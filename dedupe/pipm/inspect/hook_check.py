@@ -91,7 +91,7 @@ def _faults(hook: _Hook, path: str, sites: tuple[str, ...], store_path: str) -> 
         if content is None:
             yield f"{name} is missing"
         elif content != _own(f"{_PACKAGE}/{source}"):
-            yield f"{name} is of another version of pipm"
+            yield f"{name} belongs to another version of pipm"
     if hook.marker.endswith(".json"):
         yield from _settings(f"{path}/{hook.marker}", store_path)
 

@@ -62,14 +62,14 @@ def path_facts(path: str, inventory: StoreInventory, roots: list[Root]) -> PathF
         served = _served(path, inventory)
         if served is not None:
             return served
-        raise NotFoundError(f"There is nothing at {path}", hint="name a distribution, or an existing path")
+        raise NotFoundError(f"{path} does not exist", hint="name a distribution, or an existing path")
     path = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)}"
     if path.startswith(f"{inventory.path}/{VERSION}/"):
         return _stored(path, path.removeprefix(f"{inventory.path}/{VERSION}/"), inventory)
     environment = _environment_of(path)
     if environment is None:
         raise NotFoundError(
-            f"{path} lies in no environment and not in the store",
+            f"{path} is neither in an environment nor in the store",
             hint="name a distribution, or a path in an environment",
         )
     root = next((root for root in roots if root.path == environment.path), None)

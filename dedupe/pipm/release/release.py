@@ -61,7 +61,7 @@ def release_environment(
             sweep_empty(root)
         if receipt is None and has_finder(root):
             raise FileSystemError(
-                f"The finder's list of what it serves in {path} is damaged: {FOLDER}/{RECEIPT}",
+                f"The list of modules that the finder imports in {path} is damaged: {FOLDER}/{RECEIPT}",
                 hint=f"pipm sync LOCK --env {path} writes it again",
             )
     if receipt is None:
@@ -91,7 +91,7 @@ def _moved(receipt: Receipt, store_path: str) -> str:
     if os.path.isdir(f"{store_path}/v1"):
         return store_path
     raise StoreError(
-        f"The store {receipt.store}, which has the files of this environment, is not there",
+        f"The store {receipt.store} is missing, and this environment needs its files",
         hint="if it was moved, name its new place: --store DIR or PIPM_STORE",
     )
 

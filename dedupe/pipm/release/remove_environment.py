@@ -34,11 +34,13 @@ def removable_environment(store_path: str, path: str) -> Environment:
     others = [name for name in sorted(os.listdir(environment.path)) if not _OF_ENVIRONMENTS.fullmatch(name)]
     if others:
         raise UsageError(
-            f"{path} has more than an environment: {', '.join(others[:5])}{', …' if others[5:] else ''}",
+            f"{path} contains more than an environment: {', '.join(others[:5])}{', …' if others[5:] else ''}",
             hint="move that elsewhere first, or delete the folder yourself",
         )
     if f"{os.path.realpath(sys.prefix)}/".startswith(f"{environment.path}/"):
-        raise UsageError(f"pipm itself runs from {path}", hint="remove it as you installed it")
+        raise UsageError(
+            f"pipm itself runs from {path}", hint="uninstall pipm with the tool that installed it"
+        )
     return environment
 
 

@@ -256,8 +256,8 @@ class StoreCheck:
             if self._foreign > _MOST_FOREIGN:
                 if before <= _MOST_FOREIGN:
                     self.findings.not_run.append(
-                        f"{environment_file.path} and what follows is not read: it belongs to another user,"
-                        f" and {_MOST_FOREIGN >> 30} GiB of such files are compared at most"
+                        f"{environment_file.path} and later files are not read: of other users' files"
+                        f" at most {_MOST_FOREIGN >> 30} GiB are compared"
                     )
                 return
         actual = digest_of_environment_file(environment_file)
