@@ -60,7 +60,8 @@ def located(manifest: RemoteManifest, starts: list[int], file: RemoteFile) -> tu
 def read_manifests(transport: Transport, blobs: Iterable[Blob]) -> dict[Digest, RemoteManifest]:
     """Read manifests; raise RemoteError for one that differs from the index."""
     wanted = {blob.digest: blob for blob in blobs}
-    groups = _grouped(((blob.frame,), blob) for blob in wanted.values())
+    rows = sorted((((blob.frame,), blob) for blob in wanted.values()), key=lambda row: row[0][0][:2])
+    groups = _grouped(rows)
     found: dict[Digest, RemoteManifest] = {}
 
     def read(group: _Group[Blob]) -> None:
@@ -96,11 +97,12 @@ class FileDownload:
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, wanted: Iterable[WantedFile]) -> None:
-        """Download *wanted*; those that fill no request wait for the next ones.
+        """Download *wanted*, files of one manifest; those that fill no request wait for the next ones.
 
-        Files that are added in the order of their frames need the fewest requests.
+        Manifests that are added in the order of their frames need the fewest requests.
         """
-        groups = _grouped([*self._waiting, *((one.frames, one) for one in wanted)])
+        rows = ((one.frames, one) for one in sorted(wanted, key=lambda one: one.file.position))
+        groups = _grouped([*self._waiting, *rows])
         self._waiting = groups.pop() if groups else []
         self._started += [self._pool.submit(self._bring, group) for group in groups]
 
@@ -151,11 +153,11 @@ def _bring(
 
 
 def _grouped(rows: Iterable[tuple[tuple[Frame, ...], _T]]) -> list[_Group[_T]]:
-    """Group rows for requests; a group needs each frame once, in order."""
+    """Group consecutive rows for requests; a group needs each frame once, in order."""
     groups: list[_Group[_T]] = []
     last: Frame | None = None
     begin = 0
-    for row in sorted(rows, key=lambda row: [frame[:2] for frame in row[0]]):
+    for row in rows:
         first = row[0][0]
         near = last is not None and (first == last or _follows(last, first))
         if not near or (first != last and first.offset - begin > _REQUEST):
