@@ -98,7 +98,9 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     assert "note: no files changed due to --check" in done.err
     assert not os.path.exists(f"{folder}/env")
     assert [line for line in changes(before, fingerprint(folder)) if "cache" not in line] == []
-    pipm("sync", lock, "--env", f"{folder}/env").expect()
+    text = fingerprint(f"{folder}/project")
+    pipm("sync", lock, "--env", f"{folder}/env", "--frozen").expect()
+    assert changes(text, fingerprint(f"{folder}/project")) == []
     assert "Nothing to do" in pipm("sync", lock, "--env", f"{folder}/env", "--check").expect().out
     lock = pylock(f"{folder}/project", [wheel, other])
     before = fingerprint(f"{folder}/env")

@@ -95,6 +95,7 @@ SYNC: dict[str, tuple[str, object]] = {
     "--dist-info": ("dist_info", True),
     "--no-dist-info": ("dist_info", False),
     "--check": ("check", True),
+    "--frozen": ("frozen", True),
     "-n": ("dry_run", True),
     "--dry-run": ("dry_run", True),
 }
@@ -118,4 +119,5 @@ class SyncArguments(Arguments):
     clobber: bool = False
     dist_info: bool | None = None
     check: bool = False
+    frozen: bool = False
     dry_run: bool = False

@@ -33,6 +33,10 @@ Check = Annotated[
     bool, typer.Option("--check", help="Change nothing; exit with 1 if something would change.")
 ]
 
+Frozen = Annotated[
+    bool, typer.Option("--frozen", help="Use the lock as it is. A sync always does; for scripts that say so.")
+]
+
 TrustAdopted = Annotated[
     bool, typer.Option("--trust-adopted", help="Accept files adopted from environments for the lock's.")
 ]
@@ -79,6 +83,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
     clobber: Clobber = False,
     dist_info: DistInfo = None,
     check: Check = False,
+    frozen: Frozen = False,
     dry_run: DryRun = False,
 ) -> int:
     """Make an environment contain exactly what a lock file lists.
@@ -91,7 +96,7 @@ def sync_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 
     It adds, replaces and removes distributions; it creates a missing environment. It needs no network for
     what the store has; the rest is fetched or built. pip itself stays in the environment. It never
-    changes the lock, so it needs no option like --frozen or --locked.
+    changes the lock.
     """
     arguments = locals()
     from pipm.cli.option_table import SyncArguments
