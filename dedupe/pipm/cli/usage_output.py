@@ -266,7 +266,9 @@ def show_entries(output: Output, store: str, name: str | None) -> int:
         output.document("store ls", {"entries": rows})
         return 0
     if name is not None and not found:
-        raise UsageError(f"The store has no {name}", hint="`pipm store ls` lists what it has")
+        raise UsageError(
+            f"No distribution in the store is named {name}", hint="`pipm store ls` lists what it has"
+        )
     for entry, files, size in found:
         output.data(f"{entry}  {counted(files, 'file')}  {size_text(size)}")
     return 0

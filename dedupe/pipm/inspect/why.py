@@ -74,7 +74,7 @@ def explain(store_path: str, subject: str) -> Explanation:
     found = sorted(entry for entry in inventory.entries if is_release_of(wanted, *entry.split("/")[:2]))
     if not found:
         raise NotFoundError(
-            f"The store has no {subject}",
+            f"No distribution in the store matches {subject}",
             hint=_near(name, {entry.partition("/")[0] for entry in inventory.entries}),
         )
     return Explanation(entries=_kept(store, inventory, roots, found))
