@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from pipm.store.layout import Store, open_store
+from pipm.store.layout import VERSION, Store, open_store
 from support.disks import KINDS, Disk, Disks, MountError
 from support.installers import Wheelhouse, pip_install, poetry_project, venv
 from support.pipm import Pipm
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
 # How fast the machine is, and what else it does, is no property of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def stores_closed() -> Iterator[None]:
+    """Close the folders of stores that a test opened in its own process, where a command would end."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    for name in set(os.listdir("/proc/self/fd")) - before:
+        with suppress(OSError):  # the listing itself
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if f"/{VERSION}" in target and os.path.isdir(f"/proc/self/fd/{name}"):
+                os.close(int(name))
 
 
 @pytest.fixture(scope="session")

@@ -237,7 +237,7 @@ def fill(disk: Disk) -> None:
             written = 0
             with suppress(OSError):
                 while True:
-                    written += stream.write(bytes(1 << 12))
+                    written += stream.write(bytes(1 << 10))  # a block: three might hold a small wheel
             os.sync()
 
 

@@ -308,7 +308,9 @@ class ItemPipe:
         data = pickle.dumps(item)
         if len(data) > select.PIPE_BUF:
             return False
-        while not select.select([], [self._writer], [], _TICK / 1000)[1]:
+        room = select.poll()  # select(2) knows no descriptors above 1023
+        room.register(self._writer, select.POLLOUT)
+        while not room.poll(_TICK):
             if stopping():
                 return False
         os.write(self._writer, data.ljust(select.PIPE_BUF, b"\0"))

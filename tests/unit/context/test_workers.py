@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import NamedTuple
 
 import pytest
@@ -109,6 +110,27 @@ def test_a_pipe_takes_no_item_larger_than_its_page() -> None:
     pipe = ItemPipe()
     try:
         assert not pipe.put("x" * 5000, lambda: False)
+        assert pipe.put("x", lambda: False)
+        assert next(iter(pipe)) == "x"
+    finally:
+        pipe.end()
+        pipe.close()
+
+
+def test_a_pipe_with_large_descriptors() -> None:
+    """select(2) knows none above 1023."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    taken = [os.open("/", os.O_PATH)]
+    try:
+        while taken[-1] < 1024:
+            taken.append(os.dup(taken[0]))
+        pipe = ItemPipe()
+    finally:
+        for file in taken:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    try:
         assert pipe.put("x", lambda: False)
         assert next(iter(pipe)) == "x"
     finally:
