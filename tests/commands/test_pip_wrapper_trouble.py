@@ -237,7 +237,7 @@ def fill(disk: Disk) -> None:
             written = 0
             with suppress(OSError):
                 while True:
-                    written += stream.write(bytes(1 << 10))  # a block: three might hold a small wheel
+                    written += stream.write(bytes(1 << 12))
             os.sync()
 
 
@@ -254,7 +254,8 @@ def test_a_store_that_takes_nothing(
 ) -> None:
     """What it has not is pip's own file, and one line says why."""
     disk, pipm, environment = apart
-    new = make_wheel(str(tmp_path / "new"), "gamma==1.0", package("gamma"))
+    large = {"gamma/large.bin": os.urandom(2 << 20)}  # what the store keeps in reserve has no room for it
+    new = make_wheel(str(tmp_path / "new"), "gamma==1.0", package("gamma") | large)
     damage_done(disk)
     (said,) = install(environment, wheels, "alpha", "beta", new).splitlines()
     assert said.startswith("pipm: pip works without the store: ")
