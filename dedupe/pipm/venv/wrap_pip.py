@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipm.core.reasons import Reason
 from pipm.env.environment import load_environment
+from pipm.errors import FullDiskError
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.link_modes import LinkMode
 from pipm.context.workers import SharedState, interruptible
@@ -19,6 +21,8 @@ from pipm.store.roots import find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pipm.share.adoption import Adoption
 
 
 def wrap_pip(store_path: str, path: str, link_mode: str, *, wanted: bool | None) -> bool:
@@ -44,18 +48,21 @@ def share_after_pip(store_path: str, path: str | None, wheels: Iterable[tuple[st
     """Share the files that pip wrote into the environment at *path*, and index *wheels*: (path, file name).
 
     In this order no file is copied: the environment's files become objects, then the archives are assigned to
-    entries.
+    entries. Raises PipmError, also if the store's disk has no room for some of the files.
     """
     from pipm.share.add_wheels import join_wheel_files  # noqa: PLC0415 - nothing else here unpacks wheels
 
     shared_state = SharedState()
     with interruptible(shared_state):  # a signal must not end it while its temporary folder exists
-        if path is not None:
-            _adopt_anew(store_path, path)
+        left = () if path is None else _adopt_anew(store_path, path).left
         join_wheel_files(store_path, wheels, shared_state)
+    if any(file.reason is Reason.NO_ROOM for file in left):
+        raise FullDiskError(
+            f"No space left for the store {store_path}", hint=f"free some space there, then pipm adopt {path}"
+        )
 
 
-def _adopt_anew(store_path: str, path: str) -> None:
+def _adopt_anew(store_path: str, path: str) -> Adoption:
     """Adopt the environment at *path* with its earlier options."""
     environment = checked_environment(store_path, path)
     store = open_store(store_path)
@@ -64,6 +71,5 @@ def _adopt_anew(store_path: str, path: str) -> None:
     known = {mode.value: mode for mode in LinkMode}
     options = AdoptOptions(link_mode=None if root is None else known.get(root.link_mode))
     if options.link_mode is LinkMode.FINDER:
-        adopt_by_finder(store_path, path, options, Progress())
-    else:
-        adopt(store_path, path, options, Progress())
+        return adopt_by_finder(store_path, path, options, Progress())
+    return adopt(store_path, path, options, Progress())
