@@ -198,9 +198,10 @@ def test_environments_that_share_with_uv(filesystem: Disk) -> None:
     free = free_bytes(filesystem.path)
     shutil.rmtree(paths[0])
     gained = free_bytes(filesystem.path) - free
-    # Small packages: what is exclusive is metadata, which XFS and btrfs give back in larger pieces.
-    part = 0.03 if filesystem.reflinks else 0.01
-    assert abs(found[paths[0]]["exclusive"] - gained) <= found[paths[0]]["on_disk"] * part
+    # Small packages: what is exclusive is metadata, which XFS and btrfs give back in larger pieces. btrfs has
+    # nodes of 16 KiB twice and gives them back once they are empty: how many are not differs between runs.
+    part, nodes = (0.03, 4 * (32 << 10)) if filesystem.reflinks else (0.01, 0)
+    assert abs(found[paths[0]]["exclusive"] - gained) <= found[paths[0]]["on_disk"] * part + nodes
     report = pipm("df", "--json").expect().json
     assert [row["state"] for row in report["environments"]] == ["missing", "adopted"]
 
