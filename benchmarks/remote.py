@@ -1,4 +1,4 @@
-"""An empty machine until the first import, over 100 Mbit/s and 20 ms: pipm out of a remote against uv.
+"""An empty machine until the first import, over 100 Mbit/s and 20 ms: pipm, from remote or index, and uv.
 
 The scratch folder keeps the wheels, the store and the remote. The contenders take turns; each begins with no
 store, no cache and no environment. The server's processor time is not counted.
@@ -6,6 +6,7 @@ store, no cache and no environment. The server's processor time is not counted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ import sys
 import time
 import urllib.request
 from typing import TYPE_CHECKING
+
+from packaging.utils import parse_wheel_filename
 
 from benchmarks.process import REPOSITORY, child_environment
 from benchmarks.record import Record
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from benchmarks.setting import Setting
 
 LOCK = REPOSITORY / "benchmarks" / "requirements" / "sync.txt"
+HASHED = "hashed.txt"
+"""The lock with the hashes of its wheels, without which pipm leaves them to pip."""
 PORT = 5571
 SERVER = f"http://127.0.0.1:{PORT}"
 BASE = "uv --compile-bytecode"
@@ -44,6 +49,13 @@ def prepare(scratch: Path, python: str) -> dict[str, str]:
         download = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:"]
         subprocess.run([*download, "-d", scratch / "part", "-r", LOCK], check=True)
         (scratch / "part").rename(scratch / "wheels")
+    if not (scratch / HASHED).exists():
+        lines = [
+            f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+            for wheel in sorted((scratch / "wheels").iterdir())
+            for name, version, *_ in [parse_wheel_filename(wheel.name)]
+        ]
+        (scratch / HASHED).write_text("".join(lines), encoding="ascii")
     if not (scratch / "remote" / "v1" / "index").exists():
         wheels = sorted((scratch / "wheels").iterdir())
         subprocess.run([*pipm, "-q", "store", "add", *wheels], env=environ, check=True)
@@ -59,14 +71,15 @@ def contenders(uv: str, python: str, place: Path) -> dict[str, str]:
     """Return a shell command for each contender, which leaves an environment in *place*."""
     make = f"{uv} venv -q --python {python} {place}/env && {uv} pip sync -q --link-mode hardlink"
     fill = f"{make} --default-index {SERVER}/simple/ --python {place}/env/bin/python {LOCK}"
-    sync = (
-        f"{sys.executable} -m pipm --store {place}/store -q sync {LOCK} --env {place}/env --python {python}"
-    )
+    pipm = f"{sys.executable} -m pipm --store {place}/store -q sync"
+    options = f"--env {place}/env --python {python}"
+    hashed = f"{place.parent / HASHED} {options}"
     start = f"{place}/env/bin/python -c '{IMPORTS}'"
     return {
-        "pipm": f"PIPM_REMOTE={SERVER}/remote PIP_NO_INDEX=1 {sync} && {start}",
+        "pipm": f"PIPM_REMOTE={SERVER}/remote PIP_NO_INDEX=1 {pipm} {LOCK} {options} && {start}",
         BASE: f"UV_CACHE_DIR={place}/cache {fill} --compile-bytecode && {start}",
         "uv": f"UV_CACHE_DIR={place}/cache {fill} && {start}",
+        "pipm from the index": f"PIP_INDEX_URL={SERVER}/simple/ {pipm} {hashed} && {start}",
     }
 
 
@@ -119,6 +132,10 @@ TABLES = (
     Table(
         "remote",
         (Part("wall (processor)", figures=TIMES, place="any"),),
-        (Part(f"pipm / {BASE}", "pipm", BASE), Part("pipm / uv", "pipm", "uv")),
+        (
+            Part(f"pipm / {BASE}", "pipm", BASE, goal=0.7),
+            Part("pipm / uv", "pipm", "uv", goal=1.2),
+            Part("pipm from the index / uv", "pipm from the index", "uv", goal=1.2),
+        ),
     ),
 )
