@@ -173,6 +173,66 @@ def test_passwords_stay_where_they_are(pipm: Pipm, tmp_path: object) -> None:
                     assert b"hunter2" not in content.read(), f"{folder}/{name}"
 
 
+UV = '[[tool.uv.index]]\nname = "my-own"\nurl = "{url}/"\n'
+POETRY = '[[tool.poetry.source]]\nname = "my.own"\nurl = "{url}"\n'
+
+
+def locked_file(index: Index, name: str) -> str:
+    digest = file_digest(f"{index.folder}/{name}")
+    return f"{{ url = '{index.files}/{name}', hash = 'sha256:{digest}' }}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="command lines are read from /proc")
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        (UV, {"UV_INDEX_MY_OWN_USERNAME": "me", "UV_INDEX_MY_OWN_PASSWORD": "hunter2"}),
+        ("", {"UV_INDEX": "https://example.org/other my-own={url}", "UV_INDEX_MY_OWN_PASSWORD": "hunter2"}),
+        ("", {"UV_DEFAULT_INDEX": "{login}"}),
+        (POETRY, {"POETRY_HTTP_BASIC_MY_OWN_USERNAME": "me", "POETRY_HTTP_BASIC_MY_OWN_PASSWORD": "hunter2"}),
+    ],
+    ids=["uv's project", "uv's variable", "URL", "Poetry"],
+)
+def test_logins_in_variables_of_uv_and_poetry(
+    pipm: Pipm, tmp_path: object, settings: str, variables: dict[str, str]
+) -> None:
+    """A wheel, which pipm fetches, and an archive that pip builds."""
+    base = str(tmp_path)
+    make_wheel(f"{base}/wheels", "internal==1.0", {"internal.py": b"1\n"})
+    user = "" if variables.keys() == {"UV_INDEX", "UV_INDEX_MY_OWN_PASSWORD"} else "me"
+    with index_of(f"{base}/wheels", login=f"{user}:hunter2") as index:
+        wheel, sdist = os.listdir(index.folder)[0], os.path.basename(make_sdist(index.folder, "built"))
+        source = f'source = {{ registry = "{index.url}" }}'
+        lock = write(
+            base,
+            "uv.lock",
+            'version = 1\nrequires-python = ">=3.8"\n[manifest]\n'
+            'requirements = [{ name = "internal" }, { name = "built" }]\n'
+            f'[[package]]\nname = "internal"\nversion = "1.0"\n{source}\n'
+            f"wheels = [{locked_file(index, wheel)}]\n"
+            f'[[package]]\nname = "built"\nversion = "1.0"\n{source}\nsdist = {locked_file(index, sdist)}\n',
+        )
+        write(base, "pyproject.toml", settings.format(url=index.url))
+        named = {
+            name: value.format(url=index.url, login=index.with_login(index.url))
+            for name, value in variables.items()
+        }
+        env = Environment(path=f"{base}/env")
+        words = ("sync", lock, "--env", env.path)
+        knowing = type(pipm)(store=pipm.store, environ=environ(**named, PIP_NO_CACHE_DIR="1"))
+        done = knowing(*words).expect()
+        assert index.seen == []
+        assert "hunter2" not in done.out + done.err
+        asked = len(index.asked)
+        type(pipm)(store=pipm.store, environ=environ())(*words).expect()  # what is stored needs no login
+        assert len(index.asked) == asked
+    for top in (pipm.store, env.path):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as content:
+                    assert b"hunter2" not in content.read(), f"{folder}/{name}"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="command lines are read from /proc")
 def test_what_pip_starts_shows_no_passwords(pipm: Pipm, tmp_path: Path) -> None:
     """git, and the pip that installs what a build needs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import ExitStack
 from functools import cache
@@ -115,12 +116,14 @@ class FullSync:
 
     def _fetched(self, missing: list[Pin], resolver: PinResolver, target: Target) -> Fetched:
         """Fetch or build *missing*."""
+        from pipm.lockfile.index_logins import with_index_logins  # noqa: PLC0415 - seldom needed
         from pipm.sync.fetch_wheels import fetch  # noqa: PLC0415 - takes 100 ms
         from pipm.sync.fetched_wheels import FetchRun  # noqa: PLC0415
 
         with self.store.run() as (run, run_path):
             fetching = FetchRun(resolver, self.destination.python, target, run, run_path, self.shared_state)
-            return fetch(fetching, missing, self.progress)
+            known = with_index_logins(missing, os.path.dirname(self.lock.path), os.environ)
+            return fetch(fetching, known, self.progress)
 
     def _built(self, pins: list[Pin], resolver: PinResolver, target: Target) -> dict[str, str]:
         """Build the folders of *pins*; return their entries by name."""
