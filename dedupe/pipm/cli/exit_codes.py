@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from functools import partial
@@ -23,6 +24,8 @@ DONE, FAILED, PARTLY = 0, 1, 3
 
 DEFAULTS: dict[str, Any] = {**Output._field_defaults, "store": ""}
 """The common options and their defaults."""
+_NO_THREAD = "can't start new thread"
+"""What Python says in a RuntimeError if the system refuses a thread."""
 
 
 def run_guarded(chosen: Mapping[str, Any], work: Callable[[Output, str], int]) -> int:
@@ -69,7 +72,11 @@ def print_version() -> int:
 
 
 def _meant(error: Exception) -> PipmError:
-    """Return the error to print for *error*, an OSError or a defect of pipm."""
+    """Return the error to print for *error*: a limit of the system, or a defect of pipm."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "")
+    elif str(error) == _NO_THREAD:
+        error = OSError(errno.EAGAIN, "")
     if isinstance(error, OSError) and error.errno:
         from pipm.fs.os_errors import explain_os_error  # noqa: PLC0415 - ends the run
 

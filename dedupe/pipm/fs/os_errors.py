@@ -15,7 +15,10 @@ _HINTS = {
     errno.EMFILE: "let the process open more files (ulimit -n), then run the same command again",
     errno.ENFILE: "the system has too many open files; run the same command again later",
 }
-_FILE_HINTS = {
+_MORE_HINTS = {
+    errno.ENOMEM: "end other programs, or raise the limit of memory (ulimit -v), then run the same command again",
+    errno.EAGAIN: "end other programs, or allow more processes (ulimit -u), then run the same command again",
+    errno.EFBIG: "allow larger files (ulimit -f); some file systems have a limit, too",
     errno.EACCES: "look at its owner and permissions, and at those of the folders above",
     errno.EPERM: "look at its owner and attributes (lsattr), and at those of its folder",
 }
@@ -34,5 +37,5 @@ def explain_os_error(error: OSError, doing: str) -> FileSystemError:
         reason = f"{reason}: {error.filename}"
     number = error.errno or 0
     return FileSystemError(
-        f"Cannot {doing}: {reason}", hint=_HINTS.get(number) or _FILE_HINTS.get(number, _HINT)
+        f"Cannot {doing}: {reason}", hint=_HINTS.get(number) or _MORE_HINTS.get(number, _HINT)
     )
