@@ -16,8 +16,8 @@ _HINTS = {
     errno.ENFILE: "the system has too many open files; run the same command again later",
 }
 _MORE_HINTS = {
-    errno.ENOMEM: "end other programs, or raise the limit of memory (ulimit -v), then run the same command again",
-    errno.EAGAIN: "end other programs, or allow more processes (ulimit -u), then run the same command again",
+    errno.ENOMEM: "end other programs or raise the limit of memory (ulimit -v), then run it again",
+    errno.EAGAIN: "end other programs or allow more processes (ulimit -u), then run it again",
     errno.EFBIG: "allow larger files (ulimit -f); some file systems have a limit, too",
     errno.EACCES: "look at its owner and permissions, and at those of the folders above",
     errno.EPERM: "look at its owner and attributes (lsattr), and at those of its folder",
