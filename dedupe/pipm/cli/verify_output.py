@@ -38,7 +38,7 @@ def verify_store(
         output.result("Nothing to verify")
         output.note("note", missing)
     else:
-        _print(output, findings, rebuilt, repair=repair)
+        _print(output, findings, rebuilt, full=full, repair=repair)
     return 1 if findings.remaining else 0
 
 
@@ -77,7 +77,7 @@ def _document(findings: Findings, rebuilt: Rebuilt | None) -> dict[str, object]:
     return document
 
 
-def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repair: bool) -> None:
+def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, full: bool, repair: bool) -> None:
     if rebuilt is not None:
         output.result(
             f"Rebuilt {counted(rebuilt.manifests, 'manifest')}, {counted(rebuilt.objects, 'object')},"
@@ -93,14 +93,15 @@ def _print(output: Output, findings: Findings, rebuilt: Rebuilt | None, *, repai
     damaged = len(findings.damages) + len(findings.unreadable)
     repaired = sum(damage.repaired for damage in findings.damages)
     if not damaged:
-        output.result(f"All {checked} files are sound {seconds}")
+        how = "" if full else ", by times and sizes (--full reads all bytes)"
+        output.result(f"All {checked} files are sound{how} {seconds}")
     elif repaired:
         output.result(f"Repaired {count_text(repaired)} of {counted(damaged, 'damaged file')} {seconds}")
     else:
         verb = "is" if damaged == 1 else "are"
         output.result(f"{count_text(damaged)} of {checked} files {verb} damaged {seconds}")
     _print_notes(output, findings, repair=repair)
-    _hint(output, findings, repair=repair)
+    _hint(output, findings, full=full, repair=repair)
 
 
 def _print_notes(output: Output, findings: Findings, *, repair: bool) -> None:
@@ -143,7 +144,7 @@ def _print_damage(output: Output, damage: Damage) -> None:
         output.result(f"  the changed version is {path_text(damage.saved)} now")
 
 
-def _hint(output: Output, findings: Findings, *, repair: bool) -> None:
+def _hint(output: Output, findings: Findings, *, full: bool, repair: bool) -> None:
     if not findings.remaining:
         return
     if findings.unreadable:
@@ -153,5 +154,6 @@ def _hint(output: Output, findings: Findings, *, repair: bool) -> None:
     elif repair:
         output.note("hint", "no clean copy was found; reinstall these distributions, then adopt again")
     else:
-        output.note("hint", "pipm verify --repair takes a clean copy from anywhere")
+        command = "pipm verify --full --repair" if full else "pipm verify --repair"
+        output.note("hint", f"{command} takes a clean copy from anywhere")
         output.note("hint", "before you patch a shared package: pipm release --dist NAME")

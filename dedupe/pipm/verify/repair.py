@@ -4,7 +4,8 @@ Theory of operation. The run holds the store's lock exclusively. It makes a copy
 there, syncs it, and then renames it over all names of the damaged file: the object, files in entries, and
 files of environments that share its inode. It looks for a copy in this order: another inode of the store, an
 environment's own copy, a wheel in pip's cache, the index. If one environment alone can have edited the file,
-it keeps the edit; otherwise the edit is moved to a separate directory. Sources are repaired first. Then all
+it keeps the edit; otherwise the changed version is copied to a separate directory, because an edit may have
+kept the file's time, as a flipped bit does. Sources are repaired first. Then all
 bytecode of each repaired source is removed, in every pool and environment, and compiled again: it may have
 been compiled from the damaged source.
 """
@@ -30,6 +31,7 @@ from pipm.store.layout import VERSION
 from pipm.store.objects import find_object, object_mode
 from pipm.store.unexpected_files import EDITED, quarantine
 from pipm.verify.renew_bytecode import renew_bytecode
+from pipm.verify.sharing_environments import digest_of_environment_file
 from pipm.wheel.find_content import contents_of, wheels_of
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Repair:
                 self._replace(damage, damage.stored)
         for damage in lost:
             if damage.environment_file is not None:
-                damage.repaired = self._replace_in_environment(damage.environment_file, hardlink=False)
+                self._replace_copy(damage, damage.environment_file)
         renew_bytecode(self._check, lost, self._run, self._path)
         sync_file_system(self._store.v1)
 
@@ -215,8 +217,8 @@ class Repair:
         """Rename the good copy over the damaged file, in the store and in environments."""
         new = self._made[self._key(file)]
         damage.kept_in = _keeper(damage, file)
-        if damage.flaw is Flaw.CONTENT and not damage.kept_in and _was_written(file):
-            damage.saved = self._put_aside(file)
+        if damage.flaw is Flaw.CONTENT and not damage.kept_in:
+            damage.saved = self._put_aside(self._store.v1, file.names[0], file.actual)
         for name in file.names:
             rename_over(new, self._store.v1, name)
         for environment_file, sharer in damage.shared:
@@ -228,17 +230,31 @@ class Repair:
                 )
         damage.repaired = True
 
-    def _put_aside(self, file: CheckedFile) -> str:
-        """Keep an edited version that several environments may have made; return its path."""
-        actual = "" if file.actual is None else file.actual.hex()[:8]
-        name = f"{actual}-{file.shown.rpartition('/')[2]}"
+    def _put_aside(self, directory: int, path: str, actual: Digest | None) -> str:
+        """Keep the changed content *actual* of a file; return where, or "" if it cannot be read."""
+        if actual is None:
+            return ""
+        name = f"{EDITED}/{actual.hex()[:8]}-{os.path.basename(path)}"
         with opened_folder(self._store.path) as folder:
             ensure_folder(folder, EDITED, 0o700)
-            with opened(os.open(file.names[0], _READ, dir_fd=self._store.v1)) as source:
-                if file.actual is not None and not os.path.exists(f"{self._store.path}/{EDITED}/{name}"):
-                    new = NewFile(folder, f"{EDITED}/{name}")
-                    copy_if(source, new, file.actual, _WRITABLE)
-        return f"{self._store.path}/{EDITED}/{name}"
+            with opened(os.open(path, _READ, dir_fd=directory)) as source:
+                if not os.path.exists(f"{self._store.path}/{name}"):
+                    copy_if(source, NewFile(folder, name), actual, _WRITABLE)
+        return f"{self._store.path}/{name}"
+
+    def _replace_copy(self, damage: Damage, environment_file: EnvironmentFile) -> None:
+        """Replace a damaged file that one environment alone has."""
+        fact = environment_file.fact
+        if not self._is_good(f"objects/{fact.object}"):
+            return
+        with (
+            opened_folder(environment_file.environment, follow=False) as root,
+            directory_beneath(root, fact.directory) as folder,
+        ):
+            if folder is not None:
+                actual = digest_of_environment_file(environment_file)
+                damage.saved = self._put_aside(folder, fact.name, actual)
+        damage.repaired = self._replace_in_environment(environment_file, hardlink=False)
 
     def _make_private(self, environment_file: EnvironmentFile) -> None:
         with (
@@ -290,11 +306,6 @@ class Repair:
 
     def _is_good(self, name: str) -> bool:
         return self._check.is_good(name)
-
-
-def _was_written(file: CheckedFile) -> bool:
-    """Return True if a program wrote to the file, which changes its time; a bit flipped on disk does not."""
-    return file.status is not None and file.status.st_mtime_ns != file.expected.mtime_ns
 
 
 def _keeper(damage: Damage, file: CheckedFile) -> str:
