@@ -64,6 +64,18 @@ def but_inodes(rows: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, .
     return {path: row[1:] for path, row in rows.items() if "__pycache__" not in path}
 
 
+def test_what_sharing_frees_counts_all_the_time(disks: Disks) -> None:
+    """The store alone needs more than is free, but the second environment gives it back."""
+    with disks.small("ext4", size="64M", name="nearly-full", options=("-N", "2600")) as disk:
+        environments = two_alike(disk)
+        status = os.statvfs(disk.path)
+        with open(disk / "filler", "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - (3 << 20))
+        pipm = Pipm(store=disk / "store")
+        pipm("adopt", *(environment.path for environment in environments)).expect()
+        assert damage(pipm.store) == []
+
+
 CASES = [
     pytest.param("ext4", ("-N", "2600"), use_all_blocks, id="ext4-blocks"),
     pytest.param("ext4", ("-N", "2600"), use_all_inodes, id="ext4-inodes"),

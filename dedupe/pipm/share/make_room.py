@@ -80,9 +80,9 @@ def existing_folder(path: str) -> str:
 class MadeRoom:
     """The result of sharing equal files.
 
-    ``enough`` is true if this made enough room. ``names`` counts the further names of an inode by its number.
-    By environment, ``originals`` are the modes and times of replaced files, ``replaced`` their inodes, and
-    ``freed`` the bytes that reflinks freed.
+    ``enough`` is true if there is enough room, with what sharing frees meanwhile. ``names`` counts the
+    further names of an inode by its number. By environment, ``originals`` are the modes and times of replaced
+    files, ``replaced`` their inodes, and ``freed`` the bytes that reflinks freed.
     """
 
     enough: bool = False
@@ -136,6 +136,7 @@ def make_room(
         gain = sum(_on_disk(key) * number for key, number in further.items())
         need = room_for(len(files), sum(further.values()), gain)
         if has_room(free, need):
+            made.enough = True
             return made
         groups, expected = _groups(files, os.stat(place).st_dev, need, free)
         if has_room(expected, need):
