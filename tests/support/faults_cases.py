@@ -177,6 +177,23 @@ def _without_roots(point: str) -> None:
         os.unlink(row.path)
 
 
+def _adopted_again(point: str) -> None:
+    """Two environments that are known to be unchanged; then one of them changes."""
+    _adopted()(point)
+    _pipm(point)("adopt", f"{point}/first", f"{point}/second").expect()
+    install(Environment(path=f"{point}/first"), "come==1.0", package("come", modules=_MODULES))
+
+
+def _pushed(point: str) -> None:
+    """A remote has the new lock's distributions, the store those of the old one."""
+    _synced(known=False)(point)
+    pusher = Pipm(store=f"{point}/pusher", environ=_pipm(point).environ, cwd=point)
+    for spec in _NEW:
+        pusher("store", "add", f"{point}/wheels/{spec.replace('==', '-')}-py3-none-any.whl").expect()
+    pusher("key", "new").expect()
+    pusher("push", f"{point}/remote", "--all").expect()
+
+
 def _with_layer(point: str) -> None:
     _locks(point)
     layer = Pipm(store=f"{point}/layer", environ=_pipm(point).environ, cwd=point)
@@ -215,6 +232,19 @@ _ALL = (
         words=("adopt", "{point}/first"),
         falls=True,
         refused="finder",
+    ),
+    Case(
+        name="adopt-again",
+        prepare=_adopted_again,
+        words=("adopt", "{point}/first", "{point}/second"),
+        falls=True,
+        refused="finder",
+    ),
+    Case(
+        name="pull",
+        prepare=_pushed,
+        words=("pull", "{point}/remote", "--all"),
+        trees=("first", "pusher", "remote", "other"),
     ),
     Case(name="release", prepare=_adopted(), words=("release", "{point}/first", "{point}/second")),
     Case(name="release-finder", prepare=_adopted(*_FINDER), words=("release", "{point}/first"), stages=True),

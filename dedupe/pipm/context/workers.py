@@ -316,12 +316,24 @@ class ItemPipe:
         os.write(self._writer, data.ljust(select.PIPE_BUF, b"\0"))
         return True
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yield items until the writing process closes its end."""
+    def items(self, stopping: Callable[[], bool]) -> Iterator[Any]:
+        """Yield items until the writing process closes its end, or *stopping* is true.
+
+        A writing process that failed may keep its end open.
+        """
         import pickle  # noqa: PLC0415 - likewise
         import select  # noqa: PLC0415 - likewise
 
-        while data := os.read(self._reader, select.PIPE_BUF):
+        os.set_blocking(self._reader, False)  # another process may read the item that poll(2) saw
+        some = select.poll()
+        some.register(self._reader, select.POLLIN)
+        while some.poll(_TICK) or not stopping():
+            try:
+                data = os.read(self._reader, select.PIPE_BUF)
+            except BlockingIOError:
+                continue
+            if not data:
+                return
             yield pickle.loads(data)  # noqa: S301 - from a fork of this process
 
     def end(self) -> None:

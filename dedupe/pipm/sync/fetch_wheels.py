@@ -205,7 +205,7 @@ class _Unpacker:
         shared, run = self._fetching.shared_state, self._fetching.run
         if self._items is None:
             self._arrived.end()
-            self._items = iter(self._arrived)
+            self._items = self._arrived.items(lambda: shared.stopping)
         batch = WheelBatch(self._fetching.resolver.store, run, f"tree-{self._number}-{len(self._batches)}")
         self._batches.append(batch)
         unpacked = _Unpacked([], [])

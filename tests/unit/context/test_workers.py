@@ -64,7 +64,7 @@ def test_each_item_of_a_pipe_goes_to_one_process() -> None:
     class Reader:
         def run(self, _stage: str) -> list[object]:
             pipe.end()
-            return list(pipe)
+            return list(pipe.items(lambda: False))
 
         def close(self) -> None:
             """Nothing is open."""
@@ -89,6 +89,35 @@ def test_each_item_of_a_pipe_goes_to_one_process() -> None:
     assert sorted(item for part in answers for item in part) == items
 
 
+def test_readers_end_if_the_writing_process_fails() -> None:
+    """It keeps its end of the pipe open: the system may refuse the thread that would close it."""
+    pipe, shared = ItemPipe(), SharedState()
+
+    class Writer:
+        def run(self, _stage: str) -> None:
+            raise StoreError("it cannot begin", hint="wait")
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    class Reader:
+        def run(self, _stage: str) -> list[object]:
+            pipe.end()
+            return list(pipe.items(lambda: shared.stopping))
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    pool = WorkerPool([Writer(), Reader(), Reader()], shared, lambda: None)
+    pipe.end()
+    try:
+        with pytest.raises(StoreError, match="it cannot begin"):
+            pool.run("")
+    finally:
+        pool.close()
+        pipe.close()
+
+
 def test_a_pipe_that_nobody_reads_stops_on_request() -> None:
     pipe = ItemPipe()
     asked: list[bool] = []
@@ -111,7 +140,7 @@ def test_a_pipe_takes_no_item_larger_than_its_page() -> None:
     try:
         assert not pipe.put("x" * 5000, lambda: False)
         assert pipe.put("x", lambda: False)
-        assert next(iter(pipe)) == "x"
+        assert next(pipe.items(lambda: False)) == "x"
     finally:
         pipe.end()
         pipe.close()
@@ -132,7 +161,7 @@ def test_a_pipe_with_large_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     try:
         assert pipe.put("x", lambda: False)
-        assert next(iter(pipe)) == "x"
+        assert next(pipe.items(lambda: False)) == "x"
     finally:
         pipe.end()
         pipe.close()
