@@ -292,11 +292,15 @@ def measure_group(context: Ground, group: str, rounds: int) -> Iterator[Record]:
                 yield Record(context.volume.kind, name, number, figures)
 
 
+def pinned(setting: Setting) -> list[str]:
+    """Return the requirements of the lock."""
+    pins = [line.split()[0] for line in PINS.read_text().splitlines() if line[:1].isalnum()]
+    return [pin for pin in pins if not setting.quick or pin.partition("==")[0] in QUICK]
+
+
 def make_locks(folder: Path, setting: Setting) -> tuple[Path, Path]:
     """Write uv.lock and pylock.toml, and a smaller uv.lock, unless they are there; the first two's paths."""
-    pins = [line.split()[0] for line in PINS.read_text().splitlines() if line[:1].isalnum()]
-    if setting.quick:
-        pins = [pin for pin in pins if pin.partition("==")[0] in QUICK]
+    pins = pinned(setting)
     version = ".".join(map(str, sys.version_info[:2]))
     for name, some in (("whole", pins), ("smaller", [pin for pin in pins if not pin.startswith(ADDED)])):
         project = folder / name

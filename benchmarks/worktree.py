@@ -1,14 +1,19 @@
 """A new git worktree of a project, itself editable and built by hatchling: `pipm sync` against `uv sync`.
 
-The tools take turns; each run gets a new worktree. Caches are warm, uv is offline, all read one uv.lock.
+One project has few requirements, the other those of the benchmark `sync`. The tools take turns; each run gets
+a new worktree, or ten at once. Caches are warm, uv is offline, all read one uv.lock.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from benchmarks.record import Record
+from benchmarks.sync import pinned
 from benchmarks.tables import TIMES, Part, Table
 
 if TYPE_CHECKING:
@@ -21,19 +26,25 @@ PYPROJECT = """\
 [project]
 name = "app"
 version = "0.1.0"
-requires-python = ">=3.11"
-dependencies = ["rich", "requests", "pydantic", "httpx", "click", "jinja2", "sqlalchemy", "pytest"]
+requires-python = "=={version}.*"
+dependencies = {pins}
+[tool.uv]
+environments = ["sys_platform == 'linux'"]
 [build-system]
 requires = ["hatchling"]
 build-backend = "hatchling.build"
 """
+FEW = ["rich", "requests", "pydantic", "httpx", "click", "jinja2", "sqlalchemy", "pytest"]
+TEN = 10
 
 
-def make_repository(path: Path, setting: Setting, environ: Mapping[str, Path]) -> None:
-    """Make the repository of the project at *path*, with its lock."""
+def make_repository(path: Path, pins: list[str], setting: Setting, environ: Mapping[str, Path]) -> None:
+    """Make the repository of a project at *path*, with its lock."""
     (path / "src/app").mkdir(parents=True)
     (path / "src/app/__init__.py").write_text("VALUE = 1\n", encoding="ascii")
-    (path / "pyproject.toml").write_text(PYPROJECT, encoding="ascii")
+    version = ".".join(map(str, sys.version_info[:2]))
+    project = PYPROJECT.format(version=version, pins=json.dumps(pins))
+    (path / "pyproject.toml").write_text(project, encoding="ascii")
     (path / ".gitignore").write_text(".venv\n", encoding="ascii")
     git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
     for command in (
@@ -46,40 +57,68 @@ def make_repository(path: Path, setting: Setting, environ: Mapping[str, Path]) -
 
 
 def measure(setting: Setting) -> Iterator[Record]:
-    """Sync a new worktree by each tool in turn."""
+    """Sync new worktrees of both projects."""
     work = setting.folder("worktree")
     environ = {
         "XDG_CACHE_HOME": work / "cache",
         "UV_CACHE_DIR": work / "uv-cache",
         "PIPM_STORE": work / "store",
     }
-    repository, tree = work / "repository", work / "tree"
-    if not repository.exists():
-        make_repository(repository, setting, environ)
-    pipm = (setting.pipm, "sync", "-qq", "uv.lock", "--python", setting.python)
-    commands = {
-        "uv sync": (setting.uv, "sync", "-q", "--frozen", "--python", setting.python),
-        "pipm, hard links": (*pipm, "--link-mode", "hardlink"),
-        "pipm, finder": (*pipm, "--link-mode", "finder"),
-    }
-    for number in range(-1, setting.count(2, 7)):  # the first fills caches
-        for name, command in commands.items():
-            shutil.rmtree(tree, ignore_errors=True)
-            setting.run(("git", "worktree", "prune"), cwd=repository)
+    for place, pins in (("few", FEW), ("many", pinned(setting))):
+        repository = work / place
+        if not repository.exists():
+            make_repository(repository, pins, setting, environ)
+        yield from _measure(setting, repository, place, environ)
+
+
+def _measure(setting: Setting, repository: Path, place: str, environ: Mapping[str, Path]) -> Iterator[Record]:
+    work = setting.folder("worktree") / "trees"
+
+    def renew(count: int) -> list[Path]:
+        shutil.rmtree(work, ignore_errors=True)
+        setting.run(("git", "worktree", "prune"), cwd=repository)
+        # Other paths each time: a project that was built at the same path is known.
+        trees = [work / f"{time.time_ns()}-{number}" for number in range(count)]
+        for tree in trees:
             setting.run(("git", "worktree", "add", "-q", "--detach", tree), cwd=repository)
-            offline = ("--offline",) if number >= 0 and "uv" in name else ()
-            found = setting.run([*command, *offline], cwd=tree, environ=environ)
-            if number >= 0:
-                yield Record("any", name, number, found)
+        return trees
+
+    pipm = f"{setting.pipm} sync -qq uv.lock --python {setting.python} --link-mode"
+    commands = {
+        "uv sync": (f"{setting.uv} sync -q --frozen --python {setting.python}", "--offline"),
+        "pipm, hard links": (f"{pipm} hardlink", ""),
+        "pipm, finder": (f"{pipm} finder", ""),
+    }
+    for command, _ in commands.values():  # fills the caches
+        (tree,) = renew(1)
+        setting.run(f"{command} --compile" if "pipm" in command else command, cwd=tree, environ=environ)
+    for number in range(setting.count(2, 7)):
+        for name, words in commands.items():
+            command = " ".join(words)
+            (tree,) = renew(1)
+            yield Record(place, name, number, setting.run(command, cwd=tree, environ=environ))
+            started = "".join(f'(cd {tree} && {command}) & started="$started $!"; ' for tree in renew(TEN))
+            whole = f"{started} for one in $started; do wait $one || exit 1; done"
+            several = setting.run(whole, environ=environ)
+            yield Record(place, f"{name}, of ten", number, {key: one / TEN for key, one in several.items()})
 
 
 TABLES = (
     Table(
         "worktree",
-        (Part("wall (processor)", figures=TIMES, place="any"),),
+        (
+            Part("28 distributions", figures=TIMES, place="few"),
+            Part("161 distributions", figures=TIMES, place="many"),
+        ),
         (
             Part("hard links / uv sync", "pipm, hard links", "uv sync", goal=0.5),
             Part("finder / uv sync", "pipm, finder", "uv sync", goal=0.5),
+            Part("ten at once: hard links / uv sync", "pipm, hard links, of ten", "uv sync, of ten"),
+            Part("ten at once: finder / uv sync", "pipm, finder, of ten", "uv sync, of ten"),
+            Part(
+                "hard links, ten at once / in turn", "pipm, hard links, of ten", "pipm, hard links", goal=1.2
+            ),
+            Part("uv sync, ten at once / in turn", "uv sync, of ten", "uv sync"),
         ),
     ),
 )
