@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from support.locks import pylock
 from support.pipm import PARTLY, USAGE, Pipm, assert_refused, assert_says
 from support.process import NORMAL_USER, check, needs_root
 from support.snapshot import changes, fingerprint, snapshot
 from support.store import damage, unshared
-from support.synthetic import Environment, install, make_environment, package, write
+from support.synthetic import Environment, install, make_environment, make_wheel, package, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,3 +230,20 @@ def test_a_full_disk_is_where_adopt_is_needed(small_disk: Disk) -> None:
     assert unshared(second.site, pipm.store) == []
     assert result.environment["bytes_freed"] > 0
     assert damage(pipm.store) == []
+
+
+@pytest.mark.mounts
+def test_a_read_only_store_is_named(tmp_path: Path, disks: Disks) -> None:
+    """The environment lies elsewhere, where one can write."""
+    with disks.small("ext4", size="64M", name="locked") as disk:
+        pipm = Pipm(store=disk / "store", environ={"PIP_NO_INDEX": "1"})
+        wheel = make_wheel(str(tmp_path), "alpha==1.0", package("alpha"))
+        pipm("store", "ls").expect()
+        pipm("store", "add", make_wheel(str(tmp_path), "beta==1.0", package("beta"))).expect()
+        check("mount", "-o", "remount,ro", disk.path)
+        for words in (
+            ("store", "add", wheel),
+            ("sync", pylock(str(tmp_path), [wheel]), "--env", f"{tmp_path}/env", "--link-mode", "copy"),
+        ):
+            assert_refused(pipm(*words, "--json"), pipm.store, "Read-only")
+        check("mount", "-o", "remount,rw", disk.path)

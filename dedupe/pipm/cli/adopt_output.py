@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipm.cli.changed_files_output import changes_text
-from pipm.cli.format_text import count_text, counted, path_text, seconds_text, size_text
+from pipm.cli.format_text import count_text, counted, path_text, seconds_text
 from pipm.core.reasons import Reason
+from pipm.core.size_text import size_text
 from pipm.env.places import VENV, lost_interpreter, made_by_uv
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from pipm.cli.adopt_output import (
     release_total,
 )
 from pipm.cli.exit_codes import DONE, FAILED, PARTLY
-from pipm.cli.format_text import count_text, counted, path_text, size_text
+from pipm.cli.format_text import count_text, counted, path_text
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import progress_for
+from pipm.core.size_text import size_text
 from pipm.env.environment import load_environment, require_venv
 from pipm.env.find_environments import Passed, find_environments
 from pipm.errors import FileSystemError, InterruptedRunError, NotAnEnvironmentError, PipmError, UsageError

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from pipm.cli.changed_files_output import warn_of_changes
 from pipm.cli.exit_codes import PARTLY
-from pipm.cli.format_text import counted, missing_store_text, path_text, seconds_text, size_text
+from pipm.cli.format_text import counted, missing_store_text, path_text, seconds_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
 from pipm.core.plan.gc_plan import Fate
+from pipm.core.size_text import size_text
 from pipm.gc.collect import collect
 from pipm.gc.evict import evict_unused
 

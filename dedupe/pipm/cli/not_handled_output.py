@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.format_text import counted, path_text
+from pipm.core.size_text import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.cli.format_text import counted, path_text, seconds_text, size_text
+from pipm.cli.format_text import counted, path_text, seconds_text
 from pipm.cli.remote_output import chosen_entries, opened_store
 from pipm.cli.terminal_progress import progress_for
+from pipm.core.size_text import size_text
 from pipm.env.ask_target import ask_target
 from pipm.env.base_interpreter import find_interpreter
 from pipm.env.interpreter import ask_interpreter

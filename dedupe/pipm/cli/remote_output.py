@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.cli.exit_codes import DONE, PARTLY
-from pipm.cli.format_text import counted, path_text, seconds_text, size_text
+from pipm.cli.format_text import counted, path_text, seconds_text
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.selection import Selection
+from pipm.core.size_text import size_text
 from pipm.env.environment import load_environment
 from pipm.env.interpreter import ask_interpreter
 from pipm.errors import NotFoundError, UsageError, redacted

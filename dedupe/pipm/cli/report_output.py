@@ -9,7 +9,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.format_text import counted, path_text
+from pipm.core.size_text import size_text
 from pipm.errors import FileSystemError, UsageError
 from pipm.fs.durability import write_file
 from pipm.inspect.report import full_report

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.cli.environments_output import each
-from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.format_text import counted, path_text
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.plan.gc_plan import Limits
+from pipm.core.size_text import size_text
 from pipm.env.kernels import kernels_of
 from pipm.gc.collect import preview_collection
 from pipm.inspect.exclusive_bytes import exclusive_bytes

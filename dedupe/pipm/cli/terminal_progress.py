@@ -7,8 +7,9 @@ import os
 import sys
 import time
 
-from pipm.cli.format_text import count_text, size_text
+from pipm.cli.format_text import count_text
 from pipm.context.progress import Progress
+from pipm.core.size_text import size_text
 from pipm.fs.flock import announce_waits
 
 TYPE_CHECKING = False

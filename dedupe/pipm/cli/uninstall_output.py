@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from pipm.cli.adopt_output import print_uv_note, release_document, release_total
 from pipm.cli.environments_output import check_room, each, planned
 from pipm.cli.exit_codes import PARTLY
-from pipm.cli.format_text import counted, path_text, size_text
+from pipm.cli.format_text import counted, path_text
 from pipm.cli.rm_output import print_kernels
 from pipm.cli.terminal_progress import progress_for
+from pipm.core.size_text import size_text
 from pipm.env.kernels import kernels_of
 from pipm.hook.git_hook import has_git_hook, remove_git_hook
 from pipm.release.release import release_environment

@@ -6,10 +6,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.cli.format_text import age_text, count_text, counted, missing_store_text, path_text, size_text
+from pipm.cli.format_text import age_text, count_text, counted, missing_store_text, path_text
 from pipm.cli.not_handled_output import not_handled_rows, print_not_handled
 from pipm.cli.terminal_progress import progress_for
 from pipm.core.disk_usage import is_rough
+from pipm.core.size_text import size_text
 from pipm.env.places import VENV
 from pipm.errors import UsageError
 from pipm.inspect.adoption_estimate import with_estimates

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import (
-    count_text,
-    counted,
-    missing_store_text,
-    path_text,
-    printable,
-    seconds_text,
-    size_text,
-)
+from pipm.cli.format_text import count_text, counted, missing_store_text, path_text, printable, seconds_text
 from pipm.cli.named_environments import existing_environment
 from pipm.cli.terminal_progress import progress_for
+from pipm.core.size_text import size_text
 from pipm.verify.verify import verify
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipm.cli.format_text import count_text, counted, path_text, size_text
+from pipm.cli.format_text import count_text, counted, path_text
+from pipm.core.size_text import size_text
 from pipm.inspect.path_info import ENVIRONMENT, NOT_YET
 from pipm.inspect.why import explain
 from pipm.store.paths import environment_path

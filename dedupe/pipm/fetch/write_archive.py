@@ -7,6 +7,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipm.core.size_text import size_text
 from pipm.errors import FetchError
 from pipm.fetch.http_client import RequestError, Transfer
 from pipm.fetch.sources import (
@@ -132,7 +133,7 @@ class ArchiveWriter:
             if size > limit:
                 said = "the size in the lock" if source.limit is not None else "half of the free space"
                 raise FetchError(
-                    f"{_shown(pin)} is larger than {said}: more than {limit} bytes",
+                    f"{_shown(pin)} is larger than {said}: more than {size_text(limit)}",
                     hint="lock again"
                     if source.limit is not None
                     else "free some space, if you trust its index",

@@ -15,6 +15,7 @@ from pipm.core.bytecode import bytecode_mtime_ns, header_time
 from pipm.core.digest import EMPTY
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import is_bytecode, is_installers_own
+from pipm.core.size_text import size_text
 from pipm.errors import RemoteError
 from pipm.fs.bytecode_header import with_source_time
 from pipm.fs.durability import sync_file_system
@@ -287,7 +288,7 @@ class _Incoming:
         self._free -= sum(one.file.size for one in wanted)
         if self._free < 0:
             raise RemoteError(
-                f"The remote's files need {-self._free >> 20} MiB or more than the store's disk has free",
+                f"The remote's files need {size_text(-self._free)} or more besides the store's free space",
                 hint="free some space there",
             )
         self._frames.update(frame for one in wanted for frame in one.frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.digest import Digest
+from pipm.core.size_text import size_text
 from pipm.errors import RemoteError
 from pipm.fs.beneath import directory_beneath, read_beneath
 from pipm.fs.durability import write_durably
@@ -49,7 +50,7 @@ def unpacked_index(data: bytes) -> RemoteIndex:
     """Read an index without its signature."""
     size = int.from_bytes(data[:_SIZE], "big")
     if size > LARGEST_MANIFEST:
-        raise RemoteError(f"The remote's index unpacks to {size >> 20} MiB", hint="do not use it")
+        raise RemoteError(f"The remote's index unpacks to {size_text(size)}", hint="do not use it")
     return RemoteIndex.from_json(decompress(data[_SIZE:], size))
 
 

@@ -18,6 +18,7 @@ from pipm.context.environment_lock import locked_environment
 from pipm.core.digest import Digest
 from pipm.core.originals import Original
 from pipm.core.plan.adopt_plan import is_usual_mode
+from pipm.core.size_text import size_text
 from pipm.env.installed import contested_paths, installed_distributions
 from pipm.env.places import paths_of_others
 from pipm.errors import FullDiskError
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
 
 _BLOCK = 4096
-_MIB = 1 << 20
 _PLENTY = Free(256 << 20, 100_000)
 """Free space with which no room needs to be made."""
 _FIRST = Free(2 << 20, 100)
@@ -151,7 +151,7 @@ def make_room(
 
 def _too_full(store_path: str, need: Free, free: Free, expected: Free) -> FullDiskError:
     gain = expected.size - free.size
-    shared = f"; sharing equal files frees {gain / _MIB:.1f} MiB" if gain else ""
+    shared = f"; sharing equal files frees {size_text(gain)}" if gain else ""
     return FullDiskError(
         f"No space left for the store {store_path}: it first needs up to {_text(need)}, {_text(free)} are"
         f" free{shared}",
@@ -161,7 +161,7 @@ def _too_full(store_path: str, need: Free, free: Free, expected: Free) -> FullDi
 
 
 def _text(free: Free) -> str:
-    size = f"{free.size / _MIB:.1f} MiB"
+    size = size_text(free.size)
     return size if free.inodes is None else f"{size} and {free.inodes} inodes"
 
 

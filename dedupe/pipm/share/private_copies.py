@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from pipm.context.environment_lock import checked_environment, locked_environment
 from pipm.core.plan.release_plan import needed_bytes, plan_release
 from pipm.core.record import RecordPlace, source_of_bytecode
+from pipm.core.size_text import size_text
 from pipm.env.installed import installed_distributions, place_in_environment
 from pipm.errors import FileSystemError, StoreError, UsageError
 from pipm.fs.compression import compresses
@@ -170,7 +171,7 @@ def _refuse_full_disk(environment: Environment, releases: list[Release]) -> None
     files = sum(not one.file.private for one in releases)
     if free.size < need:
         raise FileSystemError(
-            f"{environment.path} needs {need >> 20} MiB for its own copies, {free.size >> 20} MiB are free",
+            f"{environment.path} needs {size_text(need)} for its own copies, {size_text(free.size)} are free",
             hint="free some space there, or release one distribution: pipm release --dist NAME",
         )
     if free.inodes is not None and free.inodes < files:

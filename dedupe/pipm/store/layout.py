@@ -94,12 +94,15 @@ class Store(NamedTuple):
         The run holds a lock on the folder, so the folders of killed runs can be recognised and removed.
         """
         name = _RUN + os.urandom(8).hex()
-        # With the lock of tmp/, another run cannot remove the new folder before it is locked.
-        with self._tmp_alone():
-            self._sweep()
-            os.mkdir(name, 0o700, dir_fd=self.tmp)
-            folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
-            try_lock(folder)
+        try:
+            # With the lock of tmp/, another run cannot remove the new folder before it is locked.
+            with self._tmp_alone():
+                self._sweep()
+                os.mkdir(name, 0o700, dir_fd=self.tmp)
+                folder = os.open(name, _DIRECTORY, dir_fd=self.tmp)
+                try_lock(folder)
+        except OSError as error:
+            raise explain_os_error(error, f"write to the store {self.path}") from error
         try:
             yield folder, f"{self.path}/{VERSION}/tmp/{name}"  # noqa: S108 - the store's own tmp
         finally:

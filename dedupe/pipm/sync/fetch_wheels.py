@@ -168,7 +168,7 @@ class _Downloader:
         except PipmError as error:
             yield error
         except OSError as error:  # a full disk may have room for what is smaller
-            yield explain_os_error(error, f"fetch {pin.name}")
+            yield explain_os_error(error, f"fetch {pin.name} into {self._fetching.resolver.store.path}")
 
 
 class _Unpacker:
@@ -221,7 +221,9 @@ class _Unpacker:
             except PipmError as error:
                 unpacked.errors.append(error)
             except OSError as error:  # a full disk may have room for what is smaller
-                unpacked.errors.append(explain_os_error(error, f"fetch {pin.name}"))
+                unpacked.errors.append(
+                    explain_os_error(error, f"fetch {pin.name} into {self._fetching.resolver.store.path}")
+                )
             shared.tell()
         return unpacked
 

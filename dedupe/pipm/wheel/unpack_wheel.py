@@ -21,6 +21,7 @@ from pipm.core.digest import Digest, digest_of
 from pipm.core.importable import is_importable, packages_in
 from pipm.core.manifest import FileEntry, Manifest, identity_of
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
+from pipm.core.size_text import size_text
 from pipm.errors import WheelError
 from pipm.fs.free_space import free_space
 from pipm.fs.share_file import write_new_file
@@ -203,7 +204,7 @@ class _Unpacking:
         free = free_space(self.tree.parent).size
         if need > free:
             raise WheelError(
-                f"{self.file_name} unpacks to {need >> 20} MiB, but the store has {free >> 20} MiB free",
+                f"{self.file_name} unpacks to {size_text(need)}, but the store has {size_text(free)} free",
                 hint="free some space there, if you trust this wheel",
             )
 

@@ -14,11 +14,12 @@ import pipm
 import pytest
 import typer
 from pipm.cli import application
-from pipm.cli.format_text import age_text, count_text, counted, path_text, printable, seconds_text, size_text
+from pipm.cli.format_text import age_text, count_text, counted, path_text, printable, seconds_text
 from pipm.cli.help_topics import topic, topics
 from pipm.cli.output import Output
 from pipm.cli.terminal_progress import NotesOnly, TerminalProgress, pace_text, progress_for
 from pipm.core.environment_variables import VARIABLES
+from pipm.core.size_text import size_text
 from pipm.errors import FileSystemError, PipmError
 from support.archives import FILE_NAME, Archive, install
 from typer.testing import CliRunner

@@ -169,7 +169,7 @@ def test_without_a_size_the_disk_is_the_limit(
         size = 2 * len(CONTENT) - 2
 
     monkeypatch.setattr("pipm.fetch.write_archive.free_space", lambda _: Free)
-    with pytest.raises(FetchError, match="half of the free space"):
+    with pytest.raises(FetchError, match=r"half of the free space: more than 1\.2 MiB"):
         fetch(tmp_path / "run", pin(server.url + FILE))
 
 
