@@ -250,7 +250,8 @@ def publish_entry(store: Store, run: int, tree: str, label: Label, *, replacing:
             f" {store.path}/v1/wheels/{existing} if you do not trust it",
         )
     if replacing or _completes(_read_manifest(run, tree), known):
-        _exchange(run, tree, store.v1, f"wheels/{existing}")
+        with _locked_index(store):  # another process may write to the entry's manifest
+            _exchange(run, tree, store.v1, f"wheels/{existing}")
     remove_tree(run, tree)
     return existing
 
@@ -273,23 +274,24 @@ def _exchange(run: int, tree: str, v1: int, entry: str) -> None:
     os.rename(f"{tree}.old", tree, src_dir_fd=run, dst_dir_fd=run)
 
 
-def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
-    """Record pairs of an entry and the archive that unpacks to it, in manifests and index, with one sync.
+@contextlib.contextmanager
+def _locked_index(store: Store) -> Iterator[int]:
+    """Hold the lock of the index of archives, with which manifests of entries change; yield its folder."""
+    from pipm.fs.flock import locked_folder  # noqa: PLC0415 - a sync with nothing to do changes none
 
-    The lock of the index is held, so that no concurrent update is lost.
-    """
+    with (
+        opened(open_directory_beneath(store.v1, "by-wheel")) as index,
+        locked_folder(index, what="the store's index of wheels"),
+    ):
+        yield index
+
+
+def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
+    """Record pairs of an entry and the archive that unpacks to it, in manifests and index, with one sync."""
     from pipm.fs.durability import SmallFile, write_together  # noqa: PLC0415 - likewise
-    from pipm.fs.flock import locked_folder  # noqa: PLC0415 - likewise
 
     with contextlib.ExitStack() as stack:
-
-        def opened(path: str) -> int:
-            folder = open_directory_beneath(store.v1, path)
-            stack.callback(os.close, folder)
-            return folder
-
-        index = opened("by-wheel")
-        stack.enter_context(locked_folder(index, what="the store's index of wheels"))
+        index = stack.enter_context(_locked_index(store))
         several: dict[str, list[Digest]] = {}
         for entry, archive in archives:
             several.setdefault(entry, []).append(archive)
@@ -301,7 +303,8 @@ def link_archives(store: Store, archives: Iterable[tuple[str, Digest]]) -> None:
             wheels = tuple(dict.fromkeys((*manifest.wheels, *added)))
             if wheels != manifest.wheels:
                 data = replace(manifest, wheels=wheels).to_json()
-                files.append(SmallFile(opened(f"wheels/{entry}"), MANIFEST, data))
+                folder = stack.enter_context(opened(open_directory_beneath(store.v1, f"wheels/{entry}")))
+                files.append(SmallFile(folder, MANIFEST, data))
             files += [SmallFile(index, archive.hex(), f"{entry}\n".encode("ascii")) for archive in added]
         write_together(files)
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,23 @@ def test_a_partial_entry_is_completed(opened: Store, monkeypatch: pytest.MonkeyP
     assert sorted(os.listdir(f"{opened.path}/v1/wheels/{entry}/site")) == ["one.py", "two.py"]
     assert published(opened, partial) == entry  # never the way back
     assert load_manifest(opened, entry) == whole
+
+
+def test_no_entry_is_exchanged_while_its_manifest_is_written(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync records an archive while another process completes the entry."""
+    entry = published(opened, manifest("one.py", missing=("site/two.py",)))
+    other = threading.Thread(target=published, args=(opened, manifest("one.py", "two.py")))
+
+    def meanwhile(_: int) -> None:
+        other.start()
+        other.join(0.5)  # it is long done if nothing makes it wait
+
+    monkeypatch.setattr("pipm.fs.durability.sync_file_system", meanwhile)
+    link_archives(opened, [(entry, A)])
+    other.join()
+    assert not is_partial(opened, entry)
 
 
 def test_eight_equal_digits_are_not_the_same_wheel(opened: Store) -> None:
