@@ -221,12 +221,19 @@ def second_inode(source: LeasedFile, new: NewFile, stored: Stored, *, link: bool
 
 
 def write_new_file(
-    new: NewFile, chunks: Iterable[bytes], mode: int, mtime_ns: int | None = None, *, lasting: bool = False
+    new: NewFile,
+    chunks: Iterable[bytes],
+    mode: int,
+    mtime_ns: int | None = None,
+    *,
+    lasting: bool = False,
+    path: str | None = None,
 ) -> tuple[Digest, int]:
     """Write *new* with *mode*, and with a time unless it is None; return digest and size. Nothing is synced.
 
-    If the file is *lasting*, the kernel begins to write its bytes to the disk. If writing fails, *new* is
-    removed.
+    If the file is *lasting*, the kernel begins to write its bytes to the disk. The finished file is renamed
+    to *path* below the same directory: ext4 puts a new inode near its folder's, so creating files in
+    thousands of folders takes twice as long. If writing fails, *new* is removed.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's sha256 is the fastest, but takes a while to load
@@ -247,6 +254,8 @@ def write_new_file(
             os.fchmod(file, mode)
             if lasting and size >= _LARGE:
                 begin_writing(file)
+        if path is not None:
+            os.rename(new.name, path, src_dir_fd=new.directory, dst_dir_fd=new.directory)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(new.name, dir_fd=new.directory)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from pipm.core.digest import Digest
 from pipm.errors import RemoteError
-from pipm.fs.share_file import NewFile, rename_over, write_new_file
+from pipm.fs.share_file import NewFile, write_new_file
 from pipm.remote.extra_libraries import decompress
 from pipm.remote.pack_writer import frames_of, pack_name
 from pipm.remote.remote_values import RemoteManifest
@@ -36,8 +36,7 @@ _AT_ONCE = 12
 class WantedFile(NamedTuple):
     """A file to fetch: its frames, its start in the first frame, and its target.
 
-    It is written as ``new`` and then renamed to ``path`` in the same directory: ext4 puts a new inode near
-    its folder's, so creating files in thousands of folders takes twice as long. ``header`` replaces its first
+    It is written as ``new`` and then renamed to ``path`` in the same directory. ``header`` replaces its first
     bytes: those of bytecode depend on the store.
     """
 
@@ -139,7 +138,7 @@ def _bring(
             yield piece
 
     if one.header is None:
-        digest, size = write_new_file(one.new, pieces(), one.mode, one.mtime_ns)
+        digest, size = write_new_file(one.new, pieces(), one.mode, one.mtime_ns, path=one.path)
     else:
         data = b"".join(pieces())
         digest, size = Digest.of(data), len(data)
@@ -147,8 +146,6 @@ def _bring(
             write_new_file(one.new, [one.header(data)], one.mode, one.mtime_ns)
     if (digest, size) != (one.file.digest, one.file.size):
         raise RemoteError(f"{one.file.path} differs from what its signer named: its sha256 is {digest.hex()}")
-    if one.path != one.new.name:
-        rename_over(one.new, one.new.directory, one.path)
     return current
 
 
