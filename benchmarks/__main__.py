@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from benchmarks.record import Record
 
 README = Path(__file__).parent / "README.md"
-NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "remote", "pack")
+NAMES = ("sync", "finder", "run", "worktree", "adopt", "memory", "scale", "pip", "cold", "remote", "pack")
 _IDLE = 0.2
 """Seconds that the processors may be busy in two seconds of an idle machine."""
-SLOW = frozenset({"pip", "remote", "pack"})
+SLOW = frozenset({"pip", "cold", "remote", "pack"})
 """Not in a quick run."""
 
 
@@ -45,7 +45,11 @@ def main() -> None:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    add("--quick", action="store_true", help="a part of each in a few minutes, pip, remote and pack left out")
+    add(
+        "--quick",
+        action="store_true",
+        help="a part of some in a few minutes",
+    )
     add("--tables", action="store_true", help="write the tables alone")
     add("--rounds", type=int)
     add("--kind", action="append", default=[], choices=("ext4", "xfs", "btrfs"), help="default: all")

@@ -1,4 +1,4 @@
-"""An empty machine until the first import, over 100 Mbit/s and 20 ms: pipm, from remote or index, and uv.
+"""An empty machine until the first import, over 100 Mbit/s and 20 ms: pipm out of a remote, and uv.
 
 The scratch folder keeps the wheels, the store and the remote. The contenders take turns; each begins with no
 store, no cache and no environment. The server's processor time is not counted.
@@ -6,7 +6,7 @@ store, no cache and no environment. The server's processor time is not counted.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,8 +14,6 @@ import sys
 import time
 import urllib.request
 from typing import TYPE_CHECKING
-
-from packaging.utils import parse_wheel_filename
 
 from benchmarks.process import REPOSITORY, child_environment
 from benchmarks.record import Record
@@ -29,33 +27,34 @@ if TYPE_CHECKING:
     from benchmarks.setting import Setting
 
 LOCK = REPOSITORY / "benchmarks" / "requirements" / "sync.txt"
-HASHED = "hashed.txt"
-"""The lock with the hashes of its wheels, without which pipm leaves them to pip."""
 PORT = 5571
 SERVER = f"http://127.0.0.1:{PORT}"
 BASE = "uv --compile-bytecode"
 
 
-def prepare(scratch: Path, python: str) -> dict[str, str]:
-    """Fill *scratch*, unless it is filled; return the environment of all contenders."""
-    environ = child_environment() | {
+def add_wheels(scratch: Path) -> None:
+    """Download the wheels of the lock to *scratch*, unless they are there."""
+    if not (scratch / "wheels").exists():
+        download = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*download, "-d", scratch / "part", "-r", LOCK], check=True)
+        (scratch / "part").rename(scratch / "wheels")
+
+
+def environment_of(scratch: Path) -> dict[str, str]:
+    """Return the environment of all contenders."""
+    return child_environment() | {
         "XDG_CONFIG_HOME": str(scratch / "config"),
         "XDG_CACHE_HOME": str(scratch / "cache"),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
+
+
+def prepare(scratch: Path, python: str) -> None:
+    """Fill *scratch*, unless it is filled."""
+    environ = environment_of(scratch)
     pipm: list[str | Path] = [sys.executable, "-m", "pipm", "--store", scratch / "store"]
-    if not (scratch / "wheels").exists():
-        download = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*download, "-d", scratch / "part", "-r", LOCK], check=True)
-        (scratch / "part").rename(scratch / "wheels")
-    if not (scratch / HASHED).exists():
-        lines = [
-            f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
-            for wheel in sorted((scratch / "wheels").iterdir())
-            for name, version, *_ in [parse_wheel_filename(wheel.name)]
-        ]
-        (scratch / HASHED).write_text("".join(lines), encoding="ascii")
+    add_wheels(scratch)
     if not (scratch / "remote" / "v1" / "index").exists():
         wheels = sorted((scratch / "wheels").iterdir())
         subprocess.run([*pipm, "-q", "store", "add", *wheels], env=environ, check=True)
@@ -64,31 +63,30 @@ def prepare(scratch: Path, python: str) -> dict[str, str]:
         if not (scratch / "config" / "pipm" / "signing.key").exists():
             subprocess.run([*pipm, "key", "new"], env=environ, check=True, stdout=subprocess.DEVNULL)
         subprocess.run([*pipm, "-q", "push", scratch / "remote", scratch / "env"], env=environ, check=True)
-    return environ
 
 
 def contenders(uv: str, python: str, place: Path) -> dict[str, str]:
     """Return a shell command for each contender, which leaves an environment in *place*."""
     make = f"{uv} venv -q --python {python} {place}/env && {uv} pip sync -q --link-mode hardlink"
     fill = f"{make} --default-index {SERVER}/simple/ --python {place}/env/bin/python {LOCK}"
-    pipm = f"{sys.executable} -m pipm --store {place}/store -q sync"
+    pipm = f"{sys.executable} -m pipm --store {place}/store -q sync {LOCK}"
     options = f"--env {place}/env --python {python}"
-    hashed = f"{place.parent / HASHED} {options}"
     start = f"{place}/env/bin/python -c '{IMPORTS}'"
     return {
-        "pipm": f"PIPM_REMOTE={SERVER}/remote PIP_NO_INDEX=1 {pipm} {LOCK} {options} && {start}",
+        "pipm": f"PIPM_REMOTE={SERVER}/remote PIP_NO_INDEX=1 {pipm} {options} && {start}",
         BASE: f"UV_CACHE_DIR={place}/cache {fill} --compile-bytecode && {start}",
         "uv": f"UV_CACHE_DIR={place}/cache {fill} && {start}",
-        "pipm from the index": f"PIP_INDEX_URL={SERVER}/simple/ {pipm} {hashed} && {start}",
     }
 
 
-def run(setting: Setting, command: str, place: Path, environ: dict[str, str]) -> dict[str, float]:
-    """Run one contender on nothing; return its times, requests and bytes."""
+def run(
+    setting: Setting, command: str, place: Path, environ: dict[str, str], line: str = "12500000/20"
+) -> dict[str, float]:
+    """Run one contender on nothing over *line* (see `slow_link`); return its times, requests and bytes."""
     shutil.rmtree(place, ignore_errors=True)
     (place / "tmp").mkdir(parents=True)
     os.sync()
-    with urllib.request.urlopen(f"{SERVER}/count"):
+    with urllib.request.urlopen(f"{SERVER}/line/{line}"):
         pass
     found = setting.run(command, environ=environ | {"XDG_CACHE_HOME": str(place / "home")})
     with urllib.request.urlopen(f"{SERVER}/count") as answer:
@@ -96,25 +94,32 @@ def run(setting: Setting, command: str, place: Path, environ: dict[str, str]) ->
     return found | {"requests": requests, "bytes": sent}
 
 
-def measure(setting: Setting) -> Iterator[Record]:
-    """Take turns."""
-    scratch = setting.folder("remote")
-    environ = prepare(scratch, setting.python)
+@contextlib.contextmanager
+def serving(scratch: Path) -> Iterator[dict[str, str]]:
+    """Serve the wheels and the remote of *scratch*; yield the environment of all contenders."""
+    environ = environment_of(scratch)
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.slow_link", scratch / "wheels", scratch / "remote", str(PORT)],
         env=environ | {"PYTHONPATH": str(REPOSITORY)},
     )
-    place = scratch / "place"
     try:
         wait_for_server()
-        commands = contenders(setting.uv, setting.python, place)
-        for number in range(setting.count(1, 3)):
-            for name, command in commands.items():
-                yield Record("any", name, number, run(setting, command, place, environ))
+        yield environ
     finally:
         server.terminate()
         server.wait()
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(scratch / "place", ignore_errors=True)
+
+
+def measure(setting: Setting) -> Iterator[Record]:
+    """Take turns."""
+    scratch = setting.folder("remote")
+    prepare(scratch, setting.python)
+    with serving(scratch) as environ:
+        commands = contenders(setting.uv, setting.python, scratch / "place")
+        for number in range(setting.count(1, 3)):
+            for name, command in commands.items():
+                yield Record("any", name, number, run(setting, command, scratch / "place", environ))
 
 
 def wait_for_server() -> None:
@@ -135,7 +140,6 @@ TABLES = (
         (
             Part(f"pipm / {BASE}", "pipm", BASE, goal=0.7),
             Part("pipm / uv", "pipm", "uv", goal=1.2),
-            Part("pipm from the index / uv", "pipm from the index", "uv", goal=1.2),
         ),
     ),
 )
