@@ -70,11 +70,14 @@ def lock_content(path: str, known: tuple[bytes, bytes] | None = None) -> str:
         known = data, sha256(data).digest()
     data, digest = known
     state = sha256(digest)
-    try:
-        with open(os.path.join(os.path.dirname(path), "pyproject.toml"), "rb") as stream:
-            state.update(sha256(stream.read()).digest())
-    except OSError:
-        pass  # most formats do not need it
+    # Most formats need none of them. setup.cfg and setup.py may have the project's name.
+    more = ("setup.cfg", "setup.py") if path.endswith(("pdm.lock", "poetry.lock")) else ()
+    for name in ("pyproject.toml", *more):
+        try:
+            with open(os.path.join(os.path.dirname(path), name), "rb") as stream:
+                state.update(sha256(stream.read()).digest())
+        except OSError:
+            continue
     if path.endswith((".txt", ".in")):
         for part in _parts(path, data, {path}):
             state.update(part)

@@ -55,8 +55,10 @@ def open_lock(path: str | None, selection: Selection, words: Sequence[str] = ())
             return read_lock(found, target, selection)
 
         # Requirements are parsed fast, and expanded variables may be passwords, so they are not cached.
+        folder, name = os.path.split(found)
         plain = found.endswith((".txt", ".in"))
-        return read() if plain else cached_pins(fingerprint, target, read)
+        decided = f"{_FORMAT} {name} {selection} {content}"
+        return read() if plain else cached_pins(decided, folder, target, read)
 
     return Lock(
         path=found,

@@ -46,15 +46,31 @@ def refused() -> list[Pin]:
 
 
 def test_pins_come_back_as_they_were() -> None:
-    assert cached_pins("one", TARGET, lambda: PINS) == PINS
-    assert cached_pins("one", TARGET, refused) == PINS
-    assert cached_pins("two", TARGET, list) == []
-    assert cached_pins("one", OTHER, lambda: PINS[:1]) == PINS[:1]
-    assert cached_pins("one", OTHER, refused) == PINS[:1]
+    assert cached_pins("one", "/lock", TARGET, lambda: PINS) == PINS
+    assert cached_pins("one", "/lock", TARGET, refused) == PINS
+    assert cached_pins("two", "/lock", TARGET, list) == []
+    assert cached_pins("one", "/lock", OTHER, lambda: PINS[:1]) == PINS[:1]
+    assert cached_pins("one", "/lock", OTHER, refused) == PINS[:1]
+
+
+def test_equal_locks_in_other_folders_have_the_same_pins() -> None:
+    def pins(folder: str, *more: Pin) -> list[Pin]:
+        return [
+            PINS[0]._replace(sdist=None),
+            Pin("own", None, origin=SourceFolder(folder, editable=True)),
+            *more,
+        ]
+
+    assert cached_pins("one", "/first", TARGET, lambda: pins("/first")) == pins("/first")
+    assert cached_pins("one", "/second", TARGET, refused) == pins("/second")
+    beside = Pin("beside", None, origin=SourceFolder("/first/beside"))
+    assert cached_pins("two", "/first", TARGET, lambda: pins("/first", beside)) == pins("/first", beside)
+    assert cached_pins("two", "/first", TARGET, refused) == pins("/first", beside)
+    assert cached_pins("two", "/second", TARGET, lambda: pins("/second")) == pins("/second")
 
 
 def test_a_torn_cache_is_read_anew() -> None:
-    cached_pins("one", TARGET, lambda: PINS)
+    cached_pins("one", "/lock", TARGET, lambda: PINS)
     (name,) = os.listdir(user_cache_folder())
     path = f"{user_cache_folder()}/{name}"
     with open(path, "rb") as file:
@@ -62,13 +78,13 @@ def test_a_torn_cache_is_read_anew() -> None:
     for torn in (b"", whole[:40], whole[:-1], whole[:100] + b"\0" + whole[101:], b"\0" * len(whole)):
         with open(path, "wb") as file:
             file.write(torn)
-        assert cached_pins("one", TARGET, lambda: PINS) == PINS
-        assert cached_pins("one", TARGET, refused) == PINS
+        assert cached_pins("one", "/lock", TARGET, lambda: PINS) == PINS
+        assert cached_pins("one", "/lock", TARGET, refused) == PINS
 
 
 def test_the_cache_is_bounded() -> None:
     for number in range(600):
-        cached_pins(str(number), TARGET, lambda: PINS)
+        cached_pins(str(number), "/lock", TARGET, lambda: PINS)
     assert len(os.listdir(user_cache_folder())) <= 256
 
 
@@ -107,16 +123,16 @@ def test_what_may_have_a_password_is_not_kept(tmp_path: Path, monkeypatch: pytes
 def test_a_password_in_a_lock_is_not_kept() -> None:
     for url in ("https://me:hunter2@x/a-1-py3-none-any.whl", "https://token@x/a-1-py3-none-any.whl"):
         pin = Pin(name="a", version="1", wheels=(Archive("a-1-py3-none-any.whl", url=url),))
-        assert cached_pins("one", TARGET, [pin].copy) == [pin]
+        assert cached_pins("one", "/lock", TARGET, [pin].copy) == [pin]
     assert not os.path.exists(user_cache_folder())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_what_another_user_wrote_is_not_believed() -> None:
-    cached_pins("one", TARGET, lambda: PINS)
+    cached_pins("one", "/lock", TARGET, lambda: PINS)
     (name,) = os.listdir(user_cache_folder())
     os.chown(f"{user_cache_folder()}/{name}", 12345, 12345)
-    assert cached_pins("one", TARGET, lambda: PINS[:1]) == PINS[:1]
+    assert cached_pins("one", "/lock", TARGET, lambda: PINS[:1]) == PINS[:1]
 
 
 def test_the_member_of_the_folder_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
