@@ -143,15 +143,14 @@ class _TreeMeasurer:
 
     def _symlink(self, path: str, status: os.stat_result) -> None:
         """Count a symlink into the store as the stored file."""
-        if self.stock is not None and os.readlink(path).startswith(f"{self.stock.path}/"):
-            try:
-                target = os.stat(path)
-            except OSError:  # the store lost it
-                return
-            self.apparent += target.st_size
+        try:
+            inside = self.stock is not None and os.readlink(path).startswith(f"{self.stock.path}/")
+            target = os.stat(path) if inside else status
+        except OSError:  # another process removed it, or the store lost it
+            return
+        self.apparent += target.st_size
+        if inside:
             self.borrowed.add(target.st_ino)
-        else:
-            self.apparent += status.st_size
 
     def _extents(self, path: str, device: int) -> tuple[int, int, int]:
         """Record the extents that other files share.
@@ -274,7 +273,10 @@ def catalogue(path: str) -> StoreUsageIndex:
             inode = entry.inode()
             content = contents.get(inode)
             if content is None:
-                status = entry.stat(follow_symlinks=False)
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:  # another process removed it
+                    continue
                 saved, unsure = _compression(file_extents(entry.path)) if packs else (0, 0)
                 content = contents[inode] = _content(status, account, saved)
                 own += content.data
