@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata, util
+from importlib import util
 from shutil import which
 from typing import TYPE_CHECKING
 
@@ -168,6 +168,8 @@ def _own_runs_on(target: Target) -> bool:
 
 @cache
 def _oldest_for_own() -> str:
+    from importlib import metadata  # noqa: PLC0415 - loads the email package, which builds do not need
+
     try:
         return metadata.metadata("pip")["Requires-Python"] or ""
     except (metadata.PackageNotFoundError, KeyError):
