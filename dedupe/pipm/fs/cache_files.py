@@ -15,6 +15,7 @@ from pipm.fs.trust import is_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 _DIGEST = 32
@@ -87,6 +88,16 @@ def remove_values(kind: str, before: float) -> None:
             path = f"{user_cache_folder()}/{name}"
             if name.startswith(f"{kind}-") and os.lstat(path).st_mtime < before:
                 os.unlink(path)
+
+
+def packed(paths: Iterable[str]) -> bytes:
+    """Compress *paths* for a value."""
+    return zlib.compress(os.fsencode("\0".join(paths)), 1)
+
+
+def unpacked(data: bytes) -> Iterable[bytes]:
+    """Return the paths in what `packed` returned."""
+    return filter(None, zlib.decompress(data).split(b"\0"))
 
 
 def parsed_json(kind: str, data: bytes) -> Any:  # noqa: ANN401 - any JSON value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipm.core.install_plan import record_rows
-from pipm.core.plan.materialise_plan import Wanted
+from pipm.core.plan.materialise_plan import Wanted, at_hand
 from pipm.core.scheme import Scheme
 from pipm.errors import CollisionError, StoreError
 from pipm.fs.image_files import ImageFile
@@ -94,7 +94,7 @@ def _files(store: Store, entry: str, scheme: Scheme) -> list[ImageFile]:
         source = f"{store.path}/v1/wheels/{entry}/{file.path}"
         path = f"{folder}/{rest}" if folder else rest
         image.append(ImageFile(path, 0o755 if file.executable else 0o644, source=source, digest=file.digest))
-    for name, data in scripts_of(store, scheme, Wanted(entry=entry, install_plan=plan)):
+    for name, data in scripts_of(store, scheme, Wanted(entry=entry, load=at_hand(plan))):
         image.append(ImageFile(f"bin/{name}", 0o755, data))
     image.append(ImageFile(f"{scheme.site}/{plan.metadata}/INSTALLER", data=INSTALLER))
     image.append(ImageFile(f"{scheme.site}/{plan.metadata}/REQUESTED"))

@@ -8,7 +8,7 @@ from functools import cache
 from pipm.context.environment_lock import root_of
 from pipm.context.sync_context import SyncContext
 from pipm.core.named_tuple import NamedTuple
-from pipm.core.plan.materialise_plan import find_collisions, plan_materialisation
+from pipm.core.plan.materialise_plan import MaterialisePlan, find_collisions, plan_materialisation
 from pipm.core.plan.sync_plan import plan_sync
 from pipm.errors import CollisionError, LinkingImpossibleError, StoreError
 from pipm.fs.clashes import refuse_clashes
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.core.install_plan import InstallPlan
-    from pipm.core.plan.materialise_plan import Collision, MaterialisePlan, Wanted
+    from pipm.core.plan.materialise_plan import Collision, SeparatePlans, Wanted
     from pipm.core.plan.sync_plan import Installed, InstalledMatch, SyncPlan
     from pipm.core.scheme import Scheme
     from pipm.env.environment import Environment
@@ -80,6 +80,8 @@ class PlanApplier(NamedTuple):
     link_mode: LinkMode | None
     clobber: bool
     later: bool
+    apart: SeparatePlans | None = None
+    """The plans of distributions that are known not to collide in a new environment."""
     finder_sync: FinderSync | None = None
     """The finder, or None. With it, the few other files are links if possible, else symlinks."""
 
@@ -95,8 +97,10 @@ class PlanApplier(NamedTuple):
         *idle* may be called while workers link, *meanwhile* is called during the sync of the file system.
         """
         previous = find_root(self.store, self.environment.path)
+        is_empty = not scan.installed() and (previous is None or previous.state != SYNCING)
+        apart = self.apart if is_empty else None
         collisions, plan, installed, kept, unfinished = plan_changes(
-            scan, wanted, self.scheme, previous, clobber=self.clobber
+            scan, wanted, self.scheme, previous, clobber=self.clobber, collide=apart is None
         )
         besides = () if self.finder_sync is None else self.finder_sync.kept
         entries = tuple(sorted({*(one.entry for one in wanted), *besides}))
@@ -120,8 +124,9 @@ class PlanApplier(NamedTuple):
                 stay_put = [one for one, _ in installed if one.name in kept and one not in plan.uninstalled]
                 unchanged = [one.install_plan for one in wanted if one not in plan.materialised]
                 claimed = claimed_paths(context, unchanged, stay_put)
-            chosen = self._chosen(collisions, wanted, plan)
-            self._refuse_clashes(context, plan, chosen, unfinished, claimed)
+            chosen = apart or self._chosen(collisions, wanted, plan)
+            if isinstance(chosen, MaterialisePlan):
+                self._refuse_clashes(context, plan, chosen, unfinished, claimed)
             used = entries if previous is None else tuple(sorted({*entries, *previous.entries}))
             write_root(self.store, root._replace(state=SYNCING, entries=used))
             made, table = self._change(context, plan, chosen, unfinished, claimed, idle)
@@ -174,13 +179,13 @@ class PlanApplier(NamedTuple):
         self,
         context: SyncContext,
         plan: SyncPlan,
-        chosen: MaterialisePlan,
+        chosen: MaterialisePlan | SeparatePlans,
         unfinished: list[InstallPlan],
         claimed: frozenset[str],
         idle: Callable[[], object],
     ) -> tuple[Materialised, ImportTable | None]:
         """Remove what goes and make the files of *chosen*; *claimed* are the files of all that stays."""
-        if plan.replaced:
+        if plan.replaced and isinstance(chosen, MaterialisePlan):
             replacement = Replacement(context, plan.uninstalled, plan.materialised, unfinished, claimed)
             return replacement.run(chosen, self._switch)
         table = self._begin()
@@ -275,7 +280,13 @@ class PlanApplier(NamedTuple):
 
 
 def plan_changes(
-    scan: EnvironmentScan, wanted: list[Wanted], scheme: Scheme, previous: Root | None, *, clobber: bool
+    scan: EnvironmentScan,
+    wanted: list[Wanted],
+    scheme: Scheme,
+    previous: Root | None,
+    *,
+    clobber: bool,
+    collide: bool = True,
 ) -> tuple[
     tuple[Collision, ...],
     SyncPlan,
@@ -283,12 +294,12 @@ def plan_changes(
     frozenset[str],
     list[InstallPlan],
 ]:
-    """Decide what a sync, real or previewed, changes; raise CollisionError.
+    """Decide what a sync, real or previewed, changes; raise CollisionError if distributions may *collide*.
 
     Returns the collisions, the plan of the changes, the installed distributions, the names of those that
     stay, and the install plans that a killed sync began.
     """
-    collisions = find_collisions(wanted, scheme)
+    collisions = find_collisions(wanted, scheme) if collide else ()
     if collisions and not clobber:
         raise _collision(collisions)
     lost = frozenset((collision.one.entry, collision.path) for collision in collisions)
@@ -325,7 +336,7 @@ def _programs(install_plan: InstallPlan) -> Iterable[str]:
 
 def names_and_versions(wanted: Iterable[Wanted]) -> tuple[tuple[str, str], ...]:
     """Return the name and version of each distribution."""
-    return tuple((one.install_plan.name, one.install_plan.version) for one in wanted)
+    return tuple((one.name, one.version) for one in wanted)
 
 
 def _collision(collisions: tuple[Collision, ...]) -> CollisionError:

@@ -18,13 +18,12 @@ import os
 import struct
 import sys
 import time
-import zlib
 from itertools import islice
 
 from pipm import __version__
 from pipm.core.named_tuple import NamedTuple
 from pipm.core.sha256 import sha256
-from pipm.fs.cache_files import read_value, write_value
+from pipm.fs.cache_files import packed, read_value, unpacked, write_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class ChangeCache:
         if remembered is None:
             return False
         digest, folders, files, _, _ = remembered
-        return bool(digest == _digest_at(self._root, _unpacked(folders), _unpacked(files)))
+        return bool(digest == _digest_at(self._root, unpacked(folders), unpacked(files)))
 
     def unchanged(self) -> SeenTimes:
         """Return the groups that did not change."""
@@ -108,7 +107,7 @@ class ChangeCache:
         if remembered is None:
             return NOTHING
         *_, rows, text = remembered
-        paths = map(os.fsdecode, _unpacked(text))
+        paths = map(os.fsdecode, unpacked(text))
         groups = {name: list(islice(paths, count)) for name, count, _ in rows}
         seen = seen_times(self._root, groups)
         same = {name: groups[name] for name, _, digest in rows if _digest(seen, groups[name]) == digest}
@@ -122,17 +121,9 @@ class ChangeCache:
         rows = [(name, len(paths), _digest(seen, paths)) for name, paths in seen.groups.items()]
         if all(digest for *_, digest in rows) and _are_past(seen.times):
             folders, files = ([p for p in seen.times if (p[-1] == "/") is kind] for kind in (True, False))
-            text = _packed(path for paths in seen.groups.values() for path in paths)
+            text = packed(path for paths in seen.groups.values() for path in paths)
             digest = _digest(seen, [*folders, *files])
-            write_value(_KIND, self._state, (digest, _packed(folders), _packed(files), rows, text))
-
-
-def _packed(paths: Iterable[str]) -> bytes:
-    return zlib.compress(os.fsencode("\0".join(paths)), 1)
-
-
-def _unpacked(data: bytes) -> Iterable[bytes]:
-    return filter(None, zlib.decompress(data).split(b"\0"))
+            write_value(_KIND, self._state, (digest, packed(folders), packed(files), rows, text))
 
 
 def _boot() -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _OWN_FILES = 8
 """Inodes that a distribution needs in any link mode, for metadata and scripts."""
 _MARGIN = 1.25
+_AMPLE = 4_000_000
+"""Free inodes that are enough for any environment, so that no install plan need be read."""
 
 
 def wants_finder(
@@ -76,14 +78,14 @@ def _need(store: Store, environment: Environment, root: int, wanted: Sequence[Wa
 
 def _has_files(scan: EnvironmentScan, wanted: Sequence[Wanted]) -> bool:
     """Return True if a distribution of *wanted* has files that the finder would have to remove."""
-    names = {one.install_plan.name for one in wanted}
+    names = {one.name for one in wanted}
     return any(installed.name in names for installed in scan.installed())
 
 
 def lacks_inodes(path: str, wanted: Iterable[Wanted]) -> bool:
     """Return True if the file system of *path* has too few free inodes for links to all files."""
     free = free_space(path).inodes
-    if free is None:
+    if free is None or free > _AMPLE:
         return False
     by_block = has_reflinks(file_system_type(path))  # a reflink needs an inode, a hard link does not
     need = 0

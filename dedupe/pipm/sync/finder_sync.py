@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipm import __version__
 from pipm.core.import_names import Kind, Module, import_layout, module_table
 from pipm.core.install_plan import OUTDATED, without_modules
+from pipm.core.plan.materialise_plan import at_hand
 from pipm.env.receipt import ServedDistribution, read_receipt, receipt_bytes, record_digest
 from pipm.finder.colocation import StoredLayout, needs_real_files, path_file_text
 from pipm.finder.environment_state import note_receipt
@@ -95,10 +96,10 @@ def plan_finder(
         if number in together:
             take_in(store, [one.entry])
             whole = load_install_plan(store, one.entry)
-            result.append(one._replace(install_plan=whole))
+            result.append(one._replace(load=at_hand(whole)))
         else:
             bare = without_modules(one.install_plan)
-            served.append(one._replace(install_plan=bare, served=True))
+            served.append(one._replace(load=at_hand(bare), served=True))
             result.append(served[-1])
     table = {name: Module(Kind(kind), *rest) for name, (kind, *rest) in modules.items()}
     homes = [home_of(store, one.entry) for one in served]
@@ -139,7 +140,7 @@ def _kept(root: int, scan: EnvironmentScan, wanted: Sequence[Wanted]) -> list[Se
     receipt = read_receipt(root)
     if receipt is None:
         return []
-    names = scan.kept() - {one.install_plan.name for one in wanted}
+    names = scan.kept() - {one.name for one in wanted}
     there = {one.metadata for one in scan.installed() if one.name in names}
     return [row for row in receipt.served.values() if row.metadata in there]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 
 from pipm.context.environment_lock import locked_environment
 from pipm.core.install_plan import without_modules
 from pipm.core.pins import SourceFolder, is_editable
-from pipm.core.plan.materialise_plan import Wanted
+from pipm.core.plan.materialise_plan import SeparatePlans, Wanted, at_hand
 from pipm.env.ask_target import ask_target
 from pipm.env.interpreter import ask_interpreter
 from pipm.env.receipt import read_receipt, receipt_at
@@ -22,12 +22,14 @@ from pipm.store.layers import is_served_in_place, open_layers
 from pipm.store.layout import keep_reserve
 from pipm.store.roots import SYNCED, SYNCING, find_root
 from pipm.sync.apply_plan import PlanApplier, names_and_versions, plan_changes
-from pipm.sync.change_cache import BIN, COMMON, NOTHING, ChangeCache, seen_times
+from pipm.sync.change_cache import NOTHING, ChangeCache
+from pipm.sync.change_note import ChangeNote
 from pipm.sync.choose_finder import wants_finder
-from pipm.sync.full_check import entry_paths, groups_of, passes_plan_check
+from pipm.sync.full_check import groups_of
 from pipm.sync.installed_state import EnvironmentScan
 from pipm.sync.known_projects import remember_projects
 from pipm.sync.pin_resolver import PinResolver, Trust
+from pipm.sync.separate_sets import read_set, scheme_key
 from pipm.sync.sync_values import Lock, SyncOptions, SyncResult
 from pipm.sync.target_environment import create_if_missing, find_target, scheme_of
 from pipm.sync.uv_note import uv_note
@@ -36,8 +38,6 @@ from pipm.wheel.stored_install_plans import load_install_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from pipm.store.layout import Store
     from pipm.store.roots import Root
     from pipm.sync.apply_plan import AppliedPlan
-    from pipm.sync.change_cache import Groups, SeenTimes, Times
+    from pipm.sync.change_cache import SeenTimes
     from pipm.sync.fetched_wheels import Fetched
     from pipm.sync.finder_sync import FinderSync
+    from pipm.sync.separate_sets import SeparateSet
     from pipm.sync.target_environment import TargetEnvironment
     from pipm.wheel.record_hashes import RecordMismatch
 
@@ -102,15 +103,15 @@ class FullSync:
             is_known = all(is_editable(pin) for pin in local)
             self.fingerprint = remember_projects(self.lock.fingerprint, resolver.states) if is_known else ""
             self.shared_state.check()
-            wanted: list[Wanted] = []
+            wanted = [self._wanted(pin, entry) for pin in pins if (entry := entries[pin.name])]
+            known = read_set(self.store, wanted, self._target())
 
             def load() -> None:
-                wanted[:] = [self._wanted(pin, entry) for pin in pins if (entry := entries[pin.name])]
+                for one in wanted if known is None else ():
+                    one.load()
 
             environment, created = create_if_missing(self.destination, self.store.path, load)
-            if not wanted:
-                load()
-            done = self._apply(environment, wanted, fresh=created)
+            done = self._apply(environment, wanted, known if created else None, fresh=created)
             keep_reserve(self.store)
         return done._replace(created=created, fetched=len(missing), mismatches=mismatches)
 
@@ -177,14 +178,22 @@ class FullSync:
 
     def _wanted(self, pin: Pin, entry: str) -> Wanted:
         # With the finder a plan needs no modules.
-        install_plan = load_install_plan(
-            self.store, entry, modules=self.options.link_mode is not LinkMode.FINDER
-        )
+        modules = self.options.link_mode is not LinkMode.FINDER
+        load = cache(partial(load_install_plan, self.store, entry, modules=modules))
         for_uv = is_editable(pin) and self.lock.path.endswith("/uv.lock")
         note = uv_note(pin.origin.project) if for_uv and isinstance(pin.origin, SourceFolder) else None
-        return Wanted(entry=entry, install_plan=install_plan, direct_url=direct_url(pin), uv_note=note)
+        return Wanted(entry=entry, load=load, direct_url=direct_url(pin), uv_note=note)
 
-    def _apply(self, environment: Environment, wanted: list[Wanted], *, fresh: bool) -> SyncResult:
+    def _target(self) -> str:
+        """Return what the files of a new environment depend on beside its entries; "" for other ones."""
+        base = self.destination.base
+        if base is None or self.options.link_mode is LinkMode.FINDER:
+            return ""
+        return f"{base.path} {base.version} {self.options.compiled}"
+
+    def _apply(
+        self, environment: Environment, wanted: list[Wanted], known: SeparateSet | None, *, fresh: bool
+    ) -> SyncResult:
         scheme, interpreter = scheme_of(environment, compiled=self.options.compiled)
         with locked_environment(self.store, environment, self.progress) as root:
             had_no_dist_info = restore_metadata(self.store, root)
@@ -203,14 +212,12 @@ class FullSync:
             )
             if finder_sync is not None:
                 wanted = finder_sync.finder_plan.wanted
-
-            @cache
-            def paths(scheme: Scheme) -> Groups:
-                install_plans = {one.entry: one.install_plan for one in wanted}
-                return entry_paths(install_plans, scheme, no_dist_info=False)
-
+            if finder_sync is not None or (known is not None and known.scheme != scheme_key(scheme)):
+                known = None
+            target = "" if finder_sync is not None else self._target()
+            note = ChangeNote(scan, wanted, before, known, target)
             if before.groups:
-                groups = groups_of(root, seen, paths(seen))
+                groups = groups_of(root, seen, note.paths(seen))
                 # What was built just now may have other scripts than before.
                 scan.untouched = before.named_in(groups) - self.built
             applier = PlanApplier(
@@ -226,14 +233,15 @@ class FullSync:
                 link_mode=self.options.link_mode,
                 clobber=self.options.clobber,
                 later=self.options.compiled_later,
+                apart=None if known is None else SeparatePlans(wanted, known.costs, scheme),
                 finder_sync=finder_sync,
             )
             is_noted = not no_dist_info and (fresh or before.groups)
             done = applier.apply(
                 scan,
                 wanted,
-                idle=lambda: paths(scan.scheme) if is_noted else None,
-                meanwhile=lambda done: self._note(scan, wanted, done, before, paths) if is_noted else None,
+                idle=lambda: note.paths(scan.scheme) if is_noted else None,
+                meanwhile=lambda done: note.write(done) if is_noted else None,
             )
         return _result(environment, done)
 
@@ -249,34 +257,6 @@ class FullSync:
         if previous is None or previous.state != SYNCED:
             return NOTHING
         return ChangeCache(environment, root, previous, scheme).unchanged()
-
-    def _note(
-        self,
-        scan: EnvironmentScan,
-        wanted: list[Wanted],
-        done: AppliedPlan,
-        before: SeenTimes,
-        paths: Callable[[Scheme], Groups],
-    ) -> None:
-        """Write the change cache for the next sync."""
-        if done.root.pending:
-            scan.scheme = scan.scheme.without_bytecode()
-        root, scheme = scan.root, scan.scheme
-        install_plans = {one.entry: one.install_plan for one in wanted}
-        odd = (done.made is not None and done.made.copied) or done.collisions or done.plan.stuck
-        if odd or install_plans.keys() != set(done.root.entries):
-            return
-        change_cache = ChangeCache(scan.environment, root, done.root, scheme)
-        if not change_cache.is_kept:
-            return
-        left = {} if done.made is None else {f"{path}/": state for path, state in done.made.left.items()}
-        if done.plan.replaced and done.made is not None and not done.made.uncompiled:
-            scan.made = frozenset(one.entry for one in done.plan.materialised)
-        if before.groups:
-            still = _still(before, done, left)
-            passes_plan_check(scan, install_plans, before, change_cache, still, paths(scheme))
-        elif left:  # a new environment: no other process used it meanwhile
-            change_cache.note(seen_times(root, groups_of(root, scheme, paths(scheme)), left))
 
     def _row(self, environment: Environment) -> LockRow:
         """Return the lock's row in the finder's table, by which a start of Python detects a changed lock."""
@@ -338,7 +318,7 @@ class FullSync:
             wanted_all, wanted = (
                 wanted,
                 [
-                    one._replace(install_plan=without_modules(one.install_plan))
+                    one._replace(load=at_hand(without_modules(one.install_plan)))
                     if one.entry in served
                     else one
                     for one in wanted
@@ -357,7 +337,7 @@ class FullSync:
             added=names_and_versions(plan.added)
             + tuple(row for row in missing.items() if row[0] not in gone),
             replaced=(
-                *((old.name, old.version, new.install_plan.version) for old, new in plan.replaced),
+                *((old.name, old.version, new.version) for old, new in plan.replaced),
                 *((name, gone[name], version) for name, version in missing.items() if name in gone),
             ),
             repaired=names_and_versions(plan.repaired),
@@ -368,22 +348,13 @@ class FullSync:
         )
 
 
-def _still(before: SeenTimes, done: AppliedPlan, left: Times) -> Times:
-    """Return the times from *before* of groups that the sync did not change; a wrong time costs a check."""
-    if done.plan.uninstalled:
-        return {}
-    touched = {COMMON, BIN, *(one.entry for one in done.plan.materialised)}
-    groups = [paths for name, paths in before.groups.items() if name not in touched]
-    return {path: before.times[path] for paths in groups for path in paths if path not in left}
-
-
 def _result(environment: Environment, done: AppliedPlan) -> SyncResult:
     """Return the result of a sync."""
     return SyncResult(
         path=environment.path,
         link_mode=done.root.link_mode,
         added=names_and_versions(done.plan.added),
-        replaced=tuple((old.name, old.version, new.install_plan.version) for old, new in done.plan.replaced),
+        replaced=tuple((old.name, old.version, new.version) for old, new in done.plan.replaced),
         repaired=names_and_versions(done.plan.repaired),
         removed=tuple((one.name, one.version) for one in done.plan.removed),
         stuck=tuple((one.name, one.version) for one in done.plan.stuck),

@@ -10,7 +10,7 @@ from pipm.bytecode.sync_bytecode import is_uncompilable
 from pipm.core.bytecode import key_path
 from pipm.core.distribution_names import name_and_version
 from pipm.core.install_plan import scheme_path
-from pipm.core.plan.materialise_plan import Wanted
+from pipm.core.plan.materialise_plan import Wanted, at_hand
 from pipm.core.plan.sync_plan import Installed, InstalledMatch, seeds
 from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.env.receipt import is_record, read_receipt
@@ -87,7 +87,7 @@ class EnvironmentScan:
 
     def compared(self, wanted: list[Wanted], lost: Lost) -> list[tuple[Installed, InstalledMatch]]:
         """Return how each installed distribution compares with the wanted one of the same name."""
-        by_name = {one.install_plan.name: one for one in wanted}
+        by_name = {one.name: one for one in wanted}
         return [
             (
                 one,
@@ -120,7 +120,7 @@ class EnvironmentScan:
         for entry, install_plan in install_plans.items():
             place = f"{self.scheme.site}/{install_plan.metadata}"
             url = self._metadata(place, "direct_url.json")
-            wanted = Wanted(entry=entry, install_plan=install_plan, direct_url=url)
+            wanted = Wanted(entry=entry, load=at_hand(install_plan), direct_url=url)
             installed = Installed(
                 install_plan.name,
                 install_plan.version,

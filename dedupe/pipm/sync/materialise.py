@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
-    from pipm.core.plan.materialise_plan import MaterialisePlan, PlannedFolder
+    from pipm.core.plan.materialise_plan import MaterialisePlan, SeparatePlans
     from pipm.fs.folder_stack import FolderState
     from pipm.sync.materialise_worker import Away
 
 _PARTS = 32
-"""Number of parts into which folders are divided; a process that finished one takes the next."""
-_FOLDER = 3
-"""The work for a folder, in files."""
+"""Number of parts into which a plan is divided; a process that finished one takes the next."""
 
 
 class Materialised(NamedTuple):
@@ -50,7 +48,7 @@ class Materialised(NamedTuple):
 
 
 def materialise(
-    context: SyncContext, plan: MaterialisePlan, idle: Callable[[], object] = int
+    context: SyncContext, plan: MaterialisePlan | SeparatePlans, idle: Callable[[], object] = int
 ) -> Materialised:
     """Make all files of *plan* in the environment; raise OSError and PipmError.
 
@@ -58,11 +56,10 @@ def materialise(
     """
     files = plan.files
     workers = worker_count(files)
-    parts = _divided(plan.folders, _PARTS if workers > 1 else 1)
-    metadata_folders = [plan.metadata_folders[number::workers] for number in range(workers)]
+    parts = plan.parts(_PARTS if workers > 1 else 1)
 
     def work(number: int, queue: WorkQueue) -> MaterialiseWorker:
-        return MaterialiseWorker(context, parts, metadata_folders[number], number, queue)
+        return MaterialiseWorker(context, parts, number, queue)
 
     context.progress.phase("Linking", files)
     with worker_pool(work, len(parts), files, context.shared_state, context.progress) as pool:
@@ -102,20 +99,6 @@ def _compiled(context: SyncContext, done: Sequence[StageResult]) -> tuple[StageR
         files=filler.placed, copied=filler.copied, left=compiler.left, uncompiled=compiler.uncompiled
     )
     return made, pending
-
-
-def _divided(folders: Sequence[PlannedFolder], count: int) -> list[Sequence[PlannedFolder]]:
-    """Divide *folders* into at most *count* consecutive parts with about the same work."""
-    costs = [_FOLDER + folder.count() for folder in folders]
-    enough = sum(costs) / count
-    parts: list[Sequence[PlannedFolder]] = []
-    begin = done = 0
-    for end, cost in enumerate(costs, 1):
-        done += cost
-        if done >= enough * (len(parts) + 1) or end == len(costs):
-            parts.append(folders[begin:end])
-            begin = end
-    return parts
 
 
 def _merged(stages: Sequence[Sequence[FolderState]]) -> FolderState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache, partial
+from itertools import chain
 
 from pipm.bytecode.sync_bytecode import SyncBytecode
 from pipm.core.install_plan import record_rows, scheme_path
@@ -33,11 +34,10 @@ if TYPE_CHECKING:
     from pipm.bytecode.sync_bytecode import MissingBytecode
     from pipm.context.sync_context import SyncContext
     from pipm.context.workers import WorkQueue
-    from pipm.core.plan.materialise_plan import PlannedFolder, Wanted
+    from pipm.core.plan.materialise_plan import PlannedFolder, PlanPart, Wanted
     from pipm.fs.folder_stack import FolderState
 
     Away = Mapping[str, Mapping[str, StoredMetadataFile]]
-    MetadataFolders = tuple[Wanted, tuple[PlannedFolder, ...]]
     Row = tuple[str, str, int | str]
 
 FOLDERS, RECORDS = "folders", "records"
@@ -60,23 +60,18 @@ class StageResult(NamedTuple):
 
 
 class MaterialiseWorker:
-    """Makes the *parts* whose indexes come from *queue*, then its *metadata_folders*."""
+    """Makes the *parts* whose indexes come from *queue*: first their folders, then their metadata folders."""
 
     def __init__(
         self,
         context: SyncContext,
-        parts: Sequence[Sequence[PlannedFolder]],
-        metadata_folders: Sequence[MetadataFolders],
+        parts: Sequence[PlanPart],
         number: int,
         queue: WorkQueue,
     ) -> None:
-        self._context, self._parts, self._metadata_folders, self._queue = (
-            context,
-            parts,
-            metadata_folders,
-            queue,
-        )
+        self._context, self._parts, self._queue = context, parts, queue
         self._number = number
+        self._mine: list[PlanPart] = []
         self._home_of = cache(partial(home_of, context.store))  # there are many folders for each entry
 
     def run(self, stage: tuple[str, AbstractSet[str]]) -> StageResult:
@@ -100,8 +95,9 @@ class MaterialiseWorker:
         compiler = SyncBytecode(self._context, filler)
         try:
             for number in self._queue:
-                before = filler.placed
-                for folder in self._parts[number]:
+                before, part = filler.placed, self._parts[number]
+                self._mine.append(part)
+                for folder in part.folders:
                     target = folders.enter(folder.path)
                     self._fill(filler, folder, target)
                     if folder.sources:
@@ -118,7 +114,7 @@ class MaterialiseWorker:
         self, filler: FolderFiller, folders: FolderStack, uncompiled: AbstractSet[str]
     ) -> StageResult:
         records, away = {}, {}
-        for wanted, metadata_folders in self._metadata_folders:
+        for wanted, metadata_folders in chain.from_iterable(part.metadata_folders for part in self._mine):
             self._context.shared_state.check()
             metadata, rows = wanted.install_plan.metadata, self._scripts(filler, folders, wanted)
             files = self._metadata(wanted, rows, uncompiled)

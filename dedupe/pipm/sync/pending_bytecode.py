@@ -16,7 +16,7 @@ from pipm.context.progress import Progress
 from pipm.context.sync_context import SyncContext
 from pipm.context.workers import SharedState, interruptible
 from pipm.core.bytecode import key_path
-from pipm.core.plan.materialise_plan import PlannedFolder, Wanted, plan_materialisation
+from pipm.core.plan.materialise_plan import PlannedFolder, Wanted, at_hand, plan_materialisation
 from pipm.env.receipt import read_receipt
 from pipm.errors import NotAnEnvironmentError
 from pipm.fs.beneath import directory_beneath, is_there, read_beneath
@@ -86,7 +86,7 @@ class PendingBytecode:
     def _plan(self, root: Root, served: Container[str]) -> MaterialisePlan:
         """Return the plan of all files that are linked into the environment."""
         wanted = [
-            Wanted(entry=entry, install_plan=load_install_plan(self._store, entry))
+            Wanted(entry=entry, load=at_hand(load_install_plan(self._store, entry)))
             for entry in root.entries
             if entry not in served
         ]

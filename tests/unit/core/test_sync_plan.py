@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from pipm.core.digest import Digest
 from pipm.core.install_plan import InstallPlan, install_plan_of, is_start_up_file, record_rows, scheme_path
 from pipm.core.manifest import Manifest
-from pipm.core.plan.materialise_plan import Links, Wanted, find_collisions, plan_materialisation
+from pipm.core.plan.materialise_plan import (
+    Links,
+    PlannedFolder,
+    SeparatePlans,
+    Wanted,
+    are_separate,
+    at_hand,
+    find_collisions,
+    plan_materialisation,
+)
 from pipm.core.plan.sync_plan import Installed, InstalledMatch, plan_sync, seeds
 from pipm.core.record import parse_record
 from pipm.core.scheme import Scheme
 from support.rows import TIME_NS, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SITE = "lib/python3.12/site-packages"
 SCHEME = Scheme(site=SITE, python="/env/bin/python")
@@ -37,7 +51,7 @@ def install_plan(name: str, files: dict[str, bytes], version: str = "1.0") -> In
 
 
 def wanted(name: str, files: dict[str, bytes], version: str = "1.0") -> Wanted:
-    return Wanted(entry=f"{name}/{version}/x-12345678", install_plan=install_plan(name, files, version))
+    return Wanted(entry=f"{name}/{version}/x-12345678", load=at_hand(install_plan(name, files, version)))
 
 
 def installed(name: str, version: str = "1.0", *, removable: bool = True) -> Installed:
@@ -174,28 +188,62 @@ def test_who_stays_unnamed(version: tuple[int, ...], uv: bool, names: set[str]) 
     assert seeds(version, uv_without_seed=uv) == names
 
 
-@given(
-    st.lists(
-        st.dictionaries(
-            st.sampled_from(
-                [
-                    "site/a/x.py",
-                    "site/a/b/x.py",
-                    "site/a/b/c/x.py",
-                    "site/x.py",
-                    "site/x.pth",
-                    f"data/{SITE}/a/x.py",
-                    f"data/{SITE}/x.py",
-                    "data/share/x.txt",
-                    "headers/x.h",
-                ]
-            ),
-            st.sampled_from([b"1", b"2", b""]),
-            min_size=1,
-        ),
-        max_size=3,
+def distributions(*contents: bytes) -> st.SearchStrategy[list[dict[str, bytes]]]:
+    """Return a strategy for the files of several distributions."""
+    paths = st.sampled_from(
+        [
+            "site/a/x.py",
+            "site/a/b/x.py",
+            "site/a/b/c/x.py",
+            "site/x.py",
+            "site/x.pth",
+            f"data/{SITE}/a/x.py",
+            f"data/{SITE}/x.py",
+            "data/share/x.txt",
+            "headers/x.h",
+        ]
     )
-)
-def test_collisions_are_found_without_the_whole_plan(distributions: list[dict[str, bytes]]) -> None:
-    every = [wanted(f"d{number}", files) for number, files in enumerate(distributions)]
+    return st.lists(st.dictionaries(paths, st.sampled_from(contents), min_size=1), max_size=3)
+
+
+@given(distributions(b"1", b"2", b""))
+def test_collisions_are_found_without_the_whole_plan(several: list[dict[str, bytes]]) -> None:
+    every = [wanted(f"d{number}", files) for number, files in enumerate(several)]
     assert find_collisions(every, SCHEME) == plan_materialisation(every, SCHEME).collisions
+
+
+def files_in(folders: Iterable[PlannedFolder]) -> dict[str, set[tuple[object, ...]]]:
+    """Return all that is planned for each folder."""
+    found: dict[str, set[tuple[object, ...]]] = {}
+    for folder in folders:
+        rows = found.setdefault(folder.path, set())
+        for kind, parts in (("link", folder.links), ("copy", folder.copies)):
+            rows.update((kind, part.source, *row) for part in parts for row in zip(*part[1:], strict=True))
+        rows.update(("empty", *row) for row in folder.empty)
+        rows.update(("source", source, *row) for source, several in folder.sources for row in several)
+    return found
+
+
+@given(distributions(b"1", b""), st.integers(1, 4), st.lists(st.integers(1, 20), min_size=3, max_size=3))
+def test_separate_plans_make_what_one_plan_makes(
+    several: list[dict[str, bytes]], count: int, costs: list[int]
+) -> None:
+    every = [wanted(f"d{number}", files) for number, files in enumerate(several)]
+    assume(are_separate(every, SCHEME))
+    whole = plan_materialisation(every, SCHEME)
+    assert not whole.collisions
+    parts = SeparatePlans(every, costs[: len(every)], SCHEME).parts(count)
+    folders = [list(part.folders) for part in parts]
+    assert files_in(folder for part in folders for folder in part) == files_in(whole.folders)
+    separate = [row for part in parts for row in part.metadata_folders]
+    assert {one.entry: files_in(made) for one, made in separate} == {
+        one.entry: files_in(made) for one, made in whole.metadata_folders
+    }
+
+
+def test_the_same_file_in_two_distributions_is_not_separate() -> None:
+    files = {"site/space/__init__.py": b""}
+    both = [wanted("one", files), wanted("two", files)]
+    assert not find_collisions(both, SCHEME)
+    assert not are_separate(both, SCHEME)
+    assert are_separate(both[:1], SCHEME)

@@ -14,6 +14,7 @@ from pipm.core.record import RecordPlace, locate, parse_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pipm.core.install_plan import InstallPlan, PlanFolder
@@ -22,23 +23,48 @@ if TYPE_CHECKING:
     Sources = tuple[str, tuple[tuple[str, str], ...]]
 
 
+_FOLDER = 3
+"""The work for a folder, in files."""
+
+
 class Wanted(NamedTuple):
     """A distribution that an environment shall have, and its entry (below ``wheels/``).
 
-    ``direct_url`` are the bytes of PEP 610's file, if it is not from an index; ``served``: its modules come
-    from the store by the finder, and its install plan has none. ``uv_note``: see `pipm.sync.uv_note`.
+    ``load`` returns its install plan, which is read when it is needed. ``direct_url`` are the bytes of PEP
+    610's file, if it is not from an index; ``served``: its modules come from the store by the finder, and its
+    install plan has none. ``uv_note``: see `pipm.sync.uv_note`.
     """
 
     entry: str
-    install_plan: InstallPlan
+    load: Callable[[], InstallPlan]
     direct_url: bytes | None = None
     served: bool = False
     uv_note: bytes | None = None
 
     @property
+    def install_plan(self) -> InstallPlan:
+        """The files of the entry, in the order in which they are made."""
+        return self.load()
+
+    @property
+    def name(self) -> str:
+        """The normalised name."""
+        return self.entry.split("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The normalised version."""
+        return self.entry.split("/")[1]
+
+    @property
     def shown(self) -> str:
         """Name and version for people."""
-        return f"{self.install_plan.name} {self.install_plan.version}"
+        return f"{self.name} {self.version}"
+
+
+def at_hand(install_plan: InstallPlan) -> Callable[[], InstallPlan]:
+    """Return `Wanted.load` for an install plan that was read already."""
+    return lambda: install_plan
 
 
 class Links(NamedTuple):
@@ -114,6 +140,13 @@ class Collision(NamedTuple):
     other: Wanted
 
 
+class PlanPart(NamedTuple):
+    """A part of a plan: one worker makes its ``folders``, and later its ``metadata_folders``."""
+
+    folders: Iterable[PlannedFolder]
+    metadata_folders: Iterable[tuple[Wanted, tuple[PlannedFolder, ...]]]
+
+
 class MaterialisePlan(NamedTuple):
     """``folders`` are in an order in which they can be made; ``metadata_folders`` follow them."""
 
@@ -127,15 +160,73 @@ class MaterialisePlan(NamedTuple):
         rest = [folder.count() for _, folders in self.metadata_folders for folder in folders]
         return sum(rest) + sum(folder.count() for folder in self.folders)
 
+    def parts(self, count: int) -> list[PlanPart]:
+        """Divide it into at most *count* parts with about the same work."""
+        costs = [_FOLDER + folder.count() for folder in self.folders]
+        enough = sum(costs) / count
+        ends: list[int] = []
+        done = 0
+        for end, cost in enumerate(costs, 1):
+            done += cost
+            if done >= enough * (len(ends) + 1) or end == len(costs):
+                ends.append(end)
+        return [
+            PlanPart(self.folders[begin:end], self.metadata_folders[number :: len(ends)])
+            for number, (begin, end) in enumerate(zip([0, *ends], ends, strict=False))
+        ]
+
+
+class SeparatePlans(NamedTuple):
+    """The plans of *wanted* distributions, no two of which have a file at one path.
+
+    Each is made by the worker that links its files. ``costs`` are the numbers of files and folders of each.
+    """
+
+    wanted: Sequence[Wanted]
+    costs: Sequence[int]
+    scheme: Scheme
+
+    @property
+    def files(self) -> int:
+        """The number of files and folders."""
+        return sum(self.costs)
+
+    def parts(self, count: int) -> list[PlanPart]:
+        """Return the parts, large ones first; those of the largest distributions are divided."""
+        enough = self.files / count
+        parts = []
+        for cost, one in sorted(zip(self.costs, self.wanted, strict=True), key=lambda row: -row[0]):
+            several = 1 + int(cost / enough)
+            parts += [
+                PlanPart(self._folders(one, number, several), () if number else self._metadata_folders(one))
+                for number in range(several)
+            ]
+        return parts
+
+    def _folders(self, one: Wanted, number: int, count: int) -> Iterator[PlannedFolder]:
+        """Yield the folders of the part *number* of *count*; what has files of other schemes comes first."""
+        planner = _Planner(self.scheme, _data_folders([one], self.scheme) | {self.scheme.site})
+        planner.add(one)
+        if number == 0:
+            yield from planner.ordered()
+        folders = one.install_plan.folders
+        for folder in folders[len(folders) * number // count : len(folders) * (number + 1) // count]:
+            planned = planner.planned(folder, f"wheels/{one.entry}")
+            if planned.path not in planner.folders:
+                yield planned
+
+    def _metadata_folders(self, one: Wanted) -> Iterator[tuple[Wanted, tuple[PlannedFolder, ...]]]:
+        planner, base = _Planner(self.scheme), f"wheels/{one.entry}"
+        yield one, tuple(planner.planned(folder, base) for folder in one.install_plan.metadata_folders)
+
 
 def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> MaterialisePlan:
     """Merge all *wanted* distributions into one tree; of two files with one path the later one wins."""
     planner = _Planner(scheme)
     for one in wanted:
         planner.add(one)
-    folders = sorted(planner.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
     return MaterialisePlan(
-        folders=tuple(folders),
+        folders=tuple(planner.ordered()),
         metadata_folders=tuple(planner.metadata_folders),
         collisions=tuple(planner.collisions),
     )
@@ -143,18 +234,32 @@ def plan_materialisation(wanted: list[Wanted], scheme: Scheme) -> MaterialisePla
 
 def find_collisions(wanted: list[Wanted], scheme: Scheme) -> tuple[Collision, ...]:
     """Return the collisions of `plan_materialisation`, which needs five times as long."""
+    return tuple(_shared(wanted, scheme).collisions)
+
+
+def are_separate(wanted: list[Wanted], scheme: Scheme) -> bool:
+    """Return True if no two files of *wanted* have the same path, not even files with the same content."""
+    return not _shared(wanted, scheme).overlap
+
+
+def _shared(wanted: list[Wanted], scheme: Scheme) -> _Planner:
+    """Return the plan of the folders that several of *wanted* may have."""
     numbers = Counter(folder.path for one in wanted for folder in one.install_plan.folders)
     site = f"{scheme.site}/"
     several = {f"{site}{path}" for path, number in numbers.items() if number > 1}
-    several |= {
+    planner = _Planner(scheme, several | _data_folders(wanted, scheme) | {scheme.site})
+    for one in wanted:
+        planner.add(one)
+    return planner
+
+
+def _data_folders(wanted: list[Wanted], scheme: Scheme) -> set[str]:
+    """Return the folders of data files in the environment."""
+    return {
         scheme_path(other, one.install_plan.name, scheme).rpartition("/")[0]
         for one in wanted
         for other in one.install_plan.data_files
     }
-    planner = _Planner(scheme, several | {scheme.site})
-    for one in wanted:
-        planner.add(one)
-    return tuple(planner.collisions)
 
 
 class _Planner:
@@ -165,6 +270,8 @@ class _Planner:
         self.folders: dict[str, PlannedFolder] = {}
         self.metadata_folders: list[tuple[Wanted, tuple[PlannedFolder, ...]]] = []
         self.collisions: list[Collision] = []
+        self.overlap = False
+        """True if two files have the same path."""
         self._rows: dict[str, dict[str, str]] = {}
 
     def add(self, one: Wanted) -> None:
@@ -173,17 +280,18 @@ class _Planner:
         site, several = f"{self.scheme.site}/", self._several
         for folder in install_plan.folders:
             if several is None or not folder.path or f"{site}{folder.path}" in several:
-                self._add_folder(one, self._planned(folder, base))
+                self._add_folder(one, self.planned(folder, base))
         if install_plan.copies:
             names, _, times = zip(*install_plan.copies, strict=True)
             copies = [Links(f"{base}/site", names, times)]
             self._add_folder(one, PlannedFolder(self.scheme.site, copies=copies))
         self._add_others(one, base)
         if several is None:
-            folders = tuple(self._planned(folder, base) for folder in install_plan.metadata_folders)
+            folders = tuple(self.planned(folder, base) for folder in install_plan.metadata_folders)
             self.metadata_folders.append((one, folders))
 
-    def _planned(self, folder: PlanFolder, base: str) -> PlannedFolder:
+    def planned(self, folder: PlanFolder, base: str) -> PlannedFolder:
+        """Return the plan of *folder* of the entry at *base*."""
         path, source = folder.path, f"{base}/site/{folder.path}" if folder.path else f"{base}/site"
         return PlannedFolder(
             f"{self.scheme.site}/{path}" if path else self.scheme.site,
@@ -191,6 +299,10 @@ class _Planner:
             empty=list(folder.empty),
             sources=[(source, folder.sources)] if folder.sources else [],
         )
+
+    def ordered(self) -> list[PlannedFolder]:
+        """Return the folders, each after the one that it lies in."""
+        return sorted(self.folders.values(), key=lambda folder: folder.path.replace("/", "\0"))
 
     def _add_others(self, one: Wanted, base: str) -> None:
         """Data files and headers; what configures or runs is the environment's own, as with adopt."""
@@ -236,6 +348,7 @@ class _Planner:
             return
         taken = known.names() & new.names()
         if taken:
+            self.overlap = True
             self._resolve(one, known, new, taken)
         known.links += new.links
         known.copies += new.copies

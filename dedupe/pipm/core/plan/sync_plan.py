@@ -66,7 +66,7 @@ def plan_sync(
 
     Of a name that is installed twice (after an interrupted upgrade of another tool) only a fitting one stays.
     """
-    by_name = {one.install_plan.name: one for one in wanted}
+    by_name = {one.name: one for one in wanted}
     there: dict[str, InstalledMatch] = {}
     removed, stuck, replaced = [], [], []
     for one, fit in sorted(installed, key=lambda row: list(InstalledMatch).index(row[1])):
@@ -82,12 +82,12 @@ def plan_sync(
         else:
             removed.append(one)
     return SyncPlan(
-        added=tuple(one for one in wanted if one.install_plan.name not in there),
-        repaired=tuple(one for one in wanted if there.get(one.install_plan.name) is InstalledMatch.BROKEN),
+        added=tuple(one for one in wanted if one.name not in there),
+        repaired=tuple(one for one in wanted if there.get(one.name) is InstalledMatch.BROKEN),
         replaced=tuple(replaced),
         removed=tuple(removed),
         stuck=tuple(stuck),
-        unchanged=sum(there.get(one.install_plan.name) is InstalledMatch.SAME for one in wanted),
+        unchanged=sum(there.get(one.name) is InstalledMatch.SAME for one in wanted),
     )
 
 
