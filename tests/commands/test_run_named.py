@@ -42,6 +42,14 @@ def science(folder: str, pipm: Pipm, mode: str) -> str:
     return os.path.realpath(f"{folder}/data/pipm-environments/science")
 
 
+def test_a_released_one_stays_in_the_list(folder: str, pipm: Pipm) -> None:
+    path = science(folder, pipm, "hardlink")
+    pipm("release", "@science").expect()
+    assert [row["path"] for row in pipm("list", "--json").expect().json["environments"]] == [path]
+    assert path in pipm("list", "--uses", "tool", "--json").expect().out
+    assert path not in pipm("list", "--uses", "other", "--json").expect().out
+
+
 def test_a_named_environment_is_used_from_anywhere(folder: str, pipm: Pipm) -> None:
     lock = pylock(f"{folder}/shared", [publish(folder, "tool==1"), publish(folder, "leaf==1")])
     pylock(f"{folder}/project", [publish(folder, "tool==2")])

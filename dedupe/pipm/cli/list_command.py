@@ -40,7 +40,7 @@ def list_command(  # noqa: PLR0913, PLR0917 - typer reads options off the parame
 ) -> int:
     """List environments, and the bytes that deleting each would free.
 
-    Without DIR it lists those that the store knows. Examples:
+    Without DIR it lists those that the store knows, and named ones. Examples:
 
       pipm list ~/code --sort exclusive
 

@@ -23,7 +23,7 @@ from pipm.inspect.why import is_release_of, parse_requirement
 from pipm.store.configuration import words
 from pipm.store.inventory import store_inventory
 from pipm.store.layout import open_store, reserved_bytes
-from pipm.store.paths import environment_path
+from pipm.store.paths import environment_path, named_environments_folder
 from pipm.store.roots import SYNCED, SYNCING, all_roots
 
 if TYPE_CHECKING:
@@ -150,20 +150,21 @@ def list_environments(
     exact: bool = False,
     progress: Progress | None = None,
 ) -> list[EnvironmentUsage]:
-    """Measure the environments that the store knows or, with *folder*, all below it.
+    """Measure the environments that the store knows and the named ones or, with *folder*, all below it.
 
-    Skip folders that *exclude* or the setting of that name matches. *uses* is a requirement: only
-    environments with such a distribution. *exact* ignores earlier figures. Places that
-    pipm does not handle are added to *passed*. Raise UsageError for a bad *uses*.
+    Skip folders that *exclude* or the setting of that name matches, and environments without a distribution
+    of the requirement *uses*. *exact* ignores earlier figures. *passed* gets the places that are not handled.
     """
-    wanted = None if uses is None else parse_requirement(uses)
     store = open_store(store_path, create=False)
     inventory = None if store is None else store_inventory(store)
-    paths = None if folder is None else _below(folder, store_path, exclude, passed)
-    if wanted is not None:
-        known = {} if store is None else {root.path: root.entries for root in all_roots(store)}
-        every = known if paths is None else paths
-        paths = [path for path in every if _has(path, known.get(path, ()), wanted)]
+    roots = {} if store is None else {root.path: root for root in all_roots(store)}
+    named = find_environments(named_environments_folder(), leave_out=store_path)
+    paths = {*_without_old_places(roots), *named}
+    if folder is not None:
+        paths = {*_below(folder, store_path, exclude, passed)}
+    if uses is not None:
+        wanted = parse_requirement(uses)
+        paths = {p for p in paths if _has(p, roots[p].entries if p in roots else (), wanted)}
     return _measure(store, store_path, inventory, paths, progress or Progress(), exact=exact).environments
 
 
