@@ -176,9 +176,9 @@ def test_a_start_file_starts_it_as_well(tmp_path: Path) -> None:
     if sys.version_info >= (3, 15):
         write(pair.finder.file("000_pipm_boot.start"), b"_pipm_finder:start\n")
     else:  # Python reads no start files yet
-        guarded = f"try:\n {start}\nexcept ImportError: pass\n".encode()
+        guarded = f"try:\n {start}\nexcept ImportError: pass\n"
         for environment in (pair.flat, pair.finder):
-            write(environment.file("sitecustomize.py"), guarded)
+            write(environment.file("zz_start.pth"), f"import sys; exec({guarded!r})\n".encode())
     one, other = (answers_of(e, NAMES) for e in (pair.flat, pair.finder))
     assert differences(one, other) == {}
 

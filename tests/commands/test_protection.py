@@ -201,8 +201,8 @@ def test_sync_and_run_look_once_a_day_for_forced_writes(pipm: Pipm, tmp_path: Pa
     for words in (sync, sync, run):
         assert "changed in place" not in pipm(*words).expect().err
     stored = object_path(pipm.store, file_digest(environment.file("alpha/module_1.py")))
+    os.chmod(stored, 0o644)
     with open(stored, "ab") as file:
-        os.fchmod(file.fileno(), 0o644)
         file.write(b"# edited\n")
         os.fchmod(file.fileno(), 0o444)
     cache = tmp_path / "cache/pipm"

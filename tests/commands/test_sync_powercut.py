@@ -72,7 +72,9 @@ def test_after_an_interrupted_sync_bytes_are_compared(mode: str, pipm: Pipm, tmp
     assert len(own) > 2
     for path in own:
         status = path.stat()
+        path.chmod(0o644)
         path.write_bytes(bytes(status.st_size))
+        path.chmod(status.st_mode & 0o7777)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     pipm(*command).expect()
     changed = difference(sources(right), sources(snapshot(str(env))))

@@ -60,6 +60,8 @@ class Environment:
 def write(path: str, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file with its folders, as an installer would have long ago."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        os.unlink(path)
     with open(path, "wb") as file:
         file.write(content)
     os.chmod(path, mode)

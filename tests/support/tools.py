@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import os
@@ -42,8 +43,9 @@ def _homes() -> list[str]:
 
     They are where the user's account says, whatever HOME is: tests run with another HOME, too.
     """
-    account = pwd.getpwuid(os.getuid()).pw_dir
-    homes = dict.fromkeys((os.path.expanduser("~"), account))
+    homes = {os.path.expanduser("~"): None}
+    with contextlib.suppress(KeyError):  # a container's user may have no account
+        homes[pwd.getpwuid(os.getuid()).pw_dir] = None
     pyenvs = dict.fromkeys((os.environ.get("PYENV_ROOT", ""), *(f"{home}/.pyenv" for home in homes)))
     managed = (os.environ.get("UV_PYTHON_INSTALL_DIR", ""), *(f"{h}/.local/share/uv/python" for h in homes))
     condas = (f"{home}/{name}" for home in homes for name in ("miniconda3", "miniforge3", "anaconda3"))
