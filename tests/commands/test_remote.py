@@ -276,6 +276,7 @@ def test_sync_takes_what_the_remote_has(tmp_path: Path) -> None:
         shutil.rmtree(other.store, ignore_errors=True)
         told = other(*sync, f"{tmp_path}/{len(place)}").expect().err
         assert told.count("PIPM_REMOTE") == 1
+        assert ("Connection refused" in told) is place.startswith("http")
     assert_refused(
         person(str(tmp_path), "none", PIPM_REMOTE=remote)(*sync, f"{tmp_path}/x", "--json"),
         "trust",

@@ -94,7 +94,7 @@ def test_a_check_changes_nothing(tmp_path: Path) -> None:
     pipm("store", "add", other).expect()
     before = fingerprint(folder)
     done = pipm("sync", lock, "--env", f"{folder}/env", "--check").expect(FAILED)
-    assert "Would sync" in done.out
+    assert "Would make" in done.out
     assert "note: no files changed due to --check" in done.err
     assert not os.path.exists(f"{folder}/env")
     assert [line for line in changes(before, fingerprint(folder)) if "cache" not in line] == []

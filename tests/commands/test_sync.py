@@ -115,7 +115,7 @@ def test_says_which_lock_it_went_by(pipm: Pipm, tmp_path: object) -> None:
     pylock(base, wheels_in(f"{base}/wheels"))
     os.mkdir(f"{base}/below")
     here, below = (Pipm(store=pipm.store, cwd=folder) for folder in (base, f"{base}/below"))
-    assert "Would sync env from pylock.toml (3 changes)\n" in here("sync", "--env", "env", "-n").expect().out
+    assert "Would make env from pylock.toml (3 changes)\n" in here("sync", "--env", "env", "-n").expect().out
     lines = here("sync", "--env", "env").expect().out.splitlines()
     assert lines[0].startswith(f"Made {base}/env from pylock.toml by ")
     assert lines[1:] == [" + awkward 1.0", " + first 1.0", " + other 2.0", "Fetched 3 distributions"]

@@ -148,7 +148,8 @@ def _print(output: Output, done: SyncResult, lock: str, *, dry_run: bool) -> Non
     path, source = path_text(done.path), near_text(lock)
     changes = _changes(done)
     if dry_run and (changes or done.created):
-        output.result(f"Would sync {path} from {source} ({counted(len(changes), 'change')})")
+        verb = "make" if done.created else "sync"
+        output.result(f"Would {verb} {path} from {source} ({counted(len(changes), 'change')})")
     elif not changes:
         output.result(
             f"Nothing to do: {path} has all {counted(done.unchanged, 'distribution')} of {source}"

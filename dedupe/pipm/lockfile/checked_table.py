@@ -42,7 +42,7 @@ class LockTable:
         except AddressError as error:
             raise self.error(str(error)) from None
 
-    def error(self, message: str, *, key: str = "", hint: str | None = None) -> LockError:
+    def error(self, message: str, *, key: str = "", hint: str = "lock again") -> LockError:
         """Return an error that names this place."""
         place = ".".join(filter(None, (self.where, key)))
         return LockError(": ".join(filter(None, (self.file, place, message))), hint=hint)

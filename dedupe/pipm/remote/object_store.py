@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -146,9 +147,14 @@ class ObjectStoreTransport:
 
 
 def _cause(error: Exception) -> str:
-    """Return the cause in *error*: before it are address and attempts, after it the library's structures."""
-    lines = redacted(str(error)).strip().splitlines()
-    return lines[0].rpartition(" - ")[2][:_LONGEST_CAUSE] if lines else type(error).__name__
+    """Return the cause in *error*: before it are address and attempts, after it the library's structures.
+
+    What the system said is in these alone.
+    """
+    text = redacted(str(error)).strip()
+    first = text.partition("\n")[0].rpartition(" - ")[2] or type(error).__name__
+    said = re.findall(r'(?:message|error): "([^"]+)"', text.partition("\n")[2])
+    return ": ".join((first, *said[-1:]))[:_LONGEST_CAUSE]
 
 
 def _seconds(meta: Any) -> float:  # noqa: ANN401 - of a library

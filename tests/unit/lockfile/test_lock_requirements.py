@@ -256,6 +256,9 @@ def test_hints_that_fit(folder: Folder) -> None:
         lock(folder, "x @ file:///croot/x_1674/work").read()
     assert conda.value.hint is not None
     assert "pip list --format=freeze" in conda.value.hint
+    with pytest.raises(LockError) as damaged:
+        lock(folder, "one==1 --hash=sha256:12").read()
+    assert damaged.value.hint == "lock again"
 
 
 @pytest.mark.parametrize(
