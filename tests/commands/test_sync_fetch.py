@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from support.file_server import Answer, FileServer, Script
 from support.pipm import FAILED
@@ -109,3 +112,25 @@ def test_what_came_is_kept_when_the_rest_fails(pipm: Pipm, tmp_path: Path, serve
     assert mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect().json["fetched"] == 1
     assert [asked.path for asked in server.script.asked].count(f"/files/{file_name('one')}") == 1
     assert not os.path.exists(f"{tmp_path}/pip.log")
+
+
+def test_what_came_is_kept_when_the_downloader_dies(pipm: Pipm, tmp_path: Path, server: FileServer) -> None:
+    """Its wheels get their names while others are downloaded."""
+    lock = lock_of("pylock.toml", tmp_path, server)
+    server.script.answers[f"/files/{file_name('two')}"] = [Answer(drips=0.05)]
+    mine = quiet(pipm, tmp_path)
+    process = mine.start("sync", lock, "--env", f"{tmp_path}/env", "--json")
+    until = time.monotonic() + 60
+    while not os.path.exists(f"{pipm.store}/v1/wheels/one/1.0"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    (downloader,) = (
+        one for one in psutil.Process(process.pid).children() if one.net_connections(kind="tcp4")
+    )
+    downloader.send_signal(signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == FAILED, err
+    assert "A worker process ended unexpectedly" in err
+    assert os.listdir(f"{pipm.store}/v1/tmp") == []
+    assert mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect().json["fetched"] == 1
+    assert [asked.path for asked in server.script.asked].count(f"/files/{file_name('one')}") == 1

@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_while_it_fetches(disks: Disks, tmp_path: Path) -> N
             os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (8 << 20))
         for _ in range(2):
             failed = pipm("sync", str(lock), "--env", disk / "env", "--json").expect(FAILED)
-            assert failed.error["message"].startswith("Cannot fetch large: No space left")
+            assert failed.error["message"].startswith("Cannot fetch large into ")
             assert "free some space" in failed.error["hint"]
             assert os.listdir(f"{pipm.store}/v1/tmp") == []
         os.unlink(disk / "ballast")

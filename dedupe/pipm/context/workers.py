@@ -164,14 +164,23 @@ class WorkerPool:
         for child in self._children:
             child.send(stage)
         idle()
-        answers = self._collect()
+        answers = self._collect(self._shared_state.stop)
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         # If one worker fails, the others are stopped: their "interrupted" is not the cause.
         for error in sorted(errors, key=lambda error: isinstance(error, InterruptedRunError)):
             raise error
         return answers
 
-    def _collect(self) -> list[Any]:
+    def run_all(self, stage: Any) -> list[Any]:  # noqa: ANN401 - likewise
+        """Run *stage* in all workers, which are several; return their answers, errors among them.
+
+        If a worker fails, the others continue.
+        """
+        for child in self._children:
+            child.send(stage)
+        return self._collect(int)
+
+    def _collect(self, failed: Callable[[], object]) -> list[Any]:
         import select  # noqa: PLC0415 - a single worker does not need it
 
         waiting = {child.answers.fileno(): number for number, child in enumerate(self._children)}
@@ -185,7 +194,7 @@ class WorkerPool:
                 number = waiting.pop(file)
                 answers[number] = self._children[number].receive()
                 if isinstance(answers[number], BaseException):
-                    self._shared_state.stop()
+                    failed()
             self._tick()
         return answers
 
@@ -301,7 +310,10 @@ class ItemPipe:
         self._reader, self._writer = os.pipe()
 
     def put(self, item: object, stopping: Callable[[], bool]) -> bool:
-        """Wait for room, and write *item*; return False if it does not fit, or once *stopping* is true."""
+        """Wait for room, and write *item*; return False if it does not fit, or once *stopping* is true.
+
+        Raises BrokenPipeError if no process can read it any more.
+        """
         import pickle  # noqa: PLC0415 - only fetching needs it
         import select  # noqa: PLC0415 - likewise
 
@@ -319,7 +331,7 @@ class ItemPipe:
     def items(self, stopping: Callable[[], bool]) -> Iterator[Any]:
         """Yield items until the writing process closes its end, or *stopping* is true.
 
-        A writing process that failed may keep its end open.
+        *stopping* is called each time that nothing came for a while.
         """
         import pickle  # noqa: PLC0415 - likewise
         import select  # noqa: PLC0415 - likewise

@@ -119,64 +119,45 @@ def store_wheels(
     the same modules with other scripts or data. Raises WheelError for an invalid wheel; then none is
     published.
     """
-    batch = WheelBatch(store, run)
-    for path, file_name in wheels:
-        batch.unpack(path, file_name, hashes, rebuilt=rebuilt)
-    return batch.publish()
+    incoming = [
+        unpack_into_store(store, run, f"tree-{number}", wheel, hashes, rebuilt=rebuilt)
+        for number, wheel in enumerate(wheels)
+    ]
+    if any(one.is_new for one in incoming):
+        sync_file_system(run)  # the store must get only objects whose bytes are on disk
+        for one in incoming:
+            one.build()
+        sync_file_system(run)
+    kept = [one.publish() for one in incoming]
+    link_archives(store, [(one.entry, one.archive) for one in kept])
+    return kept
 
 
-class WheelBatch:
-    """Wheels that are added to the store together; trees in the private folder *run* begin with *name*."""
+def unpack_into_store(
+    store: Store,
+    run: int,
+    name: str,
+    wheel: tuple[str, str],
+    hashes: Iterable[tuple[str, str]],
+    *,
+    digest: Digest | None = None,
+    rebuilt: bool = False,
+) -> IncomingWheel:
+    """Unpack *wheel* as the tree *name* in the private folder *run*; raise WheelError; see `store_wheels`.
 
-    def __init__(self, store: Store, run: int, name: str = "tree") -> None:
-        self._store, self._run, self._name = store, run, name
-        self._number = 0
-        self._arrivals: list[_IncomingWheel] = []
-
-    def unpack(
-        self,
-        path: str,
-        file_name: str,
-        hashes: Iterable[tuple[str, str]],
-        *,
-        digest: Digest | None = None,
-        rebuilt: bool = False,
-    ) -> None:
-        """Unpack a wheel and add it to the batch, unless WheelError is raised; see `store_wheels`.
-
-        *digest* is the archive's sha256 if this run hashed it while writing it to a private folder.
-        """
-        tree = TreeBuilder(self._run, f"{self._name}-{self._number}")
-        self._number += 1
-        try:
-            unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
-        except (OSError, WheelError):  # on a full disk others need the room
-            remove_tree(self._run, tree.name)
-            raise
-        self._arrivals.append(_IncomingWheel(self._store, path, unpacked, tree, rebuilt=rebuilt))
-
-    def publish(self) -> list[StoredWheel]:
-        """Give all wheels their names in the store."""
-        if any(arrival.is_new for arrival in self._arrivals):
-            sync_file_system(self._run)  # the store must get only objects whose bytes are on disk
-            self.build()
-            sync_file_system(self._run)
-        kept = self.rename()
-        link_archives(self._store, [(one.entry, one.archive) for one in kept])
-        return kept
-
-    def build(self) -> None:
-        """Link all files into the store, and complete the trees; the caller has synced them."""
-        for arrival in self._arrivals:
-            arrival.build()
-
-    def rename(self) -> list[StoredWheel]:
-        """Give the trees their names in the store; the caller has synced them, and links the archives."""
-        arrivals, self._arrivals = self._arrivals, []
-        return [arrival.publish() for arrival in arrivals]
+    *digest* is the archive's sha256 if this run hashed it while writing it to a private folder.
+    """
+    path, file_name = wheel
+    tree = TreeBuilder(run, name)
+    try:
+        unpacked = unpack_wheel(path, tree, file_name, hashes, digest)
+    except (OSError, WheelError):  # on a full disk others need the room
+        remove_tree(run, tree.name)
+        raise
+    return IncomingWheel(store, path, unpacked, tree, rebuilt=rebuilt)
 
 
-class _IncomingWheel:
+class IncomingWheel:
     """An unpacked wheel to be added; ``is_new`` is false if the store has exactly its files.
 
     The identity does not cover data files, headers and scripts: an entry made from an environment may have

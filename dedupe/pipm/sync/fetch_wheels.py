@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.context.workers import ItemPipe, WorkerPool
@@ -17,10 +18,11 @@ from pipm.fetch.http_client import HttpClient
 from pipm.fetch.network_settings import LeftToPipError, NetworkSettings
 from pipm.fetch.sources import is_ours
 from pipm.fetch.write_archive import ArchiveWriter
-from pipm.fs.durability import sync_file_system, syncing
+from pipm.fs.background_sync import BackgroundSync
+from pipm.fs.durability import sync_file_system
 from pipm.fs.os_errors import explain_os_error
 from pipm.fs.share_file import forget
-from pipm.share.add_wheels import WheelBatch
+from pipm.share.add_wheels import unpack_into_store
 from pipm.store.entries import link_archives
 from pipm.sync.fetched_wheels import Fetched, record_wheels
 from pipm.wheel.pip_download import locked_hashes
@@ -34,17 +36,13 @@ if TYPE_CHECKING:
     from pipm.context.progress import Progress
     from pipm.core.pins import Pin
     from pipm.fetch.write_archive import NewArchive
-    from pipm.share.add_wheels import StoredWheel
+    from pipm.share.add_wheels import IncomingWheel, StoredWheel
     from pipm.sync.fetched_wheels import FetchRun
 
 _MOST_WORKERS = 8
 _CONNECTIONS = 16
 """Downloads at a time."""
 _TICK = 0.1
-_FIRST_PART = 4
-"""The part of the pins, the largest ones, whose files the disk writes while the others are unpacked."""
-_UNPACK, _BUILD, _PUBLISH = "unpack", "build", "publish"
-"""The stages."""
 
 
 def fetch(fetching: FetchRun, pins: Sequence[Pin], progress: Progress) -> Fetched:
@@ -74,43 +72,38 @@ def _fetch_ours(
     fetching: FetchRun, settings: NetworkSettings, pins: Sequence[Pin], progress: Progress
 ) -> Fetched:
     """Fetch *pins*, and leave out those that only pip can fetch."""
-    pins = sorted(pins, key=lambda pin: -_size(pin))
+    pins = _in_turns(pins)
     shared, run = fetching.shared_state, fetching.run
     count = min(len(os.sched_getaffinity(0)), _MOST_WORKERS, len(pins))
-    arrived = ItemPipe()
+    arrived, syncs = ItemPipe(), BackgroundSync(run)
     downloader = _Downloader(fetching, settings, pins, arrived)
-    unpackers = [_Unpacker(fetching, pins, number, arrived) for number in range(count)]
+    unpackers = [_Unpacker(fetching, pins, arrived, syncs) for _ in range(count)]
     # Always forked: then threads that wait for a server end with their process.
     pool = WorkerPool([downloader, *unpackers], shared, lambda: progress.advance(*shared.done()))
     arrived.end()
+    arrived.close()
     try:
-        # The disk writes one part while the processors work on another. The store must get only objects whose
-        # bytes are on disk.
-        unpacked: list[_Unpacked] = pool.run((_UNPACK, len(pins) // _FIRST_PART))
-        with syncing([run]):
-            unpacked += pool.run((_UNPACK, len(pins)))
-        with syncing([run]):
-            pool.run((_BUILD, 0))
-        pool.run((_BUILD, 1))
-        sync_file_system(run)
-        kept: list[StoredWheel] = [one for part in pool.run((_PUBLISH, 0)) for one in part]
+        with syncs:
+            answers: list[_Unpacked | BaseException] = pool.run_all(None)
     finally:
         pool.close()
-        arrived.close()
+    unpacked = [one for one in answers if isinstance(one, _Unpacked)]
+    kept = [wheel for one in unpacked for wheel in one.kept]
     link_archives(fetching.resolver.store, [(one.entry, one.archive) for one in kept])
-    fetched = record_wheels(fetching, [pins[number] for part in unpacked for number in part.done], kept)
+    fetched = record_wheels(fetching, [pins[number] for one in unpacked for number in one.done], kept)
     sync_file_system(run)
     shared.check()
-    for part in unpacked:
-        for error in part.errors:
-            raise error
+    errors = [one for one in answers if isinstance(one, BaseException)]
+    for error in [*errors, *(error for one in unpacked for error in one.errors)]:
+        raise error
     return fetched
 
 
 class _Unpacked(NamedTuple):
-    """The numbers of the pins that a worker unpacked, and what went wrong."""
+    """The numbers of the pins whose wheels a worker stored, these wheels, and what went wrong."""
 
     done: list[int]
+    kept: list[StoredWheel]
     errors: list[PipmError]
 
 
@@ -121,119 +114,148 @@ class _Downloader:
         self, fetching: FetchRun, settings: NetworkSettings, pins: Sequence[Pin], arrived: ItemPipe
     ) -> None:
         self._fetching, self._settings, self._pins, self._arrived = fetching, settings, pins, arrived
-        self._downloading: Future[list[PipmError]] | None = None
 
-    def run(self, stage: tuple[str, int]) -> _Unpacked | tuple[()]:
-        """Begin to download in the first stage `_UNPACK`, and end in the second."""
-        if stage[0] != _UNPACK:
-            return ()
-        if self._downloading is None:
-            self._downloading = ThreadPoolExecutor(1).submit(self._download)
-            return _Unpacked([], [])
-        return _Unpacked([], self._downloading.result())
+    def run(self, _stage: None) -> _Unpacked:
+        """Download all. It ends early if the command is interrupted."""
+        self._arrived.close()
+        errors: list[PipmError] = []
+        try:
+            for number, future in self._downloads():
+                errors += self._hand_over(number, future)
+        finally:
+            self._arrived.end()
+        return _Unpacked([], [], errors)
 
-    def close(self) -> None:
-        """Do nothing: the process ends."""
-
-    def _download(self) -> list[PipmError]:
-        """Download all; return what went wrong. It ends early if the command is interrupted."""
+    def _downloads(self) -> Iterator[tuple[int, Future[NewArchive]]]:
+        """Yield the number of each pin and its ended download."""
         shared = self._fetching.shared_state
         client = HttpClient(self._settings, lambda: shared.stopping)
         writer = ArchiveWriter(client, self._fetching.run, self._fetching.target.tags, shared.count)
         threads = ThreadPoolExecutor(_CONNECTIONS)
         numbers = iter(range(len(self._pins)))
         waiting: dict[Future[NewArchive], int] = {}
-        errors: list[PipmError] = []
-        try:
-            while not shared.stopping:
-                for number in islice(numbers, _CONNECTIONS - len(waiting)):
-                    waiting[threads.submit(writer.write, self._pins[number])] = number
-                if not waiting:
-                    break
-                for future in wait(waiting, _TICK, FIRST_COMPLETED).done:
-                    errors += self._hand_over(waiting.pop(future), future)
-        finally:
-            self._arrived.end()
-        return errors
+        while not shared.stopping:
+            for number in islice(numbers, _CONNECTIONS - len(waiting)):
+                waiting[threads.submit(writer.write, self._pins[number])] = number
+            if not waiting:
+                break
+            for future in wait(waiting, _TICK, FIRST_COMPLETED).done:
+                yield waiting.pop(future), future
+
+    def close(self) -> None:
+        """Do nothing: the process ends."""
 
     def _hand_over(self, number: int, downloaded: Future[NewArchive]) -> Iterator[PipmError]:
         """Give an archive to an unpacker; yield what went wrong."""
         shared, pin = self._fetching.shared_state, self._pins[number]
         try:
             archive = downloaded.result()
-            if not self._arrived.put((number, archive), lambda: shared.stopping):
-                raise FetchError(f"The file name of the wheel of {pin.name} is too long", hint="lock again")
         except LeftToPipError:
             return
         except PipmError as error:
             yield error
+            return
         except OSError as error:  # a full disk may have room for what is smaller
             yield explain_os_error(error, f"fetch {pin.name} into {self._fetching.resolver.store.path}")
+            return
+        if not self._arrived.put((number, archive), lambda: shared.stopping):
+            yield FetchError(f"The file name of the wheel of {pin.name} is too long", hint="lock again")
 
 
 class _Unpacker:
-    """Unpacks wheels that *arrived*.
+    """Unpacks wheels that *arrived*, and gives each its names in the store.
 
-    The stage `_UNPACK` makes a batch, and ends when all workers have unpacked so many pins; `_BUILD` builds
-    the batch with that number. The caller syncs the file system before and after it.
+    A wheel's objects get their names after a sync that began when it was unpacked; its entry gets its name
+    after one that began then. Meanwhile others are unpacked.
     """
 
-    def __init__(self, fetching: FetchRun, pins: Sequence[Pin], number: int, arrived: ItemPipe) -> None:
-        self._fetching, self._pins, self._number, self._arrived = fetching, pins, number, arrived
-        self._items: Iterator[tuple[int, NewArchive]] | None = None
-        self._batches: list[WheelBatch] = []
+    def __init__(
+        self, fetching: FetchRun, pins: Sequence[Pin], arrived: ItemPipe, syncs: BackgroundSync
+    ) -> None:
+        self._fetching, self._pins, self._arrived, self._syncs = fetching, pins, arrived, syncs
+        self._unsynced: deque[_Unsynced] = deque()
+        self._unpacked = _Unpacked([], [], [])
 
-    def run(self, stage: tuple[str, int]) -> _Unpacked | list[StoredWheel] | None:
-        """Run one of the stages."""
-        name, number = stage
-        if name == _UNPACK:
-            return self._unpack_until(number)
-        if name == _BUILD:
-            self._batches[number].build()
-            return None
-        kept = [wheel for batch in self._batches for wheel in batch.rename()]
-        for wheel in kept:
-            with contextlib.suppress(OSError, PipmError):  # the sync itself reports it
-                load_install_plan(self._fetching.resolver.store, wheel.entry)
-        return kept
+    def run(self, _stage: None) -> _Unpacked:
+        """Unpack what comes until nothing comes any more; an error does not stop the others."""
+        self._arrived.end()
+        for number, archive in self._arrived.items(self._stopping):
+            with self._noting(number):
+                self._unpack(number, archive)
+            self._fetching.shared_state.tell()
+            if self._stopping():
+                break
+        while self._unsynced:
+            self._syncs.wait(self._unsynced[0].sync)
+            self._go_on()
+        return self._unpacked
 
     def close(self) -> None:
         """Do nothing: the process ends."""
 
-    def _unpack_until(self, count: int) -> _Unpacked:
-        """Unpack what comes until all workers have unpacked *count*; an error does not stop the others."""
-        shared, run = self._fetching.shared_state, self._fetching.run
-        if self._items is None:
-            self._arrived.end()
-            self._items = self._arrived.items(lambda: shared.stopping)
-        batch = WheelBatch(self._fetching.resolver.store, run, f"tree-{self._number}-{len(self._batches)}")
-        self._batches.append(batch)
-        unpacked = _Unpacked([], [])
-        while not shared.stopping and shared.done()[0] < count:
-            item = next(self._items, None)
-            if item is None:
-                break
-            number, archive = item
-            pin = self._pins[number]
-            try:
-                self._unpack(batch, pin, archive)
-                unpacked.done.append(number)
-            except PipmError as error:
-                unpacked.errors.append(error)
-            except OSError as error:  # a full disk may have room for what is smaller
-                unpacked.errors.append(
-                    explain_os_error(error, f"fetch {pin.name} into {self._fetching.resolver.store.path}")
-                )
-            shared.tell()
-        return unpacked
+    def _stopping(self) -> bool:
+        """Return whether the command was interrupted, after going on with what was synced meanwhile."""
+        while self._unsynced and self._syncs.is_done(self._unsynced[0].sync):
+            self._go_on()
+        return self._fetching.shared_state.stopping
 
-    def _unpack(self, batch: WheelBatch, pin: Pin, archive: NewArchive) -> None:
-        path = f"{self._fetching.run_path}/{archive.name}"
+    @contextlib.contextmanager
+    def _noting(self, number: int) -> Iterator[None]:
+        """Note an error with the wheel of a pin."""
         try:
-            batch.unpack(path, archive.file_name, locked_hashes([pin]), digest=archive.digest)
+            yield
+        except PipmError as error:
+            self._unpacked.errors.append(error)
+        except OSError as error:  # a full disk may have room for what is smaller
+            doing = f"fetch {self._pins[number].name} into {self._fetching.resolver.store.path}"
+            self._unpacked.errors.append(explain_os_error(error, doing))
+
+    def _unpack(self, number: int, archive: NewArchive) -> None:
+        fetching, hashes = self._fetching, locked_hashes([self._pins[number]])
+        store, run, name = fetching.resolver.store, fetching.run, f"tree-{archive.name}"
+        path = f"{fetching.run_path}/{archive.name}"
+        try:
+            wheel = unpack_into_store(
+                store, run, name, (path, archive.file_name), hashes, digest=archive.digest
+            )
         finally:
-            forget(self._fetching.run, archive.name)  # before it is written to the disk
-        self._fetching.shared_state.advance(0)
+            forget(run, archive.name)  # before it is written to the disk
+        fetching.shared_state.advance(0)
+        self._unsynced.append(_Unsynced(self._syncs.next(), number, wheel, is_built=False))
+
+    def _go_on(self) -> None:
+        """Build or publish the first wheel, which a sync has written to the disk."""
+        _, number, wheel, is_built = self._unsynced.popleft()
+        with self._noting(number):
+            if not is_built:
+                wheel.build()
+                self._unsynced.append(_Unsynced(self._syncs.next(), number, wheel, is_built=True))
+                return
+            kept = wheel.publish()
+            self._unpacked.kept.append(kept)
+            self._unpacked.done.append(number)
+            with contextlib.suppress(OSError, PipmError):  # the sync itself reports it
+                load_install_plan(self._fetching.resolver.store, kept.entry)
+
+
+class _Unsynced(NamedTuple):
+    """The wheel of a pin that waits for the sync with that number, unpacked or built."""
+
+    sync: int
+    number: int
+    wheel: IncomingWheel
+    is_built: bool
+
+
+def _in_turns(pins: Sequence[Pin]) -> list[Pin]:
+    """Return the largest of *pins*, the smallest, the next largest, and so on.
+
+    Small wheels need as many round trips as large ones: beside large ones the line is never idle for them.
+    """
+    by_size = sorted(pins, key=lambda pin: -_size(pin))
+    half = -(-len(by_size) // 2)
+    pairs = zip_longest(by_size[:half], reversed(by_size[half:]))
+    return [pin for pair in pairs for pin in pair if pin is not None]
 
 
 def _size(pin: Pin) -> int:

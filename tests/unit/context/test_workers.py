@@ -57,6 +57,19 @@ def test_what_happens_to_one_is_raised(stage: str, message: str) -> None:
         workers.close()
 
 
+@pytest.mark.parametrize("stage", ["die", "fail"])
+def test_the_others_continue_if_they_are_asked_to(stage: str) -> None:
+    shared = SharedState()
+    workers = WorkerPool([_Worker(number) for number in range(3)], shared, lambda: None)
+    try:
+        answers = workers.run_all(stage)
+    finally:
+        workers.close()
+    assert isinstance(answers[1], PipmError)
+    assert [answers[number][:2] for number in (0, 2)] == [(0, stage), (2, stage)]
+    assert not shared.stopping
+
+
 def test_each_item_of_a_pipe_goes_to_one_process() -> None:
     pipe = ItemPipe()
     items = [(number, "x" * number) for number in range(300)]
@@ -133,6 +146,14 @@ def test_a_pipe_that_nobody_reads_stops_on_request() -> None:
     finally:
         pipe.end()
         pipe.close()
+
+
+def test_a_pipe_without_readers_is_an_error() -> None:
+    pipe = ItemPipe()
+    pipe.close()
+    with pytest.raises(BrokenPipeError):
+        pipe.put("x", lambda: False)
+    pipe.end()
 
 
 def test_a_pipe_takes_no_item_larger_than_its_page() -> None:
