@@ -104,6 +104,8 @@ class HttpClient:
             if response.status not in (200, 206):
                 response.close()
                 why, pause = f"HTTP error {response.status}", _retry_after(response.headers)
+                if pause > _LONGEST_PAUSE:
+                    why += f", the server asks to wait {pause:.0f} seconds"
                 again = response.status in _TEMPORARY
                 raise RequestError(request.url, why, status=response.status, pause=pause, again=again)
             return response, parts.geturl()

@@ -122,7 +122,7 @@ def test_a_busy_server_is_asked_again_when_it_says(
 
 def test_a_server_is_not_waited_for_too_long(tmp_path: Path, server: FileServer, waits: list[float]) -> None:
     server.script.answers[FILE] = [Answer(429, (("Retry-After", "86400"),))]
-    with pytest.raises(FetchError, match=r"demo 1\.0: HTTP error 429"):
+    with pytest.raises(FetchError, match=r"demo 1\.0: HTTP error 429, the server asks to wait 86400 seconds"):
         fetch(tmp_path / "run", pin(server.url + FILE))
     server.script.answers[FILE] = [Answer(503)] * 9
     with pytest.raises(FetchError, match="HTTP error 503"):
