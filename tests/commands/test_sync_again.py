@@ -287,6 +287,26 @@ def test_what_another_does_while_one_is_added_is_seen(scene: Scene, monkeypatch:
     assert scene.sync().unchanged == 3
 
 
+def test_a_new_environment_waits_for_no_file_of_its_own(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sync of the file system at its end is enough."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def noted(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        real(file)
+
+    shutil.rmtree(scene.environment.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noted)
+        scene.sync()
+    assert synced
+    assert [path for path in synced if path.startswith(f"{scene.environment.path}/")] == []
+    assert scene.sync().unchanged == 2
+
+
 def test_what_came_is_removed(scene: Scene, looked: list[str]) -> None:
     folder = scene.environment.file("stray-1.0.dist-info")
     os.mkdir(folder)

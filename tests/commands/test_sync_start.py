@@ -46,13 +46,15 @@ def test_nothing_to_do_imports_little(tmp_path: Path, pipm: Pipm, mode: str) -> 
     assert not [name for name in loaded if name.startswith(apart)]
 
 
-def test_a_known_lock_in_a_new_environment_imports_no_reader(tmp_path: Path, pipm: Pipm) -> None:
+@pytest.mark.parametrize("mode", ["hardlink", "finder"])
+def test_a_known_lock_in_a_new_environment_imports_no_reader(tmp_path: Path, pipm: Pipm, mode: str) -> None:
     wheel = make_wheel(f"{tmp_path}/wheels", "alpha==1.0", {"alpha.py": b"VALUE = 1\n"})
     lock = pylock(str(tmp_path), [wheel])
     pipm("store", "add", wheel).expect()
-    pipm("sync", lock, "--env", f"{tmp_path}/env").expect()
+    options = ["--link-mode", mode]
+    pipm("sync", lock, "--env", f"{tmp_path}/env", *options).expect()
     command = [sys.executable, "-c", CODE, "--store", pipm.store, "sync", lock, "--env", f"{tmp_path}/new"]
-    *_, modules = check(*command, cwd=str(tmp_path)).splitlines()
+    *_, modules = check(*command, *options, cwd=str(tmp_path)).splitlines()
     loaded = set(modules.split())
     assert "pipm.sync.materialise_worker" in loaded
     assert loaded & {"typing", "dataclasses", "shutil", "subprocess", "tomllib"} == set()

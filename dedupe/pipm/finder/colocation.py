@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipm.core.import_names import PATH_FILE, ImportLayout, inseparable, library_ties, names_relative_folders
 from pipm.core.install_plan import OUTDATED
+from pipm.core.named_tuple import NamedTuple
 from pipm.fs.beneath import open_beneath
 from pipm.store.layers import home_of
 from pipm.wheel.elf_run_paths import run_paths
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pipm.store.layout import Store
 

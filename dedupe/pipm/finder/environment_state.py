@@ -69,10 +69,10 @@ def is_whole(root: int, cache_tag: str) -> bool:
         )
 
 
-def note_receipt(root: int, receipt: bytes) -> None:
-    """Write only the receipt, into an environment that has the finder."""
+def note_receipt(root: int, receipt: bytes, *, fresh: bool = False) -> None:
+    """Write only the receipt, into an environment that has the finder; see `_write` for *fresh*."""
     with opened(open_directory_beneath(root, FOLDER)) as folder:
-        _write(folder, RECEIPT, receipt)
+        _write(folder, RECEIPT, receipt, fresh=fresh)
 
 
 def _source(name: str) -> bytes:
@@ -80,10 +80,10 @@ def _source(name: str) -> bytes:
         return stream.read()
 
 
-def write_table(root: int, table: ImportTable, cache_tag: str) -> None:
-    """Write only the table, whose time of site-packages is now right."""
+def write_table(root: int, table: ImportTable, cache_tag: str, *, fresh: bool = False) -> None:
+    """Write only the table, whose time of site-packages is now right; see `_write` for *fresh*."""
     with opened(open_directory_beneath(root, FOLDER)) as folder:
-        _write(folder, table.name(cache_tag), table.to_bytes())
+        _write(folder, table.name(cache_tag), table.to_bytes(), fresh=fresh)
         for name in os.listdir(folder):
             if name.endswith(".table") and name != table.name(cache_tag):
                 forget(folder, name)  # the table of an earlier hook or interpreter
@@ -140,7 +140,10 @@ def _path_files(site: int) -> set[str]:
     return {name for name in os.listdir(site) if _PATH_FILE.fullmatch(name)}
 
 
-def _write(folder: int, name: str, data: bytes) -> None:
-    """Write a file of the finder; after a power cut an existing file is old or new, and complete."""
-    durability = Durability.WHOLE if is_there(folder, name) else Durability.LATER
+def _write(folder: int, name: str, data: bytes, *, fresh: bool = False) -> None:
+    """Write a file of the finder; after a power cut an existing file is old or new, and complete.
+
+    A *fresh* environment waits for no disk: its root tells the next sync to write the file again.
+    """
+    durability = Durability.LATER if fresh or not is_there(folder, name) else Durability.WHOLE
     write_durably(folder, name, data, durability, mode=_MODE)

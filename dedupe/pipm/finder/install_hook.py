@@ -95,16 +95,21 @@ def _leaf(store: Store, rows: Sequence[ServedDistribution], *, metadata: bool) -
     return leaf if all(os.path.isdir(f"{entry}/{leaf}") for entry in layered) else SITE
 
 
-def note_site_time(environment: Environment, root: int, table: ImportTable, interpreter: Interpreter) -> None:
+def note_site_time(
+    environment: Environment, root: int, table: ImportTable, interpreter: Interpreter, *, fresh: bool = False
+) -> None:
     """Write the time of site-packages into the table, after the last change there."""
     time = os.stat(f"{environment.path}/{table.site}").st_mtime_ns
-    write_table(root, table._replace(site_time=time), interpreter.cache_tag)
+    write_table(root, table._replace(site_time=time), interpreter.cache_tag, fresh=fresh)
 
 
-def compile_hook(store: Store, environment: Environment, root: int, interpreter: Interpreter) -> None:
+def compile_hook(
+    store: Store, environment: Environment, root: int, interpreter: Interpreter, *, fresh: bool = False
+) -> None:
     """Write the hook's bytecode: compiling takes milliseconds, and some starts must not write.
 
-    After the first time for an interpreter it comes from the store's bytecode pool.
+    After the first time for an interpreter it comes from the store's bytecode pool. In a *fresh* environment
+    the caller syncs the file system.
     """
     pool = Pool(folder=store.bytecode, interpreter=interpreter.pool(""))
     with directory_beneath(root, FOLDER) as folder:
@@ -119,14 +124,16 @@ def compile_hook(store: Store, environment: Environment, root: int, interpreter:
                 path = f"{environment.path}/{FOLDER}/{source}"
                 if not compile_to_pool(store, path, key, interpreter, pool):
                     continue  # Python reports the error at the next start
-            _put_bytecode(folder, _compiled(source, interpreter), read_beneath(pool.folder, pool.name(*key)))
+            data = read_beneath(pool.folder, pool.name(*key))
+            _put_bytecode(folder, _compiled(source, interpreter), data, fresh=fresh)
 
 
-def _put_bytecode(folder: int, path: str, data: bytes | None) -> None:
+def _put_bytecode(folder: int, path: str, data: bytes | None, *, fresh: bool) -> None:
     if data is not None and read_beneath(folder, path) != data:
         with directory_beneath(folder, _CACHE) as cache:
             if cache is not None:
-                write_durably(cache, path.rpartition("/")[2], data, Durability.WHOLE, mode=0o666)
+                durability = Durability.LATER if fresh else Durability.WHOLE
+                write_durably(cache, path.rpartition("/")[2], data, durability, mode=0o666)
 
 
 def is_hook_current(store: Store, root: int, interpreter: Interpreter) -> bool:

@@ -7,11 +7,10 @@ can be imported from the moment when it is installed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from pipm import __version__
 from pipm.core.import_names import Kind, Module, import_layout, module_table
 from pipm.core.install_plan import OUTDATED, without_modules
+from pipm.core.named_tuple import NamedTuple
 from pipm.core.plan.materialise_plan import at_hand
 from pipm.env.receipt import ServedDistribution, read_receipt, receipt_bytes, record_digest
 from pipm.finder.colocation import StoredLayout, needs_real_files, path_file_text
@@ -21,13 +20,14 @@ from pipm.finder.metadata_store import note_stored_metadata, store_metadata
 from pipm.fs.beneath import read_beneath
 from pipm.fs.cache_files import read_value, write_value
 from pipm.fs.durability import sync_file_system
-from pipm.share.copy_from_layer import take_in
 from pipm.store.bytecode_pool import is_compiled
 from pipm.store.layers import home_of
 from pipm.wheel.stored_install_plans import load_install_plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from pipm.context.progress import Progress
     from pipm.context.workers import SharedState
@@ -94,7 +94,10 @@ def plan_finder(
     result, served = [], []
     for number, one in enumerate(wanted):
         if number in together:
-            take_in(store, [one.entry])
+            if home_of(store, one.entry) is not store:
+                from pipm.share.copy_from_layer import take_in  # noqa: PLC0415 - takes 12 ms
+
+                take_in(store, [one.entry])
             whole = load_install_plan(store, one.entry)
             result.append(one._replace(load=at_hand(whole)))
         else:
@@ -195,7 +198,7 @@ class FinderSync:
         table = install_hook_for(
             store, environment, self.root, interpreter, rows, modules, metadata=self._no_dist_info
         )
-        compile_hook(store, environment, self.root, interpreter)
+        compile_hook(store, environment, self.root, interpreter, fresh=self._fresh)
         return table._replace(lock=self._lock)
 
     def end(self, table: ImportTable, written: Mapping[str, bytes] = _NOTHING, away: Away = _NOTHING) -> None:
@@ -210,13 +213,14 @@ class FinderSync:
             metadata = one.install_plan.metadata
             record = written.get(metadata) or read_beneath(root, f"{table.site}/{metadata}/RECORD")
             digests[metadata] = record_digest(record or b"")
-        note_receipt(root, receipt_bytes(self.store.path, table.site, self.finder_plan.rows(digests)))
+        receipt = receipt_bytes(self.store.path, table.site, self.finder_plan.rows(digests))
+        note_receipt(root, receipt, fresh=self._fresh)
         if not self._fresh:
             sync_file_system(root)
         if away:
             note_stored_metadata(root, away)
             table = table._replace(no_dist_info=True)
-        note_site_time(self.environment, root, table, interpreter)
+        note_site_time(self.environment, root, table, interpreter, fresh=self._fresh)
         if self._no_dist_info and not away:
             store_metadata(self.store, self.environment, root, table, interpreter)
 

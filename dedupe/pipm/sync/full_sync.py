@@ -106,9 +106,14 @@ class FullSync:
             wanted = [self._wanted(pin, entry) for pin in pins if (entry := entries[pin.name])]
             known = read_set(self.store, wanted, self._target())
 
-            def load() -> None:
-                for one in wanted if known is None else ():
-                    one.load()
+            def load() -> None:  # while the disk has the work
+                import json  # noqa: F401, PLC0415 - for the root
+
+                if known is None:
+                    for one in wanted:
+                        one.load()
+                else:
+                    import pickle  # noqa: F401, PLC0415 - for the workers, which are forked later
 
             environment, created = create_if_missing(self.destination, self.store.path, load)
             done = self._apply(environment, wanted, known if created else None, fresh=created)
