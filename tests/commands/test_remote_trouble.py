@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from support.pipm import Pipm, assert_refused
-from support.remotes import files_below, key_of, lock_of, person, web_server
+from support.remotes import files_below, key_of, lock_of, person, served, web_server
 from support.store import damage, entry_names, object_names
 from support.synthetic import package
 
@@ -103,3 +105,19 @@ def test_a_good_frame_of_other_content_is_refused(tmp_path: Path) -> None:
     assert_refused(puller("pull", remote, "--all", "--json"), "sha256")
     assert entry_names(puller.store) == set()
     assert object_names(puller.store) == set()
+
+
+def test_a_server_without_range_requests(tmp_path: Path) -> None:
+    """Python's own web server ignores them."""
+    remote, _, key = pushed(str(tmp_path))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    puller = person(str(tmp_path), "puller", PIPM_TRUSTED_KEYS=key)
+    handler = functools.partial(Quiet, directory=remote)
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        done = puller("pull", f"http://127.0.0.1:{server.server_port}", "--all", "--json")
+    assert_refused(done, "range requests")
+    assert "http.server" in done.error["hint"]

@@ -82,6 +82,11 @@ class ObjectStoreTransport:
         """GET a part of a file."""
         try:
             data = bytes(self._obstore.get_range(self._store, name, start=start, length=length))
+        except self._errors.NotSupportedError as error:
+            raise RemoteError(
+                f"The server of {self._url} cannot send parts of files (range requests)",
+                hint="use another one: nginx, Apache and Caddy can; `python -m http.server` cannot",
+            ) from error
         except (self._errors.BaseError, FileNotFoundError) as error:
             raise self._failed(name, error) from error
         if len(data) != length:
@@ -152,7 +157,7 @@ def _cause(error: Exception) -> str:
     What the system said is in these alone.
     """
     text = redacted(str(error)).strip()
-    first = text.partition("\n")[0].rpartition(" - ")[2] or type(error).__name__
+    first = text.partition("\n")[0].rpartition(" - ")[2].rstrip(": ") or type(error).__name__
     said = re.findall(r'(?:message|error): "([^"]+)"', text.partition("\n")[2])
     return ": ".join((first, *said[-1:]))[:_LONGEST_CAUSE]
 
