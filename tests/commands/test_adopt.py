@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pipm.adopt.adopt import adopt_together
 from pipm.context.progress import Progress
+from pipm.fs import share_file
 from pipm.fs.file_content import digest_file
 from pipm.fs.link_modes import LinkMode
-from pipm.share import file_sharer
+from pipm.fs.reflinks import dedupe
+from pipm.share import file_sharer, stored_content
 from pipm.share.adoption import Adoption, AdoptOptions
 from support.pipm import Pipm
 from support.snapshot import changes, file_digest, fingerprint, snapshot
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from support.disks import Disk
 
 LARGE = bytes(range(256)) * 5000
-"""Too large for the way of most files."""
+"""Too large for the way in which most files are linked."""
 ROW = {
     "path",
     "python",
@@ -234,7 +236,8 @@ def test_what_several_environments_have_is_hashed_once(
         hashed.append(size)
         return digest_file(file, size)
 
-    monkeypatch.setattr(file_sharer, "digest_file", digest_of_file)
+    for module in (file_sharer, stored_content):
+        monkeypatch.setattr(module, "digest_file", digest_of_file)
     paths = []
     for name in ("one", "two", "three"):
         environment = make_environment(filesystem / name)
@@ -244,3 +247,31 @@ def test_what_several_environments_have_is_hashed_once(
     done = adopt_together(filesystem / "store", paths, options, Progress())
     assert all(isinstance(one, Adoption) for one in done.values())
     assert hashed.count(len(LARGE)) == 1
+
+
+def test_the_kernel_compares_with_a_file_that_was_read(
+    filesystem: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages of the first environment's file are in memory, those of the store's clone are not."""
+    if filesystem.kind == "ext4":
+        pytest.skip("ext4 has no reflinks")
+    compared: list[tuple[int, int]] = []
+
+    def compare(source: int, target: int, size: int) -> bool:
+        compared.append((os.fstat(source).st_ino, size))
+        return dedupe(source, target, size)
+
+    monkeypatch.setattr(share_file, "dedupe", compare)
+    first, second = (make_environment(filesystem / name) for name in ("first", "second"))
+    files = {**package("alpha"), "alpha/large.bin": LARGE, "alpha/small.txt": b"a few bytes"}
+    for environment in (first, second):
+        install(environment, "alpha==1.0", files)
+        os.utime(f"{environment.site}/alpha/small.txt", ns=(0, len(environment.path) * 10**9))
+    options = AdoptOptions(link_mode=LinkMode.REFLINK)
+    adopt_together(filesystem / "store", [first.path, second.path], options, Progress())
+    large = os.stat(f"{first.site}/alpha/large.bin")
+    assert (large.st_ino, len(LARGE)) in compared
+    # btrfs keeps few bytes in the inode: nothing is shared there, but the time is the store's.
+    assert any(size == len(files["alpha/small.txt"]) for _, size in compared) is (filesystem.kind == "xfs")
+    times = {os.stat(f"{one.site}/alpha/small.txt").st_mtime_ns for one in (first, second)}
+    assert len(times) == 1

@@ -334,7 +334,7 @@ def test_a_plan_is_carried_out_at_one_place() -> None:
     names = ("give_inode", "give_clone", "share_blocks")
     changing = {f"pipm.fs.share_file.{name}" for name in names}
     users = {module for module in MODULES if changing & imported(TREES[module])}
-    assert users == {"share.fast_hardlink", "share.file_sharer"}
+    assert users == {"share.file_sharer", "share.stored_content"}
 
 
 def test_files_and_functions_stay_small() -> None:

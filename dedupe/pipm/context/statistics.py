@@ -86,6 +86,11 @@ class Statistics:
         self.made += 1
         self.names += 1
 
+    def deduplicated(self, freed: int) -> None:
+        """Count a file that shares the blocks of another one now, which freed *freed* bytes of its own."""
+        self.freed += freed
+        self.references += freed > 0
+
     def add(self, other: Statistics) -> None:
         """Add the numbers of *other*."""
         for name in _SUMMED:

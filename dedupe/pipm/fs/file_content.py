@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-from pipm.core.digest import Digest, digest_of
+from pipm.core.digest import digest_of
 from pipm.fs.opened import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pipm.core.digest import Digest
 
 _WHOLE = 1 << 20
 _CHUNK = 1 << 18
@@ -22,9 +24,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 def digest_file(file: int, size: int) -> Digest:
     """Return the digest of the open *file* of *size* bytes, read from the current position."""
-    if size <= _WHOLE:
-        return Digest.of(read_all(file, size))
-    return digest_of(_chunks(file))
+    return digest_of([read_all(file, size)] if size <= _WHOLE else _chunks(file))
 
 
 def digest_at(directory: int, name: str) -> Digest:

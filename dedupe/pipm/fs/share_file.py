@@ -371,24 +371,17 @@ def share_blocks(stored: int, target: LeasedFile, mtime_ns: int) -> int | None:
     """
     size = target.status.st_size
     mine = extents(target.file)
-    if not _same_blocks(mine, extents(stored)) and (
+    if mine and all(extent.inline for extent in mine):  # part of the inode: sharing it would free nothing
+        if os.pread(stored, size + 1, 0) != os.pread(target.file, size + 1, 0):
+            return None
+    elif not (_all_shared(mine) and mine == extents(stored)) and (
         os.fstat(stored).st_size != size or not dedupe(stored, target.file, size)
     ):
         return None
     if target.status.st_nlink == 1 and target.status.st_mtime_ns != mtime_ns:
         os.utime(target.file, ns=(mtime_ns, mtime_ns))
-    before = sum(extent.size for extent in mine if not extent.shared and not extent.inline)
-    if not before:
-        return 0
-    # Success does not prove sharing (btrfs inline files): count the blocks that are shared now.
-    return before - sum(extent.size for extent in _own(target.file))
+    return sum(extent.size for extent in mine if not extent.shared and not extent.inline)
 
 
-def _own(file: int) -> list[Extent]:
-    """List the extents that only the open *file* uses."""
-    return [extent for extent in extents(file) if not extent.shared and not extent.inline]
-
-
-def _same_blocks(mine: list[Extent], yours: list[Extent]) -> bool:
-    allocated = all(extent.shared and extent.allocated and not extent.inline for extent in mine)
-    return bool(mine) and allocated and mine == yours
+def _all_shared(mine: list[Extent]) -> bool:
+    return bool(mine) and all(extent.shared and extent.allocated and not extent.inline for extent in mine)

@@ -37,7 +37,7 @@ from pipm.fs.free_space import accounting
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.share_file import LeaveAloneError, Stored
 from pipm.share.build_entry import BuiltEntry, EntryContents, prepare_entry
-from pipm.share.fast_hardlink import FastHardlinker, OrdinaryFiles
+from pipm.share.fast_share import FastSharer, OrdinaryFiles
 from pipm.share.file_facts import FactGatherer
 from pipm.share.file_sharer import FileSharer, Shared, mode_of_object
 from pipm.store.entries import has_complete_entry
@@ -77,7 +77,7 @@ class AdoptResult(NamedTuple):
 class _AdoptWork:
     """A distribution being adopted: the files of its wheel that the environment has, or lacks.
 
-    ``ordinary`` are the files that `FastHardlinker` shares in several environments together. ``changed`` is
+    ``ordinary`` are the files that `FastSharer` shares in several environments together. ``changed`` is
     false while no file differs from the result of an earlier run.
     """
 
@@ -144,7 +144,7 @@ class AdoptWorker:
         self._turns = turns
         self._queue = queue
         self._originals = originals
-        self._fast = FastHardlinker(environments[0].context, releases)
+        self._fast = FastSharer(environments[0].context, releases)
 
     def run(self, stage: Stage) -> list[AdoptResult] | list[bytes]:
         """Run one stage; raise InterruptedRunError between two files if the run was interrupted."""
@@ -169,9 +169,7 @@ class AdoptWorker:
         started = time.monotonic()
         begun = [(self._environments[one], self._environments[one].begin(number)) for one, number in turn]
         works = [(one, work) for one, work in begun if work is not None]
-        for _, group in groupby(
-            works, lambda pair: pair[1].ordinary is None
-        ):  # the first one gives its content
+        for _, group in groupby(works, lambda pair: pair[1].ordinary and pair[1].ordinary.context.mode):
             together = list(group)
             self._fast.share([work.ordinary for _, work in together if work.ordinary is not None])
             for one, work in together:
@@ -206,7 +204,8 @@ class EnvironmentWorker:
         self._statistics = Statistics(accounting(context.file_system))
         self._files = FileSharer(context, staging, self._statistics)
         self._bytecode = BytecodeSharer(context, staging, self._statistics, compiler)
-        self._has_ordinary = context.by_inode and not (context.trusted or context.tight or context.contested)
+        sharing = context.mode in (LinkMode.HARDLINK, LinkMode.REFLINK)
+        self._has_ordinary = sharing and not (context.trusted or context.tight or context.contested)
         self._observer = FactGatherer(
             root=context.root,
             store=context.store,
@@ -258,7 +257,7 @@ class EnvironmentWorker:
         return work
 
     def finish(self, work: _AdoptWork) -> None:
-        """Run the stage "adopt" for the files of a distribution that `FastHardlinker` left."""
+        """Run the stage "adopt" for the files of a distribution that `FastSharer` left."""
         distribution = work.distribution
         if work.ordinary is not None:
             distribution = distribution.narrowed(b"\n".join(work.ordinary.left))

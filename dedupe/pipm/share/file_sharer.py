@@ -292,8 +292,7 @@ class FileSharer:
                 set_time_of(file.file, status.st_mtime_ns)
             return True
         if freed is not None:
-            self.statistics.freed += freed
-            self.statistics.references += freed > 0
+            self.statistics.deduplicated(freed)
         return freed is not None
 
     def _renew(self, file: LeasedFile, name: str, stored: Stored, *, link: bool) -> None:

@@ -23,7 +23,7 @@ from pipm.fs.beneath import directory_beneath
 from pipm.fs.link_modes import LinkMode
 from pipm.fs.xattrs import has_attributes_in
 from pipm.share.adopt_job import lines, work_order
-from pipm.share.fast_hardlink import NOT_ORDINARY, ROW_BELOW_SITE, ordinary_rows
+from pipm.share.fast_share import NOT_ORDINARY, ROW_BELOW_SITE, ordinary_rows
 from pipm.share.file_facts import FactGatherer
 from pipm.share.prepare_adopt import entries_by_release
 from pipm.store.entries import has_entry
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipm.env.installed import InstalledDistribution
     from pipm.share.adopt_job import AdoptJob
     from pipm.share.adoption import AdoptOptions
-    from pipm.share.fast_hardlink import Folders, OrdinaryRow
+    from pipm.share.fast_share import Folders, OrdinaryRow
     from pipm.store.known import KnownFiles
     from pipm.store.layout import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pipm.core.digest import Digest
 from pipm.env.installed import InstalledDistribution
-from pipm.share.fast_hardlink import ordinary_rows
+from pipm.share.fast_share import ordinary_rows
 
 HASH = Digest.of(b"x").record
 

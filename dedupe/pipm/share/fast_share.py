@@ -1,16 +1,15 @@
-"""Sharing ordinary files by hard links in half the time.
+"""Sharing ordinary files by hard links or reflinks in half the time.
 
 Nearly all files are ordinary: a file of a package with a plain row in RECORD. It is opened, compared with
-RECORD, and linked, with the same checks as in `file_sharer` but without facts, plan and actions. A file that
+RECORD, and shared, with the same checks as in `file_sharer` but without facts, plan and actions. A file that
 is unusual in any way stays as it is here; `file_facts` and `plan_file` then decide about it.
 
-A file of one release is shared in all environments that have it before the next file: the stored file is
-opened and read once, and stays open under a lease while the environments' files are compared with it.
+A file of one release is shared in all environments that have it before the next file, because then its
+content is read once (`stored_content`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -22,15 +21,14 @@ from pipm.bytecode.compiled_files import ProvenSource
 from pipm.core.digest import Digest
 from pipm.core.importable import is_importable
 from pipm.core.manifest import FileEntry
-from pipm.core.plan.adopt_plan import OWNER_WRITES, is_usual_mode
+from pipm.core.plan.adopt_plan import is_usual_mode
 from pipm.fs.beneath import directory_beneath
 from pipm.fs.file_content import is_cached, prefetch
 from pipm.fs.os_errors import stops_everything
 from pipm.fs.read_lease import Lease, take_read_lease
-from pipm.fs.share_file import LeasedFile, LeaveAloneError, Stored, finish_mode, give_inode
-from pipm.fs.xattrs import LABEL, attribute_names, label_of
-from pipm.store.layers import open_layers
-from pipm.store.objects import ObjectFolders, is_trusted, object_mode
+from pipm.fs.share_file import LeasedFile, LeaveAloneError
+from pipm.fs.xattrs import LABEL, attribute_names
+from pipm.share.stored_content import ClonedContent, LinkedContent, ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from pipm.context.statistics import Statistics
     from pipm.env.installed import InstalledDistribution
     from pipm.fs.staging import Staging
+    from pipm.share.stored_content import StoredContent
     from pipm.store.known import KnownFiles, Releases
 
 _ROW = rb"((?!\.\.?/)[^,\"]*%b)/([^,/\"]+),sha256=([A-Za-z0-9_-]{43}),(\d{1,18})"
@@ -47,8 +46,6 @@ _ORDINARY_ROW = re.compile(_ROW % rb"(?<!\.dist-info)")
 ROW_BELOW_SITE = re.compile(_ROW % b"")
 """A row for a file in a package or in the metadata folder."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_LARGEST = 1 << 20
-_EXECUTABLE = 0o100
 NOT_ORDINARY = 0o170000 | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 """Bits of a mode; of these an ordinary file has only S_IFREG."""
 _ASKED_EVERY = 16
@@ -136,6 +133,7 @@ class OrdinaryFiles:
         self._asked += 1
         if self._cold:
             prefetch(directory, [row.name for row in rows])
+        if self._cold or not self.context.by_inode:  # no process reads the store's own inodes
             objects = [row.digest.object_name(executable=False) for row in rows]
             prefetch(self.context.store.objects, objects)
 
@@ -145,7 +143,7 @@ class OrdinaryFiles:
         stored = content.stored
         path = f"site/{folder}/{row.name}"
         self.files.append(FileEntry(path, row.digest, row.size, executable, writable, *stored))
-        if row.name.endswith(".py"):
+        if row.name.endswith(".py") and content.gives_time(status):
             directory = f"{self.distribution.site}/{folder}"
             source = ProvenSource(
                 directory, row.name, row.digest, row.size, status.st_mtime_ns, stored.mtime_ns
@@ -160,21 +158,19 @@ class OrdinaryFiles:
         self.context.shared_state.advance(row.size)
 
 
-class FastHardlinker:
-    """Shares ordinary files with one store by hard links."""
+class FastSharer:
+    """Shares ordinary files with one store, by hard links or by reflinks."""
 
     def __init__(self, context: AdoptContext, releases: Releases) -> None:
         """*context* is one of those for the store."""
         self._user = context.user
         self._shared_state = context.shared_state
-        objects = context.store.objects
-        self._object_store = _ObjectStore(
-            objects, ObjectFolders(objects), bool(open_layers(context.store.path))
-        )
+        self._object_store = ObjectStore.of(context.store)
         self._releases = releases
+        self._contents: type[StoredContent] = LinkedContent
 
     def share(self, parts: Sequence[OrdinaryFiles]) -> None:
-        """Share the ordinary files of *parts*; a stored file that several of them share is read once."""
+        """Share the ordinary files of *parts*, which have one link mode; a common content is read once."""
         known: dict[bytes, OrdinaryRow] = {}
         folders: dict[bytes, dict[OrdinaryRow, list[OrdinaryFiles]]] = {}
         for part in parts:
@@ -188,6 +184,7 @@ class FastHardlinker:
             return
         one = parts[0].distribution
         release = (one.name, one.version)
+        self._contents = LinkedContent if parts[0].context.by_inode else ClonedContent
         times = self._releases.known(*release, parts[0].context.entries.get(release, ""))
         for folder, together in folders.items():
             self._folder(os.fsdecode(folder), together, times)
@@ -203,13 +200,14 @@ class FastHardlinker:
         with ExitStack() as stack:
             opened = {part: stack.enter_context(part.open(folder, own)) for part, own in rows.items()}
             for row, parts in together.items():
-                content = StoredContent(self._object_store, row.digest, known)
+                content = self._contents(self._object_store, row.digest, known)
                 try:
                     for part in parts:
                         self._shared_state.check()
                         directory = opened[part]
-                        importable = is_importable(f"{folder}/{row.name}", part.distribution.packages)
-                        content.importable = importable
+                        path = f"{folder}/{row.name}"
+                        content.path = f"site/{path}"
+                        content.importable = is_importable(path, part.distribution.packages)
                         status = None if directory is None else self._file(part, directory, row, content)
                         if status is None:
                             part.left.append(row.row)
@@ -231,7 +229,7 @@ class FastHardlinker:
             status = os.fstat(file)
             ordinary = (
                 status.st_size == row.size
-                and 0 < row.size <= _LARGEST
+                and 0 < row.size <= content.LARGEST
                 and status.st_uid == self._user
                 and stat.S_ISREG(status.st_mode)
                 and is_usual_mode(status.st_mode)
@@ -241,9 +239,8 @@ class FastHardlinker:
             attributes = attribute_names(file)
             if not attributes <= {LABEL}:
                 return None
-            data = os.read(file, row.size + 1)
             guarded = LeasedFile(directory, row.name, file, status, Lease.GRANTED, bool(attributes))
-            return status if content.share(part, guarded, data) else None
+            return status if content.share(part, guarded) else None
         except LeaveAloneError:
             return None
         except OSError as error:
@@ -253,117 +250,3 @@ class FastHardlinker:
         finally:
             if file != content.file:
                 os.close(file)
-
-
-class _ObjectStore(NamedTuple):
-    """The store's objects; *layered* is true if the store has layers."""
-
-    objects: int
-    rooms: ObjectFolders
-    layered: bool
-
-
-class StoredContent:
-    """One content in the store; ``file`` is its open object, or -1; ``stored`` are mode and time.
-
-    A read lease on the object keeps other processes from writing to it while files are compared with it.
-    ``kind`` is (executable, writable) and selects the object. ``is_new`` is true if an environment just gave
-    it to the store. ``importable`` is set for each file before it is shared.
-    """
-
-    __slots__ = (
-        *("_data", "_digest", "_known", "_label", "_name", "_object_store"),
-        *("file", "importable", "inode", "is_new", "kind", "stored"),
-    )
-
-    def __init__(self, object_store: _ObjectStore, digest: Digest, known: KnownFiles) -> None:
-        """*known* has the recorded times of the release's objects."""
-        self._object_store = object_store
-        self._digest = digest
-        self._known = known
-        self._data = self._label = b""
-        self._name = ""
-        self.file = -1
-        self.inode = 0
-        self.is_new = self.importable = False
-        self.kind = (False, False)
-        self.stored = Stored(0, 0)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
-
-    def share(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
-        """Replace the file, which contains *data*, by a link; return False if `file_sharer` must do it."""
-        mode = file.status.st_mode
-        kind = (mode & _EXECUTABLE != 0, mode & OWNER_WRITES != 0 and not self.importable)
-        if self.file < 0 or kind != self.kind:
-            self.close()
-            self.kind, self.is_new = kind, False
-            self._name = self._digest.object_name(executable=kind[0], writable=kind[1])
-            try:
-                stored = os.open(self._name, _READ, dir_fd=self._object_store.objects)
-            except FileNotFoundError:
-                return self._give(part, file, data)
-            if not self._hold(stored):
-                os.close(stored)
-                return False
-        if data != self._data:
-            return False
-        if file.status.st_ino == self.inode:
-            wanted = object_mode(executable=kind[0], writable=kind[1])
-            if self.stored.mode != wanted:
-                finish_mode(file, self._object_store.objects, self._name, wanted)
-                self.stored = Stored.of(os.fstat(file.file))
-            return True
-        if (file.labelled or self._label) and label_of(file.file) != self._label:
-            return False
-        part.staging.link_over(self._object_store.objects, self._name, file.directory, file.name)
-        part.statistics.replaced(file.status)
-        return True
-
-    def _hold(self, stored: int) -> bool:
-        """Keep the object open if its content is right and no process has it open for writing."""
-        status = os.fstat(stored)
-        if not is_trusted(status) or take_read_lease(stored) is not Lease.GRANTED:
-            return False
-        attributes = attribute_names(stored)
-        if not attributes <= {LABEL}:
-            return False
-        data = os.read(stored, status.st_size + 1)
-        executable, writable = self.kind
-        known = self._known.has_time(
-            self._digest, status.st_mtime_ns, executable=executable, writable=writable
-        )
-        # An object with the time that a manifest records is unchanged; others are hashed.
-        if not known and hashlib.sha256(data).digest() != self._digest:
-            return False
-        self._data = data
-        self._label = label_of(stored) if attributes else b""
-        self.inode = status.st_ino
-        self.stored = Stored.of(status)
-        self.file = stored
-        return True
-
-    def _give(self, part: OrdinaryFiles, file: LeasedFile, data: bytes) -> bool:
-        """Make the file the store's object, and keep it open for comparisons with other files."""
-        # Only `file_sharer` uses layers.
-        if self._object_store.layered or hashlib.sha256(data).digest() != self._digest:
-            return False
-        self._object_store.rooms.make(self._name)
-        mode = object_mode(executable=self.kind[0], writable=self.kind[1])
-        further = part.context.further_names.get(file.status.st_ino, 0)
-        stored = give_inode(file, self._object_store.objects, self._name, mode, further)
-        if stored is None:
-            return False
-        part.statistics.names += 1
-        part.statistics.ingested += 1
-        self._data = data
-        self._label = label_of(file.file) if file.labelled else b""
-        self.inode = file.status.st_ino
-        self.is_new = True
-        self.stored = stored
-        self.file = file.file
-        return True
