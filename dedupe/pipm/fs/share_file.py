@@ -7,7 +7,7 @@ Then the bytes are hashed (new content) or compared (known content). Only then t
 - hardlink: new content keeps its inode and its time; the inode gets a second name in the store. Known
   content is replaced by a link to the stored inode under a temporary name and rename(2).
 - reflink: the store gets a new inode over the same blocks; known content is shared by FIDEDUPERANGE, in
-  which the kernel compares once more. The environment's inode, mode and name never change.
+  which the kernel compares. The environment's inode, mode and name never change.
 
 An inode with further names may be a file of another environment, of a tool's cache or of a backup. Its mode,
 its time and its bytes are never changed. The steps that can fail come first and change nothing.
