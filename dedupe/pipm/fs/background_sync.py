@@ -14,7 +14,8 @@ from pipm.fs.durability import sync_file_system
 if TYPE_CHECKING:
     from types import TracebackType
 
-_COUNTERS = struct.Struct("=QQ")
+_COUNTERS = struct.Struct("QQ")
+"""Begun and ended syncs; in native format each is written at once, so that no process reads a half of one."""
 _URGENT, _ENDED = _COUNTERS.size, _COUNTERS.size + 1
 _PAUSE, _TICK = 0.7, 0.005
 """Seconds."""
