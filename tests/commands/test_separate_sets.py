@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,11 +19,11 @@ from pipm.sync.open_lock import open_lock
 from pipm.sync.sync import sync
 from pipm.sync.sync_values import SyncOptions
 from support.locks import pylock
+from support.process import check
+from support.projects import make_project
 from support.synthetic import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pipm.core.plan.materialise_plan import Wanted
     from pipm.core.scheme import Scheme
     from pipm.store.layout import Store
@@ -111,6 +112,23 @@ def test_a_new_install_plan_makes_a_set_unknown(tmp_path: Path, pipm: Pipm, comp
     scene.sync("two")
     assert compared == [2, 2]
     assert scene.files("two") == scene.files("one")
+
+
+def test_worktrees_have_the_same_set(tmp_path: Path, pipm: Pipm, compared: list[int]) -> None:
+    """Their editable project has another entry in each."""
+    scene = Scene(tmp_path, pipm, MORE)
+    text = Path(scene.lock).read_text(encoding="utf-8")
+    for tree in ("one", "two"):
+        lock = Path(make_project(str(tmp_path / tree), "mine"), "pylock.toml")
+        own = '[[packages]]\nname = "mine"\ndirectory = { path = ".", editable = true }\n'
+        lock.write_text(text + own, encoding="utf-8")
+        scene.lock = str(lock)
+        done = scene.sync(f"{tree}/env")
+        assert [name for name, _ in done.added] == ["alpha", "beta", "mine"]
+        said = check(f"{tmp_path}/{tree}/env/bin/python", "-c", "import mine, beta; print(mine.__file__)")
+        assert said.strip() == f"{tmp_path}/{tree}/mine.py"
+        assert scene.sync(f"{tree}/env").unchanged == 3
+    assert compared.count(3) == 1
 
 
 def test_collisions_stay_errors(tmp_path: Path, pipm: Pipm) -> None:

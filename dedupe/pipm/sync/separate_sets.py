@@ -12,13 +12,15 @@ from pipm import __version__
 from pipm.core.named_tuple import NamedTuple
 from pipm.core.plan.materialise_plan import are_separate
 from pipm.fs.cache_files import packed, read_value, unpacked, write_value
+from pipm.store.entries import is_editable_entry
 from pipm.store.layers import home_of
 from pipm.wheel.stored_install_plans import INSTALL_PLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pipm.core.install_plan import InstallPlan
     from pipm.core.plan.materialise_plan import Wanted
     from pipm.core.scheme import Scheme
     from pipm.store.layout import Store
@@ -54,7 +56,11 @@ def read_set(store: Store, wanted: Sequence[Wanted], target: str) -> SeparateSet
     """Return what is known of the entries of *wanted* in environments of *target*, or None."""
     state = _state(store, wanted, target)
     value = read_value(_KIND, state) if state else None
-    return None if value is None else SeparateSet(*value)
+    if value is None:
+        return None
+    known = SeparateSet(*value)
+    rows = [(one.entry, count) for one, (_, count) in zip(wanted, known.rows, strict=True)]
+    return known._replace(rows=rows)  # an editable project has another entry in each folder
 
 
 def note_set(store: Store, wanted: list[Wanted], target: str, scheme: Scheme, paths: Groups) -> None:
@@ -72,6 +78,19 @@ def scheme_key(scheme: Scheme) -> tuple[str, str]:
     return scheme.site, scheme.cache_tag
 
 
+def _paths(plan: InstallPlan) -> Iterator[object]:
+    """Yield all that decides the paths of *plan*'s files."""
+    for folder in (*plan.folders, *plan.metadata_folders):
+        yield (
+            folder.path,
+            folder.names,
+            [name for name, *_ in folder.empty],
+            [name for name, _ in folder.sources],
+        )
+    yield plan.metadata, [name for name, *_ in plan.copies], [name for name, _ in plan.scripts]
+    yield [(file.scheme, file.path) for file in plan.data_files]
+
+
 def _cost(one: Wanted) -> int:
     plan = one.install_plan
     return sum(
@@ -80,10 +99,16 @@ def _cost(one: Wanted) -> int:
 
 
 def _state(store: Store, wanted: Sequence[Wanted], target: str) -> str:
-    """Return the key of a set: its entries with the state of their install plans; "" if one has none."""
-    rows = []
+    """Return the key of a set: its entries with the state of their install plans; "" if one has none.
+
+    Of an editable project the paths count, which are the same in each git worktree.
+    """
+    rows: list[tuple[object, ...]] = []
     try:
         for one in wanted:
+            if is_editable_entry(one.entry):
+                rows.append((one.name, one.version, *_paths(one.install_plan)))
+                continue
             path = f"wheels/{one.entry}/{INSTALL_PLAN}"
             status = os.stat(path, dir_fd=home_of(store, one.entry).v1, follow_symlinks=False)
             rows.append((one.entry, status.st_ino, status.st_mtime_ns))
