@@ -83,7 +83,9 @@ def run(
     setting: Setting, command: str, place: Path, environ: dict[str, str], line: str = "12500000/20"
 ) -> dict[str, float]:
     """Run one contender on nothing over *line* (see `slow_link`); return its times, requests and bytes."""
-    shutil.rmtree(place, ignore_errors=True)
+    while place.exists():  # what compiles in the background may still write there
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(1)
     (place / "tmp").mkdir(parents=True)
     os.sync()
     with urllib.request.urlopen(f"{SERVER}/line/{line}"):
