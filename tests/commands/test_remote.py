@@ -256,7 +256,8 @@ def test_what_the_remote_lacks_is_told(tmp_path: Path) -> None:
     words = ("pull", remote, lock, "--env", f"{tmp_path}/pusher/env", "--json")
     assert puller(*words).expect(PARTLY).json["left"] == [{"name": "gamma", "reason": "is not in the remote"}]
     assert_refused(puller("pull", "ftp://host/x", lock, "--json"), "s3://", code=USAGE)
-    assert_refused(puller("pull", f"{tmp_path}/nothing", "--all", "--json"), "signed")
+    assert_refused(puller("pull", f"{tmp_path}/nothing", "--all", "--json"), "no folder")
+    assert_refused(puller("pull", str(tmp_path), "--all", "--json"), "signed")
 
 
 def test_sync_takes_what_the_remote_has(tmp_path: Path) -> None:

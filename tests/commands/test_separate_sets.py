@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 from pipm.context.progress import Progress
 from pipm.core.plan.materialise_plan import find_collisions
 from pipm.core.selection import Selection
-from pipm.errors import CollisionError
+from pipm.errors import CollisionError, FileSystemError
 from pipm.fs.link_modes import LinkMode
 from pipm.store.roots import find_root
 from pipm.sync import apply_plan, full_sync
@@ -160,3 +162,25 @@ def test_what_another_put_into_a_new_environment_is_compared(
     assert [old for _, old, _ in done.replaced] == ["1.0"]
     assert compared == [2, 2]
     assert scene.files("two") == scene.files("one")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_an_error_of_the_system_is_no_missing_file(
+    tmp_path: Path, pipm: Pipm, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It would be repaired, with the distribution that it belongs to."""
+    scene = Scene(tmp_path, pipm, MORE)
+    scene.sync("one")
+    shutil.rmtree(tmp_path / "cache")  # the next sync looks at each file
+    real, before = os.open, scene.files("one")
+
+    def failing(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == "space/alpha":
+            raise OSError(number, os.strerror(number), path)
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(FileSystemError):
+        scene.sync("one")
+    monkeypatch.undo()
+    assert scene.files("one") == before

@@ -165,11 +165,12 @@ class Transfer:
     """The content for *request*, as an iterable of bytes.
 
     A broken transfer continues at the place where it broke, so the caller must check the hash of the whole.
-    ``address`` is the URL after redirects, ``content_type`` the header of that name.
+    ``address`` is the URL after redirects, ``content_type`` the header of that name. A transfer that ends
+    before *size* bytes broke, too, which not every server's answer shows.
     """
 
-    def __init__(self, client: HttpClient, request: Request) -> None:
-        self._client, self._request = client, request
+    def __init__(self, client: HttpClient, request: Request, size: int | None = None) -> None:
+        self._client, self._request, self._size = client, request, size
         self.address = self.content_type = ""
         self._done = 0
         self._validator = ""
@@ -215,6 +216,8 @@ class Transfer:
             raise request_error(self._request.url, error) from error
         finally:
             response.close()  # an answer that was read to its end is already back in the pool
+        if self._size is not None and self._done < self._size:
+            raise RequestError(self._request.url, f"the server sent {self._done} of {self._size} bytes")
 
     def _first(self, response: Any) -> int:  # noqa: ANN401 - of a library
         """Return the position in the content at which *response* begins."""

@@ -110,7 +110,7 @@ class ArchiveWriter:
                     if digest.hex() in wanted:
                         return NewArchive(new.name, source.file_name, digest)
                     forget(self._folder, new.name)
-            content: Iterable[bytes] = Transfer(self._client, source.request)
+            content: Iterable[bytes] = Transfer(self._client, source.request, source.limit)
         else:
             content = read_chunks(source.path)
         digest, _ = write_new_file(new, self._counted(pin, source, content), 0o600)

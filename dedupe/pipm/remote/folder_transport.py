@@ -23,28 +23,28 @@ class FolderTransport:
     """The files of a remote below a directory."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
 
     def read(self, name: str) -> tuple[list[bytes], Version]:
         """Read a whole file."""
         try:
-            with _opened(f"{self._path}/{name}") as stream:
+            with _opened(f"{self.path}/{name}") as stream:
                 data = stream.read(LARGEST_INDEX + 1)
         except (FileNotFoundError, NotADirectoryError):
             return [], Version(None)
         except OSError as error:
-            raise _failed(f"{self._path}/{name}", error) from error
+            raise _failed(f"{self.path}/{name}", error) from error
         return [data], Version(Digest.of(data).hex())
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """Read a part of a file."""
         try:
-            with _opened(f"{self._path}/{name}") as stream:
+            with _opened(f"{self.path}/{name}") as stream:
                 data = os.pread(stream.fileno(), length, start)
         except OSError as error:
-            raise _failed(f"{self._path}/{name}", error) from error
+            raise _failed(f"{self.path}/{name}", error) from error
         if len(data) != length:
-            raise RemoteError(f"{self._path}/{name} is shorter than its manifest says")
+            raise RemoteError(f"{self.path}/{name} is shorter than its manifest says")
         return data
 
     def check_writable(self) -> None:
@@ -53,13 +53,13 @@ class FolderTransport:
     def modified(self, name: str) -> float | None:
         """Return the time of a file."""
         try:
-            return os.stat(f"{self._path}/{name}").st_mtime
+            return os.stat(f"{self.path}/{name}").st_mtime
         except OSError:
             return None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file: temporary, sync, rename."""
-        path = f"{self._path}/{name}"
+        path = f"{self.path}/{name}"
         try:
             write_shared_file(path, data)
         except OSError as error:
@@ -67,10 +67,10 @@ class FolderTransport:
 
     def swap(self, name: str, data: bytes, seen: Version, _packs: Mapping[str, int]) -> bool:
         """Compare and replace while holding a lock."""
-        lock = f"{self._path}/lock"
+        lock = f"{self.path}/lock"
         if not os.path.exists(lock):
             self.write("lock", b"")
-        with locked(lock, what=f"the remote {self._path}", create=False):
+        with locked(lock, what=f"the remote {self.path}", create=False):
             if self.read(name)[1] != seen:
                 return False
             self.write(name, data)
@@ -79,13 +79,13 @@ class FolderTransport:
     def stored(self) -> list[StoredFile]:
         """List the files, with temporary ones of interrupted pushes."""
         found = []
-        for folder, _, names in os.walk(f"{self._path}/v1", onerror=self._unreadable):
+        for folder, _, names in os.walk(f"{self.path}/v1", onerror=self._unreadable):
             for name in names:
                 path = f"{folder}/{name}"
                 with contextlib.suppress(FileNotFoundError):
                     status = os.lstat(path)
                     found.append(
-                        StoredFile(os.path.relpath(path, self._path), status.st_mtime, status.st_size)
+                        StoredFile(os.path.relpath(path, self.path), status.st_mtime, status.st_size)
                     )
         return found
 
@@ -97,9 +97,9 @@ class FolderTransport:
         for name in names:
             try:
                 with contextlib.suppress(FileNotFoundError):
-                    remove_file(f"{self._path}/{name}")
+                    remove_file(f"{self.path}/{name}")
             except OSError as error:
-                raise _failed(f"{self._path}/{name}", error) from error
+                raise _failed(f"{self.path}/{name}", error) from error
 
 
 def _opened(path: str) -> BinaryIO:

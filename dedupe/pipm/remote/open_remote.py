@@ -58,6 +58,8 @@ def open_remote(store: Store, destination: str) -> Remote:
     Raise RemoteError if a signature is wrong, an index is older than one seen before, or there is none.
     """
     transport = open_transport(destination)
+    if isinstance(transport, FolderTransport) and not os.path.isdir(transport.path):
+        raise RemoteError(f"There is no folder {transport.path}", hint="check the address")
     entries: dict[tuple[str, str, Digest], IndexEntry] = {}
     signed = 0
     for key in trusted_keys():

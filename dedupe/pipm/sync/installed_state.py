@@ -18,6 +18,7 @@ from pipm.fs.beneath import directory_beneath, open_directory_beneath, read_bene
 from pipm.fs.file_content import digest_at
 from pipm.fs.folder_stack import FOLDER
 from pipm.fs.opened import opened
+from pipm.fs.os_errors import stops_everything
 from pipm.sync.change_cache import BIN, COMMON
 from pipm.sync.installer_files import installer_metadata, programs_of, scripts_of
 from pipm.wheel.environment_files import INSTALLER, record_digest_of
@@ -259,8 +260,8 @@ class EnvironmentScan:
     def _folder_is_whole(self, site: int, folder: PlanFolder, given_up: set[str], *, compiled: bool) -> bool:
         try:
             target = os.open(folder.path, FOLDER, dir_fd=site) if folder.path else os.dup(site)
-        except OSError:
-            return False
+        except OSError as error:
+            return _missing(error)
         linked = list(zip(folder.names, folder.sizes, strict=True))
         empty = [(name, 0) for name, _, _ in folder.empty]
         if given_up:
@@ -283,8 +284,8 @@ class EnvironmentScan:
                     return False
                 if status.st_nlink == 1:
                     self.linked = False
-        except OSError:
-            return False
+        except OSError as error:
+            return _missing(error)
         return True
 
     def _is_compiled(self, target: int, folder: PlanFolder) -> bool:
@@ -310,6 +311,13 @@ class EnvironmentScan:
         return True
 
 
+def _missing(error: OSError) -> bool:
+    """Return False, for a file that cannot be read; raise *error* if it tells nothing of the file."""
+    if stops_everything(error):
+        raise error
+    return False
+
+
 def _is_private(directory: int, name: str) -> bool:
     """Return True if *name* is a file with a single hard link."""
     try:
@@ -326,7 +334,8 @@ def _has_sources(install_plan: InstallPlan) -> bool:
 def _names(directory: int, name: str) -> frozenset[str]:
     try:
         folder = os.open(name, FOLDER, dir_fd=directory)
-    except OSError:
+    except OSError as error:
+        _missing(error)
         return frozenset()
     try:
         return frozenset(os.listdir(folder))
@@ -340,8 +349,8 @@ def _have_sizes(directory: int, files: Iterable[tuple[str, int]]) -> bool:
         for name, size in files:
             if look(name, dir_fd=directory).st_size != size:
                 return False
-    except OSError:
-        return False
+    except OSError as error:
+        return _missing(error)
     return True
 
 
@@ -360,8 +369,8 @@ def _same_rows(record: bytes, install_plan: InstallPlan) -> bool:
 def _is_there(root: int, path: str) -> bool:
     try:
         os.stat(path, dir_fd=root, follow_symlinks=False)
-    except OSError:
-        return False
+    except OSError as error:
+        return _missing(error)
     return True
 
 
