@@ -1,7 +1,7 @@
 """Nothing but a lock is there, and a package index on this machine: pipm against uv, over several lines.
 
-Each contender begins without store, cache and environment, on the disk of the scratch folder, and reads one
-uv.lock. The server's processor time is not counted. A line is that of `slow_link`.
+Each contender begins without store, cache and environment, on a new ext4, and reads one uv.lock. The server's
+processor time is not counted. A line is that of `slow_link`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.record import Record
-from benchmarks.remote import SERVER, add_wheels, run, serving
+from benchmarks.remote import SERVER, add_wheels, run_on_new_disk, serving
 from benchmarks.sync import IMPORTS, PINS
 from benchmarks.tables import TIMES, Part, Table
 
@@ -68,11 +68,12 @@ def measure(setting: Setting) -> Iterator[Record]:
     add_wheels(scratch)
     with serving(scratch) as environ:
         write_lock(setting, scratch / "project")
-        commands = contenders(setting, scratch / "project", scratch / "place")
+        place = scratch / "ext4" / "place"
+        commands = contenders(setting, scratch / "project", place)
         for number in range(setting.count(1, 2)):
             for line, (path, names) in LINES.items():
                 for name in names:
-                    figures = run(setting, commands[name], scratch / "place", environ, path)
+                    figures = run_on_new_disk(setting, commands[name], place, environ, path)
                     yield Record(line, name, number, figures)
 
 

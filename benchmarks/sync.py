@@ -8,7 +8,6 @@ runs all contenders of a group one after the other, in an order that turns.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 PINS = Path(__file__).parent / "requirements" / "sync.txt"
 FLOOR = Path(__file__).parent / "floor.c"
-SIZE = 24 << 30  # sparse; uv keeps a cache, and its environments their own bytecode
+SIZE = 40 << 30  # sparse; uv keeps a cache, its environments their own bytecode, and nothing is deleted
 IMPORTS = "import pandas, sklearn, matplotlib.pyplot, django, boto3"
 QUICK_IMPORTS = "import pandas, django, boto3"
 _QUICK = (
@@ -110,7 +109,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """``before`` is run unmeasured; ``fresh`` is what is removed before that."""
+    """``before`` is run unmeasured; ``fresh`` is what is set aside before that."""
 
     command: str
     fresh: tuple[str, ...] = ()
@@ -275,7 +274,7 @@ def measure_group(context: Ground, group: str, rounds: int) -> Iterator[Record]:
     contenders = GROUPS[group](context)
     names = list(contenders)
     for old in ("run", "uv-run"):  # of another group
-        shutil.rmtree(context.path(old), ignore_errors=True)
+        context.volume.set_aside(old)
     prepare(context, group)
     for number in range(0 if group == "cold" else -1, rounds):
         # What builds on an environment stays behind what makes it.
@@ -284,7 +283,7 @@ def measure_group(context: Ground, group: str, rounds: int) -> Iterator[Record]:
         for name in order if number % 2 == 0 or group == "links" else reversed(order):
             one = contenders[name]
             for old in one.fresh:
-                shutil.rmtree(context.path(old), ignore_errors=True)
+                context.volume.set_aside(old)
             run(one.before)
             context.volume.sync()
             figures = run(one.command)

@@ -7,20 +7,21 @@ a new worktree, or ten at once. Caches are warm, uv is offline, all read one uv.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from benchmarks.record import Record
-from benchmarks.sync import pinned
+from benchmarks.sync import SIZE, pinned
 from benchmarks.tables import TIMES, Part, Table
+from benchmarks.volume import fresh_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from benchmarks.setting import Setting
+    from benchmarks.volume import Volume
 
 PYPROJECT = """\
 [project]
@@ -58,29 +59,26 @@ def make_repository(path: Path, pins: list[str], setting: Setting, environ: Mapp
 
 def measure(setting: Setting) -> Iterator[Record]:
     """Sync new worktrees of both projects."""
-    work = setting.folder("worktree")
-    environ = {
-        "XDG_CACHE_HOME": work / "cache",
-        "UV_CACHE_DIR": work / "uv-cache",
-        "PIPM_STORE": work / "store",
-    }
-    for place, pins in (("few", FEW), ("many", pinned(setting))):
-        repository = work / place
-        if not repository.exists():
-            make_repository(repository, pins, setting, environ)
-        yield from _measure(setting, repository, place, environ)
+    folder = setting.folder("worktree")
+    with fresh_volume("ext4", folder, SIZE) as disk:
+        environ = {
+            "XDG_CACHE_HOME": disk.path / "cache",
+            "UV_CACHE_DIR": disk.path / "uv-cache",
+            "PIPM_STORE": disk.path / "store",
+        }
+        for place, pins in (("few", FEW), ("many", pinned(setting))):
+            make_repository(disk.path / place, pins, setting, environ)
+            yield from _measure(setting, disk, place, environ)
 
 
-def _measure(setting: Setting, repository: Path, place: str, environ: Mapping[str, Path]) -> Iterator[Record]:
-    work = setting.folder("worktree") / "trees"
-
-    def renew(count: int) -> list[Path]:
-        shutil.rmtree(work, ignore_errors=True)
-        setting.run(("git", "worktree", "prune"), cwd=repository)
-        # Other paths each time: a project that was built at the same path is known.
-        trees = [work / f"{time.time_ns()}-{number}" for number in range(count)]
+def _measure(setting: Setting, disk: Volume, place: str, environ: Mapping[str, Path]) -> Iterator[Record]:
+    def add(count: int) -> list[Path]:
+        """Add worktrees at new paths: a project that was built at the same path is known."""
+        trees = [disk.path / f"{place}-{time.monotonic_ns()}-{number}" for number in range(count)]
         for tree in trees:
-            setting.run(("git", "worktree", "add", "-q", "--detach", tree), cwd=repository)
+            command = ("git", "worktree", "add", "-q", "--detach", tree)
+            setting.run(command, cwd=disk.path / place)
+        disk.sync()
         return trees
 
     pipm = f"{setting.pipm} sync -qq uv.lock --python {setting.python} --link-mode"
@@ -90,14 +88,14 @@ def _measure(setting: Setting, repository: Path, place: str, environ: Mapping[st
         "pipm, finder": (f"{pipm} finder", ""),
     }
     for command, _ in commands.values():  # fills the caches
-        (tree,) = renew(1)
+        (tree,) = add(1)
         setting.run(f"{command} --compile" if "pipm" in command else command, cwd=tree, environ=environ)
     for number in range(setting.count(2, 7)):
         for name, words in commands.items():
             command = " ".join(words)
-            (tree,) = renew(1)
+            (tree,) = add(1)
             yield Record(place, name, number, setting.run(command, cwd=tree, environ=environ))
-            started = "".join(f'(cd {tree} && {command}) & started="$started $!"; ' for tree in renew(TEN))
+            started = "".join(f'(cd {tree} && {command}) & started="$started $!"; ' for tree in add(TEN))
             whole = f"{started} for one in $started; do wait $one || exit 1; done"
             several = setting.run(whole, environ=environ)
             yield Record(place, f"{name}, of ten", number, {key: one / TEN for key, one in several.items()})

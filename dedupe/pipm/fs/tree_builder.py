@@ -7,13 +7,7 @@ import os
 
 from pipm.fs.durability import Durability, write_durably
 from pipm.fs.opened import opened
-from pipm.fs.share_file import NewFile, bring_file, write_new_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipm.core.digest import Digest
+from pipm.fs.share_file import NewFile, bring_file
 
 _BLOCK = 4096
 
@@ -38,11 +32,6 @@ class TreeBuilder:
         """Make the folders of the file *path*; return the place where the caller makes the file."""
         self.make_folders(path)
         return NewFile(self.parent, f"{self.name}/{path}")
-
-    def write_file(self, path: str, chunks: Iterable[bytes], mode: int, mtime_ns: int) -> tuple[Digest, int]:
-        """Write the file *path*; return its digest and size. If writing fails, there is no such file."""
-        new = NewFile(self.parent, f"{self.name}.new")
-        return write_new_file(new, chunks, mode, mtime_ns, lasting=True, path=self.new_file(path).name)
 
     def replace(self, source: int, name: str, path: str) -> None:
         """Replace the file *path* by the file *name* in directory *source*; raises OSError.

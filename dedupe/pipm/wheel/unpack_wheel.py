@@ -24,6 +24,7 @@ from pipm.core.record import is_bytecode, is_installers_own, parse_record
 from pipm.core.size_text import size_text
 from pipm.errors import WheelError
 from pipm.fs.free_space import free_space
+from pipm.fs.share_file import write_new_file
 from pipm.store.objects import object_mode
 from pipm.wheel.entry_paths import EntryPaths, folded, name_refusal
 from pipm.wheel.entry_points import parse_entry_points
@@ -350,7 +351,8 @@ class _Unpacking:
         if self.tree is None or not member.file_size:
             digest, size = digest_of(content), member.file_size
         else:
-            digest, size = self.tree.write_file(entry_path, content, stored_mode, self.now_ns)
+            new = self.tree.new_file(entry_path)
+            digest, size = write_new_file(new, content, stored_mode, self.now_ns, lasting=True)
         if expected is not None:
             actual = digest if check is None else check.digest()
             if actual != expected.digest or expected.size not in (None, size):
