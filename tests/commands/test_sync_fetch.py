@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,7 +19,6 @@ from support.synthetic import Environment, make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.pipm import Pipm
 
@@ -134,3 +134,25 @@ def test_what_came_is_kept_when_the_downloader_dies(pipm: Pipm, tmp_path: Path, 
     assert os.listdir(f"{pipm.store}/v1/tmp") == []
     assert mine("sync", lock, "--env", f"{tmp_path}/env", "--json").expect().json["fetched"] == 1
     assert [asked.path for asked in server.script.asked].count(f"/files/{file_name('one')}") == 1
+
+
+def test_modules_are_compiled_while_others_are_downloaded(
+    pipm: Pipm, tmp_path: Path, server: FileServer
+) -> None:
+    """If the process that does it dies, the sync compiles the rest."""
+    lock = lock_of("pylock.toml", tmp_path, server)
+    server.script.answers[f"/files/{file_name('two')}"] = [Answer(503, (("Retry-After", "4"),))]
+    mine = quiet(pipm, tmp_path)
+    environ = {**mine.environ, "PIP_RETRIES": "1"}
+    mine = type(pipm)(store=pipm.store, environ=environ)
+    process = mine.start("sync", lock, "--env", f"{tmp_path}/env", "--compile")
+    while not [path for path in Path(pipm.store).glob("v1/bytecode/*/*/*") if path.stat().st_size]:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert [asked.path for asked in server.script.asked].count(f"/files/{file_name('two')}") == 1
+    (compiler,) = (one for one in psutil.Process(process.pid).children() if one.children())
+    compiler.send_signal(signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    environment = Environment(path=f"{tmp_path}/env")
+    assert all(os.path.exists(environment.bytecode(f"{name}.py")) for name in NAMES)

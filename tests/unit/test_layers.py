@@ -69,6 +69,7 @@ ALLOWED_CHANGES: dict[str, set[str]] = {
     "store.trash": {"makedirs", "rename"},
     # A pipe between processes, no file.
     "context.workers": {"write"},
+    "sync.compile_early": {"write"},
 }
 """Outside of fs/, where everything is allowed."""
 

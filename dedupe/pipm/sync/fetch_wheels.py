@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pipm.context.progress import Progress
+    from pipm.context.workers import Worker
     from pipm.core.pins import Pin
     from pipm.fetch.write_archive import NewArchive
     from pipm.share.add_wheels import IncomingWheel, StoredWheel
+    from pipm.sync.compile_early import EarlyCompiler
     from pipm.sync.fetched_wheels import FetchRun
 
 _MOST_WORKERS = 8
@@ -76,15 +78,19 @@ def _fetch_ours(
     shared, run = fetching.shared_state, fetching.run
     count = min(len(os.sched_getaffinity(0)), _MOST_WORKERS, len(pins))
     arrived, syncs = ItemPipe(), BackgroundSync(run)
-    downloader = _Downloader(fetching, settings, pins, arrived)
-    unpackers = [_Unpacker(fetching, pins, arrived, syncs) for _ in range(count)]
+    compiler = _early_compiler(fetching, syncs, arrived)
+    workers: list[Worker] = [_Downloader(fetching, settings, pins, arrived, compiler)]
+    workers += [_Unpacker(fetching, pins, arrived, syncs, compiler) for _ in range(count)]
     # Always forked: then threads that wait for a server end with their process.
-    pool = WorkerPool([downloader, *unpackers], shared, lambda: progress.advance(*shared.done()))
+    more = [] if compiler is None else [compiler]
+    pool = WorkerPool([*workers, *more], shared, lambda: progress.advance(*shared.done()))
     arrived.end()
     arrived.close()
+    if compiler is not None:
+        compiler.end()
     try:
         with syncs:
-            answers: list[_Unpacked | BaseException] = pool.run_all(None)
+            answers: list[_Unpacked | BaseException] = pool.run_all(None)[: len(workers)]
     finally:
         pool.close()
     unpacked = [one for one in answers if isinstance(one, _Unpacked)]
@@ -99,6 +105,16 @@ def _fetch_ours(
     return fetched
 
 
+def _early_compiler(fetching: FetchRun, syncs: BackgroundSync, arrived: ItemPipe) -> EarlyCompiler | None:
+    if fetching.interpreter is None:
+        return None
+    from pipm.sync.compile_early import EarlyCompiler  # noqa: PLC0415 - only `--compile` waits for bytecode
+
+    place = (fetching.run, fetching.run_path)
+    store, shared = fetching.resolver.store, fetching.shared_state
+    return EarlyCompiler(store, place, fetching.interpreter, syncs, shared, arrived)
+
+
 class _Unpacked(NamedTuple):
     """The numbers of the pins whose wheels a worker stored, these wheels, and what went wrong."""
 
@@ -111,13 +127,21 @@ class _Downloader:
     """Downloads the wheels of *pins* with several threads; the pipe *arrived* gives them to the unpackers."""
 
     def __init__(
-        self, fetching: FetchRun, settings: NetworkSettings, pins: Sequence[Pin], arrived: ItemPipe
+        self,
+        fetching: FetchRun,
+        settings: NetworkSettings,
+        pins: Sequence[Pin],
+        arrived: ItemPipe,
+        compiler: EarlyCompiler | None,
     ) -> None:
         self._fetching, self._settings, self._pins, self._arrived = fetching, settings, pins, arrived
+        self._compiler = compiler
 
     def run(self, _stage: None) -> _Unpacked:
         """Download all. It ends early if the command is interrupted."""
         self._arrived.close()
+        if self._compiler is not None:
+            self._compiler.end()
         errors: list[PipmError] = []
         try:
             for number, future in self._downloads():
@@ -170,24 +194,34 @@ class _Unpacker:
     """
 
     def __init__(
-        self, fetching: FetchRun, pins: Sequence[Pin], arrived: ItemPipe, syncs: BackgroundSync
+        self,
+        fetching: FetchRun,
+        pins: Sequence[Pin],
+        arrived: ItemPipe,
+        syncs: BackgroundSync,
+        compiler: EarlyCompiler | None,
     ) -> None:
         self._fetching, self._pins, self._arrived, self._syncs = fetching, pins, arrived, syncs
+        self._compiler = compiler
         self._unsynced: deque[_Unsynced] = deque()
         self._unpacked = _Unpacked([], [], [])
 
     def run(self, _stage: None) -> _Unpacked:
         """Unpack what comes until nothing comes any more; an error does not stop the others."""
         self._arrived.end()
-        for number, archive in self._arrived.items(self._stopping):
-            with self._noting(number):
-                self._unpack(number, archive)
-            self._fetching.shared_state.tell()
-            if self._stopping():
-                break
-        while self._unsynced:
-            self._syncs.wait(self._unsynced[0].sync)
-            self._go_on()
+        try:
+            for number, archive in self._arrived.items(self._stopping):
+                with self._noting(number):
+                    self._unpack(number, archive)
+                self._fetching.shared_state.tell()
+                if self._stopping():
+                    break
+            while self._unsynced:
+                self._syncs.wait(self._unsynced[0].sync)
+                self._go_on()
+        finally:
+            if self._compiler is not None:
+                self._compiler.end()
         return self._unpacked
 
     def close(self) -> None:
@@ -236,6 +270,8 @@ class _Unpacker:
             self._unpacked.done.append(number)
             with contextlib.suppress(OSError, PipmError):  # the sync itself reports it
                 load_install_plan(self._fetching.resolver.store, kept.entry)
+                if self._compiler is not None:
+                    self._compiler.tell(kept.entry)
 
 
 class _Unsynced(NamedTuple):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipm.context.workers import SharedState
     from pipm.core.pins import Pin
     from pipm.core.target import Target
+    from pipm.env.interpreter import Interpreter
     from pipm.share.add_wheels import StoredWheel
     from pipm.sync.pin_resolver import PinResolver
     from pipm.wheel.record_hashes import RecordMismatch
@@ -25,6 +26,7 @@ class FetchRun(NamedTuple):
     """The values that all workers share.
 
     The wheels are for the interpreter ``python``; ``run`` is the run's folder in the store, at ``run_path``.
+    ``interpreter`` is None unless the sync waits for the bytecode of that interpreter.
     """
 
     resolver: PinResolver
@@ -33,6 +35,7 @@ class FetchRun(NamedTuple):
     run: int
     run_path: str
     shared_state: SharedState
+    interpreter: Interpreter | None = None
 
 
 class Fetched(NamedTuple):

@@ -126,8 +126,10 @@ class FullSync:
         from pipm.sync.fetch_wheels import fetch  # noqa: PLC0415 - takes 100 ms
         from pipm.sync.fetched_wheels import FetchRun  # noqa: PLC0415
 
+        python, waits = self.destination.python, self.options.compiled and not self.options.compiled_later
+        interpreter = ask_interpreter(python) if waits else None
         with self.store.run() as (run, run_path):
-            fetching = FetchRun(resolver, self.destination.python, target, run, run_path, self.shared_state)
+            fetching = FetchRun(resolver, python, target, run, run_path, self.shared_state, interpreter)
             known = with_index_logins(missing, os.path.dirname(self.lock.path), os.environ)
             return fetch(fetching, known, self.progress)
 
