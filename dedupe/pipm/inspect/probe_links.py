@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipm.errors import FileSystemError
 from pipm.fs.folder_time import same_folder_time
 from pipm.fs.free_space import free_space, mount_of
 from pipm.fs.link_modes import LinkMode, probe_link_mode
@@ -66,8 +67,10 @@ def _modes(store: Store, path: str) -> dict[str, str]:
     try:
         with same_folder_time(target), store.run() as (run, run_path):
             return {mode.value: _refusal(mode, run, run_path, target) for mode in _MODES}
-    except OSError as error:
-        return dict.fromkeys((mode.value for mode in _MODES), _reason(error))
+    except (OSError, FileSystemError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        reason = _reason(cause) if isinstance(cause, OSError) else str(error)
+        return dict.fromkeys((mode.value for mode in _MODES), reason)
     finally:
         os.close(target)
 
