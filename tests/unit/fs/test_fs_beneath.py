@@ -104,7 +104,7 @@ def test_the_kernel_and_the_steps_agree(
     assert by_kernel[0] in numbers
     assert by_steps[0] in numbers
     assert by_kernel[1] == by_steps[1]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # what another test left may be closed meanwhile
 
 
 def test_an_old_kernel_is_asked_once(root: int, monkeypatch: pytest.MonkeyPatch) -> None:
