@@ -141,7 +141,7 @@ def test_modules_are_compiled_while_others_are_downloaded(
 ) -> None:
     """If the process that does it dies, the sync compiles the rest."""
     lock = lock_of("pylock.toml", tmp_path, server)
-    server.script.answers[f"/files/{file_name('two')}"] = [Answer(503, (("Retry-After", "4"),))]
+    server.script.answers[f"/files/{file_name('two')}"] = [Answer(503, (("Retry-After", "10"),))]
     mine = quiet(pipm, tmp_path)
     environ = {**mine.environ, "PIP_RETRIES": "1"}
     mine = type(pipm)(store=pipm.store, environ=environ)
