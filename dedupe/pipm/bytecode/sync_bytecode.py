@@ -160,14 +160,19 @@ class SyncBytecode:
 
     def _source(self, key: str) -> SourceFile:
         folder, stem, source = self.missing[key][0]
-        path = f"{self._context.store.path}/v1/{source}/{stem}.py"
-        digest, time = parse_bytecode_key(key)
-        return SourceFile(path, digest, os.stat(path).st_size, time, f"{folder}/{stem}.py")
+        return stored_source(self._context.store, key, f"{source}/{stem}.py", f"{folder}/{stem}.py")
 
     def _note_hopeless(self, key: str) -> None:
         self._pool.make_room(parse_bytecode_key(key)[0])
         with opened(open_directory_beneath(self._folder, key[:2])) as room:
             write_durably(room, f"{key[2:_DIGITS]}{NONE}", b"", Durability.LATER)
+
+
+def stored_source(store: Store, key: str, path: str, filename: str) -> SourceFile:
+    """Return the source of the bytecode *key*: the file at *path* below ``v1/``, *filename* in tracebacks."""
+    path = f"{store.path}/v1/{path}"
+    digest, time = parse_bytecode_key(key)
+    return SourceFile(path, digest, os.stat(path).st_size, time, filename)
 
 
 def is_uncompilable(store: Store, pool: str, key: str) -> bool:

@@ -231,9 +231,8 @@ def write_new_file(
 ) -> tuple[Digest, int]:
     """Write *new* with *mode*, and with a time unless it is None; return digest and size. Nothing is synced.
 
-    If the file is *lasting*, the kernel begins to write its bytes to the disk. The finished file is renamed
-    to *path* below the same directory: ext4 puts a new inode near its folder's, so creating files in
-    thousands of folders takes twice as long. If writing fails, *new* is removed.
+    If the file is *lasting*, the kernel begins to write its bytes to the disk. With a *path* the finished
+    file is renamed to that, below the same directory. If writing fails, *new* is removed.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     import hashlib  # noqa: PLC0415 - OpenSSL's sha256 is the fastest, but takes a while to load

@@ -32,7 +32,7 @@ def with_index_logins(pins: Iterable[Pin], folder: str, environ: Mapping[str, st
     pins = list(pins)
     if not any(name.startswith((*_UV_URLS, "POETRY_HTTP_BASIC_")) for name in environ):
         return pins
-    known = {_plain(url): url for url in _known_urls(folder, environ) if urlsplit(url).username is not None}
+    known = {_plain(url): url for url in _known_urls(folder, environ) if _has_user(url)}
     return [
         pin._replace(index_url=known.get(_plain(pin.index_url), pin.index_url))
         # Without archives the URL is a part of the key by which the store remembers what was fetched.
@@ -52,7 +52,8 @@ def _known_urls(folder: str, environ: Mapping[str, str]) -> Iterator[str]:
             named["UV_INDEX"] = [*named["UV_INDEX"], (match["name"], match["url"])]
     for prefix, indexes in named.items():
         for name, url in indexes:
-            yield _with_login(url, f"{prefix}_{re.sub(r'[^A-Z0-9]', '_', name.upper())}", environ)
+            if _has_user(url) is not None:
+                yield _with_login(url, f"{prefix}_{re.sub(r'[^A-Z0-9]', '_', name.upper())}", environ)
 
 
 def _uv_indexes(folder: str) -> Sequence[tuple[str, str]]:
@@ -70,6 +71,14 @@ def _poetry_sources(folder: str) -> Sequence[tuple[str, str]]:
 def _table(folder: str, name: str) -> LockTable:
     path = os.path.join(folder, name)
     return load_toml(path) if os.path.isfile(path) else LockTable({}, path)
+
+
+def _has_user(url: str) -> bool | None:
+    """Return whether *url* has a user; None if it is not valid, as a variable may be."""
+    try:
+        return urlsplit(url).username is not None
+    except ValueError:
+        return None
 
 
 def _with_login(url: str, prefix: str, environ: Mapping[str, str]) -> str:

@@ -7,9 +7,9 @@ import os
 import select
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipm.bytecode.compile_sources import SourceFile, compile_sources
+from pipm.bytecode.compile_sources import compile_sources
 from pipm.bytecode.compiler_process import CompilerProcess
-from pipm.bytecode.sync_bytecode import is_uncompilable
+from pipm.bytecode.sync_bytecode import is_uncompilable, stored_source
 from pipm.core.bytecode import key_path, parse_bytecode_key
 from pipm.errors import PipmError
 from pipm.fs.beneath import is_there
@@ -20,6 +20,7 @@ from pipm.wheel.stored_install_plans import load_install_plan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipm.bytecode.compile_sources import SourceFile
     from pipm.context.workers import ItemPipe, SharedState
     from pipm.env.interpreter import Interpreter
     from pipm.fs.background_sync import BackgroundSync
@@ -129,9 +130,8 @@ class EarlyCompiler:
             for stem, key in folder.sources:
                 if is_there(store.bytecode, f"{pool}/{key_path(key)}") or is_uncompilable(store, pool, key):
                     continue
-                source = f"{store.path}/v1/{path}/{stem}.py"
-                digest, time = parse_bytecode_key(key)
-                yield key, SourceFile(source, digest, os.stat(source).st_size, time, source)
+                source = f"{path}/{stem}.py"
+                yield key, stored_source(store, key, source, source)
 
     def _publish(self, made: dict[str, NewFile]) -> None:
         """Give synced bytecode its names in the pool."""

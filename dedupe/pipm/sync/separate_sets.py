@@ -10,7 +10,7 @@ import os
 
 from pipm import __version__
 from pipm.core.named_tuple import NamedTuple
-from pipm.core.plan.materialise_plan import are_separate
+from pipm.core.plan.materialise_plan import FOLDER_WORK, are_separate
 from pipm.fs.cache_files import packed, read_value, unpacked, write_value
 from pipm.store.entries import is_editable_entry
 from pipm.store.layers import home_of
@@ -31,7 +31,7 @@ _KIND = "separate"
 
 
 class SeparateSet(NamedTuple):
-    """What is known of a set: the numbers of files and folders of each distribution, in the set's order.
+    """What is known of a set: the work for each distribution, in files and in the set's order.
 
     ``scheme`` is what a plan depends on; ``rows`` are the entries, each with the number of its paths in
     ``text`` (see `pipm.sync.full_check.entry_paths`).
@@ -94,7 +94,8 @@ def _paths(plan: InstallPlan) -> Iterator[object]:
 def _cost(one: Wanted) -> int:
     plan = one.install_plan
     return sum(
-        3 + len(folder.names) + len(folder.empty) for folder in (*plan.folders, *plan.metadata_folders)
+        FOLDER_WORK + len(folder.names) + len(folder.empty)
+        for folder in (*plan.folders, *plan.metadata_folders)
     )
 
 

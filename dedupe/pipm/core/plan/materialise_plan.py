@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Sources = tuple[str, tuple[tuple[str, str], ...]]
 
 
-_FOLDER = 3
+FOLDER_WORK = 3
 """The work for a folder, in files."""
 
 
@@ -162,7 +162,7 @@ class MaterialisePlan(NamedTuple):
 
     def parts(self, count: int) -> list[PlanPart]:
         """Divide it into at most *count* parts with about the same work."""
-        costs = [_FOLDER + folder.count() for folder in self.folders]
+        costs = [FOLDER_WORK + folder.count() for folder in self.folders]
         enough = sum(costs) / count
         ends: list[int] = []
         done = 0
@@ -179,7 +179,7 @@ class MaterialisePlan(NamedTuple):
 class SeparatePlans(NamedTuple):
     """The plans of *wanted* distributions, no two of which have a file at one path.
 
-    Each is made by the worker that links its files. ``costs`` are the numbers of files and folders of each.
+    Each is made by the worker that links its files. ``costs`` is the work for each, in files.
     """
 
     wanted: Sequence[Wanted]
@@ -188,7 +188,7 @@ class SeparatePlans(NamedTuple):
 
     @property
     def files(self) -> int:
-        """The number of files and folders."""
+        """The work for all, in files."""
         return sum(self.costs)
 
     def parts(self, count: int) -> list[PlanPart]:
